@@ -1,0 +1,1 @@
+"""The benchmarks: source, prompt, options, version."""

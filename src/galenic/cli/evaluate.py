@@ -1,0 +1,8 @@
+"""Placeholder until the command lands."""
+
+HELP = ""
+EXAMPLES = ""
+
+
+def command() -> None:
+    """Not yet."""

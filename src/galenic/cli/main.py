@@ -1,0 +1,59 @@
+"""The ``galenic`` command: a table of subcommands, one file each, heavy imports inside them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from galenic import __version__
+from galenic.cli import baseline, compare, data, doctor, evaluate, report
+from galenic.errors import UserError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="galenic",
+    help="Compound large medical language models into small private doses: measure what a model "
+    "knows of medicine on this machine, with numbers one can trust. Nothing leaves the machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for module in (evaluate, report, compare, baseline, data, doctor):
+    name = module.__name__.rpartition(".")[2]
+    app.command(name, help=module.HELP or None, epilog=module.EXAMPLES or None)(module.command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"galenic {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Options before the subcommand."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake prints one clear error and exits with status 2."""
+    try:
+        app()
+    except UserError as error:
+        from rich.console import Console
+
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_plain(str(error))}")
+        sys.exit(2)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,26 @@
+"""Flags that several commands share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["DataOption", "RunsArgument"]
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="GALENIC_DATA",
+        help="Folder with the benchmark files (pubmedqa/, medqa/, medmcqa/ as gzip JSONL). "
+        "Without it the sets come from the Hugging Face Hub into the user cache.",
+        show_default=False,
+    ),
+]
+
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(help="Run folders that `galenic evaluate` wrote.", show_default=False),
+]

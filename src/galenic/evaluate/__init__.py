@@ -1,0 +1,1 @@
+"""From examples to records to metrics."""

@@ -1,0 +1,1 @@
+"""The ways to turn a question into scored options."""

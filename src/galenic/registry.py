@@ -1,0 +1,71 @@
+"""Names to code, loaded only when asked for: ``name -> "module:attribute"``.
+
+A new benchmark, runtime or scoring is one file and one line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from galenic.errors import unknown_name
+
+__all__ = ["BENCHMARKS", "RUNTIMES", "SCORINGS", "Registry"]
+
+
+class Registry:
+    """A lazy table of one kind of thing; iterating gives the names in their listed order."""
+
+    def __init__(self, kind: str, entries: dict[str, str]) -> None:
+        self.kind = kind
+        self.entries = entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def load(self, name: str) -> Any:
+        """Import and return the named entry.
+
+        Raises:
+            UserError: the name is not listed; the message suggests near names.
+        """
+        self.check(name)
+        module, attribute = self.entries[name].split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def check(self, name: str) -> str:
+        """Return the name unchanged if it is listed, without importing anything."""
+        if name not in self.entries:
+            raise unknown_name(self.kind, name, self.entries)
+        return name
+
+
+BENCHMARKS = Registry(
+    "benchmark",
+    {
+        "pubmedqa": "galenic.benchmarks.pubmedqa:PUBMEDQA",
+        "medqa_4options": "galenic.benchmarks.medqa:MEDQA_4OPTIONS",
+        "medqa_5options": "galenic.benchmarks.medqa:MEDQA_5OPTIONS",
+        "medmcqa": "galenic.benchmarks.medmcqa:MEDMCQA",
+    },
+)
+
+RUNTIMES = Registry(
+    "runtime",
+    {
+        "llama": "galenic.runtimes.llama:LlamaRuntime",
+        "torch": "galenic.runtimes.torch:TorchRuntime",
+        "echo": "galenic.runtimes.echo:EchoRuntime",
+    },
+)
+
+SCORINGS = Registry(
+    "scoring",
+    {
+        "letter": "galenic.evaluate.scoring.letter:Letter",
+        "text": "galenic.evaluate.scoring.text:Text",
+        "text_per_byte": "galenic.evaluate.scoring.text:TextPerByte",
+        "generate": "galenic.evaluate.scoring.generate:Generate",
+    },
+)

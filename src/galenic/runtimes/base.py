@@ -1,0 +1,149 @@
+"""What every engine offers: ``loglikelihood`` and ``generate``, on one packed primitive."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.runtimes.tree import Pack, Request, build_pack, sum_by_request
+
+__all__ = ["Generation", "Runtime", "RuntimeInfo", "encode_request", "encode_requests"]
+
+
+@dataclass(frozen=True)
+class RuntimeInfo:
+    """What ran: everything a reader needs to run it again.
+
+    Attributes:
+        runtime: registry name of the engine.
+        engine: library and version behind it, for example ``"transformers 5.23.0, torch 2.13.0"``.
+        model: the model as the user named it.
+        sha256: hash of the weights file (of all weight files, sorted, for a folder).
+        architecture: as the model file states it, for example ``"llama"``.
+        num_parameters: all parameters, embeddings included.
+        weights: how the weights are held while computing, for example ``"Q4_1"`` or ``"float32"``.
+        context_length: longest text in tokens that the model accepts here.
+        num_threads: threads used.
+    """
+
+    runtime: str
+    engine: str
+    model: str
+    sha256: str
+    architecture: str
+    num_parameters: int
+    weights: str
+    context_length: int
+    num_threads: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generated text. ``finished`` is False when ``max_tokens`` cut it."""
+
+    text: str
+    num_tokens: int
+    finished: bool
+
+
+class Runtime(ABC):
+    """One loaded model behind one engine. Not thread-safe; close it when done."""
+
+    name: ClassVar[str]
+    info: RuntimeInfo
+    pack_tokens: ClassVar[int] = 1024
+    """Rows per pack at which this engine is fastest; a planner aims at it."""
+    max_leaves: ClassVar[int] = 1 << 30
+    """Most separate paths a pack may have."""
+
+    @property
+    @abstractmethod
+    def chat_template(self) -> str | None:
+        """The model's Jinja chat template, or None when it has none."""
+
+    @property
+    @abstractmethod
+    def special_tokens(self) -> dict[str, str]:
+        """Texts that chat templates name: ``bos_token``, ``eos_token`` (only those that exist)."""
+
+    @abstractmethod
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text; special tokens in the text are recognised.
+
+        The model's own start token is put first where its tokenizer says so.
+        """
+
+    @abstractmethod
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids, special tokens left out."""
+
+    @abstractmethod
+    def score(self, pack: Pack) -> NDArray[np.float64]:
+        """Log-probability in nats of each read of the pack, shape (p,), in the pack's order."""
+
+    @abstractmethod
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Generation:
+        """Continue the prompt.
+
+        Args:
+            prompt: text, with the chat template already applied if one is wanted.
+            max_tokens: most new tokens.
+            stop: texts that end the answer; they are not part of it.
+            temperature: 0 = greedy.
+            seed: of the sampler; same input and seed give the same text.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the model. Safe to call twice."""
+
+    def loglikelihood(self, prefix: str, continuations: Sequence[str]) -> list[float]:
+        """Log-probability in nats of each continuation after the prefix (sum over its tokens)."""
+        pack = build_pack([encode_request(self, prefix, text) for text in continuations])
+        return [float(value) for value in sum_by_request(pack, self.score(pack))]
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def encode_request(runtime: Runtime, context: str, continuation: str) -> Request:
+    """Encode one request; see `encode_requests` for how the boundary is found."""
+    return encode_requests(runtime, [(context, continuation)])[0]
+
+
+def encode_requests(runtime: Runtime, pairs: Sequence[tuple[str, str]]) -> list[Request]:
+    """Encode (context, continuation) pairs.
+
+    Context and continuation are encoded together, so that the tokens are those the model would see
+    in running text; what differs from the context encoded alone is scored. White space at the end
+    of a context belongs to the continuation, as tokenizers put it before the next word.
+    """
+    contexts = sorted({context.rstrip() for context, _ in pairs})
+    wholes = [context + continuation for context, continuation in pairs]
+    alone = dict(zip(contexts, runtime.encode_batch(contexts), strict=True))
+    requests = []
+    for (context, _), tokens in zip(pairs, runtime.encode_batch(wholes), strict=True):
+        before = alone[context.rstrip()]
+        shared = 0
+        for a, b in zip(before, tokens, strict=False):
+            if a != b:
+                break
+            shared += 1
+        requests.append(Request(tuple(tokens), min(shared, len(tokens) - 1)))
+    return requests
