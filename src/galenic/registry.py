@@ -56,7 +56,6 @@ RUNTIMES = Registry(
     {
         "llama": "galenic.runtimes.llama:LlamaRuntime",
         "torch": "galenic.runtimes.torch:TorchRuntime",
-        "echo": "galenic.runtimes.echo:EchoRuntime",
     },
 )
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["ModelFiles"]
+from galenic.cache import Progress, file_sha256
+from galenic.errors import UserError, unknown_name
+from galenic.models.embedded import EMBEDDED, embedded_path
+from galenic.models.folder import check_folder
+from galenic.models.gguf import check_gguf
+from galenic.models.hub import hub_folder, is_hub_id
+
+__all__ = ["ModelFiles", "resolve_model"]
 
 
 @dataclass(frozen=True)
@@ -24,3 +32,59 @@ class ModelFiles:
     kind: Literal["gguf", "folder"]
     path: Path
     sha256: str
+
+
+def resolve_model(name: str, *, progress: Progress | None = None) -> ModelFiles:
+    """Find a model's files, fetch them where needed, and check that they are whole.
+
+    Args:
+        name: an embedded model (``smollm2-135m``), the path of a GGUF file or of a Hugging Face
+            folder, or a Hub id (``org/name``, ``org/name@revision``), tried in this order.
+        progress: called while a large file is fetched or hashed.
+
+    Raises:
+        UserError: nothing has that name, or what has it is not a whole model.
+    """
+    if name in EMBEDDED:
+        return _from_path(name, embedded_path(name, progress=progress), progress)
+    path = Path(name).expanduser()
+    if name and path.exists():
+        return _from_path(name, path.absolute(), progress)
+    if _looks_like_path(name):
+        raise UserError(f"there is no file or folder {name} (from {Path.cwd()}).")
+    if is_hub_id(name):
+        return _from_path(name, hub_folder(name), progress)
+    known = unknown_name("model", name, EMBEDDED)
+    raise UserError(
+        f"{known} Also accepted: the path of a .gguf file or of a Hugging Face model folder, or a "
+        "Hub id `org/name`."
+    )
+
+
+def _looks_like_path(name: str) -> bool:
+    return (
+        name.startswith((".", "~", "/"))
+        or name.endswith((".gguf", ".safetensors", ".bin", "/"))
+        or "\\" in name
+        or name.partition("@")[0].count("/") > 1
+    )
+
+
+def _from_path(name: str, path: Path, progress: Progress | None) -> ModelFiles:
+    if path.is_dir():
+        ggufs = sorted(path.glob("*.gguf"))
+        if (path / "config.json").exists() or not ggufs:
+            return _from_folder(name, path, progress)
+        if len(ggufs) > 1:
+            listed = ", ".join(gguf.name for gguf in ggufs[:10])
+            raise UserError(f"{path} holds {len(ggufs)} GGUF files; name one of them: {listed}.")
+        path = ggufs[0]
+    check_gguf(path)
+    return ModelFiles(name, "gguf", path, file_sha256(path, progress=progress))
+
+
+def _from_folder(name: str, folder: Path, progress: Progress | None) -> ModelFiles:
+    digest = hashlib.sha256()
+    for file in check_folder(folder):
+        digest.update(f"{file.name}\n{file_sha256(file, progress=progress)}\n".encode())
+    return ModelFiles(name, "folder", folder, digest.hexdigest())

@@ -38,7 +38,8 @@ class Pack:
     Attributes:
         prefix: tokens before every path; the runtime may keep their state between packs.
         tokens: the token of each row, shape (n,).
-        parents: the row before each row, always smaller than it; -1 = the prefix's end, shape (n,).
+        parents: the row before each row; -1 = the prefix's end, shape (n,). Rows stand in
+            depth-first order: a parent before its children, a subtree in one run.
         read_rows: the row whose next-token distribution each read looks at, shape (p,).
         read_tokens: the token whose log-probability each read wants, shape (p,).
         read_requests: the request each read belongs to, shape (p,).
@@ -57,7 +58,7 @@ class Pack:
 
     @cached_property
     def positions(self) -> NDArray[np.int32]:
-        """Position of each row in its own text, counted from the prefix's first token, shape (n,)."""
+        """Place of each row in its own text, counted from the prefix's first token, shape (n,)."""
         positions = np.empty(len(self.tokens), dtype=np.int32)
         for row, parent in enumerate(self.parents):
             positions[row] = len(self.prefix) if parent < 0 else positions[parent] + 1
@@ -96,7 +97,7 @@ class Pack:
         return [*self.prefix, *reversed(tail)]
 
 
-def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
+def common_prefix_length(sequences: Sequence[tuple[int, ...]]) -> int:
     """Length of the longest run of tokens that all sequences begin with; 0 for none."""
     if not sequences:
         return 0
@@ -138,17 +139,35 @@ def build_pack(requests: Sequence[Request], prefix: tuple[int, ...] = ()) -> Pac
             row = children[key]
             if position + 1 >= request.start:
                 reads.append((row, request.tokens[position + 1], number))
+    order = _depth_first(parents)
+    place = np.empty(len(order) + 1, dtype=np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    place[-1] = -1  # the parent of a root stays -1
     read = np.array(reads, dtype=np.int32).reshape(-1, 3)
     return Pack(
         prefix=prefix,
-        tokens=np.array(rows, dtype=np.int32),
-        parents=np.array(parents, dtype=np.int32),
-        read_rows=read[:, 0],
+        tokens=np.array(rows, dtype=np.int32)[order],
+        parents=place[np.array(parents, dtype=np.int32)[order]],
+        read_rows=place[read[:, 0]],
         read_tokens=read[:, 1],
         read_requests=read[:, 2],
         num_requests=len(requests),
         num_asked=asked,
     )
+
+
+def _depth_first(parents: Sequence[int]) -> NDArray[np.int64]:
+    """Rows in depth-first order, siblings as they came: each subtree is then one run of rows."""
+    children: list[list[int]] = [[] for _ in range(len(parents) + 1)]
+    for row, parent in enumerate(parents):
+        children[parent].append(row)  # -1, the roots' parent, is the last list
+    order: list[int] = []
+    waiting = list(reversed(children[-1]))
+    while waiting:
+        row = waiting.pop()
+        order.append(row)
+        waiting.extend(reversed(children[row]))
+    return np.array(order, dtype=np.int64)
 
 
 def sum_by_request(pack: Pack, logprobs: NDArray[np.float64]) -> NDArray[np.float64]:

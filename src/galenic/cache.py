@@ -1,0 +1,161 @@
+"""The user's cache folder, writing that leaves nothing half-written, locks, remembered hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from galenic.errors import UserError
+
+__all__ = ["Progress", "cache_folder", "file_sha256", "locked", "remember_sha256", "replacing"]
+
+logger = logging.getLogger(__name__)
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done and how much there is (0 = not known), bytes."""
+
+CHUNK = 1 << 20
+HASHES = "hashes.json"
+
+
+def cache_folder(*parts: str) -> Path:
+    """Return a folder inside the cache, made if missing.
+
+    The cache is the user's own (``platformdirs``), or what the environment variable
+    ``GALENIC_CACHE`` names.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+    import platformdirs
+
+    given = os.environ.get("GALENIC_CACHE")
+    root = Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("galenic"))
+    folder = root.joinpath(*parts).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error.strerror) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _cannot_write(folder, "permission denied")
+    return folder
+
+
+def _cannot_write(folder: Path, why: str | None) -> UserError:
+    return UserError(
+        f"cannot write to the cache folder {folder}: {why}. "
+        "Set the environment variable GALENIC_CACHE to a folder that can be written to."
+    )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path`` for a file or folder to be written under.
+
+    When the block ends well the result is flushed to disk and renamed to ``path``, replacing what
+    was there; when it raises, what was written is removed. So ``path`` is whole or not there.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        for file in [part] if part.is_file() else part.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        if path.is_dir() and part.is_dir():
+            shutil.rmtree(path)  # a folder cannot be renamed over another
+        part.replace(path)
+    finally:
+        _remove(part)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of ``path``, waiting for other processes; its leftovers are swept away.
+
+    Leftovers are temporary files of `replacing` from processes that were killed: whoever holds the
+    lock is the only one who writes ``path``.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("waiting for another process that is writing %s", path)
+        lock.acquire()
+    try:
+        for leftover in path.parent.glob(f".{path.name}.*.part"):
+            _remove(leftover)
+        yield
+    finally:
+        lock.release()
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb+") as handle:
+        os.fsync(handle.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path, *, progress: Progress | None = None) -> str:
+    """SHA-256 of a file in hexadecimal, remembered while its size and modification time stay.
+
+    Raises:
+        UserError: the file changes while it is being read.
+    """
+    before = _state(path)
+    known = _read_hashes(cache_folder() / HASHES).get(str(path.resolve()))
+    if isinstance(known, list) and known[:2] == before:
+        return str(known[2])
+    digest = hashlib.sha256()
+    done = 0
+    with path.open("rb") as handle:
+        while chunk := handle.read(CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(f"checking {path.name}", done, before[0])
+    if _state(path) != before:
+        raise UserError(f"{path} changed while it was being read; try again once it is complete.")
+    remember_sha256(path, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def remember_sha256(path: Path, sha256: str) -> None:
+    """Note the hash of a file as it is now, so that `file_sha256` need not read it again."""
+    table = cache_folder() / HASHES
+    with locked(table):
+        hashes = {name: row for name, row in _read_hashes(table).items() if Path(name).exists()}
+        hashes[str(path.resolve())] = [*_state(path), sha256]
+        with replacing(table) as part:
+            part.write_text(json.dumps(hashes, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read_hashes(table: Path) -> dict[str, Any]:
+    try:
+        hashes = json.loads(table.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        logger.warning("%s is damaged; hashes are computed anew", table)
+        return {}
+    return hashes if isinstance(hashes, dict) else {}

@@ -1,0 +1,90 @@
+"""How far long work is: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["ConsoleWatcher"]
+
+PLAIN_EVERY = 20.0
+"""Seconds between plain lines, so that a log file stays readable."""
+
+
+class ConsoleWatcher:
+    """Shows stages on standard error; use as a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._progress: Progress | None = None
+        self._title, self._total = "", 0
+        self._began = self._told = self._first = 0.0
+        self._start_at: int | None = None
+        if self.console.is_terminal:
+            self._progress = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self._task = self._progress.add_task("", total=None, rate="", note="")
+
+    def __enter__(self) -> ConsoleWatcher:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """A new stage begins."""
+        self._title, self._total, self._start_at = text, total or 0, None
+        self._began = self._told = time.monotonic()
+        if self._progress:
+            self._progress.reset(
+                self._task, description=text, total=total, rate="", note="", start=True
+            )
+        else:
+            self.console.print(f"{text}{f': {total} to do' if total else ''}")
+
+    def advance(self, done: int, note: str = "") -> None:
+        """So much of the stage is done; what was there when it began does not count as speed."""
+        now = time.monotonic()
+        if self._start_at is None or not note:
+            self._start_at, self._began = done, now
+        speed = (done - self._start_at) / (now - self._began) if now > self._began else 0.0
+        rate = f"{speed:.1f} items/s" if speed else ""
+        if self._progress:
+            self._progress.update(self._task, completed=done, rate=rate, note=note)
+        elif now - self._told >= PLAIN_EVERY:
+            self._told = now
+            left = f", {_clock((self._total - done) / speed)} left" if speed else ""
+            self.console.print(f"{self._title}: {done} of {self._total}, {rate}, {note}{left}")
+
+    def say(self, text: str) -> None:
+        """One line worth knowing, above the bar."""
+        self.console.print(text, markup=False, highlight=False)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,332 @@
+"""Fetch the public sets from the Hugging Face Hub once, into the local layout in the user cache.
+
+Needs the extra ``galenic[hub]``. Every repository is pinned to the commit its revision names at
+that moment, read as plain parquet or JSON Lines (no dataset scripts, which ``datasets`` 4 no longer
+runs), converted, counted, validated and written whole; ``manifest.json`` names repository, commit
+and hash. From then on the ordinary local loader reads it, and nothing is fetched again while the
+hash is right.
+
+Where the sets come from:
+
+* PubMedQA: ``qiaojin/PubMedQA``, config ``pqa_labeled``; its 1,000 rows are divided by the official
+  lists of PMIDs, which are shipped with the package (``pubmedqa_split.json``).
+* MedQA, 4 options: ``GBaker/MedQA-USMLE-4-options`` has train and test; dev, and all splits with
+  5 options, come from the parquet branch of ``bigbio/med_qa``.
+* MedMCQA: ``openlifescienceai/medmcqa``, where ``cop`` counts from 0.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+from galenic.cache import cache_folder, file_sha256, locked
+from galenic.data import manifest
+from galenic.data.jsonl import encode_gzip, write_bytes
+from galenic.data.manifest import FileFacts
+from galenic.data.rows import RowError, parse_row
+from galenic.errors import UserError
+
+__all__ = ["HUB_SETS", "HubSet", "convert_medmcqa", "convert_medqa", "convert_pubmedqa",
+           "data_cache", "fetch"]  # fmt: skip
+
+logger = logging.getLogger(__name__)
+
+Row: TypeAlias = dict[str, Any]
+_PARQUET = "refs/convert/parquet"
+_LETTERS = "ABCDE"
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """One part of a Hub repository and the files it becomes.
+
+    Attributes:
+        repo: its id on the Hub.
+        pattern: the data files inside the repository.
+        num_rows: how many rows must arrive.
+        license: as the repository states it.
+        convert: Hub rows to local rows, by file name.
+        revision: branch or commit.
+    """
+
+    repo: str
+    pattern: str
+    num_rows: int
+    license: str
+    convert: Callable[[Sequence[Row]], Mapping[str, list[Row]]]
+    revision: str = "main"
+
+
+def convert_pubmedqa(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """PQA-L to the official test set, the ten folds (``cv_fold``) and both together."""
+    text = files("galenic.data").joinpath("pubmedqa_split.json").read_text(encoding="utf-8")
+    split = json.loads(text)
+    by_pmid = {int(row["pubid"]): row for row in rows}
+    test = [_pubmedqa_row(by_pmid, pmid, None) for pmid in split["test"]]
+    cv = [
+        _pubmedqa_row(by_pmid, pmid, fold)
+        for fold, pmids in enumerate(split["cv_folds"])
+        for pmid in pmids
+    ]
+    return {
+        "pubmedqa/test.jsonl.gz": test,
+        "pubmedqa/cv.jsonl.gz": cv,
+        "pubmedqa/all.jsonl.gz": test + cv,
+    }
+
+
+def _pubmedqa_row(by_pmid: Mapping[int, Row], pmid: int, fold: int | None) -> Row:
+    if pmid not in by_pmid:
+        raise RowError(f"PMID {pmid} of the official split is not there")
+    row = by_pmid[pmid]
+    context = row["context"]
+    converted = {
+        "id": f"pubmedqa-{pmid}",
+        "dataset": "pubmedqa",
+        "split": "test" if fold is None else "cv",
+        "question": row["question"],
+        "context": "\n".join(context["contexts"]),
+        "options": {word: word for word in ("yes", "no", "maybe")},
+        "answer": row["final_decision"],
+        "pmid": str(pmid),
+        "cv_fold": fold,
+        "context_labels": context["labels"],
+        "meshes": context["meshes"],
+    }
+    for name in ("reasoning_required_pred", "reasoning_free_pred"):
+        # The Hub copy holds these words as lists of letters.
+        converted[name] = "".join(context.get(name) or "") or None
+    return converted
+
+
+def convert_medqa(
+    rows: Sequence[Row], *, file: str, split: str, num_options: int
+) -> dict[str, list[Row]]:
+    """MedQA rows; ids count the rows, and are so the same with 4 and with 5 options.
+
+    ``options`` is an object of letter and text, or a list of ``{"key": …, "value": …}``.
+    """
+    converted = []
+    for number, row in enumerate(rows):
+        raw = row["options"]
+        pairs = raw.items() if isinstance(raw, dict) else [(o["key"], o["value"]) for o in raw]
+        options = {letter: _clean(text) for letter, text in pairs if text is not None}
+        if list(options) != list(_LETTERS[:num_options]):
+            raise RowError(f"row {number} has the options {', '.join(options)}")
+        converted.append(
+            {
+                "id": f"medqa-us-{split}-{number:05d}",
+                "dataset": f"medqa_usmle_{num_options}opt",
+                "split": split,
+                "question": row["question"].strip(),
+                "context": None,
+                "options": options,
+                "answer": row["answer_idx"],
+                "answer_text": _clean(row["answer"]),
+                "meta_info": row["meta_info"],
+            }
+        )
+    return {file: converted}
+
+
+def convert_medmcqa(rows: Sequence[Row], *, file: str, split: str) -> dict[str, list[Row]]:
+    """MedMCQA rows; ``cop`` counts from 0 (from 1 in the files of the authors)."""
+    converted = []
+    for row in rows:
+        options = {letter: (row[f"op{letter.lower()}"] or "").strip() for letter in "ABCD"}
+        cop = row["cop"]
+        converted.append(
+            {
+                "id": f"medmcqa-{row['id']}",
+                "dataset": "medmcqa",
+                "split": split,
+                "question": row["question"].strip(),
+                "context": None,
+                "options": options,
+                "answer": "ABCD"[cop] if cop in range(4) else None,
+                **{name: row[name] for name in ("exp", "subject_name", "topic_name")},
+                "choice_type": row["choice_type"],
+            }
+        )
+    return {file: converted}
+
+
+def _clean(text: str) -> str:
+    """Take white space off, and the stray line break and quote that MedQA has on last options."""
+    text = text.strip()
+    return text[:-2].rstrip() if text.endswith('\n"') else text
+
+
+def _medqa_set(
+    hub: tuple[str, str, str, str], num_rows: int, split: str, num_options: int
+) -> tuple[str, HubSet]:
+    repo, pattern, license_, revision = hub
+    whole_train = f"medqa/train_{num_options}options.jsonl.gz"
+    file = whole_train if split == "train" else f"medqa/{num_options}options_{split}.jsonl.gz"
+    convert = partial(convert_medqa, file=file, split=split, num_options=num_options)
+    return file, HubSet(repo, pattern, num_rows, license_, convert, revision)
+
+
+def _hub_sets() -> dict[str, HubSet]:
+    pubmedqa = HubSet(
+        "qiaojin/PubMedQA", "pqa_labeled/train-*.parquet", 1000, "MIT", convert_pubmedqa
+    )
+    sets = {f"pubmedqa/{name}.jsonl.gz": pubmedqa for name in ("test", "cv", "all")}
+    for split, rows in (("test", 1273), ("train", 10178)):
+        pattern = f"phrases_no_exclude_{split}.jsonl"
+        baker = ("GBaker/MedQA-USMLE-4-options", pattern, "CC BY 4.0", "main")
+        file, hub_set = _medqa_set(baker, rows, split, 4)
+        sets[file] = hub_set
+    for k, split, rows in (
+        (4, "dev", 1272),
+        (5, "dev", 1272),
+        (5, "test", 1273),
+        (5, "train", 10178),
+    ):
+        config = "med_qa_en_source" if k == 5 else "med_qa_en_4options_source"
+        pattern = f"{config}/{'validation' if split == 'dev' else split}/*.parquet"
+        file, hub_set = _medqa_set(("bigbio/med_qa", pattern, "unknown", _PARQUET), rows, split, k)
+        sets[file] = hub_set
+    for split, rows in (("validation", 4183), ("train", 182822)):
+        file = f"medmcqa/{split}.jsonl.gz"
+        convert = partial(convert_medmcqa, file=file, split=split)
+        pattern = f"data/{split}-*.parquet"
+        sets[file] = HubSet("openlifescienceai/medmcqa", pattern, rows, "Apache-2.0", convert)
+    return sets
+
+
+HUB_SETS: Mapping[str, HubSet] = _hub_sets()
+"""Local file name to the part of the Hub it is made from."""
+
+
+def data_cache() -> Path:
+    """The folder in the user cache that holds what came from the Hub."""
+    return cache_folder("data")
+
+
+def fetch(name: str, folder: Path) -> None:
+    """Make sure that a file is in the folder and is what the manifest says.
+
+    Raises:
+        UserError: it cannot be had from the Hub, the extra is not installed, the Hub does not
+            answer, or what it holds is not what is expected.
+    """
+    if _is_there(name, folder):
+        return
+    if name not in HUB_SETS:
+        raise UserError(f"{name} cannot be had from the Hugging Face Hub; name a folder in --data.")
+    for module in ("datasets", "huggingface_hub"):
+        if importlib.util.find_spec(module) is None:
+            raise UserError(
+                f"{name} is not in the cache, and fetching it from the Hugging Face Hub needs the "
+                f"package {module!r}. Run `pip install 'galenic[hub]'`, or name a folder with the "
+                "files in --data, or try the packaged questions with --data sample."
+            )
+    hub_set = HUB_SETS[name]
+    with locked(folder / manifest.MANIFEST):
+        if not _is_there(name, folder):  # another process may have brought it meanwhile
+            _fetch_set(hub_set, folder)
+
+
+def _is_there(name: str, folder: Path) -> bool:
+    facts = manifest.own_facts(folder).get(name)
+    path = folder / name
+    return facts is not None and path.is_file() and file_sha256(path) == facts.sha256
+
+
+def _fetch_set(hub_set: HubSet, folder: Path) -> None:
+    logger.info("fetching %s (%s) from the Hugging Face Hub", hub_set.repo, hub_set.pattern)
+    commit, rows = _download(hub_set)
+    where = f"{hub_set.repo} (Hugging Face Hub) at {commit}, {hub_set.pattern}"
+    if len(rows) != hub_set.num_rows:
+        raise UserError(
+            f"{where} holds {len(rows)} rows, expected {hub_set.num_rows}: the copy on the Hub has "
+            "changed. Name a folder with the files in --data."
+        )
+    try:
+        converted = hub_set.convert(rows)
+    except (KeyError, TypeError, AttributeError, RowError) as error:
+        raise UserError(
+            f"{where} is not laid out as expected ({type(error).__name__}: {error}): the copy on "
+            "the Hub has changed. Name a folder with the files in --data."
+        ) from error
+    facts = dict(manifest.own_facts(folder))
+    for name, local in converted.items():
+        kept, dropped = _valid(local, where, lenient="/train" in name)
+        content = encode_gzip(kept)
+        write_bytes(folder / name, content)
+        origin = where + (f"; {dropped} invalid rows left out" if dropped else "")
+        facts[name] = FileFacts(
+            sha256=file_sha256(folder / name),
+            rows=len(kept),
+            license=hub_set.license,
+            origin=origin,
+        )
+    manifest.write_manifest(folder, facts)  # last: what it names is complete
+
+
+def _valid(rows: Sequence[Row], where: str, *, lenient: bool) -> tuple[list[Row], int]:
+    """The rows that obey the rules; a broken one is an error but in the big training sets."""
+    kept = []
+    for number, row in enumerate(rows):
+        try:
+            parse_row(row)
+        except RowError as error:
+            if not lenient:
+                raise UserError(f"{where}, row {number}: {error}.") from error
+            logger.warning("%s, row %d is left out: %s", where, number, error)
+        else:
+            kept.append(row)
+    return kept, len(rows) - len(kept)
+
+
+def _download(hub_set: HubSet) -> tuple[str, list[Row]]:
+    """The commit that the revision names now, and all rows of it."""
+    import datasets
+
+    try:
+        commit = _commit(hub_set.repo, hub_set.revision)
+        with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+            table = datasets.load_dataset(
+                "parquet" if hub_set.pattern.endswith(".parquet") else "json",
+                data_files=f"{_address(hub_set.repo, commit)}/{hub_set.pattern}",
+                split="train",
+                cache_dir=scratch,
+            )
+            return commit, table.to_list()
+    except _hub_errors() as error:
+        detail = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the Hugging Face Hub did not give {hub_set.repo} ({type(error).__name__}: {detail}). "
+            "Try again with a network connection, or name a folder with the files in --data."
+        ) from error
+
+
+def _commit(repo: str, revision: str) -> str:
+    from huggingface_hub import HfApi
+
+    return str(HfApi().dataset_info(repo, revision=revision).sha)
+
+
+def _address(repo: str, commit: str) -> str:
+    return f"hf://datasets/{repo}@{commit}"
+
+
+def _hub_errors() -> tuple[type[BaseException], ...]:
+    """What the Hub libraries raise when a file cannot be had.
+
+    The HTTP library below them has changed twice; its own base error is a base of theirs.
+    """
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (OSError, DatasetsError, *HfHubHTTPError.__bases__)

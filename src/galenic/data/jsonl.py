@@ -1,0 +1,120 @@
+"""JSON Lines, plain or gzip: read with file and line in every error, written all or nothing."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galenic.cache import replacing
+from galenic.data.rows import RowError
+from galenic.errors import UserError
+
+__all__ = ["JsonlFile", "encode_gzip", "read_jsonl", "write_bytes"]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class JsonlFile:
+    """A file's text as bytes, unpacked, and the hash of the file as it lies on disk."""
+
+    path: Path
+    sha256: str
+    content: bytes
+
+    def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Line number (from 1) and object of each line; empty lines are passed over.
+
+        Raises:
+            UserError: a line is not UTF-8, not JSON or not an object.
+        """
+        for number, line in enumerate(self.content.split(b"\n"), start=1):
+            if line.strip():
+                try:
+                    yield number, _parse_line(line, first=number == 1)
+                except RowError as error:
+                    raise self.error(number, error) from error
+
+    def error(self, line: int, problem: object) -> UserError:
+        """The error for a broken line of this file."""
+        return UserError(f"{self.path}, line {line}: {problem}.")
+
+
+def read_jsonl(path: Path) -> JsonlFile:
+    """Read a ``.jsonl`` or ``.jsonl.gz`` file whole (the largest here unpacks to some 20 MB).
+
+    Raises:
+        UserError: the file is missing, unreadable, no gzip or cut off.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    content = _unpack(path, raw) if path.suffix == ".gz" else raw
+    return JsonlFile(path, hashlib.sha256(raw).hexdigest(), content)
+
+
+def encode_gzip(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """One compact JSON object a line, gzip without a time stamp: same rows, same bytes."""
+    lines = [json.dumps(row, ensure_ascii=False, separators=(", ", ": ")) + "\n" for row in rows]
+    return gzip.compress("".join(lines).encode(), compresslevel=9, mtime=0)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write under a temporary name and rename: the file is whole or not there at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def _unpack(path: Path, raw: bytes) -> bytes:
+    if raw[:2] != _GZIP_MAGIC:
+        raise UserError(f"{path} is not a gzip file although its name ends in .gz. Fetch it again.")
+    try:
+        return gzip.decompress(raw)
+    except EOFError as error:
+        raise UserError(
+            f"{path} is cut off: the gzip stream has no end. Fetch it again."
+        ) from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is damaged ({error}). Fetch it again.") from error
+
+
+def _parse_line(line: bytes, *, first: bool) -> dict[str, Any]:
+    try:
+        # Windows editors put a byte order mark before the first line.
+        text = line.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError as error:
+        raise RowError(f"not UTF-8 at byte {error.start + 1} of the line") from error
+    try:
+        row = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise RowError(f"not JSON at character {error.pos + 1} ({error.msg})") from error
+    except RowError:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, deep nesting
+        raise RowError(f"cannot be read ({error})") from error
+    if not isinstance(row, dict):
+        raise RowError("not a JSON object")
+    return row
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise RowError(f"{twice!r} is there twice in one object")
+    return row
+
+
+def _no_constant(name: str) -> float:
+    raise RowError(f"{name} is not JSON")

@@ -1,0 +1,212 @@
+"""Where questions come from: a local folder, the packaged sample, or the Hub through the cache.
+
+All three read one layout, ``<set>/<name>.jsonl.gz`` with one JSON object a line, through one
+loader. A file is unpacked, held against its recorded hash and validated row by row before the
+first question is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from galenic.data import manifest
+from galenic.data.example import Example
+from galenic.data.jsonl import JsonlFile, read_jsonl
+from galenic.data.rows import RowError
+from galenic.errors import UserError, unknown_name
+from galenic.registry import BENCHMARKS
+
+if TYPE_CHECKING:
+    from galenic.benchmarks.base import Benchmark
+
+__all__ = [
+    "SAMPLE_FOLDER",
+    "SAMPLE_LICENSE",
+    "Dataset",
+    "Source",
+    "open_source",
+    "read_examples",
+    "read_rows",
+    "whole",
+]
+
+T = TypeVar("T")
+
+SAMPLE_FOLDER = "sample/"
+"""Split files whose names begin so are those of the package, whatever the source."""
+SAMPLE_LICENSE = "Apache-2.0"
+"""The sample questions were written for this package and carry its licence."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The validated questions of one split.
+
+    Attributes:
+        benchmark: what they belong to.
+        split: its split.
+        examples: in the order of the file.
+        file: name in the local layout; for a file of the user's own, its file name.
+        sha256: of the file as it lies on disk.
+        license: as the origin states it.
+        checksum: see ``manifest.State``.
+    """
+
+    benchmark: Benchmark
+    split: str
+    examples: tuple[Example, ...]
+    file: str
+    sha256: str
+    license: str
+    checksum: manifest.State
+
+    @property
+    def num_rows(self) -> int:
+        """How many questions the file holds."""
+        return len(self.examples)
+
+    @property
+    def clean_examples(self) -> tuple[Example, ...]:
+        """The examples that may be shown to a model or trained on.
+
+        A few MedQA training questions share most of their vignette with a dev or test question
+        (``near_eval`` lists which): these are left out.
+        """
+        return tuple(e for e in self.examples if not e.meta.get("near_eval"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder in the local layout.
+
+    Attributes:
+        folder: its path.
+        title: what to call it in messages and run manifests.
+        fetch: called with a file name before it is read, to bring it if it is not there.
+        sample: True reads the packaged sample questions in place of every benchmark's own.
+    """
+
+    folder: Path
+    title: str
+    fetch: Callable[[str], None] | None = None
+    sample: bool = False
+
+    def load(self, benchmark: Benchmark | str, split: str | None = None) -> Dataset:
+        """Read and validate one split.
+
+        Args:
+            benchmark: itself or its registry name.
+            split: None = the benchmark's default split.
+
+        Raises:
+            UserError: unknown name or split; file missing, changed, damaged or invalid, with file
+                and line.
+        """
+        if isinstance(benchmark, str):
+            known: Benchmark = BENCHMARKS.load(benchmark)
+            benchmark = known
+        if self.sample:
+            benchmark = benchmark.sample()
+        split = benchmark.default_split if split is None else split
+        if split not in benchmark.splits:
+            raise unknown_name(f"split of {benchmark.title}", split, benchmark.splits)
+        name, file, state = self._read(benchmark.splits[split])
+        facts = manifest.facts_of(self.folder).get(name) if state == "ok" else None
+        own = SAMPLE_LICENSE if state == "packaged" else "not stated"
+        return Dataset(
+            benchmark=benchmark,
+            split=split,
+            examples=read_examples(file, benchmark.parse),
+            file=name,
+            sha256=file.sha256,
+            license=facts.license if facts else own,
+            checksum=state,
+        )
+
+    def _read(self, name: str) -> tuple[str, JsonlFile, manifest.State]:
+        if name.startswith(SAMPLE_FOLDER):
+            return name, read_jsonl(Path(str(files("galenic.data").joinpath(name)))), "packaged"
+        if Path(name).is_absolute():  # the user's own file, see benchmarks/custom.py
+            return Path(name).name, read_jsonl(Path(name)), "unknown"
+        if self.fetch is not None:
+            self.fetch(whole(name))
+        if (self.folder / whole(name)).exists():
+            name = whole(name)
+        if not (self.folder / name).exists():
+            raise UserError(
+                f"{self.folder / name} does not exist. --data names a folder with pubmedqa/, "
+                "medqa/ and medmcqa/ in it; `galenic data --data DIR` lists what one holds."
+            )
+        file = read_jsonl(self.folder / name)
+        return name, file, manifest.check(self.folder, name, file)
+
+
+def open_source(data: Path | Literal["sample"] | None) -> Source:
+    """Open the place the benchmarks are read from.
+
+    Args:
+        data: a folder in the local layout; ``"sample"`` (also as a path) for the questions shipped
+            with the package; None for the user cache, filled from the Hugging Face Hub on demand.
+
+    Raises:
+        UserError: the folder does not exist.
+    """
+    if data is None:
+        from galenic.data import hub
+
+        folder = hub.data_cache()
+        return Source(folder, "Hugging Face Hub", fetch=lambda name: hub.fetch(name, folder))
+    if str(data) == "sample":
+        package = Path(str(files("galenic.data")))
+        return Source(package, "packaged sample questions", sample=True)
+    folder = Path(data)
+    if not folder.is_dir():
+        raise UserError(
+            f"--data {folder}: there is no such folder. Name one with pubmedqa/, medqa/ and "
+            "medmcqa/ in it, or write `--data sample` for the questions shipped with the package."
+        )
+    return Source(folder, str(folder))
+
+
+def whole(name: str) -> str:
+    """The name of the whole training set beside a part of it; other names stay as they are.
+
+    Published copies of the training sets are often cut. Where a folder has both, the whole one is
+    read.
+    """
+    return name.replace("train_partial", "train")
+
+
+def read_examples(
+    file: JsonlFile, parse: Callable[[Mapping[str, Any]], Example]
+) -> tuple[Example, ...]:
+    """Parse every row; ids must be unique and there must be at least one row.
+
+    Raises:
+        UserError: names the file and the line.
+    """
+    return read_rows(file, parse, lambda example: example.id)
+
+
+def read_rows(
+    file: JsonlFile, parse: Callable[[Mapping[str, Any]], T], id_of: Callable[[T], str]
+) -> tuple[T, ...]:
+    """As `read_examples`, for rows of any kind; rows without ``id`` get their line number."""
+    seen: dict[str, int] = {}
+    parsed = []
+    for line, row in file.rows():
+        try:
+            item = parse({"id": f"line-{line}", **row})
+        except RowError as error:
+            raise file.error(line, error) from error
+        if id_of(item) in seen:
+            raise file.error(line, f"id {id_of(item)!r} is already in line {seen[id_of(item)]}")
+        seen[id_of(item)] = line
+        parsed.append(item)
+    if not parsed:
+        raise UserError(f"{file.path} holds no question.")
+    return tuple(parsed)

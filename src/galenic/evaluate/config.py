@@ -1,0 +1,95 @@
+"""Every knob of an evaluation, declared once: flags, run manifest and docs come from here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from galenic.registry import SCORINGS
+
+__all__ = ["EvaluateConfig"]
+
+
+def _split_commas(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
+
+
+class EvaluateConfig(BaseModel):
+    """What to evaluate and how. Two runs with equal configs do the same work."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
+    )
+    benchmarks: Names = Field(
+        ("pubmedqa", "medqa", "medmcqa"),
+        description="Comma-separated: pubmedqa, medqa (both forms), medqa_4options, "
+        "medqa_5options, medmcqa, or paths of your own .jsonl exams.",
+    )
+    data: str | None = Field(
+        None,
+        description="Folder with the benchmark files, or the word `sample` for the questions "
+        "that ship with Galenic. Without it the sets come from the Hugging Face Hub.",
+    )
+    split: str | None = Field(
+        None,
+        description="Split to evaluate; default: the one each benchmark is reported on "
+        "(test, MedMCQA: validation).",
+    )
+    limit: int | None = Field(
+        None,
+        ge=1,
+        description="At most this many questions a benchmark: a random sample fixed by --seed, "
+        "the same questions for the 4- and 5-option forms.",
+    )
+    scoring: Names = Field(
+        ("letter", "text", "text_per_byte"),
+        description="Comma-separated: letter (the option's letter or word), text (the option's "
+        "text, summed), text_per_byte (the same per byte), generate (reason, then parse).",
+    )
+    debias: Literal["none", "permutations", "prior"] = Field(
+        "none",
+        description="permutations averages over cyclic orders of the options; prior divides by "
+        "what a content-free question gets.",
+    )
+    num_fewshot: int = Field(
+        0, ge=0, le=32, description="Solved examples before each question, from the training split."
+    )
+    chat_template: bool = Field(False, description="Ask in the model's own chat format.")
+    max_tokens: int = Field(
+        256, ge=1, description="Longest generated answer, for the generate scoring."
+    )
+    seed: int = Field(0, ge=0, description="Of sampling and few-shot choice.")
+    runtime: Literal["auto", "llama", "torch"] = Field(
+        "auto",
+        description="Engine; auto measures what is installed once per model and takes the faster.",
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Precision of the torch runtime."
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads; default: chosen from the machine's live load."
+    )
+    context_length: int | None = Field(
+        None, ge=16, description="Longest text in tokens; default: the model's own limit."
+    )
+
+    @field_validator("scoring")
+    @classmethod
+    def _known_scoring(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(SCORINGS.check(name) for name in names))
+
+    @property
+    def data_source(self) -> Path | Literal["sample"] | None:
+        """The data flag as `galenic.data.sources.open_source` takes it."""
+        if self.data is None or self.data == "sample":
+            return self.data  # type: ignore[return-value]
+        return Path(self.data)

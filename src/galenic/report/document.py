@@ -1,0 +1,165 @@
+"""The report as data: rows and where they come from; every output is made from this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from galenic import __version__
+from galenic.errors import UserError
+from galenic.evaluate.records import Timing
+from galenic.report.rows import Row, build_rows
+from galenic.report.runs import DataEntry, ModelEntry, Run
+
+__all__ = ["DISCLAIMER", "READING", "Provenance", "Report", "Speed", "build_report"]
+
+DISCLAIMER = (
+    "For education and research. Not a medical device: these numbers describe answers to exam "
+    "questions and say nothing about safety in the care of patients."
+)
+
+READING = (
+    (
+        "Interval",
+        "An accuracy over n questions is an estimate. Had other questions of the same kind been "
+        "asked, it would have come out differently; the 95 % interval (Wilson) is the range of "
+        "true accuracies that such a sample fits. Two overlapping intervals do not show equality: "
+        "`galenic compare` tests two runs on the same questions.",
+    ),
+    (
+        "Majority and uniform",
+        "What always giving the commonest right answer scores on these very questions, and what "
+        "a uniform guess scores. The difference to the majority is paired, with its own 95 % "
+        "interval. Where that interval holds 0 the model is at chance: the accuracy measures no "
+        "knowledge, and a difference between two such models means little.",
+    ),
+    (
+        "Predictions",
+        "The histogram stands beside the accuracy because a model that answers the same to "
+        "everything scores the share of that answer, which can look respectable. Above 90 % of "
+        "one answer the row is marked as collapsed.",
+    ),
+    (
+        "Precision, recall, F1",
+        "Weighted averages count each class by its questions, as the paper does. Macro averages "
+        "count every class alike, so a class that is never answered pulls macro F1 down.",
+    ),
+    (
+        "Confidence",
+        "ECE is the mean gap between confidence and accuracy over ten bins (0 is perfect). The "
+        "Brier score is the squared distance of the probabilities to the truth. AURC is the mean "
+        "error rate when only the most confident answers are given: below the plain error rate "
+        "the confidence is worth something.",
+    ),
+    (
+        "Flip rate",
+        "Share of answers that change when the options are only shown in another order. A model "
+        "that reads the options does not care for their order.",
+    ),
+)
+"""How to read the report: a word and what it means."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Speed(_Part):
+    """Totals over the run's timings. Answers count every scoring of a question.
+
+    ``sharing`` is tokens asked over tokens computed: what a runtime without sharing would have
+    computed more. Rates are per second of computing, loading left out.
+    """
+
+    seconds: float
+    answers: int
+    tokens_asked: int
+    tokens_computed: int
+    sharing: float
+    tokens_per_second: float
+    answers_per_second: float
+
+
+class Provenance(_Part):
+    """What ran, on what, and how far it came."""
+
+    name: str
+    command: str
+    created: str
+    config: dict[str, Any]
+    model: ModelEntry
+    data: list[DataEntry]
+    versions: dict[str, Any]
+    machine: dict[str, Any]
+    records: int
+    planned: int
+    cut_line: bool
+    speed: Speed | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned record is there."""
+        return self.records >= self.planned
+
+
+class Report(_Part):
+    """``report.json``."""
+
+    format: int = 1
+    galenic: str
+    disclaimer: str
+    rows: list[Row]
+    runs: list[Provenance]
+
+
+def build_report(runs: Sequence[Run]) -> Report:
+    """Measure every run.
+
+    Raises:
+        UserError: no runs.
+    """
+    if not runs:
+        raise UserError("name at least one run folder.")
+    return Report(
+        galenic=__version__,
+        disclaimer=DISCLAIMER,
+        rows=[row for run in runs for row in build_rows(run)],
+        runs=[_provenance(run) for run in runs],
+    )
+
+
+def _provenance(run: Run) -> Provenance:
+    return Provenance(
+        name=run.name,
+        command=run.info.command,
+        created=run.info.created,
+        config=run.info.config,
+        model=run.info.model,
+        data=run.info.data,
+        versions=run.info.versions,
+        machine=run.info.machine,
+        records=len(run.records),
+        planned=run.num_planned,
+        cut_line=run.cut_line,
+        speed=_speed(run.timings),
+    )
+
+
+def _speed(timings: Sequence[Timing]) -> Speed | None:
+    seconds = sum(timing.seconds for timing in timings)
+    computed = sum(timing.tokens_computed for timing in timings)
+    if seconds <= 0 or computed <= 0:
+        return None
+    asked = sum(timing.tokens_asked for timing in timings)
+    answers = sum(timing.items for timing in timings)
+    return Speed(
+        seconds=seconds,
+        answers=answers,
+        tokens_asked=asked,
+        tokens_computed=computed,
+        sharing=asked / computed,
+        tokens_per_second=computed / seconds,
+        answers_per_second=answers / seconds,
+    )

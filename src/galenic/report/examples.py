@@ -1,0 +1,77 @@
+"""A few questions to look at: the most confident right and wrong answers of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from galenic.evaluate.records import Record
+from galenic.report.rows import Row, group_of
+from galenic.report.runs import Run
+from galenic.report.text import shorten
+
+__all__ = ["Option", "Shown", "pick_examples"]
+
+QUESTION_WIDTH = 900
+TEXT_WIDTH = 400
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a shown question; ``probability`` is None for generated answers."""
+
+    label: str
+    text: str
+    probability: float | None
+    gold: bool
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A question, its options and, for generated answers, what the model wrote."""
+
+    id: str
+    question: str
+    options: tuple[Option, ...]
+    correct: bool
+    prediction: str | None
+    generated: str | None
+
+
+def pick_examples(run: Run, row: Row, count: int = 3) -> list[Shown]:
+    """The ``count`` most confident right answers, then as many wrong ones.
+
+    Without probabilities the first of the record file are taken.
+    """
+    records = group_of(run, row)
+    chosen: list[Record] = []
+    for correct in (True, False):
+        chosen += _most_confident([r for r in records if r.correct == correct])[:count]
+    return [_show(run, record) for record in chosen]
+
+
+def _most_confident(records: Sequence[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: -max(record.probabilities.values(), default=0.0))
+
+
+def _show(run: Run, record: Record) -> Shown:
+    item = run.items[record.benchmark, record.id]
+    options = tuple(
+        Option(
+            label=label,
+            text="" if text == label else shorten(text, TEXT_WIDTH),
+            probability=record.probabilities.get(label),
+            gold=label == record.gold,
+            chosen=label == record.prediction,
+        )
+        for label, text in item.options.items()
+    )
+    return Shown(
+        id=record.id,
+        question=shorten(item.question, QUESTION_WIDTH),
+        options=options,
+        correct=record.correct,
+        prediction=record.prediction,
+        generated=None if record.text is None else shorten(record.text, TEXT_WIDTH),
+    )

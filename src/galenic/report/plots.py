@@ -1,0 +1,292 @@
+"""Plots as SVG text for one page: no fonts, no ids that clash, colours that follow the page.
+
+Lines and letters take the page's text colour (``currentColor``), so a plot is readable on a light
+and on a dark ground without being drawn twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from galenic.report.rows import Row
+from galenic.report.text import proportion, span
+
+__all__ = [
+    "accuracy_plot",
+    "confusion_plot",
+    "histogram_plot",
+    "reliability_plot",
+    "risk_coverage_plot",
+]
+
+INK = "#010203"
+"""Stands for the page's text colour while matplotlib draws; replaced in the SVG."""
+MODEL = "#3b82c4"
+BASELINE = "#c9822b"
+GRID = "#8a8f98"
+
+PIXELS = 4 / 3
+"""CSS pixels a point."""
+
+PANEL = (3.1, 2.5)
+"""Inches of a small panel."""
+
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "galenic",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+}
+
+
+def accuracy_plot(rows: Sequence[Row]) -> str:
+    """Accuracy with its interval, one line a row, and a mark at the majority baseline."""
+    _need(rows)
+    several = len({row.run for row in rows}) > 1
+    names = [f"{row.benchmark} · {row.method}" for row in rows]
+    with _figure((7.2, 0.8 + 0.27 * len(rows))) as (figure, done):
+        axes = figure.add_subplot()
+        places = range(len(rows))[::-1]
+        axes.barh(
+            places,
+            [row.high - row.low for row in rows],
+            left=[row.low for row in rows],
+            height=0.34,
+            color=MODEL,
+            alpha=0.35,
+            label="95 % interval",
+        )
+        axes.plot(
+            [row.accuracy for row in rows], places, "o", ms=4.5, color=MODEL, label="accuracy"
+        )
+        axes.plot(
+            [row.baselines.majority for row in rows],
+            places,
+            "|",
+            ms=11,
+            mew=2,
+            color=BASELINE,
+            label="majority class",
+        )
+        axes.set_yticks(
+            list(places),
+            [
+                f"{name} · {row.run}" if several else name
+                for name, row in zip(names, rows, strict=True)
+            ],
+        )
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_xlim(0, 1)
+        axes.grid(axis="x", color=GRID, alpha=0.25, lw=0.5)
+        figure.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.0), borderaxespad=0.1)
+        label = "Accuracy and 95 % interval: " + "; ".join(
+            f"{name} ({row.run}) {proportion(row.accuracy)} ({span(row.low, row.high)}), "
+            f"majority {proportion(row.baselines.majority)}"
+            for name, row in zip(names, rows, strict=True)
+        )
+        return done(label)
+
+
+def reliability_plot(row: Row) -> str | None:
+    """Accuracy against confidence in ten bins; None for answers without probabilities."""
+    if row.calibration is None:
+        return None
+    filled = [entry for entry in row.calibration.bins if entry[2]]
+    with _figure(PANEL) as (figure, done):
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], "--", color=GRID, lw=0.8)
+        axes.bar(
+            [low for low, *_ in row.calibration.bins],
+            [entry[2] / row.n for entry in row.calibration.bins],
+            width=0.1,
+            align="edge",
+            color=GRID,
+            alpha=0.3,
+        )
+        axes.plot(
+            [entry[3] for entry in filled],
+            [entry[4] for entry in filled],
+            "o-",
+            ms=3.5,
+            color=MODEL,
+        )
+        _unit_axes(axes, "confidence", "accuracy")
+        return done(
+            f"Reliability of {row.benchmark} {row.method}: calibration error "
+            f"{proportion(row.calibration.ece)}. "
+            + "; ".join(
+                f"confidence {proportion(conf)}: accuracy {proportion(acc)} of {n}"
+                for _, _, n, conf, acc in filled
+            )
+        )
+
+
+def risk_coverage_plot(row: Row) -> str | None:
+    """Error rate against the share of questions answered; None without probabilities."""
+    if row.calibration is None:
+        return None
+    with _figure(PANEL) as (figure, done):
+        axes = figure.add_subplot()
+        coverage = [point[0] for point in row.calibration.curve]
+        risks = [point[1] for point in row.calibration.curve]
+        axes.axhline(1 - row.accuracy, color=GRID, lw=0.8, ls="--")
+        axes.fill_between(coverage, risks, color=MODEL, alpha=0.12, lw=0)
+        axes.plot(coverage, risks, color=MODEL, lw=1.4)
+        _unit_axes(axes, "share answered", "error rate")
+        selective = ", ".join(
+            f"{float(at):.0%} answered: accuracy {proportion(value)}"
+            for at, value in row.calibration.selective.items()
+        )
+        return done(
+            f"Risk against coverage of {row.benchmark} {row.method}: area "
+            f"{proportion(row.calibration.aurc)}; {selective}"
+        )
+
+
+def histogram_plot(row: Row) -> str:
+    """How often each label was predicted, beside how often it was right."""
+    counts = row.counts
+    names = [*counts.labels, *(["unparsed"] if counts.unparsed else [])]
+    predicted = [*counts.predicted.values(), *([counts.unparsed] if counts.unparsed else [])]
+    gold = [*counts.gold.values(), *([0] if counts.unparsed else [])]
+    with _figure(PANEL) as (figure, done):
+        axes = figure.add_subplot()
+        places = range(len(names))
+        axes.bar(
+            [p - 0.2 for p in places], gold, 0.38, color=GRID, alpha=0.55, label="right answer"
+        )
+        axes.bar([p + 0.2 for p in places], predicted, 0.38, color=MODEL, label="predicted")
+        axes.set_xticks(list(places), names)
+        axes.margins(y=0.22)
+        axes.set_ylabel("questions")
+        axes.legend(loc="upper center", ncols=2)
+        return done(
+            f"Predictions of {row.benchmark} {row.method}: "
+            + ", ".join(
+                f"{name} predicted {p}, right {g}"
+                for name, p, g in zip(names, predicted, gold, strict=True)
+            )
+        )
+
+
+def confusion_plot(row: Row) -> str:
+    """Counts of right label (rows) by predicted label (columns), shaded by share of the row."""
+    labels, matrix = row.counts.labels, [list(line) for line in row.counts.confusion]
+    columns = [*labels, "unparsed"]
+    if not row.counts.unparsed:
+        columns, matrix = labels, [line[:-1] for line in matrix]
+    with _figure(PANEL) as (figure, done):
+        axes = figure.add_subplot()
+        for y, line in enumerate(matrix):
+            for x, value in enumerate(line):
+                share = value / max(sum(line), 1)
+                axes.add_patch(
+                    Rectangle(
+                        (x - 0.47, y - 0.45), 0.94, 0.9, color=MODEL, alpha=0.08 + 0.6 * share, lw=0
+                    )
+                )
+                weight = "bold" if columns[x] == labels[y] else "normal"
+                axes.text(x, y, str(value), ha="center", va="center", fontsize=8, weight=weight)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set(xlabel="predicted", ylabel="right answer")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        return done(
+            f"Confusion matrix of {row.benchmark} {row.method}, a row a right answer: "
+            + "; ".join(
+                f"{label}: " + ", ".join(f"{c} {v}" for c, v in zip(columns, line, strict=True))
+                for label, line in zip(labels, matrix, strict=True)
+            )
+        )
+
+
+def _unit_axes(axes: Any, x: str, y: str) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=x, ylabel=y)
+    ticks = [0, 0.25, 0.5, 0.75, 1]
+    axes.set_xticks(ticks, ["0", ".25", ".5", ".75", "1"])
+    axes.set_yticks(ticks, ["0", ".25", ".5", ".75", "1"])
+    axes.grid(color=GRID, alpha=0.2, lw=0.5)
+
+
+@contextmanager
+def _figure(inches: tuple[float, float]) -> Iterator[tuple[Figure, Callable[[str], str]]]:
+    """A figure in our style and the function that turns it into SVG with a spoken label."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=inches, layout="constrained")
+        yield figure, lambda label: _svg(figure, label)
+
+
+def _svg(figure: Figure, label: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _for_page(buffer.getvalue(), label)
+
+
+def _for_page(svg: str, label: str) -> str:
+    """Make matplotlib's SVG fit to stand inside a page beside others, at a third of its size."""
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    if box is None:
+        raise ValueError("matplotlib wrote an SVG without a viewBox")
+    width, height = (float(value) for value in box.groups())
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    # A style element inside the page would apply to all of it; metadata and comments say nothing.
+    for unwanted in (r"<metadata>.*?</metadata>", r"<!--.*?-->", r"<style.*?</style>"):
+        body = re.sub(unwanted, "", body, flags=re.DOTALL)
+    body = re.sub(r"font-family: [^;\"]*;?", "", body)
+    body = re.sub(r">\s+<", "><", body)
+    body = re.sub(r"<[^>]+>", lambda tag: _shortened(tag[0]), _own_ids(body))
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" width="{width * PIXELS:.0f}" '
+        f'height="{height * PIXELS:.0f}" role="img" aria-label="{escape(label)}">{body}'
+    )
+
+
+def _shortened(tag: str) -> str:
+    """One line a tag, hundredths of a point, the page's colour."""
+    tag = re.sub(r"\s+", " ", tag).replace(INK, "currentColor")
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)
+
+
+def _own_ids(svg: str) -> str:
+    """Drop ids nothing refers to and make the others differ from those of every other plot."""
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
+    mark = hashlib.sha256(svg.encode()).hexdigest()[:8]
+
+    def rename(match: re.Match[str]) -> str:
+        return f' id="{mark}-{match[1]}"' if match[1] in used else ""
+
+    svg = re.sub(r'\sid="([^"]+)"', rename, svg)
+    svg = svg.replace("url(#", f"url(#{mark}-")
+    return re.sub(r'(?:xlink:)?href="#', f'href="#{mark}-', svg)
+
+
+def _need(rows: Sequence[Row]) -> None:
+    if not rows:
+        raise ValueError("no rows")

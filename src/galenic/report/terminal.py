@@ -1,0 +1,62 @@
+"""The table that ``galenic evaluate`` ends with."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from galenic.report.rows import Row, build_rows
+from galenic.report.runs import Run
+from galenic.report.text import proportion, spark
+
+__all__ = ["summary_table"]
+
+
+def summary_table(run: Run) -> Table:
+    """Accuracy with its 95 % interval, the majority baseline and what was predicted.
+
+    Narrower than 100 columns. Accuracy is green where its paired interval lies above the majority
+    baseline and plain where chance explains it; a collapse is red.
+    """
+    rows = build_rows(run)
+    missing = "" if run.complete else f", incomplete: {len(run.records)} of {run.num_planned}"
+    model = run.info.model
+    table = Table(
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="bold underline",
+        title=Text(f"{model.model} ({model.weights}){missing}", style="bold"),
+        title_justify="left",
+        caption=Text("± is half of a 95 % interval; majority = always the commonest answer."),
+        caption_justify="left",
+    )
+    table.add_column("benchmark, scoring", overflow="fold")
+    for name in ("n", "accuracy", "majority", "macroF1"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("predictions", overflow="fold")
+    for row in rows:
+        table.add_row(
+            Text(f"{row.benchmark} {row.method}"),
+            str(row.n),
+            _accuracy(row),
+            proportion(row.baselines.majority),
+            proportion(row.macro_f1),
+            _predictions(row),
+        )
+    return table
+
+
+def _accuracy(row: Row) -> Text:
+    style = {"above": "green", "below": "yellow", "at": ""}[row.baselines.verdict]
+    half = (row.high - row.low) / 2
+    return Text(f"{proportion(row.accuracy)} ±{proportion(half)}", style=style)
+
+
+def _predictions(row: Row) -> Text:
+    text = Text(spark(row.counts.predicted))
+    if row.counts.unparsed:
+        text.append(f"  {row.unparsed_rate:.0%} unparsed", style="yellow")
+    if row.collapse:
+        label, share = row.collapse
+        text.append(f"  COLLAPSE {share:.0%} {label}", style="bold red")
+    return text

@@ -1,0 +1,352 @@
+"""One model loaded by a llama.cpp library: tokenizer, token trees, token by token.
+
+This is the part without policy: it takes a library as it is given, which lets the self-test drive
+one that is not trusted yet.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.runtimes.libllama import Batch, LibLlama
+from galenic.runtimes.tree import Pack
+
+__all__ = ["MAX_LEAVES", "LlamaEngine"]
+
+MAX_LEAVES = 255  # llama.cpp tells 256 sequences apart; the first one holds the prefix
+_PREFIX_SEQUENCE = 0
+_BATCH = 512  # rows computed at once; more is no faster and needs memory for their activations
+_SMALLEST_CONTEXT = 1024
+_KV_BYTES = 4  # keys and values are kept as float32
+_GGML_TYPE_F32 = 0
+_LOAD_MODE_MMAP = 1
+_FLASH_ATTENTION_OFF = 0
+_PACKED_REFUSED = "this kind of model (recurrent or encoder-decoder) cannot be scored here"
+
+
+class LlamaEngine:
+    """A model and, once something is computed, its context.
+
+    Args:
+        library: the loaded library.
+        path: the GGUF file.
+        threads: threads to compute with.
+
+    Raises:
+        UserError: the library refuses the file.
+    """
+
+    def __init__(self, library: LibLlama, path: Path, *, threads: int) -> None:
+        self.library = library
+        self.threads = threads
+        self._model = _load_model(library, path)
+        self._vocab = library.llama_model_get_vocab(self._model)
+        self._context: int | None = None
+        self._memory: int | None = None
+        self._prefix: tuple[int, ...] | None = None
+        self.vocab_size = int(library.llama_vocab_n_tokens(self._vocab))
+        self.context_length = int(library.llama_model_n_ctx_train(self._model))
+        if (
+            library.llama_model_is_recurrent(self._model)
+            or library.llama_model_is_hybrid(self._model)
+            or library.llama_model_has_encoder(self._model)
+        ):
+            self.close()
+            raise UserError(f"{path}: {_PACKED_REFUSED}. Use a decoder-only transformer.")
+
+    # What the model is
+
+    @property
+    def num_parameters(self) -> int:
+        """All parameters, embeddings included."""
+        return int(self.library.llama_model_n_params(self._model))
+
+    @property
+    def weights(self) -> str:
+        """Quantization of most weights, for example ``"Q4_1"`` or ``"all F32"``."""
+        text = ctypes.create_string_buffer(256)
+        self.library.llama_model_desc(self._model, text, len(text))
+        return text.value.decode().split(" ", 2)[-1]  # "<architecture> <size> <weights>"
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja text in the file."""
+        template = self.library.llama_model_chat_template(self._model, None)
+        return None if template is None else str(template.decode())
+
+    def metadata(self, key: str) -> str | None:
+        """A single value of the file's header as text, or None."""
+        text = ctypes.create_string_buffer(1024)
+        size = self.library.llama_model_meta_val_str(self._model, key.encode(), text, len(text))
+        return None if size < 0 else text.value.decode(errors="replace")
+
+    def special_tokens(self) -> dict[str, str]:
+        """``bos_token`` and ``eos_token``, those that exist."""
+        lib, found = self.library, {}
+        for name, token in (
+            ("bos_token", lib.llama_vocab_bos(self._vocab)),
+            ("eos_token", lib.llama_vocab_eos(self._vocab)),
+        ):
+            if token >= 0:
+                found[name] = str(lib.llama_vocab_get_text(self._vocab, token).decode())
+        return found
+
+    def ends(self, token: int) -> bool:
+        """Whether a token ends a generated text."""
+        return bool(self.library.llama_vocab_is_eog(self._vocab, token))
+
+    # Text and tokens
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, with the model's start token and without its end token."""
+        data = text.encode()
+        room = len(data) + 8  # a token stands for a byte at least, besides start and end
+        tokens = (ctypes.c_int32 * room)()
+        count = self.library.llama_tokenize(
+            self._vocab, data, len(data), tokens, room, True, True
+        )
+        if count < 0:
+            raise RuntimeError(f"llama_tokenize failed ({count}): {self.library.last_log()}")
+        ids = tokens[:count]
+        if ids and self.library.llama_vocab_get_add_eos(self._vocab):
+            ids.pop()
+        return ids
+
+    def detokenize(self, tokens: Sequence[int]) -> bytes:
+        """UTF-8 text of token ids without special tokens; may begin or end within a character."""
+        ids = (ctypes.c_int32 * len(tokens))(*tokens)
+        room = 16 * len(tokens) + 16
+        while True:
+            text = ctypes.create_string_buffer(room)
+            size = self.library.llama_detokenize(
+                self._vocab, ids, len(tokens), text, room, False, False
+            )
+            if size >= 0:
+                return text.raw[:size]
+            room = -size
+
+    # Computing
+
+    def score(self, pack: Pack) -> NDArray[np.float64]:
+        """Log-probability in nats of each read of the pack, shape (p,).
+
+        The prefix is computed alone and kept, so that a pack gives the same values whatever was
+        scored before it.
+
+        Raises:
+            ValueError: more paths than `MAX_LEAVES`, or a path longer than the model's context.
+        """
+        if pack.num_leaves > MAX_LEAVES:
+            raise ValueError(f"{pack.num_leaves} paths in a pack; at most {MAX_LEAVES}")
+        deepest = int(pack.positions.max(initial=len(pack.prefix) - 1)) + 1
+        self._check_length(deepest)
+        self._reserve(len(pack.prefix) + len(pack.tokens))
+        self._keep_prefix(pack.prefix)
+        lib, sequences = self.library, range(1, 1 + pack.num_leaves)
+        values = np.empty(len(pack.read_rows), dtype=np.float64)
+        try:
+            for sequence in sequences if pack.prefix else ():
+                lib.llama_memory_seq_cp(self._memory, _PREFIX_SEQUENCE, sequence, -1, -1)
+            for start in range(0, len(pack.tokens), _BATCH):
+                end = min(start + _BATCH, len(pack.tokens))
+                reads = np.flatnonzero((pack.read_rows >= start) & (pack.read_rows < end))
+                self._score_rows(pack, start, end, reads, values)
+        finally:
+            for sequence in sequences:
+                lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return values
+
+    def start(self, tokens: Sequence[int], *, room: int) -> NDArray[np.float32]:
+        """Begin a text; logits after its last token, shape (vocab,), valid until the next call.
+
+        Args:
+            tokens: at least one.
+            room: how many tokens `step` may add at most.
+        """
+        self._check_length(len(tokens))
+        self._reserve(len(tokens) + room)
+        self._forget()
+        self._run_alone(tokens, read_last=True)
+        return self._logits(len(tokens[(len(tokens) - 1) // _BATCH * _BATCH :]) - 1)
+
+    def step(self, token: int, position: int) -> NDArray[np.float32]:
+        """Add one token to the text that `start` began; logits after it, shape (vocab,)."""
+        one = np.array([token], dtype=np.int32)
+        at = np.array([position], dtype=np.int32)
+        self._decode(one, at, [(_PREFIX_SEQUENCE,)], np.ones(1, dtype=np.int8))
+        return self._logits(0)
+
+    def close(self) -> None:
+        """Free context and model. Safe to call twice."""
+        self._free_context()
+        if self._model is not None:
+            self.library.llama_model_free(self._model)
+            self._model = None
+
+    def _score_rows(
+        self,
+        pack: Pack,
+        start: int,
+        end: int,
+        reads: NDArray[np.intp],
+        values: NDArray[np.float64],
+    ) -> None:
+        """Compute rows [start, end) and write the given reads, all in that range, to values."""
+        rows = pack.read_rows[reads] - start
+        wanted = np.zeros(end - start, dtype=np.int8)
+        wanted[rows] = 1
+        through = [[1 + leaf for leaf in leaves] for leaves in pack.leaves[start:end]]
+        self._decode(pack.tokens[start:end], pack.positions[start:end], through, wanted)
+        for row in np.flatnonzero(wanted):
+            logits = self._logits(int(row)).astype(np.float64)
+            logits -= logits.max()
+            here = reads[rows == row]
+            values[here] = logits[pack.read_tokens[here]] - np.log(np.exp(logits).sum())
+
+    def _check_length(self, length: int) -> None:
+        if length > self.context_length:
+            raise ValueError(f"{length} tokens; the model takes at most {self.context_length}")
+
+    def _keep_prefix(self, prefix: tuple[int, ...]) -> None:
+        if prefix == self._prefix:
+            return
+        self._forget()
+        self._run_alone(prefix, read_last=False)
+        self._prefix = prefix
+
+    def _forget(self) -> None:
+        self._prefix = None
+        self.library.llama_memory_clear(self._memory, True)
+
+    def _run_alone(self, tokens: Sequence[int], *, read_last: bool) -> None:
+        ids = np.array(tokens, dtype=np.int32)
+        positions = np.arange(len(ids), dtype=np.int32)
+        wanted = np.zeros(len(ids), dtype=np.int8)
+        wanted[-1:] = read_last
+        for start in range(0, len(ids), _BATCH):
+            part = slice(start, start + _BATCH)
+            one = [(_PREFIX_SEQUENCE,)] * len(ids[part])
+            self._decode(ids[part], positions[part], one, wanted[part])
+
+    def _decode(
+        self,
+        tokens: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        sequences: Sequence[Sequence[int]],
+        wanted: NDArray[np.int8],
+    ) -> None:
+        """Compute rows, each belonging to the given sequences; logits of the wanted ones."""
+        tokens, positions = np.ascontiguousarray(tokens), np.ascontiguousarray(positions)
+        wanted = np.ascontiguousarray(wanted)
+        counts = np.array([len(row) for row in sequences], dtype=np.int32)
+        flat = np.array([number for row in sequences for number in row], dtype=np.int32)
+        starts = np.concatenate([[0], np.cumsum(counts[:-1])])
+        pointers = (flat.ctypes.data + flat.itemsize * starts).astype(np.uintp)
+        batch = Batch(
+            n_tokens=len(tokens),
+            token=tokens.ctypes.data,
+            pos=positions.ctypes.data,
+            n_seq_id=counts.ctypes.data,
+            seq_id=pointers.ctypes.data,
+            logits=wanted.ctypes.data,
+        )
+        self.library.log.clear()
+        status = self.library.llama_decode(self._context, batch)
+        if status != 0:
+            self._prefix = None
+            raise RuntimeError(f"llama_decode failed ({status}): {self.library.last_log()}")
+
+    def _logits(self, row: int) -> NDArray[np.float32]:
+        """View of the logits of a row of the last batch, shape (vocab,)."""
+        address = self.library.llama_get_logits_ith(self._context, row)
+        if not address:
+            raise RuntimeError(f"no logits for row {row}: {self.library.last_log()}")
+        values = (ctypes.c_float * self.vocab_size).from_address(address)
+        return np.frombuffer(values, dtype=np.float32)
+
+    def _reserve(self, cells: int) -> None:
+        """Make sure that the context holds so many tokens, and read its size back."""
+        lib = self.library
+        if self._context is not None and cells <= lib.llama_n_ctx(self._context):
+            return
+        self._free_context()
+        size = _context_size(cells)
+        self._check_memory(size)
+        params = lib.llama_context_default_params()
+        params.n_ctx, params.n_batch, params.n_ubatch = size, _BATCH, _BATCH
+        params.n_seq_max = 1 + MAX_LEAVES
+        params.n_outputs_max_per_seq = 0  # no limit: every row of a path may be read
+        params.n_threads = params.n_threads_batch = self.threads
+        params.type_k = params.type_v = _GGML_TYPE_F32
+        params.flash_attn_type = _FLASH_ATTENTION_OFF
+        params.kv_unified = True  # a row may belong to many sequences
+        params.embeddings = params.offload_kqv = params.op_offload = False
+        lib.log.clear()
+        self._context = lib.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise UserError(f"llama.cpp makes no context of {size} tokens: {lib.last_log()}")
+        made = (
+            lib.llama_n_ctx(self._context) >= cells,
+            lib.llama_n_batch(self._context) == _BATCH,
+            lib.llama_n_seq_max(self._context) == 1 + MAX_LEAVES,
+            lib.llama_n_threads(self._context) == self.threads,
+        )
+        if not all(made):
+            self._free_context()
+            raise UserError(
+                f"{lib.files.name} did not take the parameters of the context: its struct is laid "
+                "out in another way. Use the packaged library (unset GALENIC_LIBLLAMA)."
+            )
+        self._memory = lib.llama_get_memory(self._context)
+
+    def _check_memory(self, size: int) -> None:
+        lib = self.library
+        heads = lib.llama_model_n_head(self._model) or 1
+        width = lib.llama_model_n_embd(self._model) * lib.llama_model_n_head_kv(self._model) / heads
+        need = 2 * size * lib.llama_model_n_layer(self._model) * width * _KV_BYTES
+        free = psutil.virtual_memory().available
+        if need > free:
+            raise UserError(
+                f"a context of {size} tokens needs {need / 2**30:.1f} GiB of memory and "
+                f"{free / 2**30:.1f} GiB are free. Close other programs, or use a smaller model."
+            )
+
+    def _free_context(self) -> None:
+        if self._context is not None:
+            self.library.llama_free(self._context)
+        self._context = self._memory = self._prefix = None
+
+
+def _context_size(cells: int) -> int:
+    """Room for the given tokens and some more, so that few packs need a new context."""
+    if cells <= 8 * _SMALLEST_CONTEXT:
+        return max(_SMALLEST_CONTEXT, 1 << (cells - 1).bit_length())
+    return -(-cells // (4 * _SMALLEST_CONTEXT)) * 4 * _SMALLEST_CONTEXT
+
+
+def _load_model(library: LibLlama, path: Path) -> int | None:
+    if not path.is_file():
+        raise UserError(f"no such model file: {path}")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise UserError(f"{path} is not a GGUF file (it does not begin with 'GGUF').")
+    params = library.llama_model_default_params()
+    no_devices = (ctypes.c_void_p * 1)(None)  # an empty list, not null: the processor only
+    params.devices = ctypes.addressof(no_devices)
+    params.n_gpu_layers = 0
+    params.load_mode = _LOAD_MODE_MMAP
+    library.log.clear()
+    model = library.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise UserError(
+            f"llama.cpp cannot load {path}: {library.last_log()}. The file may be damaged or its "
+            "architecture unknown to this build; download it again or choose another model."
+        )
+    return int(model)

@@ -1,0 +1,42 @@
+"""How many threads to compute with, from what the machine is doing right now."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import psutil
+
+__all__ = ["choose_threads"]
+
+_SAMPLE_SECONDS = 0.2
+_IDLE_NOISE = 0.3  # cores' worth of load that every desktop has and that costs a thread nothing
+
+
+def choose_threads(cores: int | None = None, busy: float | None = None) -> int:
+    """Threads for a compute-bound loop: the physical cores that nobody else is using.
+
+    The threads of one matrix product wait for the slowest of them. With a thread more than there
+    are free cores, that one shares its core with another program and all others wait for it: on
+    two cores beside one busy process, two threads decode far slower than one.
+
+    Args:
+        cores: physical cores this process may use; counted when None.
+        busy: cores' worth of load from other programs; measured over 0.2 s when None.
+
+    Returns:
+        At least 1.
+    """
+    if cores is None:
+        cores = _usable_cores()
+    if busy is None:
+        logical = psutil.cpu_count() or 1
+        busy = psutil.cpu_percent(interval=_SAMPLE_SECONDS) / 100 * logical
+    return max(1, cores - math.ceil(max(0.0, busy - _IDLE_NOISE)))
+
+
+def _usable_cores() -> int:
+    physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # absent on macOS and Windows
+        return min(physical, len(os.sched_getaffinity(0)))
+    return physical

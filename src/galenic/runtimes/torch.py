@@ -1,0 +1,278 @@
+"""The `torch` runtime: any Hugging Face causal language model, through transformers, on the CPU.
+
+A pack runs as one flat sequence: no padding, shared tokens once, the output head only at the rows
+that a score reads. What makes that possible for many architectures with one code is transformers'
+attention interface; a model that does not use it, or uses something our attention does not know,
+is found by a check at load and computed path by path instead, slower and still right.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from galenic.errors import UserError
+from galenic.models.load import ModelFiles
+from galenic.runtimes.base import Generation, Runtime, RuntimeInfo
+from galenic.runtimes.threads import choose_threads
+from galenic.runtimes.tree import Pack, Request, build_pack
+from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tree_attention
+
+__all__ = ["DTYPES", "TorchRuntime"]
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+transformers.AttentionInterface.register(ATTENTION, tree_attention)
+
+
+class TorchRuntime(Runtime):
+    """A causal language model held by PyTorch.
+
+    Args:
+        model: a folder, or a GGUF (dequantized once into the user cache).
+        threads: compute threads; None = chosen from the live load.
+        context_length: most tokens in one text; None = what the model's configuration says.
+        dtype: of weights and activations, a name in `DTYPES`.
+    """
+
+    name = "torch"
+    pack_tokens = 768
+
+    def __init__(
+        self,
+        model: ModelFiles,
+        *,
+        threads: int | None = None,
+        context_length: int | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        folder, held = model.path, dtype
+        if model.kind == "gguf":
+            from galenic.models.dequantize import dequantized_folder
+
+            folder, held = dequantized_folder(model), f"{dtype}, dequantized from GGUF"
+        num_threads = threads or choose_threads()
+        torch.set_num_threads(num_threads)
+        config = AutoConfig.from_pretrained(folder)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self._model: Any = _load(folder, config, DTYPES[dtype])
+        text_config = config.get_text_config()
+        longest = int(getattr(text_config, "max_position_embeddings", None) or 1 << 20)
+        self.info = RuntimeInfo(
+            runtime=self.name,
+            engine=f"transformers {transformers.__version__}, torch {torch.__version__}",
+            model=model.name,
+            sha256=model.sha256,
+            architecture=str(config.model_type),
+            num_parameters=sum(p.numel() for p in self._model.parameters()),
+            weights=held,
+            context_length=min(longest, context_length or longest),
+            num_threads=num_threads,
+        )
+        self._prefix: tuple[int, ...] = ()
+        self._prefix_state: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._plain = self._model.config._attn_implementation
+        self.packs = self._can_pack()
+
+    @property
+    def chat_template(self) -> str | None:
+        template = getattr(self._tokenizer, "chat_template", None)
+        if isinstance(template, dict):
+            template = template.get("default")
+        return template
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        names = ("bos_token", "eos_token")
+        found = {name: getattr(self._tokenizer, name, None) for name in names}
+        return {name: str(text) for name, text in found.items() if text}
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=True)["input_ids"]
+        end = self._tokenizer.eos_token_id
+        if end is not None and self._tokenizer("")["input_ids"][-1:] == [end]:
+            ids = [tokens[:-1] if tokens[-1:] == [end] else tokens for tokens in ids]
+        return ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def score(self, pack: Pack) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            return self._score_packed(pack) if self.packs else self._score_paths(pack)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Generation:
+        tokens = self.encode_batch([prompt])[0]
+        if len(tokens) + max_tokens > self.info.context_length:
+            raise UserError(
+                f"the prompt has {len(tokens)} tokens and {max_tokens} more were asked for; "
+                f"this model takes {self.info.context_length} in all. Shorten one of the two."
+            )
+        choice: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
+        if temperature > 0:
+            choice = {"do_sample": True, "temperature": temperature, "top_p": 1.0}
+        if stop:
+            choice |= {"stop_strings": list(stop), "tokenizer": self._tokenizer}
+        end = self._model.generation_config.eos_token_id
+        ids = torch.tensor([tokens])
+        with self._attention(self._plain), torch.inference_mode(), torch.random.fork_rng():
+            torch.manual_seed(seed)
+            out = self._model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=max_tokens,
+                pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id or 0,
+                top_k=None,
+                **choice,
+            )
+        new = out[0, len(tokens) :].tolist()
+        text = self.decode(new)
+        stopped = [at for at in (text.find(mark) for mark in stop) if at >= 0]
+        ends = end if isinstance(end, list) else [end]
+        finished = bool(stopped) or len(new) < max_tokens or new[-1] in ends
+        return Generation(text[: min(stopped)] if stopped else text, len(new), finished)
+
+    def close(self) -> None:
+        self._model = None
+        self._prefix, self._prefix_state = (), {}
+
+    def _score_packed(self, pack: Pack) -> NDArray[np.float64]:
+        if pack.prefix and pack.prefix != self._prefix:
+            self._prefix_state = self._compute_prefix(pack.prefix)
+            self._prefix = pack.prefix
+        plan = TreePlan(pack, self._prefix_state if pack.prefix else {})
+        rows, place = np.unique(pack.read_rows, return_inverse=True)
+        logits = self._forward(plan, rows)
+        return _read(logits, place, pack.read_tokens)
+
+    def _compute_prefix(
+        self, prefix: tuple[int, ...]
+    ) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+        # One token more, so that the prefix is context of a request; its row is then cut off.
+        plan = TreePlan(build_pack([Request((*prefix, 0), len(prefix))]), keep={})
+        self._forward(plan, np.array([len(prefix) - 1]))
+        return plan.keep or {}
+
+    def _forward(self, plan: TreePlan, rows: NDArray[Any]) -> torch.Tensor:
+        """Logits at the given rows, shape (len(rows), vocabulary)."""
+        pack = plan.pack
+        with self._attention(ATTENTION), active_plan(plan):
+            out = self._model(
+                input_ids=torch.from_numpy(pack.tokens.astype(np.int64))[None],
+                position_ids=torch.from_numpy(pack.positions.astype(np.int64))[None],
+                use_cache=False,
+                logits_to_keep=torch.from_numpy(rows.astype(np.int64)),
+            )
+        return out.logits[0]
+
+    def _score_paths(self, pack: Pack) -> NDArray[np.float64]:
+        """Every path on its own with the model's own attention: the plain way."""
+        values = np.empty(len(pack.read_rows), dtype=np.float64)
+        done = np.zeros(len(values), dtype=bool)
+        leaf_of = {path: row for row, paths in enumerate(pack.leaves) for path in paths}
+        for row in leaf_of.values():  # later rows of a path come later, so its leaf is kept
+            path = pack.path(row)
+            rows_on_path = [row]
+            while pack.parents[rows_on_path[-1]] >= 0:
+                rows_on_path.append(int(pack.parents[rows_on_path[-1]]))
+            mine = np.flatnonzero(np.isin(pack.read_rows, rows_on_path) & ~done)
+            at = pack.positions[pack.read_rows[mine]]
+            logits = self._model(input_ids=torch.tensor([path]), use_cache=False).logits[0]
+            values[mine] = _read(logits[at], np.arange(len(mine)), pack.read_tokens[mine])
+            done[mine] = True
+        return values
+
+    def _can_pack(self) -> bool:
+        """True when a small packed tree scores as its paths do one by one."""
+        if "logits_to_keep" not in inspect.signature(self._model.forward).parameters:
+            return False
+        size = int(self._model.get_input_embeddings().weight.shape[0])
+        stem = tuple(1 + (7 * i) % (size - 1) for i in range(9))
+        requests = [
+            Request((*stem, 1 + (31 * i) % (size - 1), 1 + (17 * i) % (size - 1), 1), len(stem))
+            for i in range(1, 4)
+        ]
+        pack = build_pack(requests, stem[:4])
+        with torch.inference_mode():
+            expected = self._score_paths(pack)
+            try:
+                found = self._score_packed(pack)
+            except (NotImplementedError, TypeError, ValueError, KeyError, AttributeError) as error:
+                log.warning("packing is off for this architecture: %s", error)
+                return False
+        tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.2
+        if not np.allclose(found, expected, rtol=0, atol=tolerance):
+            log.warning(
+                "packing is off for this architecture: packed and single scores differ by %.2g",
+                np.abs(found - expected).max(),
+            )
+            return False
+        return True
+
+    def _attention(self, name: str) -> _AttentionChoice:
+        return _AttentionChoice(self._model, name)
+
+
+class _AttentionChoice:
+    """Switch a model's attention function within a block."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self.configs = {id(c): c for m in model.modules() if (c := getattr(m, "config", None))}
+        self.name = name
+
+    def __enter__(self) -> None:
+        self.before = {
+            key: config._attn_implementation_internal for key, config in self.configs.items()
+        }
+        for config in self.configs.values():
+            config._attn_implementation_internal = self.name
+
+    def __exit__(self, *exc: object) -> None:
+        for key, config in self.configs.items():
+            config._attn_implementation_internal = self.before[key]
+
+
+def _load(folder: Any, config: Any, dtype: torch.dtype) -> Any:
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype, attn_implementation="sdpa"
+        )
+    except (ValueError, ImportError) as error:
+        if "scaled_dot_product_attention" not in str(error):
+            raise UserError(f"transformers cannot load {folder}: {error}") from error
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype, attn_implementation="eager"
+        )
+    return model.eval()
+
+
+def _read(
+    logits: torch.Tensor, rows: NDArray[Any], tokens: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Log-probabilities of tokens: logits (r, vocabulary), one row index and token a read."""
+    logits = logits.float()
+    total = torch.logsumexp(logits, dim=-1)
+    at = torch.from_numpy(rows.astype(np.int64))
+    chosen = logits[at, torch.from_numpy(tokens.astype(np.int64))]
+    values: NDArray[np.float64] = (chosen - total[at]).double().numpy()
+    return values

@@ -1,0 +1,233 @@
+"""Attention over a `Pack` in PyTorch: every row sees its own path, and nothing is padded.
+
+Written as a transformers attention function (``AttentionInterface``), so that every architecture
+which calls it runs packed without model-specific code. A tree is cut into blocks: chains of rows
+see their ancestors and themselves causally; only small bushes of branches pay for a mask.
+
+Reference: https://huggingface.co/docs/transformers/attention_interface
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galenic.runtimes.tree import Pack
+
+__all__ = ["ATTENTION", "TreePlan", "active_plan", "plan_blocks", "tree_attention"]
+
+ATTENTION = "galenic_tree"
+"""The name under which the attention function is registered."""
+
+SMALL_BUSH = 48
+"""Sibling subtrees up to this many rows share one masked call: a call costs more than its zeros."""
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows [start, end) that attend to all rows of ``above`` and to their own path within."""
+
+    start: int
+    end: int
+    above: tuple[Range, ...]
+    is_chain: bool
+
+
+def plan_blocks(pack: Pack) -> list[Block]:
+    """Cut the forest into blocks whose rows together cover every row once."""
+    parents = pack.parents
+    sizes = np.ones(len(parents), dtype=np.int64)
+    for row in range(len(parents) - 1, -1, -1):
+        if parents[row] >= 0:
+            sizes[parents[row]] += sizes[row]
+    blocks: list[Block] = []
+    waiting: list[tuple[int, int, tuple[Range, ...]]] = [
+        (start, end, ()) for start, end in reversed(pack.trees)
+    ]
+    while waiting:
+        start, end, above = waiting.pop()
+        trunk = start + 1
+        while trunk < end and parents[trunk] == trunk - 1 and sizes[trunk] == end - trunk:
+            trunk += 1
+        if trunk == end or end - start > SMALL_BUSH:
+            blocks.append(Block(start, trunk, above, is_chain=True))
+            waiting.extend(reversed(_siblings(trunk, end, (*above, (start, trunk)), sizes, blocks)))
+        else:
+            blocks.append(Block(start, end, above, is_chain=False))
+    return blocks
+
+
+def _siblings(
+    start: int, end: int, above: tuple[Range, ...], sizes: NDArray[np.int64], blocks: list[Block]
+) -> list[tuple[int, int, tuple[Range, ...]]]:
+    """Gather small sibling subtrees into masked blocks; return the large ones for cutting."""
+    large: list[tuple[int, int, tuple[Range, ...]]] = []
+    row, first = start, start
+    while row < end:
+        after = row + int(sizes[row])
+        if after - row > SMALL_BUSH:
+            if first < row:
+                blocks.append(Block(first, row, above, is_chain=False))
+            large.append((row, after, above))
+            first = after
+        elif after - first > 2 * SMALL_BUSH:
+            blocks.append(Block(first, after, above, is_chain=False))
+            first = after
+        row = after
+    if first < end:
+        blocks.append(Block(first, end, above, is_chain=False))
+    return large
+
+
+@dataclass
+class TreePlan:
+    """What the attention function needs to know about the pack being computed.
+
+    Attributes:
+        pack: the rows.
+        prefix: per layer the keys and values of the pack's prefix, each (1, heads, length, dim).
+        keep: when a dict, keys and values of every layer are stored in it (to make a prefix).
+    """
+
+    pack: Pack
+    prefix: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    keep: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = None
+
+    def __post_init__(self) -> None:
+        self.blocks = plan_blocks(self.pack)
+        self._masks: dict[tuple[Block, int | None], torch.Tensor] = {}
+
+    def mask(self, block: Block, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
+        """Additive mask (1, 1, rows, keys) of a block, or None when causal order says it all.
+
+        Args:
+            block: the rows; its keys are the prefix, the rows above, its own rows.
+            window: a key is seen when it is fewer than this many positions back; None = no limit.
+            dtype: of the queries.
+        """
+        past = len(self.pack.prefix)
+        positions = self.pack.positions
+        if window is not None and int(positions[block.end - 1]) < window and block.is_chain:
+            window = None
+        if block.is_chain and window is None and not past and not block.above:
+            return None
+        if (block, window) not in self._masks:
+            seen = self._visible(block)
+            if window is not None:
+                above = [np.arange(start, end) for start, end in block.above]
+                own = np.arange(block.start, block.end)
+                at = np.concatenate([np.arange(past), positions[np.concatenate([*above, own])]])
+                seen &= positions[own][:, None] - at[None, :] < window
+            hidden = torch.zeros(seen.shape, dtype=dtype)
+            hidden.masked_fill_(torch.from_numpy(~seen), -math.inf)
+            self._masks[block, window] = hidden[None, None]
+        return self._masks[block, window]
+
+    def _visible(self, block: Block) -> NDArray[np.bool_]:
+        before = len(self.pack.prefix) + sum(end - start for start, end in block.above)
+        size = block.end - block.start
+        own = np.zeros((size, size), dtype=bool)
+        for row in range(size):
+            parent = int(self.pack.parents[block.start + row]) - block.start
+            if parent >= 0:
+                own[row] = own[parent]
+            own[row, row] = True
+        return np.concatenate([np.ones((size, before), dtype=bool), own], axis=1)
+
+
+_active: list[TreePlan] = []
+
+
+class active_plan:  # noqa: N801  (reads as a statement: ``with active_plan(plan):``)
+    """Make a plan the one that attention calls within the block follow."""
+
+    def __init__(self, plan: TreePlan) -> None:
+        self.plan = plan
+
+    def __enter__(self) -> TreePlan:
+        _active.append(self.plan)
+        return self.plan
+
+    def __exit__(self, *exc: object) -> None:
+        _active.pop()
+
+
+def tree_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,  # noqa: ARG001  (the pack says who sees whom)
+    dropout: float = 0.0,  # noqa: ARG001  (nothing is trained here)
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend along the paths of the active plan.
+
+    Shapes: query (1, heads, rows, dim), key and value (1, kv_heads, rows, dim); returns
+    (1, rows, heads, dim) as transformers expects.
+
+    Raises:
+        NotImplementedError: the model asks for something this function does not know (attention
+            sinks, position biases), so that the caller can compute it the plain way.
+    """
+    unknown = [name for name in ("s_aux", "position_bias") if others.get(name) is not None]
+    if unknown:
+        raise NotImplementedError(f"tree attention does not know {', '.join(unknown)}")
+    plan = _active[-1]
+    layer = int(module.layer_idx)
+    if plan.keep is not None:
+        plan.keep[layer] = (key, value)
+    groups = query.shape[1] // key.shape[1]
+    past = plan.prefix.get(layer)
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        if past is not None:
+            past = (past[0].repeat_interleave(groups, 1), past[1].repeat_interleave(groups, 1))
+    out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+    for block in plan.blocks:
+        ranges = [*block.above, (block.start, block.end)]
+        keys = [key[:, :, start:end] for start, end in ranges]
+        values = [value[:, :, start:end] for start, end in ranges]
+        if past is not None:
+            keys, values = [past[0], *keys], [past[1], *values]
+        mask = plan.mask(block, sliding_window, query.dtype)
+        result = _attend(
+            query[:, :, block.start : block.end],
+            torch.cat(keys, 2) if len(keys) > 1 else keys[0],
+            torch.cat(values, 2) if len(values) > 1 else values[0],
+            mask,
+            scaling,
+            softcap,
+        )
+        out[:, block.start : block.end] = result.transpose(1, 2)
+    return out, None
+
+
+def _attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    if softcap is None:
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = softcap * torch.tanh(query @ key.transpose(2, 3) * scale / softcap)
+    if mask is None:
+        size = query.shape[2]
+        mask = torch.full((size, size), -math.inf, dtype=query.dtype).triu(1)
+    return torch.softmax(scores + mask, dim=-1) @ value

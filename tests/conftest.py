@@ -1,0 +1,46 @@
+"""Fixtures for every test: real data, a real model, and a home and a cache of the test's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+# Looked up once, before any test's environment is changed.
+DATA = Path(os.environ.get("GALENIC_DATA") or REPOSITORY.parent / "shared" / "data").absolute()
+CACHE = Path(os.environ.get("GALENIC_CACHE") or platformdirs.user_cache_dir("galenic")).absolute()
+SMOLLM2 = os.environ.get("GALENIC_SMOLLM2")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees or changes the user's home, cache or settings."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("GALENIC_CACHE", str(home / "galenic"))
+    monkeypatch.delenv("GALENIC_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The real benchmark files, in the layout that `galenic data` reads."""
+    if not (DATA / "medqa").is_dir():
+        pytest.skip(f"no benchmark files in {DATA}: name their folder in GALENIC_DATA")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The small real model (GGUF) that the package uses when no model is named."""
+    if SMOLLM2:
+        found = [Path(SMOLLM2).absolute()]
+    else:
+        found = [path for path in CACHE.rglob("*.gguf") if "smollm2" in path.name.lower()]
+    if not found or not found[0].is_file():
+        pytest.skip(f"no SmolLM2 GGUF in {CACHE}: name the file in GALENIC_SMOLLM2")
+    return found[0]

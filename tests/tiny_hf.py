@@ -1,0 +1,123 @@
+"""Tiny random Hugging Face models of several families: real configs and code paths, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+__all__ = ["CHAT_TEMPLATE", "FAMILIES", "write_tiny_hf", "write_tiny_tokenizer"]
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3")
+ADDS_BOS = ("llama", "mistral", "gemma3")
+SPECIAL_TOKENS = ("<|endoftext|>", "<|begin|>", "<|im_start|>", "<|im_end|>")
+SLIDING_WINDOW = 16
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+MERGED_WORDS = ("Ġthe", "Ġof", "Ġand", "Ġpatient", "Question", "Answer", "Ġyes", "Ġno", "Ġmaybe")
+"""Words that the tokenizer joins, written with the byte-level mark for a space."""
+
+
+def write_tiny_hf(folder: Path, family: str, *, seed: int = 0) -> Path:
+    """Write config, random float32 safetensors weights and tokenizer; same seed, same files.
+
+    The weights are drawn wide (standard deviation 0.3 to 0.5), so that logits differ clearly from
+    token to token. ``llama``, ``mistral`` and ``gemma3`` tokenizers put a start token first.
+    """
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = write_tiny_tokenizer(folder, add_bos=family in ADDS_BOS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _build(family, len(tokenizer))
+        for name, parameter in model.named_parameters():
+            if name.endswith(("bias", "norm.weight")):  # otherwise all 0 or all 1: nothing to test
+                parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(folder)
+    return folder
+
+
+def write_tiny_tokenizer(folder: Path, *, add_bos: bool = False) -> PreTrainedTokenizerFast:
+    """Write a byte-level BPE tokenizer: 256 bytes, a few merged words, special tokens last."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary, merges = _vocabulary(sorted(pre_tokenizers.ByteLevel.alphabet()))
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens(list(SPECIAL_TOKENS))
+    if add_bos:
+        core.post_processor = processors.TemplateProcessing(
+            single="<|begin|> $A",
+            pair="<|begin|> $A $B",
+            special_tokens=[("<|begin|>", core.token_to_id("<|begin|>"))],
+        )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<|begin|>",
+        eos_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def _vocabulary(alphabet: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Bytes first, then each merged word letter by letter from the left."""
+    vocabulary = {symbol: number for number, symbol in enumerate(alphabet)}
+    merges = []
+    for word in MERGED_WORDS:
+        for end in range(1, len(word)):
+            if word[: end + 1] not in vocabulary:
+                vocabulary[word[: end + 1]] = len(vocabulary)
+                merges.append((word[:end], word[end]))
+    return vocabulary, merges
+
+
+def _build(family: str, vocab_size: int) -> Any:
+    import transformers
+
+    shape: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.4,
+        "bos_token_id": vocab_size - 3,
+        "eos_token_id": vocab_size - 1,
+        "pad_token_id": vocab_size - 4,
+        "tie_word_embeddings": False,
+        "use_cache": True,
+    }
+    if family == "llama":
+        shape |= {"tie_word_embeddings": True}
+        return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape))
+    if family == "mistral":
+        shape |= {"head_dim": 16, "sliding_window": None}
+        return transformers.MistralForCausalLM(transformers.MistralConfig(**shape))
+    if family == "qwen2":
+        return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**shape))
+    if family == "qwen3":
+        shape |= {"head_dim": 16, "tie_word_embeddings": True}
+        return transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**shape))
+    if family == "gemma3":
+        layers = ["sliding_attention", "full_attention", "sliding_attention"]
+        shape |= {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": SLIDING_WINDOW}
+        shape |= {"layer_types": layers, "tie_word_embeddings": True}
+        return transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**shape))
+    if family == "phi3":
+        shape |= {"original_max_position_embeddings": 512, "sliding_window": None}
+        return transformers.Phi3ForCausalLM(transformers.Phi3Config(**shape))
+    raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
