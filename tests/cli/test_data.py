@@ -49,7 +49,7 @@ def test_real_data_as_a_table(data_dir: Path) -> None:
     result = run("--data", data_dir)
     assert result.exit_code == 0
     row = next(line for line in result.stdout.splitlines() if " validation " in line)
-    assert row.split() == "MedMCQA validation 4,183 A 1,348 B 1,085 C 925 D 825 0.3223".split()
+    assert " ".join(row.split()) == "MedMCQA validation 4,183 A 1,348 B 1,085 C 925 D 825 0.3223"
     assert "d36f7b510705  ok" in result.stdout
 
 

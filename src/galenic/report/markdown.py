@@ -51,8 +51,8 @@ def _name(row: Row) -> str:
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first three columns are texts, the others numbers."""
-    marks = ["---" if i < 3 else "---:" for i in range(len(header))]
+    """A Markdown table; the first three columns and predictions are texts, the others numbers."""
+    marks = ["---" if i < 3 or name == "predictions" else "---:" for i, name in enumerate(header)]
     cells = [header, marks, *([text.replace("|", "\\|") for text in line] for line in lines)]
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
@@ -115,12 +115,12 @@ def _confidence_table(rows: Sequence[Row]) -> str:
         lines.append(
             [
                 *_first(row),
-                proportion(c and c.ece),
-                proportion(c and c.brier),
-                proportion(c and c.aurc),
-                proportion(c and c.selective["0.50"]),
-                proportion(p and p.flip_rate),
-                proportion(p and p.items_flipped),
+                proportion(c.ece if c else None),
+                proportion(c.brier if c else None),
+                proportion(c.aurc if c else None),
+                proportion(c.selective["0.50"] if c else None),
+                proportion(p.flip_rate if p else None),
+                proportion(p.items_flipped if p else None),
                 proportion(row.unparsed_rate),
                 str(row.counts.truncated),
             ]
@@ -139,8 +139,8 @@ def _provenance(run: Provenance) -> str:
         "```",
         "",
         f"- answers: {run.records} of {run.planned} planned; started {run.created}",
-        f"- model: `{model.model}`, {count(model.num_parameters)} parameters, {model.architecture}, "
-        f"weights {model.weights}, sha256 `{model.sha256}`",
+        f"- model: `{model.model}`, {count(model.num_parameters)} parameters, "
+        f"{model.architecture}, weights {model.weights}, sha256 `{model.sha256}`",
         f"- engine: {model.runtime} ({model.engine}), {model.num_threads} threads, "
         f"context length {model.context_length}",
         "- settings: " + ", ".join(f"{key} {value}" for key, value in run.config.items()),

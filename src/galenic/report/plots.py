@@ -35,6 +35,8 @@ MODEL = "#3b82c4"
 BASELINE = "#c9822b"
 GRID = "#8a8f98"
 
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
 PIXELS = 4 / 3
 """CSS pixels a point."""
 
@@ -67,8 +69,10 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
     """Accuracy with its interval, one line a row, and a mark at the majority baseline."""
     _need(rows)
     several = len({row.run for row in rows}) > 1
-    names = [f"{row.benchmark} · {row.method}" for row in rows]
-    with _figure((7.2, 0.8 + 0.27 * len(rows))) as (figure, done):
+    names = [
+        f"{row.benchmark} · {row.method}" + (f" · {row.run}" if several else "") for row in rows
+    ]
+    with _figure((9.2, 0.8 + 0.27 * len(rows)), layout="constrained") as (figure, done):
         axes = figure.add_subplot()
         places = range(len(rows))[::-1]
         axes.barh(
@@ -92,19 +96,13 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
             color=BASELINE,
             label="majority class",
         )
-        axes.set_yticks(
-            list(places),
-            [
-                f"{name} · {row.run}" if several else name
-                for name, row in zip(names, rows, strict=True)
-            ],
-        )
+        axes.set_yticks(list(places), names)
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_xlim(0, 1)
         axes.grid(axis="x", color=GRID, alpha=0.25, lw=0.5)
-        figure.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.0), borderaxespad=0.1)
+        axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1.0))
         label = "Accuracy and 95 % interval: " + "; ".join(
-            f"{name} ({row.run}) {proportion(row.accuracy)} ({span(row.low, row.high)}), "
+            f"{name} {proportion(row.accuracy)} ({span(row.low, row.high)}), "
             f"majority {proportion(row.baselines.majority)}"
             for name, row in zip(names, rows, strict=True)
         )
@@ -115,7 +113,11 @@ def reliability_plot(row: Row) -> str | None:
     """Accuracy against confidence in ten bins; None for answers without probabilities."""
     if row.calibration is None:
         return None
-    filled = [entry for entry in row.calibration.bins if entry[2]]
+    filled = [
+        (mean, share, count)
+        for _, _, count, mean, share in row.calibration.bins
+        if mean is not None and share is not None
+    ]
     with _figure(PANEL) as (figure, done):
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], "--", color=GRID, lw=0.8)
@@ -127,20 +129,15 @@ def reliability_plot(row: Row) -> str | None:
             color=GRID,
             alpha=0.3,
         )
-        axes.plot(
-            [entry[3] for entry in filled],
-            [entry[4] for entry in filled],
-            "o-",
-            ms=3.5,
-            color=MODEL,
-        )
+        means, shares, _ = zip(*filled, strict=True)
+        axes.plot(means, shares, "o-", ms=3.5, color=MODEL)
         _unit_axes(axes, "confidence", "accuracy")
         return done(
             f"Reliability of {row.benchmark} {row.method}: calibration error "
             f"{proportion(row.calibration.ece)}. "
             + "; ".join(
-                f"confidence {proportion(conf)}: accuracy {proportion(acc)} of {n}"
-                for _, _, n, conf, acc in filled
+                f"confidence {proportion(mean)}: accuracy {proportion(share)} of {count}"
+                for mean, share, count in filled
             )
         )
 
@@ -236,16 +233,20 @@ def _unit_axes(axes: Any, x: str, y: str) -> None:
 
 
 @contextmanager
-def _figure(inches: tuple[float, float]) -> Iterator[tuple[Figure, Callable[[str], str]]]:
+def _figure(
+    inches: tuple[float, float], layout: str | None = None
+) -> Iterator[tuple[Figure, Callable[[str], str]]]:
     """A figure in our style and the function that turns it into SVG with a spoken label."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=inches, layout="constrained")
+        figure = Figure(figsize=inches, layout=layout)
+        if layout is None:  # panels have labels of known size: no need to measure them twice
+            figure.subplots_adjust(left=0.17, right=0.96, bottom=0.19, top=0.96)
         yield figure, lambda label: _svg(figure, label)
 
 
 def _svg(figure: Figure, label: str) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
     return _for_page(buffer.getvalue(), label)
 
 

@@ -1,0 +1,121 @@
+"""The report as one HTML page: nothing outside it is loaded, no script is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from galenic.report import plots
+from galenic.report.document import READING, Report
+from galenic.report.examples import Shown, pick_examples
+from galenic.report.rows import Row
+from galenic.report.runs import Run
+from galenic.report.text import count, proportion, signed, span
+
+__all__ = ["to_html"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot of one row; ``svg`` is None where the row has nothing to plot."""
+
+    row: Row
+    svg: Markup | None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The same plot for every row that has it."""
+
+    title: str
+    note: str
+    open: bool
+    figures: list[Figure]
+
+
+def to_html(report: Report, runs: Sequence[Run]) -> str:
+    """Render the page.
+
+    Text of questions and names of models come from outside: the template escapes everything but
+    our own SVG, whose texts are escaped where they are drawn.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.lstrip_blocks = True
+    environment.filters.update(p=proportion, signed=signed, count=count)
+    environment.globals.update(span=span, inline_code=_inline_code)
+    source = files("galenic.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    by_name = {run.name: run for run in runs}
+    examples = [(row, pick_examples(by_name[row.run], row)) for row in report.rows]
+    return environment.from_string(source).render(
+        report=report,
+        rows=report.rows,
+        several=len(report.runs) > 1,
+        accuracy=Markup(plots.accuracy_plot(report.rows)),  # noqa: S704, our own SVG
+        galleries=_galleries(report.rows),
+        permuted=[row for row in report.rows if row.permutation],
+        examples=_with_examples(examples),
+        reading=READING,
+    )
+
+
+def _galleries(rows: Sequence[Row]) -> list[Gallery]:
+    return [
+        _gallery(
+            "What was predicted",
+            "Grey: how often each answer is right. Blue: how often the model gives it.",
+            rows,
+            plots.histogram_plot,
+            opened=True,
+        ),
+        _gallery(
+            "Confusion matrices",
+            "A row is a right answer, a column what the model said; shaded by share of the row.",
+            rows,
+            plots.confusion_plot,
+        ),
+        _gallery(
+            "Reliability",
+            "On the dashed line confidence equals accuracy; below it the model is overconfident. "
+            "Grey bars: share of the questions in each bin.",
+            rows,
+            plots.reliability_plot,
+        ),
+        _gallery(
+            "Risk against coverage",
+            "Error rate when only the most confident answers are given. Dashed: all answered. "
+            "A flat curve means the confidence is worth nothing.",
+            rows,
+            plots.risk_coverage_plot,
+        ),
+    ]
+
+
+def _gallery(
+    title: str,
+    note: str,
+    rows: Sequence[Row],
+    draw: Callable[[Row], str | None],
+    *,
+    opened: bool = False,
+) -> Gallery:
+    drawn = [(row, draw(row)) for row in rows]
+    figures = [Figure(row, Markup(svg)) for row, svg in drawn if svg]  # noqa: S704, our own SVG
+    return Gallery(title, note, opened, figures)
+
+
+def _with_examples(found: list[tuple[Row, list[Shown]]]) -> list[tuple[Row, list[Shown]]]:
+    return [(row, shown) for row, shown in found if shown]
+
+
+def _inline_code(text: str) -> Markup:
+    """Escaped text with `backticked` words as code."""
+    parts = text.split("`")
+    pieces = [
+        Markup("<code>{}</code>").format(part) if number % 2 else Markup.escape(part)
+        for number, part in enumerate(parts)
+    ]
+    return Markup("").join(pieces)
