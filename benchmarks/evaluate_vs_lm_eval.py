@@ -29,7 +29,6 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
-from galenic.models.dequantize import dequantized_folder
 
 from galenic.benchmarks.base import Benchmark, original_label, rotate
 from galenic.data.example import Example
@@ -165,7 +164,11 @@ def main() -> None:
     from lm_eval.models.huggingface import HFLM
 
     files = resolve_model(options.model)
-    folder = dequantized_folder(files) if files.kind == "gguf" else files.path
+    folder = files.path
+    if files.kind == "gguf":
+        from galenic.models.dequantize import dequantized_folder
+
+        folder = dequantized_folder(files)
     runtime = TorchRuntime(
         ModelFiles(files.name, "folder", folder, files.sha256), threads=options.threads
     )

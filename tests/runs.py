@@ -21,6 +21,12 @@ OPTIONS = {
     "medqa_5options": tuple("ABCDE"),
     "medmcqa": tuple("ABCD"),
 }
+TITLES = {
+    "pubmedqa": "PubMedQA",
+    "medqa_4options": "MedQA (4 options)",
+    "medqa_5options": "MedQA (5 options)",
+    "medmcqa": "MedMCQA",
+}
 SPLITS = {"pubmedqa": "test", "medqa_4options": "test", "medqa_5options": "test"}
 
 
@@ -172,6 +178,7 @@ def _manifest(
         "data": [
             {
                 "benchmark": name,
+                "title": TITLES[name],
                 "split": SPLITS.get(name, "validation"),
                 "num_items": num_items,
                 "num_available": 1273,

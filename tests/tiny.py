@@ -105,6 +105,7 @@ def write_tiny_gguf(
     shape: TinyShape | None = None,
     chat_template: str | None = CHAT_TEMPLATE,
     add_bos: bool = False,
+    add_eos: bool = False,
 ) -> Path:
     """Write a tiny float32 model as GGUF.
 
@@ -115,6 +116,7 @@ def write_tiny_gguf(
         shape: sizes; `TinyShape`'s defaults when None.
         chat_template: Jinja text, or None to leave it out.
         add_bos: whether the tokenizer puts ``<|endoftext|>`` first.
+        add_eos: whether the tokenizer puts ``<|im_end|>`` last.
     """
     shape = shape or TinyShape()
     writer = gguf.GGUFWriter(path, architecture)
@@ -129,7 +131,9 @@ def write_tiny_gguf(
     writer.add_rope_freq_base(shape.rope_base)
     writer.add_rope_dimension_count(shape.head_size)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    _add_tokenizer(writer, chat_template, add_bos)
+    _add_tokenizer(writer, chat_template)
+    writer.add_add_bos_token(add_bos)
+    writer.add_add_eos_token(add_eos)
     for name, tensor in tiny_tensors(seed, shape, architecture).items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
@@ -139,7 +143,7 @@ def write_tiny_gguf(
     return path
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, chat_template: str | None, add_bos: bool) -> None:
+def _add_tokenizer(writer: gguf.GGUFWriter, chat_template: str | None) -> None:
     vocabulary = tiny_vocabulary()
     special = len(SPECIAL_TOKENS)
     types = [gguf.TokenType.CONTROL] * special
@@ -154,7 +158,6 @@ def _add_tokenizer(writer: gguf.GGUFWriter, chat_template: str | None, add_bos: 
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
     writer.add_pad_token_id(2)
-    writer.add_add_bos_token(add_bos)
     writer.add_add_space_prefix(False)
     if chat_template is not None:
         writer.add_chat_template(chat_template)

@@ -15,7 +15,16 @@ from typing import Any, TypeAlias
 
 from galenic.errors import UserError
 
-__all__ = ["Progress", "cache_folder", "file_sha256", "locked", "remember_sha256", "replacing"]
+__all__ = [
+    "CHUNK",
+    "Progress",
+    "cache_folder",
+    "file_sha256",
+    "locked",
+    "remember_sha256",
+    "replacing",
+    "write_atomically",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +32,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, how much is done and how much there is (0 = not known), bytes."""
 
 CHUNK = 1 << 20
+"""Bytes read at once from large files."""
 HASHES = "hashes.json"
 
 
@@ -74,6 +84,12 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         _remove(part)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small UTF-8 text file, or leave what was there."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -141,8 +157,7 @@ def remember_sha256(path: Path, sha256: str) -> None:
     with locked(table):
         hashes = {name: row for name, row in _read_hashes(table).items() if Path(name).exists()}
         hashes[str(path.resolve())] = [*_state(path), sha256]
-        with replacing(table) as part:
-            part.write_text(json.dumps(hashes, indent=1, sort_keys=True), encoding="utf-8")
+        write_atomically(table, json.dumps(hashes, indent=1, sort_keys=True))
 
 
 def _state(path: Path) -> list[int]:

@@ -75,3 +75,10 @@ def test_a_folder_with_one_set_gives_its_row_and_names_the_rest(
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds none of pubmedqa/test\.jsonl\.gz"):
         baseline.baseline_rows(open_source(tmp_path))
+
+
+def test_the_packaged_sample_is_not_held_against_the_paper() -> None:
+    found, missing = baseline.baseline_rows(open_source("sample"))
+    assert {row.benchmark for row in found} == {name for name, _ in baseline.SPLITS}
+    assert missing == []
+    assert {baseline.reproduces_paper(row) for row in found} == {None}

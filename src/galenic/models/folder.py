@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
+from galenic.models.gguf import LFS_POINTER
 
 __all__ = ["check_folder", "check_safetensors"]
 
 MAX_HEADER = 100_000_000  # the limit of the safetensors library itself
-LFS_POINTER = b"version https://git-lfs"
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 
 

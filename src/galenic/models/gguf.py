@@ -21,6 +21,7 @@ from typing import Any
 from galenic.errors import UserError
 
 __all__ = [
+    "LFS_POINTER",
     "GgufHeader",
     "TensorInfo",
     "check_gguf",
@@ -32,6 +33,7 @@ __all__ = [
 
 MAGIC = b"GGUF"
 LFS_POINTER = b"version https://git-lfs"
+"""How a file begins that stands for one which Git LFS has not fetched."""
 SCALARS = {
     0: "B",
     1: "b",

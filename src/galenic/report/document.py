@@ -125,9 +125,20 @@ def build_report(runs: Sequence[Run]) -> Report:
     return Report(
         galenic=__version__,
         disclaimer=DISCLAIMER,
-        rows=[row for run in runs for row in build_rows(run)],
+        rows=_side_by_side([row for run in runs for row in build_rows(run)]),
         runs=[_provenance(run) for run in runs],
     )
+
+
+def _side_by_side(rows: list[Row]) -> list[Row]:
+    """Rows of the same question set and method next to each other, runs in their given order."""
+    kinds = list(dict.fromkeys((row.benchmark, row.method) for row in rows))
+    benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
+
+    def place(row: Row) -> tuple[int, int]:
+        return benchmarks.index(row.benchmark), kinds.index((row.benchmark, row.method))
+
+    return sorted(rows, key=place)
 
 
 def _provenance(run: Run) -> Provenance:

@@ -14,7 +14,7 @@ from galenic.report.document import READING, Report
 from galenic.report.examples import Shown, pick_examples
 from galenic.report.rows import Row
 from galenic.report.runs import Run
-from galenic.report.text import count, proportion, signed, span
+from galenic.report.text import count, model_name, proportion, signed, span
 
 __all__ = ["to_html"]
 
@@ -54,6 +54,7 @@ def to_html(report: Report, runs: Sequence[Run]) -> str:
         report=report,
         rows=report.rows,
         several=len(report.runs) > 1,
+        models=list(dict.fromkeys(model_name(run.model.model) for run in report.runs)),
         accuracy=Markup(plots.accuracy_plot(report.rows)),  # noqa: S704, our own SVG
         galleries=_galleries(report.rows),
         permuted=[row for row in report.rows if row.permutation],

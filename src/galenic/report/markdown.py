@@ -143,7 +143,8 @@ def _provenance(run: Provenance) -> str:
         f"{model.architecture}, weights {model.weights}, sha256 `{model.sha256}`",
         f"- engine: {model.runtime} ({model.engine}), {model.num_threads} threads, "
         f"context length {model.context_length}",
-        "- settings: " + ", ".join(f"{key} {value}" for key, value in run.config.items()),
+        "- settings: "
+        + ", ".join(f"{key} {value}" for key, value in run.config.items() if value is not None),
         "- versions: " + ", ".join(f"{key} {value}" for key, value in run.versions.items()),
         "- machine: " + ", ".join(f"{key} {value}" for key, value in run.machine.items()),
     ]

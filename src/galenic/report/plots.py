@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -234,7 +234,7 @@ def _unit_axes(axes: Any, x: str, y: str) -> None:
 
 @contextmanager
 def _figure(
-    inches: tuple[float, float], layout: str | None = None
+    inches: tuple[float, float], layout: Literal["constrained"] | None = None
 ) -> Iterator[tuple[Figure, Callable[[str], str]]]:
     """A figure in our style and the function that turns it into SVG with a spoken label."""
     with mpl.rc_context(STYLE):

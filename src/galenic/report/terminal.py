@@ -7,9 +7,12 @@ from rich.text import Text
 
 from galenic.report.rows import Row, build_rows
 from galenic.report.runs import Run
-from galenic.report.text import proportion, spark
+from galenic.report.text import model_name, proportion, span, spark
 
 __all__ = ["summary_table"]
+
+VERDICT_STYLE = {"above": "green", "at": "", "below": "yellow"}
+"""Of the accuracy, by where its paired interval lies against the majority baseline."""
 
 
 def summary_table(run: Run) -> Table:
@@ -25,31 +28,26 @@ def summary_table(run: Run) -> Table:
         box=None,
         padding=(0, 1, 0, 0),
         header_style="bold underline",
-        title=Text(f"{model.model} ({model.weights}){missing}", style="bold"),
+        title=Text(f"{model_name(model.model)} ({model.weights}){missing}", style="bold"),
         title_justify="left",
-        caption=Text("± is half of a 95 % interval; majority = always the commonest answer."),
+        caption=Text("95 %: interval of the accuracy; majority: always the commonest answer."),
         caption_justify="left",
     )
     table.add_column("benchmark, scoring", overflow="fold")
-    for name in ("n", "accuracy", "majority", "macroF1"):
+    for name in ("n", "accuracy", "95 %", "majority", "macroF1"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("predictions", overflow="fold")
     for row in rows:
         table.add_row(
             Text(f"{row.benchmark} {row.method}"),
             str(row.n),
-            _accuracy(row),
+            Text(proportion(row.accuracy), style=VERDICT_STYLE[row.baselines.verdict]),
+            span(row.low, row.high),
             proportion(row.baselines.majority),
             proportion(row.macro_f1),
             _predictions(row),
         )
     return table
-
-
-def _accuracy(row: Row) -> Text:
-    style = {"above": "green", "below": "yellow", "at": ""}[row.baselines.verdict]
-    half = (row.high - row.low) / 2
-    return Text(f"{proportion(row.accuracy)} ±{proportion(half)}", style=style)
 
 
 def _predictions(row: Row) -> Text:

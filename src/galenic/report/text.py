@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "method", "p_value", "proportion", "shorten", "signed", "span", "spark"]
+import re
+
+__all__ = [
+    "count",
+    "method",
+    "model_name",
+    "p_value",
+    "proportion",
+    "shorten",
+    "signed",
+    "span",
+    "spark",
+]
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -32,6 +44,12 @@ def span(low: float, high: float, places: int = 3) -> str:
 def method(scoring: str, debias: str) -> str:
     """A scoring and its debiasing in one name: ``letter``, ``letter + permutations``."""
     return scoring if debias == "none" else f"{scoring} + {debias}"
+
+
+def model_name(model: str) -> str:
+    """A model's name for a heading: of a path only the last part, a Hub id as it is."""
+    is_path = model.startswith(("/", ".", "~")) or model.endswith(".gguf") or "\\" in model
+    return re.split(r"[/\\]", model.rstrip("/\\"))[-1] if is_path else model
 
 
 def p_value(value: float) -> str:

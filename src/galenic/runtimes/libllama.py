@@ -16,9 +16,9 @@ from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_voi
 from typing import Any, ClassVar
 
 from galenic.errors import UserError
-from galenic.runtimes.libllama_find import LibraryFiles
+from galenic.runtimes.libllama_find import LibraryFiles, find_library
 
-__all__ = ["Batch", "ContextParams", "LibLlama", "ModelParams"]
+__all__ = ["Batch", "ContextParams", "LibLlama", "ModelParams", "load_library"]
 
 logger = logging.getLogger("galenic.llama")
 
@@ -114,7 +114,7 @@ _MODEL_DEFAULTS: dict[str, float] = {
     "tensor_split": 0, "kv_overrides": 0, "vocab_only": 0, "check_tensors": 0,
     "use_extra_bufts": 1, "no_host": 0, "no_alloc": 0,
 }  # fmt: skip
-_FIRST_DEFAULTS = {"n_ctx": 512, "n_batch": 2048, "n_ubatch": 512, "n_seq_max": 1}
+_FIRST_DEFAULTS: dict[str, float] = {"n_ctx": 512, "n_batch": 2048, "n_ubatch": 512, "n_seq_max": 1}
 _CONTEXT_DEFAULTS: dict[str, float] = {
     **_FIRST_DEFAULTS,
     "n_outputs_max": 0, "n_outputs_max_per_seq": 1, "n_threads": 4, "n_threads_batch": 4,
@@ -190,6 +190,7 @@ class LibLlama:
     def __init__(self, files: LibraryFiles) -> None:
         self.files = files
         self.log: deque[str] = deque(maxlen=20)
+        self.verified = False  # set by the self-test
         self._handles = _open(files)
         self._functions: dict[str, Any] = {}
         for name, (result, arguments) in _PROTOTYPES.items():
@@ -276,9 +277,29 @@ class LibLlama:
             )
 
 
+_loaded: list[LibLlama] = []  # at most one: two builds in one process would mix their symbols
+
+
+def load_library() -> LibLlama:
+    """The library of this process, loaded when first asked for.
+
+    Raises:
+        UserError: it is missing or refused, or the environment now names another one.
+    """
+    files = find_library()
+    if not _loaded:
+        _loaded.append(LibLlama(files))
+    if _loaded[0].files != files:
+        raise UserError(
+            f"this process already uses {_loaded[0].files.name} and cannot load {files.name} "
+            "besides: set GALENIC_LIBLLAMA before the program starts."
+        )
+    return _loaded[0]
+
+
 def _open(files: LibraryFiles) -> list[ctypes.CDLL]:
     """Load the library and what it needs; functions are looked up in this order."""
-    folders = []
+    folders: list[Any] = []
     if sys.platform == "win32":
         import os
 

@@ -24,10 +24,10 @@ MAX_LEAVES = 255  # llama.cpp tells 256 sequences apart; the first one holds the
 _PREFIX_SEQUENCE = 0
 _BATCH = 512  # rows computed at once; more is no faster and needs memory for their activations
 _SMALLEST_CONTEXT = 1024
-_KV_BYTES = 4  # keys and values are kept as float32
-_GGML_TYPE_F32 = 0
+_KV_BYTES = 2  # flash attention computes with float16 keys and values, so they are kept as such
+_GGML_TYPE_F16 = 1
 _LOAD_MODE_MMAP = 1
-_FLASH_ATTENTION_OFF = 0
+_FLASH_ATTENTION_ON = 1  # on two cores 10 % faster over 100 rows, 40 % over 2000
 _PACKED_REFUSED = "this kind of model (recurrent or encoder-decoder) cannot be scored here"
 
 
@@ -109,9 +109,7 @@ class LlamaEngine:
         data = text.encode()
         room = len(data) + 8  # a token stands for a byte at least, besides start and end
         tokens = (ctypes.c_int32 * room)()
-        count = self.library.llama_tokenize(
-            self._vocab, data, len(data), tokens, room, True, True
-        )
+        count = self.library.llama_tokenize(self._vocab, data, len(data), tokens, room, True, True)
         if count < 0:
             raise RuntimeError(f"llama_tokenize failed ({count}): {self.library.last_log()}")
         ids = tokens[:count]
@@ -137,30 +135,23 @@ class LlamaEngine:
     def score(self, pack: Pack) -> NDArray[np.float64]:
         """Log-probability in nats of each read of the pack, shape (p,).
 
-        The prefix is computed alone and kept, so that a pack gives the same values whatever was
-        scored before it.
+        The prefix is computed alone and kept; each tree is then computed alone behind it. Products
+        of quantized weights round their inputs to 8 bits, which turns another order of summation
+        into differences of a tenth of a nat: computed this way, a tree's values do not depend on
+        what else is in its pack or was scored before. It costs nothing: from 16 rows on, a row
+        takes as long in a small batch as in a large one.
 
         Raises:
-            ValueError: more paths than `MAX_LEAVES`, or a path longer than the model's context.
+            ValueError: a tree has more than `MAX_LEAVES` paths, or a path is longer than the
+                model's context.
         """
-        if pack.num_leaves > MAX_LEAVES:
-            raise ValueError(f"{pack.num_leaves} paths in a pack; at most {MAX_LEAVES}")
-        deepest = int(pack.positions.max(initial=len(pack.prefix) - 1)) + 1
-        self._check_length(deepest)
-        self._reserve(len(pack.prefix) + len(pack.tokens))
+        self._check_length(int(pack.positions.max(initial=len(pack.prefix) - 1)) + 1)
+        largest = max((end - start for start, end in pack.trees), default=0)
+        self._reserve(len(pack.prefix) + largest)
         self._keep_prefix(pack.prefix)
-        lib, sequences = self.library, range(1, 1 + pack.num_leaves)
         values = np.empty(len(pack.read_rows), dtype=np.float64)
-        try:
-            for sequence in sequences if pack.prefix else ():
-                lib.llama_memory_seq_cp(self._memory, _PREFIX_SEQUENCE, sequence, -1, -1)
-            for start in range(0, len(pack.tokens), _BATCH):
-                end = min(start + _BATCH, len(pack.tokens))
-                reads = np.flatnonzero((pack.read_rows >= start) & (pack.read_rows < end))
-                self._score_rows(pack, start, end, reads, values)
-        finally:
-            for sequence in sequences:
-                lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        for start, end in pack.trees:
+            self._score_tree(pack, start, end, values)
         return values
 
     def start(self, tokens: Sequence[int], *, room: int) -> NDArray[np.float32]:
@@ -174,7 +165,7 @@ class LlamaEngine:
         self._reserve(len(tokens) + room)
         self._forget()
         self._run_alone(tokens, read_last=True)
-        return self._logits(len(tokens[(len(tokens) - 1) // _BATCH * _BATCH :]) - 1)
+        return self._logits((len(tokens) - 1) % _BATCH)
 
     def step(self, token: int, position: int) -> NDArray[np.float32]:
         """Add one token to the text that `start` began; logits after it, shape (vocab,)."""
@@ -190,24 +181,37 @@ class LlamaEngine:
             self.library.llama_model_free(self._model)
             self._model = None
 
-    def _score_rows(
-        self,
-        pack: Pack,
-        start: int,
-        end: int,
-        reads: NDArray[np.intp],
-        values: NDArray[np.float64],
+    def _score_tree(self, pack: Pack, start: int, end: int, values: NDArray[np.float64]) -> None:
+        """Compute the tree of rows [start, end) and write its reads to values."""
+        leaves = pack.leaves[start]  # all paths of a tree run through its root
+        if len(leaves) > MAX_LEAVES:
+            raise ValueError(f"{len(leaves)} paths in a tree; at most {MAX_LEAVES}")
+        sequences = range(1, 1 + len(leaves))
+        through = [[1 + leaf - leaves[0] for leaf in paths] for paths in pack.leaves[start:end]]
+        lib = self.library
+        try:
+            for sequence in sequences if pack.prefix else ():
+                lib.llama_memory_seq_cp(self._memory, _PREFIX_SEQUENCE, sequence, -1, -1)
+            for first in range(start, end, _BATCH):
+                last = min(first + _BATCH, end)
+                rows, paths = slice(first, last), through[first - start : last - start]
+                reads = np.flatnonzero((pack.read_rows >= first) & (pack.read_rows < last))
+                wanted = np.zeros(last - first, dtype=np.int8)
+                wanted[pack.read_rows[reads] - first] = 1
+                self._decode(pack.tokens[rows], pack.positions[rows], paths, wanted)
+                self._read(pack, first, reads, values)
+        finally:
+            for sequence in sequences:
+                lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def _read(
+        self, pack: Pack, first: int, reads: NDArray[np.intp], values: NDArray[np.float64]
     ) -> None:
-        """Compute rows [start, end) and write the given reads, all in that range, to values."""
-        rows = pack.read_rows[reads] - start
-        wanted = np.zeros(end - start, dtype=np.int8)
-        wanted[rows] = 1
-        through = [[1 + leaf for leaf in leaves] for leaves in pack.leaves[start:end]]
-        self._decode(pack.tokens[start:end], pack.positions[start:end], through, wanted)
-        for row in np.flatnonzero(wanted):
-            logits = self._logits(int(row)).astype(np.float64)
+        """Take the given reads from the batch whose first row is ``first``."""
+        for row in np.unique(pack.read_rows[reads]):
+            logits = self._logits(int(row) - first).astype(np.float64)
             logits -= logits.max()
-            here = reads[rows == row]
+            here = reads[pack.read_rows[reads] == row]
             values[here] = logits[pack.read_tokens[here]] - np.log(np.exp(logits).sum())
 
     def _check_length(self, length: int) -> None:
@@ -268,8 +272,7 @@ class LlamaEngine:
         address = self.library.llama_get_logits_ith(self._context, row)
         if not address:
             raise RuntimeError(f"no logits for row {row}: {self.library.last_log()}")
-        values = (ctypes.c_float * self.vocab_size).from_address(address)
-        return np.frombuffer(values, dtype=np.float32)
+        return np.ctypeslib.as_array((ctypes.c_float * self.vocab_size).from_address(address))
 
     def _reserve(self, cells: int) -> None:
         """Make sure that the context holds so many tokens, and read its size back."""
@@ -284,8 +287,8 @@ class LlamaEngine:
         params.n_seq_max = 1 + MAX_LEAVES
         params.n_outputs_max_per_seq = 0  # no limit: every row of a path may be read
         params.n_threads = params.n_threads_batch = self.threads
-        params.type_k = params.type_v = _GGML_TYPE_F32
-        params.flash_attn_type = _FLASH_ATTENTION_OFF
+        params.type_k = params.type_v = _GGML_TYPE_F16
+        params.flash_attn_type = _FLASH_ATTENTION_ON
         params.kv_unified = True  # a row may belong to many sequences
         params.embeddings = params.offload_kqv = params.op_offload = False
         lib.log.clear()

@@ -1,0 +1,152 @@
+"""Runs a GGUF model in this process through a prebuilt llama.cpp library."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.models.load import ModelFiles
+from galenic.runtimes.base import Generation, Runtime, RuntimeInfo
+from galenic.runtimes.llama_engine import MAX_LEAVES, LlamaEngine
+from galenic.runtimes.selftest import verified_library
+from galenic.runtimes.threads import choose_threads
+from galenic.runtimes.tree import Pack
+
+__all__ = ["LlamaRuntime"]
+
+
+class LlamaRuntime(Runtime):
+    """A GGUF model on the processor.
+
+    Args:
+        model: a GGUF file.
+        threads: threads to compute with; None leaves the cores alone that other programs use.
+        context_length: longest text in tokens; the model's own limit when None or longer.
+
+    Raises:
+        UserError: the library is missing or fails its self-test, the file cannot be loaded, or an
+            argument is out of range.
+    """
+
+    name = "llama"
+    pack_tokens = 512
+    max_leaves = MAX_LEAVES
+
+    def __init__(
+        self, model: ModelFiles, *, threads: int | None = None, context_length: int | None = None
+    ) -> None:
+        for name, value in (("threads", threads), ("context_length", context_length)):
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}; it must be at least 1, or left out.")
+        if model.kind != "gguf":
+            raise UserError(
+                f"{model.name} is a folder of weights; the llama runtime reads GGUF files. "
+                "Use the torch runtime, or convert the model to GGUF."
+            )
+        library = verified_library()
+        self._engine = LlamaEngine(library, model.path, threads=threads or choose_threads())
+        if context_length is not None:
+            self._engine.context_length = min(self._engine.context_length, context_length)
+        self.info = RuntimeInfo(
+            runtime=self.name,
+            engine=f"llama.cpp {library.files.name} ({library.build})",
+            model=model.name,
+            sha256=model.sha256,
+            architecture=self._engine.metadata("general.architecture") or "unknown",
+            num_parameters=self._engine.num_parameters,
+            weights=self._engine.weights,
+            context_length=self._engine.context_length,
+            num_threads=self._engine.threads,
+        )
+
+    @property
+    def chat_template(self) -> str | None:
+        """The template in the GGUF file."""
+        return self._engine.chat_template
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """``bos_token`` and ``eos_token`` as the file's vocabulary spells them."""
+        return self._engine.special_tokens()
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text; an end token that the tokenizer would add is left out."""
+        return [self._engine.encode(text) for text in texts]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids; a character that is not whole becomes U+FFFD."""
+        return self._engine.detokenize(tokens).decode(errors="replace")
+
+    def score(self, pack: Pack) -> NDArray[np.float64]:
+        """Log-probability in nats of each read; a tree's values depend on it and the prefix only.
+
+        Raises:
+            ValueError: a tree has more than ``max_leaves`` paths, or a path is longer than the
+                context length.
+        """
+        return self._engine.score(pack)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Generation:
+        """Continue the prompt; see `Runtime.generate`.
+
+        A full context ends the text as ``max_tokens`` does: ``finished`` is then False.
+
+        Raises:
+            UserError: the prompt is empty or leaves no room for an answer, or an argument is out
+                of range.
+        """
+        if max_tokens < 1 or temperature < 0 or "" in stop:
+            raise UserError("generate needs max_tokens >= 1, temperature >= 0, no empty stop text")
+        tokens = self._engine.encode(prompt)
+        room = self.info.context_length - len(tokens)
+        if not tokens or room < 1:
+            raise UserError(
+                f"the prompt has {len(tokens)} tokens; it must have at least 1 and leave room for "
+                f"an answer in a context of {self.info.context_length}. Change the prompt."
+            )
+        room = min(room, max_tokens)
+        chooser = np.random.default_rng(seed)
+        logits = self._engine.start(tokens, room=room)
+        answer: list[int] = []
+        while True:
+            token = _choose(logits, temperature, chooser)
+            if self._engine.ends(token):
+                return Generation(self._whole(answer), len(answer), finished=True)
+            answer.append(token)
+            text = self._whole(answer)
+            cuts = [text.find(mark) for mark in stop if mark in text]
+            if cuts:
+                return Generation(text[: min(cuts)], len(answer), finished=True)
+            if len(answer) == room:
+                return Generation(text, len(answer), finished=False)
+            logits = self._engine.step(token, len(tokens) + len(answer) - 1)
+
+    def close(self) -> None:
+        """Free the model's memory. Safe to call twice."""
+        self._engine.close()
+
+    def _whole(self, tokens: Sequence[int]) -> str:
+        """Text of tokens up to the last whole character: a later token may complete the rest."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        return decoder.decode(self._engine.detokenize(tokens))
+
+
+def _choose(logits: NDArray[np.float32], temperature: float, chooser: np.random.Generator) -> int:
+    """The likeliest token (the lowest id of equals), or one drawn at the given temperature."""
+    if temperature == 0:
+        return int(logits.argmax())
+    scaled = logits.astype(np.float64) / temperature
+    weights = np.exp(scaled - scaled.max())
+    return int(chooser.choice(len(weights), p=weights / weights.sum()))

@@ -1,0 +1,291 @@
+"""Self-test of a llama.cpp library: its numbers against a float64 forward pass written in NumPy.
+
+A build may be miscompiled, or read a parameter struct otherwise than we write it. So before a
+library is used for the first time, it computes a tiny model whose weights come from a formula, and
+what it says is compared with `reference_logits`. A pass is remembered per library file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.cache import cache_folder, locked, replacing
+from galenic.errors import UserError
+from galenic.runtimes.libllama import LibLlama, load_library
+from galenic.runtimes.llama_engine import LlamaEngine
+from galenic.runtimes.tree import Request, build_pack
+
+__all__ = ["TOLERANCE", "LlamaShape", "SelfTest", "reference_logits", "run_self_test",
+           "verified_library"]  # fmt: skip
+
+logger = logging.getLogger("galenic.llama")
+
+TOLERANCE = 0.05
+"""Nats. Keys and values in float16 cost about 0.007 here; a norm's epsilon of 1e-3 in place of 1e-5
+costs 0.3, twice the rotary base 1.1, the wrong order of rotary pairs over 4."""
+
+VERSION = 1  # of this test; a pass of an older one does not count
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class LlamaShape:
+    """What a forward pass of the Llama architecture needs to know besides its tensors."""
+
+    num_layers: int = 2
+    num_heads: int = 4
+    num_kv_heads: int = 2
+    rope_base: float = 10000.0
+    norm_epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Outcome of the self-test.
+
+    Attributes:
+        max_difference: largest difference of a log-probability from the reference, in nats.
+        passed: whether it is within `TOLERANCE`.
+        seconds: wall time.
+    """
+
+    max_difference: float
+    passed: bool
+    seconds: float
+
+
+def reference_logits(
+    tensors: Tensors, shape: LlamaShape, tokens: Sequence[int]
+) -> NDArray[np.float64]:
+    """Logits after each token in float64, shape (n, vocab).
+
+    RMSNorm, rotary positions, grouped-query attention and SwiGLU as in https://arxiv.org/abs/2302.13971
+    with the tensor names and the row order of GGUF: the two numbers that a rotation turns together
+    are neighbours (2i, 2i + 1), where Hugging Face files have them half a head apart.
+    """
+    w = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+    x = w["token_embd.weight"][list(tokens)]  # (n, hidden)
+    for layer in range(shape.num_layers):
+        b = f"blk.{layer}."
+        h = _rms_norm(x, w[b + "attn_norm.weight"], shape.norm_epsilon)
+        x = x + _attention(h, w, b, shape)
+        h = _rms_norm(x, w[b + "ffn_norm.weight"], shape.norm_epsilon)
+        gate = h @ w[b + "ffn_gate.weight"].T
+        silu = gate / (1 + np.exp(-gate))
+        x = x + (silu * (h @ w[b + "ffn_up.weight"].T)) @ w[b + "ffn_down.weight"].T
+    x = _rms_norm(x, w["output_norm.weight"], shape.norm_epsilon)
+    return np.asarray(x @ w.get("output.weight", w["token_embd.weight"]).T)
+
+
+def run_self_test(library: LibLlama) -> SelfTest:
+    """Compute the formula model with the library and compare with the reference.
+
+    Raises:
+        UserError: the library cannot compute it at all.
+    """
+    began = time.perf_counter()
+    shape, tensors = LlamaShape(), _formula_tensors()
+    with tempfile.TemporaryDirectory(prefix="galenic-") as folder:
+        path = Path(folder) / "selftest.gguf"
+        _write_model(path, shape, tensors)
+        engine = LlamaEngine(library, path, threads=1)
+        try:
+            differences = [*_running_text(engine, shape, tensors), *_trees(engine, shape, tensors)]
+        except RuntimeError as error:
+            raise UserError(f"{library.files.name} fails the self-test: {error}") from error
+        finally:
+            engine.close()
+    worst = float(np.max(differences))  # NaN stays NaN and does not pass
+    return SelfTest(worst, worst <= TOLERANCE, time.perf_counter() - began)
+
+
+def verified_library() -> LibLlama:
+    """The library of this process, once it has passed the self-test.
+
+    Raises:
+        UserError: it is missing, or its numbers are wrong.
+    """
+    library = load_library()
+    if library.verified:
+        return library
+    table = cache_folder() / "selftest.json"
+    status = library.files.library.stat()
+    state = [VERSION, status.st_size, status.st_mtime_ns]
+    key = str(library.files.library.resolve())
+    if _read_passes(table).get(key) != state:
+        result = run_self_test(library)
+        if not result.passed:
+            raise UserError(
+                f"{library.files.name} computes wrong numbers on this machine (off by "
+                f"{result.max_difference:.3g} nats): refusing it. `galenic doctor` shows details; "
+                "use the packaged library (unset GALENIC_LIBLLAMA) or the torch runtime."
+            )
+        logger.debug("self-test of %s passed in %.2f s", library.files.name, result.seconds)
+        with locked(table):
+            passes = {**_read_passes(table), key: state}
+            with replacing(table) as part:
+                part.write_text(json.dumps(passes, indent=1, sort_keys=True), encoding="utf-8")
+    library.verified = True
+    return library
+
+
+def _read_passes(table: Path) -> dict[str, Any]:
+    try:
+        passes = json.loads(table.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # a damaged note only means testing once more
+        return {}
+    return passes if isinstance(passes, dict) else {}
+
+
+# The comparison
+
+
+def _running_text(engine: LlamaEngine, shape: LlamaShape, tensors: Tensors) -> list[float]:
+    """Differences of whole distributions: after a text, and as it grows token by token."""
+    tokens = [int(token) for token in _hashes(7, 24) % _VOCAB]
+    expected = _log_softmax(reference_logits(tensors, shape, tokens))
+    given = [engine.start(tokens[:16], room=8).copy()]
+    given += [engine.step(tokens[at], at).copy() for at in range(16, 24)]
+    return [
+        float(np.abs(_log_softmax(logits.astype(np.float64)) - expected[15 + i]).max())
+        for i, logits in enumerate(given)
+    ]
+
+
+def _trees(engine: LlamaEngine, shape: LlamaShape, tensors: Tensors) -> list[float]:
+    """Differences of scores: branches that share a stem, behind a kept prefix and without one."""
+    stem = [int(token) for token in _hashes(11, 20) % _VOCAB]
+    requests = [
+        Request((*stem[:fork], fork, *(int(t) for t in _hashes(fork, 6) % _VOCAB)), fork)
+        for fork in (12, 16, 16, 18, 20)  # the same one twice: they share every row
+    ]
+    expected = [_scored_tokens(reference_logits(tensors, shape, r.tokens), r) for r in requests]
+    differences = []
+    for prefix in ((), tuple(stem[:10])):
+        pack = build_pack(requests, prefix)
+        given = engine.score(pack)
+        for number, values in enumerate(expected):
+            differences += list(np.abs(given[pack.read_requests == number] - values))
+    return differences
+
+
+def _scored_tokens(logits: NDArray[np.float64], request: Request) -> NDArray[np.float64]:
+    """Log-probability of each token that a request scores, in their order."""
+    rows = np.arange(request.start, len(request.tokens))
+    return np.asarray(_log_softmax(logits)[rows - 1, list(request.tokens[request.start :])])
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+# The reference
+
+
+def _rms_norm(
+    x: NDArray[np.float64], weight: NDArray[np.float64], epsilon: float
+) -> NDArray[np.float64]:
+    return np.asarray(x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon) * weight)
+
+
+def _attention(
+    h: NDArray[np.float64], w: Mapping[str, NDArray[np.float64]], block: str, shape: LlamaShape
+) -> NDArray[np.float64]:
+    n, size = len(h), w[block + "attn_q.weight"].shape[0] // shape.num_heads
+    q = (h @ w[block + "attn_q.weight"].T).reshape(n, shape.num_heads, size)
+    k = (h @ w[block + "attn_k.weight"].T).reshape(n, shape.num_kv_heads, size)
+    v = (h @ w[block + "attn_v.weight"].T).reshape(n, shape.num_kv_heads, size)
+    q, k = _rotate(q, shape.rope_base), _rotate(k, shape.rope_base)
+    out = np.empty_like(q)
+    for head in range(shape.num_heads):
+        shared = head * shape.num_kv_heads // shape.num_heads
+        scores = q[:, head] @ k[:, shared].T / np.sqrt(size)
+        scores[np.triu_indices(n, k=1)] = -np.inf
+        out[:, head] = np.exp(_log_softmax(scores)) @ v[:, shared]
+    return np.asarray(out.reshape(n, -1) @ w[block + "attn_output.weight"].T)
+
+
+def _rotate(x: NDArray[np.float64], base: float) -> NDArray[np.float64]:
+    """Turn neighbouring pairs of x, shape (n, heads, size), by position x base^(-2i / size)."""
+    n, _, size = x.shape
+    angles = np.outer(np.arange(n), base ** (-np.arange(0, size, 2) / size))[:, None, :]
+    turned = (x[..., 0::2] + 1j * x[..., 1::2]) * np.exp(1j * angles)
+    return np.stack([turned.real, turned.imag], axis=-1).reshape(x.shape)
+
+
+# The model
+
+
+_VOCAB, _HIDDEN, _KV, _FFN = 96, 64, 32, 128
+
+
+def _formula_tensors() -> dict[str, NDArray[np.float32]]:
+    shapes = {"token_embd.weight": (_VOCAB, _HIDDEN), "output_norm.weight": (_HIDDEN,)}
+    for layer in range(LlamaShape.num_layers):
+        shapes |= {
+            f"blk.{layer}.attn_norm.weight": (_HIDDEN,),
+            f"blk.{layer}.attn_q.weight": (_HIDDEN, _HIDDEN),
+            f"blk.{layer}.attn_k.weight": (_KV, _HIDDEN),
+            f"blk.{layer}.attn_v.weight": (_KV, _HIDDEN),
+            f"blk.{layer}.attn_output.weight": (_HIDDEN, _HIDDEN),
+            f"blk.{layer}.ffn_norm.weight": (_HIDDEN,),
+            f"blk.{layer}.ffn_gate.weight": (_FFN, _HIDDEN),
+            f"blk.{layer}.ffn_up.weight": (_FFN, _HIDDEN),
+            f"blk.{layer}.ffn_down.weight": (_HIDDEN, _FFN),
+        }
+    return {name: _formula(number, shape) for number, (name, shape) in enumerate(shapes.items())}
+
+
+def _formula(number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Weights that keep activations near one, or norm gains around one, as float32."""
+    spread = _hashes(number, int(np.prod(shape))).astype(np.float64) / 2**31 - 1  # in [-1, 1)
+    weights = 1 + 0.2 * spread if len(shape) == 1 else 2 / np.sqrt(shape[-1]) * spread
+    return np.asarray(weights, dtype=np.float32).reshape(shape)
+
+
+def _hashes(seed: int, count: int) -> NDArray[np.uint64]:
+    """Well-mixed 32-bit numbers by integer arithmetic alone: the same everywhere, for ever.
+
+    The finalizer of SplitMix64, https://doi.org/10.1145/2714064.2660195.
+    """
+    x = np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)
+    x *= np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x >> np.uint64(32)
+
+
+def _write_model(path: Path, shape: LlamaShape, tensors: Tensors) -> None:
+    import gguf
+
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(256)
+    writer.add_embedding_length(_HIDDEN)
+    writer.add_block_count(shape.num_layers)
+    writer.add_feed_forward_length(_FFN)
+    writer.add_head_count(shape.num_heads)
+    writer.add_head_count_kv(shape.num_kv_heads)
+    writer.add_layer_norm_rms_eps(shape.norm_epsilon)
+    writer.add_rope_freq_base(shape.rope_base)
+    writer.add_rope_dimension_count(_HIDDEN // shape.num_heads)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_vocab_size(_VOCAB)
+    writer.add_tokenizer_model("none")
+    for name, tensor in tensors.items():
+        writer.add_tensor(name, tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

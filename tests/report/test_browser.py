@@ -1,0 +1,106 @@
+"""The page in a real browser: no sideways scrolling at desktop and phone width, no requests."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html import escape, unescape
+from pathlib import Path
+
+import pytest
+
+from galenic.report.document import build_report
+from galenic.report.html import to_html
+from galenic.report.runs import load_runs
+from runs import write_run
+
+pytestmark = pytest.mark.slow
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--window-size=1400,1000",
+    "--dump-dom",
+)
+# The page runs inside a frame of the wanted width: a window cannot be made as narrow as a phone.
+# Only the wrapper has a script; the page's own policy forbids them.
+WRAPPER = """<!DOCTYPE html><meta charset="utf-8"><pre id="out"></pre>
+<iframe width="1280" height="800" srcdoc="{page}"></iframe>
+<iframe width="390" height="800" srcdoc="{page}"></iframe>
+<script>
+addEventListener("load", () => {{
+  const results = [...document.querySelectorAll("iframe")].map(frame => {{
+    const inside = frame.contentWindow, root = frame.contentDocument.documentElement;
+    const closed = root.scrollWidth;
+    frame.contentDocument.querySelectorAll("details").forEach(one => {{ one.open = true; }});
+    const cut = [...frame.contentDocument.querySelectorAll("svg")]
+      .filter(svg => svg.getBoundingClientRect().width < 100).length;
+    return {{width: inside.innerWidth, closed, open: root.scrollWidth, cut,
+      requests: inside.performance.getEntriesByType("resource").map(one => one.name),
+      ink: getComputedStyle(frame.contentDocument.body).color,
+      plots: frame.contentDocument.querySelectorAll("svg").length}};
+  }});
+  document.getElementById("out").textContent = "RESULT" + JSON.stringify(results) + "END";
+}});
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> str:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser found: none of {', '.join(BROWSERS)} is on the PATH")
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("runs")
+    common = {"scorings": ["letter", "generate"], "debias": "permutations", "num_items": 25}
+    folders = [
+        write_run(
+            root / "a-run-with-a-rather-long-name-that-has-no-place-to-break-0123456789abcdef",
+            benchmarks=["pubmedqa", "medqa_5options"],
+            question="Long" + "word" * 60 + " {benchmark} {number}",
+            model="organisation/a-model-with-a-long-name-0.5B-instruct-Q4_K_M-imatrix.gguf",
+            **common,  # type: ignore[arg-type]
+        ),
+        write_run(root / "b", benchmarks=["medmcqa"], position_bias=30, keep=40, **common),  # type: ignore[arg-type]
+    ]
+    runs = load_runs(folders)
+    return to_html(build_report(runs), runs)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_page_fits_desktop_and_phone_and_asks_for_nothing(
+    browser: str, page: str, dark: bool, tmp_path: Path
+) -> None:
+    wrapper = tmp_path / "wrapper.html"
+    wrapper.write_text(WRAPPER.format(page=escape(page)), encoding="utf-8")
+    colours = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    command = [browser, *FLAGS, *colours, f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*command, wrapper.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = re.search(r"RESULT(.*?)END</pre>", done.stdout, re.DOTALL)
+    assert found is not None, done.stderr[-2000:]
+    results = json.loads(unescape(found[1]))
+    assert [result["width"] for result in results] == [1280, 390]
+    for result in results:
+        assert result["closed"] <= result["width"], result
+        assert result["open"] <= result["width"], result
+        assert result["requests"] == []
+        assert result["cut"] == 0
+        assert result["plots"] > 10
+        red = int(re.findall(r"\d+", result["ink"])[0])
+        assert (red > 128) == dark

@@ -1,0 +1,35 @@
+import psutil
+import pytest
+from galenic.runtimes import threads
+from galenic.runtimes.threads import choose_threads
+
+
+@pytest.mark.parametrize(
+    ("cores", "busy", "expected"),
+    [
+        (2, 0.0, 2),
+        (2, 0.1, 2),  # a desktop's own noise
+        (2, 1.0, 1),  # one busy process: two threads would wait for each other
+        (2, 2.0, 1),  # never none
+        (8, 0.0, 8),
+        (8, 2.1, 6),
+        (8, 2.6, 5),
+        (1, 5.0, 1),
+    ],
+)
+def test_leaves_busy_cores_alone(cores: int, busy: float, expected: int) -> None:
+    assert choose_threads(cores, busy) == expected
+
+
+def test_measures_the_live_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 50.0)
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 8 if logical else 4)
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda pid: range(8), raising=False)
+    assert choose_threads() == 1  # half of 8 logical cores = all 4 physical ones
+    assert choose_threads(busy=0.0) == 4
+
+
+def test_respects_the_cores_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16)
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
+    assert choose_threads(busy=0.0) == 2

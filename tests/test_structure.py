@@ -1,0 +1,97 @@
+"""The shape of the house: imports point one way, imports are light, every entry loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import galenic
+from galenic.benchmarks.base import Benchmark
+from galenic.errors import UserError
+from galenic.evaluate.scoring.base import Scoring
+from galenic.registry import BENCHMARKS, RUNTIMES, SCORINGS, Registry
+from galenic.runtimes.base import Runtime
+
+PACKAGE = Path(galenic.__file__).parent
+# A room may import from those before it, never from those behind it.
+ORDER = (
+    ("errors", "cache", "registry"),
+    ("data", "benchmarks", "models"),
+    ("runtimes",),
+    ("evaluate",),
+    ("report",),
+    ("cli",),
+)
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+
+
+def imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        found |= {name.split(".")[1] for name in names if name.startswith("galenic.")}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.stem))
+def test_imports_point_one_way(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        assert not imports(path)
+        return
+    assert all(RANK[other] <= RANK[room] for other in imports(path)), imports(path)
+
+
+@pytest.mark.parametrize("code", ["import galenic", "import galenic.cli.main"])
+def test_importing_is_light(code: str) -> None:
+    heavy = "torch", "transformers", "datasets", "matplotlib", "scipy", "gguf", "numpy"
+    probe = f"import sys; {code}; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_llama_path_loads_no_torch(tmp_path: Path) -> None:
+    from tiny import write_tiny_gguf
+
+    model = write_tiny_gguf(tmp_path / "tiny.gguf")
+    arguments = ["evaluate", str(model), "--data", "sample", "--benchmarks", "sample"]
+    arguments += ["--runtime", "llama", "--limit", "2", "-o", str(tmp_path / "run")]
+    probe = (
+        f"import sys; sys.argv = ['galenic', *{arguments!r}]\n"
+        "from galenic.cli.main import main\n"
+        "try:\n    main()\n"
+        "finally:\n    assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("registry", [BENCHMARKS, RUNTIMES, SCORINGS], ids=lambda r: r.kind)
+def test_every_entry_loads_under_its_own_name(registry: Registry) -> None:
+    kinds = {"benchmark": Benchmark, "runtime": Runtime, "scoring": Scoring}
+    for name in registry:
+        if name == "torch":
+            pytest.importorskip("torch", reason="needs the train extra")
+        entry = registry.load(name)
+        assert entry.name == name
+        kind = kinds[registry.kind]
+        assert isinstance(entry, kind) or issubclass(entry, kind)
+
+
+def test_unknown_names_suggest_near_ones() -> None:
+    with pytest.raises(UserError, match=r"unknown benchmark 'medmqa'.*Did you mean 'medmcqa'"):
+        BENCHMARKS.load("medmqa")
+    with pytest.raises(UserError, match=r"Known: generate, letter, text, text_per_byte") as caught:
+        SCORINGS.check("zzz")
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_no_source_file_has_grown_into_a_hall() -> None:
+    sizes = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in PACKAGE.rglob("*.py")}
+    assert {name: size for name, size in sizes.items() if size > 450} == {}
