@@ -7,7 +7,7 @@ DATA ?= sample
 LIMIT ?= 300
 RUN ?= runs/quickstart
 
-.PHONY: help quickstart test test-fast check install install-dev clean
+.PHONY: help quickstart test test-fast check docs install install-dev clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ check: install-dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install-dev  ## write docs/cli.md from the commands' own help
+	$(BIN)/python -m typer galenic.cli.main utils docs --name galenic --title Commands --output docs/cli.md
 
 clean:  ## remove the environment and caches of tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

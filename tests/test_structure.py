@@ -68,7 +68,9 @@ def test_the_llama_path_loads_no_torch(tmp_path: Path) -> None:
         "try:\n    main()\n"
         "finally:\n    assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -13,7 +13,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHAT_TEMPLATE", "MERGES", "SPECIAL_TOKENS", "TinyShape", "tiny_tensors",
+__all__ = ["CHAT_TEMPLATE", "MERGES", "SPECIAL_TOKENS", "TinyShape", "tiny_bytes", "tiny_tensors",
            "tiny_vocabulary", "write_tiny_gguf"]  # fmt: skip
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -54,6 +54,13 @@ def byte_symbols() -> list[str]:
 def tiny_vocabulary() -> list[str]:
     """Special tokens, then the 256 bytes, then the merged pieces."""
     return [*SPECIAL_TOKENS, *byte_symbols(), *(merge.replace(" ", "") for merge in MERGES)]
+
+
+def tiny_bytes(tokens: list[int]) -> bytes:
+    """The bytes that tokens stand for, without special ones."""
+    symbols, vocabulary = byte_symbols(), tiny_vocabulary()
+    pieces = "".join(vocabulary[token] for token in tokens if token >= len(SPECIAL_TOKENS))
+    return bytes(symbols.index(symbol) for symbol in pieces)
 
 
 def tiny_tensors(

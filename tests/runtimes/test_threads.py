@@ -1,5 +1,6 @@
 import psutil
 import pytest
+
 from galenic.runtimes import threads
 from galenic.runtimes.threads import choose_threads
 

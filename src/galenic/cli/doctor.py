@@ -83,7 +83,7 @@ def _library() -> dict[str, Any]:
 
     try:
         library = load_library()
-        found = {
+        found: dict[str, Any] = {
             "library": library.files.name,
             "build": library.build,
             "file": str(library.files.library),
@@ -163,7 +163,9 @@ def _machine_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _library_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [(name, found[name]) for name in ("library", "build", "file") if name in found]
+    rows: list[tuple[str, str]] = [
+        (name, found[name]) for name in ("library", "build", "file") if name in found
+    ]
     if "system_info" in found:
         rows.append(("system", found["system_info"]))
     if "passed" in found:

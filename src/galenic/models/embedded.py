@@ -116,8 +116,12 @@ def _fetch(name: str, model: EmbeddedModel, path: Path, progress: Progress | Non
     if progress is not None:
         progress(f"downloading {name}", 0, model.size)
     try:
-        # Beside the target and not in the system's temporary folder, which may be small.
-        with tempfile.TemporaryDirectory(dir=path.parent) as room, replacing(path) as part:
+        # Not in the system's temporary folder, which may be small; `locked` knows such names and
+        # sweeps the folder away if this process is killed.
+        with (
+            tempfile.TemporaryDirectory(".part", f".{path.name}.", path.parent) as room,
+            replacing(path) as part,
+        ):
             _download(model, Path(room))
             with _open_gguf(Path(room), model) as source:
                 found = _copy(source, part, model, progress)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
@@ -56,15 +56,16 @@ class TorchRuntime(Runtime):
         context_length: int | None = None,
         dtype: str = "float32",
     ) -> None:
-        folder, held = model.path, dtype
+        folder, held, tokenizer = model.path, dtype, AutoTokenizer
         if model.kind == "gguf":
             from galenic.models.dequantize import dequantized_folder
 
             folder, held = dequantized_folder(model), f"{dtype}, dequantized from GGUF"
+            tokenizer = PreTrainedTokenizerFast  # Auto would put its own rules for some families
         num_threads = threads or choose_threads()
         torch.set_num_threads(num_threads)
         config = AutoConfig.from_pretrained(folder)
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self._tokenizer: Any = tokenizer.from_pretrained(folder)
         self._model: Any = _load(folder, config, DTYPES[dtype])
         text_config = config.get_text_config()
         longest = int(getattr(text_config, "max_position_embeddings", None) or 1 << 20)
