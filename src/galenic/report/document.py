@@ -11,7 +11,8 @@ from galenic import __version__
 from galenic.errors import UserError
 from galenic.evaluate.records import Timing
 from galenic.report.rows import Row, build_rows
-from galenic.report.runs import DataEntry, ModelEntry, Run
+from galenic.report.runs import DataEntry, Run
+from galenic.runtimes.base import RuntimeInfo
 
 __all__ = ["DISCLAIMER", "READING", "Provenance", "Report", "Speed", "build_report"]
 
@@ -89,7 +90,7 @@ class Provenance(_Part):
     command: str
     created: str
     config: dict[str, Any]
-    model: ModelEntry
+    model: RuntimeInfo
     data: list[DataEntry]
     versions: dict[str, Any]
     machine: dict[str, Any]

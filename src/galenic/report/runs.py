@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from galenic.data.jsonl import JsonlFile, read_jsonl
 from galenic.errors import UserError
 from galenic.evaluate.records import Record, Timing
+from galenic.runtimes.base import RuntimeInfo
 
-__all__ = ["DataEntry", "Item", "ModelEntry", "Run", "RunInfo", "load_run", "load_runs"]
+__all__ = ["DataEntry", "Item", "Run", "RunInfo", "load_run", "load_runs"]
 
 _T = TypeVar("_T", bound=BaseModel)
 
@@ -47,22 +48,6 @@ class DataEntry(BaseModel):
     title: str | None = None
 
 
-class ModelEntry(BaseModel):
-    """The fields of `galenic.runtimes.base.RuntimeInfo`."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    runtime: str
-    engine: str
-    model: str
-    sha256: str
-    architecture: str
-    num_parameters: int
-    weights: str
-    context_length: int
-    num_threads: int
-
-
 class RunInfo(BaseModel):
     """``run.json``: everything needed to run it again."""
 
@@ -71,7 +56,7 @@ class RunInfo(BaseModel):
     format: Literal[1]
     command: str
     config: dict[str, Any]
-    model: ModelEntry
+    model: RuntimeInfo
     data: list[DataEntry]
     versions: dict[str, Any]
     machine: dict[str, Any]

@@ -59,8 +59,11 @@ class TorchRuntime(Runtime):
         folder, held, tokenizer = model.path, dtype, AutoTokenizer
         if model.kind == "gguf":
             from galenic.models.dequantize import dequantized_folder
+            from galenic.models.gguf import tensor_types
 
-            folder, held = dequantized_folder(model), f"{dtype}, dequantized from GGUF"
+            sizes = tensor_types(model.path)
+            folder = dequantized_folder(model)
+            held = f"{dtype}, dequantized from {max(sizes, key=sizes.__getitem__)}"
             tokenizer = PreTrainedTokenizerFast  # Auto would put its own rules for some families
         num_threads = threads or choose_threads()
         torch.set_num_threads(num_threads)
