@@ -91,7 +91,9 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     process = subprocess.Popen([*RUN, *arguments], stderr=subprocess.PIPE, text=True)
     records = tmp_path / "run" / "records.jsonl"
     deadline = time.monotonic() + 60
-    while not records.exists() and process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
+        if records.exists() and records.stat().st_size:
+            break
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)

@@ -16,8 +16,7 @@ import pytest
 import tiny
 from galenic.errors import UserError
 from galenic.models.gguf_tokenizer import PRE_TOKENIZERS, gguf_tokenizer
-from galenic.runtimes.libllama import LibLlama
-from galenic.runtimes.libllama_find import find_library
+from galenic.runtimes.libllama import LibLlama, load_library
 from galenic.runtimes.llama_engine import LlamaEngine
 
 pytest.importorskip("transformers")
@@ -36,7 +35,7 @@ def awkward(count: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def library() -> LibLlama:
-    return LibLlama(find_library())
+    return load_library()
 
 
 @contextmanager

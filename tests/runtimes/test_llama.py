@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
-from galenic.runtimes import llama_engine
 from galenic.runtimes.base import encode_requests
 from galenic.runtimes.llama import LlamaRuntime, _choose
 from galenic.runtimes.selftest import LlamaShape, reference_logits
@@ -95,42 +94,36 @@ def test_scores_equal_the_float64_reference(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_tree_scores_as_its_requests_one_by_one(seed: int, runtime: LlamaRuntime) -> None:
+def test_sharing_changes_no_bit(seed: int, runtime: LlamaRuntime) -> None:
     requests = random_requests(seed)
-    pack = build_pack(requests, requests[0].tokens[:4])
-    together = sum_by_request(pack, runtime.score(pack))
-    for request, value in zip(requests, together, strict=True):
-        alone = build_pack([request])
-        length = len(request.tokens) - request.start
-        assert runtime.score(alone).sum() == pytest.approx(value, abs=PER_TOKEN * length)
+    alone = np.concatenate([runtime.score(build_pack([request])) for request in requests])
+    for prefix_length in range(6):  # some packs then have a prefix or a tree of one row
+        prefix = requests[0].tokens[:prefix_length]
+        np.testing.assert_array_equal(runtime.score(build_pack(requests, prefix)), alone)
+    request = Request(requests[0].tokens, len(requests[0].tokens) - 1)
+    one_row = build_pack([request], request.tokens[:-2])
+    assert len(one_row.tokens) == 1
+    np.testing.assert_array_equal(runtime.score(one_row), runtime.score(build_pack([request])))
 
 
-def check_values_do_not_depend_on_company(runtime: LlamaRuntime, families: list[str]) -> None:
-    """Bit for bit: neighbours in the pack, packs scored before, other uses in between."""
-    prefix = tuple(runtime.encode_batch(["Question:"])[0])
+def test_sharing_changes_no_bit_with_quantized_weights(small_model: LlamaRuntime) -> None:
+    """Nor do packs scored before or other uses in between."""
+    questions = ["Is scurvy a lack of iron?", "Is gout due to urate? " * 10, "Why so?"]
     groups = [
         encode_requests(
-            runtime, [(f"Question: {text}\nAnswer:", f" {o}") for o in ("yes", "no", "may be")]
+            small_model,
+            [(f"Question: {text}\nAnswer:", f" {o}") for o in ("yes", "no", "it may well be")],
         )
-        for text in families
+        for text in questions
     ]
-    alone = [runtime.score(build_pack(group, prefix)) for group in groups]
-    pack = build_pack([request for group in reversed(groups) for request in group], prefix)
-    assert len(pack.trees) == len(groups)
-    runtime.generate("Something else entirely", max_tokens=3)
-    together = runtime.score(pack)
-    np.testing.assert_array_equal(together, np.concatenate(alone[::-1]))
-    runtime.score(build_pack(groups[0]))  # another prefix
-    np.testing.assert_array_equal(runtime.score(pack), together)
-
-
-def test_values_do_not_depend_on_company(runtime: LlamaRuntime) -> None:
-    check_values_do_not_depend_on_company(runtime, ["one?", "two or three?", "a longer one. Why?"])
-
-
-def test_values_do_not_depend_on_company_with_quantized_weights(small_model: LlamaRuntime) -> None:
-    families = ["Is scurvy a lack of iron?", "Does the heart have four chambers?", "Why so?"]
-    check_values_do_not_depend_on_company(small_model, families)
+    requests = [request for group in groups for request in group]
+    alone = np.concatenate([small_model.score(build_pack([request])) for request in requests])
+    pack = build_pack(requests, requests[0].tokens[:2])
+    assert len(pack.tokens) > 64 > len(pack.prefix) > 0
+    np.testing.assert_array_equal(small_model.score(pack), alone)
+    small_model.generate("Something else entirely", max_tokens=3)
+    few = [small_model.score(build_pack(group, group[0].tokens[:5])) for group in groups]
+    np.testing.assert_array_equal(np.concatenate(few), alone)
 
 
 def test_long_texts_take_several_batches_and_a_larger_context(runtime: LlamaRuntime) -> None:
@@ -143,7 +136,7 @@ def test_long_texts_take_several_batches_and_a_larger_context(runtime: LlamaRunt
         for i in range(2)
     ]
     pack = build_pack(long, tuple(stem[:300]))
-    assert len(pack.tokens) + 300 > 1024 > llama_engine._BATCH
+    assert len(pack.tokens) + 300 > 1024
     given = sum_by_request(pack, runtime.score(pack))
     np.testing.assert_allclose(given, reference_scores(long), atol=PER_TOKEN * 5)
     np.testing.assert_array_equal(runtime.score(build_pack(short)), before)
@@ -163,7 +156,7 @@ def test_too_long_and_too_wide_packs_are_errors(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="17 tokens; the model takes at most 16"):
             runtime.score(build_pack([Request(tuple(range(3, 21)), 1)]))
         wide = [Request((5, 6 + i % 200, 7 + i // 200, 8), 2) for i in range(300)]
-        with pytest.raises(ValueError, match="300 paths in a tree; at most 255"):
+        with pytest.raises(ValueError, match="300 paths in a tree; at most 254"):
             runtime.score(build_pack(wide))
         widest = wide[: runtime.max_leaves]
         given = runtime.score(build_pack(widest))

@@ -25,6 +25,7 @@ logger = logging.getLogger("galenic.llama")
 _PADDING = 512  # room behind the known fields: a build may have more of them than we know
 _LOG_LEVELS = {3: logging.INFO, 4: logging.INFO}  # warnings, errors; a failure also raises
 _LOG_CALLBACK = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
+_log_callbacks: list[Any] = []  # C keeps the pointer for as long as the process lives: so must we
 
 
 class ModelParams(Structure):
@@ -160,6 +161,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_free": (None, (_PTR,)),
     "llama_n_ctx": (ctypes.c_uint32, (_PTR,)),
     "llama_n_batch": (ctypes.c_uint32, (_PTR,)),
+    "llama_n_ubatch": (ctypes.c_uint32, (_PTR,)),
     "llama_n_seq_max": (ctypes.c_uint32, (_PTR,)),
     "llama_n_threads": (_INT, (_PTR,)),
     "llama_set_n_threads": (None, (_PTR, _INT, _INT)),
@@ -202,8 +204,9 @@ class LibLlama:
                 )
             function.restype, function.argtypes = result, arguments
             self._functions[name] = function
-        self._log_callback = _LOG_CALLBACK(self._on_log)  # C keeps the pointer: so must we
-        self.llama_log_set(self._log_callback, None)
+        callback = _LOG_CALLBACK(self._on_log)
+        _log_callbacks.append(callback)
+        self.llama_log_set(callback, None)
         self.check_layout()
         self._load_backends()
         self.llama_backend_init()

@@ -33,7 +33,7 @@ class LlamaRuntime(Runtime):
     """
 
     name = "llama"
-    pack_tokens = 512
+    pack_tokens = 512  # trees are computed one by one, so only progress and resuming depend on it
     max_leaves = MAX_LEAVES
 
     def __init__(
@@ -82,7 +82,7 @@ class LlamaRuntime(Runtime):
         return self._engine.detokenize(tokens).decode(errors="replace")
 
     def score(self, pack: Pack) -> NDArray[np.float64]:
-        """Log-probability in nats of each read; a tree's values depend on it and the prefix only.
+        """Log-probability in nats of each read, bit for bit what a request alone would give.
 
         Raises:
             ValueError: a tree has more than ``max_leaves`` paths, or a path is longer than the
