@@ -62,5 +62,6 @@ def command(
     except KeyboardInterrupt:
         typer.echo(f"\nstopped. Nothing is lost: the same command goes on with {folder}.", err=True)
         raise typer.Exit(130) from None
-    Console().print(summary_table(load_run(outcome.folder)))
+    out = Console() if sys.stdout.isatty() else Console(width=110)
+    out.print(summary_table(load_run(outcome.folder)))
     typer.echo(f"records: {outcome.folder}    report: galenic report {outcome.folder}")

@@ -11,6 +11,8 @@ from galenic.report.text import model_name, proportion, span, spark
 
 __all__ = ["summary_table"]
 
+DEBIAS = {"none": "", "permutations": "permuted", "prior": "prior"}
+"""What the debias column says, short enough for a terminal of 100 columns."""
 VERDICT_STYLE = {"above": "green", "at": "", "below": "yellow"}
 """Of the accuracy, by where its paired interval lies against the majority baseline."""
 
@@ -33,20 +35,26 @@ def summary_table(run: Run) -> Table:
         caption=Text("95 %: interval of the accuracy; majority: always the commonest answer."),
         caption_justify="left",
     )
-    table.add_column("benchmark, scoring", overflow="fold")
+    for name in ("benchmark", "scoring", "debias"):
+        table.add_column(name, no_wrap=True)
     for name in ("n", "accuracy", "95 %", "majority", "macroF1"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("predictions", overflow="fold")
+    benchmark = scoring = ""
     for row in rows:
+        new = row.benchmark != benchmark
         table.add_row(
-            Text(f"{row.benchmark} {row.method}"),
-            str(row.n),
+            row.benchmark if new else "",
+            row.scoring if new or row.scoring != scoring else "",
+            DEBIAS[row.debias],
+            str(row.n) if new else "",
             Text(proportion(row.accuracy), style=VERDICT_STYLE[row.baselines.verdict]),
             span(row.low, row.high),
             proportion(row.baselines.majority),
             proportion(row.macro_f1),
             _predictions(row),
         )
+        benchmark, scoring = row.benchmark, row.scoring
     return table
 
 
