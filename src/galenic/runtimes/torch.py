@@ -164,7 +164,10 @@ class TorchRuntime(Runtime):
         if pack.prefix and pack.prefix != self._prefix:
             self._prefix_state = self._compute_prefix(pack.prefix)
             self._prefix = pack.prefix
-        plan = TreePlan(pack, self._prefix_state if pack.prefix else {})
+        return self._score_plan(TreePlan(pack, self._prefix_state if pack.prefix else {}))
+
+    def _score_plan(self, plan: TreePlan) -> NDArray[np.float64]:
+        pack = plan.pack
         rows, place = np.unique(pack.read_rows, return_inverse=True)
         logits = self._forward(plan, rows)
         return _read(logits, place, pack.read_tokens)
@@ -208,30 +211,44 @@ class TorchRuntime(Runtime):
 
     def _can_pack(self) -> bool:
         """True when a small packed tree scores as its paths do one by one."""
-        if "logits_to_keep" not in inspect.signature(self._model.forward).parameters:
-            return False
-        size = int(self._model.get_input_embeddings().weight.shape[0])
-        stem = tuple(1 + (7 * i) % (size - 1) for i in range(9))
-        requests = [
-            Request((*stem, 1 + (31 * i) % (size - 1), 1 + (17 * i) % (size - 1), 1), len(stem))
-            for i in range(1, 4)
-        ]
-        pack = build_pack(requests, stem[:4])
+        pack = _probe(int(self._model.get_input_embeddings().weight.shape[0]))
         with torch.inference_mode():
             expected = self._score_paths(pack)
             try:
-                found = self._score_packed(pack)
-            except (NotImplementedError, TypeError, ValueError, KeyError, AttributeError) as error:
-                log.warning("packing is off for this architecture: %s", error)
-                return False
+                reason = self._why_not_packed(pack, expected)
+            except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+                reason = f"{type(error).__name__}: {error}"
+        if reason:
+            log.warning("packing is off for this architecture: %s", reason)
+        return not reason
+
+    def _why_not_packed(self, pack: Pack, expected: NDArray[np.float64]) -> str:
+        """What speaks against packing this model, or nothing.
+
+        The pack is short, so kinds of attention that show only in long texts are looked up.
+        """
+        config = self._model.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        if unknown := sorted(kinds - {"full_attention", "sliding_attention"}):
+            return f"it has layers of kind {', '.join(unknown)}"
+        if "logits_to_keep" not in inspect.signature(self._model.forward).parameters:
+            return "its output head cannot be restricted to single positions"
+        self._prefix_state = self._compute_prefix(pack.prefix)
+        self._prefix = pack.prefix
+        plan = TreePlan(pack, self._prefix_state)
+        found = self._score_plan(plan)
+        slides = getattr(config, "sliding_window", None) and getattr(
+            config, "use_sliding_window", True
+        )
+        if slides and not hasattr(config, "layer_types"):
+            kinds.add("sliding_attention")
+        if "sliding_attention" in kinds and not plan.windows - {None}:
+            return "its sliding window is not told to the attention function"
         tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.2
-        if not np.allclose(found, expected, rtol=0, atol=tolerance):
-            log.warning(
-                "packing is off for this architecture: packed and single scores differ by %.2g",
-                np.abs(found - expected).max(),
-            )
-            return False
-        return True
+        difference = float(np.abs(found - expected).max())
+        if not difference <= tolerance:  # also when it is not a number
+            return f"packed and single scores differ by {difference:.2g}"
+        return ""
 
     def _attention(self, name: str) -> _AttentionChoice:
         return _AttentionChoice(self._model, name)
@@ -254,6 +271,18 @@ class _AttentionChoice:
     def __exit__(self, *exc: object) -> None:
         for key, config in self.configs.items():
             config._attn_implementation_internal = self.before[key]
+
+
+def _probe(vocab_size: int) -> Pack:
+    """A small tree behind a prefix: one stem, three branches that differ."""
+    stem = tuple(1 + (7 * i) % (vocab_size - 1) for i in range(9))
+    requests = [
+        Request(
+            (*stem, 1 + (31 * i) % (vocab_size - 1), 1 + (17 * i) % (vocab_size - 1), 1), len(stem)
+        )
+        for i in range(1, 4)
+    ]
+    return build_pack(requests, stem[:4])
 
 
 def _load(folder: Any, config: Any, dtype: torch.dtype) -> Any:

@@ -94,11 +94,13 @@ class TreePlan:
         pack: the rows.
         prefix: per layer the keys and values of the pack's prefix, each (1, heads, length, dim).
         keep: when a dict, keys and values of every layer are stored in it (to make a prefix).
+        windows: the sliding windows that layers asked for, noted as they are computed.
     """
 
     pack: Pack
     prefix: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     keep: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = None
+    windows: set[int | None] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.blocks = plan_blocks(self.pack)
@@ -184,6 +186,7 @@ def tree_attention(
     if unknown:
         raise NotImplementedError(f"tree attention does not know {', '.join(unknown)}")
     plan = _active[-1]
+    plan.windows.add(sliding_window)
     layer = int(module.layer_idx)
     if plan.keep is not None:
         plan.keep[layer] = (key, value)
