@@ -115,9 +115,21 @@ def test_rotations_move_texts_and_answer_together(k: int, answer: int, r: int) -
     assert again == example
 
 
-def test_words_as_options_cannot_be_rotated() -> None:
-    with pytest.raises(ValueError, match="cannot be rotated"):
-        rotate(YES_NO, 1)
-    assert rotate(YES_NO, 3) == YES_NO
+def test_every_real_question_can_be_turned(data_dir: Path) -> None:
+    # MedMCQA has picture questions whose options are the letters themselves
+    source = open_source(data_dir)
+    letters = 0
+    for name in ("medqa_4options", "medqa_5options", "medmcqa"):
+        for example in source.load(name).examples:
+            labels = list(example.options)
+            letters += labels == list(example.options.values())
+            for r in range(len(labels)):
+                turned = rotate(example, r)
+                assert original_label(labels, turned.answer, r) == example.answer
+                assert turned.options[turned.answer] == example.options[example.answer]
+    assert letters == 7
+
+
+def test_answer_words_have_one_order() -> None:
     assert load("pubmedqa").num_rotations(YES_NO) == 1
     assert load("medqa_5options").num_rotations(LETTERED) == 3

@@ -85,18 +85,14 @@ def rotate(example: Example, r: int) -> Example:
     """Turn the options by ``r`` places; labels stay where they are.
 
     Position ``i`` shows the text that was at ``(i + r) % k``; the answer is relabelled with it.
-    ``r`` may be any integer, ``rotate(rotate(e, r), k - r)`` gives ``e`` back.
-
-    Raises:
-        ValueError: the labels are the texts (yes, no, maybe): nothing there can be turned.
+    ``r`` may be any integer, ``rotate(rotate(e, r), k - r)`` gives ``e`` back. Only for options
+    that are shown (`Benchmark.num_rotations`): answer words have no order to turn.
     """
     labels = list(example.options)
     k = len(labels)
     if r % k == 0:
         return example
     texts = list(example.options.values())
-    if labels == texts:
-        raise ValueError("options whose labels are their texts cannot be rotated")
     options = {label: texts[(i + r) % k] for i, label in enumerate(labels)}
     answer = labels[(labels.index(example.answer) - r) % k]
     return replace(example, options=options, answer=answer)
