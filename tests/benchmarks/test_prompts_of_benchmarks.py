@@ -122,7 +122,7 @@ def test_every_real_question_can_be_turned(data_dir: Path) -> None:
     for name in ("medqa_4options", "medqa_5options", "medmcqa"):
         for example in source.load(name).examples:
             labels = list(example.options)
-            letters += labels == list(example.options.values())
+            letters += name == "medmcqa" and labels == list(example.options.values())
             for r in range(len(labels)):
                 turned = rotate(example, r)
                 assert original_label(labels, turned.answer, r) == example.answer
