@@ -142,3 +142,12 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         write_report(runs, tmp_path / "file" / "report")
     with pytest.raises(UserError, match="at least one run"):
         build_report([])
+
+
+def test_no_question_text_where_none_is_wanted(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path / "run", num_items=12))
+    questions = {item.question for item in run.items.values()}
+    for count, there in ((0, False), (2, True)):
+        paths = write_report([run], tmp_path / f"report{count}", examples=count)
+        text = "".join(path.read_text(encoding="utf-8") for path in paths)
+        assert any(question in text for question in questions) is there

@@ -35,6 +35,14 @@ def command(
             show_default=False,
         ),
     ] = None,
+    examples: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Right and as many wrong questions shown of each row; 0 keeps all question text "
+            "out of a page that is to be published.",
+        ),
+    ] = 3,
 ) -> None:
     """Write the report of runs."""
     from galenic.report.runs import load_runs
@@ -48,5 +56,5 @@ def command(
                 "The report says so.",
                 err=True,
             )
-    for path in write_report(loaded, output or runs[0] / "report"):
+    for path in write_report(loaded, output or runs[0] / "report", examples=examples):
         typer.echo(path)

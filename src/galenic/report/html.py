@@ -37,8 +37,8 @@ class Gallery:
     figures: list[Figure]
 
 
-def to_html(report: Report, runs: Sequence[Run]) -> str:
-    """Render the page.
+def to_html(report: Report, runs: Sequence[Run], *, examples: int = 3) -> str:
+    """Render the page, with so many right and wrong questions of each row shown.
 
     Text of questions and names of models come from outside: the template escapes everything but
     our own SVG, whose texts are escaped where they are drawn.
@@ -49,7 +49,7 @@ def to_html(report: Report, runs: Sequence[Run]) -> str:
     environment.globals.update(span=span, inline_code=_inline_code)
     source = files("galenic.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
     by_name = {run.name: run for run in runs}
-    examples = [(row, pick_examples(by_name[row.run], row)) for row in report.rows]
+    shown = [(row, pick_examples(by_name[row.run], row, examples)) for row in report.rows]
     return environment.from_string(source).render(
         report=report,
         rows=report.rows,
@@ -58,7 +58,7 @@ def to_html(report: Report, runs: Sequence[Run]) -> str:
         accuracy=Markup(plots.accuracy_plot(report.rows)),  # noqa: S704, our own SVG
         galleries=_galleries(report.rows),
         permuted=[row for row in report.rows if row.permutation],
-        examples=_with_examples(examples),
+        examples=_with_examples(shown),
         reading=READING,
     )
 

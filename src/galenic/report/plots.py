@@ -240,7 +240,7 @@ def _figure(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=inches, layout=layout)
         if layout is None:  # panels have labels of known size: no need to measure them twice
-            figure.subplots_adjust(left=0.17, right=0.96, bottom=0.19, top=0.96)
+            figure.subplots_adjust(left=0.21, right=0.96, bottom=0.19, top=0.96)
         yield figure, lambda label: _svg(figure, label)
 
 

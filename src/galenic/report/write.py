@@ -15,12 +15,13 @@ from galenic.report.runs import Run
 __all__ = ["write_report"]
 
 
-def write_report(runs: Sequence[Run], folder: Path) -> list[Path]:
+def write_report(runs: Sequence[Run], folder: Path, *, examples: int = 3) -> list[Path]:
     """Measure the runs and write ``report.md``, ``report.html`` and ``report.json``.
 
     Args:
         runs: at least one.
         folder: made if missing; files of these names in it are replaced.
+        examples: right and as many wrong questions that the page shows of each row.
 
     Returns:
         The three files.
@@ -37,7 +38,7 @@ def write_report(runs: Sequence[Run], folder: Path) -> list[Path]:
     report = build_report(runs)
     texts = {
         "report.md": to_markdown(report),
-        "report.html": to_html(report, runs),
+        "report.html": to_html(report, runs, examples=examples),
         "report.json": report.model_dump_json(indent=2) + "\n",
     }
     for name, text in texts.items():
