@@ -286,6 +286,7 @@ def _probe(vocab_size: int) -> Pack:
 
 
 def _load(folder: Any, config: Any, dtype: torch.dtype) -> Any:
+    transformers.utils.logging.disable_progress_bar()  # the command line shows its own
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, attn_implementation="sdpa"

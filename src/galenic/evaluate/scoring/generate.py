@@ -34,9 +34,10 @@ class Generate(Scoring):
 def parse_answer(text: str, labels: Iterable[str]) -> str | None:
     """The label a generated text settles on, or None.
 
-    Looks, in this order, for the last "Answer: X" or "answer is X", and for a text that is nothing
-    but a label. A letter inside a sentence is not an answer, and two different labels after one
-    marker ("A or B") are none either. Letter labels count in capitals only, words in any case.
+    Looks, in this order, for the last "Answer: X" or "answer is X", for a text that is nothing but
+    a label, and for one that begins with "X." or "X," and has no line with another label. A letter
+    inside a sentence is not an answer, and two different labels after one marker ("A or B") are
+    none either. Letter labels count in capitals only, words in any case.
 
     Args:
         text: what the model wrote.
@@ -49,7 +50,10 @@ def parse_answer(text: str, labels: Iterable[str]) -> str | None:
     rival = re.compile(rf"^[\s)*_\].\"']*(?:or|and|/|,)[\s(*_\"']*(?:{one})(?![\w-])", flags)
     found = list(re.finditer(rf"(?i:answer)(?:\s+(?i:is))?[\s:*_]*{named}", text, flags))
     alone = re.fullmatch(rf"{named}[\s)*_\].\"']*", text, flags)
-    match = found[-1] if found else alone
+    first = re.match(rf"{named}[.):,*\]]", text, flags)
+    listed = {line.group(1) for line in re.finditer(rf"^\W*({one})[.):]", text, flags | re.M)}
+    opening = first if first and len(listed) <= 1 else None
+    match = found[-1] if found else alone or opening
     if match is None or rival.match(text[match.end() :]):
         return None
     label = match.group("label")
