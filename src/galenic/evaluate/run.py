@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,7 +90,7 @@ def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: st
     """
     asked = _questions(config)
     watcher.stage("loading the model")
-    model = resolve_model(config.model)
+    model = resolve_model(config.model, progress=_Stages(watcher).show)
     with RunFolder(folder) as run:
         before = run.manifest()
         with _load_runtime(config, model, before, watcher) as runtime:
@@ -99,7 +100,11 @@ def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: st
             )
             lanes = _lanes(config, asked, runtime)
             plan = make_plan(
-                runtime, lanes, config.debias, config.max_tokens, _Tokenizing(watcher).advance
+                runtime,
+                lanes,
+                config.debias,
+                config.max_tokens,
+                partial(_Stages(watcher).show, "tokenizing"),
             )
             return _work(config, run, runtime, plan, watcher)
 
@@ -228,16 +233,17 @@ def _work(
     return Outcome(run.path, len(keys), there)
 
 
-class _Tokenizing:
-    """Begins its stage when it knows how many texts there are."""
+class _Stages:
+    """Turns callbacks of (what, done, total) into stages of a watcher."""
 
     def __init__(self, watcher: Watcher) -> None:
-        self.watcher, self.total = watcher, 0
+        self.watcher = watcher
+        self.shown: tuple[str, int] | None = None
 
-    def advance(self, done: int, total: int) -> None:
-        if self.total != total:
-            self.total = total
-            self.watcher.stage("tokenizing", total)
+    def show(self, what: str, done: int, total: int) -> None:
+        if self.shown != (what, total):
+            self.shown = (what, total)
+            self.watcher.stage(what, total or None)
         self.watcher.advance(done)
 
 

@@ -11,8 +11,8 @@ from galenic.report.text import model_name, proportion, span, spark
 
 __all__ = ["summary_table"]
 
-DEBIAS = {"none": "", "permutations": "permuted", "prior": "prior"}
-"""What the debias column says, short enough for a terminal of 100 columns."""
+DEBIAS = {"none": "", "permutations": "perm.", "prior": "prior"}
+"""What the debias column says, short enough for a narrow terminal."""
 VERDICT_STYLE = {"above": "green", "at": "", "below": "yellow"}
 """Of the accuracy, by where its paired interval lies against the majority baseline."""
 
@@ -20,8 +20,8 @@ VERDICT_STYLE = {"above": "green", "at": "", "below": "yellow"}
 def summary_table(run: Run) -> Table:
     """Accuracy with its 95 % interval, the majority baseline and what was predicted.
 
-    Narrower than 100 columns. Accuracy is green where its paired interval lies above the majority
-    baseline and plain where chance explains it; a collapse is red.
+    Fits 80 columns, long rows on two lines. Accuracy is green where its paired interval lies above
+    the majority baseline and plain where chance explains it; a collapse is red.
     """
     rows = build_rows(run)
     missing = "" if run.complete else f", incomplete: {len(run.records)} of {run.num_planned}"
@@ -32,12 +32,13 @@ def summary_table(run: Run) -> Table:
         header_style="bold underline",
         title=Text(f"{model_name(model.model)} ({model.weights}){missing}", style="bold"),
         title_justify="left",
-        caption=Text("95 %: interval of the accuracy; majority: always the commonest answer."),
+        caption=Text("acc: accuracy, 95 %: its interval, maj: majority baseline, mF1: macro F1"),
         caption_justify="left",
     )
-    for name in ("benchmark", "scoring", "debias"):
+    debiased = any(row.debias != "none" for row in rows)
+    for name in ("benchmark", "scoring", *(["debias"] if debiased else [])):
         table.add_column(name, no_wrap=True)
-    for name in ("n", "accuracy", "95 %", "majority", "macroF1"):
+    for name in ("n", "acc", "95 %", "maj", "mF1"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("predictions", overflow="fold")
     benchmark = scoring = ""
@@ -46,7 +47,7 @@ def summary_table(run: Run) -> Table:
         table.add_row(
             row.benchmark if new else "",
             row.scoring if new or row.scoring != scoring else "",
-            DEBIAS[row.debias],
+            *([DEBIAS[row.debias]] if debiased else []),
             str(row.n) if new else "",
             Text(proportion(row.accuracy), style=VERDICT_STYLE[row.baselines.verdict]),
             span(row.low, row.high),
