@@ -20,7 +20,7 @@ EXAMPLES = """\
 
 `GALENIC_LIBLLAMA=xllamacpp galenic doctor` tests another installed build
 
-`GALENIC_LIBLLAMA=/opt/llama.cpp/lib galenic doctor` tests a build of your own
+`GALENIC_LIBLLAMA=~/llama.cpp/lib galenic doctor` tests a build of your own
 
 `galenic doctor --json` for a program
 """
