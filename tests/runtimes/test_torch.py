@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from pathlib import Path
 
@@ -187,3 +188,16 @@ def test_close_twice(folders: dict[str, Path]) -> None:
     runtime.close()
     runtime.close()
     assert dataclasses.asdict(runtime.info)["runtime"] == "torch"
+
+
+@pytest.mark.parametrize("damage", ["unknown architecture", "weights of another shape"])
+def test_a_folder_that_transformers_cannot_load(tmp_path: Path, damage: str) -> None:
+    folder = write_tiny_hf(tmp_path / "model", "llama")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if damage == "unknown architecture":
+        config["model_type"] = "nonesuch"
+    else:
+        config["intermediate_size"] *= 2
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UserError, match="cannot load model"):
+        load(folder)

@@ -67,9 +67,16 @@ class TorchRuntime(Runtime):
             tokenizer = PreTrainedTokenizerFast  # Auto would put its own rules for some families
         num_threads = threads or choose_threads()
         torch.set_num_threads(num_threads)
-        config = AutoConfig.from_pretrained(folder)
-        self._tokenizer: Any = tokenizer.from_pretrained(folder)
-        self._model: Any = _load(folder, config, DTYPES[dtype])
+        try:
+            config = AutoConfig.from_pretrained(folder)
+            self._tokenizer: Any = tokenizer.from_pretrained(folder)
+            self._model: Any = _load(folder, config, DTYPES[dtype])
+        except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+            raise UserError(
+                f"transformers {transformers.__version__} cannot load {model.name}: {error}\n"
+                "The files may be damaged or made for another version; models that bring code of "
+                "their own are not run."
+            ) from error
         text_config = config.get_text_config()
         longest = int(getattr(text_config, "max_position_embeddings", None) or 1 << 20)
         self.info = RuntimeInfo(
@@ -293,7 +300,7 @@ def _load(folder: Any, config: Any, dtype: torch.dtype) -> Any:
         )
     except (ValueError, ImportError) as error:
         if "scaled_dot_product_attention" not in str(error):
-            raise UserError(f"transformers cannot load {folder}: {error}") from error
+            raise
         model = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype, attn_implementation="eager"
         )
