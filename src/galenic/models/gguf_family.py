@@ -143,7 +143,9 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
         num_kv_heads=kv_heads,
         head_dim=head_dim,
         norm_epsilon=given.number("rms_norm_eps"),
-        context_length=_context(given.size("max_position_embeddings"), window, family, name),
+        context_length=_context(
+            given.size("max_position_embeddings"), None if family.windows else window, rope, name
+        ),
         tied=bool(config.get("tie_word_embeddings", family.tied)),
         attention_bias=_attention_bias(config, name, family),
         mlp_bias=bool(config.get("mlp_bias")),
@@ -162,13 +164,17 @@ class _Config:
         value = self.config.get(key)
         value = default if value is None else value
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"config.json of {self.name}: {key} is {value!r}, not a positive number.")
+            raise UserError(
+                f"config.json of {self.name}: {key} is {value!r}, not a positive number."
+            )
         return value
 
     def number(self, key: str) -> float:
         value = self.config.get(key)
         if not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise UserError(f"config.json of {self.name}: {key} is {value!r}, not a positive number.")
+            raise UserError(
+                f"config.json of {self.name}: {key} is {value!r}, not a positive number."
+            )
         return float(value)
 
 
@@ -227,7 +233,9 @@ def _window(config: Mapping[str, Any], name: str, num_layers: int) -> tuple[int 
         return window, pattern if isinstance(pattern, int) else 6
     slides = [layer == "sliding_attention" for layer in layers]
     if len(slides) != num_layers:
-        raise UserError(f"config.json of {name} has {len(slides)} layer_types for {num_layers} layers.")
+        raise UserError(
+            f"config.json of {name} has {len(slides)} layer_types for {num_layers} layers."
+        )
     if not any(slides):
         return None, 0
     period = slides.index(False) + 1 if False in slides else num_layers + 1
@@ -239,15 +247,22 @@ def _window(config: Mapping[str, Any], name: str, num_layers: int) -> tuple[int 
     return window, period
 
 
-def _context(positions: int, window: int | None, family: Family, name: str) -> int:
-    if window is None or family.windows or window >= positions:
-        return positions
-    logger.warning(
-        "%s has a sliding window of %d, which llama.cpp ignores for this architecture: its context "
-        "is cut from %d to that, where both are the same",
-        name, window, positions,
-    )  # fmt: skip
-    return window
+def _context(positions: int, window: int | None, rope: Rope, name: str) -> int:
+    """Cut the context to where llama.cpp computes what transformers does."""
+    limits = {"sliding window, which it ignores for this architecture": window}
+    if rope.kind == "longrope":
+        limits["short rotary factors, beside which it takes the long ones at wrong times"] = (
+            rope.original
+        )
+    for why, limit in limits.items():
+        if limit is not None and limit < positions:
+            logger.warning(
+                "%s: the context is cut from %d to %d positions, because llama.cpp would predict "
+                "something else beyond (%s)",
+                name, positions, limit, why,
+            )  # fmt: skip
+            positions = limit
+    return positions
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
@@ -260,8 +275,8 @@ def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     if not shape.tied:
         expected["lm_head.weight"] = (shape.vocab_size, hidden)
     for layer in range(shape.num_layers):
-        rows = _layer_tensors(shape)
-        expected |= {f"model.layers.{layer}.{name}": size for name, size in rows.items()}
+        prefix = f"model.layers.{layer}."
+        expected |= {prefix + name: size for name, size in _layer_tensors(shape).items()}
     return expected
 
 

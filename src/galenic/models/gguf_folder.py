@@ -70,8 +70,8 @@ def folder_source(folder: Path) -> GgufSource:
 
 def _describe(writer: GGUFWriter, *, name: str, shape: ModelShape, vocabulary: Vocabulary) -> None:
     writer.add_type("model")
-    # llama.cpp takes any model whose name has "phi3" or "phi-3" in it for one with the SentencePiece
-    # tokenizer of Phi-3, and fails to load where its tokens are missing
+    # llama.cpp takes any model with "phi3" or "phi-3" in its name for one with the SentencePiece
+    # tokenizer of Phi-3, and fails to load where those tokens are missing
     writer.add_name(re.sub(r"(?i)(phi)-?3", r"\1_3", name))
     add_shape(writer, shape)
     vocabulary.describe(writer)

@@ -159,20 +159,20 @@ def _longrope(
 ) -> Rope:
     positions = int(config["max_position_embeddings"])
     original = int(
-        given.get("original_max_position_embeddings")
-        or config["original_max_position_embeddings"]
+        given.get("original_max_position_embeddings") or config["original_max_position_embeddings"]
     )
     stretch = positions / original
     factor = given.get("attention_factor")
     if factor is None:
         factor = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
-    tensors = {}
-    for length in ("long", "short"):
-        divisors = np.asarray(given[f"{length}_factor"], np.float32)
-        if divisors.shape != (values["dims"] // 2,):
-            raise UserError(
-                f"config.json of {name} has {divisors.size} rotary factors ({length}); "
-                f"{values['dims'] // 2} were expected."
-            )
-        tensors[f"rope_factors_{length}.weight"] = divisors
+    divisors = np.asarray(given["short_factor"], np.float32)
+    if divisors.shape != (values["dims"] // 2,):
+        raise UserError(
+            f"config.json of {name} has {divisors.size} rotary factors; "
+            f"{values['dims'] // 2} were expected."
+        )
+    # transformers takes the long factors for texts longer than `original`; llama.cpp takes them for
+    # all texts as soon as its cache is longer, and would predict short texts otherwise. So both are
+    # the short ones, and the context ends where these do.
+    tensors = {f"rope_factors_{length}.weight": divisors for length in ("long", "short")}
     return Rope(**values, original=original, attention_factor=float(factor), tensors=tensors)

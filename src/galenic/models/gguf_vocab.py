@@ -125,7 +125,9 @@ def _read(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _check_model(path: Path, model: Mapping[str, Any], normalizer: Mapping[str, Any] | None) -> None:
+def _check_model(
+    path: Path, model: Mapping[str, Any], normalizer: Mapping[str, Any] | None
+) -> None:
     kind = model.get("type")
     if kind == "BPE" and model.get("byte_fallback"):
         kind = "SentencePiece-style BPE (byte_fallback)"
@@ -214,7 +216,9 @@ def _ends(path: Path, facts: Mapping[str, Any]) -> tuple[str | None, str | None]
         raise UserError(f"{path} has the post-processor {post.get('type')}, not known here.")
     if not templates:
         return None, None
-    row = ["" if "Sequence" in item else item["SpecialToken"]["id"] for item in templates[0]["single"]]
+    row = [
+        "" if "Sequence" in item else item["SpecialToken"]["id"] for item in templates[0]["single"]
+    ]
     if len(templates) > 1 or row.count("") != 1 or len(row) - 1 > (row[0] != "") + (row[-1] != ""):
         raise UserError(f"{path} puts {row} around a text; a GGUF has one token on each side.")
     return row[0] or None, row[-1] or None

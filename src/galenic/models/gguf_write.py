@@ -165,7 +165,9 @@ def _sizes(source: GgufSource, types: Mapping[str, str]) -> dict[str, int]:
             f"the types asked for do not match the tensors of {source.name}: {len(odd)} names are "
             f"only in one of the two, for example {', '.join(odd[:3])}."
         )
-    return {tensor.name: stored_bytes(tensor.shape, types[tensor.name]) for tensor in source.tensors}
+    return {
+        tensor.name: stored_bytes(tensor.shape, types[tensor.name]) for tensor in source.tensors
+    }
 
 
 def _write(
@@ -196,9 +198,7 @@ def _write(
         writer.close()
 
 
-def _add_file_type(
-    writer: GGUFWriter, types: Mapping[str, str], sizes: Mapping[str, int]
-) -> None:
+def _add_file_type(writer: GGUFWriter, types: Mapping[str, str], sizes: Mapping[str, int]) -> None:
     """Name the type that takes most bytes; llama.cpp only shows it."""
     from gguf import GGML_QUANT_VERSION, LlamaFileType
 
