@@ -20,14 +20,12 @@ from galenic.models.folder import check_folder
 from galenic.models.gguf_family import ModelShape, add_shape, expected_tensors, read_shape
 from galenic.models.gguf_vocab import Vocabulary, read_vocabulary
 from galenic.models.gguf_write import GgufSource, SourceTensor, dense_types, write_gguf
+from galenic.models.tensors import StoredTensor, list_tensors
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 __all__ = ["folder_source", "folder_to_gguf"]
-
-_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
-_SHARDS = "model.safetensors.index.json"
 
 
 def folder_to_gguf(folder: Path, target: Path, type_name: str = "F16") -> None:
@@ -55,11 +53,11 @@ def folder_source(folder: Path) -> GgufSource:
     files = check_folder(folder)
     config = json.loads((folder / "config.json").read_bytes())
     shape = read_shape(config, str(folder))
-    rows = _map_tensors(files)
+    stored = list_tensors(files)
     expected = expected_tensors(shape)
-    _check(folder, shape, expected, {name: array.shape for name, (array, _) in rows.items()})
+    _check(folder, shape, expected, {name: tensor.shape for name, tensor in stored.items()})
     vocabulary = read_vocabulary(folder, shape.vocab_size)
-    tensors = [_tensor(shape, name, *rows[name]) for name in expected]
+    tensors = [_tensor(shape, stored[name]) for name in expected]
     tensors += [
         SourceTensor(name, divisors.shape, partial(_slice, divisors))
         for name, divisors in shape.rope.tensors.items()
@@ -77,32 +75,6 @@ def _describe(writer: GGUFWriter, *, name: str, shape: ModelShape, vocabulary: V
     vocabulary.describe(writer)
 
 
-def _map_tensors(files: list[Path]) -> dict[str, tuple[NDArray[Any], str]]:
-    """Every tensor of the weight files as an array in mapped memory, with its data type."""
-    from gguf.utility import SafetensorsLocal
-
-    found = {}
-    for file in files:
-        for name, tensor in SafetensorsLocal(file).tensors.items():
-            if tensor.dtype not in _DTYPES:
-                raise UserError(
-                    f"{file}: tensor {name} has the type {tensor.dtype}; "
-                    f"{', '.join(_DTYPES)} can be read. Dequantize the model first."
-                )
-            place = tensor.data_range
-            size = int(np.prod(tensor.shape)) * np.dtype(_DTYPES[tensor.dtype]).itemsize
-            if size != place.size or 0 in tensor.shape:
-                raise UserError(
-                    f"{file} is damaged: tensor {name} of shape {tensor.shape} has {place.size} "
-                    f"bytes, {size} expected."
-                )
-            array: NDArray[Any] = np.memmap(
-                place.filename, _DTYPES[tensor.dtype], "r", place.offset, tuple(tensor.shape)
-            )
-            found[name] = array, tensor.dtype
-    return found
-
-
 def _check(
     folder: Path,
     shape: ModelShape,
@@ -112,8 +84,8 @@ def _check(
     missing = [name for name in expected if name not in found]
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} tensors, for example {missing[0]}.")
-    spare = {"lm_head.weight"} if shape.tied else set()  # saved twice by some
-    odd = [n for n in found if n not in expected | dict.fromkeys(spare) and "inv_freq" not in n]
+    known = {*expected, *(["lm_head.weight"] if shape.tied else [])}  # saved twice by some
+    odd = [name for name in found if name not in known and "inv_freq" not in name]
     if odd:
         raise UserError(
             f"{folder} has {len(odd)} tensors that a {shape.family.architecture} model has no "
@@ -127,18 +99,19 @@ def _check(
             )
 
 
-def _tensor(shape: ModelShape, name: str, array: NDArray[Any], dtype: str) -> SourceTensor:
+def _tensor(shape: ModelShape, stored: StoredTensor) -> SourceTensor:
     from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
 
     numbers = {label: number for number, label in MODEL_ARCH_NAMES.items()}
     architecture: MODEL_ARCH = numbers[shape.family.architecture]
     names = get_tensor_name_map(architecture, shape.num_layers)
-    target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+    target = names.get_name(stored.name, try_suffixes=(".weight", ".bias"))
     if target is None:
-        raise RuntimeError(f"the gguf package has no name for {name}")
-    shift = shape.family.norm_shift if name.endswith("norm.weight") else 0.0
-    order = _row_order(shape, name)
-    return SourceTensor(target, array.shape, partial(_read, array, dtype, order, shift))
+        raise RuntimeError(f"the gguf package has no name for {stored.name}")
+    shift = shape.family.norm_shift if stored.name.endswith("norm.weight") else 0.0
+    order = _row_order(shape, stored.name)
+    read = partial(_read, stored, stored.map(), order, shift)
+    return SourceTensor(target, stored.shape, read)
 
 
 def _row_order(shape: ModelShape, name: str) -> NDArray[np.intp] | None:
@@ -151,18 +124,15 @@ def _row_order(shape: ModelShape, name: str) -> NDArray[np.intp] | None:
 
 
 def _read(
+    stored: StoredTensor,
     array: NDArray[Any],
-    dtype: str,
     order: NDArray[np.intp] | None,
     shift: float,
     start: int,
     stop: int,
 ) -> NDArray[np.float32]:
     rows = np.asarray(array[start:stop] if order is None else array[order[start:stop]])
-    if dtype == "BF16":  # the upper half of a float32
-        values: NDArray[np.float32] = (rows.astype(np.uint32) << 16).view(np.float32)
-    else:
-        values = rows.astype(np.float32)
+    values = stored.decode(rows)
     return values + np.float32(shift) if shift else values
 
 

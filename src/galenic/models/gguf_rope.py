@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,10 +122,8 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scaled(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], name: str) -> Rope:
-    values = {"kind": rope.kind, "dims": rope.dims, "theta": rope.theta}
-    values["window_theta"] = rope.window_theta
     if rope.kind == "linear":
-        return Rope(**values, factor=float(given["factor"]))
+        return replace(rope, factor=float(given["factor"]))
     if rope.kind == "yarn":
         usual = {"beta_fast": 32, "beta_slow": 1, "truncate": True, "attention_factor": None}
         usual |= {"mscale": None, "mscale_all_dim": None}
@@ -133,11 +131,11 @@ def _scaled(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], nam
         if odd:
             raise UserError(f"config.json of {name} sets {', '.join(odd)} of yarn, not known here.")
         original = int(given["original_max_position_embeddings"])
-        return Rope(**values, factor=float(given["factor"]), original=original)
+        return replace(rope, factor=float(given["factor"]), original=original)
     if rope.kind == "llama3":
-        return Rope(**values, tensors={"rope_freqs.weight": llama3_divisors(given, rope)})
+        return replace(rope, tensors={"rope_freqs.weight": llama3_divisors(given, rope)})
     if rope.kind == "longrope":
-        return _longrope(values, given, config, name)
+        return _longrope(rope, given, config, name)
     return rope
 
 
@@ -154,9 +152,7 @@ def llama3_divisors(given: Mapping[str, Any], rope: Rope) -> NDArray[np.float32]
     return (1 / ((1 - share) / factor + share)).astype(np.float32)
 
 
-def _longrope(
-    values: dict[str, Any], given: Mapping[str, Any], config: Mapping[str, Any], name: str
-) -> Rope:
+def _longrope(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], name: str) -> Rope:
     positions = int(config["max_position_embeddings"])
     original = int(
         given.get("original_max_position_embeddings") or config["original_max_position_embeddings"]
@@ -166,7 +162,7 @@ def _longrope(
     if factor is None:
         factor = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
     divisors = np.asarray(given["short_factor"], np.float32)
-    if divisors.shape != (values["dims"] // 2,):
+    if divisors.shape != (rope.dims // 2,):
         raise UserError(
             f"config.json of {name} has {divisors.size} rotary factors; "
             f"{values['dims'] // 2} were expected."
@@ -175,4 +171,4 @@ def _longrope(
     # all texts as soon as its cache is longer, and would predict short texts otherwise. So both are
     # the short ones, and the context ends where these do.
     tensors = {f"rope_factors_{length}.weight": divisors for length in ("long", "short")}
-    return Rope(**values, original=original, attention_factor=float(factor), tensors=tensors)
+    return replace(rope, original=original, attention_factor=float(factor), tensors=tensors)
