@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from galenic.cli.main import app
 from galenic.errors import UserError
+from galenic.models.gguf_folder import folder_to_gguf
 from tiny import TinyShape, tiny_tensors, tiny_vocabulary, write_tiny_gguf
 
 
@@ -113,6 +114,10 @@ def test_a_folder_with_zeros_and_a_manifest(tmp_path: Path) -> None:
     assert found["tokenizer"] == "BPE, 297 tokens"
     assert (found["architecture"], found["context_length"]) == ("qwen2", 512)
     assert found["manifest"] == {"stages": ["pruned by hand"]}
+    folder_to_gguf(folder, tmp_path / "tiny.gguf", "F32")
+    converted = as_json(str(tmp_path / "tiny.gguf"), "--zeros")
+    for same in ("zeros", "parameters", "context_length", "num_layers", "architecture"):
+        assert converted[same] == found[same]
     text = inspect(str(folder), "--zeros")
     assert "pruned by hand" in text
     assert f"{zero / total:.2%} of all" in text

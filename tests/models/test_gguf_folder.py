@@ -194,6 +194,9 @@ def test_the_header(tmp_path: Path) -> None:
         ("gemma3", {"layer_types": ["full_attention", "full_attention", "sliding_attention"]},
          "equal distances"),
         ("phi3", {"head_dim": 16}, "head_dim 16"),
+        ("phi3", {"rope_parameters": {"rope_type": "longrope", "short_factor": [1.0] * 5,
+                                      "original_max_position_embeddings": 32}},
+         "5 rotary factors; 6 were expected"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_written(

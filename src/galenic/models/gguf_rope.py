@@ -165,7 +165,7 @@ def _longrope(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], n
     if divisors.shape != (rope.dims // 2,):
         raise UserError(
             f"config.json of {name} has {divisors.size} rotary factors; "
-            f"{values['dims'] // 2} were expected."
+            f"{rope.dims // 2} were expected."
         )
     # transformers takes the long factors for texts longer than `original`; llama.cpp takes them for
     # all texts as soon as its cache is longer, and would predict short texts otherwise. So both are

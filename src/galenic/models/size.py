@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from galenic.errors import UserError
 from galenic.models.folder import check_folder
 from galenic.models.gguf import GgufHeader, check_gguf
 from galenic.models.gguf_copy import gguf_source
-from galenic.models.gguf_write import CHUNK_VALUES
+from galenic.models.gguf_write import CHUNK_VALUES, SourceTensor
 from galenic.models.load import ModelFiles
 from galenic.models.tensors import StoredTensor, list_tensors
 
@@ -160,8 +160,12 @@ def _gguf(path: Path) -> tuple[dict[str, Any], list[_Row], list[Path]]:
         "tokenizer": _gguf_tokenizer(header),
         "chat_template": bool(header.metadata.get("tokenizer.chat_template")),
     }
+    # only when values are asked for: sizes are known of types that cannot be decoded, too
+    source = cache(lambda: {tensor.name: tensor for tensor in gguf_source(path).tensors})
     rows = [
-        _Row(t.name, math.prod(t.shape), t.type, t.num_bytes, True, partial(_decoded, path, t.name))
+        _Row(
+            t.name, math.prod(t.shape), t.type, t.num_bytes, True, partial(_decoded, source, t.name)
+        )
         for t in header.tensors
     ]
     return facts, rows, [path]
@@ -175,8 +179,10 @@ def _gguf_tokenizer(header: GgufHeader) -> str:
     return f"{kind}{f' ({rule})' if rule else ''}, {tokens:,} tokens"
 
 
-def _decoded(path: Path, name: str) -> Iterator[NDArray[np.float32]]:
-    tensor = next(t for t in gguf_source(path).tensors if t.name == name)
+def _decoded(
+    source: Callable[[], dict[str, SourceTensor]], name: str
+) -> Iterator[NDArray[np.float32]]:
+    tensor = source()[name]
     step = max(1, CHUNK_VALUES // math.prod(tensor.shape[1:]))
     for start in range(0, tensor.shape[0], step):
         yield tensor.read(start, min(start + step, tensor.shape[0]))
