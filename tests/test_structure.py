@@ -23,6 +23,7 @@ ORDER = (
     ("data", "benchmarks", "models"),
     ("runtimes",),
     ("evaluate",),
+    ("compress",),
     ("report",),
     ("cli",),
 )

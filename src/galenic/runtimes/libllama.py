@@ -171,6 +171,12 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_memory_seq_cp": (None, (_PTR, _INT, _INT, _INT, _INT)),
     "llama_decode": (_INT, (_PTR, Batch)),
     "llama_get_logits_ith": (_PTR, (_PTR, _INT)),
+    "ggml_quantize_init": (None, (_INT,)),
+    "ggml_quantize_requires_imatrix": (_BOOL, (_INT,)),
+    "ggml_quantize_chunk": (
+        ctypes.c_size_t,
+        (_INT, _PTR, _PTR, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, _PTR),
+    ),
     "ggml_backend_load": (_PTR, (_STR,)),
     "ggml_backend_load_all_from_path": (None, (_STR,)),
     "ggml_backend_dev_by_type": (_PTR, (_INT,)),

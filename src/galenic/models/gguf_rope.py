@@ -1,0 +1,174 @@
+"""Rotary positions of a Hugging Face config as metadata and tensors of a GGUF.
+
+transformers: https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py;
+llama.cpp computes the same from a frequency base, a scale, and divisors of single frequencies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+__all__ = ["Rope", "llama3_divisors", "read_rope"]
+
+DEFAULT_THETA = 10000.0
+
+
+@dataclass(frozen=True)
+class Rope:
+    """How positions turn queries and keys.
+
+    Attributes:
+        kind: of scaling: default, linear, yarn, llama3, longrope.
+        dims: rotated values of a head.
+        theta: frequency base.
+        window_theta: frequency base of layers with a sliding window, or None if the same.
+        factor: by which linear and yarn scale.
+        original: positions before they were scaled (yarn, longrope).
+        attention_factor: that longrope multiplies queries and keys by.
+        tensors: name in the GGUF -> divisor of each of the ``dims / 2`` frequencies.
+    """
+
+    kind: str
+    dims: int
+    theta: float
+    window_theta: float | None = None
+    factor: float = 1.0
+    original: int = 0
+    attention_factor: float = 1.0
+    tensors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def describe(self, writer: GGUFWriter) -> None:
+        """Add the metadata to a writer."""
+        from gguf import RopeScalingType
+
+        writer.add_rope_dimension_count(self.dims)
+        writer.add_rope_freq_base(self.theta)
+        if self.window_theta is not None:
+            writer.add_rope_freq_base_swa(self.window_theta)
+        if self.kind in ("linear", "yarn"):
+            kinds = {"linear": RopeScalingType.LINEAR, "yarn": RopeScalingType.YARN}
+            writer.add_rope_scaling_type(kinds[self.kind])
+            writer.add_rope_scaling_factor(self.factor)
+        if self.kind in ("yarn", "longrope"):
+            writer.add_rope_scaling_orig_ctx_len(self.original)
+        if self.kind == "longrope":
+            writer.add_rope_scaling_attn_factors(self.attention_factor)
+
+
+def read_rope(
+    config: Mapping[str, Any], name: str, head_dim: int, allowed: tuple[str, ...]
+) -> Rope:
+    """Read the rotary settings, in the form of transformers 5 or the older one.
+
+    Args:
+        config: the content of config.json.
+        name: of the model, for messages.
+        head_dim: values of a head.
+        allowed: scalings that llama.cpp computes for this architecture.
+
+    Raises:
+        UserError: another scaling, or one with settings that a GGUF cannot say.
+    """
+    given = _settings(config)
+    window_theta = None
+    if "full_attention" in given:  # settings for each kind of layer
+        window = given.get("sliding_attention") or {}
+        if window.get("rope_type", "default") != "default":
+            raise UserError(f"config.json of {name} scales the positions of sliding layers.")
+        window_theta = float(window.get("rope_theta", DEFAULT_THETA))
+        given = given["full_attention"]
+    kind = str(given.get("rope_type") or given.get("type") or "default")
+    kind = "longrope" if kind == "su" else kind  # its first name
+    if kind not in allowed:
+        raise UserError(
+            f"config.json of {name} scales rotary positions by {kind!r}, which cannot be written "
+            f"for this architecture. Known: {', '.join(allowed)}."
+        )
+    share = given.get("partial_rotary_factor", config.get("partial_rotary_factor")) or 1.0
+    if share != 1.0 and "longrope" not in allowed:  # only Phi-3 is made with it
+        raise UserError(f"config.json of {name} rotates a share of each head only ({share}).")
+    dims = int(head_dim * share)
+    rope = Rope(kind, dims, float(given.get("rope_theta", DEFAULT_THETA)), window_theta)
+    try:
+        return _scaled(rope, given, config, name)
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise UserError(
+            f"config.json of {name}: its {kind} rotary settings lack or misstate {error}."
+        ) from error
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Rotary settings in the form of transformers 5."""
+    given = config.get("rope_parameters")
+    if isinstance(given, dict):
+        return given
+    full = {"rope_theta": config.get("rope_theta", DEFAULT_THETA)}
+    full |= config.get("rope_scaling") or {}
+    if "rope_local_base_freq" not in config:
+        return full
+    window = {"rope_theta": config["rope_local_base_freq"]}
+    return {"full_attention": full, "sliding_attention": window}
+
+
+def _scaled(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], name: str) -> Rope:
+    if rope.kind == "linear":
+        return replace(rope, factor=float(given["factor"]))
+    if rope.kind == "yarn":
+        usual = {"beta_fast": 32, "beta_slow": 1, "truncate": True, "attention_factor": None}
+        usual |= {"mscale": None, "mscale_all_dim": None}
+        odd = [key for key, value in usual.items() if given.get(key, value) not in (None, value)]
+        if odd:
+            raise UserError(f"config.json of {name} sets {', '.join(odd)} of yarn, not known here.")
+        original = int(given["original_max_position_embeddings"])
+        return replace(rope, factor=float(given["factor"]), original=original)
+    if rope.kind == "llama3":
+        return replace(rope, tensors={"rope_freqs.weight": llama3_divisors(given, rope)})
+    if rope.kind == "longrope":
+        return _longrope(rope, given, config, name)
+    return rope
+
+
+def llama3_divisors(given: Mapping[str, Any], rope: Rope) -> NDArray[np.float32]:
+    """Divisor of each frequency: 1 for short waves, ``factor`` for long ones, between in between.
+
+    Raises:
+        KeyError: a setting is missing.
+    """
+    factor, original = float(given["factor"]), float(given["original_max_position_embeddings"])
+    low, high = float(given["low_freq_factor"]), float(given["high_freq_factor"])
+    waves = 2 * math.pi * rope.theta ** (np.arange(0, rope.dims, 2, dtype=np.float64) / rope.dims)
+    share = np.clip((original / waves - low) / (high - low), 0, 1)  # 1: kept, 0: divided
+    return (1 / ((1 - share) / factor + share)).astype(np.float32)
+
+
+def _longrope(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], name: str) -> Rope:
+    positions = int(config["max_position_embeddings"])
+    original = int(
+        given.get("original_max_position_embeddings") or config["original_max_position_embeddings"]
+    )
+    stretch = positions / original
+    factor = given.get("attention_factor")
+    if factor is None:
+        factor = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
+    divisors = np.asarray(given["short_factor"], np.float32)
+    if divisors.shape != (rope.dims // 2,):
+        raise UserError(
+            f"config.json of {name} has {divisors.size} rotary factors; "
+            f"{rope.dims // 2} were expected."
+        )
+    # transformers takes the long factors for texts longer than `original`; llama.cpp takes them for
+    # all texts as soon as its cache is longer, and would predict short texts otherwise. So both are
+    # the short ones, and the context ends where these do.
+    tensors = {f"rope_factors_{length}.weight": divisors for length in ("long", "short")}
+    return replace(rope, original=original, attention_factor=float(factor), tensors=tensors)

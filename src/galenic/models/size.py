@@ -1,0 +1,228 @@
+"""What a model on disk consists of: parameters, bytes by type, sparsity, tokenizer, manifest."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.models.folder import check_folder
+from galenic.models.gguf import GgufHeader, check_gguf
+from galenic.models.gguf_copy import gguf_source
+from galenic.models.gguf_write import CHUNK_VALUES, SourceTensor
+from galenic.models.load import ModelFiles
+from galenic.models.tensors import StoredTensor, list_tensors
+
+__all__ = ["ModelSize", "inspect_model"]
+
+MANIFEST = "galenic.json"
+_EMBEDDINGS = re.compile(r"^(token_embd|output)\.weight$|(^|\.)(embed_tokens|lm_head|wte)\.weight$")
+_BLOCKS = re.compile(r"^blk\.\d+\.|(^|\.)(layers|h)\.\d+\.")
+_NO_WEIGHTS = re.compile(r"^rope_f|inv_freq$")
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What `galenic inspect` tells of a model.
+
+    Attributes:
+        parameters: number of weights, ``total`` and of its parts: ``embeddings`` (with the head,
+            where it is not shared), ``blocks``, ``other``.
+        bytes_by_type: stored bytes of each tensor type.
+        file_bytes: of all weight files, headers included.
+        bits_per_weight: stored bits of the tensors for each parameter; None where weights are
+            packed in integers that cannot be counted.
+        context_length: in tokens, None where the model does not say.
+        tokenizer: its kind and number of tokens.
+        zeros: share of weights that are exactly zero, ``total`` and ``blocks``; None where it was
+            not asked for.
+        manifest: content of ``galenic.json`` beside the weights, None without one.
+    """
+
+    name: str
+    kind: str
+    path: str
+    sha256: str
+    architecture: str
+    num_layers: int | None
+    context_length: int | None
+    parameters: dict[str, int]
+    bytes_by_type: dict[str, int]
+    file_bytes: int
+    bits_per_weight: float | None
+    tokenizer: str
+    chat_template: bool
+    zeros: dict[str, float] | None
+    manifest: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A tensor, whatever file it is in; ``chunks`` gives its values piece by piece."""
+
+    name: str
+    size: int
+    type: str
+    num_bytes: int
+    counted: bool
+    chunks: Callable[[], Iterator[NDArray[np.float32]]]
+
+    @property
+    def part(self) -> str:
+        if _EMBEDDINGS.search(self.name):
+            return "embeddings"
+        return "blocks" if _BLOCKS.search(self.name) else "other"
+
+
+def inspect_model(files: ModelFiles, *, zeros: bool = False) -> ModelSize:
+    """Look at a model without loading it.
+
+    Args:
+        files: from `galenic.models.load.resolve_model`.
+        zeros: also count weights that are zero, which reads them all.
+
+    Raises:
+        UserError: the model is damaged, its manifest is not readable, or its weights cannot be
+            decoded to be counted.
+    """
+    facts, rows, weights = _gguf(files.path) if files.kind == "gguf" else _folder(files.path)
+    rows = [row for row in rows if not _NO_WEIGHTS.search(row.name)]
+    parameters: Counter[str] = Counter(total=0, embeddings=0, blocks=0, other=0)
+    stored: Counter[str] = Counter()
+    for row in rows:
+        stored[row.type] += row.num_bytes
+        if row.counted:
+            parameters.update({row.part: row.size, "total": row.size})
+    known = all(row.counted for row in rows) and parameters["total"] > 0
+    return ModelSize(
+        name=files.name,
+        kind=files.kind,
+        path=str(files.path),
+        sha256=files.sha256,
+        **facts,
+        parameters=dict(parameters),
+        bytes_by_type=dict(stored.most_common()),
+        file_bytes=sum(file.stat().st_size for file in weights),
+        bits_per_weight=8 * stored.total() / parameters["total"] if known else None,
+        zeros=_zeros(rows) if zeros else None,
+        manifest=_manifest(files.path),
+    )
+
+
+def _zeros(rows: list[_Row]) -> dict[str, float]:
+    count: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for row in rows:
+        found = sum(int((chunk == 0).sum()) for chunk in row.chunks())
+        for part in ("total", row.part):
+            count[part] += found
+            size[part] += row.size
+    return {part: count[part] / size[part] if size[part] else 0.0 for part in ("total", "blocks")}
+
+
+def _manifest(path: Path) -> dict[str, Any] | None:
+    file = (path if path.is_dir() else path.parent) / MANIFEST
+    if not file.is_file():
+        return None
+    found = _json(file)
+    if not found:
+        raise UserError(f"{file} is damaged: a JSON object was expected.")
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: not readable as JSON ({error}).") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _gguf(path: Path) -> tuple[dict[str, Any], list[_Row], list[Path]]:
+    header = check_gguf(path)
+    architecture = header.metadata["general.architecture"]
+    facts = {
+        "architecture": architecture,
+        "num_layers": header.metadata.get(f"{architecture}.block_count"),
+        "context_length": header.metadata.get(f"{architecture}.context_length"),
+        "tokenizer": _gguf_tokenizer(header),
+        "chat_template": bool(header.metadata.get("tokenizer.chat_template")),
+    }
+    # only when values are asked for: sizes are known of types that cannot be decoded, too
+    source = cache(lambda: {tensor.name: tensor for tensor in gguf_source(path).tensors})
+    rows = [
+        _Row(
+            t.name, math.prod(t.shape), t.type, t.num_bytes, True, partial(_decoded, source, t.name)
+        )
+        for t in header.tensors
+    ]
+    return facts, rows, [path]
+
+
+def _gguf_tokenizer(header: GgufHeader) -> str:
+    kind, rule = (header.metadata.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
+    tokens = header.array_lengths.get("tokenizer.ggml.tokens")
+    if kind is None or tokens is None:
+        return "none"
+    return f"{kind}{f' ({rule})' if rule else ''}, {tokens:,} tokens"
+
+
+def _decoded(
+    source: Callable[[], dict[str, SourceTensor]], name: str
+) -> Iterator[NDArray[np.float32]]:
+    tensor = source()[name]
+    step = max(1, CHUNK_VALUES // math.prod(tensor.shape[1:]))
+    for start in range(0, tensor.shape[0], step):
+        yield tensor.read(start, min(start + step, tensor.shape[0]))
+
+
+def _folder(folder: Path) -> tuple[dict[str, Any], list[_Row], list[Path]]:
+    weights = check_folder(folder)
+    config = _json(folder / "config.json")
+    settings = config.get("text_config") or config
+    facts = {
+        "architecture": str(config.get("model_type") or config["architectures"][0]),
+        "num_layers": settings.get("num_hidden_layers"),
+        "context_length": settings.get("max_position_embeddings"),
+        "tokenizer": _folder_tokenizer(folder),
+        "chat_template": (folder / "chat_template.jinja").is_file()
+        or bool(_json(folder / "tokenizer_config.json").get("chat_template")),
+    }
+    stored = list_tensors(weights)
+    if settings.get("tie_word_embeddings") and any("embed_tokens" in name for name in stored):
+        stored.pop("lm_head.weight", None)  # saved twice
+    rows = [
+        _Row(t.name, math.prod(t.shape), t.dtype, t.num_bytes, t.is_floating, partial(_mapped, t))
+        for t in stored.values()
+    ]
+    return facts, rows, weights
+
+
+def _folder_tokenizer(folder: Path) -> str:
+    facts = _json(folder / "tokenizer.json")
+    model = facts.get("model") or {}
+    if not model:
+        return "tokenizer.json is missing"
+    tokens = set(model["vocab"]) if isinstance(model.get("vocab"), dict) else set()
+    if not tokens:  # Unigram: pairs of token and score
+        tokens = {row[0] for row in model.get("vocab", ())}
+    tokens |= {token["content"] for token in facts.get("added_tokens") or ()}
+    return f"{model.get('type')}, {len(tokens):,} tokens"
+
+
+def _mapped(tensor: StoredTensor) -> Iterator[NDArray[np.float32]]:
+    values = tensor.map().reshape(-1)
+    for start in range(0, len(values), CHUNK_VALUES):
+        yield tensor.decode(values[start : start + CHUNK_VALUES])

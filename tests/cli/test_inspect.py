@@ -1,0 +1,153 @@
+"""`galenic inspect`: counts against sums over the tensors that were written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from galenic.cli.main import app
+from galenic.errors import UserError
+from galenic.models.gguf_folder import folder_to_gguf
+from tiny import TinyShape, tiny_tensors, tiny_vocabulary, write_tiny_gguf
+
+
+def inspect(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["inspect", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def as_json(*arguments: str) -> dict[str, Any]:
+    found = json.loads(inspect(*arguments, "--json"))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_gguf(tmp_path: Path, tied: bool) -> None:
+    shape = TinyShape(tied=tied)
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", shape=shape)
+    found = as_json(str(path), "--zeros")
+    sizes = {name: tensor.size for name, tensor in tiny_tensors(0, shape).items()}
+    blocks = sum(size for name, size in sizes.items() if name.startswith("blk."))
+    vocab = len(tiny_vocabulary()) * 32 * (1 if tied else 2)
+    assert found["parameters"] == {
+        "total": sum(sizes.values()), "embeddings": vocab, "blocks": blocks, "other": 32
+    }  # fmt: skip
+    assert found["bytes_by_type"] == {"F32": 4 * sum(sizes.values())}
+    assert found["bits_per_weight"] == 32
+    assert found["file_bytes"] == path.stat().st_size
+    assert found["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (found["architecture"], found["num_layers"], found["context_length"]) == (
+        "llama",
+        2,
+        2048,
+    )
+    assert found["tokenizer"] == f"gpt2 (gpt-2), {len(tiny_vocabulary())} tokens"
+    assert found["chat_template"] is True
+    assert found["zeros"] == {"total": 0, "blocks": 0}
+    assert found["manifest"] is None
+
+
+def test_quantized_types_and_the_table(tmp_path: Path) -> None:
+    from galenic.compress.quantize.kquant import model_source, quantize_gguf, uniform_types
+    from galenic.models.load import ModelFiles
+
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", chat_template=None)
+    source = model_source(ModelFiles("tiny", "gguf", path, "0" * 64))
+    types = uniform_types(source, "Q4_0") | {"token_embd.weight": "Q8_0"}
+    quantize_gguf(source, tmp_path / "q4.gguf", types)
+    found = as_json(str(tmp_path / "q4.gguf"))
+    sizes = {name: tensor.size for name, tensor in tiny_tensors().items()}
+    bits = {"Q4_0": 4.5, "Q8_0": 8.5, "F32": 32}
+    expected = {
+        kind: sum(size for name, size in sizes.items() if types[name] == kind) * each // 8
+        for kind, each in bits.items()
+    }
+    assert found["bytes_by_type"] == expected
+    total = sum(sizes.values())
+    assert found["bits_per_weight"] == pytest.approx(8 * sum(expected.values()) / total)
+    assert found["parameters"]["total"] == total
+    assert (found["zeros"], found["chat_template"]) == (None, False)
+    text = inspect(str(tmp_path / "q4.gguf"))
+    for part in (f"{total:,}", "Q4_0", f"{found['bits_per_weight']:.2f}", "chat template", "no"):
+        assert part in text
+    assert "zeros" not in text
+
+
+def test_a_folder_with_zeros_and_a_manifest(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    from safetensors.numpy import load_file, save_file
+
+    from tiny_hf import write_tiny_hf
+
+    folder = write_tiny_hf(tmp_path / "tiny", "qwen2")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.down_proj.weight"][:, ::2] = 0
+    weights["model.layers.1.mlp.down_proj.weight"][0, 1] = -0.0
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "galenic.json").write_text('{"stages": ["pruned by hand"]}')
+    found = as_json(str(folder), "--zeros")
+    total = sum(tensor.size for tensor in weights.values())
+    embeddings = 2 * 297 * 48
+    zeros = {name: int(np.count_nonzero(tensor == 0)) for name, tensor in weights.items()}
+    zero = sum(zeros.values())
+    in_blocks = sum(number for name, number in zeros.items() if ".layers." in name)
+    assert zero > in_blocks == 48 * 48 + 1  # the embedding of the padding token is zero
+    assert found["parameters"]["total"] == total
+    assert found["parameters"]["embeddings"] == embeddings
+    assert found["parameters"]["blocks"] == total - embeddings - 48
+    assert found["zeros"]["total"] == pytest.approx(zero / total)
+    assert found["zeros"]["blocks"] == pytest.approx(in_blocks / (total - embeddings - 48))
+    assert found["bytes_by_type"] == {"F32": 4 * total}
+    assert found["tokenizer"] == "BPE, 297 tokens"
+    assert (found["architecture"], found["context_length"]) == ("qwen2", 512)
+    assert found["manifest"] == {"stages": ["pruned by hand"]}
+    folder_to_gguf(folder, tmp_path / "tiny.gguf", "F32")
+    converted = as_json(str(tmp_path / "tiny.gguf"), "--zeros")
+    for same in ("zeros", "parameters", "context_length", "num_layers", "architecture"):
+        assert converted[same] == found[same]
+    text = inspect(str(folder), "--zeros")
+    assert "pruned by hand" in text
+    assert f"{zero / total:.2%} of all" in text
+
+
+def test_tied_weights_count_once_and_packed_ones_not(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    from safetensors.numpy import load_file, save_file
+
+    from tiny_hf import write_tiny_hf
+
+    folder = write_tiny_hf(tmp_path / "tiny", "llama")
+    weights = load_file(folder / "model.safetensors")
+    total = sum(tensor.size for tensor in weights.values())
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert as_json(str(folder))["parameters"]["total"] == total
+    weights["model.layers.0.mlp.down_proj.weight"] = np.zeros((48, 48), np.uint8)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    found = as_json(str(folder))
+    assert found["parameters"]["total"] == total - 48 * 96
+    assert found["bits_per_weight"] is None
+    assert found["bytes_by_type"]["U8"] == 48 * 48
+    assert "weights are packed" in inspect(str(folder))
+    with pytest.raises(UserError, match="has the type U8"):
+        inspect(str(folder), "--zeros")
+
+
+def test_a_damaged_manifest(tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "tiny.gguf")
+    (tmp_path / "galenic.json").write_text("[1, 2]")
+    with pytest.raises(UserError, match=r"galenic\.json is damaged"):
+        inspect(str(path))
