@@ -12,10 +12,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from galenic.data import manifest
@@ -23,6 +21,10 @@ from galenic.data.jsonl import read_jsonl
 from galenic.data.rows import check_text
 from galenic.data.sources import read_rows
 from galenic.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "MEDQUAD",
@@ -171,6 +173,8 @@ def pack(
     Raises:
         UserError: a source has too little text.
     """
+    import numpy as np
+
     rng = random.Random(config.seed)  # noqa: S311
     length = config.seq_len - len(start)
     rows: list[list[int]] = []

@@ -11,6 +11,7 @@ from galenic.cache import Progress
 from galenic.errors import UserError
 from galenic.models.layers import Layout, check_family, count_parameters, read_layout
 from galenic.models.load import ModelFiles
+from galenic.models.quiet import quiet_transformers
 
 __all__ = ["Checkpoint", "load_layout", "open_checkpoint"]
 
@@ -94,9 +95,10 @@ def load_layout(checkpoint: Checkpoint) -> Layout:
             "free. Close other programs or take a smaller model."
         )
     try:
-        model, info = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True
-        )
+        with quiet_transformers():
+            model, info = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True
+            )
     except (ValueError, RuntimeError, OSError) as error:
         raise UserError(f"transformers cannot load {folder}: {error}") from error
     if missing := sorted(info["missing_keys"]):
