@@ -136,11 +136,13 @@ def new_artifact(path: Path) -> Iterator[Path]:
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
-        check_new(path)
-        with replacing(path) as part:
-            part.mkdir()
-            yield part
-        path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
+        try:
+            check_new(path)
+            with replacing(path) as part:
+                part.mkdir()
+                yield part
+        finally:  # unlike in the cache, a lock file would lie in the user's own folder
+            path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
 
 
 def write_manifest(folder: Path, stages: Sequence[Stage]) -> Manifest:

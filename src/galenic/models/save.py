@@ -32,13 +32,16 @@ def save_layout(layout: Layout, source: Path, folder: Path, dtype: Any) -> None:
     """Write config and weights, and copy the tokenizer from the parent's folder.
 
     Args:
-        layout: the model; converted to ``dtype`` in place.
+        layout: the model; its parameters are converted to ``dtype`` in place.
         source: the parent's folder.
         folder: an empty folder.
         dtype: ``torch.dtype`` of the stored weights.
     """
+    for parameter in layout.model.parameters():
+        # Not model.to(dtype): rotary frequencies, which no file holds, stay float32 when loaded.
+        parameter.data = parameter.data.to(dtype)
     with quiet_transformers():
-        layout.model.to(dtype).save_pretrained(folder)
+        layout.model.save_pretrained(folder)
     for pattern in KEPT_FILES:
         for file in source.glob(pattern):
             if file.is_file() and not (folder / file.name).exists():

@@ -39,6 +39,11 @@ class Pruner(BaseModel, ABC):
     calibrated: ClassVar[bool]
     shrinks: ClassVar[bool]
 
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """Every knob with the value that is used, as JSON has it."""
+        return self.model_dump(mode="json")
+
     @abstractmethod
     def check(self, layout: Layout) -> None:
         """Raise UserError if this model cannot be pruned so. Needs no weights, only shapes."""
@@ -91,6 +96,10 @@ class ZeroingPruner(Pruner):
                 f"other: the pattern removes {self.share:g}. Leave --sparsity out."
             )
         return self
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        return super().knobs | {"sparsity": self.share}
 
     @property
     def group(self) -> tuple[int, int] | None:

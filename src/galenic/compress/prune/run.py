@@ -80,7 +80,7 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
             stage="prune",
             method=pruner.name,
             reference_url=pruner.reference_url,
-            knobs=pruner.model_dump(mode="json"),
+            knobs=pruner.knobs,
             parent=Parent(name=files.name, sha256=files.sha256),
             calibration=None if tokens is None else _describe(config, texts, tokens),
             parameters={"before": before, "after": after},
