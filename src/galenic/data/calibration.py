@@ -48,8 +48,8 @@ class CalibrationConfig(BaseModel):
 
     data: str | None = Field(
         None,
-        description="Folder with medquad/medquad.jsonl.gz: medical calibration text. Its held-out "
-        "tenth is left alone.",
+        description="Folder with medquad/medquad.jsonl.gz: medical text for methods that "
+        "calibrate. Its held-out tenth is left alone.",
     )
     text: str | None = Field(
         None,

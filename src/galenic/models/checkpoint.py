@@ -87,12 +87,13 @@ def load_layout(checkpoint: Checkpoint) -> Layout:
     import transformers
 
     folder = checkpoint.folder
-    need = 4 * count_parameters(checkpoint.shapes).total
+    # The model to change, and at the end the saved one that is read back beside it.
+    need = 4 * count_parameters(checkpoint.shapes).total + checkpoint.num_bytes
     free = psutil.virtual_memory().available
     if need > free:
         raise UserError(
-            f"{folder} in float32 takes {need / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are "
-            "free. Close other programs or take a smaller model."
+            f"changing {folder} and checking the result takes {need / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free. Close other programs or take a smaller model."
         )
     try:
         with quiet_transformers():

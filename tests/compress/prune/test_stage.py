@@ -185,6 +185,15 @@ def test_errors_come_before_the_weights_are_read(
             run(model, tmp_path / "other", notes)
 
 
+def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    model = write_tiny_hf(tmp_path / "m", "llama")
+    with pytest.raises(UserError, match=r"GB of memory, and 0\.0 GB are free"):
+        run(model, tmp_path / "out", tmp_path / "unread", "magnitude")
+
+
 def test_a_checkpoint_that_lacks_or_bends_a_tensor(tmp_path: Path, notes: Path) -> None:
     from safetensors.torch import load_file, save_file
 
