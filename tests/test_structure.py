@@ -11,9 +11,10 @@ import pytest
 
 import galenic
 from galenic.benchmarks.base import Benchmark
+from galenic.compress.prune.base import Pruner
 from galenic.errors import UserError
 from galenic.evaluate.scoring.base import Scoring
-from galenic.registry import BENCHMARKS, RUNTIMES, SCORINGS, Registry
+from galenic.registry import BENCHMARKS, PRUNERS, RUNTIMES, SCORINGS, Registry
 from galenic.runtimes.base import Runtime
 
 PACKAGE = Path(galenic.__file__).parent
@@ -22,7 +23,7 @@ ORDER = (
     ("errors", "cache", "registry"),
     ("data", "benchmarks", "models"),
     ("runtimes",),
-    ("evaluate",),
+    ("evaluate", "artifact"),
     ("compress",),
     ("report",),
     ("cli",),
@@ -75,9 +76,16 @@ def test_the_llama_path_loads_no_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("registry", [BENCHMARKS, RUNTIMES, SCORINGS], ids=lambda r: r.kind)
+@pytest.mark.parametrize(
+    "registry", [BENCHMARKS, RUNTIMES, SCORINGS, PRUNERS], ids=lambda r: r.kind
+)
 def test_every_entry_loads_under_its_own_name(registry: Registry) -> None:
-    kinds = {"benchmark": Benchmark, "runtime": Runtime, "scoring": Scoring}
+    kinds = {
+        "benchmark": Benchmark,
+        "runtime": Runtime,
+        "scoring": Scoring,
+        "pruning method": Pruner,
+    }
     for name in registry:
         if name == "torch":
             pytest.importorskip("torch", reason="needs the train extra")

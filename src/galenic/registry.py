@@ -1,6 +1,6 @@
 """Names to code, loaded only when asked for: ``name -> "module:attribute"``.
 
-A new benchmark, runtime or scoring is one file and one line here.
+A new benchmark, runtime, scoring or pruning method is one file and one line here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from galenic.errors import unknown_name
 
-__all__ = ["BENCHMARKS", "RUNTIMES", "SCORINGS", "Registry"]
+__all__ = ["BENCHMARKS", "PRUNERS", "RUNTIMES", "SCORINGS", "Registry"]
 
 
 class Registry:
@@ -66,5 +66,14 @@ SCORINGS = Registry(
         "text": "galenic.evaluate.scoring.text:Text",
         "text_per_byte": "galenic.evaluate.scoring.text:TextPerByte",
         "generate": "galenic.evaluate.scoring.generate:Generate",
+    },
+)
+
+PRUNERS = Registry(
+    "pruning method",
+    {
+        "magnitude": "galenic.compress.prune.magnitude:Magnitude",
+        "wanda": "galenic.compress.prune.wanda:Wanda",
+        "sparsegpt": "galenic.compress.prune.sparsegpt:SparseGPT",
     },
 )

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from galenic.errors import UserError
+from galenic.registry import Registry
 
-__all__ = ["parse_config", "with_flags"]
+__all__ = ["parse_config", "parse_method", "with_flags", "with_knobs"]
 
 
 def with_flags(config: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -59,6 +60,50 @@ def parse_config(config: type[Config], values: dict[str, Any]) -> Config:
         raise UserError(f"{flag} {first['input']!r}: {first['msg']}") from error
 
 
+def with_knobs(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
+    """A config with the knobs of all methods added, none of them required or set.
+
+    A knob's help says which methods have it, unless all do, and the default it has there.
+    """
+    owners: dict[str, list[str]] = {}
+    found: dict[str, FieldInfo] = {}
+    for method in methods:
+        for name, field in methods.load(method).model_fields.items():
+            owners.setdefault(name, []).append(method)
+            found.setdefault(name, field)
+    fields: dict[str, Any] = {}
+    for name, field in found.items():
+        notes = [] if owners[name] == list(methods) else [", ".join(owners[name])]
+        notes += [] if field.default is None else [f"default: {field.default}"]
+        help_text = f"{field.description} ({'; '.join(notes)})" if notes else field.description
+        limits: dict[str, Any] = {
+            limit: value
+            for rule in field.metadata
+            for limit in ("gt", "ge", "lt", "le")
+            if (value := getattr(rule, limit, None)) is not None
+        }
+        fields[name] = (_kind(field)[0] | None, Field(None, description=help_text, **limits))
+    return create_model(f"{config.__name__}WithKnobs", __base__=config, **fields)
+
+
+def parse_method(methods: Registry, name: str, values: dict[str, Any]) -> Any:
+    """Build the named method from those flag values that were given.
+
+    Raises:
+        UserError: unknown method, a knob that it does not have, or a value that is not allowed.
+    """
+    method = methods.load(name)
+    given = {knob: value for knob, value in values.items() if value is not None}
+    for knob in given:
+        if knob not in method.model_fields:
+            owners = [other for other in methods if knob in methods.load(other).model_fields]
+            flag = "--" + knob.replace("_", "-")
+            raise UserError(
+                f"{flag} is a knob of {', '.join(owners)}, not of {name}. Leave it out."
+            )
+    return parse_config(method, given)
+
+
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind, default = _kind(field)
     if field.is_required():
@@ -79,7 +124,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _flag(name: str, kind: Any) -> str:
     flag = "--" + name.replace("_", "-")
-    return f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    return f"{flag}/--no-{flag[2:]}" if kind in (bool, bool | None) else flag
 
 
 def _kind(field: FieldInfo) -> tuple[Any, Any]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from galenic.cache import Progress, cache_folder, locked, replacing
 from galenic.errors import UserError
 from galenic.models.gguf import GgufHeader, check_gguf, count_parameters
 from galenic.models.load import ModelFiles
+from galenic.models.quiet import quiet_transformers
 
 __all__ = ["dequantized_folder"]
 
@@ -94,7 +93,7 @@ def _convert(path: Path, header: GgufHeader, folder: Path) -> None:
     from galenic.models.gguf_tokenizer import gguf_tokenizer
 
     tokenizer = gguf_tokenizer(path)  # first, for it is quick and may refuse
-    with _quiet():
+    with quiet_transformers():
         model = _load(path, header)
         folder.mkdir()
         model.save_pretrained(folder)
@@ -124,17 +123,3 @@ def _load(path: Path, header: GgufHeader) -> Any:
             f"{lost or 'none missing by name'}. {INSTEAD}"
         )
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars of transformers (its older GGUF reader shows one all the same)."""
-    from transformers.utils import logging as messages
-
-    shown = messages.is_progress_bar_enabled()
-    messages.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            messages.enable_progress_bar()

@@ -1,0 +1,85 @@
+"""``galenic prune``: remove parameters of a model and write the result as a new folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
+from galenic.compress.prune.config import PruneConfig
+from galenic.registry import PRUNERS
+
+if TYPE_CHECKING:
+    from galenic.artifact import Manifest
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Prune a model: magnitude, Wanda or SparseGPT set weights of its blocks to zero. The result is "
+    "an ordinary model folder, read back and checked before it gets its name."
+)
+EXAMPLES = """
+**Examples**
+
+`galenic prune smollm2-135m --method wanda --sparsity 0.2 --data DIR -o small/`
+
+`galenic prune ./my-model --method sparsegpt --pattern 2:4 --text notes.txt -o sparse/`
+
+`galenic prune ./my-model --method magnitude --neurons -o collapsed/`
+"""
+
+
+@with_flags(with_knobs(PruneConfig, PRUNERS))
+def command(
+    *,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
+    ] = False,
+    **values: Any,
+) -> None:
+    """Prune a model."""
+    from galenic.artifact import check_new
+    from galenic.cli.progress import ConsoleWatcher
+
+    own = {name: values.pop(name) for name in PruneConfig.model_fields}
+    config = parse_config(PruneConfig, own)
+    pruner = parse_method(PRUNERS, config.method, values)
+    check_new(output)
+    from galenic.compress.prune.run import prune  # only now, for it takes seconds
+
+    try:
+        with ConsoleWatcher() as watcher:
+            manifest = prune(config, pruner, output, watcher)
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped. Nothing was written to {output}.", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(manifest.model_dump_json(indent=1))
+    else:
+        _show(manifest, output, pruner.shrinks)
+
+
+def _show(manifest: Manifest, output: Path, shrinks: bool) -> None:
+    stage = manifest.stages[-1]
+    before, after = stage.parameters["before"], stage.parameters["after"]
+    size = sum(f.num_bytes for name, f in manifest.files.items() if name.endswith(".safetensors"))
+    typer.echo(
+        f"{output}: {stage.removed['blocks']:.2%} of the blocks' parameters removed, "
+        f"{stage.removed['whole']:.2%} of the whole model's "
+        f"({before['embeddings']:,} of {before['total']:,} are embeddings)."
+    )
+    if not shrinks:
+        typer.echo(
+            f"The file is no smaller and no faster: {after['zeros']:,} zeros are stored like other "
+            f"numbers ({size / 1e6:,.1f} MB)."
+        )
+    typer.echo(
+        "Read back with transformers: logits differ by "
+        f"{stage.checks['logit_difference']:.1g} of the largest, no value is missing."
+    )

@@ -1,0 +1,47 @@
+"""Wanda: weight times the norm of what it is multiplied with, compared within each output row.
+
+Sun et al., A Simple and Effective Pruning Approach for Large Language Models (2023),
+https://arxiv.org/abs/2306.11695.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from galenic.compress.masks import lowest_of_groups, lowest_per_row
+from galenic.compress.prune.base import ZeroingPruner
+from galenic.models.layers import INPUT_OF, InputName, Linear
+
+if TYPE_CHECKING:
+    from galenic.compress.statistics import Statistic
+
+__all__ = ["Wanda"]
+
+
+class Wanda(ZeroingPruner):
+    """Zero, in each output row, the weights with the least ``|W| * ||x||_2``."""
+
+    name = "wanda"
+    title = "least |weight| x input norm in each row"
+    reference_url = "https://arxiv.org/abs/2306.11695"
+    calibrated = True
+
+    def statistic(self, num_inputs: int) -> Statistic:
+        from galenic.compress.statistics import SecondMoments
+
+        return SecondMoments(num_inputs)
+
+    def zero_block_(self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic]) -> None:
+        for linear in linears:
+            linear.weight.masked_fill_(self._mask(linear.weight, inputs[INPUT_OF[linear.role]]), 0)
+
+    def _mask(self, weight: Any, statistic: Statistic) -> Any:
+        from galenic.compress.statistics import SecondMoments
+
+        if not isinstance(statistic, SecondMoments):
+            raise TypeError(f"Wanda needs second moments, not {statistic!r}")
+        scores = weight.abs().double() * statistic.norms  # (outputs, inputs)
+        if self.group:
+            return lowest_of_groups(scores, *self.group)
+        return lowest_per_row(scores, self.share)

@@ -1,0 +1,81 @@
+"""What methods want to know of the inputs of a linear map, gathered batch by batch."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+
+__all__ = ["Gram", "SecondMoments", "Statistic"]
+
+
+class Statistic(Protocol):
+    """Something that sees every input of a linear map once."""
+
+    num_tokens: int
+
+    @property
+    def finite(self) -> bool:
+        """False when an input was infinite or not a number, or a sum overflowed."""
+
+    def update_(self, inputs: Any) -> None:
+        """Take in a batch of inputs, shape (tokens, inputs)."""
+
+
+class SecondMoments:
+    """Sum of squares of each input over all tokens, in float64.
+
+    Args:
+        num_inputs: columns of the linear map's weight.
+    """
+
+    def __init__(self, num_inputs: int) -> None:
+        self.num_tokens = 0
+        self.total = torch.zeros(num_inputs, dtype=torch.float64)
+
+    @property
+    def finite(self) -> bool:
+        return bool(torch.isfinite(self.total).all())
+
+    def update_(self, inputs: Any) -> None:
+        self.num_tokens += inputs.shape[0]
+        self.total += inputs.double().square().sum(dim=0)
+
+    @property
+    def norms(self) -> Any:
+        """L2 norm of each input over all tokens, shape (inputs,)."""
+        return self.total.sqrt()
+
+    @property
+    def means(self) -> Any:
+        """Mean square of each input, shape (inputs,).
+
+        Raises:
+            ValueError: no token was seen.
+        """
+        if not self.num_tokens:
+            raise ValueError("the mean of no tokens")
+        return self.total / self.num_tokens
+
+
+class Gram:
+    """Sum over all tokens of the outer product of the inputs: ``X X^T`` of the papers.
+
+    Args:
+        num_inputs: columns of the linear map's weight; the matrix has this number squared.
+        dtype: float32 keeps about six digits, which is far below any sensible damping, at half
+            the memory and time of float64.
+    """
+
+    def __init__(self, num_inputs: int, dtype: Any = torch.float32) -> None:
+        self.num_tokens = 0
+        self.total = torch.zeros(num_inputs, num_inputs, dtype=dtype)
+
+    @property
+    def finite(self) -> bool:
+        return bool(torch.isfinite(self.total).all())
+
+    def update_(self, inputs: Any) -> None:
+        self.num_tokens += inputs.shape[0]
+        columns = inputs.to(self.total.dtype)
+        self.total.addmm_(columns.T, columns)

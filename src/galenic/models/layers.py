@@ -1,0 +1,273 @@
+"""The parts of a decoder by role, for every architecture that can be compressed.
+
+Nothing else in the package knows where an architecture keeps its weights. A new family is one line
+in `FAMILIES`, if its blocks are built of the same seven linear maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Literal, TypeAlias
+
+from galenic.errors import UserError, unknown_name
+
+__all__ = [
+    "FAMILIES",
+    "INPUT_OF",
+    "Block",
+    "Counts",
+    "InputName",
+    "Layout",
+    "Linear",
+    "Role",
+    "Sizes",
+    "check_family",
+    "count_parameters",
+    "count_zeros",
+    "read_layout",
+]
+
+Role: TypeAlias = Literal["q", "k", "v", "o", "gate", "up", "down"]
+InputName: TypeAlias = Literal["attention", "heads", "ffn", "channels"]
+
+INPUT_OF: Mapping[Role, InputName] = {
+    "q": "attention",
+    "k": "attention",
+    "v": "attention",
+    "o": "heads",
+    "gate": "ffn",
+    "up": "ffn",
+    "down": "channels",
+}
+"""What each linear map reads. Maps that read the same need its statistics only once: the normed
+hidden state before attention, the joined outputs of the heads, the normed hidden state before the
+feed-forward part, and its gated channels."""
+
+_PLAIN: Mapping[Role, str] = {
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "o": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+_FUSED: Mapping[Role, str] = {
+    "q": "self_attn.qkv_proj",
+    "k": "self_attn.qkv_proj",
+    "v": "self_attn.qkv_proj",
+    "o": "self_attn.o_proj",
+    "gate": "mlp.gate_up_proj",
+    "up": "mlp.gate_up_proj",
+    "down": "mlp.down_proj",
+}
+
+FAMILIES: Mapping[str, Mapping[Role, str]] = {
+    "llama": _PLAIN,
+    "mistral": _PLAIN,
+    "qwen2": _PLAIN,
+    "qwen3": _PLAIN,
+    "gemma3_text": _PLAIN,
+    "phi3": _FUSED,
+}
+"""transformers' ``model_type`` to the module of each role within a block. Roles that share a
+module are rows of one weight, in the order of the roles."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The widths that all blocks share.
+
+    Attributes:
+        hidden_size: of the residual stream.
+        num_heads: query heads of a block.
+        num_kv_heads: key/value heads; each serves ``num_heads / num_kv_heads`` query heads.
+        head_size: numbers in one head.
+        ffn_size: channels of the feed-forward part.
+    """
+
+    hidden_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    ffn_size: int
+
+    def shape(self, role: Role) -> tuple[int, int]:
+        """Outputs and inputs of the linear map with that role."""
+        queries, keys = self.num_heads * self.head_size, self.num_kv_heads * self.head_size
+        hidden, ffn = self.hidden_size, self.ffn_size
+        shapes: dict[Role, tuple[int, int]] = {
+            "q": (queries, hidden),
+            "k": (keys, hidden),
+            "v": (keys, hidden),
+            "o": (hidden, queries),
+            "gate": (ffn, hidden),
+            "up": (ffn, hidden),
+            "down": (hidden, ffn),
+        }
+        return shapes[role]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One linear map of a block: a whole module, or some rows of a fused one.
+
+    Attributes:
+        role: what it does in the block.
+        name: the module's full name in the model, for messages.
+        module: the ``torch.nn.Linear`` that holds it.
+        rows: its output rows within the module.
+    """
+
+    role: Role
+    name: str
+    module: Any
+    rows: slice
+
+    @property
+    def weight(self) -> Any:
+        """The weights, shape (outputs, inputs): a view; writing to it changes the model."""
+        return self.module.weight.detach()[self.rows]
+
+    @property
+    def bias(self) -> Any | None:
+        """The bias, shape (outputs,), a view as well, or None."""
+        return None if self.module.bias is None else self.module.bias.detach()[self.rows]
+
+    @property
+    def num_inputs(self) -> int:
+        """Columns of the weight."""
+        return int(self.module.weight.shape[1])
+
+
+@dataclass(frozen=True)
+class Block:
+    """One decoder block: its number from 0, its module, and its linear maps by role."""
+
+    index: int
+    module: Any
+    linears: Mapping[Role, Linear]
+
+    def reader(self, name: InputName) -> Linear:
+        """The first linear map that reads the named input."""
+        return next(linear for role, linear in self.linears.items() if INPUT_OF[role] == name)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A causal language model taken apart.
+
+    Attributes:
+        family: transformers' ``model_type``.
+        model: the whole model.
+        decoder: the part without the output head.
+        blocks: in the order they run.
+        sizes: widths of the blocks.
+    """
+
+    family: str
+    model: Any
+    decoder: Any
+    blocks: tuple[Block, ...]
+    sizes: Sizes
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of parameters; a weight that input embedding and output head share counts once.
+
+    Attributes:
+        total: all of them.
+        embeddings: input embedding and output head.
+        blocks: the decoder blocks, their norms and biases included.
+    """
+
+    total: int
+    embeddings: int
+    blocks: int
+
+
+def check_family(model_type: str) -> None:
+    """Raise UserError unless the architecture is known here; the error names those that are."""
+    if model_type not in FAMILIES:
+        raise unknown_name("architecture (model_type)", model_type, FAMILIES)
+
+
+def read_layout(model: Any) -> Layout:
+    """Find the blocks and linear maps of a transformers causal language model.
+
+    Works on a model without weights (device ``meta``) as well.
+
+    Raises:
+        UserError: an unknown architecture, or weights whose shapes are not what its configuration
+            says.
+    """
+    config = model.config
+    check_family(config.model_type)
+    sizes = _read_sizes(config)
+    decoder = model.get_decoder()
+    blocks = []
+    for index, module in enumerate(decoder.layers):
+        linears = _read_linears(FAMILIES[config.model_type], module, f"layers.{index}", sizes)
+        blocks.append(Block(index, module, linears))
+    return Layout(config.model_type, model, decoder, tuple(blocks), sizes)
+
+
+def _read_sizes(config: Any) -> Sizes:
+    head_size = getattr(config, "head_dim", None)
+    return Sizes(
+        hidden_size=config.hidden_size,
+        num_heads=config.num_attention_heads,
+        num_kv_heads=config.num_key_value_heads,
+        head_size=head_size or config.hidden_size // config.num_attention_heads,
+        ffn_size=config.intermediate_size,
+    )
+
+
+def _read_linears(
+    paths: Mapping[Role, str], block: Any, prefix: str, sizes: Sizes
+) -> Mapping[Role, Linear]:
+    linears: dict[Role, Linear] = {}
+    filled: dict[str, int] = {}
+    for role, path in paths.items():
+        outputs, _ = sizes.shape(role)
+        start = filled.get(path, 0)
+        filled[path] = start + outputs
+        rows = slice(start, start + outputs)
+        linears[role] = Linear(role, f"{prefix}.{path}", attrgetter(path)(block), rows)
+    for linear in linears.values():
+        _, inputs = sizes.shape(linear.role)
+        expected = (filled[paths[linear.role]], inputs)
+        found = tuple(linear.module.weight.shape)
+        if found != expected:
+            raise UserError(
+                f"{linear.name} has the shape {found}; the model's configuration says {expected}."
+            )
+    return linears
+
+
+def count_parameters(layout: Layout) -> Counts:
+    """Count all parameters."""
+    return _count(layout, lambda parameter: int(parameter.numel()))
+
+
+def count_zeros(layout: Layout) -> Counts:
+    """Count the parameters that are exactly zero."""
+    return _count(layout, lambda parameter: int((parameter == 0).sum()))
+
+
+def _count(layout: Layout, measure: Any) -> Counts:
+    model = layout.model
+    outer = {id(w): w for w in (_weight(model, "input"), _weight(model, "output")) if w is not None}
+    return Counts(
+        total=sum(measure(p) for p in model.parameters()),  # parameters() gives shared ones once
+        embeddings=sum(measure(p) for p in outer.values()),
+        blocks=sum(measure(p) for block in layout.blocks for p in block.module.parameters()),
+    )
+
+
+def _weight(model: Any, side: Literal["input", "output"]) -> Any | None:
+    module = model.get_input_embeddings() if side == "input" else model.get_output_embeddings()
+    return None if module is None else module.weight

@@ -1,0 +1,73 @@
+"""``galenic prune`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiny_hf import write_tiny_hf
+
+pytest.importorskip("torch", reason="needs the train extra")
+
+RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()", "prune"]
+
+
+def galenic_prune(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*RUN, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def test_a_model_pruned_and_described(tmp_path: Path) -> None:
+    model = write_tiny_hf(tmp_path / "m", "qwen2")
+    (tmp_path / "notes.txt").write_text("the patient " * 200)
+    arguments = ["--method", "sparsegpt", "--damping", 0.1, "--num-samples", 4, "--seq-len", 32]
+    out = tmp_path / "out"
+    done = galenic_prune(model, *arguments, "--text", tmp_path / "notes.txt", "-o", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((out / "galenic.json").read_text())
+    assert json.loads(done.stdout)["stages"][0]["knobs"]["damping"] == 0.1
+    done = galenic_prune(out, "--method", "magnitude", "--neurons", "-o", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert "The file is no smaller and no faster" in done.stdout
+    assert "of the blocks' parameters removed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sparsity", "1"], "--sparsity"),
+        (["--sparsity", "-0.1"], "--sparsity"),
+        (["--method", "wando"], "wanda"),
+        (["--damping", "0.1"], "--damping is a knob of sparsegpt, not of wanda"),
+        (["--pattern", "4:2"], "--pattern"),
+        (["--text", "/not/there.txt"], "/not/there.txt"),
+        (["--data", "/not/there"], "/not/there"),
+        ([], "--data DIR"),
+    ],
+)
+def test_a_mistake_gives_one_clear_error(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = galenic_prune("no-model", *arguments, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_exists_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    done = galenic_prune("no-model", "-o", tmp_path)
+    assert done.returncode == 2
+    assert "exists" in done.stderr
+    assert (tmp_path / "mine").read_text() == "precious"
