@@ -13,7 +13,7 @@ import pytest
 
 from tiny import write_tiny_gguf
 
-COMMANDS = ("evaluate", "report", "compare", "baseline", "prune", "data", "doctor")
+COMMANDS = ("evaluate", "report", "compare", "baseline", "prune", "inspect", "data", "doctor")
 RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()"]
 
 
