@@ -190,12 +190,7 @@ def tree_attention(
     layer = int(module.layer_idx)
     if plan.keep is not None:
         plan.keep[layer] = (key, value)
-    groups = query.shape[1] // key.shape[1]
     past = plan.prefix.get(layer)
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        if past is not None:
-            past = (past[0].repeat_interleave(groups, 1), past[1].repeat_interleave(groups, 1))
     out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
     for block in plan.blocks:
         ranges = [*block.above, (block.start, block.end)]
@@ -224,10 +219,18 @@ def _attend(
     scaling: float | None,
     softcap: float | None,
 ) -> torch.Tensor:
+    groups = query.shape[1] // key.shape[1]
     if softcap is None:
         return torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=scaling,
+            enable_gqa=groups > 1,
         )
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = softcap * torch.tanh(query @ key.transpose(2, 3) * scale / softcap)
     if mask is None:
