@@ -83,6 +83,7 @@ def test_a_folder_without_config(tmp_path: Path) -> None:
     assert "config.json" in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     model = write_tiny_gguf(tmp_path / "model.gguf")
     arguments = ["evaluate", str(model), "--data", "sample", "--benchmarks", "sample"]

@@ -27,6 +27,7 @@ def galenic_prune(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_model_pruned_and_described(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "m", "qwen2")
     (tmp_path / "notes.txt").write_text("the patient " * 200)
