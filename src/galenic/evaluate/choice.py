@@ -58,8 +58,9 @@ def _score(
     """Log-likelihoods of all requests, in as many packs as the runtime's path limit asks for."""
     totals: list[NDArray[np.float64]] = []
     asked = computed = 0
-    for start in range(0, len(requests), _step(runtime, requests)):
-        pack = build_pack(requests[start : start + _step(runtime, requests)], prefix)
+    step = _step(runtime, requests)
+    for start in range(0, len(requests), step):
+        pack = build_pack(requests[start : start + step], prefix)
         totals.append(sum_by_request(pack, runtime.score(pack)))
         asked += pack.num_asked
         computed += len(pack.tokens)
