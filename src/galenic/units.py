@@ -1,0 +1,53 @@
+"""Amounts of memory as people write them: ``8GB``, ``512 MB``, ``1.5GiB``."""
+
+from __future__ import annotations
+
+import re
+
+from galenic.errors import UserError
+
+__all__ = ["format_size", "parse_size"]
+
+UNITS: dict[str, int] = {
+    "": 1,
+    "b": 1,
+    **{
+        f"{letter}{tail}": 1000**power
+        for power, letter in enumerate("kmgt", 1)
+        for tail in ("", "b")
+    },
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)},
+}
+"""Lower-case unit to bytes: kB, MB, GB are powers of 1000, KiB, MiB, GiB powers of 1024."""
+
+
+def parse_size(text: str, flag: str) -> int:
+    """Bytes of a size as a person writes it; upper and lower case are alike.
+
+    Args:
+        text: a number and a unit, for example ``"90MB"``, ``"1.5 GiB"``, ``"8G"``, ``"4096"``.
+        flag: the flag that it was given to, for the message.
+
+    Raises:
+        UserError: it is no size, or less than one byte.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text.lower())
+    if found is None or found[2] not in UNITS:
+        raise UserError(
+            f"{flag} {text!r} is no size. Give a number with kB, MB, GB, TB (powers of 1000) or "
+            "KiB, MiB, GiB, TiB (powers of 1024), for example 8GB or 512MiB."
+        )
+    size = round(float(found[1]) * UNITS[found[2]])
+    if size < 1:
+        raise UserError(f"{flag} {text!r}: a size of at least one byte is needed.")
+    return size
+
+
+def format_size(num_bytes: float) -> str:
+    """A size for people, in powers of 1000 with three digits: ``"91.7 MB"``, ``"512 B"``."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= 0.9995 * size:
+            value = num_bytes / size
+            digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+            return f"{value:.{digits}f} {unit}"
+    return f"{num_bytes:.0f} B"
