@@ -64,6 +64,18 @@ class EchoRuntime(Runtime):
         reads = zip(pack.read_rows, pack.read_tokens, strict=True)
         return np.array([echo_logprob(pack.path(int(row)), int(token)) for row, token in reads])
 
+    def vocabulary(self) -> list[str | None]:
+        return [chr(0x100 + byte) for byte in range(256)]
+
+    def log_probs(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        rows = [
+            [echo_logprob(tokens[: i + 1], new) for new in range(256)] for i in range(len(tokens))
+        ]
+        return np.array(rows, dtype=np.float32)
+
+    def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:
+        return [0.5 + 0.1 * i for i in range(num_tokens)]
+
     def generate(
         self,
         prompt: str,

@@ -10,9 +10,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.errors import UserError
 from galenic.runtimes.tree import Pack, Request, build_pack, sum_by_request
 
-__all__ = ["Generation", "Runtime", "RuntimeInfo", "encode_request", "encode_requests"]
+__all__ = [
+    "Generation",
+    "Runtime",
+    "RuntimeInfo",
+    "check_room",
+    "encode_request",
+    "encode_requests",
+]
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,39 @@ class Runtime(ABC):
         """The text of token ids, special tokens left out."""
 
     @abstractmethod
+    def vocabulary(self) -> list[str | None]:
+        """The piece of every token id as the tokenizer spells it; None where it has none.
+
+        As long as the last axis of `log_probs`. Spelling is the same in a GGUF and in a folder.
+        """
+
+    @abstractmethod
     def score(self, pack: Pack) -> NDArray[np.float64]:
         """Log-probability in nats of each read of the pack, shape (p,), in the pack's order."""
+
+    @abstractmethod
+    def log_probs(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Log-probabilities in nats of every next token along one text.
+
+        Args:
+            tokens: the text from its start token on; at least one token.
+
+        Returns:
+            shape (len(tokens), vocabulary): row i is ``log p(. | tokens[: i + 1])``.
+
+        Raises:
+            ValueError: no token, or more than the context takes.
+        """
+
+    @abstractmethod
+    def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:
+        """Seconds from the call until each of exactly ``num_tokens`` new tokens was there.
+
+        Continues the prompt greedily on the path of `generate`, but does not stop at an end token.
+
+        Raises:
+            UserError: the prompt and the new tokens do not fit the context.
+        """
 
     @abstractmethod
     def generate(
@@ -120,6 +159,19 @@ class Runtime(ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def check_room(num_prompt: int, num_new: int, context_length: int) -> None:
+    """Check that a prompt and the tokens to come fit the context.
+
+    Raises:
+        UserError: they do not.
+    """
+    if num_prompt < 1 or num_prompt + num_new > context_length:
+        raise UserError(
+            f"the prompt has {num_prompt} tokens and {num_new} more were asked for; it needs at "
+            f"least 1, and this model takes {context_length} in all. Shorten one of the two."
+        )
 
 
 def encode_request(runtime: Runtime, context: str, continuation: str) -> Request:

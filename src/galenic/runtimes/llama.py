@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import Generation, Runtime, RuntimeInfo
+from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, check_room
 from galenic.runtimes.llama_engine import MAX_LEAVES, LlamaEngine
 from galenic.runtimes.selftest import verified_library
 from galenic.runtimes.threads import choose_threads
@@ -81,6 +82,10 @@ class LlamaRuntime(Runtime):
         """The text of token ids; a character that is not whole becomes U+FFFD."""
         return self._engine.detokenize(tokens).decode(errors="replace")
 
+    def vocabulary(self) -> list[str | None]:
+        """The spelling of every token id in the file."""
+        return list(self._engine.pieces())
+
     def score(self, pack: Pack) -> NDArray[np.float64]:
         """Log-probability in nats of each read, bit for bit what a request alone would give.
 
@@ -89,6 +94,26 @@ class LlamaRuntime(Runtime):
                 context length.
         """
         return self._engine.score(pack)
+
+    def log_probs(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Log-probabilities of all next tokens; see `Runtime.log_probs`. They equal `score`'s."""
+        return self._engine.log_probs(tokens)
+
+    def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:
+        """Seconds until each new token; see `Runtime.time_tokens`."""
+        begun = time.perf_counter()
+        tokens = self._engine.encode(prompt)
+        check_room(len(tokens), num_tokens, self.info.context_length)
+        times: list[float] = []
+        answer: list[int] = []
+        logits = self._engine.start(tokens, room=num_tokens)
+        while True:
+            answer.append(int(logits.argmax()))
+            self._whole(answer)
+            times.append(time.perf_counter() - begun)
+            if len(times) == num_tokens:
+                return times
+            logits = self._engine.step(answer[-1], len(tokens) + len(answer) - 1)
 
     def generate(
         self,

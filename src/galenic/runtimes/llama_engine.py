@@ -111,6 +111,11 @@ class LlamaEngine:
         """Whether a token ends a generated text."""
         return bool(self.library.llama_vocab_is_eog(self._vocab, token))
 
+    def pieces(self) -> list[str]:
+        """The spelling of every token id in the file's vocabulary."""
+        texts = (self.library.llama_vocab_get_text(self._vocab, i) for i in range(self.vocab_size))
+        return [text.decode(errors="replace") for text in texts]
+
     # Text and tokens
 
     def encode(self, text: str) -> list[int]:
@@ -159,6 +164,29 @@ class LlamaEngine:
         for start, end in pack.trees:
             self._score_tree(pack, start, end, values)
         return values
+
+    def log_probs(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Log-probabilities of all next tokens along one text, shape (len(tokens), vocab).
+
+        In the batches of `score`, so that the values are those of `score`.
+
+        Raises:
+            ValueError: no token, or more than the model's context.
+        """
+        if not tokens:
+            raise ValueError("log_probs needs at least one token")
+        self._check_length(len(tokens))
+        self._reserve(len(tokens) + 1)
+        self._forget()
+        found = np.empty((len(tokens), self.vocab_size), dtype=np.float32)
+        ids, positions = np.array(tokens, dtype=np.int32), np.arange(len(tokens), dtype=np.int32)
+        for first, last in _parts(0, len(ids)):
+            part, size = slice(first, last), last - first
+            wanted = np.ones(size, dtype=np.int8)
+            self._decode_some(ids[part], positions[part], [(_PREFIX,)] * size, wanted)
+            for row in range(size):
+                found[first + row] = _log_softmax(self._logits(row))
+        return found
 
     def start(self, tokens: Sequence[int], *, room: int) -> NDArray[np.float32]:
         """Begin a text; logits after its last token, shape (vocab,), valid until the next call.
@@ -215,10 +243,8 @@ class LlamaEngine:
     ) -> None:
         """Take the given reads from the batch whose first row is ``first``."""
         for row in np.unique(pack.read_rows[reads]):
-            logits = self._logits(int(row) - first).astype(np.float64)
-            logits -= logits.max()
             here = reads[pack.read_rows[reads] == row]
-            values[here] = logits[pack.read_tokens[here]] - np.log(np.exp(logits).sum())
+            values[here] = _log_softmax(self._logits(int(row) - first))[pack.read_tokens[here]]
 
     def _check_length(self, length: int) -> None:
         if length > self.context_length:
@@ -353,6 +379,13 @@ class LlamaEngine:
         if self._context is not None:
             self.library.llama_free(self._context)
         self._context = self._memory = self._prefix = None
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max()
+    shifted -= np.log(np.exp(shifted).sum())
+    return shifted
 
 
 def _parts(start: int, end: int) -> list[tuple[int, int]]:

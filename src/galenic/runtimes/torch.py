@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import Generation, Runtime, RuntimeInfo
+from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, check_room
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request, build_pack
 from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tree_attention
@@ -96,6 +97,10 @@ class TorchRuntime(Runtime):
         self.packs = self._can_pack()
 
     @property
+    def _vocab_size(self) -> int:
+        return int(self._model.get_input_embeddings().weight.shape[0])
+
+    @property
     def chat_template(self) -> str | None:
         template = getattr(self._tokenizer, "chat_template", None)
         if isinstance(template, dict):
@@ -124,6 +129,35 @@ class TorchRuntime(Runtime):
         with torch.inference_mode():
             return self._score_packed(pack) if self.packs else self._score_paths(pack)
 
+    def vocabulary(self) -> list[str | None]:
+        pieces = self._tokenizer.convert_ids_to_tokens(list(range(len(self._tokenizer))))
+        padding = [None] * (self._vocab_size - len(pieces))
+        return [*pieces[: self._vocab_size], *padding]
+
+    def log_probs(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        if not 1 <= len(tokens) <= self.info.context_length:
+            raise ValueError(f"{len(tokens)} tokens; it takes 1 to {self.info.context_length}")
+        with self._attention(self._plain), torch.inference_mode():
+            logits = self._model(input_ids=torch.tensor([list(tokens)]), use_cache=False).logits[0]
+            found: NDArray[np.float32] = torch.log_softmax(logits.float(), dim=-1).numpy()
+        return found
+
+    def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:
+        begun = time.perf_counter()
+        tokens = self.encode_batch([prompt])[0]
+        check_room(len(tokens), num_tokens, self.info.context_length)
+        clock = _Clock(begun)
+        self._continue(
+            tokens,
+            max_new_tokens=num_tokens,
+            min_new_tokens=num_tokens,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            streamer=clock,
+        )
+        return clock.times
+
     def generate(
         self,
         prompt: str,
@@ -134,34 +168,35 @@ class TorchRuntime(Runtime):
         seed: int = 0,
     ) -> Generation:
         tokens = self.encode_batch([prompt])[0]
-        if len(tokens) + max_tokens > self.info.context_length:
-            raise UserError(
-                f"the prompt has {len(tokens)} tokens and {max_tokens} more were asked for; "
-                f"this model takes {self.info.context_length} in all. Shorten one of the two."
-            )
+        check_room(len(tokens), max_tokens, self.info.context_length)
         choice: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
         if temperature > 0:
             choice = {"do_sample": True, "temperature": temperature, "top_p": 1.0}
         if stop:
             choice |= {"stop_strings": list(stop), "tokenizer": self._tokenizer}
         end = self._model.generation_config.eos_token_id
-        ids = torch.tensor([tokens])
-        with self._attention(self._plain), torch.inference_mode(), torch.random.fork_rng():
+        with torch.random.fork_rng():
             torch.manual_seed(seed)
-            out = self._model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=max_tokens,
-                pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id or 0,
-                top_k=None,
-                **choice,
-            )
-        new = out[0, len(tokens) :].tolist()
+            new = self._continue(tokens, max_new_tokens=max_tokens, **choice)
         text = self.decode(new)
         stopped = [at for at in (text.find(mark) for mark in stop) if at >= 0]
         ends = end if isinstance(end, list) else [end]
         finished = bool(stopped) or len(new) < max_tokens or new[-1] in ends
         return Generation(text[: min(stopped)] if stopped else text, len(new), finished)
+
+    def _continue(self, tokens: Sequence[int], **choice: Any) -> list[int]:
+        """New tokens by the model's own ``generate``."""
+        ids = torch.tensor([list(tokens)])
+        with self._attention(self._plain), torch.inference_mode():
+            out = self._model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id or 0,
+                top_k=None,
+                **choice,
+            )
+        new: list[int] = out[0, len(tokens) :].tolist()
+        return new
 
     def close(self) -> None:
         self._model = None
@@ -218,7 +253,7 @@ class TorchRuntime(Runtime):
 
     def _can_pack(self) -> bool:
         """True when a small packed tree scores as its paths do one by one."""
-        pack = _probe(int(self._model.get_input_embeddings().weight.shape[0]))
+        pack = _probe(self._vocab_size)
         with torch.inference_mode():
             expected = self._score_paths(pack)
             try:
@@ -259,6 +294,23 @@ class TorchRuntime(Runtime):
 
     def _attention(self, name: str) -> _AttentionChoice:
         return _AttentionChoice(self._model, name)
+
+
+class _Clock:
+    """Notes when each new token comes; what ``generate`` calls a streamer."""
+
+    def __init__(self, begun: float) -> None:
+        self.begun = begun
+        self.times: list[float] = []
+        self.has_prompt = False
+
+    def put(self, tokens: torch.Tensor) -> None:  # noqa: ARG002
+        if self.has_prompt:
+            self.times.append(time.perf_counter() - self.begun)
+        self.has_prompt = True  # the prompt comes first, as one piece
+
+    def end(self) -> None:
+        """Nothing is held back."""
 
 
 class _AttentionChoice:

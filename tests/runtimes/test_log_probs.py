@@ -1,0 +1,101 @@
+"""Whole next-token distributions: against `score`, against transformers, engine against engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from galenic.errors import UserError
+from galenic.models.load import ModelFiles, resolve_model
+from galenic.runtimes.base import Runtime
+from galenic.runtimes.llama import LlamaRuntime
+from galenic.runtimes.selftest import LlamaShape, reference_logits
+from galenic.runtimes.tree import Request, build_pack
+from tiny import tiny_tensors, tiny_vocabulary, write_tiny_gguf
+
+VOCAB = len(tiny_vocabulary())
+TOKENS = tuple(np.random.default_rng(3).integers(3, VOCAB, size=150).tolist())
+
+
+def open_tiny(folder: Path) -> LlamaRuntime:
+    path = write_tiny_gguf(folder / "tiny.gguf")
+    return LlamaRuntime(ModelFiles("tiny", "gguf", path, "0" * 64), threads=1)
+
+
+def scores(runtime: Runtime, tokens: tuple[int, ...]) -> Any:
+    return runtime.score(build_pack([Request(tokens, 1)]))
+
+
+def read(log_probs: Any, tokens: tuple[int, ...]) -> Any:
+    return log_probs[np.arange(len(tokens) - 1), tokens[1:]]
+
+
+def test_llama_equals_its_scores_bit_for_bit_and_the_reference(tmp_path: Path) -> None:
+    with open_tiny(tmp_path) as runtime:
+        expected = scores(runtime, TOKENS)
+        found = runtime.log_probs(TOKENS[:-1])
+        assert found.shape == (149, VOCAB)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(read(found, TOKENS), expected.astype(np.float32))
+        np.testing.assert_array_equal(runtime.log_probs(TOKENS[:-1]), found)
+        np.testing.assert_array_equal(scores(runtime, TOKENS), expected)  # nothing was left over
+    logits = reference_logits(tiny_tensors(), LlamaShape(), TOKENS[:-1])
+    logits -= logits.max(axis=-1, keepdims=True)
+    naive = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    np.testing.assert_allclose(found, naive, rtol=0, atol=0.05)
+    np.testing.assert_allclose(np.exp(found.astype(np.float64)).sum(axis=-1), 1, atol=1e-5)
+
+
+def test_llama_refuses_no_text_and_too_much(tmp_path: Path) -> None:
+    with open_tiny(tmp_path) as runtime:
+        with pytest.raises(ValueError, match="at least one"):
+            runtime.log_probs([])
+        with pytest.raises(ValueError, match="at most 2048"):
+            runtime.log_probs([5] * 2049)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_torch_equals_transformers_and_its_scores(tmp_path: Path, family: str) -> None:
+    torch = pytest.importorskip("torch", reason="needs the train extra")
+    import transformers
+
+    from galenic.runtimes.torch import TorchRuntime
+    from tiny_hf import write_tiny_hf
+
+    folder = write_tiny_hf(tmp_path / family, family)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.inference_mode():
+        logits = model(torch.tensor([TOKENS])).logits[0].double()
+    with TorchRuntime(resolve_model(str(folder)), threads=1) as runtime:
+        found = runtime.log_probs(TOKENS)
+        np.testing.assert_allclose(found, torch.log_softmax(logits, -1).numpy(), atol=1e-4, rtol=0)
+        np.testing.assert_allclose(read(found, TOKENS), scores(runtime, TOKENS), atol=1e-3, rtol=0)
+        pieces = runtime.vocabulary()
+        assert len(pieces) == found.shape[1]
+        assert (pieces[-1], pieces.index("Ġpatient") > 255) == ("<|im_end|>", True)
+        with pytest.raises(ValueError, match="it takes 1 to 512"):
+            runtime.log_probs([])
+
+
+def test_both_engines_agree_and_spell_alike(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    pytest.importorskip("accelerate", reason="needs the train extra")
+    from galenic.runtimes.torch import TorchRuntime
+
+    with open_tiny(tmp_path) as llama:
+        files = ModelFiles("tiny", "gguf", tmp_path / "tiny.gguf", "0" * 64)
+        with TorchRuntime(files, threads=1) as torch:
+            assert llama.vocabulary() == torch.vocabulary() == tiny_vocabulary()
+            # llama.cpp keeps keys and values in float16
+            np.testing.assert_allclose(
+                llama.log_probs(TOKENS), torch.log_probs(TOKENS), rtol=0, atol=0.05
+            )
+            for runtime in (llama, torch):
+                times = runtime.time_tokens("Question: what", 12)
+                assert len(times) == 12
+                assert 0 < times[0] < times[-1] == max(times)
+                with pytest.raises(UserError, match="takes 2048 in all"):
+                    runtime.time_tokens("a", 2048)
