@@ -7,7 +7,17 @@ import sys
 import typer
 
 from galenic import __version__
-from galenic.cli import baseline, compare, data, doctor, evaluate, inspect, prune, report
+from galenic.cli import (
+    baseline,
+    compare,
+    data,
+    doctor,
+    evaluate,
+    inspect,
+    perplexity,
+    prune,
+    report,
+)
 from galenic.errors import UserError
 
 __all__ = ["app", "main"]
@@ -22,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (evaluate, report, compare, baseline, prune, inspect, data, doctor):
+for module in (evaluate, perplexity, report, compare, baseline, prune, inspect, data, doctor):
     name = module.__name__.rpartition(".")[2]
     app.command(name, help=module.HELP or None, epilog=module.EXAMPLES or None)(module.command)
 

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from galenic.data.calibration import CalibrationConfig
 from galenic.registry import SCORINGS
 
-__all__ = ["EvaluateConfig"]
+__all__ = ["DivergenceConfig", "EvaluateConfig", "SpeedConfig"]
 
 
 def _split_commas(value: object) -> object:
@@ -93,3 +94,49 @@ class EvaluateConfig(BaseModel):
         if self.data is None or self.data == "sample":
             return self.data  # type: ignore[return-value]
         return Path(self.data)
+
+
+class DivergenceConfig(CalibrationConfig):
+    """Which model is judged on which text."""
+
+    model: str = Field(description="A GGUF file, a model folder, smollm2-135m, or a Hub id.")
+    against: str | None = Field(
+        None,
+        description="Model to compare with; default: the first parent that the model's manifest "
+        "names. `none` compares with nothing.",
+    )
+    data: str | None = Field(
+        None,
+        description="Folder with medquad/medquad.jsonl.gz: its held-out tenth is read, which no "
+        "method calibrates on.",
+    )
+    text: str | None = Field(
+        None,
+        description="UTF-8 text file of your own, paragraphs apart by empty lines. With --data, "
+        "half of the sequences are taken from each.",
+    )
+    num_samples: int = Field(32, ge=1, description="Sequences of text.")
+    seq_len: int = Field(256, ge=8, description="Tokens in each sequence, by the reference's cut.")
+    seed: int = Field(0, ge=0, description="Of the choice of text and of the intervals.")
+    runtime: Literal["auto", "llama", "torch"] = Field(
+        "auto",
+        description="Engine; auto takes the one that serves: llama for a GGUF, torch for a folder.",
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads; default: chosen from the machine's live load."
+    )
+
+
+class SpeedConfig(BaseModel):
+    """How speed and memory are measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    against: str | None = None
+    runtime: Literal["auto", "llama", "torch"] = "auto"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    threads: int | None = Field(None, ge=1)
+    prompt_tokens: int = Field(256, ge=8)
+    new_tokens: int = Field(64, ge=2)
+    rounds: int = Field(5, ge=1)
