@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from galenic.compress.hessian import inverse_factor
 from galenic.compress.masks import lowest_count, lowest_of_groups, removed_count
 from galenic.compress.prune.base import ZeroingPruner
 from galenic.errors import UserError
@@ -59,7 +60,7 @@ class SparseGPT(ZeroingPruner):
 
     def zero_block_(self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic]) -> None:
         for name, statistic in inputs.items():  # one inverse for all that read the same
-            factor, dead = _inverse_factor(statistic, self.damping)
+            factor, dead = inverse_factor(statistic, self.damping)
             for linear in linears:
                 if INPUT_OF[linear.role] == name:
                     weight = linear.weight.double()
@@ -99,35 +100,3 @@ class SparseGPT(ZeroingPruner):
             block[:, column:] -= errors[:, column, None] * factor[column, column:]
             block[:, column].masked_fill_(mask[:, column], 0)  # exactly, not up to rounding
         return errors
-
-
-def _inverse_factor(statistic: Statistic, damping: float) -> tuple[Any, Any]:
-    """U of the damped Hessian's inverse, and a mask of the inputs that were always zero.
-
-    In float64: the Hessian's condition reaches the number of inputs over the damping.
-
-    Returns:
-        Upper triangular U, shape (inputs, inputs), with ``U^T U`` = the inverse; mask (inputs,).
-
-    Raises:
-        UserError: the damped Hessian is not positive definite.
-    """
-    import torch
-
-    from galenic.compress.statistics import Gram
-
-    if not isinstance(statistic, Gram):
-        raise TypeError(f"SparseGPT needs a Gram matrix, not {statistic!r}")
-    hessian = statistic.total.to(torch.float64, copy=True)
-    diagonal = hessian.diagonal()  # a view: writing to it changes the Hessian
-    dead = diagonal == 0
-    diagonal[dead] = 1
-    diagonal += damping * diagonal.mean()
-    try:
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-        return torch.linalg.cholesky(inverse, upper=True), dead
-    except torch.linalg.LinAlgError as error:
-        raise UserError(
-            f"the Hessian cannot be inverted with --damping {damping:g}. Raise it, or calibrate "
-            "on more text."
-        ) from error
