@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from galenic.cli.flags import parse_config, with_flags
+from galenic.errors import UserError
 from galenic.evaluate.config import EvaluateConfig
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -28,6 +29,8 @@ EXAMPLES = """
 `galenic evaluate ./my-model --benchmarks my_exam.jsonl --debias permutations`
 
 `galenic evaluate model.gguf --benchmarks medmcqa --scoring generate --data DIR`
+
+`galenic evaluate small.gguf --speed --against model.gguf -o speed.json`
 """
 
 
@@ -43,9 +46,48 @@ def command(
             show_default=False,
         ),
     ] = None,
+    speed: Annotated[
+        bool,
+        typer.Option(
+            "--speed",
+            help="Measure speed and memory instead: prefill and decode tokens/s, time to first "
+            "token, peak RSS (mapped weights included). Only --runtime, --dtype, --threads and -o "
+            "(then a JSON file) apply.",
+        ),
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="With --speed: the model to take turns with; default: the first parent that the "
+            "model's manifest names. `none` for none.",
+            show_default=False,
+        ),
+    ] = None,
+    prompt_tokens: Annotated[
+        int, typer.Option(min=8, help="With --speed: tokens of the prompt.")
+    ] = 256,
+    new_tokens: Annotated[
+        int, typer.Option(min=2, help="With --speed: tokens generated after it.")
+    ] = 64,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="With --speed: timings of each model, in turns.")
+    ] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="With --speed: print JSON.")] = False,
     **knobs: Any,
 ) -> None:
     """Evaluate a model."""
+    config = parse_config(EvaluateConfig, knobs)
+    if speed:
+        from galenic.cli.speed import show_speed
+
+        own = {"against": against, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
+        show_speed(config, own | {"rounds": rounds}, output, as_json=as_json)
+        return
+    if (against, prompt_tokens, new_tokens, rounds, as_json) != (None, 256, 64, 5, False):
+        raise UserError(
+            "--against, --prompt-tokens, --new-tokens, --rounds and --json go with --speed. "
+            "To compare accuracies, evaluate both models and run `galenic compare`."
+        )
     from rich.console import Console
 
     from galenic.cli.progress import ConsoleWatcher
@@ -53,7 +95,6 @@ def command(
     from galenic.report.runs import load_run
     from galenic.report.terminal import summary_table
 
-    config = parse_config(EvaluateConfig, knobs)
     folder = output or default_folder(config)
     typed = shlex.join(["galenic", *sys.argv[1:]])
     try:
