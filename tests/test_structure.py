@@ -23,7 +23,7 @@ ORDER = (
     ("errors", "cache", "registry", "units"),
     ("data", "benchmarks", "models"),
     ("runtimes",),
-    ("evaluate", "artifact"),
+    ("evaluate", "artifact", "recipe"),
     ("compress",),
     ("report",),
     ("cli",),

@@ -11,7 +11,7 @@ from typing import Any
 
 from galenic.errors import unknown_name
 
-__all__ = ["BENCHMARKS", "PRUNERS", "RUNTIMES", "SCORINGS", "Registry"]
+__all__ = ["BENCHMARKS", "PRUNERS", "QUANTIZERS", "RUNTIMES", "SCORINGS", "Registry"]
 
 
 class Registry:
@@ -77,3 +77,5 @@ PRUNERS = Registry(
         "sparsegpt": "galenic.compress.prune.sparsegpt:SparseGPT",
     },
 )
+
+QUANTIZERS = Registry("quantization method", {})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from galenic.artifact import Manifest
     from galenic.models.size import ModelSize
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -57,8 +59,47 @@ def command(
     console = Console()
     console.print(_table(found))
     if found.manifest is not None:
-        console.print("[bold]galenic.json[/]")
-        console.print_json(json.dumps(found.manifest))
+        _show_history(console, found.manifest)
+
+
+def _show_history(console: Console, manifest: dict[str, Any]) -> None:
+    """What was done, stage by stage; a manifest that is not ours is shown as it is."""
+    import json
+
+    from pydantic import ValidationError
+
+    from galenic.artifact import MANIFEST, Manifest
+
+    try:
+        known = Manifest.model_validate(manifest)
+    except ValidationError:
+        console.print(f"[bold]{MANIFEST}[/]")
+        console.print_json(json.dumps(manifest))
+        return
+    console.print("[bold]what was done[/]")
+    console.print(_history(known))
+    if "recipe.yaml" in known.files:
+        console.print(f"by recipe.yaml, sha256 {known.files['recipe.yaml'].sha256}")
+
+
+def _history(manifest: Manifest) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for title in ("stage", "knobs", "made from"):
+        table.add_column(title, overflow="fold")
+    table.add_column("off blocks", justify="right")
+    table.add_column("off whole", justify="right")
+    for number, stage in enumerate(manifest.stages, 1):
+        knobs = ", ".join(f"{name} {value}" for name, value in sorted(stage.knobs.items()))
+        parent = f"{stage.parent.name}, sha256 {stage.parent.sha256[:12]}"
+        removed = (f"{share:.1%}" for share in map(stage.removed.get, ("blocks", "whole")) if share)
+        row = [str(number), f"{stage.stage} {stage.method}", escape(knobs), escape(parent)]
+        table.add_row(*row, *removed)
+    return table
 
 
 def _table(found: ModelSize) -> Table:

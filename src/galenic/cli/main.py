@@ -10,6 +10,7 @@ from galenic import __version__
 from galenic.cli import (
     baseline,
     compare,
+    compress,
     data,
     doctor,
     evaluate,
@@ -32,7 +33,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (evaluate, perplexity, report, compare, baseline, prune, inspect, data, doctor):
+for module in (
+    evaluate,
+    perplexity,
+    report,
+    compare,
+    baseline,
+    compress,
+    prune,
+    inspect,
+    data,
+    doctor,
+):
     name = module.__name__.rpartition(".")[2]
     app.command(name, help=module.HELP or None, epilog=module.EXAMPLES or None)(module.command)
 

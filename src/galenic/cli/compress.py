@@ -1,0 +1,107 @@
+"""``galenic compress``: the stages of a recipe in order, into one finished folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from galenic.artifact import Manifest
+    from galenic.compress.chain import CompressJob
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+
+def _recipes() -> str:
+    from galenic.recipe import shipped_recipes
+
+    return ", ".join(shipped_recipes())
+
+
+HELP = (
+    "Compress a model by a recipe: stages of pruning and quantizing in order, checked, with "
+    "manifest and model card. A run that was stopped goes on where it was when it is started "
+    f"again. Recipes that come with the package: {_recipes()}."
+)
+EXAMPLES = """
+**Examples**
+
+`galenic compress smollm2-135m --recipe sparse --data DIR -o dose/`
+
+`galenic compress ./my-model --recipe my-recipe.yaml --text notes.txt -o dose/`
+"""
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id.",
+            show_default=False,
+        ),
+    ],
+    *,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "-r", "--recipe", help="Name of a recipe, or a YAML file.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GALENIC_DATA",
+            help="Folder with medquad/medquad.jsonl.gz: medical text for methods that calibrate.",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="UTF-8 text file of your own, to calibrate on as well.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
+    ] = False,
+) -> None:
+    """Compress a model by a recipe."""
+    from galenic.artifact import check_new
+    from galenic.cli.progress import ConsoleWatcher
+    from galenic.recipe import read_recipe
+
+    check_new(output)
+    found = read_recipe(recipe)
+    from galenic.compress.chain import CompressJob, compress  # only now, for it takes seconds
+
+    job = CompressJob(model, found, data, text)
+    try:
+        with ConsoleWatcher() as watcher:
+            manifest = compress(job, output, watcher)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nstopped. {output} was not written; the same command goes on behind the last "
+            "finished stage.",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(manifest.model_dump_json(indent=1))
+    else:
+        _show(job, manifest, output)
+
+
+def _show(job: CompressJob, manifest: Manifest, output: Path) -> None:
+    from galenic.units import format_size
+
+    size = sum(
+        file.num_bytes
+        for name, file in manifest.files.items()
+        if name.endswith((".gguf", ".safetensors"))
+    )
+    typer.echo(f"{output}: {job.model} by the recipe {job.recipe.name}, {format_size(size)}.")
+    for stage in manifest.stages[-len(job.recipe.steps) :]:
+        typer.echo(f"  {stage.stage} {stage.method}: all checks passed")
+    typer.echo(f"What it is and how to run it: {output / 'README.md'}")
