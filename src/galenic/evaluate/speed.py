@@ -33,8 +33,8 @@ def choose_runtime(model: ModelFiles, config: EvaluateConfig, say: Callable[[str
     """Name the runtime to use for this model and say why.
 
     A folder of safetensors needs `torch`. A GGUF runs on `llama`; where PyTorch is installed too,
-    both read a few texts in turns once per model and machine, and the faster one scores. Generated
-    answers always come from `llama`, which is the engine that decodes fast.
+    both read a few texts in turns, once for models of one shape and types on this machine, and the
+    faster one scores. Generated answers always come from `llama`, which decodes fast.
     """
     choice = _choose(model, config, say)
     say(f"runtime {choice.runtime}: {choice.reason}")
@@ -51,7 +51,7 @@ def _choose(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None
         return _Choice("llama", f"{missing[0]} is not installed (galenic[train] adds it)")
     speeds = _remembered(model, config)
     if not speeds:
-        say("measuring once which runtime is faster for this model")
+        say("measuring once which runtime is faster for models of this kind")
         speeds = _measure(model, config)
         _remember(model, config, speeds)
     best = max(speeds, key=lambda name: speeds[name])
@@ -89,7 +89,15 @@ def _installed(package: str) -> bool:
 
 
 def _key(model: ModelFiles, config: EvaluateConfig) -> str:
-    return f"{model.sha256}/{version('torch')}/{config.dtype}/{config.threads}"
+    """What decides the speed: the bytes of each tensor type, not the values of the weights.
+
+    So a second variant of the same shape and types is neither timed nor converted for timing.
+    """
+    from galenic.models.gguf import check_gguf, tensor_types
+
+    architecture = check_gguf(model.path).metadata["general.architecture"]
+    sizes = " ".join(f"{kind} {size}" for kind, size in sorted(tensor_types(model.path).items()))
+    return f"{architecture}/{sizes}/{version('torch')}/{config.dtype}/{config.threads}"
 
 
 def _remembered(model: ModelFiles, config: EvaluateConfig) -> dict[str, float]:
