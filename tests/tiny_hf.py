@@ -22,7 +22,7 @@ MERGED_WORDS = ("Ġthe", "Ġof", "Ġand", "Ġpatient", "Question", "Answer", "Ġ
 """Words that the tokenizer joins, written with the byte-level mark for a space."""
 
 
-def write_tiny_hf(folder: Path, family: str, *, seed: int = 0) -> Path:
+def write_tiny_hf(folder: Path, family: str, *, seed: int = 0, hidden_size: int = 48) -> Path:
     """Write config, random float32 safetensors weights and tokenizer; same seed, same files.
 
     The weights are drawn wide (standard deviation 0.3 to 0.5), so that logits differ clearly from
@@ -34,7 +34,7 @@ def write_tiny_hf(folder: Path, family: str, *, seed: int = 0) -> Path:
     tokenizer = write_tiny_tokenizer(folder, add_bos=family in ADDS_BOS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _build(family, len(tokenizer))
+        model = _build(family, len(tokenizer), hidden_size)
         for name, parameter in model.named_parameters():
             if name.endswith(("bias", "norm.weight")):  # otherwise all 0 or all 1: nothing to test
                 parameter.data.add_(torch.randn_like(parameter) * 0.1)
@@ -83,13 +83,13 @@ def _vocabulary(alphabet: list[str]) -> tuple[dict[str, int], list[tuple[str, st
     return vocabulary, merges
 
 
-def _build(family: str, vocab_size: int) -> Any:
+def _build(family: str, vocab_size: int, hidden_size: int) -> Any:
     import transformers
 
     shape: dict[str, Any] = {
         "vocab_size": vocab_size,
-        "hidden_size": 48,
-        "intermediate_size": 96,
+        "hidden_size": hidden_size,
+        "intermediate_size": 2 * hidden_size,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,

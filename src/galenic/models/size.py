@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
+from galenic.models.bitsandbytes import packed_sizes
 from galenic.models.folder import check_folder
 from galenic.models.gguf import GgufHeader, check_gguf
 from galenic.models.gguf_copy import gguf_source
@@ -203,8 +204,16 @@ def _folder(folder: Path) -> tuple[dict[str, Any], list[_Row], list[Path]]:
     stored = list_tensors(weights)
     if settings.get("tie_word_embeddings") and any("embed_tokens" in name for name in stored):
         stored.pop("lm_head.weight", None)  # saved twice
+    packed = packed_sizes(stored)
     rows = [
-        _Row(t.name, math.prod(t.shape), t.dtype, t.num_bytes, t.is_floating, partial(_mapped, t))
+        _Row(
+            t.name,
+            packed.get(t.name, math.prod(t.shape)),
+            t.dtype,
+            t.num_bytes,
+            t.is_floating or t.name in packed,
+            partial(_mapped, t),
+        )
         for t in stored.values()
     ]
     return facts, rows, weights
