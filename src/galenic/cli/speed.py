@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def _print(found: Throughput) -> None:
             cells += [_cell(found.reference.measures[name], scale, 1)]
             cells += [_cell(found.ratios[name], 1, 3)]
         table.add_row(label, *cells)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     for title, side in (("model", found.model), ("against", found.reference)):
         if side is not None:
             console.print(
@@ -92,7 +93,8 @@ def _print(found: Throughput) -> None:
             )
     console.print(table)
     console.print(
-        f"median [least, most] of {found.rounds} rounds in turns, a new process each; "
+        f"median [least, most] of {found.rounds} rounds in turns, each the best of 3 passes in "
+        "a process of its own; "
         f"{found.new_tokens} new tokens, {found.num_threads} threads. Peak RSS is of the whole "
         "process: Python, libraries, and the pages of weights mapped from the file.",
         markup=False,

@@ -18,11 +18,13 @@ from galenic.runtimes.base import Runtime
 __all__ = ["main", "peak_rss"]
 
 WARM_TOKENS = 4
+PASSES = 3
+"""Timed passes of a process, of which the best counts: what disturbs can only slow down."""
 _TEXT = "the patient was seen in the clinic with a fever and a rash on both arms since"
 
 
 def main(settings: dict[str, Any]) -> dict[str, Any]:
-    """Load the model, warm up, time one prompt and its continuation.
+    """Load the model, warm up, time one prompt and its continuation `PASSES` times.
 
     Returns:
         ``prefill`` and ``decode`` in tokens/s, ``first_token_ms``, ``peak_rss`` in bytes,
@@ -37,11 +39,13 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
         num_prompt = len(runtime.encode_batch([prompt])[0])
         # The first pass brings the weights into memory and makes the context.
         runtime.time_tokens(prompt, WARM_TOKENS)
-        times = runtime.time_tokens(prompt, settings["new_tokens"])
+        passes = [runtime.time_tokens(prompt, settings["new_tokens"]) for _ in range(PASSES)]
+        first = min(times[0] for times in passes)
+        rest = min(times[-1] - times[0] for times in passes)
         return {
-            "prefill": num_prompt / times[0],
-            "decode": (len(times) - 1) / (times[-1] - times[0]),
-            "first_token_ms": 1000 * times[0],
+            "prefill": num_prompt / first,
+            "decode": (settings["new_tokens"] - 1) / rest,
+            "first_token_ms": 1000 * first,
             "peak_rss": peak_rss(),
             "prompt_tokens": num_prompt,
             "weights": runtime.info.weights,
