@@ -1,8 +1,8 @@
 """How fast a model reads and writes here and what memory it takes, in turns with another one.
 
 Every timing is a process of its own, and the models take turns (A B A B ...), so that what else the
-machine does meets both alike. A process warms up once, then times one prompt and its greedy
-continuation of a fixed length, on the path that answers take, three times, of which the best counts.
+machine does meets both alike. A process warms up once, then times a prompt and its greedy
+continuation of a fixed length three times, on the path that answers take; the best counts.
 
 - prefill: tokens of the prompt a second, until the first new token is chosen.
 - time to first token: the same in milliseconds, tokenizing included, weights in memory.
