@@ -163,3 +163,16 @@ def test_every_shipped_recipe_runs(name: str, model: Path, text: Path, tmp_path:
     work = CompressJob(str(model), quick, None, str(text))
     manifest = compress(work, tmp_path / "dose", Watcher())
     assert [stage.stage for stage in manifest.stages] == [step.stage for step in recipe.steps]
+
+
+@pytest.mark.slow
+def test_the_card_has_what_was_measured(model: Path, data_dir: Path, tmp_path: Path) -> None:
+    recipe = parse_recipe("name: a\ndescription: b\nstages: [{stage: prune, method: magnitude}]")
+    compress(CompressJob(str(model), recipe, str(data_dir)), tmp_path / "dose", Watcher())
+    card = (tmp_path / "dose" / "README.md").read_text()
+    assert "| perplexity, per token of the parent |" in card
+    assert "8 sequences of 256 tokens of MedQuAD, heldout part" in card
+    compress(
+        CompressJob(str(model), recipe, str(data_dir), measure=False), tmp_path / "b", Watcher()
+    )
+    assert "No quality was measured" in (tmp_path / "b" / "README.md").read_text()

@@ -63,6 +63,13 @@ def command(
     text: Annotated[
         str | None, typer.Option(help="UTF-8 text file of your own, to calibrate on as well.")
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="With --data, read a few held-out texts at the end, for the model card.",
+        ),
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
     ] = False,
@@ -76,7 +83,7 @@ def command(
     found = read_recipe(recipe)
     from galenic.compress.chain import CompressJob, compress  # only now, for it takes seconds
 
-    job = CompressJob(model, found, data, text)
+    job = CompressJob(model, found, data, text, measure)
     try:
         with ConsoleWatcher() as watcher:
             manifest = compress(job, output, watcher)

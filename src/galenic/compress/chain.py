@@ -29,7 +29,8 @@ from galenic.artifact import (
     write_manifest,
 )
 from galenic.cache import locked
-from galenic.compress.card import CARD, CardFacts, model_card, parent_licence
+from galenic.compress.card import CARD, CardFacts, Measurement, model_card, parent_licence
+from galenic.compress.quality import measure_quality
 from galenic.data.calibration import CalibrationText, read_calibration_text
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles, resolve_model
@@ -56,12 +57,14 @@ class CompressJob:
         recipe: the stages.
         data: folder with MedQuAD, None without.
         text: file with text of the user's own, None without.
+        measure: whether the card gets perplexity and divergence, where ``data`` has held-out text.
     """
 
     model: str
     recipe: Recipe
     data: str | None = None
     text: str | None = None
+    measure: bool = True
 
     def config(self, step: Step, model: str) -> Any:
         """The configuration of one stage that reads ``model``."""
@@ -89,14 +92,13 @@ def compress(job: CompressJob, output: Path, watcher: Watcher) -> Manifest:
     keys = stage_keys(job.recipe, files.sha256, texts)
     with _parts(output) as parts:
         last = _run_stages(job, keys, parts, watcher)
+        facts = _facts(job, files, last, watcher)
         watcher.stage("writing the folder")
         with new_artifact(output) as folder:
-            stages = _history(job, last)
             _link_files(last, folder)
             (folder / RECIPE).write_text(dump_recipe(job.recipe), encoding="utf-8", newline="\n")
-            card = model_card(_facts(job, files, last, stages))
-            (folder / CARD).write_text(card, encoding="utf-8", newline="\n")
-            return write_manifest(folder, stages)
+            (folder / CARD).write_text(model_card(facts), encoding="utf-8", newline="\n")
+            return write_manifest(folder, _history(job, last))
 
 
 def stage_keys(recipe: Recipe, parent_sha256: str, texts: Sequence[CalibrationText]) -> list[str]:
@@ -202,14 +204,21 @@ def _link_files(source: Path, target: Path) -> None:
             shutil.copyfile(file, target / name)
 
 
-def _facts(job: CompressJob, files: ModelFiles, last: Path, stages: Sequence[Stage]) -> CardFacts:
+def _facts(job: CompressJob, files: ModelFiles, last: Path, watcher: Watcher) -> CardFacts:
+    made = resolve_model(str(last))
+    measured: tuple[Measurement, ...] = ()
+    measured_on = ""
+    if job.measure and job.data is not None:
+        measured, measured_on = measure_quality(made, files, job.data, watcher)
     return CardFacts(
         recipe=job.recipe,
         parent=job.model,
         licence=parent_licence(files),
-        stages=tuple(stages[-len(job.recipe.steps) :]),
+        stages=tuple(_history(job, last)[-len(job.recipe.steps) :]),
         before=inspect_model(files),
-        after=inspect_model(resolve_model(str(last))),
+        after=inspect_model(made),
+        measured=measured,
+        measured_on=measured_on,
     )
 
 
