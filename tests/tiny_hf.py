@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiny_pieces import write_tiny_pieces
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -22,16 +24,24 @@ MERGED_WORDS = ("Ġthe", "Ġof", "Ġand", "Ġpatient", "Question", "Answer", "Ġ
 """Words that the tokenizer joins, written with the byte-level mark for a space."""
 
 
-def write_tiny_hf(folder: Path, family: str, *, seed: int = 0, hidden_size: int = 48) -> Path:
+def write_tiny_hf(
+    folder: Path, family: str, *, seed: int = 0, hidden_size: int = 48, pieces: str = ""
+) -> Path:
     """Write config, random float32 safetensors weights and tokenizer; same seed, same files.
 
     The weights are drawn wide (standard deviation 0.3 to 0.5), so that logits differ clearly from
     token to token. ``llama``, ``mistral`` and ``gemma3`` tokenizers put a start token first.
+    With ``pieces``, the tokenizer is SentencePiece-style of that kind of `tiny_pieces.KINDS`.
     """
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = write_tiny_tokenizer(folder, add_bos=family in ADDS_BOS)
+    if pieces:
+        tokenizer = write_tiny_pieces(folder, pieces)
+        tokenizer.chat_template = CHAT_TEMPLATE
+        tokenizer.save_pretrained(folder)
+    else:
+        tokenizer = write_tiny_tokenizer(folder, add_bos=family in ADDS_BOS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _build(family, len(tokenizer), hidden_size)

@@ -23,6 +23,7 @@ from galenic.runtimes.tree import Request, build_pack, sum_by_request
 pytest.importorskip("torch", reason="needs the train extra")
 
 from tiny_hf import CHAT_TEMPLATE, FAMILIES, write_tiny_hf
+from tiny_pieces import KINDS
 
 TEXTS = (
     "Question: a 54-year-old man, 120/80 mmHg\nA. aspirin 81 mg\nAnswer:",
@@ -113,6 +114,24 @@ def test_both_engines_agree(variant: str, tmp_path: Path, exact_attention: None)
         pack = build_pack(asked)
         found = [sum_by_request(pack, runtime.score(pack)) for runtime in (llama, torch)]
     # llama.cpp has the GELU of Gemma as a table of float16 values
+    np.testing.assert_allclose(*found, rtol=0, atol=0.02 if family == "gemma3" else 2e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sentencepiece_models_agree(kind: str, tmp_path: Path, exact_attention: None) -> None:
+    from galenic.runtimes.torch import TorchRuntime
+
+    family = {"llama2": "llama", "gemma3 tied": "gemma3"}.get(kind, kind)
+    folder = write_tiny_hf(tmp_path / "Phi-3-tiny", family, seed=6, pieces=kind)
+    path = tmp_path / "tiny.gguf"
+    folder_to_gguf(folder, path, "F32")
+    with (
+        LlamaRuntime(files(path), threads=1) as llama,
+        TorchRuntime(files(folder), threads=1) as torch,
+    ):
+        assert llama.encode_batch(TEXTS) == torch.encode_batch(TEXTS)
+        pack = build_pack(asked_of(590))
+        found = [sum_by_request(pack, runtime.score(pack)) for runtime in (llama, torch)]
     np.testing.assert_allclose(*found, rtol=0, atol=0.02 if family == "gemma3" else 2e-3)
 
 

@@ -114,7 +114,7 @@ def special(name: str) -> dict[str, Any]:
         ({"model": {"ignore_merges": True}}, "ignore_merges True. Known: gpt-2, smollm"),
         ({"pre_tokenizer": {"type": "Metaspace"}}, "not byte-level: its pre-tokenizer is Meta"),
         ({"pre_tokenizer": None}, "not byte-level"),
-        ({"model": {"byte_fallback": True}}, "only byte-level BPE"),
+        ({"model": {"byte_fallback": True}}, "has no token <0x00>"),
         ({"model": {"type": "Unigram"}}, "kind Unigram"),
         ({"normalizer": {"type": "Lowercase"}}, "normalizer Lowercase"),
         ({"post_processor": {"type": "BertProcessing"}}, "BertProcessing"),

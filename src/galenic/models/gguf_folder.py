@@ -69,8 +69,12 @@ def folder_source(folder: Path) -> GgufSource:
 def _describe(writer: GGUFWriter, *, name: str, shape: ModelShape, vocabulary: Vocabulary) -> None:
     writer.add_type("model")
     # llama.cpp takes any model with "phi3" or "phi-3" in its name for one with the SentencePiece
-    # tokenizer of Phi-3, and fails to load where those tokens are missing
-    writer.add_name(re.sub(r"(?i)(phi)-?3", r"\1_3", name))
+    # tokenizer of Phi-3: special tokens eat the spaces after them, and loading fails without them
+    if not vocabulary.phi3_spaces:
+        name = re.sub(r"(?i)(phi)-?3", r"\1_3", name)
+    elif not re.search(r"(?i)phi-?3", name):
+        name += " (Phi-3 tokens)"
+    writer.add_name(name)
     add_shape(writer, shape)
     vocabulary.describe(writer)
 

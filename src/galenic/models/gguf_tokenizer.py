@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
 from galenic.models.gguf import read_metadata
+from galenic.models.gguf_pieces import KEPT_SPACES
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -116,8 +117,9 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     types = facts.get("token_type") or [NORMAL] * len(tokens)
     if len(types) != len(tokens):
         raise UserError(f"{path} has {len(tokens)} tokens and {len(types)} token types.")
-    core, add_bos = _core(path, facts, str(metadata.get("general.architecture")))
-    _add_special(core, tokens, types)
+    core, add_bos = _core(path, facts)
+    name = str(metadata.get("general.name")).lower()
+    _add_special(core, tokens, types, phi3="phi3" in name or "phi-3" in name)
     named = {
         name: tokens[facts[key]]
         for name, key in NAMES.items()
@@ -134,7 +136,7 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _core(path: Path, facts: Mapping[str, Any], architecture: str) -> tuple[Tokenizer, bool]:
+def _core(path: Path, facts: Mapping[str, Any]) -> tuple[Tokenizer, bool]:
     """Model, pre-tokenizer and decoder, and whether a start token is put first by default."""
     kind = facts.get("model")
     if kind == "gpt2":
@@ -147,9 +149,9 @@ def _core(path: Path, facts: Mapping[str, Any], architecture: str) -> tuple[Toke
         if "pre" not in facts:
             logger.warning("%s does not name its pre-tokenizer; taking the default", path)
         return _byte_level(path, facts, PRE_TOKENIZERS[name]), PRE_TOKENIZERS[name].add_bos
-    if kind == "llama" and not architecture.startswith("gemma"):
+    if kind == "llama":
         return _sentencepiece(path, facts), True
-    raise UserError(f"{path} has a tokenizer of kind {kind!r} ({architecture}). " + _INSTEAD)
+    raise UserError(f"{path} has a tokenizer of kind {kind!r}. " + _INSTEAD)
 
 
 _INSTEAD = "Use the llama runtime, or the model's Hugging Face folder."
@@ -205,14 +207,22 @@ def _sentencepiece(path: Path, facts: Mapping[str, Any]) -> Tokenizer:
     return core
 
 
-def _add_special(core: Tokenizer, tokens: list[str], types: list[int]) -> None:
-    """Tokens that are found in the text as they stand, before it is cut."""
+def _add_special(core: Tokenizer, tokens: list[str], types: list[int], *, phi3: bool) -> None:
+    """Tokens that are found in the text as they stand, before it is cut.
+
+    With ``phi3``, most of them eat the spaces after them, which llama.cpp tells by the name.
+    """
     from tokenizers import AddedToken
 
-    control = [t for t, kind in zip(tokens, types, strict=True) if kind in (CONTROL, UNKNOWN)]
-    user = [t for t, kind in zip(tokens, types, strict=True) if kind == USER_DEFINED]
-    core.add_special_tokens([AddedToken(token, normalized=False) for token in control])
-    core.add_tokens([AddedToken(token, normalized=False) for token in user])
+    def found(*kinds: int) -> list[AddedToken]:
+        return [
+            AddedToken(token, normalized=False, rstrip=phi3 and token not in KEPT_SPACES)
+            for token, kind in zip(tokens, types, strict=True)
+            if kind in kinds
+        ]
+
+    core.add_special_tokens(found(CONTROL, UNKNOWN))
+    core.add_tokens(found(USER_DEFINED))
 
 
 def _put_first(path: Path, core: Tokenizer, bos: str | None) -> None:

@@ -1,8 +1,10 @@
 """The tokenizer of a Hugging Face folder as the metadata of a GGUF.
 
-Byte-level BPE tokenizers only. A GGUF names the rule that cuts text into words before merging, and
-llama.cpp has that rule built in; so the rule in ``tokenizer.json`` is looked up among those of
+Of byte-level BPE a GGUF names the rule that cuts text into words before merging, and llama.cpp has
+that rule built in; so the rule in ``tokenizer.json`` is looked up among those of
 `galenic.models.gguf_tokenizer`, and one that is not there is an error rather than a guess.
+SentencePiece-style BPE has no such rule, and scores in place of merges
+(`galenic.models.gguf_pieces`).
 
 Formats: https://huggingface.co/docs/tokenizers/components and
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#ggml
@@ -12,12 +14,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
+from galenic.models.gguf_pieces import (
+    BYTE_TOKENS,
+    is_run,
+    is_sentencepiece,
+    piece_scores,
+    puts_space_first,
+    spell_runs,
+    strips_as_phi3,
+)
 from galenic.models.gguf_tokenizer import PRE_TOKENIZERS
 
 if TYPE_CHECKING:
@@ -27,7 +38,7 @@ __all__ = ["Vocabulary", "read_vocabulary"]
 
 logger = logging.getLogger(__name__)
 
-NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 NAMES = ("gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "tekken", "gpt-4o", "default")
 """One name for each rule; `PRE_TOKENIZERS` has further ones that mean the same."""
 
@@ -49,10 +60,15 @@ class Vocabulary:
     Attributes:
         tokens: by id; as many as the embedding has rows.
         types: of each token, as in the GGUF format.
-        pre: name of the rule that cuts text into words.
+        pre: name of the rule that cuts text into words (``default`` for SentencePiece, where
+            none does).
         add_bos: whether a start token is put before every text.
         add_eos: whether an end token is put after it.
         special: merges, ids of special tokens and chat template, as the gguf package reads them.
+        scores: of SentencePiece tokens, higher ones are merged earlier; None for byte-level BPE.
+        space_first: whether a space is put before the text.
+        phi3_spaces: whether special tokens eat the spaces after them as llama.cpp does it for
+            models that are named Phi-3.
     """
 
     tokens: tuple[str, ...]
@@ -61,16 +77,21 @@ class Vocabulary:
     add_bos: bool
     add_eos: bool
     special: Any
+    scores: tuple[float, ...] | None = None
+    space_first: bool = False
+    phi3_spaces: bool = False
 
     def describe(self, writer: GGUFWriter) -> None:
         """Add the tokenizer's metadata to a writer."""
-        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_model("gpt2" if self.scores is None else "llama")
         writer.add_tokenizer_pre(self.pre)
         writer.add_token_list(list(self.tokens))
         writer.add_token_types(list(self.types))
+        if self.scores is not None:
+            writer.add_token_scores(list(self.scores))
         writer.add_add_bos_token(self.add_bos)
         writer.add_add_eos_token(self.add_eos)
-        writer.add_add_space_prefix(False)
+        writer.add_add_space_prefix(self.space_first)
         self.special.add_to_gguf(writer, quiet=True)
 
 
@@ -82,8 +103,8 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         size: rows of the embedding; ids without a token are filled with unused ones.
 
     Raises:
-        UserError: there is no tokenizer.json, it is not byte-level BPE, its rules are not known
-            to llama.cpp, or it has more tokens than the embedding has rows.
+        UserError: there is no tokenizer.json, it is not BPE, its rules are not known to llama.cpp,
+            or it has more tokens than the embedding has rows.
     """
     from gguf import SpecialVocab
 
@@ -94,13 +115,40 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
         )
     facts = _read(path)
-    model = facts.get("model") or {}
-    _check_model(path, model, facts.get("normalizer"))
+    model, added = facts.get("model") or {}, facts.get("added_tokens") or []
+    pieces = is_sentencepiece(model)
+    _check_model(path, model, None if pieces else facts.get("normalizer"))
+    tokens, types = _tokens(path, model, added, size)
+    special = SpecialVocab(folder, load_merges=not pieces, n_vocab=size)
+    ends = _end_ids(folder, tokens, _ends(path, facts), special)
+    special.add_special_token = {}
+    add_bos, add_eos = (number is not None for number in ends)
+    if pieces:
+        whole = {token["content"] for token in added}
+        tokens = spell_runs(path, tokens, model, whole)
+        spelled = [" " in token for token in tokens]  # these are found as they stand
+        types = tuple(
+            USER_DEFINED if found else kind for found, kind in zip(spelled, types, strict=True)
+        )
+        if model.get("unk_token") in tokens:
+            special.special_token_ids["unk"] = tokens.index(model["unk_token"])
+        return Vocabulary(
+            tokens, types, "default", add_bos, add_eos, special,
+            scores=piece_scores(path, tokens, model, whole),
+            space_first=puts_space_first(path, facts),
+            phi3_spaces=strips_as_phi3(path, added, tokens),
+        )  # fmt: skip
+    _warn_of_spaces(path, added)
     pre = _name_rule(path, facts.get("pre_tokenizer"), bool(model.get("ignore_merges")))
-    tokens, types = _tokens(path, model.get("vocab") or {}, facts.get("added_tokens") or [], size)
-    special = SpecialVocab(folder, load_merges=True, n_vocab=size)
-    ends = [tokens.index(token) if token else None for token in _ends(path, facts)]
-    for name, number in zip(("bos", "eos"), ends, strict=True):
+    return Vocabulary(tokens, types, pre, add_bos, add_eos, special)
+
+
+def _end_ids(
+    folder: Path, tokens: Sequence[str], ends: tuple[str | None, str | None], special: Any
+) -> list[int | None]:
+    """Ids of the tokens that are put before and after a text, which are noted in ``special``."""
+    numbers = [tokens.index(token) if token else None for token in ends]
+    for name, number in zip(("bos", "eos"), numbers, strict=True):
         said = special.add_special_token.get(name)
         if number is not None:
             special.special_token_ids[name] = number
@@ -109,8 +157,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
                 f"{folder}: tokenizer_config.json says add_{name}_token, and tokenizer.json adds "
                 "none. Correct one of the two."
             )
-    special.add_special_token = {}
-    return Vocabulary(tokens, types, pre, ends[0] is not None, ends[1] is not None, special)
+    return numbers
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -129,12 +176,10 @@ def _check_model(
     path: Path, model: Mapping[str, Any], normalizer: Mapping[str, Any] | None
 ) -> None:
     kind = model.get("type")
-    if kind == "BPE" and model.get("byte_fallback"):
-        kind = "SentencePiece-style BPE (byte_fallback)"
     if kind != "BPE":
         raise UserError(
-            f"{path} is a tokenizer of kind {kind}; only byte-level BPE can be written into a GGUF "
-            "here. Convert the model with llama.cpp's convert_hf_to_gguf.py instead."
+            f"{path} is a tokenizer of kind {kind}; only BPE can be written into a GGUF here. "
+            "Convert the model with llama.cpp's convert_hf_to_gguf.py instead."
         )
     odd = [
         name
@@ -189,14 +234,26 @@ def _cuts_out(step: Mapping[str, Any]) -> bool:
 
 
 def _tokens(
-    path: Path, vocab: Mapping[str, int], added: list[dict[str, Any]], size: int
+    path: Path, model: Mapping[str, Any], added: Sequence[Mapping[str, Any]], size: int
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    vocab, pieces = model.get("vocab") or {}, is_sentencepiece(model)
     by_id = {number: (token, NORMAL) for token, number in vocab.items()}
     for token in added:
         kind = CONTROL if token.get("special") else USER_DEFINED
-        by_id[token["id"]] = token["content"], kind
-        if any(token.get(name) for name in ("lstrip", "rstrip", "single_word")):
-            logger.warning("%s: %r eats spaces beside it; a GGUF cannot say so", path, token)
+        if pieces and is_run(token["content"]):  # so that llama.cpp writes it as spaces
+            kind = NORMAL
+        if kind == CONTROL and token["id"] >= size:  # the image token of Gemma 3 without images
+            logger.warning("%s: the model has no row for %r; left out", path, token["content"])
+        else:
+            by_id[token["id"]] = token["content"], kind
+    if pieces:
+        # Gemma has the tab under the id of its byte, as well or instead; llama.cpp takes the byte
+        for byte, name in enumerate(BYTE_TOKENS):
+            number = vocab.get(name, vocab.get(chr(byte)) if byte < 128 else None)
+            if number is not None:
+                by_id[number] = name, BYTE
+        if model.get("unk_token") in vocab:
+            by_id[vocab[model["unk_token"]]] = model["unk_token"], UNKNOWN
     if len(by_id) != len({token for token, _ in by_id.values()}):
         raise UserError(f"{path} has two ids for one token.")
     if max(by_id, default=0) >= size:
@@ -205,6 +262,12 @@ def _tokens(
         )
     rows = [by_id.get(number, (f"[PAD{number}]", UNUSED)) for number in range(size)]
     return tuple(token for token, _ in rows), tuple(kind for _, kind in rows)
+
+
+def _warn_of_spaces(path: Path, added: Sequence[Mapping[str, Any]]) -> None:
+    for token in added:
+        if any(token.get(name) for name in ("lstrip", "rstrip", "single_word")):
+            logger.warning("%s: %r eats spaces beside it; a GGUF cannot say so", path, token)
 
 
 def _ends(path: Path, facts: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -1,0 +1,224 @@
+"""SentencePiece-style BPE of a ``tokenizer.json`` as the pieces and scores of a GGUF.
+
+Llama 2, Mistral 7B, Phi-3 and Gemma spell a space as ``▁``, merge characters over the whole text,
+and write what no token covers as bytes. llama.cpp keeps a score for each token and no merges: it
+joins any two neighbours whose joint text is a token, the highest score first. That is the same as
+merging by rank if every way to cut a token in two is a merge and the merges of a token stand
+together, as they do in files that were converted from SentencePiece; other files are refused.
+One case is left open: a token that overlaps itself in a text and can be made in two ways is joined
+at the left first by llama.cpp, and in the way of lower rank by the tokenizers library.
+
+Formats: https://huggingface.co/docs/tokenizers/components and
+https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from galenic.errors import UserError
+
+__all__ = [
+    "BYTE_TOKENS",
+    "KEPT_SPACES",
+    "SPACE",
+    "is_run",
+    "is_sentencepiece",
+    "piece_scores",
+    "puts_space_first",
+    "spell_runs",
+    "strips_as_phi3",
+]
+
+logger = logging.getLogger(__name__)
+
+SPACE = "▁"
+BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
+KEPT_SPACES = ("<unk>", "<s>", "<|endoftext|>")
+"""Special tokens of Phi-3 that do not eat the spaces after them, as llama.cpp has it."""
+
+
+def is_sentencepiece(model: Mapping[str, Any]) -> bool:
+    """Whether the ``model`` of a tokenizer.json is BPE that falls back on bytes."""
+    return model.get("type") == "BPE" and bool(model.get("byte_fallback"))
+
+
+def is_run(token: str) -> bool:
+    """Whether the token is two or more spaces."""
+    return token.count(SPACE) == len(token) > 1
+
+
+def puts_space_first(path: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a space is put before the text; checks that spaces are spelled as llama.cpp does.
+
+    Raises:
+        UserError: the normalizer or pre-tokenizer does something else than that.
+    """
+    prefix = spelled = False
+    for step in _steps(facts.get("normalizer"), "normalizers"):
+        if step.get("type") == "Prepend" and step.get("prepend") == SPACE:
+            prefix = True
+        elif step.get("type") == "Replace" and _replaces_spaces(step):
+            spelled = True
+        else:
+            raise _unknown(path, "normalizer", step)
+    for step in _steps(facts.get("pre_tokenizer"), "pretokenizers"):
+        if step.get("type") == "Metaspace" and not prefix and _whole(step):
+            spelled = True
+            old = "always" if step.get("add_prefix_space", True) else "never"
+            prefix = step.get("prepend_scheme", old) != "never"
+            if prefix:
+                logger.warning(
+                    "%s puts no second space before a text that begins with one%s; llama.cpp does",
+                    path,
+                    ", and none after a special token" if step["prepend_scheme"] == "first" else "",
+                )
+        elif not (spelled and _cuts_at_spaces(step)):  # there are none left to cut at
+            raise _unknown(path, "pre-tokenizer", step)
+    if not spelled:
+        raise UserError(f"{path} does not spell spaces as {SPACE}, which llama.cpp does.")
+    return prefix
+
+
+def _steps(part: Mapping[str, Any] | None, key: str) -> Sequence[Mapping[str, Any]]:
+    if part is None:
+        return ()
+    return part.get(key, ()) if part.get("type") == "Sequence" else (part,)
+
+
+def _replaces_spaces(step: Mapping[str, Any]) -> bool:
+    return step.get("pattern") == {"String": " "} and step.get("content") == SPACE
+
+
+def _whole(step: Mapping[str, Any]) -> bool:
+    return step.get("replacement") == SPACE and step.get("split", True) is False
+
+
+def _cuts_at_spaces(step: Mapping[str, Any]) -> bool:
+    return step.get("type") == "Split" and step.get("pattern") == {"String": " "}
+
+
+def _unknown(path: Path, part: str, step: Mapping[str, Any]) -> UserError:
+    return UserError(
+        f"{path} has the {part} {dict(step)}, which llama.cpp does not do for a SentencePiece "
+        "tokenizer."
+    )
+
+
+def piece_scores(
+    path: Path, tokens: Sequence[str], model: Mapping[str, Any], added: Collection[str]
+) -> tuple[float, ...]:
+    """Score of each token: the earlier it is merged, the higher.
+
+    Args:
+        path: for messages.
+        tokens: by id, after `spell_runs`.
+        model: of tokenizer.json.
+        added: tokens that are found in the text as they stand before anything is merged.
+
+    Raises:
+        UserError: a byte has no token, or no scores lead to these merges.
+    """
+    known = set(tokens)
+    missing = [token for token in BYTE_TOKENS if token not in known]
+    if missing:
+        raise UserError(f"{path} falls back on bytes and has no token {missing[0]}.")
+    if model.get("ignore_merges"):
+        raise UserError(f"{path} sets ignore_merges, which llama.cpp does not do with scores.")
+    merges = [cut for cut in _merges(path, model) if not _settled("".join(cut), added, known)]
+    order, last = _order(merges)
+    if last is not None:
+        raise UserError(
+            f"{path} merges {last!r} with different ranks; llama.cpp has one score a token."
+        )
+    _check_cuts(path, tokens, set(merges), added)
+    return tuple(-float(order.get(token, len(order))) for token in tokens)
+
+
+def spell_runs(
+    path: Path, tokens: Sequence[str], model: Mapping[str, Any], added: Collection[str]
+) -> tuple[str, ...]:
+    """Spell runs of spaces as such where no scores would give them; otherwise change nothing.
+
+    SentencePiece gives Gemma's runs of spaces one score, so transformers ranks their merges by
+    length: a run grows from the left to its full length before anything else is merged. llama.cpp
+    does this with tokens that are found in the text as they stand.
+    """
+    runs = {token for token in added if is_run(token)}
+    merges = _merges(path, model)
+    first = [cut for cut in merges if not _settled("".join(cut), added, set(tokens))]
+    first = first[: sum("".join(cut) in runs for cut in first)]
+    greedy = sorted(first, key=lambda cut: (len(cut[0]), len(cut[1])), reverse=True)
+    others = any(SPACE * 2 in token for token in tokens if token not in runs)
+    if (
+        first != greedy
+        or others
+        or _order(first)[1] is None
+        or not runs.issuperset(map("".join, first))
+    ):
+        return tuple(tokens)
+    return tuple(token.replace(SPACE, " ") if token in runs else token for token in tokens)
+
+
+def _settled(token: str, added: Collection[str], known: Collection[str]) -> bool:
+    """Whether no text has the token any more when merging begins: it was found as it stands."""
+    return token not in known or " " in token or (token in added and SPACE not in token)
+
+
+def _order(merges: Sequence[tuple[str, str]]) -> tuple[dict[str, int], str | None]:
+    """Rank of each token that is merged, and one whose merges do not stand together, if any."""
+    order: dict[str, int] = {}
+    last = None
+    for cut in merges:
+        token = "".join(cut)
+        if token != last and token in order:
+            return order, token
+        order.setdefault(token, len(order))
+        last = token
+    return order, None
+
+
+def _merges(path: Path, model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The merges in both spellings: ``["a", "b"]`` and the older ``"a b"``."""
+    merges = [
+        tuple(merge.split(" ") if isinstance(merge, str) else merge)
+        for merge in model.get("merges") or ()
+    ]
+    if any(len(merge) != 2 for merge in merges):
+        raise UserError(f"{path} is damaged: a merge does not have two parts.")
+    return [(left, right) for left, right in merges]
+
+
+def _check_cuts(
+    path: Path, tokens: Sequence[str], merges: set[tuple[str, str]], added: Collection[str]
+) -> None:
+    """Raise if llama.cpp would join two pieces that the tokenizer leaves apart."""
+    known = set(tokens)
+    for token in tokens:
+        if _settled(token, added, known):
+            continue
+        for cut in range(1, len(token)):
+            left, right = token[:cut], token[cut:]
+            if (left, right) in merges or not all(
+                len(part) == 1 or part in known for part in (left, right)
+            ):
+                continue
+            raise UserError(
+                f"{path} has the tokens {left!r}, {right!r} and {token!r}, and no merge that joins "
+                "the first two, which llama.cpp would do."
+            )
+
+
+def strips_as_phi3(path: Path, added: Sequence[Mapping[str, Any]], tokens: Collection[str]) -> bool:
+    """Whether special tokens eat the spaces after them by the rule llama.cpp has for Phi-3."""
+    strip = {token["content"] for token in added if token.get("rstrip")}
+    whole = {token["content"] for token in added}
+    known = {"</s>", *KEPT_SPACES} <= set(tokens)
+    phi3 = known and strip == (whole | {"</s>"}) - set(KEPT_SPACES)
+    for token in added:
+        if token.get("lstrip") or token.get("single_word") or (token.get("rstrip") and not phi3):
+            logger.warning("%s: %r eats spaces beside it; a GGUF cannot say so", path, token)
+    return phi3
