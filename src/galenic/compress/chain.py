@@ -149,12 +149,13 @@ def _parts(output: Path) -> Iterator[Path]:
 def _run_stages(job: CompressJob, keys: Sequence[str], parts: Path, watcher: Watcher) -> Path:
     """Do the stages that are not finished; the folder of the last one."""
     steps = job.recipe.steps
+    name = f"{Path(job.model).stem}-{job.recipe.name}"  # stands in the metadata of a GGUF
     folders = [
-        parts / f"{number}-{step.stage}-{key[:16]}"
+        parts / f"{number}-{step.stage}-{key[:16]}" / name
         for number, (step, key) in enumerate(zip(steps, keys, strict=True), 1)
     ]
     finished = max((n for n, folder in enumerate(folders, 1) if folder.is_dir()), default=0)
-    _sweep(parts, keep=folders[finished - 1] if finished else None)
+    _sweep(parts, keep=folders[finished - 1].parent if finished else None)
     if finished:
         watcher.stage(f"stage {finished} of {len(steps)} was finished before: going on behind it")
     for number, (step, folder) in enumerate(zip(steps, folders, strict=True), 1):
@@ -164,7 +165,7 @@ def _run_stages(job: CompressJob, keys: Sequence[str], parts: Path, watcher: Wat
         model = str(folders[number - 2]) if number > 1 else job.model
         run = STAGES[step.stage].load_run()
         run(job.config(step, model), step.method, folder, watcher)
-        _sweep(parts, keep=folder)  # what it was made from is not needed any more
+        _sweep(parts, keep=folder.parent)  # what it was made from is not needed any more
     return folders[-1]
 
 
