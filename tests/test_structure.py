@@ -12,9 +12,10 @@ import pytest
 import galenic
 from galenic.benchmarks.base import Benchmark
 from galenic.compress.prune.base import Pruner
+from galenic.compress.quantize.base import Quantizer
 from galenic.errors import UserError
 from galenic.evaluate.scoring.base import Scoring
-from galenic.registry import BENCHMARKS, PRUNERS, RUNTIMES, SCORINGS, Registry
+from galenic.registry import BENCHMARKS, PRUNERS, QUANTIZERS, RUNTIMES, SCORINGS, Registry
 from galenic.runtimes.base import Runtime
 
 PACKAGE = Path(galenic.__file__).parent
@@ -77,7 +78,7 @@ def test_the_llama_path_loads_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "registry", [BENCHMARKS, RUNTIMES, SCORINGS, PRUNERS], ids=lambda r: r.kind
+    "registry", [BENCHMARKS, RUNTIMES, SCORINGS, PRUNERS, QUANTIZERS], ids=lambda r: r.kind
 )
 def test_every_entry_loads_under_its_own_name(registry: Registry) -> None:
     kinds = {
@@ -85,6 +86,7 @@ def test_every_entry_loads_under_its_own_name(registry: Registry) -> None:
         "runtime": Runtime,
         "scoring": Scoring,
         "pruning method": Pruner,
+        "quantization method": Quantizer,
     }
     for name in registry:
         if name == "torch":

@@ -64,6 +64,9 @@ class Stage(_Record):
             are exactly zero.
         removed: share of the parent's parameters that are gone or zero: of the ``blocks`` and of
             the ``whole`` model.
+        sizes: bytes of the weight files: ``before`` and ``after``; ``dense`` where the parent was
+            quantized already.
+        notes: what a reader must know, for example that the parent was quantized.
         checks: what was checked after saving, with the values found.
         versions: of the libraries that did it.
     """
@@ -76,6 +79,8 @@ class Stage(_Record):
     calibration: dict[str, Any] | None
     parameters: dict[str, dict[str, int]]
     removed: dict[str, float]
+    sizes: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
     checks: dict[str, float]
     versions: dict[str, str]
 

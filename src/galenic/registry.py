@@ -1,6 +1,6 @@
 """Names to code, loaded only when asked for: ``name -> "module:attribute"``.
 
-A new benchmark, runtime, scoring or pruning method is one file and one line here.
+A new benchmark, runtime, scoring, pruning or quantization method is one file and one line here.
 """
 
 from __future__ import annotations
@@ -78,4 +78,9 @@ PRUNERS = Registry(
     },
 )
 
-QUANTIZERS = Registry("quantization method", {})
+QUANTIZERS = Registry(
+    "quantization method",
+    {
+        "kquant": "galenic.compress.quantize.block_types:KQuant",
+    },
+)

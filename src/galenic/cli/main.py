@@ -17,6 +17,7 @@ from galenic.cli import (
     inspect,
     perplexity,
     prune,
+    quantize,
     report,
 )
 from galenic.errors import UserError
@@ -41,6 +42,7 @@ for module in (
     baseline,
     compress,
     prune,
+    quantize,
     inspect,
     data,
     doctor,

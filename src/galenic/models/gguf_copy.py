@@ -65,19 +65,20 @@ def _tensor(path: Path, info: TensorInfo) -> SourceTensor:
             f"{path}: tensor {info.name} of type {info.type} cannot be decoded here."
         ) from error
     shape = tuple(reversed(info.shape))
-    # vectors are one row each here, and given out value by value
+    return SourceTensor(info.name, shape, partial(_read, path, info, kind, shape))
+
+
+def _read(
+    path: Path, info: TensorInfo, kind: Any, shape: tuple[int, ...], start: int, stop: int
+) -> NDArray[np.float32]:
+    from gguf import quants
+
+    # vectors are one row each here, and given out value by value; mapped anew each time, so that
+    # pages once read do not stay in memory
     rows = shape[0] if len(shape) > 1 else 1
     bytes_of: NDArray[np.uint8] = np.memmap(
         path, np.uint8, "r", info.offset, (rows, info.num_bytes // rows)
     )
-    return SourceTensor(info.name, shape, partial(_read, bytes_of, kind, shape))
-
-
-def _read(
-    bytes_of: NDArray[np.uint8], kind: Any, shape: tuple[int, ...], start: int, stop: int
-) -> NDArray[np.float32]:
-    from gguf import quants
-
     if len(shape) == 1:
         values: NDArray[np.float32] = quants.dequantize(np.ascontiguousarray(bytes_of), kind)
         return values.reshape(shape)[start:stop]

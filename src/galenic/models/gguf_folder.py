@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from galenic.errors import UserError
 from galenic.models.folder import check_folder
 from galenic.models.gguf_family import ModelShape, add_shape, expected_tensors, read_shape
+from galenic.models.gguf_names import gguf_name, row_order
 from galenic.models.gguf_vocab import Vocabulary, read_vocabulary
 from galenic.models.gguf_write import GgufSource, SourceTensor, dense_types, write_gguf
 from galenic.models.tensors import StoredTensor, list_tensors
@@ -104,37 +105,20 @@ def _check(
 
 
 def _tensor(shape: ModelShape, stored: StoredTensor) -> SourceTensor:
-    from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
-
-    numbers = {label: number for number, label in MODEL_ARCH_NAMES.items()}
-    architecture: MODEL_ARCH = numbers[shape.family.architecture]
-    names = get_tensor_name_map(architecture, shape.num_layers)
-    target = names.get_name(stored.name, try_suffixes=(".weight", ".bias"))
-    if target is None:
-        raise RuntimeError(f"the gguf package has no name for {stored.name}")
     shift = shape.family.norm_shift if stored.name.endswith("norm.weight") else 0.0
-    order = _row_order(shape, stored.name)
-    read = partial(_read, stored, stored.map(), order, shift)
-    return SourceTensor(target, stored.shape, read)
-
-
-def _row_order(shape: ModelShape, name: str) -> NDArray[np.intp] | None:
-    """Rows of queries and keys so that those that turn against each other become neighbours."""
-    heads = {"q_proj": shape.num_heads, "k_proj": shape.num_kv_heads}.get(name.split(".")[-2])
-    if heads is None or not shape.family.rotary_pairs:
-        return None
-    rows = np.arange(heads * shape.head_dim)
-    return rows.reshape(heads, 2, shape.head_dim // 2).swapaxes(1, 2).reshape(-1)
+    stored.map()  # refuses types that cannot be read
+    read = partial(_read, stored, row_order(shape, stored.name), shift)
+    return SourceTensor(gguf_name(shape, stored.name), stored.shape, read)
 
 
 def _read(
     stored: StoredTensor,
-    array: NDArray[Any],
     order: NDArray[np.intp] | None,
     shift: float,
     start: int,
     stop: int,
 ) -> NDArray[np.float32]:
+    array = stored.map()  # anew each time, so that pages once read do not stay in memory
     rows = np.asarray(array[start:stop] if order is None else array[order[start:stop]])
     values = stored.decode(rows)
     return values + np.float32(shift) if shift else values

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -33,6 +34,7 @@ __all__ = [
     "SourceTensor",
     "dense_types",
     "encode_dense",
+    "header_bytes",
     "stored_bytes",
     "write_gguf",
 ]
@@ -155,6 +157,21 @@ def write_gguf(
         )
     with replacing(target) as part:
         _write(source, part, types, sizes, encode)
+
+
+def header_bytes(source: GgufSource) -> int:
+    """Most bytes that a file takes besides its tensors: metadata, table, room between tensors."""
+    from gguf import GGUF_DEFAULT_ALIGNMENT
+
+    types = dict.fromkeys((tensor.name for tensor in source.tensors), "Q8_0")
+    bare = replace(source, tensors=())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "header.gguf"
+        _write(bare, path, types, dict.fromkeys(types, 1), encode_dense)
+        size = path.stat().st_size
+    # a row of the table: name with its length, number of dimensions, these, type, place
+    table = sum(len(t.name.encode()) + 8 + 4 + 8 * len(t.shape) + 4 + 8 for t in source.tensors)
+    return int(size + table + GGUF_DEFAULT_ALIGNMENT * (len(source.tensors) + 1))
 
 
 def _sizes(source: GgufSource, types: Mapping[str, str]) -> dict[str, int]:

@@ -9,7 +9,7 @@ https://en.wikipedia.org/wiki/Knapsack_problem#Multiple-choice_knapsack_problem
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -141,6 +141,8 @@ def measure_choices(
     candidates: Iterable[str] = BLOCK_TYPES,
     *,
     importance: Importance | None = None,
+    row_importance: Importance | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, tuple[Choice, ...]]:
     """Quantize every tensor in every candidate type and measure the error of its output.
 
@@ -152,6 +154,9 @@ def measure_choices(
         source: from `galenic.compress.quantize.kquant.model_source`.
         candidates: types; one whose blocks do not fit a tensor is replaced as llama.cpp does.
         importance: of input columns; equal where a tensor has none.
+        row_importance: of output rows, likewise. With the mean squared gradient at the outputs, the
+            error is twice the change of the model's loss, and so comparable between tensors.
+        advance: told how many tensors are done.
 
     Raises:
         UserError: an unknown type, or an importance that does not fit.
@@ -160,20 +165,25 @@ def measure_choices(
     check_importance(source, weights)
     wanted = list(candidates)
     choices = {}
-    for tensor in source.tensors:
+    rows = dict(row_importance or {})
+    for number, tensor in enumerate(source.tensors):
         types = ["F32"]
         if quantizes(tensor):
             types = list(dict.fromkeys(fitting_type(tensor.shape, kind) for kind in wanted))
-        errors = _errors(tensor, types, weights.get(tensor.name))
+        errors = _errors(tensor, types, weights.get(tensor.name), rows.get(tensor.name))
         choices[tensor.name] = tuple(
             Choice(kind, stored_bytes(tensor.shape, kind), error)
             for kind, error in zip(types, errors, strict=True)
         )
+        advance(number + 1)
     return choices
 
 
 def _errors(
-    tensor: SourceTensor, types: list[str], weights: NDArray[np.float32] | None
+    tensor: SourceTensor,
+    types: list[str],
+    weights: NDArray[np.float32] | None,
+    row_weights: NDArray[np.float32] | None,
 ) -> list[float]:
     from gguf import GGMLQuantizationType, quants
 
@@ -183,13 +193,17 @@ def _errors(
     columns = tensor.shape[-1]
     step = max(1, CHUNK_VALUES // math.prod(tensor.shape[1:]))
     for start in range(0, tensor.shape[0], step):
-        rows = tensor.read(start, min(start + step, tensor.shape[0])).reshape(-1, columns)
+        stop = min(start + step, tensor.shape[0])
+        rows = tensor.read(start, stop).reshape(-1, columns)
         for number, kind in enumerate(types):
             if kind in BLOCK_TYPES:
                 encoded = quantize_rows(rows, kind, importance=weights)
             else:
                 encoded = encode_dense(tensor, kind, rows)
             decoded = quants.dequantize(encoded, GGMLQuantizationType[kind]).reshape(rows.shape)
-            columnwise = np.square(decoded - rows).sum(axis=0, dtype=np.float64)
+            squares = np.square(decoded - rows).astype(np.float64)
+            columnwise = squares.sum(axis=0)
+            if row_weights is not None:
+                columnwise = row_weights[start:stop].astype(np.float64) @ squares
             errors[number] += float(columnwise.sum() if weights is None else columnwise @ weights)
     return errors

@@ -1,0 +1,90 @@
+"""``galenic quantize``: store the weights of a model in fewer bits, as a new folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
+from galenic.compress.quantize.config import QuantizeConfig
+from galenic.registry import QUANTIZERS
+
+if TYPE_CHECKING:
+    from galenic.artifact import Manifest
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Quantize a model: fewer bits a weight, by ggml's block types or another method. The result is "
+    "read back by both runtimes and checked before it gets its name."
+)
+EXAMPLES = """
+**Examples**
+
+`galenic quantize ./my-model --bits 4 --data DIR -o small/`
+
+`galenic quantize ./my-model --target-size 90MB --data DIR --text general.txt -o mixed/`
+
+`galenic quantize smollm2-135m --target-bpw 4.5 --exclude Q4_1 --data DIR -o mixed/`
+
+`galenic quantize ./my-model --type Q8_0 --no-importance -o eight/`
+"""
+
+
+@with_flags(with_knobs(QuantizeConfig, QUANTIZERS))
+def command(
+    *,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
+    ] = False,
+    **values: Any,
+) -> None:
+    """Quantize a model."""
+    from galenic.artifact import check_new
+    from galenic.cli.progress import ConsoleWatcher
+
+    own = {name: values.pop(name) for name in QuantizeConfig.model_fields}
+    config = parse_config(QuantizeConfig, own)
+    quantizer = parse_method(QUANTIZERS, config.method, values)
+    check_new(output)
+    from galenic.compress.quantize.run import quantize  # only now, for it takes seconds
+
+    try:
+        with ConsoleWatcher() as watcher:
+            manifest = quantize(config, quantizer, output, watcher)
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped. Nothing was written to {output}.", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(manifest.model_dump_json(indent=1))
+    else:
+        _show(manifest, output)
+
+
+def _show(manifest: Manifest, output: Path) -> None:
+    stage = manifest.stages[-1]
+    sizes, checks = stage.sizes, stage.checks
+    total = stage.parameters["after"]["total"]
+    for note in stage.notes:
+        typer.echo(f"What was quantized: {note}.")
+    bits = 8 * checks["tensor_bytes"] / total
+    typer.echo(
+        f"{output}: {sizes['after']:,} bytes, {sizes['after'] / sizes['dense']:.1%} of the dense "
+        f"model's {sizes['dense']:,}; {bits:.2f} bits a weight."
+    )
+    if (gguf := output / "model.gguf").exists():
+        from galenic.models.gguf import tensor_types
+
+        types = ", ".join(f"{k} {n / 1e6:,.1f} MB" for k, n in tensor_types(gguf).most_common())
+        typer.echo(f"Tensors: {types}.")
+    difference, tolerance = checks["logit_difference"], checks["tolerance"]
+    typer.echo(
+        "Read back: no value is missing or not finite; logits differ by "
+        f"{difference:.2g} (allowed: {tolerance:g})."
+    )

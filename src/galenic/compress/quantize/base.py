@@ -1,0 +1,143 @@
+"""What a quantization method is: a frozen class whose fields are its knobs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from galenic.compress.quantize.config import QuantizeConfig
+from galenic.data.calibration import CalibrationText
+from galenic.models.load import ModelFiles
+
+if TYPE_CHECKING:
+    from galenic.models.checkpoint import Checkpoint
+    from galenic.models.gguf_write import GgufSource
+
+__all__ = ["WEIGHTS", "QuantizeJob", "Quantizer", "Watcher"]
+
+WEIGHTS = "model.gguf"
+"""Name of the file that a method which makes a GGUF writes."""
+
+
+class Watcher(Protocol):
+    """Who is told how far the work is."""
+
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
+        """A new stage begins; ``total`` is its size where known."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """So much of the stage is done."""
+
+
+@dataclass(frozen=True)
+class QuantizeJob:
+    """A model to be quantized; its parts are opened when a method first asks for them.
+
+    Attributes:
+        config: the model and the calibration text.
+        files: the model on disk.
+        texts: calibration text; empty unless the method is ``calibrated``.
+        watcher: told of progress; a method may begin stages of its own.
+    """
+
+    config: QuantizeConfig
+    files: ModelFiles
+    texts: tuple[CalibrationText, ...]
+    watcher: Watcher
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The model as transformers sees it (of a GGUF, its dequantized copy)."""
+        from galenic.models.checkpoint import open_checkpoint
+
+        return open_checkpoint(self.files)
+
+    @cached_property
+    def source(self) -> GgufSource:
+        """Every tensor in float32 under its GGUF name, and the metadata of a GGUF."""
+        from galenic.compress.quantize.kquant import model_source
+
+        return model_source(self.files)
+
+    @cached_property
+    def tokens(self) -> Any:
+        """Calibration text as a tensor of token ids, shape (num_samples, seq_len).
+
+        Raises:
+            UserError: there is too little text, or the sequences are too long for the model.
+        """
+        import torch
+
+        from galenic.compress.text import pack_tokens
+
+        return torch.from_numpy(pack_tokens(self.config, self.texts, self.checkpoint))
+
+
+class Quantizer(BaseModel, ABC):
+    """A way of storing the weights of a model in fewer bits.
+
+    Attributes:
+        name: registry name.
+        title: one line for people.
+        reference_url: the paper, or the definition of the format.
+        extra: of the package, which brings what the method needs; None without.
+        makes_gguf: whether it writes `WEIGHTS`; otherwise a folder for transformers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+    title: ClassVar[str]
+    reference_url: ClassVar[str]
+    extra: ClassVar[str | None] = None
+    makes_gguf: ClassVar[bool] = True
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """Every knob with the value that is used, as JSON has it."""
+        return self.model_dump(mode="json")
+
+    @property
+    @abstractmethod
+    def calibrated(self) -> bool:
+        """Whether it needs calibration text, with its knobs as they are."""
+
+    @abstractmethod
+    def check(self, job: QuantizeJob) -> int:
+        """Check, before any slow work, that the model can be quantized so.
+
+        Returns:
+            The most bytes that the tensors will take. What is written is held to it.
+
+        Raises:
+            UserError: it cannot, or the extra is missing.
+        """
+
+    @abstractmethod
+    def apply(self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]) -> None:
+        """Write the quantized model.
+
+        Args:
+            job: the model.
+            folder: an empty folder: `WEIGHTS` goes into it, or all files that transformers needs.
+            advance: told how much is done of the stage that the method began last.
+        """
+
+    def verify(self, job: QuantizeJob, folder: Path) -> dict[str, float]:
+        """Read back what was written; methods that do not make a GGUF have their own way.
+
+        Returns:
+            What was checked, with the values found and the tolerances: among them
+            ``tensor_bytes``, which is held against what `check` promised.
+
+        Raises:
+            UserError: something is not as it should be.
+        """
+        from galenic.compress.quantize.verify import verify_gguf
+
+        return verify_gguf(job, folder / WEIGHTS)

@@ -1,0 +1,19 @@
+"""What `galenic quantize` is told besides the method's own knobs."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from galenic.data.calibration import CalibrationConfig
+from galenic.registry import QUANTIZERS
+
+__all__ = ["QuantizeConfig"]
+
+
+class QuantizeConfig(CalibrationConfig):
+    """The model, the method's name, and the text it is fitted on."""
+
+    model: str = Field(
+        description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
+    )
+    method: str = Field("kquant", description=f"One of: {', '.join(QUANTIZERS)}.")

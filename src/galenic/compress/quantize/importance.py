@@ -1,0 +1,222 @@
+"""How much each row and column of the weights matters, measured on calibration text.
+
+Changing a weight matrix by ``D`` changes the log-probability of a token by ``g . D x`` to first
+order, with ``x`` what the map reads and ``g`` the gradient at its output. With labels drawn from
+the model's own prediction, half the mean square of that is the Kullback-Leibler divergence to
+second order (the Fisher information). Where rows and columns are taken as independent it becomes
+
+    0.5 * sum_ij  mean(g_i^2) * mean(x_j^2) * D_ij^2
+
+in nats a token: the same unit for every tensor, so that bits can be weighed against each other.
+Kunstner et al. (2019), https://arxiv.org/abs/1905.12558, say why labels are drawn and not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.models.paged import PagedModel
+
+__all__ = ["Sensitivity", "measure_sensitivity"]
+
+EMBEDDING = "model.embed_tokens.weight"
+SAMPLED = 16
+"""Sequences of calibration text that gradients are computed on; all are read for the columns."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Mean squares by GGUF tensor name, rows in GGUF order.
+
+    Attributes:
+        columns: of what each column is multiplied with.
+        rows: of the gradient at each output; empty where it was not measured.
+    """
+
+    columns: Mapping[str, NDArray[np.float32]]
+    rows: Mapping[str, NDArray[np.float32]]
+
+
+class _MeanSquares:
+    """Sums of squares by name, in float64."""
+
+    def __init__(self) -> None:
+        self.total: dict[str, Any] = {}
+        self.count: dict[str, int] = {}
+
+    def add(self, name: str, values: Any) -> None:
+        flat = values.detach().flatten(0, -2).double().square()
+        self.total[name] = self.total.get(name, 0) + flat.sum(dim=0)
+        self.count[name] = self.count.get(name, 0) + flat.shape[0]
+
+    def means(self) -> dict[str, NDArray[np.float64]]:
+        return {name: (total / self.count[name]).numpy() for name, total in self.total.items()}
+
+
+def measure_sensitivity(
+    model: PagedModel,
+    tokens: Any,
+    scratch: Path,
+    advance: Callable[[int], None],
+    *,
+    gradients: bool,
+    seed: int = 0,
+) -> Sensitivity:
+    """Run the calibration text through the model, one block in memory at a time.
+
+    Args:
+        model: to be measured.
+        tokens: shape (num_samples, seq_len).
+        scratch: a folder for the hidden states between the blocks; they are removed again.
+        advance: told how many blocks are done, twice the number of blocks with gradients.
+        gradients: whether rows are measured too, on the first `SAMPLED` sequences.
+        seed: of the labels drawn.
+
+    Raises:
+        UserError: the model computes values that are not finite.
+    """
+    columns, rows = _MeanSquares(), _MeanSquares()
+    sampled = tokens[:SAMPLED] if gradients else tokens[:0]
+    hidden, settings = model.enter(tokens)
+    blocks = model.layout.blocks
+    kept = [scratch / f"hidden-{block.index}.npy" for block in blocks]
+    try:
+        for block in blocks:
+            if gradients:
+                np.save(kept[block.index], hidden[: len(sampled)].numpy())
+            reading = _reading(model, block.index, columns)
+            with torch.no_grad(), model.block(block.index) as module, reading:
+                for sample in hidden.split(1):
+                    sample.copy_(module(sample, **settings[block.index]))
+            advance(block.index + 1)
+        gradient = _head(model, hidden, sampled, columns, rows, seed)
+        for block in reversed(blocks if gradients else ()):
+            entered = torch.from_numpy(np.load(kept[block.index]))
+            with model.block(block.index) as module, _reading(model, block.index, None, rows):
+                gradient = _backward(module, entered, gradient, settings[block.index])
+            advance(2 * len(blocks) - block.index)
+    finally:
+        for file in kept:
+            file.unlink(missing_ok=True)
+    if gradients:
+        _embedding(model, sampled, gradient, columns, rows)
+    in_order = {name: model.to_gguf_order(name, values) for name, values in rows.means().items()}
+    return Sensitivity(_finite(model, columns.means()), _finite(model, in_order))
+
+
+@contextmanager
+def _reading(
+    model: PagedModel, index: int, columns: _MeanSquares | None, rows: _MeanSquares | None = None
+) -> Iterator[None]:
+    """Show the inputs of a block's linear maps to ``columns``, output gradients to ``rows``."""
+    hooks = []
+    block = model.layout.blocks[index]
+    modules = {id(linear.module): linear.module for linear in block.linears.values()}
+    for name, module in block.module.named_modules():
+        if id(module) not in modules:
+            continue
+        hook = partial(_show, f"{model.prefix(index)}{name}.weight", columns, rows)
+        hooks.append(module.register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _show(
+    name: str,
+    columns: _MeanSquares | None,
+    rows: _MeanSquares | None,
+    _module: Any,
+    args: tuple[Any, ...],
+    output: Any,
+) -> None:
+    if columns is not None:
+        columns.add(name, args[0])
+    if rows is not None:
+        output.register_hook(lambda gradient: rows.add(name, gradient))
+
+
+def _head(
+    model: PagedModel,
+    hidden: Any,
+    sampled: Any,
+    columns: _MeanSquares,
+    rows: _MeanSquares,
+    seed: int,
+) -> Any:
+    """Gradient at the last block's output, for the sampled sequences; statistics of the head."""
+    generator = torch.Generator().manual_seed(seed)
+    name = _head_name(model)
+    gradients = []
+    for number, sample in enumerate(hidden.split(1)):
+        if number >= len(sampled):
+            with torch.no_grad():
+                columns.add(name, model.layout.decoder.norm(sample))
+            continue
+        state = sample.detach().requires_grad_()
+        normed, logits = model.leave(state)
+        columns.add(name, normed)
+        chances = torch.softmax(logits.detach()[0], dim=-1)
+        labels = torch.multinomial(chances, 1, generator=generator)[:, 0]
+        # the mean square over labels of the gradient at a logit
+        rows.add(name, (chances * (1 - chances)).sqrt()[None])
+        torch.nn.functional.cross_entropy(logits[0], labels, reduction="sum").backward()
+        gradients.append(state.grad)
+    return torch.cat(gradients) if gradients else None
+
+
+def _backward(module: Any, entered: Any, gradient: Any, settings: Mapping[str, Any]) -> Any:
+    gradients = []
+    for sample, above in zip(entered.split(1), gradient.split(1), strict=True):
+        state = sample.requires_grad_()
+        module(state, **settings).backward(above)
+        gradients.append(state.grad)
+        state.requires_grad_(False)
+    return torch.cat(gradients)
+
+
+def _head_name(model: PagedModel) -> str:
+    """Of the head's weight, which may be the embedding's."""
+    return EMBEDDING if model.layout.model.config.tie_word_embeddings else "lm_head.weight"
+
+
+def _embedding(
+    model: PagedModel, sampled: Any, gradient: Any, columns: _MeanSquares, rows: _MeanSquares
+) -> None:
+    """An embedding of its own: a row matters as often as its token comes.
+
+    One that is the head as well is judged as the head, where nearly all of its error comes from.
+    """
+    if _head_name(model) == EMBEDDING:
+        return
+    vocabulary = model.layout.model.get_input_embeddings().weight.shape[0]
+    counts = torch.bincount(sampled.flatten(), minlength=vocabulary).double() + 1.0
+    columns.add(EMBEDDING, gradient)
+    rows.add(EMBEDDING, (counts / counts.sum()).sqrt()[None])
+
+
+def _finite(
+    model: PagedModel, means: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float32]]:
+    found = {}
+    for name, values in means.items():
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"the model computes values that are not finite at {name} on the calibration "
+                "text: its weights are damaged."
+            )
+        if values.max() > 0:  # otherwise nothing ever comes through: any weights will do
+            found[model.gguf_name(name)] = values.astype(np.float32)
+    return found

@@ -1,0 +1,58 @@
+"""Calibration text as tokens of a model, and what a manifest says of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from galenic.data.calibration import CalibrationConfig, CalibrationText, pack
+from galenic.errors import UserError
+from galenic.models.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["describe_text", "pack_tokens"]
+
+
+def pack_tokens(
+    config: CalibrationConfig, texts: Sequence[CalibrationText], checkpoint: Checkpoint
+) -> NDArray[np.int64]:
+    """Cut the text into sequences of the model's own tokens, shape (num_samples, seq_len).
+
+    Raises:
+        UserError: the sequences are longer than the model takes, or there is too little text.
+    """
+    import transformers
+
+    longest = int(checkpoint.shapes.model.config.max_position_embeddings)
+    if config.seq_len > longest:
+        raise UserError(f"--seq-len {config.seq_len}: the model takes at most {longest} tokens.")
+    # Auto would put its own rules for some families in place of those of a GGUF
+    gguf = checkpoint.files.kind == "gguf"
+    kind = transformers.PreTrainedTokenizerFast if gguf else transformers.AutoTokenizer
+    tokenizer: Any = kind.from_pretrained(checkpoint.folder)
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    empty = tokenizer("")["input_ids"]
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    start = empty[: -len(end)] if end and empty[-1:] == end else empty
+    return pack(texts, encode, config, start=start, end=end)
+
+
+def describe_text(
+    config: CalibrationConfig, texts: Sequence[CalibrationText], tokens: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Sources with their hashes, sizes, seed, and the hash of the tokens."""
+    return {
+        "sources": [{"source": text.source, "sha256": text.sha256} for text in texts],
+        "num_samples": config.num_samples,
+        "seq_len": config.seq_len,
+        "seed": config.seed,
+        "tokens_sha256": hashlib.sha256(tokens.astype("<i8").tobytes()).hexdigest(),
+    }

@@ -1,0 +1,198 @@
+"""A transformers model whose blocks have weights only while they run.
+
+The weights come from a `GgufSource`: of a GGUF, decoded, or of a Hugging Face folder. So the same
+code runs a checkpoint and what was made of it, and memory does not grow with the number of layers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.models.checkpoint import Checkpoint
+from galenic.models.gguf_family import read_shape
+from galenic.models.gguf_names import gguf_name, row_order
+from galenic.models.gguf_write import GgufSource
+from galenic.models.layers import Layout, read_layout
+
+__all__ = ["PagedModel"]
+
+
+class PagedModel:
+    """A model in float32, evaluation mode, on the CPU.
+
+    Args:
+        checkpoint: says what the model is.
+        source: has its weights under their GGUF names.
+
+    Attributes:
+        layout: the model; embedding, last norm and head are loaded, blocks are on ``meta``.
+
+    Raises:
+        UserError: the source lacks a tensor, or has one of another shape.
+    """
+
+    layout: Layout
+
+    def __init__(self, checkpoint: Checkpoint, source: GgufSource) -> None:
+        config = checkpoint.shapes.model.config
+        described = json.loads((checkpoint.folder / "config.json").read_bytes())
+        self._shape = read_shape(described, str(checkpoint.folder))
+        self._tensors = {tensor.name: tensor for tensor in source.tensors}
+        self._source = source.name
+        model = _empty_model(config)
+        self.layout = read_layout(model.eval())
+        self._names = {
+            id(block.module): _prefix(model, block.module) for block in self.layout.blocks
+        }
+        self._check()
+        blocks = tuple(self._names.values())
+        tied = bool(config.tie_word_embeddings)
+        for name in dict(model.named_parameters()):
+            if not name.startswith(blocks) and not (tied and name.startswith("lm_head.")):
+                self._fill_(model, name, name)
+        if tied:
+            model.get_output_embeddings().weight = model.get_input_embeddings().weight
+
+    @contextmanager
+    def block(self, index: int) -> Iterator[Any]:
+        """The module of a block with its weights, which are let go at the end."""
+        module = self.layout.blocks[index].module
+        self._load_(module)
+        try:
+            yield module
+        finally:
+            _unload_(module)
+
+    def logits(self, tokens: Any) -> Any:
+        """Run the whole model.
+
+        Args:
+            tokens: shape (texts, length), no padding.
+
+        Returns:
+            shape (texts, length, vocab), float32.
+        """
+        hooks = []
+        for block in self.layout.blocks:
+            hooks.append(block.module.register_forward_pre_hook(lambda m, _: self._load_(m)))
+            hooks.append(block.module.register_forward_hook(lambda m, _i, _o: _unload_(m)))
+        try:
+            with torch.no_grad():
+                return self.layout.model(input_ids=tokens, use_cache=False).logits
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for block in self.layout.blocks:  # one that failed half-way
+                _unload_(block.module)
+
+    def enter(self, tokens: Any) -> tuple[Any, list[dict[str, Any]]]:
+        """What enters the first block, and what else each block is given (mask, rotary angles).
+
+        Args:
+            tokens: shape (texts, length), no padding.
+
+        Returns:
+            Hidden state, shape (texts, length, hidden); keyword arguments for each block, the same
+            for any number of texts of that length.
+        """
+        settings: list[dict[str, Any]] = [{} for _ in self.layout.blocks]
+        entering: list[Any] = []
+
+        def pass_on(index: int, hidden: Any, **others: Any) -> Any:
+            entering.extend([hidden] if index == 0 else [])
+            settings[index] = others
+            return hidden
+
+        for block in self.layout.blocks:
+            block.module.forward = partial(pass_on, block.index)  # hides the method of the class
+        try:
+            with torch.no_grad():
+                for sample in tokens.split(1):
+                    self.layout.decoder(input_ids=sample, use_cache=False)
+        finally:
+            for block in self.layout.blocks:
+                del block.module.forward
+        return torch.cat(entering), settings
+
+    def leave(self, hidden: Any) -> tuple[Any, Any]:
+        """What the head reads (the normed state), and the logits, of the last block's output."""
+        normed = self.layout.decoder.norm(hidden)
+        return normed, self.layout.model.get_output_embeddings()(normed)
+
+    def gguf_name(self, name: str) -> str:
+        """The GGUF name of a parameter that has this one in transformers."""
+        return gguf_name(self._shape, name)
+
+    def to_gguf_order(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """One value for each row of a parameter, in the order of the GGUF's rows."""
+        order = row_order(self._shape, name)
+        return rows if order is None else rows[order]
+
+    def prefix(self, index: int) -> str:
+        """How the names of a block's parameters begin."""
+        return self._names[id(self.layout.blocks[index].module)]
+
+    def tensor(self, name: str) -> Any:
+        """A parameter by its transformers name, decoded to float32."""
+        stored = self._tensors[gguf_name(self._shape, name)]
+        values = stored.read(0, stored.shape[0]).reshape(stored.shape)
+        if (order := row_order(self._shape, name)) is not None:
+            transformers_order = np.empty_like(values)
+            transformers_order[order] = values
+            values = transformers_order
+        if name.endswith("norm.weight") and self._shape.family.norm_shift:
+            values = values - np.float32(self._shape.family.norm_shift)
+        return torch.from_numpy(np.array(values, np.float32))
+
+    def _load_(self, module: Any) -> None:
+        prefix = self._names[id(module)]
+        for name in [name for name, _ in module.named_parameters()]:
+            self._fill_(module, name, f"{prefix}{name}")
+
+    def _fill_(self, module: Any, name: str, full: str) -> None:
+        owner, _, leaf = name.rpartition(".")
+        parameter = torch.nn.Parameter(self.tensor(full), requires_grad=False)
+        module.get_submodule(owner)._parameters[leaf] = parameter
+
+    def _check(self) -> None:
+        for name, parameter in self.layout.model.named_parameters():
+            stored = self._tensors.get(gguf_name(self._shape, name))
+            if stored is None and name.startswith("lm_head."):
+                continue  # the head is the embedding
+            if stored is None or stored.shape != tuple(parameter.shape):
+                found = "is missing" if stored is None else f"has the shape {stored.shape}"
+                raise UserError(
+                    f"{self._source}: the tensor for {name} {found}; the model needs "
+                    f"{tuple(parameter.shape)}."
+                )
+
+
+def _empty_model(config: Any) -> Any:
+    """The model on ``meta``, but for buffers, which are computed from the config and not stored."""
+    import transformers
+    from accelerate import init_empty_weights
+
+    build = partial(transformers.AutoModelForCausalLM.from_config, config, dtype=torch.float32)
+    with init_empty_weights(include_buffers=False):
+        return build()
+
+
+def _prefix(model: Any, module: Any) -> str:
+    return next(f"{name}." for name, other in model.named_modules() if other is module)
+
+
+def _unload_(module: Any) -> None:
+    for part in module.modules():
+        for leaf, parameter in part._parameters.items():
+            if parameter is not None and parameter.device.type != "meta":
+                empty = torch.empty_like(parameter, device="meta")
+                part._parameters[leaf] = torch.nn.Parameter(empty, requires_grad=False)
