@@ -82,5 +82,6 @@ QUANTIZERS = Registry(
     "quantization method",
     {
         "kquant": "galenic.compress.quantize.block_types:KQuant",
+        "gptq": "galenic.compress.quantize.gptq:GPTQ",
     },
 )
