@@ -29,7 +29,6 @@ __all__ = [
     "is_sentencepiece",
     "piece_scores",
     "puts_space_first",
-    "spell_runs",
     "strips_as_phi3",
 ]
 
@@ -115,7 +114,7 @@ def piece_scores(
 
     Args:
         path: for messages.
-        tokens: by id, after `spell_runs`.
+        tokens: by id.
         model: of tokenizer.json.
         added: tokens that are found in the text as they stand before anything is merged.
 
@@ -129,55 +128,42 @@ def piece_scores(
     if model.get("ignore_merges"):
         raise UserError(f"{path} sets ignore_merges, which llama.cpp does not do with scores.")
     merges = [cut for cut in _merges(path, model) if not _settled("".join(cut), added, known)]
-    order, last = _order(merges)
-    if last is not None:
+    runs = [cut for cut in merges if is_run("".join(cut))]
+    order, odd = _order(merges, tied=runs == sorted(runs, key=_longest, reverse=True))
+    if odd is not None:
         raise UserError(
-            f"{path} merges {last!r} with different ranks; llama.cpp has one score a token."
+            f"{path} merges {odd!r} with different ranks; llama.cpp has one score a token."
         )
     _check_cuts(path, tokens, set(merges), added)
     return tuple(-float(order.get(token, len(order))) for token in tokens)
 
 
-def spell_runs(
-    path: Path, tokens: Sequence[str], model: Mapping[str, Any], added: Collection[str]
-) -> tuple[str, ...]:
-    """Spell runs of spaces as such where no scores would give them; otherwise change nothing.
-
-    SentencePiece gives Gemma's runs of spaces one score, so transformers ranks their merges by
-    length: a run grows from the left to its full length before anything else is merged. llama.cpp
-    does this with tokens that are found in the text as they stand.
-    """
-    runs = {token for token in added if is_run(token)}
-    merges = _merges(path, model)
-    first = [cut for cut in merges if not _settled("".join(cut), added, set(tokens))]
-    first = first[: sum("".join(cut) in runs for cut in first)]
-    greedy = sorted(first, key=lambda cut: (len(cut[0]), len(cut[1])), reverse=True)
-    others = any(SPACE * 2 in token for token in tokens if token not in runs)
-    if (
-        first != greedy
-        or others
-        or _order(first)[1] is None
-        or not runs.issuperset(map("".join, first))
-    ):
-        return tuple(tokens)
-    return tuple(token.replace(SPACE, " ") if token in runs else token for token in tokens)
-
-
 def _settled(token: str, added: Collection[str], known: Collection[str]) -> bool:
     """Whether no text has the token any more when merging begins: it was found as it stands."""
-    return token not in known or " " in token or (token in added and SPACE not in token)
+    return token not in known or (token in added and SPACE not in token)
 
 
-def _order(merges: Sequence[tuple[str, str]]) -> tuple[dict[str, int], str | None]:
-    """Rank of each token that is merged, and one whose merges do not stand together, if any."""
+def _longest(cut: tuple[str, str]) -> tuple[int, int]:
+    return len(cut[0]), len(cut[1])
+
+
+def _order(merges: Sequence[tuple[str, str]], *, tied: bool) -> tuple[dict[str, int], str | None]:
+    """Rank of each token that is merged, and one whose merges do not stand together, if any.
+
+    SentencePiece gives all runs of spaces one score (Llama 2, Mistral, Gemma). If transformers
+    ranked their merges by length (``tied``), a run grows from the left to its full length; so it
+    does in llama.cpp, which joins at the left first where scores are equal.
+    """
     order: dict[str, int] = {}
+    ranks: dict[str, int] = {}
     last = None
     for cut in merges:
         token = "".join(cut)
-        if token != last and token in order:
+        group = SPACE * 2 if tied and is_run(token) else token
+        if group != last and group in ranks:
             return order, token
-        order.setdefault(token, len(order))
-        last = token
+        order[token] = ranks.setdefault(group, len(ranks))
+        last = group
     return order, None
 
 

@@ -185,7 +185,8 @@ def _sentencepiece(path: Path, facts: Mapping[str, Any]) -> Tokenizer:
         for cut in range(1, len(token)):
             if token[:cut] in vocabulary and token[cut:] in vocabulary:
                 merges.append((-score, token[:cut], token[cut:]))
-    merges.sort(key=lambda merge: merge[0])  # stable: equal scores in the order of the vocabulary
+    # llama.cpp joins at the left first where scores are equal, as for runs of spaces: they grow
+    merges.sort(key=lambda merge: (merge[0], -len(merge[1]), -len(merge[2])))
     core = Tokenizer(
         models.BPE(
             vocab=vocabulary,

@@ -26,7 +26,6 @@ from galenic.models.gguf_pieces import (
     is_sentencepiece,
     piece_scores,
     puts_space_first,
-    spell_runs,
     strips_as_phi3,
 )
 from galenic.models.gguf_tokenizer import PRE_TOKENIZERS
@@ -125,11 +124,6 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     add_bos, add_eos = (number is not None for number in ends)
     if pieces:
         whole = {token["content"] for token in added}
-        tokens = spell_runs(path, tokens, model, whole)
-        spelled = [" " in token for token in tokens]  # these are found as they stand
-        types = tuple(
-            USER_DEFINED if found else kind for found, kind in zip(spelled, types, strict=True)
-        )
         if model.get("unk_token") in tokens:
             special.special_token_ids["unk"] = tokens.index(model["unk_token"])
         return Vocabulary(
