@@ -31,6 +31,7 @@ def stage(**changes: Any) -> Stage:
         "calibration": None,
         "parameters": {"before": {"total": 10}, "after": {"total": 8}},
         "removed": {"blocks": 0.25, "whole": 0.2},
+        "sizes": {"before": 40, "after": 32},
         "checks": {"logit_difference": 0.0},
         "versions": {"python": "3"},
     }
@@ -95,6 +96,8 @@ def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_folders_of_others_have_no_manifest(tmp_path: Path) -> None:
+    assert read_manifest(tmp_path) is None
+    (tmp_path / MANIFEST).write_text('{"name": "a page", "icons": []}')
     assert read_manifest(tmp_path) is None
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from galenic.cache import locked, replacing
 from galenic.errors import UserError
+from galenic.models.folder import MANIFEST
 
 __all__ = [
     "MANIFEST",
@@ -22,12 +26,12 @@ __all__ = [
     "Parent",
     "Stage",
     "check_new",
+    "library_versions",
     "new_artifact",
     "read_manifest",
     "write_manifest",
 ]
 
-MANIFEST = "galenic.json"
 FORMAT = 1
 ROOM = 1.05
 """Free disk that is asked for, as a multiple of the weights: tokenizer and manifest come on top."""
@@ -61,7 +65,7 @@ class Stage(_Record):
         calibration: sources with their hashes, sizes, seed and the hash of the tokens; None
             without.
         parameters: ``before`` and ``after``: ``total``, ``embeddings``, ``blocks``, and how many
-            are exactly zero.
+            are exactly zero (not counted in blocks of a quantized file).
         removed: share of the parent's parameters that are gone or zero: of the ``blocks`` and of
             the ``whole`` model.
         sizes: bytes of the weight files: ``before`` and ``after``; ``dense`` where the parent was
@@ -93,16 +97,18 @@ class FileRecord(_Record):
 
 
 class Manifest(_Record):
-    """What ``galenic.json`` holds.
+    """What ``manifest.json`` holds.
 
     Attributes:
         format: of this file.
         stages: everything that was done to the model, the first thing first.
+        recipe: the recipe that the stages follow, with every knob; None without one.
         files: name to hash and size, of every other file of the folder.
     """
 
     format: int = FORMAT
     stages: tuple[Stage, ...]
+    recipe: dict[str, Any] | None = None
     files: dict[str, FileRecord]
 
 
@@ -150,14 +156,25 @@ def new_artifact(path: Path) -> Iterator[Path]:
             path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
 
 
-def write_manifest(folder: Path, stages: Sequence[Stage]) -> Manifest:
+def library_versions(*names: str) -> dict[str, str]:
+    """Versions of Python, of Galenic and of the named libraries that are installed."""
+    found = {"python": platform.python_version()}
+    for name in ("galenic", *names):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def write_manifest(
+    folder: Path, stages: Sequence[Stage], *, recipe: dict[str, Any] | None = None
+) -> Manifest:
     """Hash the files of a finished folder and write its manifest, last of all."""
     files = {
         file.relative_to(folder).as_posix(): _record(file)
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        if file.is_file() and file.name != MANIFEST
     }
-    manifest = Manifest(stages=tuple(stages), files=files)
+    manifest = Manifest(stages=tuple(stages), recipe=recipe, files=files)
     text = manifest.model_dump_json(indent=1) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
     return manifest
@@ -172,6 +189,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
     if not path.exists():
         return None
+    if _made_by_others(path):
+        return None
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -183,6 +202,14 @@ def read_manifest(folder: Path) -> Manifest | None:
             f"{path} has the format {manifest.format}; this version of Galenic reads {FORMAT}."
         )
     return manifest
+
+
+def _made_by_others(path: Path) -> bool:
+    """Whether it is a manifest of something else: the name is a common one."""
+    with suppress(ValueError):
+        content = json.loads(path.read_bytes())
+        return isinstance(content, dict) and "stages" not in content
+    return False
 
 
 def _record(file: Path) -> FileRecord:

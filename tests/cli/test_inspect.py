@@ -97,7 +97,7 @@ def test_a_folder_with_zeros_and_a_manifest(tmp_path: Path) -> None:
     weights["model.layers.1.mlp.down_proj.weight"][:, ::2] = 0
     weights["model.layers.1.mlp.down_proj.weight"][0, 1] = -0.0
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "galenic.json").write_text('{"stages": ["pruned by hand"]}')
+    (folder / "manifest.json").write_text('{"stages": ["pruned by hand"]}')
     found = as_json(str(folder), "--zeros")
     total = sum(tensor.size for tensor in weights.values())
     embeddings = 2 * 297 * 48
@@ -148,6 +148,6 @@ def test_tied_weights_count_once_and_packed_ones_not(tmp_path: Path) -> None:
 
 def test_a_damaged_manifest(tmp_path: Path) -> None:
     path = write_tiny_gguf(tmp_path / "tiny.gguf")
-    (tmp_path / "galenic.json").write_text("[1, 2]")
+    (tmp_path / "manifest.json").write_text("[1, 2]")
     with pytest.raises(UserError, match=r"galenic\.json is damaged"):
         inspect(str(path))

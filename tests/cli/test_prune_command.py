@@ -35,7 +35,7 @@ def test_a_model_pruned_and_described(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = galenic_prune(model, *arguments, "--text", tmp_path / "notes.txt", "-o", out, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == json.loads((out / "galenic.json").read_text())
+    assert json.loads(done.stdout) == json.loads((out / "manifest.json").read_text())
     assert json.loads(done.stdout)["stages"][0]["knobs"]["damping"] == 0.1
     done = galenic_prune(out, "--method", "magnitude", "--neurons", "-o", tmp_path / "again")
     assert done.returncode == 0, done.stderr

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 from galenic.errors import UserError
+from galenic.models.checkpoint import open_checkpoint
 from galenic.models.layers import Block, Layout, read_layout
+from galenic.models.load import ModelFiles
+from galenic.models.stream import Stream, open_stream
 from tiny_hf import FAMILIES, write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 transformers = pytest.importorskip("transformers", reason="needs the train extra")
 
-from galenic.compress.calibrate import walk  # noqa: E402
+from galenic.compress.calibrate import observe, walk  # noqa: E402
 
 
 class Kept:
@@ -33,6 +36,10 @@ def load(folder: Path) -> Layout:
     return read_layout(
         transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     )
+
+
+def stream_of(folder: Path) -> Stream:
+    return open_stream(open_checkpoint(ModelFiles("m", "folder", folder, "")))
 
 
 def halve_(block: Block) -> None:
@@ -61,7 +68,7 @@ def direct(layout: Layout, tokens: Any, index: int) -> dict[str, Any]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_block_is_shown_what_the_changed_model_computes(tmp_path: Path, family: str) -> None:
     folder = write_tiny_hf(tmp_path, family)
-    layout, changing = load(folder), load(folder)
+    stream, changing = stream_of(folder), load(folder)
     tokens = torch.randint(5, 200, (3, 40), generator=torch.Generator().manual_seed(1))
     done: list[int] = []
 
@@ -74,32 +81,49 @@ def test_each_block_is_shown_what_the_changed_model_computes(tmp_path: Path, fam
         halve_(block)
         halve_(changing.blocks[block.index])  # the next block is compared after this change
 
-    walk(layout, tokens, Kept, rewrite_, done.append)
+    walk(stream, tokens, Kept, rewrite_, done.append)
     assert done == [1, 2, 3]
-    with torch.no_grad():  # nothing of the walk stays in the model
-        found, expected = layout.model(tokens).logits, changing.model(tokens).logits
-    torch.testing.assert_close(found, expected)
-    assert all("forward" not in vars(block.module) for block in layout.blocks)
-    assert not any(module._forward_pre_hooks for module in layout.model.modules())
+    for block in stream.layout.blocks:  # nothing of the walk stays
+        assert "forward" not in vars(block.module)
+        assert all(parameter.is_meta for parameter in block.module.parameters())
+    assert not any(module._forward_pre_hooks for module in stream.layout.model.modules())
 
 
-def test_a_failing_method_leaves_the_model_usable(tmp_path: Path) -> None:
-    layout = load(write_tiny_hf(tmp_path, "llama"))
-    tokens = torch.arange(5, 25)[None]
-    before = layout.model(tokens).logits
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_observing_shows_the_unchanged_model(tmp_path: Path, family: str) -> None:
+    folder = write_tiny_hf(tmp_path, family)
+    tokens = torch.arange(5, 85).reshape(2, 40)
+    for index, inputs in observe(
+        stream_of(folder), tokens, Kept, lambda _: None, roles=["down", "q"]
+    ):
+        expected = direct(load(folder), tokens, index)
+        assert list(inputs) == ["attention", "channels"]
+        for name, kept in inputs.items():
+            torch.testing.assert_close(torch.cat(kept.seen), expected[name])
+
+
+def test_a_failing_method_leaves_no_weights_behind(tmp_path: Path) -> None:
+    stream = stream_of(write_tiny_hf(tmp_path, "llama"))
 
     def fail_(_block: Block, _inputs: Any) -> None:
         raise KeyError("method")
 
     with pytest.raises(KeyError, match="method"):
-        walk(layout, tokens, Kept, fail_, lambda _: None)
-    assert torch.equal(layout.model(tokens).logits, before)
+        walk(stream, torch.arange(5, 25)[None], Kept, fail_, lambda _: None)
+    assert all(p.is_meta for block in stream.layout.blocks for p in block.module.parameters())
 
 
 def test_a_broken_model_is_named(tmp_path: Path) -> None:
     from galenic.compress.statistics import SecondMoments
 
-    layout = load(write_tiny_hf(tmp_path, "llama"))
-    layout.blocks[1].linears["up"].weight[0, 0] = float("nan")
+    broken = load(write_tiny_hf(tmp_path, "llama"))
+    broken.blocks[1].linears["up"].weight[0, 0] = float("nan")
+    broken.model.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"block 1 .* 'channels'"):
-        walk(layout, torch.arange(5, 25)[None], SecondMoments, lambda *_: None, lambda _: None)
+        walk(
+            stream_of(tmp_path),
+            torch.arange(5, 25)[None],
+            SecondMoments,
+            lambda *_: None,
+            lambda _: None,
+        )

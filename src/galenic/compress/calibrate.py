@@ -1,15 +1,16 @@
 """The one walk over the blocks of a model: everything that is fitted layer by layer goes this way.
 
-The calibration text is embedded once. Then, block by block, the inputs of the linear maps are
-shown to the statistics that the method asks for, the method rewrites the weights, and the block
-runs once more, so that the next is fitted to what the changed ones before it put out. Only the
-activations at one block boundary are kept: ``num_samples * seq_len * hidden_size`` numbers.
+The calibration text is embedded once. Then, block by block, the weights are read, the inputs of the
+linear maps are shown to the statistics that the method asks for, the method rewrites the weights,
+and the block runs once more, so that the next is fitted to what the changed ones before it put out.
+Only the activations at one block boundary are kept, ``num_samples * seq_len * hidden_size``
+numbers, and the weights of one block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -17,96 +18,128 @@ import torch
 
 from galenic.compress.statistics import Statistic
 from galenic.errors import UserError
-from galenic.models.layers import INPUT_OF, Block, InputName, Layout
+from galenic.models import forward
+from galenic.models.forward import head_logits, run_block
+from galenic.models.layers import INPUT_OF, Block, InputName, Role
+from galenic.models.stream import Stream
 
-__all__ = ["Inputs", "walk"]
+__all__ = ["Inputs", "embed", "gather", "head_logits", "observe", "run_block", "run_on_", "walk"]
 
 Inputs = Mapping[InputName, Statistic]
 """What was gathered at the inputs of one block's linear maps."""
 
 
+def embed(stream: Stream, tokens: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """What enters the first block, and each block's other inputs: `galenic.models.forward.embed`.
+
+    Args:
+        stream: the model.
+        tokens: shape (num_samples, seq_len), no padding.
+
+    Returns:
+        Hidden states, shape (num_samples, seq_len, hidden); keyword arguments for each block.
+    """
+    return forward.embed(stream.layout, tokens)
+
+
 def walk(
-    layout: Layout,
+    stream: Stream,
     tokens: Any,
     statistic: Callable[[int], Statistic],
     rewrite_: Callable[[Block, Inputs], None],
     advance: Callable[[int], None],
+    *,
+    roles: Collection[Role] | None = None,
 ) -> None:
-    """Visit the blocks in order; gather, rewrite, run on.
+    """Visit the blocks in order; read, gather, rewrite, run on, forget.
 
     Args:
-        layout: the model; evaluation mode, on the CPU.
+        stream: the model.
         tokens: calibration text, shape (num_samples, seq_len), no padding.
         statistic: makes an empty statistic for an input of the given size.
-        rewrite_: changes the weights of a block, knowing what its linear maps read.
+        rewrite_: changes the weights of a block, knowing what its linear maps read, and keeps what
+            it wants to keep of them.
         advance: told after each block how many are done.
+        roles: linear maps whose inputs are looked at; None: all.
 
     Raises:
         UserError: the model's activations are not finite.
     """
-    with torch.no_grad():
-        hidden, settings = _embed(layout, tokens)
-        for block, kept in zip(layout.blocks, settings, strict=True):
-            rewrite_(block, _gather(block, hidden, kept, statistic))
-            if block is not layout.blocks[-1]:
-                for sample in hidden.split(1):
-                    sample.copy_(block.module(sample, **kept))
-            advance(block.index + 1)
+    hidden, settings = embed(stream, tokens)
+    for index, kept in enumerate(settings):
+        with stream.block(index) as block, torch.no_grad():
+            rewrite_(block, gather(block, hidden, kept, statistic, roles=roles))
+            if index + 1 < len(settings):
+                run_on_(block, hidden, kept)
+        advance(index + 1)
 
 
-def _embed(layout: Layout, tokens: Any) -> tuple[Any, list[dict[str, Any]]]:
-    """What enters the first block, (num_samples, seq_len, hidden), and each block's other inputs.
+def observe(
+    stream: Stream,
+    tokens: Any,
+    statistic: Callable[[int], Statistic],
+    advance: Callable[[int], None],
+    *,
+    roles: Collection[Role] | None = None,
+) -> Iterator[tuple[int, Inputs]]:
+    """The same walk without changing anything: yields each block's number and gathered inputs.
 
-    The others (mask, rotary angles) are the same for all samples, as all have one length and no
-    padding, but may differ from block to block.
+    Raises:
+        UserError: the model's activations are not finite.
     """
-    entering: list[Any] = []
-    with _standing_aside(layout.blocks) as settings:
-        first = layout.blocks[0].module.register_forward_pre_hook(
-            lambda _, args: entering.append(args[0])
-        )
-        try:
-            for sample in tokens.split(1):
-                layout.decoder(input_ids=sample, use_cache=False)
-        finally:
-            first.remove()
-    return torch.cat(entering), settings
+    hidden, settings = embed(stream, tokens)
+    for index, kept in enumerate(settings):
+        with stream.block(index) as block:
+            inputs = gather(block, hidden, kept, statistic, roles=roles, run_on=True)
+        yield index, inputs
+        advance(index + 1)
 
 
-@contextmanager
-def _standing_aside(blocks: Sequence[Block]) -> Iterator[list[dict[str, Any]]]:
-    """Let the blocks pass on what they get, computing nothing; yields their keyword inputs."""
-    settings: list[dict[str, Any]] = [{} for _ in blocks]
+def run_on_(block: Block, hidden: Any, settings: Mapping[str, Any]) -> None:
+    """Replace hidden states, shape (num_samples, seq_len, hidden), by what the block makes of them.
 
-    def pass_on(index: int, hidden: Any, **others: Any) -> Any:
-        settings[index] = others
-        return hidden
-
-    for block in blocks:
-        block.module.forward = partial(pass_on, block.index)  # hides the method of the class
-    try:
-        yield settings
-    finally:
-        for block in blocks:
-            del block.module.forward
+    One sample at a time.
+    """
+    with torch.no_grad():
+        for sample in hidden.split(1):
+            sample.copy_(run_block(block, sample, settings))
 
 
-def _gather(
+def gather(
     block: Block,
     hidden: Any,
     settings: Mapping[str, Any],
-    empty: Callable[[int], Statistic],
+    statistic: Callable[[int], Statistic],
+    *,
+    roles: Collection[Role] | None = None,
+    run_on: bool = False,
 ) -> Inputs:
+    """Show what a block's linear maps read to new statistics, one sample at a time.
+
+    Args:
+        block: with weights.
+        hidden: what enters it, shape (num_samples, seq_len, hidden).
+        settings: its other inputs.
+        statistic: makes an empty statistic for an input of the given size.
+        roles: linear maps whose inputs are looked at; None: all.
+        run_on: also replace ``hidden`` by what the block makes of it.
+
+    Raises:
+        UserError: an input is not finite.
+    """
     gathered: dict[InputName, Statistic] = {}
-    with ExitStack() as hooks:
-        for name in dict.fromkeys(INPUT_OF.values()):
+    wanted = [name for role, name in INPUT_OF.items() if roles is None or role in roles]
+    with ExitStack() as hooks, torch.no_grad():
+        for name in dict.fromkeys(wanted):
             reader = block.reader(name)
-            gathered[name] = empty(reader.num_inputs)
+            gathered[name] = statistic(reader.num_inputs)
             hook = reader.module.register_forward_pre_hook(partial(_show, gathered[name]))
             hooks.callback(hook.remove)
         for sample in hidden.split(1):
-            block.module(sample, **settings)
-    if broken := [name for name, statistic in gathered.items() if not statistic.finite]:
+            leaving = run_block(block, sample, settings)
+            if run_on:
+                sample.copy_(leaving)
+    if broken := [name for name, found in gathered.items() if not found.finite]:
         raise UserError(
             f"block {block.index} of the model computes values that are not finite (at its input "
             f"{broken[0]!r}) on the calibration text: its weights are damaged."

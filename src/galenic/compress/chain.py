@@ -38,7 +38,7 @@ from galenic.models.size import inspect_model
 from galenic.recipe import STAGES, Recipe, Step, dump_recipe
 
 if TYPE_CHECKING:
-    from galenic.compress.prune.run import Watcher
+    from galenic.watcher import Watcher
 
 __all__ = ["RECIPE", "CompressJob", "compress", "stage_keys"]
 

@@ -8,6 +8,7 @@ the same mask.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 __all__ = [
@@ -40,8 +41,19 @@ def lowest(scores: Any, sparsity: float) -> Any:
 
 
 def lowest_per_row(scores: Any, sparsity: float) -> Any:
-    """As `lowest`, in each row of scores (rows, columns) apart: every row loses the same number."""
-    return _lowest_of_last(scores, removed_count(scores.shape[-1], sparsity))
+    """As `lowest`, but sought in each row of scores (rows, columns) apart.
+
+    Rows lose the same number, or, where the share of a row is no whole number, numbers that differ
+    by one, so that the count over all rows is exact.
+    """
+    import torch
+
+    rows, columns = scores.shape
+    ends = [removed_count(columns * (row + 1), sparsity) for row in range(rows)]
+    counts = torch.tensor([end - start for start, end in pairwise([0, *ends])])
+    ranks = scores.argsort(dim=-1, stable=True)
+    mask = torch.arange(columns).expand(rows, -1) < counts[:, None]
+    return torch.zeros_like(mask).scatter_(-1, ranks, mask)
 
 
 def lowest_together(scores: Sequence[Any], sparsity: float) -> list[Any]:

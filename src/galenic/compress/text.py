@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["describe_text", "pack_tokens"]
+__all__ = ["as_tensor", "describe_text", "pack_tokens"]
 
 
 def pack_tokens(
@@ -43,6 +43,16 @@ def pack_tokens(
 
     start = empty[: -len(end)] if end and empty[-1:] == end else empty
     return pack(texts, encode, config, start=start, end=end)
+
+
+def as_tensor(tokens: NDArray[np.int64]) -> Any:
+    """The tokens for PyTorch, which is told at this occasion how many threads to use."""
+    import torch
+
+    from galenic.runtimes.threads import choose_threads
+
+    torch.set_num_threads(choose_threads())
+    return torch.from_numpy(tokens)
 
 
 def describe_text(

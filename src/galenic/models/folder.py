@@ -13,8 +13,10 @@ from typing import Any
 from galenic.errors import UserError
 from galenic.models.gguf import LFS_POINTER
 
-__all__ = ["check_folder", "check_safetensors"]
+__all__ = ["MANIFEST", "check_folder", "check_safetensors"]
 
+MANIFEST = "manifest.json"
+"""File beside the weights that says how Galenic made them."""
 MAX_HEADER = 100_000_000  # the limit of the safetensors library itself
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 

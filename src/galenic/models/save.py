@@ -1,85 +1,275 @@
-"""Writing a changed model as an ordinary Hugging Face folder, and reading it back to be sure."""
+"""Writing a changed model as an ordinary Hugging Face folder, and reading it back to be sure.
+
+Format: https://github.com/huggingface/safetensors#format
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
+import struct
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.models.layers import Layout
-from galenic.models.quiet import quiet_transformers
+from galenic.models.checkpoint import empty_model, open_checkpoint, tensor_names
+from galenic.models.forward import embed, head_logits, run_block
+from galenic.models.layers import Block, Layout, read_layout
+from galenic.models.load import ModelFiles
+from galenic.models.stream import assign_, block_prefix, open_stream, outer_names
 
-__all__ = ["TOLERANCE", "check_saved", "save_layout"]
+__all__ = ["LICENCE_FILES", "TOKENIZER_FILES", "TOLERANCE", "FolderWriter", "check_saved"]
 
 TOLERANCE = 1e-4
-"""Largest difference of logits that is accepted, as a share of the largest logit."""
+"""Largest difference of logits that is accepted, as a share of the largest logit. It holds for half
+precision too: the model in memory is looked at with its weights rounded as they are stored."""
 CHECKED_TOKENS = 64
-KEPT_FILES = (
+TOKENIZER_FILES = (
     "tokenizer*",
     "vocab.json",
     "merges.txt",
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template*",
-    "LICENSE*",
-    "NOTICE*",
+    "generation_config.json",
 )
-"""Files that are taken over as they are: the tokenizer, and what a licence asks to pass on."""
+LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*")
+"""What a licence asks to pass on."""
 
 
-def save_layout(layout: Layout, source: Path, folder: Path, dtype: Any) -> None:
-    """Write config and weights, and copy the tokenizer from the parent's folder.
+class FolderWriter:
+    """Writes a model folder tensor by tensor; a context manager.
+
+    The embedding comes first, then the blocks in order, so that a few tokens can be run through the
+    model as it is written; the rest comes at any time. On leaving, tokenizer and licence are copied
+    where they are not there yet, the folder is read back, and the logits are compared.
+    Same input, same bytes.
 
     Args:
-        layout: the model; its parameters are converted to ``dtype`` in place.
+        folder: an existing folder.
+        config: of the model that is written.
         source: the parent's folder.
-        folder: an empty folder.
         dtype: ``torch.dtype`` of the stored weights.
+        kept: patterns of the parent's files to copy.
+
+    Attributes:
+        checks: what `check_saved` found, once the folder is finished.
+
+    Raises:
+        UserError: a weight is not finite, or what is read back is not what was written.
+        ValueError: a tensor is unknown, misshapen, out of order, written twice or missing.
     """
-    for parameter in layout.model.parameters():
-        # Not model.to(dtype): rotary frequencies, which no file holds, stay float32 when loaded.
-        parameter.data = parameter.data.to(dtype)
-    with quiet_transformers():
-        layout.model.save_pretrained(folder)
-    for pattern in KEPT_FILES:
-        for file in source.glob(pattern):
-            if file.is_file() and not (folder / file.name).exists():
-                shutil.copyfile(file, folder / file.name)
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Any,
+        source: Path,
+        dtype: Any,
+        *,
+        kept: Sequence[str] = (*TOKENIZER_FILES, *LICENCE_FILES),
+    ) -> None:
+        self.folder, self.source, self.dtype, self.kept = folder, source, dtype, kept
+        self.checks: dict[str, float] = {}
+        self._config = deepcopy(config)
+        self._config.dtype = str(dtype).removeprefix("torch.")
+        model = empty_model(self._config)
+        self._config.architectures = [type(model).__name__]
+        if hasattr(self._config, "auto_map"):  # code of the parent's folder, which is not copied
+            del self._config.auto_map
+        self._probe = _Probe(read_layout(model))
+        self._names = tensor_names(model)
+        state = model.state_dict()
+        self._shapes = {name: tuple(state[name].shape) for name in self._names}
+        self._left = set(self._names)
+
+    def __enter__(self) -> FolderWriter:
+        self._config.save_pretrained(self.folder)
+        header, self._offsets = _header(self._shapes, self.dtype)
+        self._handle = (self.folder / "model.safetensors").open("wb")
+        self._handle.write(header)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._handle.close()
+        if kind is not None:
+            return
+        if self._left:
+            raise ValueError(f"{len(self._left)} tensors were not written: {sorted(self._left)[0]}")
+        for pattern in self.kept:
+            for file in sorted(self.source.glob(pattern)):
+                if file.is_file() and not (self.folder / file.name).exists():
+                    shutil.copyfile(file, self.folder / file.name)
+        expected = self._probe.logits()
+        del self._probe  # its outer parts are read once more now
+        self.checks = check_saved(self.folder, expected)
+
+    def write(self, name: str, tensor: Any) -> None:
+        """Write one tensor, under the name that transformers saves it by. It must not change after.
+
+        A block is run when the last of its tensors is there.
+        """
+        import torch
+
+        if name not in self._left:
+            raise ValueError(f"{name} is not a tensor of the model or was written before")
+        if tuple(tensor.shape) != self._shapes[name]:
+            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, not the model's")
+        stored = tensor.detach().to(self.dtype).contiguous()
+        if not bool(torch.isfinite(stored).all()):
+            raise _failed(f"{name} holds values that are not finite")
+        self._handle.seek(self._offsets[name])
+        self._handle.write(memoryview(stored.view(torch.uint8).numpy()))
+        self._left.discard(name)
+        self._probe.take(name, self._names[name], stored.float())
+
+    def write_block(self, block: Block) -> None:
+        """Write all parameters of a block under its index, which may be another than it was."""
+        prefix = block_prefix(self._probe.layout, block.index)
+        for name, parameter in block.module.state_dict().items():
+            self.write(prefix + name, parameter)
+
+    def write_outer(self, layout: Layout) -> None:
+        """Write embedding, final norm and head (a tied head once) of a loaded model."""
+        state = layout.model.state_dict()
+        for name in outer_names(self._probe.layout):
+            self.write(name, state[name])
 
 
-def check_saved(layout: Layout, folder: Path) -> dict[str, float]:
-    """Load a folder with plain transformers and compare it with the model in memory.
+class _Probe:
+    """A few tokens on their way through a model that is written block by block."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.prefixes = [block_prefix(layout, block.index) for block in layout.blocks]
+        self.done = 0
+        self.waiting: dict[str, Any] = {}
+        self.hidden: Any = None
+        self.settings: list[dict[str, Any]] = []
+
+    def take(self, name: str, names: list[str], tensor: Any) -> None:
+        """A tensor of the model, in float32."""
+        if not name.startswith(tuple(self.prefixes)):
+            assign_(self.layout.model, names, tensor)
+            return
+        if self.done == len(self.prefixes) or not name.startswith(self.prefixes[self.done]):
+            raise ValueError(f"{name} is written before a block in front of it is whole")
+        self.waiting[name.removeprefix(self.prefixes[self.done])] = tensor
+        module = self.layout.blocks[self.done].module
+        if len(self.waiting) == len(module.state_dict()):
+            self._run()
+
+    def _run(self) -> None:
+        import torch
+
+        block = self.layout.blocks[self.done]
+        if self.hidden is None:
+            embedding = self.layout.model.get_input_embeddings().weight
+            if embedding.is_meta:
+                raise ValueError("the embedding must be written before the blocks")
+            self.hidden, self.settings = _embed_tokens(self.layout)
+        empty = dict(block.module.state_dict(keep_vars=True))
+        for name, tensor in self.waiting.items():
+            assign_(block.module, name, tensor)
+        with torch.no_grad():
+            self.hidden = run_block(block, self.hidden, self.settings[self.done])
+        for name, tensor in empty.items():
+            assign_(block.module, name, tensor)
+        self.waiting.clear()
+        self.done += 1
+
+    def logits(self) -> Any:
+        """Of the tokens, once every tensor was taken."""
+        import torch
+
+        with torch.no_grad():
+            return head_logits(self.layout, self.hidden)
+
+
+def _embed_tokens(layout: Layout) -> tuple[Any, list[dict[str, Any]]]:
+    """The same few tokens for every model of one vocabulary, embedded."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = layout.model.get_input_embeddings().weight.shape[0]
+    tokens = torch.randint(vocabulary, (1, CHECKED_TOKENS), generator=generator)
+    # Embedding without the final norm, which may come later.
+    norm, layout.decoder.norm = layout.decoder.norm, torch.nn.Identity()
+    try:
+        return embed(layout, tokens)
+    finally:
+        layout.decoder.norm = norm
+
+
+def _header(shapes: dict[str, tuple[int, ...]], dtype: Any) -> tuple[bytes, dict[str, int]]:
+    """The file's beginning, and where in the file each tensor starts; tensors in name order."""
+    import math
+
+    import torch
+
+    label = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}[dtype]
+    table: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    starts, end = {}, 0
+    for name in sorted(shapes):
+        start, end = end, end + math.prod(shapes[name]) * dtype.itemsize
+        starts[name] = start
+        table[name] = {"dtype": label, "shape": shapes[name], "data_offsets": [start, end]}
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the first tensor begins at a multiple of 8
+    header = struct.pack("<Q", len(text)) + text
+    return header, {name: len(header) + start for name, start in starts.items()}
+
+
+def check_saved(folder: Path, expected: Any) -> dict[str, float]:
+    """Read a folder back, block by block, into plain transformers classes.
+
+    Args:
+        folder: the model.
+        expected: logits of the checked tokens, shape (1, tokens, vocabulary), of the model in
+            memory with its weights rounded as they are stored.
 
     Returns:
         ``logit_difference``: the largest, as a share of the largest logit; ``tolerance``.
 
     Raises:
-        UserError: a weight or logit is not finite, a tensor is missing or left over, or the logits
-            differ by more than `TOLERANCE`.
+        UserError: a weight is not finite, a tensor is missing, misshapen or left over, or the
+            logits differ by more than `TOLERANCE`.
     """
     import torch
-    import transformers
 
-    for name, parameter in layout.model.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
-            raise _failed(f"{name} holds values that are not finite")
-    with quiet_transformers():
-        model, info = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=layout.model.dtype, output_loading_info=True
-        )
-    if wrong := {what: sorted(names)[:3] for what, names in info.items() if names}:
-        raise _failed(f"transformers does not read it as it is ({wrong})")
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = layout.model.get_input_embeddings().weight.shape[0]
-    tokens = torch.randint(vocabulary, (1, CHECKED_TOKENS), generator=generator)
+    try:
+        stream = open_stream(open_checkpoint(ModelFiles(str(folder), "folder", folder, "")))
+    except UserError as error:
+        raise _failed(f"it cannot be opened: {error}") from error
+    layout = stream.layout
+    _check_finite({name: layout.model.state_dict()[name] for name in outer_names(layout)})
+    hidden, settings = _embed_tokens(layout)
     with torch.no_grad():
-        expected = layout.model(tokens, use_cache=False).logits.double()
-        found = model.eval()(tokens, use_cache=False).logits.double()
+        for index, kept in enumerate(settings):
+            with stream.block(index) as block:
+                _check_finite(block.module.state_dict(prefix=stream.prefix(index)))
+                hidden = run_block(block, hidden, kept)
+        found = head_logits(layout, hidden)
     difference = float((found - expected).abs().max() / expected.abs().max())
     if not difference <= TOLERANCE:  # also when it is not a number
         raise _failed(f"its logits differ by {difference:.2g} of the largest from those in memory")
     return {"logit_difference": difference, "tolerance": TOLERANCE}
+
+
+def _check_finite(tensors: dict[str, Any]) -> None:
+    import torch
+
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise _failed(f"{name} holds values that are not finite")
 
 
 def _failed(why: str) -> UserError:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.bitsandbytes import packed_sizes
-from galenic.models.folder import check_folder
+from galenic.models.folder import MANIFEST, check_folder
 from galenic.models.gguf import GgufHeader, check_gguf
 from galenic.models.gguf_copy import gguf_source
 from galenic.models.gguf_write import CHUNK_VALUES, SourceTensor
@@ -26,7 +26,6 @@ from galenic.models.tensors import StoredTensor, list_tensors
 
 __all__ = ["ModelSize", "inspect_model"]
 
-MANIFEST = "galenic.json"
 _EMBEDDINGS = re.compile(r"^(token_embd|output)\.weight$|(^|\.)(embed_tokens|lm_head|wte)\.weight$")
 _BLOCKS = re.compile(r"^blk\.\d+\.|(^|\.)(layers|h)\.\d+\.")
 _NO_WEIGHTS = re.compile(r"^rope_f|inv_freq$")
@@ -47,7 +46,7 @@ class ModelSize:
         tokenizer: its kind and number of tokens.
         zeros: share of weights that are exactly zero, ``total`` and ``blocks``; None where it was
             not asked for.
-        manifest: content of ``galenic.json`` beside the weights, None without one.
+        manifest: content of ``manifest.json`` beside the weights, None without one.
     """
 
     name: str

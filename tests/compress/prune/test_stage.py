@@ -35,6 +35,9 @@ class Silent:
     def advance(self, done: int, note: str = "") -> None:
         self.done.append(done)
 
+    def say(self, text: str) -> None:
+        pytest.fail(text)
+
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
@@ -59,14 +62,12 @@ def load(folder: Path) -> Layout:
 def test_every_family(tmp_path: Path, notes: Path, family: str) -> None:
     model = write_tiny_hf(tmp_path / family, family)
     dense = load(model)
-    for method in PRUNERS:
+    for method in ("magnitude", "wanda", "sparsegpt"):
         output = tmp_path / f"{family}-{method}"
         manifest = run(model, output, notes, method, sparsity=0.5)
         pruned = load(output)
         for before, after in zip(dense.blocks, pruned.blocks, strict=True):
             for role, linear in after.linears.items():
-                zeros = (linear.weight == 0).float().mean()
-                assert zeros == 0.5, (method, role)
                 if method != "sparsegpt":  # the weights that stay are what they were
                     kept = linear.weight != 0
                     assert torch.equal(linear.weight[kept], before.linears[role].weight[kept])
@@ -86,11 +87,13 @@ def _check_manifest(manifest: Manifest, output: Path, pruned: Layout) -> None:
     zeros = sum(int((p == 0).sum()) for p in weights)
     assert stage.parameters["after"]["zeros_in_blocks"] == zeros
     assert stage.removed["blocks"] == pytest.approx(zeros / sum(p.numel() for p in weights))
-    assert 0 < stage.removed["whole"] < stage.removed["blocks"] < 0.5
+    # half of all the blocks' parameters; counts of each of 7 linear maps are rounded
+    assert abs(zeros - 0.5 * sum(p.numel() for p in weights)) <= 3.5 * len(pruned.blocks)
+    assert 0 < stage.removed["whole"] < stage.removed["blocks"]
     assert stage.knobs["sparsity"] == 0.5
     assert stage.checks["logit_difference"] <= stage.checks["tolerance"]
     assert (stage.calibration is None) == (stage.method == "magnitude")
-    assert {f.name for f in output.iterdir()} == {*manifest.files, "galenic.json"}
+    assert {f.name for f in output.iterdir()} == {*manifest.files, "manifest.json"}
     assert resolve_model(str(output)).kind == "folder"  # whole, as every command sees it
 
 
@@ -112,7 +115,7 @@ def test_same_seed_same_bytes_and_the_history_is_kept(tmp_path: Path, notes: Pat
     model = write_tiny_hf(tmp_path / "m", "llama")
     files = [run(model, tmp_path / name, notes).files for name in ("a", "b")]
     assert files[0] == files[1]
-    text = [(tmp_path / name / "galenic.json").read_bytes() for name in ("a", "b")]
+    text = [(tmp_path / name / "manifest.json").read_bytes() for name in ("a", "b")]
     assert text[0] == text[1]
     again = run(tmp_path / "a", tmp_path / "c", notes, "magnitude", neurons=True)
     assert [stage.method for stage in again.stages] == ["wanda", "magnitude"]
@@ -141,14 +144,16 @@ def test_a_failed_check_leaves_nothing(
         broken.model.save_pretrained(model)
         message = "not finite"
     else:
-        from galenic.compress.prune import run as stage
+        from galenic.models import save
 
-        def save_wrongly(layout: Layout, *others: Any) -> None:
-            save(layout, *others)
+        def check_late(folder: Path, expected: Any) -> dict[str, float]:
+            layout = load(folder)
             layout.blocks[0].linears["o"].weight.mul_(1.1)
+            layout.model.save_pretrained(folder)
+            return check(folder, expected)
 
-        save = stage.save_layout
-        monkeypatch.setattr(stage, "save_layout", save_wrongly)
+        check = save.check_saved
+        monkeypatch.setattr(save, "check_saved", check_late)
     with pytest.raises(UserError, match=message):
         run(model, tmp_path / "out", notes, "magnitude")
     assert {entry.name for entry in tmp_path.iterdir()} == {"m", "notes.txt"}
@@ -159,7 +164,7 @@ def test_errors_come_before_the_weights_are_read(
 ) -> None:
     from galenic.compress.prune import run as stage
 
-    monkeypatch.setattr(stage, "load_layout", lambda _: pytest.fail("the weights were read"))
+    monkeypatch.setattr(stage, "open_stream", lambda *_, **__: pytest.fail("the weights were read"))
     model = write_tiny_hf(tmp_path / "m", "llama")
     with pytest.raises(UserError, match=r"layers\.0\.self_attn\.q_proj has 48 inputs"):
         run(model, tmp_path / "out", notes, pattern="5:7")

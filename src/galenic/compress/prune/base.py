@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from galenic.errors import UserError
-from galenic.models.layers import InputName, Layout, Linear
+from galenic.models.layers import Block, InputName, Layout, Linear
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from galenic.compress.statistics import Statistic
+    from galenic.models.stream import Stream
 
 __all__ = ["Pruner", "ZeroingPruner"]
 
@@ -49,13 +52,19 @@ class Pruner(BaseModel, ABC):
         """Raise UserError if this model cannot be pruned so. Needs no weights, only shapes."""
 
     @abstractmethod
-    def apply_(self, layout: Layout, tokens: Any | None, advance: Callable[[int], None]) -> None:
-        """Prune the model in place.
+    def apply(
+        self, stream: Stream, tokens: Any | None, folder: Path, advance: Callable[[int], None]
+    ) -> dict[str, float]:
+        """Write the pruned model into a folder.
 
         Args:
-            layout: the model.
+            stream: the model.
             tokens: calibration text, shape (num_samples, seq_len); None unless ``calibrated``.
+            folder: exists and is empty.
             advance: told after each block how many are done.
+
+        Returns:
+            ``checks`` of the `galenic.models.save.FolderWriter` that wrote it.
         """
 
 
@@ -68,8 +77,8 @@ class ZeroingPruner(Pruner):
         None,
         ge=0,
         lt=1,
-        description="Share of each linear layer's weights to remove, at least 0 and below 1; "
-        f"default {DEFAULT_SPARSITY}, or what an N:M pattern says.",
+        description="Share of the blocks' parameters to remove (embeddings apart), at least 0 and "
+        f"below 1; default {DEFAULT_SPARSITY}, or what an N:M pattern takes from linear layers.",
     )
     pattern: str = Field(
         UNSTRUCTURED,
@@ -111,7 +120,7 @@ class ZeroingPruner(Pruner):
 
     @property
     def share(self) -> float:
-        """The share of weights that will be removed."""
+        """The share of the blocks' parameters (N:M: of linear weights) that will be removed."""
         if self.group:
             return 1 - self.group[0] / self.group[1]
         return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
@@ -123,34 +132,72 @@ class ZeroingPruner(Pruner):
                     f"--pattern {self.pattern}: {linear.name} has {linear.num_inputs} inputs, "
                     f"which groups of {self.group[1]} do not divide."
                 )
+        if (needed := self.linear_share(layout.blocks[0])) >= 1:
+            raise UserError(
+                f"--sparsity {self.share:g}: norms and biases stay, and without them the blocks "
+                f"cannot lose more than {self.share / needed:.4f} of their parameters."
+            )
 
-    def apply_(self, layout: Layout, tokens: Any | None, advance: Callable[[int], None]) -> None:
+    def linear_share(self, block: Block) -> float:
+        """The share of a block's linear weights that makes up the share of all its parameters.
+
+        Norms and biases are never removed, so it is a little above ``share``. An N:M pattern keeps
+        its own.
+        """
+        if self.group:
+            return self.share
+        linear = sum(one.weight.numel() for one in block.linears.values())
+        whole = sum(parameter.numel() for parameter in block.module.parameters())
+        return float(self.share * whole / linear)
+
+    def apply(
+        self, stream: Stream, tokens: Any | None, folder: Path, advance: Callable[[int], None]
+    ) -> dict[str, float]:
+        from galenic.models.save import FolderWriter
+
+        checkpoint = stream.checkpoint
+        config = stream.layout.model.config
+        with FolderWriter(folder, config, checkpoint.folder, checkpoint.dtype) as writer:
+            writer.write_outer(stream.layout)
+
+            def rewrite_(block: Block, inputs: Mapping[InputName, Statistic]) -> None:
+                self.zero_block_([*block.linears.values()], inputs, self.linear_share(block))
+                writer.write_block(block)
+
+            self._visit(stream, tokens, rewrite_, advance)
+        return writer.checks
+
+    def _visit(
+        self,
+        stream: Stream,
+        tokens: Any | None,
+        rewrite_: Callable[[Block, Mapping[InputName, Statistic]], None],
+        advance: Callable[[int], None],
+    ) -> None:
         if not self.calibrated:
-            for block in layout.blocks:
-                self.zero_block_(list(block.linears.values()), {})
-                advance(block.index + 1)
+            for index in range(len(stream.layout.blocks)):
+                with stream.block(index) as block:
+                    rewrite_(block, {})
+                advance(index + 1)
             return
         if tokens is None:
             raise ValueError(f"{self.name} needs calibration text")
         from galenic.compress.calibrate import walk
 
-        walk(
-            layout,
-            tokens,
-            self.statistic,
-            lambda block, inputs: self.zero_block_(list(block.linears.values()), inputs),
-            advance,
-        )
+        walk(stream, tokens, self.statistic, rewrite_, advance)
 
     def statistic(self, num_inputs: int) -> Statistic:
         """An empty statistic of what a linear map with so many inputs reads."""
         raise NotImplementedError(f"{self.name} reads no activations")
 
     @abstractmethod
-    def zero_block_(self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic]) -> None:
+    def zero_block_(
+        self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic], share: float
+    ) -> None:
         """Remove weights of one block's linear maps, knowing what they read.
 
         Args:
             linears: the seven of the block.
             inputs: what ``statistic`` gathered; empty unless ``calibrated``.
+            share: of their weights that is removed; without meaning for an N:M pattern.
         """

@@ -53,20 +53,22 @@ class Magnitude(ZeroingPruner):
             )
         return self
 
-    def zero_block_(self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic]) -> None:
+    def zero_block_(
+        self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic], share: float
+    ) -> None:
         if self.scope == "block":
-            masks = lowest_together([linear.weight.abs() for linear in linears], self.share)
+            masks = lowest_together([linear.weight.abs() for linear in linears], share)
         else:
-            masks = [self._mask(linear.weight.abs()) for linear in linears]
+            masks = [self._mask(linear.weight.abs(), share) for linear in linears]
         for linear, mask in zip(linears, masks, strict=True):
             linear.weight.masked_fill_(mask, 0)
             if self.neurons and linear.bias is not None:
                 linear.bias.masked_fill_(mask[:, 0], 0)  # or a removed neuron would still speak
 
-    def _mask(self, magnitudes: Any) -> Any:
+    def _mask(self, magnitudes: Any, share: float) -> Any:
         if self.neurons:
-            gone = lowest(magnitudes.double().norm(dim=1), self.share)
+            gone = lowest(magnitudes.double().norm(dim=1), share)
             return gone[:, None].expand_as(magnitudes)
         if self.group:
             return lowest_of_groups(magnitudes, *self.group)
-        return (lowest_per_row if self.scope == "row" else lowest)(magnitudes, self.share)
+        return (lowest_per_row if self.scope == "row" else lowest)(magnitudes, share)

@@ -58,24 +58,26 @@ class SparseGPT(ZeroingPruner):
 
         return Gram(num_inputs)
 
-    def zero_block_(self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic]) -> None:
+    def zero_block_(
+        self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic], share: float
+    ) -> None:
         for name, statistic in inputs.items():  # one inverse for all that read the same
             factor, dead = inverse_factor(statistic, self.damping)
             for linear in linears:
                 if INPUT_OF[linear.role] == name:
                     weight = linear.weight.double()
                     weight[:, dead] = 0
-                    self._remove_(weight, factor)
+                    self._remove_(weight, factor, share)
                     linear.weight.copy_(weight)
 
-    def _remove_(self, weight: Any, factor: Any) -> None:
+    def _remove_(self, weight: Any, factor: Any, share: float) -> None:
         """Change a weight (rows, columns) in place; factor: U of the inverse Hessian."""
         rows, columns = weight.shape
         removed = 0
         for start in range(0, columns, self.block_size):
             end = min(start + self.block_size, columns)
             # By the running total, so that the count is exact over all blocks together.
-            wanted = removed_count(rows * end, self.share) - removed
+            wanted = removed_count(rows * end, share) - removed
             errors = self._remove_block_(weight[:, start:end], factor[start:end, start:end], wanted)
             weight[:, end:] -= errors @ factor[start:end, end:]
             removed += wanted

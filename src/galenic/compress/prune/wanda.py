@@ -32,11 +32,14 @@ class Wanda(ZeroingPruner):
 
         return SecondMoments(num_inputs)
 
-    def zero_block_(self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic]) -> None:
+    def zero_block_(
+        self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic], share: float
+    ) -> None:
         for linear in linears:
-            linear.weight.masked_fill_(self._mask(linear.weight, inputs[INPUT_OF[linear.role]]), 0)
+            mask = self._mask(linear.weight, inputs[INPUT_OF[linear.role]], share)
+            linear.weight.masked_fill_(mask, 0)
 
-    def _mask(self, weight: Any, statistic: Statistic) -> Any:
+    def _mask(self, weight: Any, statistic: Statistic, share: float) -> Any:
         from galenic.compress.statistics import SecondMoments
 
         if not isinstance(statistic, SecondMoments):
@@ -44,4 +47,4 @@ class Wanda(ZeroingPruner):
         scores = weight.abs().double() * statistic.norms  # (outputs, inputs)
         if self.group:
             return lowest_of_groups(scores, *self.group)
-        return lowest_per_row(scores, self.share)
+        return lowest_per_row(scores, share)

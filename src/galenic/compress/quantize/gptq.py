@@ -134,13 +134,13 @@ class GPTQ(Quantizer):
     ) -> None:
         from galenic.compress.calibrate import walk
         from galenic.compress.statistics import Gram
-        from galenic.models.checkpoint import load_layout
+        from galenic.models.stream import open_stream
 
         tokens = job.tokens
-        layout = load_layout(job.checkpoint)
-        job.watcher.stage(f"quantizing with {self.name}", total=len(layout.blocks))
+        stream = open_stream(job.checkpoint, num_tokens=tokens.numel())
+        job.watcher.stage(f"quantizing with {self.name}", total=len(stream.layout.blocks))
         rewrite_ = partial(self.quantize_block_, types=types, kept=kept)
-        walk(layout, tokens, Gram, rewrite_, advance)
+        walk(stream, tokens, Gram, rewrite_, advance)
 
     def quantize_block_(
         self,

@@ -1,0 +1,72 @@
+"""A model run in parts: embedding, one block at a time, final norm and head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from galenic.models.layers import Block, Layout
+
+__all__ = ["embed", "head_logits", "run_block"]
+
+
+def embed(layout: Layout, tokens: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """What enters the first block, and each block's other inputs.
+
+    The others (mask, rotary angles) are the same for all samples, as all have one length and no
+    padding, but may differ from block to block. The blocks compute nothing and may be on ``meta``.
+
+    Args:
+        layout: the model; evaluation mode, outer parts loaded.
+        tokens: shape (num_samples, seq_len), no padding.
+
+    Returns:
+        Hidden states, shape (num_samples, seq_len, hidden); keyword arguments for each block.
+    """
+    import torch
+
+    entering: list[Any] = []
+    with torch.no_grad(), _standing_aside(layout.blocks) as settings:
+        first = layout.blocks[0].module.register_forward_pre_hook(
+            lambda _, args: entering.append(args[0])
+        )
+        try:
+            for sample in tokens.split(1):
+                layout.decoder(input_ids=sample, use_cache=False)
+        finally:
+            first.remove()
+    return torch.cat(entering), settings
+
+
+@contextmanager
+def _standing_aside(blocks: Sequence[Block]) -> Iterator[list[dict[str, Any]]]:
+    """Let the blocks pass on what they get, computing nothing; yields their keyword inputs."""
+    settings: list[dict[str, Any]] = [{} for _ in blocks]
+
+    def pass_on(index: int, hidden: Any, **others: Any) -> Any:
+        settings[index] = others
+        return hidden
+
+    for index, block in enumerate(blocks):
+        block.module.forward = partial(pass_on, index)  # hides the method of the class
+    try:
+        yield settings
+    finally:
+        for block in blocks:
+            del block.module.forward
+
+
+def run_block(block: Block, hidden: Any, settings: Mapping[str, Any]) -> Any:
+    """What the block makes of hidden states, shape (samples, seq_len, hidden)."""
+    return block.module(hidden, **settings)
+
+
+def head_logits(layout: Layout, hidden: Any) -> Any:
+    """Logits, shape (samples, seq_len, vocabulary), of what leaves the last block."""
+    import torch
+
+    logits = layout.model.get_output_embeddings()(layout.decoder.norm(hidden))
+    cap = getattr(layout.model.config, "final_logit_softcapping", None)
+    return logits if cap is None else torch.tanh(logits / cap) * cap

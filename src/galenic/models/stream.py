@@ -1,0 +1,157 @@
+"""A checkpoint whose blocks are read from its files one at a time.
+
+Files are opened for each tensor and closed again, so that no mapped page stays in memory: what a
+stream takes does not grow with the number of blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from galenic.errors import UserError
+from galenic.models.checkpoint import Checkpoint, empty_model, tensor_names
+from galenic.models.layers import Block, Counts, Layout, count_parameters, read_layout
+from galenic.models.tensors import StoredTensor
+
+__all__ = [
+    "Stream",
+    "assign_",
+    "block_prefix",
+    "count_stored_zeros",
+    "open_stream",
+    "read_tensor",
+]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A checkpoint whose blocks are read from its files one at a time, in float32.
+
+    Attributes:
+        checkpoint: where it comes from.
+        layout: the model, ready for evaluation: outer parts (embedding, final norm, head, rotary
+            buffers) are loaded, blocks are on ``meta``.
+    """
+
+    checkpoint: Checkpoint
+    layout: Layout
+
+    @contextmanager
+    def block(self, index: int) -> Iterator[Block]:
+        """A block with its weights in memory, in float32; they are dropped on leaving."""
+        block = self.layout.blocks[index]
+        empty = dict(block.module.state_dict(keep_vars=True))
+        loaded = self.tensors(block_prefix(self.layout, index))
+        try:
+            for name in empty:
+                assign_(block.module, name, loaded.pop(f"{self.prefix(index)}{name}").float())
+            yield block
+        finally:
+            for name, tensor in empty.items():
+                assign_(block.module, name, tensor)
+
+    def prefix(self, index: int) -> str:
+        """What the names of a block's tensors begin with, for example ``"model.layers.3."``."""
+        return block_prefix(self.layout, index)
+
+    def tensors(self, prefix: str) -> dict[str, Any]:
+        """All tensors whose names begin so, in the type they are stored in, by saved name."""
+        stored = self.checkpoint.tensors
+        return {name: read_tensor(t) for name, t in stored.items() if name.startswith(prefix)}
+
+
+def open_stream(checkpoint: Checkpoint, *, num_tokens: int = 0) -> Stream:
+    """Load what lies outside the blocks.
+
+    Args:
+        checkpoint: from `open_checkpoint`, which has checked names and shapes.
+        num_tokens: of calibration text, whose hidden states will be kept in memory.
+
+    Raises:
+        UserError: there is too little memory.
+    """
+    _check_memory(checkpoint, num_tokens)
+    model = empty_model(checkpoint.shapes.model.config)
+    layout = read_layout(model)
+    names, outer = tensor_names(model), set(outer_names(layout))
+    for name in outer:
+        tensor = read_tensor(checkpoint.tensors[name]).float()
+        assign_(model, names[name], tensor)
+    return Stream(checkpoint, layout)
+
+
+def outer_names(layout: Layout) -> list[str]:
+    """Saved names of the tensors outside the blocks."""
+    inner = tuple(block_prefix(layout, block.index) for block in layout.blocks)
+    return [name for name in tensor_names(layout.model) if not name.startswith(inner)]
+
+
+def block_prefix(layout: Layout, index: int) -> str:
+    """What the saved names of a block's tensors begin with, for example ``"model.layers.3."``."""
+    wanted = layout.blocks[index].module
+    return next(f"{n}." for n, module in layout.model.named_modules() if module is wanted)
+
+
+def _check_memory(checkpoint: Checkpoint, num_tokens: int) -> None:
+    """Twice the outer parts (the saved model is read back), a few blocks' worth, hidden states."""
+    import psutil
+
+    counts = count_parameters(checkpoint.shapes)
+    block = counts.blocks // len(checkpoint.shapes.blocks)
+    hidden = num_tokens * checkpoint.shapes.sizes.hidden_size
+    need = 4 * (2 * (counts.total - counts.blocks) + 4 * block + hidden)
+    free = psutil.virtual_memory().available
+    if need > free:
+        raise UserError(
+            f"changing {checkpoint.folder} block by block takes {need / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free. Close other programs, lower --num-samples or take a "
+            "smaller model."
+        )
+
+
+def read_tensor(stored: StoredTensor) -> Any:
+    """A stored tensor, copied into memory, in the type it is stored in."""
+    import torch
+
+    mapped = stored.map()  # checks type and size; reads nothing
+    values = torch.from_numpy(
+        np.fromfile(stored.file, mapped.dtype, mapped.size, offset=stored.offset)
+    )
+    if stored.dtype == "BF16":
+        values = values.view(torch.bfloat16)
+    return values.reshape(stored.shape)
+
+
+def assign_(model: Any, names: str | list[str], tensor: Any) -> None:
+    """Put a tensor into a model as the parameter or buffer of that name, or of all those names."""
+    import torch
+
+    names = [names] if isinstance(names, str) else names
+    value = tensor
+    if not isinstance(value, torch.nn.Parameter) and names[0] in dict(
+        model.named_parameters(remove_duplicate=False)
+    ):
+        value = torch.nn.Parameter(tensor, requires_grad=False)
+    for name in names:
+        path, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(path), leaf, value)
+
+
+def count_stored_zeros(checkpoint: Checkpoint) -> Counts:
+    """Count the stored parameters that are exactly zero, one tensor in memory at a time."""
+    layout = checkpoint.shapes
+    model, outer = layout.model, set(outer_names(layout))
+    ends = (model.get_input_embeddings().weight, model.get_output_embeddings().weight)
+    state = model.state_dict(keep_vars=True)
+    total = embeddings = blocks = 0
+    for name, stored in checkpoint.tensors.items():
+        zeros = int((read_tensor(stored) == 0).sum())
+        total += zeros
+        embeddings += zeros if any(state[name] is end for end in ends) else 0
+        blocks += zeros if name not in outer else 0
+    return Counts(total=total, embeddings=embeddings, blocks=blocks)

@@ -1,0 +1,20 @@
+"""Who is told how far long work is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["Watcher"]
+
+
+class Watcher(Protocol):
+    """Who is told how far the work is; the command line shows bars, tests look on."""
+
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
+        """A new stage begins; ``total`` is its size where known, ``done`` what is there already."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """So much of the stage is done."""
+
+    def say(self, text: str) -> None:
+        """One line worth knowing."""
