@@ -149,5 +149,5 @@ def test_tied_weights_count_once_and_packed_ones_not(tmp_path: Path) -> None:
 def test_a_damaged_manifest(tmp_path: Path) -> None:
     path = write_tiny_gguf(tmp_path / "tiny.gguf")
     (tmp_path / "manifest.json").write_text("[1, 2]")
-    with pytest.raises(UserError, match=r"galenic\.json is damaged"):
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
         inspect(str(path))
