@@ -75,6 +75,8 @@ PRUNERS = Registry(
         "magnitude": "galenic.compress.prune.magnitude:Magnitude",
         "wanda": "galenic.compress.prune.wanda:Wanda",
         "sparsegpt": "galenic.compress.prune.sparsegpt:SparseGPT",
+        "width": "galenic.compress.prune.width:Width",
+        "depth": "galenic.compress.prune.depth:Depth",
     },
 )
 

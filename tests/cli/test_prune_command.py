@@ -49,7 +49,7 @@ def test_a_model_pruned_and_described(tmp_path: Path) -> None:
         (["--sparsity", "1"], "--sparsity"),
         (["--sparsity", "-0.1"], "--sparsity"),
         (["--method", "wando"], "wanda"),
-        (["--damping", "0.1"], "--damping is a knob of sparsegpt, not of wanda"),
+        (["--damping", "0.1"], "--damping is a knob of sparsegpt, width, not of wanda"),
         (["--pattern", "4:2"], "--pattern"),
         (["--text", "/not/there.txt"], "/not/there.txt"),
         (["--data", "/not/there"], "/not/there"),

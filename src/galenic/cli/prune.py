@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Prune a model: magnitude, Wanda or SparseGPT set weights of its blocks to zero. The result is "
-    "an ordinary model folder, read back and checked before it gets its name."
+    "Prune a model: magnitude, Wanda or SparseGPT set weights of its blocks to zero; width and "
+    "depth make it smaller. The result is an ordinary model folder, read back and checked before "
+    "it gets its name."
 )
 EXAMPLES = """
 **Examples**
 
 `galenic prune smollm2-135m --method wanda --sparsity 0.2 --data DIR -o small/`
+
+`galenic prune smollm2-135m --method width --sparsity 0.2 --data DIR -o narrow/`
+
+`galenic prune ./my-model --method depth --sparsity 0.2 --text notes.txt -o shallow/`
 
 `galenic prune ./my-model --method sparsegpt --pattern 2:4 --text notes.txt -o sparse/`
 

@@ -18,6 +18,7 @@ from galenic.compress.prune.wanda import Wanda  # noqa: E402
 from galenic.compress.statistics import Gram, SecondMoments  # noqa: E402
 
 Table = list[list[float]]
+ZEROING = ("magnitude", "wanda", "sparsegpt")
 
 
 def random_(*shape: int, seed: int = 0) -> Any:
@@ -164,7 +165,7 @@ def test_wanda_with_equal_norms_is_magnitude_within_rows(pattern: str) -> None:
     assert torch.equal(pruned(Wanda(pattern=pattern), weight, signs), expected)
 
 
-@pytest.mark.parametrize("name", list(PRUNERS))
+@pytest.mark.parametrize("name", ZEROING)
 @pytest.mark.parametrize("sparsity", [0.0, 0.2, 0.37, 0.9])
 def test_counts_are_exact(name: str, sparsity: float) -> None:
     found = pruned(PRUNERS.load(name)(sparsity=sparsity), random_(20, 30), correlated(60, 30))
@@ -174,7 +175,7 @@ def test_counts_are_exact(name: str, sparsity: float) -> None:
         assert ((zeros - 30 * sparsity).abs() < 1).all()
 
 
-@pytest.mark.parametrize("name", list(PRUNERS))
+@pytest.mark.parametrize("name", ZEROING)
 @pytest.mark.parametrize("pattern", ["2:4", "1:4", "4:8"])
 def test_every_group_keeps_n_of_m(name: str, pattern: str) -> None:
     keep, of = (int(part) for part in pattern.split(":"))

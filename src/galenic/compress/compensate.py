@@ -1,0 +1,43 @@
+"""Letting the inputs of a linear map that stay make up for those that go.
+
+With ``G = sum x x^T`` over calibration tokens, ``K`` what stays and ``R`` what goes, the weights
+``W_K + W_R G_RK (G_KK + d I)^-1`` have the least squared output error, ``d`` pulling them towards
+``W_K``: ridge regression of the lost part on the inputs that stay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["compensate_", "output_error"]
+
+
+def compensate_(linear_weight: Any, gram: Any, kept: Any, damping: float) -> None:
+    """Correct the kept columns of a weight in place, and set the others to zero.
+
+    Args:
+        linear_weight: shape (outputs, inputs).
+        gram: shape (inputs, inputs): sum over tokens of the outer product of the inputs.
+        kept: indices of the columns that stay.
+        damping: added to the diagonal, as a share of its mean; above 0.
+    """
+    import torch
+
+    gone = torch.ones(len(gram), dtype=torch.bool)
+    gone[kept] = False
+    weight, moments = linear_weight.double(), gram.double()
+    lost = weight[:, gone] @ moments[gone][:, kept]  # (outputs, kept)
+    among = moments[kept][:, kept].clone()
+    shift = damping * float(among.diagonal().mean())
+    if shift > 0:  # otherwise the kept inputs are all zero and can make up for nothing
+        among.diagonal().add_(shift)
+        factor = torch.linalg.cholesky(among)
+        weight[:, kept] += torch.cholesky_solve(lost.T, factor).T
+    weight[:, gone] = 0
+    linear_weight.copy_(weight)
+
+
+def output_error(before: Any, after: Any, gram: Any) -> float:
+    """Squared output error over the tokens of a gram matrix when a weight changes."""
+    change = (after - before).double()
+    return float(((change @ gram.double()) * change).sum())
