@@ -77,6 +77,7 @@ PRUNERS = Registry(
         "sparsegpt": "galenic.compress.prune.sparsegpt:SparseGPT",
         "width": "galenic.compress.prune.width:Width",
         "depth": "galenic.compress.prune.depth:Depth",
+        "vocab": "galenic.compress.prune.vocab:Vocab",
     },
 )
 

@@ -56,11 +56,14 @@ def as_tensor(tokens: NDArray[np.int64]) -> Any:
 
 
 def describe_text(
-    config: CalibrationConfig, texts: Sequence[CalibrationText], tokens: NDArray[np.int64]
+    config: CalibrationConfig, texts: Sequence[CalibrationText], tokens: NDArray[np.int64] | None
 ) -> dict[str, Any]:
-    """Sources with their hashes, sizes, seed, and the hash of the tokens."""
+    """Sources with their hashes; of packed tokens also sizes, seed, and their hash."""
+    sources = [{"source": text.source, "sha256": text.sha256} for text in texts]
+    if tokens is None:
+        return {"sources": sources, "documents": sum(len(text.documents) for text in texts)}
     return {
-        "sources": [{"source": text.source, "sha256": text.sha256} for text in texts],
+        "sources": sources,
         "num_samples": config.num_samples,
         "seq_len": config.seq_len,
         "seed": config.seed,

@@ -33,6 +33,8 @@ class Pruner(BaseModel, ABC):
         reference_url: the paper.
         calibrated: whether it needs calibration text.
         shrinks: whether the checkpoint becomes smaller (otherwise zeros are left in place).
+        whole_texts: whether it reads the documents of the calibration text, all of them, in place
+            of sequences of tokens.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +43,7 @@ class Pruner(BaseModel, ABC):
     reference_url: ClassVar[str]
     calibrated: ClassVar[bool]
     shrinks: ClassVar[bool]
+    whole_texts: ClassVar[bool] = False
 
     @property
     def knobs(self) -> dict[str, Any]:
@@ -59,7 +62,8 @@ class Pruner(BaseModel, ABC):
 
         Args:
             stream: the model.
-            tokens: calibration text, shape (num_samples, seq_len); None unless ``calibrated``.
+            tokens: calibration text, shape (num_samples, seq_len); with ``whole_texts`` its
+                sources instead; None unless ``calibrated``.
             folder: exists and is empty.
             advance: told after each block how many are done.
 

@@ -52,11 +52,12 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
     check_new(output, checkpoint.num_bytes)
     pruner.check(checkpoint.shapes)
     earlier = read_manifest(checkpoint.folder)
-    tokens = pack_tokens(config, texts, checkpoint) if pruner.calibrated else None
+    packs = pruner.calibrated and not pruner.whole_texts
+    tokens = pack_tokens(config, texts, checkpoint) if packs else None
     stream = open_stream(checkpoint, num_tokens=0 if tokens is None else tokens.size)
     watcher.stage(f"pruning with {pruner.name}", total=len(stream.layout.blocks))
     with new_artifact(output) as part:
-        given = None if tokens is None else as_tensor(tokens)
+        given = texts or None if tokens is None else as_tensor(tokens)
         checks = pruner.apply(stream, given, part, watcher.advance)
         del stream, given
         watcher.stage("counting and hashing")
@@ -68,7 +69,7 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
             reference_url=pruner.reference_url,
             knobs=pruner.knobs,
             parent=Parent(name=files.name, sha256=files.sha256),
-            calibration=None if tokens is None else describe_text(config, texts, tokens),
+            calibration=describe_text(config, texts, tokens) if texts else None,
             parameters={"before": before, "after": after},
             removed=_removed(before, after),
             sizes={"before": _weight_bytes(checkpoint.folder), "after": _weight_bytes(part)},
@@ -88,9 +89,15 @@ def _parameters(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _removed(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
+    def left(counts: dict[str, int], part: str, zeros: str) -> int:
+        return counts[part] - counts[zeros]
+
     return {
-        "blocks": 1 - (after["blocks"] - after["zeros_in_blocks"]) / before["blocks"],
-        "whole": 1 - (after["total"] - after["zeros"]) / before["total"],
+        name: (left(before, part, zeros) - left(after, part, zeros)) / before[part]
+        for name, part, zeros in (
+            ("blocks", "blocks", "zeros_in_blocks"),
+            ("whole", "total", "zeros"),
+        )
     }
 
 
