@@ -26,6 +26,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Bpe:
         while len(symbols) > 1:
             found = [
                 (self.ranks[pair], place)
-                for place, pair in enumerate(zip(symbols, symbols[1:], strict=False))
+                for place, pair in enumerate(pairwise(symbols))
                 if pair in self.ranks
             ]
             if not found:

@@ -89,16 +89,13 @@ def _parameters(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _removed(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
-    def left(counts: dict[str, int], part: str, zeros: str) -> int:
-        return counts[part] - counts[zeros]
+    """Shares that are gone, or zero and were not before."""
 
-    return {
-        name: (left(before, part, zeros) - left(after, part, zeros)) / before[part]
-        for name, part, zeros in (
-            ("blocks", "blocks", "zeros_in_blocks"),
-            ("whole", "total", "zeros"),
-        )
-    }
+    def share(part: str, zeros: str) -> float:
+        gone = before[part] - after[part] + max(0, after[zeros] - before[zeros])
+        return gone / before[part]
+
+    return {"blocks": share("blocks", "zeros_in_blocks"), "whole": share("total", "zeros")}
 
 
 def _weight_bytes(folder: Path) -> int:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from galenic.compress.prune.base import Pruner
-from galenic.data.calibration import CalibrationText
 from galenic.errors import UserError
 from galenic.models.bpe import Bpe, read_bpe, read_tokenizer_file
 from galenic.models.layers import Layout
@@ -118,7 +117,9 @@ def choose_tokens(method: Vocab, bpe: Bpe, counts: Counter[int]) -> frozenset[st
     """
     used = [
         token
-        for token in sorted(bpe.vocab, key=lambda token: (-counts[bpe.vocab[token]], bpe.vocab[token]))
+        for token in sorted(
+            bpe.vocab, key=lambda token: (-counts[bpe.vocab[token]], bpe.vocab[token])
+        )
         if counts[bpe.vocab[token]]
     ]
     if method.vocab_size is None:
