@@ -7,6 +7,8 @@ paper's; the levels are those of `galenic.compress.quantize.grid`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from galenic.compress.quantize.grid import Grid, PlannedMatrix, Scales
 if TYPE_CHECKING:
     from galenic.compress.statistics import Gram
 
-__all__ = ["Problem", "read_problem", "solve"]
+__all__ = ["Problem", "one_thread", "read_problem", "solve"]
 
 
 @dataclass(frozen=True)
@@ -105,3 +107,16 @@ def solve(
             block[:, at + 1 :] -= errors[:, at, None] * factor[at, at + 1 :]
         weight[:, end:] -= errors @ problem.factor[start:end, end:]
     return PlannedMatrix(grid, codes, scales)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep PyTorch on one thread: columns are so small that waiting for a second costs far more."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

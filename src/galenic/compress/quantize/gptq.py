@@ -132,11 +132,15 @@ class GPTQ(Quantizer):
     def _fit(
         self, job: QuantizeJob, types: Mapping[str, str], kept: KeptTensors, advance: Any
     ) -> None:
+        import torch
+
         from galenic.compress.calibrate import walk
         from galenic.compress.statistics import Gram
         from galenic.models.stream import open_stream
+        from galenic.runtimes.threads import choose_threads
 
         tokens = job.tokens
+        torch.set_num_threads(choose_threads())
         stream = open_stream(job.checkpoint, num_tokens=tokens.numel())
         job.watcher.stage(f"quantizing with {self.name}", total=len(stream.layout.blocks))
         rewrite_ = partial(self.quantize_block_, types=types, kept=kept)
@@ -158,7 +162,7 @@ class GPTQ(Quantizer):
             types: GGUF tensor name to type; those of `GRIDS` are fitted, others left as they are.
             kept: takes the bytes.
         """
-        from galenic.compress.quantize.columns import read_problem, solve
+        from galenic.compress.quantize.columns import one_thread, read_problem, solve
         from galenic.compress.quantize.grid import GRIDS
 
         planned: dict[str, list[PlannedMatrix]] = {}
@@ -174,7 +178,8 @@ class GPTQ(Quantizer):
             for role, grid in grids.items():
                 linear = block.linears[role]
                 weight = linear.weight.double()
-                matrix = solve(weight, problem, grid, self.group_size, self.block_size)
+                with one_thread():
+                    matrix = solve(weight, problem, grid, self.group_size, self.block_size)
                 linear.weight.copy_(matrix.values())
                 planned.setdefault(linear.name, []).append(matrix)
         for name_of_module, matrices in planned.items():
