@@ -15,10 +15,12 @@ from galenic.cli import (
     doctor,
     evaluate,
     inspect,
+    pack,
     perplexity,
     prune,
     quantize,
     report,
+    unpack,
 )
 from galenic.errors import UserError
 
@@ -44,6 +46,8 @@ for module in (
     prune,
     quantize,
     inspect,
+    pack,
+    unpack,
     data,
     doctor,
 ):
