@@ -46,8 +46,13 @@ class GPTQ(Quantizer):
     bits: Literal[4, 5, 8] = Field(4, description="Bits of a weight's code: 4, 5 or 8.")
     symmetric: bool = Field(
         True,
-        description="Levels on both sides of zero (Q4_0, Q5_0, Q8_0); without, each block has a "
-        "minimum as well (Q4_1, Q5_1), half a bit more a weight.",
+        description="Levels on both sides of zero (IQ4_NL, Q4_0, Q5_0, Q8_0); without, each block "
+        "has a minimum as well (Q4_1, Q5_1), half a bit more a weight.",
+    )
+    levels: Literal["uneven", "even"] = Field(
+        "uneven",
+        description="At 4 symmetric bits: uneven = levels closer together near zero (IQ4_NL), even "
+        "= Q4_0.",
     )
     group_size: int = Field(
         BLOCK, ge=BLOCK, description="Neighbouring inputs that share a scale, a multiple of 32."
@@ -77,6 +82,8 @@ class GPTQ(Quantizer):
     @property
     def type_name(self) -> str:
         """The ggml type of the blocks' weights."""
+        if self.bits == 4 and self.symmetric and self.levels == "uneven":
+            return "IQ4_NL"
         return f"Q{self.bits}_{0 if self.symmetric else 1}"
 
     @model_validator(mode="after")

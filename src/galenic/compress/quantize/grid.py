@@ -1,4 +1,4 @@
-"""The levels of ggml's plain block types: fitting a scale, rounding to it, and the bytes of a file.
+"""The levels of ggml's small block types: fitting a scale, rounding to it, and the bytes of a file.
 
 A block is 32 neighbouring values of a row: small whole numbers (codes), one float16 scale and, in
 the ``_1`` types, one float16 minimum. What is rounded here is what a file holds, digit for digit:
@@ -44,6 +44,8 @@ class Grid:
         lowest: smallest code; the file stores codes from 0 on, but for Q8_0.
         highest: largest code.
         shifted: whether blocks have a minimum; without, it is 0.
+        codes: all of them in ascending order, where they are not simply the whole numbers from
+            ``lowest`` to ``highest``; the file then stores a code's place among them.
     """
 
     type: str
@@ -51,6 +53,7 @@ class Grid:
     lowest: int
     highest: int
     shifted: bool
+    codes: tuple[int, ...] = ()
 
     def fit(self, values: Any, importance: Any) -> Scales:
         """The scale of each row with the least weighted squared error, of many tried.
@@ -87,8 +90,14 @@ class Grid:
 
     def round(self, values: Any, scales: Scales) -> Any:
         """The code nearest to each value; shapes broadcast."""
+        import torch
+
         step = scales.scale.masked_fill(scales.scale == 0, 1)
-        return ((values - scales.minimum) / step).round_().clamp_(self.lowest, self.highest)
+        found = (values - scales.minimum) / step
+        if not self.codes:
+            return found.round_().clamp_(self.lowest, self.highest)
+        codes = torch.tensor(self.codes, dtype=found.dtype)
+        return codes[torch.bucketize(found, (codes[1:] + codes[:-1]) / 2)]
 
     def values(self, codes: Any, scales: Scales) -> Any:
         """What ggml reads from codes, exactly: the sum is rounded once, to float32."""
@@ -147,9 +156,13 @@ class Grid:
         return _half(Scales(scale, (value - scale * first) / total))
 
 
+_UNEVEN = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+"""ggml's ``kvalues_iq4nl``: closer together where weights are many."""
+
 GRIDS = {
     grid.type: grid
     for grid in (
+        Grid("IQ4_NL", 4, -127, 113, shifted=False, codes=_UNEVEN),
         Grid("Q4_0", 4, -8, 7, shifted=False),
         Grid("Q4_1", 4, 0, 15, shifted=True),
         Grid("Q5_0", 5, -16, 15, shifted=False),
@@ -192,9 +205,8 @@ class PlannedMatrix:
         """The bytes of the type, shape (rows, bytes of a row)."""
         rows, columns = self.codes.shape
         repeats = columns // BLOCK // self.scales.scale.shape[1]
-        first = 0 if self.grid.bits == 8 else self.grid.lowest
-        codes = (self.codes.numpy() - first).astype(np.int8).reshape(rows, -1, BLOCK)
-        parts = [_half_bytes(self.scales.scale, repeats)]
+        codes = self._stored().astype(np.int8).reshape(rows, -1, BLOCK)
+        parts: list[NDArray[Any]] = [_half_bytes(self.scales.scale, repeats)]
         if self.grid.shifted:
             parts.append(_half_bytes(self.scales.minimum, repeats))
         if self.grid.bits == 5:
@@ -205,6 +217,13 @@ class PlannedMatrix:
             low = codes.view(np.uint8) & 15
             parts.append(low[..., : BLOCK // 2] | low[..., BLOCK // 2 :] << 4)
         return np.concatenate(parts, axis=-1).reshape(rows, -1)
+
+    def _stored(self) -> NDArray[Any]:
+        """The numbers that the file has for the codes."""
+        codes: NDArray[Any] = self.codes.numpy()
+        if self.grid.codes:
+            return np.searchsorted(self.grid.codes, codes)
+        return codes - (0 if self.grid.bits == 8 else self.grid.lowest)
 
 
 def _half_bytes(numbers: Any, repeats: int) -> NDArray[np.uint8]:
