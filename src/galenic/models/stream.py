@@ -6,6 +6,8 @@ stream takes does not grow with the number of blocks.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +56,7 @@ class Stream:
         finally:
             for name, tensor in empty.items():
                 assign_(block.module, name, tensor)
+            _return_memory()
 
     def prefix(self, index: int) -> str:
         """What the names of a block's tensors begin with, for example ``"model.layers.3."``."""
@@ -83,6 +86,14 @@ def open_stream(checkpoint: Checkpoint, *, num_tokens: int = 0) -> Stream:
         tensor = read_tensor(checkpoint.tensors[name]).float()
         assign_(model, names[name], tensor)
     return Stream(checkpoint, layout)
+
+
+def _return_memory() -> None:
+    """Give what a block took back to the system: glibc keeps freed pieces of tens of kilobytes to
+    itself, scattered, and takes new memory for the next block."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # other C libraries have none
+        trim(0)
 
 
 def outer_names(layout: Layout) -> list[str]:
