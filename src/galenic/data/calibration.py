@@ -30,10 +30,12 @@ __all__ = [
     "MEDQUAD",
     "CalibrationConfig",
     "CalibrationText",
+    "Pair",
     "medquad_texts",
     "pack",
     "plain_texts",
     "read_calibration_text",
+    "read_medquad",
 ]
 
 MEDQUAD = "medquad/medquad.jsonl.gz"
@@ -70,6 +72,25 @@ class CalibrationText:
     documents: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A question with its answer in free text.
+
+    Attributes:
+        id: unique within its file.
+        document: which document it comes from.
+        topic: what the document is about.
+        question: one line.
+        answer: any length.
+    """
+
+    id: str
+    document: tuple[str, str]
+    topic: str
+    question: str
+    answer: str
+
+
 def read_calibration_text(config: CalibrationConfig) -> list[CalibrationText]:
     """Read all that the config names, without choosing from it yet.
 
@@ -92,6 +113,19 @@ def read_calibration_text(config: CalibrationConfig) -> list[CalibrationText]:
 def medquad_texts(folder: Path, split: Literal["calibration", "heldout"]) -> CalibrationText:
     """Read one part of MedQuAD, a document for each question with its answer.
 
+    Raises:
+        UserError: the file is missing, changed, damaged or invalid.
+    """
+    sha256, pairs = read_medquad(folder, split)
+    texts = tuple(f"Question: {pair.question}\nAnswer: {pair.answer}" for pair in pairs)
+    return CalibrationText(f"MedQuAD, {split} part", sha256, texts)
+
+
+def read_medquad(
+    folder: Path, split: Literal["calibration", "heldout", "all"]
+) -> tuple[str, tuple[Pair, ...]]:
+    """Hash of the file and the pairs of one part of MedQuAD, in the order of the file.
+
     Whether a row is held out is decided by a hash of its topic (``focus``), or of its document
     where no topic is given. All rows of a document go with its first.
 
@@ -106,25 +140,24 @@ def medquad_texts(folder: Path, split: Literal["calibration", "heldout"]) -> Cal
         )
     file = read_jsonl(path)
     manifest.check(folder, MEDQUAD, file)
-    rows = read_rows(file, _parse, lambda row: row["id"])
     topics: dict[tuple[str, str], str] = {}
-    texts = []
-    for row in rows:
-        topic = topics.setdefault(row["document"], row["topic"])
-        if _is_heldout(topic) == (split == "heldout"):
-            texts.append(f"Question: {row['question']}\nAnswer: {row['answer']}")
-    return CalibrationText(f"MedQuAD, {split} part", file.sha256, tuple(texts))
+    kept = []
+    for pair in read_rows(file, _parse, lambda pair: pair.id):
+        topic = topics.setdefault(pair.document, pair.topic)
+        if split == "all" or _is_heldout(topic) == (split == "heldout"):
+            kept.append(pair)
+    return file.sha256, tuple(kept)
 
 
-def _parse(row: Mapping[str, Any]) -> dict[str, Any]:
+def _parse(row: Mapping[str, Any]) -> Pair:
     document = str(row.get("folder", "")), str(row.get("doc_id", row["id"]))
-    return {
-        "id": check_text(row, "id"),
-        "document": document,
-        "topic": str(row.get("focus") or "/".join(document)).strip().casefold(),
-        "question": check_text(row, "question"),
-        "answer": check_text(row, "answer"),
-    }
+    return Pair(
+        id=check_text(row, "id"),
+        document=document,
+        topic=str(row.get("focus") or "/".join(document)).strip().casefold(),
+        question=check_text(row, "question"),
+        answer=check_text(row, "answer"),
+    )
 
 
 def _is_heldout(topic: str) -> bool:
