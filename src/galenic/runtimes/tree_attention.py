@@ -167,7 +167,7 @@ def tree_attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,  # noqa: ARG001  (the pack says who sees whom)
-    dropout: float = 0.0,  # noqa: ARG001  (nothing is trained here)
+    dropout: float = 0.0,  # noqa: ARG001  (packs are trained without it)
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,

@@ -1,0 +1,139 @@
+"""Looks at texts that are not learnt: loss, accuracy, and the histogram of predictions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from galenic.compress.learner import Batch, Learner
+from galenic.compress.objectives import CrossEntropy
+
+__all__ = ["Look", "Tally", "describe", "measure", "summarize"]
+
+COLLAPSED_SHARE = 0.9
+"""Above this share of one answer, where the right answers have less, predictions have collapsed."""
+FEWEST_ANSWERS = 10
+"""Of fewer answers nothing is concluded: a few may be alike by chance."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at the held-out split.
+
+    Attributes:
+        step: optimizer steps done.
+        loss: mean over the supervised tokens, weighted, in nats.
+        accuracy: by group, among the choices.
+        predictions: by group, how often each choice was the likeliest.
+        gold: by group, how often each choice was right.
+    """
+
+    step: int
+    loss: float
+    accuracy: dict[str, float]
+    predictions: dict[str, dict[str, int]]
+    gold: dict[str, dict[str, int]]
+
+    def collapsed(self) -> dict[str, str]:
+        """Groups whose predictions are nearly all one answer, with that answer."""
+        found = {}
+        for group, counts in self.predictions.items():
+            total = sum(counts.values())
+            label, most = max(counts.items(), key=lambda pair: pair[1])
+            usual = max(self.gold[group].values()) / total
+            if total >= FEWEST_ANSWERS and most / total > max(COLLAPSED_SHARE, usual):
+                found[group] = label
+        return found
+
+    def better_than(self, other: Look | None) -> bool:
+        """A look without collapse beats any with one; else the lower loss counts."""
+        if other is None:
+            return True
+        return (bool(self.collapsed()), self.loss) < (bool(other.collapsed()), other.loss)
+
+
+@dataclass
+class Tally:
+    """What one process found in its part of the held-out texts.
+
+    Attributes:
+        loss: weighted sum.
+        weight: of the texts.
+        answers: how often (group, predicted label, right label) came.
+    """
+
+    loss: float = 0.0
+    weight: float = 0.0
+    answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+
+def measure(learner: Learner, batches: Iterable[Batch]) -> Tally:
+    """Loss and answers on these batches; the model is left in evaluation mode."""
+    text, tally = CrossEntropy(), Tally()
+    learner.eval()
+    with torch.no_grad():
+        for batch in batches:
+            with learner.attending(batch):
+                logits = learner.logits(batch)
+            tally.loss += float(text(logits, batch))
+            tally.weight += batch.weight
+            for item, label in zip(batch.items, _answers(logits, batch), strict=True):
+                if label is not None:
+                    tally.answers[item.group, label, item.gold] += 1
+    return tally
+
+
+def summarize(tallies: Sequence[Tally], step: int) -> Look:
+    """Put the parts of all processes together.
+
+    Raises:
+        ValueError: no texts.
+    """
+    weight = sum(tally.weight for tally in tallies)
+    if not weight:
+        raise ValueError("nothing to look at")
+    predictions: dict[str, Counter[str]] = {}
+    gold: dict[str, Counter[str]] = {}
+    right: Counter[str] = Counter()
+    for tally in tallies:
+        for (group, label, true), count in tally.answers.items():
+            predictions.setdefault(group, Counter())[label] += count
+            gold.setdefault(group, Counter())[true] += count
+            right[group] += count * (label == true)
+    return Look(
+        step=step,
+        loss=sum(tally.loss for tally in tallies) / weight,
+        accuracy={group: right[group] / gold[group].total() for group in sorted(gold)},
+        predictions={group: dict(sorted(predictions[group].items())) for group in sorted(gold)},
+        gold={group: dict(sorted(gold[group].items())) for group in sorted(gold)},
+    )
+
+
+def _answers(logits: Any, batch: Batch) -> list[str | None]:
+    """The likeliest choice of each item by its first token, None where it has none."""
+    first_read: dict[int, int] = {}
+    for read, number in enumerate(batch.pack.read_requests.tolist()):
+        first_read.setdefault(number, read)
+    found: list[str | None] = []
+    for number, item in enumerate(batch.items):
+        if not item.choices:
+            found.append(None)
+            continue
+        row = logits[batch.place[first_read[number]]]
+        scores = [float(row[token]) for _, token in item.choices]
+        found.append(item.choices[scores.index(max(scores))][0])
+    return found
+
+
+def describe(look: Look) -> str:
+    """One line for people: loss, and for each group accuracy and histogram."""
+    parts = [f"step {look.step}: held-out loss {look.loss:.4f}"]
+    for group, counts in look.predictions.items():
+        listed = " / ".join(f"{label} {count}" for label, count in counts.items())
+        mark = " COLLAPSED" if group in look.collapsed() else ""
+        parts.append(f"{group} {look.accuracy[group]:.3f} ({listed}){mark}")
+    return "; ".join(parts)

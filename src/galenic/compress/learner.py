@@ -1,0 +1,248 @@
+"""A model, what is asked of it, and the loss: everything that a training step computes.
+
+Texts are packed without padding, each seeing only itself (`galenic.runtimes.tree`); beginnings
+that several texts of a step share are computed once, in both directions; the output head runs only
+where a token is supervised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from galenic.errors import UserError
+from galenic.runtimes.tree import Pack, Request, build_pack
+from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tree_attention
+
+__all__ = ["Batch", "Learner", "LowerBlocks", "Objective", "TrainItem", "cut_batches"]
+
+SAME_LOGITS = {torch.float32: 1e-3}
+"""How far packed and plain logits may differ, beside the largest of them; others: 0.05."""
+
+
+@dataclass(frozen=True)
+class TrainItem:
+    """One text and which of its tokens are learnt.
+
+    Attributes:
+        tokens: the whole text.
+        start: tokens from here on are supervised; at least 1.
+        weight: of its loss beside that of others; it is shared among its supervised tokens.
+        group: what it belongs to, for the histogram: a benchmark's name, or "" for free text.
+        choices: first tokens of the possible answers, by label; empty for free text.
+        gold: label of the right one.
+    """
+
+    tokens: tuple[int, ...]
+    start: int
+    weight: float = 1.0
+    group: str = ""
+    choices: tuple[tuple[str, int], ...] = ()
+    gold: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.start < len(self.tokens):
+            raise ValueError(f"start {self.start} must be in [1, {len(self.tokens)})")
+        if not self.weight > 0:
+            raise ValueError(f"weight {self.weight} must be above 0")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts that are computed together, laid out as one pack.
+
+    Attributes:
+        items: the texts.
+        pack: their rows; read ``i`` is a supervised token.
+        rows: rows whose next-token distribution is needed, shape (r,).
+        place: index into ``rows`` of each read, shape (p,).
+        targets: the token of each read, shape (p,).
+        weights: of each read, shape (p,); float32.
+    """
+
+    items: tuple[TrainItem, ...]
+    pack: Pack
+    rows: Any
+    place: Any
+    targets: Any
+    weights: Any
+
+    @property
+    def weight(self) -> float:
+        """What the losses of its reads weigh together."""
+        return float(self.weights.double().sum())
+
+    def to(self, device: Any) -> Batch:
+        """The same batch with its tensors on a device."""
+        names = ("rows", "place", "targets", "weights")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+
+class Objective(Protocol):
+    """What is minimised."""
+
+    def __call__(self, logits: Any, batch: Batch) -> Any:
+        """Weighted sum of the losses of all reads.
+
+        Args:
+            logits: shape (r, vocabulary), of ``batch.rows``.
+            batch: targets and weights.
+        """
+
+
+def make_batch(items: Sequence[TrainItem]) -> Batch:
+    """Lay texts out together."""
+    pack = build_pack([Request(item.tokens, item.start) for item in items])
+    rows, place = np.unique(pack.read_rows, return_inverse=True)
+    shares = [item.weight / (len(item.tokens) - item.start) for item in items]
+    return Batch(
+        items=tuple(items),
+        pack=pack,
+        rows=torch.from_numpy(rows.astype(np.int64)),
+        place=torch.from_numpy(place.astype(np.int64).reshape(-1)),
+        targets=torch.from_numpy(pack.read_tokens.astype(np.int64)),
+        weights=torch.tensor([shares[number] for number in pack.read_requests]),
+    )
+
+
+def cut_batches(items: Sequence[TrainItem], most_tokens: int) -> list[Batch]:
+    """Cut texts, in their order, into batches of at most so many tokens (or of one longer text)."""
+    batches: list[Batch] = []
+    waiting: list[TrainItem] = []
+    size = 0
+    for item in items:
+        if waiting and size + len(item.tokens) > most_tokens:
+            batches.append(make_batch(waiting))
+            waiting, size = [], 0
+        waiting.append(item)
+        size += len(item.tokens)
+    if waiting:
+        batches.append(make_batch(waiting))
+    return batches
+
+
+class Learner(torch.nn.Module):  # type: ignore[misc]
+    """A causal language model with an objective; calling it with a batch gives the loss.
+
+    Args:
+        model: from transformers, adapters already in place.
+        objective: what is minimised.
+        lower: that many blocks from the first are frozen, and what they put out may come from a
+            cache (`galenic.compress.frozen`).
+    """
+
+    def __init__(self, model: Any, objective: Objective, lower: LowerBlocks | None = None) -> None:
+        from transformers import AttentionInterface
+
+        super().__init__()
+        AttentionInterface.register(ATTENTION, tree_attention)
+        self.model = model
+        self.objective = objective
+        self.lower = lower
+        self._check_packs()
+
+    def forward(self, batch: Batch) -> Any:
+        """The batch's summed loss; call within `attending`, and go backward within it, too."""
+        batch = batch.to(self.device)
+        return self.objective(self.logits(batch), batch)
+
+    @property
+    def device(self) -> Any:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def logits(self, batch: Batch) -> Any:
+        """Logits at ``batch.rows`` in float32, shape (r, vocabulary)."""
+        positions = torch.from_numpy(batch.pack.positions.astype(np.int64))[None]
+        inputs: dict[str, Any] = {
+            "position_ids": positions.to(self.device),
+            "use_cache": False,
+            "logits_to_keep": batch.rows.to(self.device),
+        }
+        with ExitStack() as stack:
+            if self.lower is None:
+                tokens = torch.from_numpy(batch.pack.tokens.astype(np.int64))[None]
+                inputs["input_ids"] = tokens.to(self.device)
+            else:
+                inputs["inputs_embeds"] = self.lower(batch.pack).to(self.device)
+                stack.enter_context(standing_aside(self.lower.blocks))
+            return self.model(**inputs).logits[0].float()
+
+    def _check_packs(self) -> None:
+        """Switch the model to attention over packs, and see that it computes the same.
+
+        Raises:
+            UserError: it does not; an architecture may ask for what packs cannot give.
+        """
+        if self.model.config._attn_implementation == ATTENTION:
+            return  # switched and checked before
+        size = int(self.model.get_input_embeddings().weight.shape[0])
+        texts = [tuple((7 * i + 31 * (i > 5) * k) % size for i in range(12)) for k in (1, 2)]
+        batch = make_batch([TrainItem(text, 1) for text in texts])
+        before = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            plain = torch.cat(
+                [
+                    self.model(torch.tensor([text], device=self.device)).logits[0, :-1].float()
+                    for text in texts
+                ]
+            )
+            _use_tree_attention(self.model)
+            try:
+                with self.attending(batch):
+                    packed = self.logits(batch)[batch.place]
+            except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+                raise UserError(f"this model cannot be trained here: {error}") from error
+        self.model.train(before)
+        allowed = SAME_LOGITS.get(self.model.dtype, 0.05) * float(plain.abs().max())
+        difference = float((plain - packed).abs().max())
+        if not difference <= allowed:
+            raise UserError(
+                "this model cannot be trained here: texts computed together come out otherwise "
+                f"than one by one (logits differ by {difference:.2g})."
+            )
+
+    @staticmethod
+    @contextmanager
+    def attending(batch: Batch) -> Iterator[None]:
+        """Tell the attention which rows see which, for everything computed inside."""
+        with active_plan(TreePlan(batch.pack)):
+            yield
+
+
+def _use_tree_attention(model: Any) -> None:
+    for module in model.modules():
+        config: Any = getattr(module, "config", None)
+        if hasattr(config, "_attn_implementation_internal"):
+            config._attn_implementation_internal = ATTENTION
+
+
+class LowerBlocks(Protocol):
+    """The frozen beginning of a model."""
+
+    blocks: Sequence[Any]
+
+    def __call__(self, pack: Pack) -> Any:
+        """What the last of them puts out for the pack's rows, shape (1, rows, hidden)."""
+
+
+@contextmanager
+def standing_aside(modules: Sequence[Any]) -> Iterator[None]:
+    """Let blocks pass on what they get, computing nothing."""
+
+    def pass_on(hidden: Any, *_: Any, **__: Any) -> Any:
+        return hidden
+
+    with ExitStack() as undo:
+        for module in modules:
+            before = module.forward
+            module.forward = pass_on
+            undo.callback(partial(setattr, module, "forward", before))
+        yield

@@ -1,0 +1,95 @@
+"""The folder of a training run: its state, its log, and whether it is the same run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from galenic.cache import locked, replacing
+from galenic.errors import UserError
+
+__all__ = ["LOG", "STATE", "RunFolder"]
+
+STATE, LOG = "state.pt", "log.jsonl"
+
+
+class RunFolder:
+    """Where a run keeps what it needs to go on.
+
+    Args:
+        path: of the folder; made when missing.
+        fingerprint: everything the result depends on; another one is another run.
+        writes: whether this process is the one that writes.
+    """
+
+    def __init__(self, path: Path, fingerprint: dict[str, Any], *, writes: bool = True) -> None:
+        self.path = path
+        self.fingerprint = fingerprint
+        self.writes = writes
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let no other run write here meanwhile."""
+        self._check_kind()
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.writes:
+            yield
+            return
+        with locked(self.path / STATE):
+            yield
+
+    def open(self) -> dict[str, Any] | None:
+        """The state of the run that lies here, or None for a new one.
+
+        The log is cut to what it held at that state: what came later is done again.
+
+        Raises:
+            UserError: the folder holds another run, or something else.
+        """
+        path, log = self.path / STATE, self.path / LOG
+        if not path.exists():
+            if self.writes:
+                log.unlink(missing_ok=True)  # killed before the first state
+            return None
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        before = state["fingerprint"]
+        if before != self.fingerprint:
+            keys = sorted({*before, *self.fingerprint})
+            changed = [key for key in keys if before.get(key) != self.fingerprint.get(key)]
+            raise UserError(
+                f"{self.path} holds a run with other settings ({', '.join(changed)}). Give "
+                "another folder, or the settings it was begun with."
+            )
+        if self.writes and log.exists():
+            with log.open("r+b") as handle:
+                handle.truncate(state["log_bytes"])
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state, whole or not at all."""
+        if not self.writes:
+            return
+        log = self.path / LOG
+        size = log.stat().st_size if log.exists() else 0
+        with replacing(self.path / STATE) as part:
+            torch.save({**state, "fingerprint": self.fingerprint, "log_bytes": size}, part)
+
+    def note(self, row: dict[str, Any]) -> None:
+        """Add a line to the log."""
+        if self.writes:
+            with (self.path / LOG).open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(row) + "\n")
+
+    def _check_kind(self) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise UserError(f"{self.path} is not a folder. Give another one.")
+        found = {file.name for file in self.path.iterdir() if not file.name.startswith(".")}
+        if found and not found & {STATE, LOG}:
+            raise UserError(f"{self.path} holds something else. Give an empty folder.")

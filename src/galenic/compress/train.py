@@ -1,0 +1,351 @@
+"""The one training loop: what is trained, on what, and with which loss are arguments.
+
+A run is a folder. Its state (trainable weights, optimizer, where it is in the data) is written at
+intervals under a temporary name and renamed, so that a killed run goes on from the last one, to the
+same weights as if nothing had happened. Several processes (``accelerate launch``, ``torchrun``)
+share each step's batches and add up their gradients.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from galenic.compress.heldout import Look, describe, measure, summarize
+from galenic.compress.learner import Batch, Learner, TrainItem, cut_batches
+from galenic.compress.run_folder import RunFolder
+from galenic.errors import UserError
+from galenic.watcher import Watcher
+
+__all__ = ["Outcome", "TrainConfig", "TrainData", "Trainer"]
+
+
+class TrainConfig(BaseModel):
+    """How to train."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="Highest learning rate.")
+    epochs: int = Field(3, ge=1, description="Passes over the training data.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after so many optimizer steps.")
+    batch_size: int = Field(16, ge=1, description="Texts in each optimizer step.")
+    batch_tokens: int = Field(
+        2048,
+        ge=16,
+        description="Tokens computed at once; a step's gradients are accumulated over as many "
+        "such batches as it needs. Bounds the memory.",
+    )
+    warmup: float = Field(
+        0.05, ge=0, le=1, description="Share of all steps in which the learning rate rises."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+    evaluate_every: int = Field(50, ge=1, description="Steps between looks at the held-out split.")
+    patience: int = Field(
+        5, ge=1, description="Stop after so many of these looks in a row without a lower loss."
+    )
+    collapse_patience: int = Field(
+        3,
+        ge=1,
+        description="Stop after so many of these looks in a row after the warm-up at which "
+        "nearly all predictions are the same answer.",
+    )
+    checkpoint_every: int = Field(50, ge=1, description="Steps between saved states.")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute blocks a second time in place of keeping their activations."
+    )
+    seed: int = Field(0, ge=0, description="Of the order of texts and of new weights.")
+
+
+class TrainData(Protocol):
+    """What is learnt, and ``heldout``: what is looked at meanwhile."""
+
+    heldout: Sequence[TrainItem]
+
+    def epoch(self, number: int) -> Sequence[TrainItem]:
+        """The texts of a pass, in a fixed order; the same number always gives the same.
+
+        All passes have as many texts.
+        """
+
+
+@dataclass
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        steps: optimizer steps done.
+        stopped: why, for people; empty while it runs.
+        best: the best look; its weights are the ones in the model at the end.
+        looks: all of them, the first before any step.
+    """
+
+    steps: int = 0
+    stopped: str = ""
+    best: Look | None = None
+    looks: list[Look] = field(default_factory=list)
+
+
+class Trainer:
+    """One training run.
+
+    Args:
+        learner: model and objective; parameters that require gradients are trained.
+        data: what is learnt.
+        config: how.
+        folder: of the run; an unfinished run that lies there is continued.
+        fingerprint: what the run depends on besides ``config`` (data, model, method); plain values.
+        watcher: told of progress.
+
+    Raises:
+        UserError: nothing is to be trained, or there is nothing to learn from or to look at.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        data: TrainData,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        fingerprint: dict[str, Any],
+        watcher: Watcher,
+    ) -> None:
+        from accelerate import Accelerator
+
+        self.data, self.config, self.watcher = data, config, watcher
+        self.parameters = {n: p for n, p in learner.named_parameters() if p.requires_grad}
+        if not self.parameters:
+            raise UserError("there is nothing to train: no parameter requires gradients.")
+        self.num_texts = len(data.epoch(0))
+        if not self.num_texts or not data.heldout:
+            raise UserError("training needs at least one text to learn and one to look at.")
+        self.steps_per_epoch = math.ceil(self.num_texts / config.batch_size)
+        self.total = min(config.epochs * self.steps_per_epoch, config.max_steps or 1 << 62)
+        if config.gradient_checkpointing:
+            _checkpoint(learner.model)
+        self.precision = _precision()
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(),
+            mixed_precision="bf16" if self.precision == "bfloat16" else "no",
+        )
+        optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.learner = learner
+        self.wrapped, self.optimizer = self.accelerator.prepare(learner, optimizer)
+        self.folder = RunFolder(
+            folder,
+            {**config.model_dump(mode="json"), **fingerprint},
+            writes=self.accelerator.is_main_process,
+        )
+        self.outcome = Outcome()
+        self.best_weights: dict[str, Any] = {}
+        self.bad, self.collapses = 0, 0
+
+    def run(self) -> Outcome:
+        """Train to the end, or go on with what is there, and put the best weights in place.
+
+        Raises:
+            UserError: another run lies in the folder, or the loss is no longer a number.
+        """
+        with self.folder.locked():
+            self._restore(self.folder.open())
+            self.accelerator.wait_for_everyone()  # all have read before one of them writes
+            self._say(f"training in {self.precision}, {self.accelerator.num_processes} process(es)")
+            self.watcher.stage("training", total=self.total, done=self.outcome.steps)
+            if not self.outcome.looks:
+                self._look()
+            while self.outcome.steps < self.total and not self.outcome.stopped:
+                epoch, at = divmod(self.outcome.steps, self.steps_per_epoch)
+                for items in self._steps(epoch)[at:]:
+                    self._advance(items)
+                    if self.outcome.steps >= self.total or self.outcome.stopped:
+                        break
+            if self.outcome.looks[-1].step != self.outcome.steps:
+                self._look()
+            self.outcome.stopped = self.outcome.stopped or f"all {self.total} steps are done"
+            self._save()
+        self._put_back(self.best_weights)
+        return self.outcome
+
+    def _steps(self, epoch: int) -> list[list[TrainItem]]:
+        items = list(self.data.epoch(epoch))
+        if len(items) != self.num_texts:
+            raise ValueError(f"pass {epoch} has {len(items)} texts, the first {self.num_texts}")
+        Random(f"{self.config.seed}-{epoch}").shuffle(items)  # noqa: S311
+        size = self.config.batch_size
+        return [items[start : start + size] for start in range(0, len(items), size)]
+
+    def _advance(self, items: Sequence[TrainItem]) -> None:
+        """A step, and what is due after it."""
+        began = time.perf_counter()
+        batches = cut_batches(items, self.config.batch_tokens)
+        with self._own_random():
+            loss = self._learn(batches)
+        self.outcome.steps += 1
+        step = self.outcome.steps
+        speed = sum(batch.pack.num_asked for batch in batches) / (time.perf_counter() - began)
+        self.folder.note({"step": step, "loss": loss, "tokens_per_second": round(speed, 1)})
+        self.watcher.advance(step, f"loss {loss:.4f}, {speed:.0f} tokens/s")
+        if step % self.config.evaluate_every == 0:
+            self._look()
+        if step % self.config.checkpoint_every == 0:
+            self._save()
+
+    def _learn(self, batches: list[Batch]) -> float:
+        """One optimizer step; returns the mean loss of its texts, before it.
+
+        Raises:
+            UserError: the loss or its gradient is no longer a number; the weights stay.
+        """
+        whole = sum(batch.weight for batch in batches)
+        mine = self._share(batches)
+        loss = 0.0
+        self.learner.train()
+        for number, batch in enumerate(mine):
+            with self.learner.attending(batch), self._gathering(number == len(mine) - 1):
+                # gradients of processes are averaged, and a mean over all texts is wanted
+                part = self.wrapped(batch) / whole * self.accelerator.num_processes
+                self.accelerator.backward(part)
+            loss += float(part.detach())
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self._schedule(self.outcome.steps)
+        norm = self.accelerator.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm)
+        loss = self._mean(loss)
+        if not math.isfinite(loss) or not math.isfinite(float(norm)):
+            raise UserError(
+                f"the loss is {loss:.4g} and its gradient {float(norm):.4g} at step "
+                f"{self.outcome.steps + 1}: the training has diverged. Lower --learning-rate and "
+                "begin again with another folder."
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss
+
+    @contextmanager
+    def _own_random(self) -> Iterator[None]:
+        """Dropout that depends on seed, step and process alone, so that nothing need be saved."""
+        place = f"{self.config.seed}-{self.outcome.steps}-{self.accelerator.process_index}"
+        with torch.random.fork_rng():
+            torch.manual_seed(Random(place).getrandbits(63))  # noqa: S311
+            yield
+
+    def _share(self, batches: list[Batch]) -> list[Batch]:
+        """This process's batches; every process has as many, for they wait for each other."""
+        count, rank = self.accelerator.num_processes, self.accelerator.process_index
+        idle = replace(batches[-1], weights=torch.zeros_like(batches[-1].weights))
+        return [*batches, *[idle] * (-len(batches) % count)][rank::count]
+
+    def _gathering(self, last: bool) -> Any:
+        return nullcontext() if last else self.accelerator.no_sync(self.wrapped)
+
+    def _mean(self, value: float) -> float:
+        if self.accelerator.num_processes == 1:
+            return value
+        given = torch.tensor([value], device=self.accelerator.device)
+        return float(self.accelerator.gather(given).mean())
+
+    def _schedule(self, step: int) -> float:
+        """Share of the highest learning rate: a linear rise, then half a cosine down to zero."""
+        rise = self._rise
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.total - rise)))
+
+    @property
+    def _rise(self) -> int:
+        return round(self.config.warmup * self.total)
+
+    def _look(self) -> None:
+        """Measure the held-out split; remember the best weights, and whether to stop."""
+        from accelerate.utils import gather_object
+
+        count, rank = self.accelerator.num_processes, self.accelerator.process_index
+        batches = cut_batches(self.data.heldout, self.config.batch_tokens)[rank::count]
+        tally = measure(self.learner, batches)
+        look = summarize(gather_object([tally]), self.outcome.steps)
+        self.outcome.looks.append(look)
+        self.folder.note({"look": asdict(look)})
+        self._say(describe(look))
+        if look.better_than(self.outcome.best):
+            self.outcome.best, self.bad = look, 0
+            self.best_weights = {n: p.detach().clone() for n, p in self.parameters.items()}
+        else:
+            self.bad += 1
+        learns = look.step > self._rise
+        self.collapses = self.collapses + 1 if learns and look.collapsed() else 0
+        self._judge(look)
+
+    def _judge(self, look: Look) -> None:
+        """Say why to stop, if there is a reason."""
+        if self.bad >= self.config.patience and self.outcome.best is not None:
+            self.outcome.stopped = (
+                f"no look was better than that at step {self.outcome.best.step} (held-out loss "
+                f"{self.outcome.best.loss:.4f}) for {self.bad} looks in a row"
+            )
+        if self.collapses >= self.config.collapse_patience:
+            listed = ", ".join(f"{group}: {label!r}" for group, label in look.collapsed().items())
+            self.outcome.stopped = (
+                f"predictions have collapsed to one answer ({listed}) for {self.collapses} looks "
+                "in a row. Lower --learning-rate, mix in other data, or balance the answers"
+            )
+
+    def _say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            self.watcher.say(text)
+
+    def _put_back(self, weights: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(weights[name])
+
+    def _save(self) -> None:
+        self.folder.save(
+            {
+                "weights": {n: p.detach() for n, p in self.parameters.items()},
+                "best_weights": self.best_weights,
+                "optimizer": self.optimizer.state_dict(),
+                "outcome": asdict(self.outcome),
+                "bad": self.bad,
+                "collapses": self.collapses,
+            }
+        )
+
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        self._put_back(state["weights"])
+        self.best_weights = state["best_weights"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.bad, self.collapses = state["bad"], state["collapses"]
+        saved = state["outcome"]
+        self.outcome = Outcome(
+            saved["steps"],
+            saved["stopped"],
+            Look(**saved["best"]) if saved["best"] else None,
+            [Look(**look) for look in saved["looks"]],
+        )
+        self._say(f"going on after step {self.outcome.steps} of {self.total}")
+
+
+def _checkpoint(model: Any) -> None:
+    """Compute blocks again in the backward pass; the pack's plan is still the active one then."""
+    # transformers renamed it in 5.20 or so, and warns at the old name
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)()
+
+
+def _precision() -> str:
+    """What the machine trains in: on CPUs bfloat16 is several times slower than float32."""
+    has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return "bfloat16" if has_bfloat16 else "float32"
