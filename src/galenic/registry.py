@@ -11,7 +11,7 @@ from typing import Any
 
 from galenic.errors import unknown_name
 
-__all__ = ["BENCHMARKS", "PRUNERS", "QUANTIZERS", "RUNTIMES", "SCORINGS", "Registry"]
+__all__ = ["BENCHMARKS", "FINETUNERS", "PRUNERS", "QUANTIZERS", "RUNTIMES", "SCORINGS", "Registry"]
 
 
 class Registry:
@@ -86,5 +86,13 @@ QUANTIZERS = Registry(
     {
         "kquant": "galenic.compress.quantize.block_types:KQuant",
         "gptq": "galenic.compress.quantize.gptq:GPTQ",
+    },
+)
+
+FINETUNERS = Registry(
+    "fine-tuning method",
+    {
+        "lora": "galenic.compress.finetune.lora:LoRA",
+        "full": "galenic.compress.finetune.full:Full",
     },
 )

@@ -1,0 +1,122 @@
+"""Low-rank adapters beside the linear maps, by the library peft."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from galenic.compress.finetune.base import Finetuner
+from galenic.errors import UserError
+from galenic.models.layers import Layout, Role
+
+__all__ = ["ADAPTER_CONFIG", "LoRA", "lay_over"]
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+class LoRA(Finetuner):
+    """Learn ``W + s B A`` in place of ``W``: two thin matrices beside each linear map.
+
+    rsLoRA: Kalajdzievski (2023), https://arxiv.org/abs/2312.03732. DoRA: Liu et al. (2024),
+    https://arxiv.org/abs/2402.09353.
+    """
+
+    name = "lora"
+    title = "thin matrices beside the linear maps (LoRA, rsLoRA, DoRA)"
+    reference_url = "https://arxiv.org/abs/2106.09685"
+    saves = "adapter"
+
+    rank: int = Field(16, ge=1, description="Rank of each adapter.")
+    alpha: float = Field(32.0, gt=0, description="Adapters are scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of an adapter's inputs dropped.")
+    rslora: bool = Field(False, description="Scale by alpha / sqrt(rank) (rsLoRA).")
+    dora: bool = Field(False, description="Learn direction and length apart (DoRA).")
+    targets: tuple[Role, ...] = Field(
+        ("q", "k", "v", "o", "gate", "up", "down"),
+        min_length=1,
+        description="Linear maps that get an adapter.",
+    )
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else value
+
+    def check(self, layout: Layout) -> None:
+        super().check(layout)
+        narrowest = min(
+            min(linear.module.weight.shape)
+            for block in layout.blocks
+            for linear in (block.linears[role] for role in self.targets)
+        )
+        if self.rank > narrowest:
+            raise UserError(
+                f"--rank {self.rank} is more than the narrowest of the linear maps has: "
+                f"{narrowest}."
+            )
+
+    def prepare(self, layout: Layout, seed: int) -> Any:
+        import peft
+        import torch
+
+        names = {
+            block.linears[role].name
+            for block in self.trained_blocks(layout)
+            for role in self.targets
+        }
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            use_rslora=self.rslora,
+            use_dora=self.dora,
+            target_modules=sorted(names),
+        )
+        with torch.random.fork_rng(), _quiet():
+            torch.manual_seed(seed)
+            return peft.get_peft_model(layout.model, config)
+
+    def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:  # noqa: ARG002
+        with _quiet():
+            model.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # a form with nothing filled in
+        path = folder / ADAPTER_CONFIG
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = base
+        config["target_modules"] = sorted(config["target_modules"])  # a set: in any order
+        text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return {}
+
+
+def lay_over(model: Any, folder: Path) -> Any:
+    """The model with a saved adapter over it, not trainable; any adapter that peft reads.
+
+    Raises:
+        UserError: it is not an adapter of this model.
+    """
+    import peft
+
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise UserError(f"{folder} is not an adapter: it has no {ADAPTER_CONFIG}.")
+    try:
+        with _quiet(), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            return peft.PeftModel.from_pretrained(model, folder)
+    except (ValueError, RuntimeError, KeyError, UserWarning) as error:
+        raise UserError(f"{folder} is not an adapter of this model: {error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings at names that transformers changed and peft still uses."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        yield
