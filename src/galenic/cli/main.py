@@ -20,6 +20,7 @@ from galenic.cli import (
     prune,
     quantize,
     report,
+    scan,
     unpack,
 )
 from galenic.errors import UserError
@@ -49,6 +50,7 @@ for module in (
     pack,
     unpack,
     data,
+    scan,
     doctor,
 ):
     name = module.__name__.rpartition(".")[2]

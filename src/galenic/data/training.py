@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from galenic.benchmarks import Benchmark, resolve_benchmarks
+from galenic.benchmarks.custom import is_custom
 from galenic.data.calibration import MEDQUAD, Pair, read_medquad
 from galenic.data.example import Example
 from galenic.data.near import words_of
@@ -129,9 +130,13 @@ class TrainingSet:
         return self._write(self.heldout, seed=0, epoch=0, shuffle=False)
 
     def without(self, ids: Iterable[str]) -> TrainingSet:
-        """The set without those training rows."""
+        """The set without those rows, held-out ones included."""
         left_out = frozenset(ids)
-        return replace(self, train=tuple(row for row in self.train if row.id not in left_out))
+        train, heldout = (
+            tuple(row for row in rows if row.id not in left_out)
+            for rows in (self.train, self.heldout)
+        )
+        return replace(self, train=train, heldout=heldout)
 
     def _write(
         self, rows: Sequence[Example | Pair], *, seed: int, epoch: int, shuffle: bool
@@ -236,8 +241,8 @@ def parse_sources(spec: str) -> list[tuple[str, Form, float]]:
     for part in filter(None, (part.strip() for part in spec.split(","))):
         name, equals, number = part.partition("=")
         name, colon, form = name.strip().rpartition(":")
-        if not colon:
-            name, form = form, "train"
+        if not colon or is_custom(form):  # a file's name may hold a colon of its own
+            name, form = f"{name}{colon}{form}", "train"
         if form not in FORMS:
             raise unknown_name(f"form of {name}", form, FORMS)
         try:
