@@ -11,7 +11,7 @@ from galenic.compress.finetune.base import Finetuner
 from galenic.models.layers import Layout, read_layout
 from galenic.models.save import FolderWriter
 
-__all__ = ["Full"]
+__all__ = ["Full", "write_model"]
 
 
 class Full(Finetuner):
@@ -29,9 +29,24 @@ class Full(Finetuner):
         return layout.model
 
     def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:  # noqa: ARG002
-        layout = read_layout(model)
-        with torch.no_grad(), FolderWriter(folder, model.config, source, torch.float32) as writer:
-            writer.write_outer(layout)
-            for block in layout.blocks:
-                writer.write_block(block)
-        return writer.checks
+        return write_model(model, folder, source, torch.float32)
+
+
+def write_model(model: Any, folder: Path, source: Path, dtype: Any) -> dict[str, float]:
+    """Write a loaded model as an ordinary folder, read it back and compare.
+
+    Args:
+        model: from transformers.
+        folder: an existing one.
+        source: where tokenizer and licence come from.
+        dtype: ``torch.dtype`` of the stored weights.
+
+    Raises:
+        UserError: what is read back is not what was written.
+    """
+    layout = read_layout(model)
+    with torch.no_grad(), FolderWriter(folder, model.config, source, dtype) as writer:
+        writer.write_outer(layout)
+        for block in layout.blocks:
+            writer.write_block(block)
+    return writer.checks

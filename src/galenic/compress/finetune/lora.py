@@ -15,9 +15,9 @@ from galenic.compress.finetune.base import Finetuner
 from galenic.errors import UserError
 from galenic.models.layers import Layout, Role
 
-__all__ = ["ADAPTER_CONFIG", "LoRA", "lay_over"]
+__all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "LoRA", "check_adapter", "lay_over"]
 
-ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 class LoRA(Finetuner):
@@ -96,6 +96,13 @@ class LoRA(Finetuner):
         return {}
 
 
+def check_adapter(folder: Path) -> None:
+    """Raise UserError if the folder holds no adapter, or one in a format that can run code."""
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} is not an adapter: it has no {name}.")
+
+
 def lay_over(model: Any, folder: Path) -> Any:
     """The model with a saved adapter over it, not trainable; any adapter that peft reads.
 
@@ -103,15 +110,24 @@ def lay_over(model: Any, folder: Path) -> Any:
         UserError: it is not an adapter of this model.
     """
     import peft
+    from safetensors import safe_open
 
-    if not (folder / ADAPTER_CONFIG).is_file():
-        raise UserError(f"{folder} is not an adapter: it has no {ADAPTER_CONFIG}.")
+    check_adapter(folder)
     try:
         with _quiet(), warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            return peft.PeftModel.from_pretrained(model, folder)
-    except (ValueError, RuntimeError, KeyError, UserWarning) as error:
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")  # see below
+            both = peft.PeftModel.from_pretrained(model, str(folder))
+            found = set(peft.get_peft_model_state_dict(both, save_embedding_layers=False))
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise UserError(f"{folder} is not an adapter of this model: {error}") from error
+    with safe_open(folder / ADAPTER_WEIGHTS, "np") as file:
+        saved = set(file.keys())
+    if unmatched := sorted(found ^ saved):
+        raise UserError(
+            f"{folder} is not an adapter of this model: {len(unmatched)} tensors have no "
+            f"counterpart, the first {unmatched[0]}."
+        )
+    return both
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""``galenic merge``: an adapter and its base as one ordinary model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Merge an adapter (LoRA, rsLoRA, DoRA; as the library peft saves it) into the weights it was "
+    "trained beside. The result is an ordinary model folder, compared with base and adapter before "
+    "it gets its name."
+)
+EXAMPLES = """\
+**Examples**
+
+`galenic merge smollm2-135m adapter/ -o merged/`
+
+`galenic merge ./my-model adapter/ -o merged/ && galenic quantize merged/ --bits 4 -o small/`
+"""
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="The base: an embedded model, a .gguf file, a Hugging Face folder or a Hub id.",
+            show_default=False,
+        ),
+    ],
+    adapter: Annotated[Path, typer.Argument(help="The adapter's folder.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
+    ] = False,
+) -> None:
+    """Merge an adapter."""
+    from galenic.artifact import check_new
+    from galenic.cli.progress import ConsoleWatcher
+
+    check_new(output)
+    from galenic.compress.merge import merge  # only now, for it takes seconds
+
+    try:
+        with ConsoleWatcher() as watcher:
+            manifest = merge(model, adapter, output, watcher)
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped. Nothing was written to {output}.", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(manifest.model_dump_json(indent=1))
+        return
+    checks = manifest.stages[-1].checks
+    typer.echo(
+        f"{output}: merged. Logits differ from those of base and adapter by "
+        f"{checks['adapter_logit_difference']:.1g} of the largest; read back from the folder by "
+        f"{checks['logit_difference']:.1g}."
+    )

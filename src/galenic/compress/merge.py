@@ -1,0 +1,118 @@
+"""The stage: a model and an adapter in, one ordinary model folder out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from galenic.artifact import (
+    Manifest,
+    Parent,
+    Stage,
+    check_new,
+    library_versions,
+    new_artifact,
+    read_manifest,
+    write_manifest,
+)
+from galenic.cache import file_sha256
+from galenic.compress.finetune.full import write_model
+from galenic.compress.finetune.lora import ADAPTER_WEIGHTS, check_adapter, lay_over
+from galenic.errors import UserError
+from galenic.models.checkpoint import Checkpoint, open_checkpoint
+from galenic.models.folder import check_folder
+from galenic.models.layers import count_parameters
+from galenic.models.load import ModelFiles, resolve_model
+from galenic.models.quiet import quiet_transformers
+from galenic.models.stream import count_stored_zeros
+from galenic.watcher import Watcher
+
+__all__ = ["merge"]
+
+TOLERANCE = 1e-4
+"""Largest difference of logits that is accepted, as a share of the largest logit."""
+CHECKED_TOKENS = 64
+LIBRARIES = ("torch", "transformers", "peft", "safetensors")
+
+
+def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest:
+    """Add an adapter to the weights it was trained beside, and write the sum as a new folder.
+
+    A quantized GGUF is merged as its dequantized weights. The whole model is held in memory, in
+    float32, and stored in the type of the base.
+
+    Args:
+        model: the base, as `galenic.models.load.resolve_model` takes it.
+        adapter: folder with an adapter that peft reads.
+        output: the folder to make.
+        watcher: told of progress.
+
+    Raises:
+        UserError: something is wrong with the input; or the merged model does not compute what base
+            and adapter compute.
+    """
+    check_new(output)
+    check_adapter(adapter)
+    files = resolve_model(model)
+    watcher.stage(f"opening {files.name}")
+    checkpoint = open_checkpoint(files)
+    check_new(output, checkpoint.num_bytes)
+    watcher.stage("merging")
+    merged, difference = _merged(checkpoint, adapter)
+    with new_artifact(output) as part:
+        watcher.stage("writing and reading back")
+        checks = write_model(merged, part, checkpoint.folder, checkpoint.dtype)
+        written = open_checkpoint(ModelFiles(str(output), "folder", part, ""))
+        stage = Stage(
+            stage="merge",
+            method="merge",
+            reference_url="https://arxiv.org/abs/2106.09685",
+            knobs={"adapter": file_sha256(adapter / ADAPTER_WEIGHTS)},
+            parent=Parent(name=files.name, sha256=files.sha256),
+            calibration=None,
+            parameters={"before": _parameters(checkpoint), "after": _parameters(written)},
+            removed={"blocks": 0.0, "whole": 0.0},
+            sizes={"before": _weight_bytes(checkpoint.folder), "after": _weight_bytes(part)},
+            checks={"adapter_logit_difference": difference, **checks},
+            versions=library_versions(*LIBRARIES),
+        )
+        earlier = [read_manifest(checkpoint.folder), read_manifest(adapter)]
+        stages = [stage for manifest in earlier if manifest for stage in manifest.stages]
+        return write_manifest(part, [*stages, stage])
+
+
+def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
+    """The merged model, and how far its logits are from those of base and adapter."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with quiet_transformers():
+        base = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.float32)
+    both = lay_over(base, adapter).eval()
+    size = int(base.get_input_embeddings().weight.shape[0])
+    tokens = torch.arange(CHECKED_TOKENS)[None] * 7919 % size
+    with torch.no_grad():
+        wanted = both(input_ids=tokens, use_cache=False).logits
+        merged = both.merge_and_unload(safe_merge=True)
+        found = merged(input_ids=tokens, use_cache=False).logits
+    difference = float((found - wanted).abs().max() / wanted.abs().max())
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"the merged model's logits differ from those of base and adapter by {difference:.2g} "
+            f"of the largest ({TOLERANCE:g} is allowed). Nothing was written."
+        )
+    return merged, difference
+
+
+def _parameters(checkpoint: Checkpoint) -> dict[str, int]:
+    zeros = count_stored_zeros(checkpoint)
+    return {
+        **asdict(count_parameters(checkpoint.shapes)),
+        "zeros": zeros.total,
+        "zeros_in_blocks": zeros.blocks,
+    }
+
+
+def _weight_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in check_folder(folder))
