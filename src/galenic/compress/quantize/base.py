@@ -72,11 +72,9 @@ class QuantizeJob:
         Raises:
             UserError: there is too little text, or the sequences are too long for the model.
         """
-        import torch
+        from galenic.compress.text import as_tensor, pack_tokens
 
-        from galenic.compress.text import pack_tokens
-
-        return torch.from_numpy(pack_tokens(self.config, self.texts, self.checkpoint))
+        return as_tensor(pack_tokens(self.config, self.texts, self.checkpoint))
 
 
 class Quantizer(BaseModel, ABC):
