@@ -71,6 +71,20 @@ def test_a_folder_comes_back_bit_for_bit(
         assert (tmp_path / "back" / name).read_bytes() == (model / name).read_bytes()
 
 
+def test_a_folder_of_links_is_packed_whole(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    from tiny_hf import write_tiny_hf
+
+    model = write_tiny_hf(tmp_path / "m", "llama")
+    (tmp_path / "links").mkdir()
+    for file in model.iterdir():  # as the Hub's cache has them
+        (tmp_path / "links" / file.name).symlink_to(file)
+    pack(str(tmp_path / "links"), tmp_path / "m.galenic", Silent())
+    unpack(tmp_path / "m.galenic", tmp_path / "back", Silent())
+    for file in model.iterdir():
+        assert (tmp_path / "back" / file.name).read_bytes() == file.read_bytes()
+
+
 def test_zeros_cost_about_a_bit_each() -> None:
     generator = np.random.default_rng(1)
     values = generator.standard_normal(100_000).astype("<f4")
@@ -113,6 +127,9 @@ def test_one_changed_byte(packed: Path, tmp_path: Path) -> None:
         ({"files": {"../evil": {"size": 0, "sha256": "", "parts": []}}}, "outside its own folder"),
         ({"files": {"a": {"size": 5, "sha256": "", "parts": []}}}, "not whole"),
         ({"files": 3}, "no packed model"),
+        ({"files": {}}, "no packed model"),
+        ({"folder": None}, "no packed model"),
+        ({"files": {"a": {"size": 0, "parts": []}}}, "no packed model"),
         (
             {"files": {"a": {"size": 9, "sha256": "", "parts": [
                 {"start": 0, "size": 9, "record": 4, "floating": True, "sparse": False}]}}},

@@ -142,7 +142,8 @@ def unpack(source: Path, target: Path, watcher: Watcher) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+    """Links are followed: a folder of the Hub's cache has nothing else."""
+    return (file for file in folder.rglob("*") if file.is_file())
 
 
 def _write(
@@ -276,6 +277,8 @@ def _read_index(source: Path) -> dict[str, Any]:
                 f"{source} has the format {index['format']}; this version of Galenic reads "
                 f"{FORMAT}."
             )
+        if not isinstance(index["folder"], bool) or len(index["files"]) < 1 + index["folder"]:
+            raise ValueError("no whole model")  # a folder has at least weights and config
         for name, entry in index["files"].items():
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or "\\" in name:
@@ -288,6 +291,8 @@ def _read_index(source: Path) -> dict[str, Any]:
 
 def _check_entry(source: Path, name: str, entry: dict[str, Any]) -> None:
     at = 0
+    if not isinstance(entry["sha256"], str):
+        raise _damaged(source, f"the list of {name} has no hash")
     for row in entry["parts"]:
         part = _Part(**{key: row[key] for key in ("start", "size", "record", "floating")})
         if part.start != at or not 0 < part.size <= PIECE or part.record < 1:
