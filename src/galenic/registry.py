@@ -86,6 +86,8 @@ QUANTIZERS = Registry(
     {
         "kquant": "galenic.compress.quantize.block_types:KQuant",
         "gptq": "galenic.compress.quantize.gptq:GPTQ",
+        "nf4": "galenic.compress.quantize.nf4:NF4",
+        "int8": "galenic.compress.quantize.int8:Int8",
     },
 )
 

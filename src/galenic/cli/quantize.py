@@ -18,7 +18,8 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
     "Quantize a model: fewer bits a weight, by ggml's block types or another method. The result is "
-    "read back by both runtimes and checked before it gets its name."
+    "read back and checked before it gets its name: a GGUF by both runtimes; a folder of nf4 or "
+    "int8, which llama.cpp cannot read, by the torch runtime."
 )
 EXAMPLES = """
 **Examples**
@@ -30,6 +31,8 @@ EXAMPLES = """
 `galenic quantize smollm2-135m --target-bpw 4.5 --exclude Q4_1 --data DIR -o mixed/`
 
 `galenic quantize ./my-model --type Q8_0 --no-importance -o eight/`
+
+`galenic quantize ./my-model --method nf4 -o four/`
 """
 
 
@@ -72,7 +75,7 @@ def _show(manifest: Manifest, output: Path) -> None:
     sizes, checks = stage.sizes, stage.checks
     total = stage.parameters["after"]["total"]
     for note in stage.notes:
-        typer.echo(f"What was quantized: {note}.")
+        typer.echo(f"Note: {note}.")
     bits = 8 * checks["tensor_bytes"] / total
     typer.echo(
         f"{output}: {sizes['after']:,} bytes, {sizes['after'] / sizes['dense']:.1%} of the dense "

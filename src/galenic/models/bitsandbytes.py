@@ -9,17 +9,42 @@ Format: https://huggingface.co/docs/bitsandbytes/reference/nn/linear4bit
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
 
 from galenic.errors import UserError
 from galenic.models.tensors import StoredTensor
 
-__all__ = ["packed_sizes"]
+__all__ = ["cast_rest_", "packed_sizes", "require_bitsandbytes"]
 
 _STATE = ".quant_state.bitsandbytes__"
 _BESIDE_4_BIT = (".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map")
 _BESIDE_8_BIT = ("SCB", "weight_format")
+
+
+def require_bitsandbytes() -> None:
+    """Make sure that the package is there, and keep it from saying the same thing at every product.
+
+    On a CPU, its 8-bit products take activations through float16: it warns each time.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise UserError(
+            "weights packed by bitsandbytes need an extra: pip install 'galenic[train,bnb]'."
+        )
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+def cast_rest_(model: Any, dtype: Any) -> None:
+    """Bring what is not packed to a ``torch.dtype``: transformers loads it as it is stored."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
 
 
 def packed_sizes(stored: Mapping[str, StoredTensor]) -> dict[str, int]:

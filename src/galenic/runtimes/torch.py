@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from galenic.errors import UserError
+from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
 from galenic.models.load import ModelFiles
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, check_room
 from galenic.runtimes.threads import choose_threads
@@ -70,8 +71,11 @@ class TorchRuntime(Runtime):
         torch.set_num_threads(num_threads)
         try:
             config = AutoConfig.from_pretrained(folder)
+            packing = _packing(config)
             self._tokenizer: Any = tokenizer.from_pretrained(folder)
             self._model: Any = _load(folder, config, DTYPES[dtype])
+            if packing:
+                cast_rest_(self._model, DTYPES[dtype])
         except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
             raise UserError(
                 f"transformers {transformers.__version__} cannot load {model.name}: {error}\n"
@@ -86,8 +90,8 @@ class TorchRuntime(Runtime):
             model=model.name,
             sha256=model.sha256,
             architecture=str(config.model_type),
-            num_parameters=sum(p.numel() for p in self._model.parameters()),
-            weights=held,
+            num_parameters=int(self._model.num_parameters()),
+            weights=f"{held}, {packing} by bitsandbytes" if packing else held,
             context_length=min(longest, context_length or longest),
             num_threads=num_threads,
         )
@@ -342,6 +346,22 @@ def _probe(vocab_size: int) -> Pack:
         for i in range(1, 4)
     ]
     return build_pack(requests, stem[:4])
+
+
+def _packing(config: Any) -> str:
+    """How bitsandbytes packed the weights, for people; nothing where it did not.
+
+    Raises:
+        UserError: it did, and is not installed.
+    """
+    found = getattr(config, "quantization_config", None)
+    if found is None:
+        return ""
+    described = found if isinstance(found, dict) else found.to_dict()
+    if described.get("quant_method") != "bitsandbytes":
+        return ""
+    require_bitsandbytes()
+    return "int8" if described.get("load_in_8bit") else str(described["bnb_4bit_quant_type"])
 
 
 def _load(folder: Any, config: Any, dtype: torch.dtype) -> Any:

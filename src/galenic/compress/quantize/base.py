@@ -100,6 +100,17 @@ class Quantizer(BaseModel, ABC):
         """Every knob with the value that is used, as JSON has it."""
         return self.model_dump(mode="json")
 
+    def require(self) -> None:
+        """Check that the packages are there which only this method needs.
+
+        Raises:
+            UserError: one is missing; names the extra.
+        """
+
+    def notes(self, job: QuantizeJob) -> tuple[str, ...]:  # noqa: ARG002
+        """What people should know of the result."""
+        return ()
+
     @property
     @abstractmethod
     def calibrated(self) -> bool:

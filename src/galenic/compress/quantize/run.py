@@ -48,6 +48,7 @@ def quantize(
             model failed.
     """
     check_new(output)
+    quantizer.require()
     texts = tuple(read_calibration_text(config)) if quantizer.calibrated else ()
     files = resolve_model(config.model)
     earlier = read_manifest(files.path if files.path.is_dir() else files.path.parent)
@@ -115,6 +116,7 @@ def _stage(
     counts = asdict(count_parameters(job.checkpoint.shapes))
     types = dense_types_of(job.files)
     notes = (f"dense (dequantized from {', '.join(types)})",) if types else ()
+    libraries = (*LIBRARIES, "bitsandbytes") if quantizer.extra == "bnb" else LIBRARIES
     return Stage(
         stage="quantize",
         method=quantizer.name,
@@ -125,8 +127,8 @@ def _stage(
         parameters={"before": counts, "after": counts},
         removed={},
         sizes=sizes,
-        notes=notes,
+        notes=(*notes, *quantizer.notes(job)),
         checks=checks,
         versions={"python": platform.python_version()}
-        | {name: version(name) for name in LIBRARIES},
+        | {name: version(name) for name in libraries},
     )
