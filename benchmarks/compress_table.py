@@ -1,0 +1,320 @@
+"""What every way of compressing does to a model: bytes, perplexity, KL, answers, speed, memory.
+
+    python benchmarks/compress_table.py --data DIR --work /tmp/table -o results/compress
+
+Each row is made by the printed commands of ``galenic`` itself and kept in the work folder, as are
+its measurements: a stopped run goes on where it was, and rows can be measured one by one
+(``--rows``, ``--measures``). Held-out text is MedQuAD's held-out tenth; questions are the same for
+every row. Quality is measured in the torch runtime on float32 activations, so that it is that of
+the weights alone; speed in llama.cpp, which serves. A pruned model's speed is that of its Q4_0 form
+beside the dense model's Q4_0 form, in turns: the same bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from galenic.evaluate.compare import compare_pairs, pair_records
+from galenic.evaluate.metrics import classification, group_records, prediction_counts
+from galenic.report.runs import load_run
+
+BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
+SETTINGS = ("model", "limit", "num_samples", "scoring", "benchmarks")
+MEASURES = ("perplexity", "speed", "accuracy")
+GALENIC = str(Path(sys.executable).with_name("galenic"))
+ROUNDED = "--type Q4_0 --no-importance"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model: what it is made from, and how."""
+
+    name: str
+    parent: str | None = None
+    command: str = ""
+    title: str = ""
+
+    @property
+    def pruned(self) -> bool:
+        return self.command.startswith("prune")
+
+
+def q(name: str, how: str, title: str, parent: str = "dense") -> Row:
+    return Row(name, parent, f"quantize {{parent}} {how}", title)
+
+
+def p(name: str, how: str, title: str, parent: str = "dense") -> Row:
+    return Row(name, parent, f"prune {{parent}} {how}", title)
+
+
+SMALL = [
+    Row("dense", title="dense (dequantized from Q4_1)"),
+    p("width-20", "--method width --sparsity 0.2", "width 20 %"),
+    p("depth-20", "--method depth --sparsity 0.2", "depth 20 %"),
+    p("vocab", "--method vocab", "vocab"),
+    q("q4", "--bits 4 --exclude Q4_1", "4 bits, importance"),
+    q("q4-plain", f"{ROUNDED}", "Q4_0, rounded to nearest"),
+    q("gptq-4", "--method gptq --bits 4", "GPTQ, 4 bits"),
+    q("mixed-4.5", "--target-bpw 4.5 --exclude Q4_1", "mixed, 4.5 bits a weight"),
+    q("nf4", "--method nf4", "nf4 (bitsandbytes)"),
+    p("magnitude-20", "--method magnitude --sparsity 0.2", "magnitude 20 %"),
+    p("wanda-20", "--method wanda --sparsity 0.2", "Wanda 20 %"),
+    p("sparsegpt-20", "--method sparsegpt --sparsity 0.2", "SparseGPT 20 %"),
+    p("neurons-20", "--method magnitude --neurons --sparsity 0.2", "whole neurons, magnitude 20 %"),
+    p("width-magnitude-20", "--method width --score magnitude --sparsity 0.2",
+      "width 20 %, plain weight magnitude"),
+    p("width-vocab", "--method vocab", "width 20 % + vocab", "width-20"),
+    p("depth-vocab", "--method vocab", "depth 20 % + vocab", "depth-20"),
+    q("q8", "--bits 8", "8 bits, importance"),
+    q("q8-plain", "--bits 8 --no-importance", "8 bits, rounded to nearest"),
+    q("q6", "--bits 6", "6 bits, importance"),
+    q("q6-plain", "--bits 6 --no-importance", "6 bits, rounded to nearest"),
+    q("q5", "--bits 5 --exclude Q4_1", "5 bits, importance"),
+    q("q5-plain", "--bits 5 --no-importance --exclude Q4_1", "5 bits, rounded to nearest"),
+    q("int8", "--method int8", "int8 (bitsandbytes)"),
+    q("width-20-q4", "--bits 4 --exclude Q4_1", "width 20 %, then 4 bits", "width-20"),
+]  # fmt: skip
+LARGE = [
+    Row("dense", title="dense (dequantized from Q4_K_M)"),
+    q("q4", "--bits 4", "4 bits, importance"),
+    q("q3", "--bits 3", "3 bits, importance"),
+    p("width-20", "--method width --sparsity 0.2", "width 20 %"),
+    p("depth-20", "--method depth --sparsity 0.2", "depth 20 %"),
+]
+TABLES = {"small": SMALL, "large": LARGE}
+
+
+class Table:
+    """The rows of one model, their folders and their measurements."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.work = Path(options.work).absolute()
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.rows = {row.name: row for row in TABLES[options.table]}
+
+    def folder(self, name: str) -> str:
+        return self.options.model if name == "dense" else str(self.work / name)
+
+    def galenic(self, name: str, line: str) -> bool:
+        """Run a command, shown as a reader would type it."""
+        shown = line.replace(str(self.work) + "/", "").replace(self.options.data, "DIR")
+        print(f"$ galenic {shown}", flush=True)
+        log = self.work / f"{name}.log"
+        with log.open("a", encoding="utf-8") as handle:
+            done = subprocess.run(
+                [GALENIC, *shlex.split(line)],
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode:
+            print(f"  failed with status {done.returncode}, see {log}", flush=True)
+        return done.returncode == 0
+
+    def build(self, name: str) -> bool:
+        row = self.rows[name]
+        if row.parent is None or Path(self.folder(name)).exists():
+            return True
+        if not self.build(row.parent):
+            return False
+        command = row.command.format(parent=self.folder(row.parent))
+        return self.galenic(name, f"{command} --data {self.options.data} -o {self.folder(name)}")
+
+    def fast_form(self, name: str) -> str | None:
+        """What is timed: the model itself where it is a GGUF, else its Q4_0 form."""
+        folder = self.folder(name)
+        if name != "dense" and not self.rows[name].pruned:
+            return folder if list(Path(folder).glob("*.gguf")) else None
+        timed = self.work / f"{name}-q4_0"
+        if not timed.exists():
+            self.galenic(name, f"quantize {folder} {ROUNDED} -o {timed}")
+        return str(timed) if timed.exists() else None
+
+    def measure(self, name: str, measures: list[str]) -> None:
+        if not self.build(name):
+            return
+        options, dense = self.options, self.options.model
+        common = f"--data {options.data} --runtime torch"
+        if "perplexity" in measures and not self.result(name, "perplexity").exists():
+            against = "none" if name == "dense" else dense
+            self.galenic(
+                name,
+                f"perplexity {self.folder(name)} --against {against} {common} "
+                f"--num-samples {options.num_samples} -o {self.result(name, 'perplexity')}",
+            )
+        if "speed" in measures and not self.result(name, "speed").exists():
+            timed, beside = self.fast_form(name), self.fast_form("dense")
+            if timed and beside and timed != beside:
+                self.galenic(
+                    name,
+                    f"evaluate {timed} --speed --against {beside} --runtime llama "
+                    f"-o {self.result(name, 'speed')}",
+                )
+        if "accuracy" in measures:
+            self.galenic(
+                name,
+                f"evaluate {self.folder(name)} --benchmarks {','.join(options.benchmarks)} "
+                f"--limit {options.limit} --scoring {options.scoring} {common} "
+                f"-o {self.work / 'runs' / name}",
+            )
+
+    def result(self, name: str, what: str) -> Path:
+        return self.work / f"{name}.{what}.json"
+
+    # what was found
+
+    def facts(self) -> Iterator[dict[str, Any]]:
+        for row in self.rows.values():
+            found: dict[str, Any] = {"row": row.name, "title": row.title or row.name}
+            found["made"] = row.command.format(parent=row.parent)
+            for what in ("perplexity", "speed"):
+                if self.result(row.name, what).exists():
+                    found[what] = json.loads(self.result(row.name, what).read_text("utf-8"))
+            found |= self.size(row.name)
+            if (self.work / "runs" / row.name / "records.jsonl").exists():
+                found["accuracy"] = list(self.accuracy(row.name))
+            if len(found) > 3:
+                yield found
+
+    def size(self, name: str) -> dict[str, Any]:
+        if not Path(self.folder(name)).exists() and name != "dense":
+            return {}
+        done = subprocess.run(
+            [GALENIC, "inspect", self.folder(name), "--json"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        facts = json.loads(done.stdout)
+        return {key: facts[key] for key in ("file_bytes", "bits_per_weight", "parameters")}
+
+    def accuracy(self, name: str) -> Iterator[dict[str, Any]]:
+        run, dense = (load_run(self.work / "runs" / which) for which in (name, "dense"))
+        pairs = pair_records(dense.records, run.records).groups
+        for group, records in group_records(run.records).items():
+            compared = compare_pairs(pairs[tuple(group)])
+            yield {
+                "benchmark": group.benchmark,
+                "scoring": group.scoring,
+                "n": len(records),
+                "accuracy": compared.accuracy_b,
+                "difference": compared.difference,
+                "interval": list(compared.interval),
+                "p_value": compared.p_value,
+                "flipped": compared.flipped,
+                "macro_f1": classification(records).macro_f1,
+                "predictions": dict(prediction_counts(records)),
+            }
+
+
+def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
+    """The numbers as JSON, and as Markdown for people."""
+    output = Path(options.output)
+    settings = {k: v for k, v in vars(options).items() if k in SETTINGS}
+    versions = {name: version(name) for name in ("galenic", "torch", "transformers", "gguf")}
+    found = {"settings": settings, "versions": versions, "rows": facts}
+    output.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    parts = [_quality(facts), _accuracy(facts), _speed(facts), _commands(facts)]
+    output.with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    print(f"{output}.json, {output}.md: {len(facts)} rows")
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _estimate(value: dict[str, Any], digits: int) -> str:
+    shown = [f"{value[key]:.{digits}f}" for key in ("value", "low", "high")]
+    return f"{shown[0]} ({shown[1]}–{shown[2]})"
+
+
+def _quality(facts: list[dict[str, Any]]) -> str:
+    rows = []
+    for fact in facts:
+        line = [fact["title"]]
+        line += [f"{fact['file_bytes'] / 1e6:.1f}", f"{fact['bits_per_weight']:.2f}"]
+        judged = fact.get("perplexity")
+        if judged is None:
+            rows.append([*line, *["–"] * 4])
+            continue
+        # by the parent's tokens, so that another vocabulary is judged on the same text
+        shown = judged["perplexity_per_reference_token"] or judged["model"]["perplexity"]
+        line.append(_estimate(shown, 2))
+        kl = judged["kl"]
+        line.append(_estimate(judged["perplexity_ratio"], 3) if kl else "1")
+        line += [_estimate(kl["mean"], 4), f"{kl['same_top']['value']:.3f}"] if kl else ["0", "1"]
+        rows.append(line)
+    head = ["model", "MB", "bits a weight", "perplexity", "ratio to dense", "KL to dense", "same top"]
+    return "## Size and held-out text\n\n" + _table(head, rows)
+
+
+def _accuracy(facts: list[dict[str, Any]]) -> str:
+    rows = []
+    for fact in facts:
+        for one in fact.get("accuracy", ()):
+            shown = " / ".join(f"{label} {n}" for label, n in one["predictions"].items())
+            low, high = one["interval"]
+            rows.append([
+                fact["title"], one["benchmark"], one["scoring"], str(one["n"]),
+                f"{one['accuracy']:.3f}", f"{one['difference']:+.3f} ({low:+.3f} to {high:+.3f})",
+                f"{one['p_value']:.2g}", f"{one['flipped']:.3f}", f"{one['macro_f1']:.3f}", shown,
+            ])  # fmt: skip
+    head = ["model", "benchmark", "scoring", "n", "accuracy", "paired difference to dense (95 %)"]
+    head += ["McNemar p", "flipped", "macro-F1", "predictions"]
+    return "## Answers\n\n" + _table(head, rows)
+
+
+def _speed(facts: list[dict[str, Any]]) -> str:
+    rows = []
+    for fact in facts:
+        if speed := fact.get("speed"):
+            line = [fact["title"]]
+            for what, scale in (("prefill", 1), ("decode", 1), ("first_token_ms", 1), ("peak_rss", 1e-6)):
+                median = speed["model"]["measures"][what]["median"] * scale
+                ratio = speed["ratios"][what]
+                line.append(
+                    f"{median:.0f}; x {ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})"
+                )
+            rows.append(line)
+    head = ["model", "prefill, tokens/s", "decode, tokens/s", "first token, ms", "peak RSS, MB"]
+    return "## Speed, beside the dense model in Q4_0, in turns\n\n" + _table(head, rows)
+
+
+def _commands(facts: list[dict[str, Any]]) -> str:
+    rows = [[f["title"], f"`galenic {f['made']} --data DIR -o {f['row']}`"] for f in facts if f["made"]]
+    return "## How each was made\n\n" + _table(["model", "command"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--table", choices=TABLES, default="small")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--work", required=True, help="folder for models and measurements")
+    parser.add_argument("-o", "--output", default="results/compress")
+    parser.add_argument("--rows", nargs="*", help="only these")
+    parser.add_argument("--measures", nargs="*", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument("--num-samples", type=int, default=32)
+    parser.add_argument("--scoring", default="letter,text_per_byte")
+    parser.add_argument("--benchmarks", nargs="*", default=list(BENCHMARKS))
+    options = parser.parse_args()
+    table = Table(options)
+    for name in options.rows or table.rows:
+        table.measure(name, options.measures)
+    write(options, list(table.facts()))
+
+
+if __name__ == "__main__":
+    main()
