@@ -63,7 +63,9 @@ SMALL = [
     p("vocab", "--method vocab", "vocab"),
     q("q4", "--bits 4 --exclude Q4_1", "4 bits, importance"),
     q("q4-plain", f"{ROUNDED}", "Q4_0, rounded to nearest"),
-    q("gptq-4", "--method gptq --bits 4", "GPTQ, 4 bits"),
+    q("gptq-4", "--method gptq --bits 4 --levels even", "GPTQ, Q4_0, head Q8_0"),
+    q("gptq-nl", "--method gptq --bits 4 --head-type IQ4_NL --num-samples 32",
+      "GPTQ, IQ4_NL, head too (rounded to nearest)"),
     q("mixed-4.5", "--target-bpw 4.5 --exclude Q4_1", "mixed, 4.5 bits a weight"),
     q("nf4", "--method nf4", "nf4 (bitsandbytes)"),
     p("magnitude-20", "--method magnitude --sparsity 0.2", "magnitude 20 %"),
@@ -224,7 +226,18 @@ def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
     versions = {name: version(name) for name in ("galenic", "torch", "transformers", "gguf")}
     found = {"settings": settings, "versions": versions, "rows": facts}
     output.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    parts = [_quality(facts), _accuracy(facts), _speed(facts), _commands(facts)]
+    named = ", ".join(f"{name} {number}" for name, number in versions.items())
+    head = (
+        f"# What compressing does to {options.model}\n\nMade by `python "
+        f"benchmarks/compress_table.py --model {options.model} --data DIR --work DIR2 -o "
+        f"results/{output.name}`; {named}. Held-out text: {options.num_samples} sequences of 256 "
+        "tokens of MedQuAD's held-out tenth, seed 0, 95 % intervals by resampling sequences; "
+        "weights alone are judged (torch runtime, float32 activations). Perplexity is given for "
+        "each token of the dense model, so that other vocabularies compare. Zeroed weights are "
+        "stored like others: such files are no smaller."
+    )
+    measured = [part(facts) for what, part in PARTS.items() if any(what in fact for fact in facts)]
+    parts = [head, *measured, _commands(facts)]
     output.with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(f"{output}.json, {output}.md: {len(facts)} rows")
 
@@ -255,7 +268,15 @@ def _quality(facts: list[dict[str, Any]]) -> str:
         line.append(_estimate(judged["perplexity_ratio"], 3) if kl else "1")
         line += [_estimate(kl["mean"], 4), f"{kl['same_top']['value']:.3f}"] if kl else ["0", "1"]
         rows.append(line)
-    head = ["model", "MB", "bits a weight", "perplexity", "ratio to dense", "KL to dense", "same top"]
+    head = [
+        "model",
+        "MB",
+        "bits a weight",
+        "perplexity",
+        "ratio to dense",
+        "KL to dense",
+        "same top",
+    ]
     return "## Size and held-out text\n\n" + _table(head, rows)
 
 
@@ -280,20 +301,24 @@ def _speed(facts: list[dict[str, Any]]) -> str:
     for fact in facts:
         if speed := fact.get("speed"):
             line = [fact["title"]]
-            for what, scale in (("prefill", 1), ("decode", 1), ("first_token_ms", 1), ("peak_rss", 1e-6)):
+            for what in ("prefill", "decode", "first_token_ms", "peak_rss"):
+                scale = 1e-6 if what == "peak_rss" else 1
                 median = speed["model"]["measures"][what]["median"] * scale
-                ratio = speed["ratios"][what]
-                line.append(
-                    f"{median:.0f}; x {ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})"
-                )
+                low, ratio, high = (speed["ratios"][what][key] for key in ("low", "median", "high"))
+                line.append(f"{median:.0f}; x {ratio:.2f} ({low:.2f}–{high:.2f})")
             rows.append(line)
     head = ["model", "prefill, tokens/s", "decode, tokens/s", "first token, ms", "peak RSS, MB"]
     return "## Speed, beside the dense model in Q4_0, in turns\n\n" + _table(head, rows)
 
 
 def _commands(facts: list[dict[str, Any]]) -> str:
-    rows = [[f["title"], f"`galenic {f['made']} --data DIR -o {f['row']}`"] for f in facts if f["made"]]
+    rows = [
+        [f["title"], f"`galenic {f['made']} --data DIR -o {f['row']}`"] for f in facts if f["made"]
+    ]
     return "## How each was made\n\n" + _table(["model", "command"], rows)
+
+
+PARTS = {"perplexity": _quality, "accuracy": _accuracy, "speed": _speed}
 
 
 def main() -> None:
@@ -303,7 +328,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--work", required=True, help="folder for models and measurements")
     parser.add_argument("-o", "--output", default="results/compress")
-    parser.add_argument("--rows", nargs="*", help="only these")
+    parser.add_argument("--rows", nargs="*", help="only these; none: write what is there")
     parser.add_argument("--measures", nargs="*", choices=MEASURES, default=list(MEASURES))
     parser.add_argument("--limit", type=int, default=300)
     parser.add_argument("--num-samples", type=int, default=32)
@@ -311,7 +336,7 @@ def main() -> None:
     parser.add_argument("--benchmarks", nargs="*", default=list(BENCHMARKS))
     options = parser.parse_args()
     table = Table(options)
-    for name in options.rows or table.rows:
+    for name in table.rows if options.rows is None else options.rows:
         table.measure(name, options.measures)
     write(options, list(table.facts()))
 
