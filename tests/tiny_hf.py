@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,20 @@ MERGED_WORDS = ("Ġthe", "Ġof", "Ġand", "Ġpatient", "Question", "Answer", "Ġ
 
 
 def write_tiny_hf(
-    folder: Path, family: str, *, seed: int = 0, hidden_size: int = 48, pieces: str = ""
+    folder: Path,
+    family: str,
+    *,
+    seed: int = 0,
+    hidden_size: int = 48,
+    pieces: str = "",
+    pair_merges: int = 0,
 ) -> Path:
     """Write config, random float32 safetensors weights and tokenizer; same seed, same files.
 
     The weights are drawn wide (standard deviation 0.3 to 0.5), so that logits differ clearly from
     token to token. ``llama``, ``mistral`` and ``gemma3`` tokenizers put a start token first.
-    With ``pieces``, the tokenizer is SentencePiece-style of that kind of `tiny_pieces.KINDS`.
+    With ``pieces``, the tokenizer is SentencePiece-style of that kind of `tiny_pieces.KINDS`;
+    with ``pair_merges``, it has so many more tokens of two bytes, which little text uses.
     """
     import torch
 
@@ -41,7 +49,8 @@ def write_tiny_hf(
         tokenizer.chat_template = CHAT_TEMPLATE
         tokenizer.save_pretrained(folder)
     else:
-        tokenizer = write_tiny_tokenizer(folder, add_bos=family in ADDS_BOS)
+        add_bos = family in ADDS_BOS
+        tokenizer = write_tiny_tokenizer(folder, add_bos=add_bos, pair_merges=pair_merges)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _build(family, len(tokenizer), hidden_size)
@@ -52,12 +61,19 @@ def write_tiny_hf(
     return folder
 
 
-def write_tiny_tokenizer(folder: Path, *, add_bos: bool = False) -> PreTrainedTokenizerFast:
+def write_tiny_tokenizer(
+    folder: Path, *, add_bos: bool = False, pair_merges: int = 0
+) -> PreTrainedTokenizerFast:
     """Write a byte-level BPE tokenizer: 256 bytes, a few merged words, special tokens last."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary, merges = _vocabulary(sorted(pre_tokenizers.ByteLevel.alphabet()))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary, merges = _vocabulary(alphabet)
+    pairs = ((a, b) for a in alphabet for b in alphabet if a + b not in vocabulary)
+    for pair in list(itertools.islice(pairs, pair_merges)):
+        vocabulary["".join(pair)] = len(vocabulary)
+        merges.append(pair)
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     core.decoder = decoders.ByteLevel()
@@ -104,7 +120,7 @@ def _build(family: str, vocab_size: int, hidden_size: int) -> Any:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
-        "initializer_range": 0.4,
+        "initializer_range": 0.4 * min(1.0, (48 / hidden_size) ** 0.5),  # activations of one size
         "bos_token_id": vocab_size - 3,
         "eos_token_id": vocab_size - 1,
         "pad_token_id": vocab_size - 4,

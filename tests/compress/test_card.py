@@ -92,6 +92,13 @@ def test_an_unknown_licence_is_said_to_be_unknown() -> None:
     assert "state no licence" in model_card(replace(FACTS, licence=None))
 
 
+def test_a_method_of_whole_texts_states_documents() -> None:
+    sources = [{"source": "MedQuAD", "sha256": "cd" * 32}, {"source": "mine", "sha256": "ef" * 32}]
+    stage = STAGE.model_copy(update={"calibration": {"sources": sources, "documents": 1200}})
+    card = model_card(replace(FACTS, stages=(stage,)))
+    assert "Fitted on all 1,200 documents of MedQuAD and mine." in card
+
+
 @pytest.mark.parametrize(
     ("page", "licence"),
     [

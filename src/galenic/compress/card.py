@@ -5,7 +5,7 @@ It says nothing that was not measured or read from a file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,14 +129,20 @@ def _done(facts: CardFacts) -> str:
         knobs = ", ".join(f"{key} {_show(value)}" for key, value in sorted(stage.knobs.items()))
         lines.append(f"{number}. {stage.stage}, [{stage.method}]({stage.reference_url}): {knobs}.")
         if stage.calibration:
-            sources = " and ".join(str(s["source"]) for s in stage.calibration["sources"])
-            lines.append(
-                f"   Fitted on {stage.calibration['num_samples']} sequences of "
-                f"{stage.calibration['seq_len']} tokens from {sources}, seed "
-                f"{stage.calibration['seed']}."
-            )
+            lines.append(f"   Fitted on {_text(stage.calibration)}.")
     return "\n".join(lines) + (
         "\n\n`recipe.yaml` has every knob, `manifest.json` the hashes, versions and checks."
+    )
+
+
+def _text(calibration: Mapping[str, Any]) -> str:
+    """What text a stage read: sequences of tokens, or (a method of whole texts) all documents."""
+    sources = " and ".join(str(source["source"]) for source in calibration["sources"])
+    if "num_samples" not in calibration:
+        return f"all {calibration['documents']:,} documents of {sources}"
+    return (
+        f"{calibration['num_samples']} sequences of {calibration['seq_len']} tokens from "
+        f"{sources}, seed {calibration['seed']}"
     )
 
 
