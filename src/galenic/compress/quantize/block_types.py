@@ -8,7 +8,7 @@ bits where the measured error falls most per byte. Types: https://github.com/ggm
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -178,7 +178,7 @@ class KQuant(Quantizer):
     def _choose(
         self, job: QuantizeJob, found: Sensitivity | None, advance: Callable[[int], None]
     ) -> dict[str, str]:
-        from galenic.compress.quantize.allocate import allocate, measure_choices
+        from galenic.compress.quantize.allocate import measure_choices
 
         job.watcher.stage("measuring errors", total=len(job.source.tensors))
         choices = measure_choices(
@@ -188,9 +188,15 @@ class KQuant(Quantizer):
             row_importance=found.rows if found else None,
             advance=advance,
         )
+        return self.pick(job.source, choices)
+
+    def pick(self, source: GgufSource, choices: Mapping[str, Sequence[Choice]]) -> dict[str, str]:
+        """Tensor name to type, the errors of its choices known."""
+        from galenic.compress.quantize.allocate import allocate
+
         if self.mixed:
-            return allocate(choices, self._budget(job.source))
-        allowed = self._allowed(job.source)
+            return allocate(choices, self._budget(source))
+        allowed = self._allowed(source)
         types = {}
         for name, options in choices.items():
             fitting = [option for option in options if option.type in allowed[name]]
