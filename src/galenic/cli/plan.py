@@ -175,7 +175,7 @@ def _print(plan: Plan) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     console.print(table)
     for name, why in plan.unsuited.items():
-        console.print(f"{name} does not suit this model: {why}", markup=False)
+        console.print(f"{name} is left out: {why}", markup=False)
     console.print(_notes(plan), markup=False)
     console.print(RULE, markup=False)
     if plan.recommended is None:

@@ -1,0 +1,75 @@
+"""``galenic plan`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiny_hf import write_tiny_hf
+
+pytest.importorskip("torch", reason="needs the train extra")
+
+RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()"]
+
+
+def galenic(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*RUN, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+@pytest.mark.slow
+def test_the_recommended_one_is_made_and_measured(tmp_path: Path) -> None:
+    model = write_tiny_hf(tmp_path / "m", "llama", hidden_size=256)
+    text = tmp_path / "notes.txt"
+    text.write_text("\n\n".join(f"the patient number {n} has a fever" for n in range(4000)))
+    out = tmp_path / "dose"
+    more = ["--threads", 1, "--measure", "--text", text, "-o", out, "--json"]
+    done = galenic("plan", model, "--ram", "8GB", *more)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["recommended"] == "quality"
+    assert found["threads"] == 1
+    size = found["measured"]["file_bytes"]
+    assert size["predicted"] == pytest.approx(size["measured"], rel=0.02)
+    memory = found["measured"]["peak_bytes"]
+    assert memory["predicted"] == pytest.approx(memory["measured"], rel=0.3)
+    assert found["measured"]["tokens_per_second"]["measured"] > 0
+    assert (out / "recipe.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_is_shown(tmp_path: Path) -> None:
+    model = write_tiny_hf(tmp_path / "m", "llama", hidden_size=256)
+    done = galenic("plan", model, "--disk", "1kB", "--no-probe")
+    assert done.returncode == 0, done.stderr
+    assert "no: disk" in done.stdout
+    assert "None fits" in done.stdout
+    assert "phone is left out: the model has" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ram", "much"], "--ram 'much' is no size"),
+        (["--measure"], "--measure and -o FOLDER belong together"),
+        (["-o", "dose"], "--measure and -o FOLDER belong together"),
+        (["--measure", "-o", "dose"], "--data DIR or --text FILE"),
+        (["--min-speed", "5", "--no-probe"], "--min-speed needs a timing"),
+        (["--no-probe"], "unknown model 'no-model'"),
+    ],
+)
+def test_a_mistake_gives_one_clear_error(arguments: list[str], message: str) -> None:
+    done = galenic("plan", "no-model", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
