@@ -134,7 +134,8 @@ def made_of(**weights: int) -> Made:
 def test_memory_and_speed_by_hand() -> None:
     found = predict(made_of(Q4_0=1000, Q8_0=500), Device(), 50, MACHINE)
     keys_and_values = 3 * 2 * 32 * 2 * 50
-    assert found.peak_bytes == 1000 + 2 * 100 + 1 * 100 + 10 + keys_and_values
+    scores = 4 * 256 * 32000
+    assert found.peak_bytes == 1000 + 2 * 100 + 1 * 100 + 10 + keys_and_values + scores
     assert found.tokens_per_second == pytest.approx(1 / (1000 * 1e-9 + 500 * 2e-9))
     assert found.file_bytes == 210
     other = predict(made_of(Q4_1=1000), Device(), 50, MACHINE)  # not timed: as the nearest
@@ -143,9 +144,9 @@ def test_memory_and_speed_by_hand() -> None:
 
 def test_what_does_not_fit_is_named() -> None:
     made = made_of(Q4_0=1000)
-    limits = Device(ram=100, disk=100, min_speed=1e9)
+    limits = Device(ram=10**6, disk=100, min_speed=1e9)
     assert predict(made, limits, 50, MACHINE).misses == ("memory", "disk", "speed")
-    assert predict(made, Device(ram=10**6, disk=110, min_speed=1), 50, MACHINE).misses == ()
+    assert predict(made, Device(ram=10**8, disk=110, min_speed=1), 50, MACHINE).misses == ()
     assert predict(made, Device(ram=109), 50, None).misses == ("memory",)
 
 

@@ -126,7 +126,11 @@ def _what(facts: CardFacts) -> str:
 def _done(facts: CardFacts) -> str:
     lines = []
     for number, stage in enumerate(facts.stages, 1):
-        knobs = ", ".join(f"{key} {_show(value)}" for key, value in sorted(stage.knobs.items()))
+        knobs = ", ".join(
+            f"{key} {_show(value)}"
+            for key, value in sorted(stage.knobs.items())
+            if value not in (None, [])  # not asked for
+        )
         lines.append(f"{number}. {stage.stage}, [{stage.method}]({stage.reference_url}): {knobs}.")
         if stage.calibration:
             lines.append(f"   Fitted on {_text(stage.calibration)}.")

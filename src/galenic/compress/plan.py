@@ -2,8 +2,8 @@
 
 Sizes follow from the shapes and the methods' own arithmetic. Which types a mix takes hangs on the
 calibration text; here all weights matter alike. Memory is weights as the engine holds them, keys
-and values, and what a process takes anyway. Speed is what each weight read costs in its type,
-measured on this machine by `galenic.compress.probe`.
+and values, scores of tokens, and what a process takes anyway. Speed is what each weight that is
+read costs in its type, measured on this machine by `galenic.compress.probe`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ RULE = (
     "Recommended is, of those that fit, the one that leaves the most of the blocks' weights; of "
     "equals, the one with the most bits a weight, then with the most tokens."
 )
+LOGIT_ROWS = 256
+"""Positions for which the llama runtime makes room for the scores of all tokens, in float32."""
 MAIN_SHARE = 0.02
 """A type with less of a model's bytes need not be timed."""
 
@@ -216,6 +218,7 @@ def predict(made: Made, device: Device, context: int, machine: Machine | None) -
         weights = sum(size * machine.resident_of(kind) for kind, size in made.bytes_of.items())
         peak = int(machine.base_bytes + weights + made.outline.header_bytes)
         peak += made.outline.kv_bytes(context)
+        peak += 4 * LOGIT_ROWS * int(made.outline.config.vocab_size)
         speed = 1 / sum(n * machine.seconds_of(kind) for kind, n in made.weights_read.items())
     return Prediction(
         recipe=made.recipe,
