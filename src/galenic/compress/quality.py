@@ -12,7 +12,7 @@ from galenic.models.load import ModelFiles
 from galenic.models.size import inspect_model
 
 if TYPE_CHECKING:
-    from galenic.evaluate.divergence import Watcher
+    from galenic.watcher import Watcher
 
 __all__ = ["measure_quality"]
 

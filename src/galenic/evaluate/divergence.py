@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ from galenic.models.load import ModelFiles
 from galenic.registry import RUNTIMES
 from galenic.runtimes.base import Runtime
 from galenic.runtimes.threads import choose_threads
+from galenic.watcher import Watcher
 
 __all__ = [
     "Divergence",
@@ -114,16 +115,6 @@ class Divergence:
     perplexity_per_reference_token: Estimate | None
     perplexity_ratio: Estimate | None
     kl: KlSummary | None
-
-
-class Watcher(Protocol):
-    """Who is told how far the work is."""
-
-    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
-        """A new stage begins; ``total`` is its size where known."""
-
-    def advance(self, done: int, note: str = "") -> None:
-        """So much of the stage is done."""
 
 
 def serving_runtime(model: ModelFiles, asked: str) -> str:

@@ -21,9 +21,10 @@ from typing import Any
 
 from galenic.errors import UserError
 from galenic.evaluate.config import SpeedConfig
-from galenic.evaluate.divergence import Watcher, serving_runtime
+from galenic.evaluate.divergence import serving_runtime
 from galenic.models.load import ModelFiles
 from galenic.runtimes.threads import choose_threads
+from galenic.watcher import Watcher
 
 __all__ = ["MEASURES", "Speed", "Spread", "Throughput", "measure_speed", "summarise"]
 

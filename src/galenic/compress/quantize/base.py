@@ -7,32 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from galenic.compress.quantize.config import QuantizeConfig
 from galenic.data.calibration import CalibrationText
 from galenic.models.load import ModelFiles
+from galenic.watcher import Watcher
 
 if TYPE_CHECKING:
     from galenic.models.checkpoint import Checkpoint
     from galenic.models.gguf_write import GgufSource
 
-__all__ = ["WEIGHTS", "QuantizeJob", "Quantizer", "Watcher"]
+__all__ = ["WEIGHTS", "QuantizeJob", "Quantizer"]
 
 WEIGHTS = "model.gguf"
 """Name of the file that a method which makes a GGUF writes."""
-
-
-class Watcher(Protocol):
-    """Who is told how far the work is."""
-
-    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
-        """A new stage begins; ``total`` is its size where known."""
-
-    def advance(self, done: int, note: str = "") -> None:
-        """So much of the stage is done."""
 
 
 @dataclass(frozen=True)

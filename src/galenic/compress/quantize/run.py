@@ -17,7 +17,7 @@ from galenic.artifact import (
     read_manifest,
     write_manifest,
 )
-from galenic.compress.quantize.base import QuantizeJob, Quantizer, Watcher
+from galenic.compress.quantize.base import QuantizeJob, Quantizer
 from galenic.compress.quantize.config import QuantizeConfig
 from galenic.compress.quantize.verify import failed
 from galenic.data.calibration import read_calibration_text
@@ -26,6 +26,7 @@ from galenic.models.gguf import tensor_types
 from galenic.models.gguf_write import DENSE_TYPES
 from galenic.models.layers import count_parameters
 from galenic.models.load import ModelFiles, resolve_model
+from galenic.watcher import Watcher
 
 __all__ = ["quantize"]
 
