@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.evaluate.compare import compare_pairs, pair_records
-from galenic.evaluate.metrics import classification, group_records, prediction_counts
+from galenic.report.rows import build_rows
 from galenic.report.runs import load_run
 
 BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
@@ -183,8 +183,8 @@ class Table:
                 if self.result(row.name, what).exists():
                     found[what] = json.loads(self.result(row.name, what).read_text("utf-8"))
             found |= self.size(row.name)
-            if (self.work / "runs" / row.name / "records.jsonl").exists():
-                found["accuracy"] = list(self.accuracy(row.name))
+            if found_answers := list(self.accuracy(row.name)):
+                found["accuracy"] = found_answers
             if len(found) > 3:
                 yield found
 
@@ -201,21 +201,27 @@ class Table:
         return {key: facts[key] for key in ("file_bytes", "bits_per_weight", "parameters")}
 
     def accuracy(self, name: str) -> Iterator[dict[str, Any]]:
-        run, dense = (load_run(self.work / "runs" / which) for which in (name, "dense"))
+        folders = [self.work / "runs" / which for which in (name, "dense")]
+        if not all((folder / "records.jsonl").exists() for folder in folders):
+            return
+        run, dense = (load_run(folder) for folder in folders)
+        if any(len(one.records) < one.num_planned for one in (run, dense)):
+            return  # still at work
         pairs = pair_records(dense.records, run.records).groups
-        for group, records in group_records(run.records).items():
-            compared = compare_pairs(pairs[tuple(group)])
+        for row in build_rows(run):
+            compared = compare_pairs(pairs[row.benchmark, row.scoring, row.debias])
             yield {
-                "benchmark": group.benchmark,
-                "scoring": group.scoring,
-                "n": len(records),
+                "benchmark": row.benchmark,
+                "scoring": row.scoring,
+                "n": row.n,
                 "accuracy": compared.accuracy_b,
                 "difference": compared.difference,
                 "interval": list(compared.interval),
                 "p_value": compared.p_value,
                 "flipped": compared.flipped,
-                "macro_f1": classification(records).macro_f1,
-                "predictions": dict(prediction_counts(records)),
+                "macro_f1": row.macro_f1,
+                "majority": row.baselines.majority,
+                "predictions": row.counts.predicted,
             }
 
 
@@ -288,10 +294,19 @@ def _accuracy(facts: list[dict[str, Any]]) -> str:
             low, high = one["interval"]
             rows.append([
                 fact["title"], one["benchmark"], one["scoring"], str(one["n"]),
-                f"{one['accuracy']:.3f}", f"{one['difference']:+.3f} ({low:+.3f} to {high:+.3f})",
+                f"{one['majority']:.3f}", f"{one['accuracy']:.3f}",
+                f"{one['difference']:+.3f} ({low:+.3f} to {high:+.3f})",
                 f"{one['p_value']:.2g}", f"{one['flipped']:.3f}", f"{one['macro_f1']:.3f}", shown,
             ])  # fmt: skip
-    head = ["model", "benchmark", "scoring", "n", "accuracy", "paired difference to dense (95 %)"]
+    head = [
+        "model",
+        "benchmark",
+        "scoring",
+        "n",
+        "majority",
+        "accuracy",
+        "paired difference to dense (95 %)",
+    ]
     head += ["McNemar p", "flipped", "macro-F1", "predictions"]
     return "## Answers\n\n" + _table(head, rows)
 
