@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from galenic.compress.finetune.lora import LoRA
 from galenic.compress.learner import Learner, TrainItem
 from galenic.compress.objectives import CrossEntropy
 from galenic.compress.train import TrainConfig, Trainer
+from galenic.models.layers import read_layout
 from tiny_hf import write_tiny_hf
 
-__all__ = ["Quiet", "Texts", "load_tiny", "make_trainer", "some_items"]
+__all__ = ["Quiet", "Texts", "load_tiny", "make_trainer", "some_items", "write_adapter"]
 
 
 class Quiet:
@@ -89,3 +91,18 @@ def make_trainer(
         fingerprint={"model": "tiny"},
         watcher=watcher or Quiet(),
     )
+
+
+def write_adapter(tmp_path: Path, family: str = "llama", method: LoRA | None = None) -> Path:
+    """An adapter whose weights are all random, as after a training."""
+    method = method or LoRA(rank=4)
+    model = method.prepare(read_layout(load_tiny(tmp_path / "model", family)), seed=1)
+    generator = torch.Generator().manual_seed(2)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.data.add_(0.05 * noise)
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    method.save(model, folder, base="tiny", source=tmp_path / "model")
+    return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Watcher"]
+__all__ = ["StepWatcher", "Watcher"]
 
 
 class Watcher(Protocol):
@@ -18,3 +18,18 @@ class Watcher(Protocol):
 
     def say(self, text: str) -> None:
         """One line worth knowing."""
+
+
+class StepWatcher:
+    """Turns calls of `galenic.cache.Progress` into stages of a watcher."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+        self.shown: tuple[str, int] | None = None
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """So much of this step is done."""
+        if self.shown != (what, total):
+            self.shown = (what, total)
+            self.watcher.stage(what, total or None)
+        self.watcher.advance(done)

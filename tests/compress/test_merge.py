@@ -13,29 +13,14 @@ from typer.testing import CliRunner
 from galenic.artifact import read_manifest
 from galenic.cli.main import app
 from galenic.compress import merge as stage
-from galenic.compress.finetune.lora import ADAPTER_WEIGHTS, LoRA, lay_over
+from galenic.compress.finetune.lora import LoRA, lay_over
 from galenic.compress.merge import merge
 from galenic.errors import UserError
-from galenic.models.layers import read_layout
+from galenic.models.adapter import ADAPTER_WEIGHTS
 from tiny_hf import FAMILIES
-from training import Quiet, load_tiny
+from training import Quiet, load_tiny, write_adapter
 
 TOKENS = torch.tensor([[5, 6, 7, 20, 30, 41, 50]])
-
-
-def write_adapter(tmp_path: Path, family: str = "llama", method: LoRA | None = None) -> Path:
-    """An adapter whose weights are all random, as after a training."""
-    method = method or LoRA(rank=4)
-    model = method.prepare(read_layout(load_tiny(tmp_path / "model", family)), seed=1)
-    generator = torch.Generator().manual_seed(2)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.data.add_(0.05 * noise)
-    folder = tmp_path / "adapter"
-    folder.mkdir()
-    method.save(model, folder, base="tiny", source=tmp_path / "model")
-    return folder
 
 
 def logits(model: torch.nn.Module) -> torch.Tensor:

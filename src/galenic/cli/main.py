@@ -20,6 +20,7 @@ from galenic.cli import (
     perplexity,
     plan,
     prune,
+    pull,
     quantize,
     report,
     scan,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 
 for module in (
+    pull,
     evaluate,
     perplexity,
     report,

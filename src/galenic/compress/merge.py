@@ -18,8 +18,9 @@ from galenic.artifact import (
 )
 from galenic.cache import file_sha256
 from galenic.compress.finetune.full import write_model
-from galenic.compress.finetune.lora import ADAPTER_WEIGHTS, check_adapter, lay_over
+from galenic.compress.finetune.lora import check_adapter, lay_over
 from galenic.errors import UserError
+from galenic.models.adapter import ADAPTER_WEIGHTS
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
 from galenic.models.folder import check_folder
 from galenic.models.layers import count_parameters

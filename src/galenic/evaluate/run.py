@@ -30,7 +30,7 @@ from galenic.evaluate.records import Timing
 from galenic.models.load import ModelFiles, resolve_model
 from galenic.registry import RUNTIMES, SCORINGS
 from galenic.runtimes.base import Runtime
-from galenic.watcher import Watcher
+from galenic.watcher import StepWatcher, Watcher
 
 __all__ = ["Outcome", "default_folder", "evaluate"]
 
@@ -78,7 +78,7 @@ def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: st
     """
     asked = _questions(config)
     watcher.stage("loading the model")
-    model = resolve_model(config.model, progress=_Stages(watcher).show)
+    model = resolve_model(config.model, progress=StepWatcher(watcher).show)
     with RunFolder(folder) as run:
         before = run.manifest()
         with _load_runtime(config, model, before, watcher) as runtime:
@@ -92,7 +92,7 @@ def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: st
                 lanes,
                 config.debias,
                 config.max_tokens,
-                partial(_Stages(watcher).show, "tokenizing"),
+                partial(StepWatcher(watcher).show, "tokenizing"),
             )
             return _work(config, run, runtime, plan, watcher)
 
@@ -219,20 +219,6 @@ def _work(
             f"{seconds:.0f} s: {computed / seconds:.0f} tokens/s"
         )
     return Outcome(run.path, len(keys), there)
-
-
-class _Stages:
-    """Turns callbacks of (what, done, total) into stages of a watcher."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self.watcher = watcher
-        self.shown: tuple[str, int] | None = None
-
-    def show(self, what: str, done: int, total: int) -> None:
-        if self.shown != (what, total):
-            self.shown = (what, total)
-            self.watcher.stage(what, total or None)
-        self.watcher.advance(done)
 
 
 class _Pace:

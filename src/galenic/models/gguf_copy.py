@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,12 @@ _WRITTEN_ANEW = (
 )
 
 
-def gguf_source(path: Path) -> GgufSource:
+def gguf_source(path: Path, texts: Mapping[str, str] | None = None) -> GgufSource:
     """Check a GGUF and say what a copy of it has in it.
+
+    Args:
+        path: of the file.
+        texts: metadata that the copy says otherwise, by key.
 
     Raises:
         UserError: the file is damaged, or has tensors of a type that cannot be decoded.
@@ -37,17 +42,19 @@ def gguf_source(path: Path) -> GgufSource:
     return GgufSource(
         str(path),
         header.metadata["general.architecture"],
-        partial(_copy_metadata, path=path),
+        partial(_copy_metadata, path=path, texts=dict(texts or {})),
         tuple(_tensor(path, info) for info in header.tensors),
     )
 
 
-def _copy_metadata(writer: GGUFWriter, *, path: Path) -> None:
+def _copy_metadata(writer: GGUFWriter, *, path: Path, texts: Mapping[str, str]) -> None:
     from gguf import GGUFReader, GGUFValueType
 
+    for name, text in texts.items():
+        writer.add_string(name, text)
     reader: Any = GGUFReader(path)
     for name, field in reader.fields.items():
-        if name.startswith(_WRITTEN_ANEW):
+        if name.startswith(_WRITTEN_ANEW) or name in texts:
             continue
         kind = field.types[0]
         inner = field.types[-1] if kind == GGUFValueType.ARRAY else None

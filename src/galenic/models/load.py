@@ -9,6 +9,7 @@ from typing import Literal
 
 from galenic.cache import Progress, file_sha256
 from galenic.errors import UserError, unknown_name
+from galenic.models.dose import DOSES, dose_path
 from galenic.models.embedded import EMBEDDED, embedded_path
 from galenic.models.folder import check_folder
 from galenic.models.gguf import check_gguf
@@ -38,8 +39,9 @@ def resolve_model(name: str, *, progress: Progress | None = None) -> ModelFiles:
     """Find a model's files, fetch them where needed, and check that they are whole.
 
     Args:
-        name: an embedded model (``smollm2-135m``), the path of a GGUF file or of a Hugging Face
-            folder, or a Hub id (``org/name``, ``org/name@revision``), tried in this order.
+        name: an embedded model (``smollm2-135m``), a dose that was pulled, the path of a GGUF
+            file or of a Hugging Face folder, or a Hub id (``org/name``, ``org/name@revision``),
+            tried in this order.
         progress: called while a large file is fetched or hashed.
 
     Raises:
@@ -47,6 +49,8 @@ def resolve_model(name: str, *, progress: Progress | None = None) -> ModelFiles:
     """
     if name in EMBEDDED:
         return _from_path(name, embedded_path(name, progress=progress), progress)
+    if name in DOSES:
+        return _from_path(name, dose_path(name, progress=progress), progress)
     path = Path(name).expanduser()
     if name and path.exists():
         return _from_path(name, path.absolute(), progress)
@@ -54,7 +58,7 @@ def resolve_model(name: str, *, progress: Progress | None = None) -> ModelFiles:
         raise UserError(f"there is no file or folder {name} (from {Path.cwd()}).")
     if is_hub_id(name):
         return _from_path(name, hub_folder(name), progress)
-    known = unknown_name("model", name, EMBEDDED)
+    known = unknown_name("model", name, [*EMBEDDED, *DOSES])
     raise UserError(
         f"{known} Also accepted: the path of a .gguf file or of a Hugging Face model folder, or a "
         "Hub id `org/name`."

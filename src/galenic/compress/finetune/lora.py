@@ -13,11 +13,10 @@ from pydantic import Field, field_validator
 
 from galenic.compress.finetune.base import Finetuner
 from galenic.errors import UserError
+from galenic.models.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from galenic.models.layers import Layout, Role
 
-__all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "LoRA", "check_adapter", "lay_over"]
-
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+__all__ = ["LoRA", "check_adapter", "lay_over"]
 
 
 class LoRA(Finetuner):
