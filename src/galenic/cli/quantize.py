@@ -89,5 +89,5 @@ def _show(manifest: Manifest, output: Path) -> None:
     difference, tolerance = checks["logit_difference"], checks["tolerance"]
     typer.echo(
         "Read back: no value is missing or not finite; logits differ by "
-        f"{difference:.2g} (allowed: {tolerance:g})."
+        f"{difference:.2g} (allowed: {tolerance:.2g})."
     )
