@@ -43,6 +43,7 @@ class Silent:
     def stage(self, text, total=None, done=0): pass
     def advance(self, done, note=""): pass
     def say(self, text): pass
+    def keep(self, text): pass
 config = PruneConfig(model={folder!r}, method={method!r}, text={text!r},
     num_samples=16, seq_len=128)
 prune(config, PRUNERS.load({method!r})(), Path({output!r}), Silent())

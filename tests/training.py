@@ -34,6 +34,9 @@ class Quiet:
     def say(self, text: str) -> None:
         self.said.append(text)
 
+    def keep(self, text: str) -> None:
+        self.said.append(text)
+
 
 class Texts:
     """The same texts in each pass."""

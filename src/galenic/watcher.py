@@ -19,6 +19,9 @@ class Watcher(Protocol):
     def say(self, text: str) -> None:
         """One line worth knowing."""
 
+    def keep(self, text: str) -> None:
+        """Some lines worth seeing until the next such lines take their place."""
+
 
 class StepWatcher:
     """Turns calls of `galenic.cache.Progress` into stages of a watcher."""

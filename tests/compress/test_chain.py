@@ -43,6 +43,9 @@ class Watcher:
     def say(self, text: str) -> None:
         pass
 
+    def keep(self, text: str) -> None:
+        pass
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:

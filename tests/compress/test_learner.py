@@ -123,7 +123,7 @@ def test_a_model_that_cannot_be_packed_is_refused(
     from galenic.compress import learner
     from galenic.errors import UserError
 
-    monkeypatch.setattr(learner, "_use_tree_attention", lambda model: None)
+    monkeypatch.setattr(learner, "_use_attention", lambda model, name: None)
     with pytest.raises(UserError, match="cannot be trained here"):
         Learner(load_tiny(tmp_path), CrossEntropy())
 

@@ -74,7 +74,8 @@ def with_knobs(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for name, field in found.items():
         notes = [] if owners[name] == list(methods) else [", ".join(owners[name])]
-        notes += [] if field.default is None else [f"default: {field.default}"]
+        default = _kind(field)[1]
+        notes += [] if default is None else [f"default: {default}"]
         help_text = f"{field.description} ({'; '.join(notes)})" if notes else field.description
         limits: dict[str, Any] = {
             limit: value

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,11 +15,26 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 __all__ = ["ConsoleWatcher"]
 
 PLAIN_EVERY = 20.0
 """Seconds between plain lines, so that a log file stays readable."""
+
+SPEED_PERIOD = 300.0
+"""Seconds over which the bar takes the speed: a step of a training may last some of them."""
+
+
+class _Bar(Progress):
+    """A bar with some lines below it."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(self.below)
 
 
 class ConsoleWatcher:
@@ -26,12 +42,12 @@ class ConsoleWatcher:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self._progress: Progress | None = None
+        self._progress: _Bar | None = None
         self._title, self._total = "", 0
         self._began = self._told = 0.0
         self._start_at = 0
         if self.console.is_terminal:
-            self._progress = Progress(
+            self._progress = _Bar(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -42,6 +58,7 @@ class ConsoleWatcher:
                 TextColumn("left"),
                 TimeRemainingColumn(),
                 console=self.console,
+                speed_estimate_period=SPEED_PERIOD,
             )
             self._task = self._progress.add_task("", total=None, rate="", note="")
 
@@ -80,6 +97,14 @@ class ConsoleWatcher:
     def say(self, text: str) -> None:
         """One line worth knowing, above the bar."""
         self.console.print(text, markup=False, highlight=False)
+
+    def keep(self, text: str) -> None:
+        """Lines that stay below the bar; where there is none, lines like others."""
+        if self._progress:
+            self._progress.below = text
+            self._progress.refresh()
+        else:
+            self.say(text)
 
 
 def _clock(seconds: float) -> str:

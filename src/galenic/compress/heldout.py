@@ -15,9 +15,10 @@ from galenic.compress.objectives import CrossEntropy
 __all__ = ["Look", "Tally", "describe", "measure", "summarize"]
 
 COLLAPSED_SHARE = 0.9
-"""Above this share of one answer, where the right answers have less, predictions have collapsed."""
+"""Above this share of one answer, which is right less often, predictions have collapsed."""
 FEWEST_ANSWERS = 10
 """Of fewer answers nothing is concluded: a few may be alike by chance."""
+BAR_LENGTH, BLOCK = 20, "█"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Look:
         for group, counts in self.predictions.items():
             total = sum(counts.values())
             label, most = max(counts.items(), key=lambda pair: pair[1])
-            usual = max(self.gold[group].values()) / total
+            usual = self.gold[group].get(label, 0) / total
             if total >= FEWEST_ANSWERS and most / total > max(COLLAPSED_SHARE, usual):
                 found[group] = label
         return found
@@ -114,7 +115,7 @@ def summarize(tallies: Sequence[Tally], step: int) -> Look:
 
 
 def _answers(logits: Any, batch: Batch) -> list[str | None]:
-    """The likeliest choice of each item by its first token, None where it has none."""
+    """The likeliest choice of each item by the token that tells them apart; None without."""
     first_read: dict[int, int] = {}
     for read, number in enumerate(batch.pack.read_requests.tolist()):
         first_read.setdefault(number, read)
@@ -123,17 +124,32 @@ def _answers(logits: Any, batch: Batch) -> list[str | None]:
         if not item.choices:
             found.append(None)
             continue
-        row = logits[batch.place[first_read[number]]]
+        row = logits[batch.place[first_read[number] + item.shared]]  # its reads are in order
         scores = [float(row[token]) for _, token in item.choices]
         found.append(item.choices[scores.index(max(scores))][0])
     return found
 
 
-def describe(look: Look) -> str:
-    """One line for people: loss, and for each group accuracy and histogram."""
-    parts = [f"step {look.step}: held-out loss {look.loss:.4f}"]
+def describe(look: Look, best: Look | None = None) -> str:
+    """For people: a line with the loss, and one for each group with accuracy and histogram.
+
+    Args:
+        look: what is described.
+        best: the best one so far.
+    """
+    first = f"step {look.step}: held-out loss {look.loss:.4f}"
+    if best is not None and best.step != look.step:
+        first += f" (best {best.loss:.4f} at step {best.step})"
+    width = max((len(group) for group in look.predictions), default=0)
+    lines = [first]
     for group, counts in look.predictions.items():
-        listed = " / ".join(f"{label} {count}" for label, count in counts.items())
-        mark = " COLLAPSED" if group in look.collapsed() else ""
-        parts.append(f"{group} {look.accuracy[group]:.3f} ({listed}){mark}")
-    return "; ".join(parts)
+        total = sum(counts.values())
+        bars = "  ".join(
+            f"{label} {count} {BLOCK * round(BAR_LENGTH * count / total)}"
+            for label, count in counts.items()
+        )
+        mark = "  COLLAPSED" if group in look.collapsed() else ""
+        lines.append(
+            f"  {group:<{width}}  right {look.accuracy[group]:.3f}  predicted {bars}{mark}"
+        )
+    return "\n".join(lines)

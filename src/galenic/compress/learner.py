@@ -35,8 +35,10 @@ class TrainItem:
         start: tokens from here on are supervised; at least 1.
         weight: of its loss beside that of others; it is shared among its supervised tokens.
         group: what it belongs to, for the histogram: a benchmark's name, or "" for free text.
-        choices: first tokens of the possible answers, by label; empty for free text.
+        choices: the token of each possible answer, by label, that tells them apart; empty for free
+            text.
         gold: label of the right one.
+        shared: supervised tokens before that one, which all answers have.
     """
 
     tokens: tuple[int, ...]
@@ -45,6 +47,7 @@ class TrainItem:
     group: str = ""
     choices: tuple[tuple[str, int], ...] = ()
     gold: str = ""
+    shared: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.start < len(self.tokens):
@@ -145,12 +148,18 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
         self.model = model
         self.objective = objective
         self.lower = lower
+        self.attention = model.config._attn_implementation
         self._check_packs()
 
     def forward(self, batch: Batch) -> Any:
         """The batch's summed loss; call within `attending`, and go backward within it, too."""
         batch = batch.to(self.device)
         return self.objective(self.logits(batch), batch)
+
+    def release(self) -> Any:
+        """The model with the attention that it came with, for use elsewhere."""
+        _use_attention(self.model, self.attention)
+        return self.model
 
     @property
     def device(self) -> Any:
@@ -194,7 +203,7 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
                     for text in texts
                 ]
             )
-            _use_tree_attention(self.model)
+            _use_attention(self.model, ATTENTION)
             try:
                 with self.attending(batch):
                     packed = self.logits(batch)[batch.place]
@@ -217,11 +226,11 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
             yield
 
 
-def _use_tree_attention(model: Any) -> None:
+def _use_attention(model: Any, name: str) -> None:
     for module in model.modules():
         config: Any = getattr(module, "config", None)
         if hasattr(config, "_attn_implementation_internal"):
-            config._attn_implementation_internal = ATTENTION
+            config._attn_implementation_internal = name
 
 
 class LowerBlocks(Protocol):

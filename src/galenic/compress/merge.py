@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,12 @@ from galenic.artifact import (
 from galenic.cache import file_sha256
 from galenic.compress.finetune.full import write_model
 from galenic.compress.finetune.lora import check_adapter, lay_over
+from galenic.compress.sizes import count_stored, weight_bytes
 from galenic.errors import UserError
 from galenic.models.adapter import ADAPTER_WEIGHTS
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
-from galenic.models.folder import check_folder
-from galenic.models.layers import count_parameters
 from galenic.models.load import ModelFiles, resolve_model
 from galenic.models.quiet import quiet_transformers
-from galenic.models.stream import count_stored_zeros
 from galenic.watcher import Watcher
 
 __all__ = ["merge"]
@@ -72,9 +69,9 @@ def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest
             knobs={"adapter": file_sha256(adapter / ADAPTER_WEIGHTS)},
             parent=Parent(name=files.name, sha256=files.sha256),
             calibration=None,
-            parameters={"before": _parameters(checkpoint), "after": _parameters(written)},
+            parameters={"before": count_stored(checkpoint), "after": count_stored(written)},
             removed={"blocks": 0.0, "whole": 0.0},
-            sizes={"before": _weight_bytes(checkpoint.folder), "after": _weight_bytes(part)},
+            sizes={"before": weight_bytes(checkpoint.folder), "after": weight_bytes(part)},
             checks={"adapter_logit_difference": difference, **checks},
             versions=library_versions(*LIBRARIES),
         )
@@ -104,16 +101,3 @@ def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
             f"of the largest ({TOLERANCE:g} is allowed). Nothing was written."
         )
     return merged, difference
-
-
-def _parameters(checkpoint: Checkpoint) -> dict[str, int]:
-    zeros = count_stored_zeros(checkpoint)
-    return {
-        **asdict(count_parameters(checkpoint.shapes)),
-        "zeros": zeros.total,
-        "zeros_in_blocks": zeros.blocks,
-    }
-
-
-def _weight_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in check_folder(folder))

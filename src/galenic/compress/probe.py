@@ -158,6 +158,9 @@ class _Silent:
     def say(self, text: str) -> None:
         pass
 
+    def keep(self, text: str) -> None:
+        pass
+
 
 def _few_tokens(outline: Outline) -> Outline:
     """The same blocks, as many as are needed, with a vocabulary of bytes."""

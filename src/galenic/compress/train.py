@@ -18,52 +18,15 @@ from random import Random
 from typing import Any, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from galenic.compress.heldout import Look, describe, measure, summarize
 from galenic.compress.learner import Batch, Learner, TrainItem, cut_batches
 from galenic.compress.run_folder import RunFolder
+from galenic.compress.train_config import TrainConfig
 from galenic.errors import UserError
 from galenic.watcher import Watcher
 
 __all__ = ["Outcome", "TrainConfig", "TrainData", "Trainer"]
-
-
-class TrainConfig(BaseModel):
-    """How to train."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    learning_rate: float = Field(2e-4, gt=0, le=1, description="Highest learning rate.")
-    epochs: int = Field(3, ge=1, description="Passes over the training data.")
-    max_steps: int | None = Field(None, ge=1, description="Stop after so many optimizer steps.")
-    batch_size: int = Field(16, ge=1, description="Texts in each optimizer step.")
-    batch_tokens: int = Field(
-        2048,
-        ge=16,
-        description="Tokens computed at once; a step's gradients are accumulated over as many "
-        "such batches as it needs. Bounds the memory.",
-    )
-    warmup: float = Field(
-        0.05, ge=0, le=1, description="Share of all steps in which the learning rate rises."
-    )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    evaluate_every: int = Field(50, ge=1, description="Steps between looks at the held-out split.")
-    patience: int = Field(
-        5, ge=1, description="Stop after so many of these looks in a row without a lower loss."
-    )
-    collapse_patience: int = Field(
-        3,
-        ge=1,
-        description="Stop after so many of these looks in a row after the warm-up at which "
-        "nearly all predictions are the same answer.",
-    )
-    checkpoint_every: int = Field(50, ge=1, description="Steps between saved states.")
-    gradient_checkpointing: bool = Field(
-        False, description="Compute blocks a second time in place of keeping their activations."
-    )
-    seed: int = Field(0, ge=0, description="Of the order of texts and of new weights.")
 
 
 class TrainData(Protocol):
@@ -87,12 +50,14 @@ class Outcome:
         stopped: why, for people; empty while it runs.
         best: the best look; its weights are the ones in the model at the end.
         looks: all of them, the first before any step.
+        collapsed: whether it was stopped because its predictions had collapsed.
     """
 
     steps: int = 0
     stopped: str = ""
     best: Look | None = None
     looks: list[Look] = field(default_factory=list)
+    collapsed: bool = False
 
 
 class Trainer:
@@ -162,7 +127,8 @@ class Trainer:
             self._restore(self.folder.open())
             self.accelerator.wait_for_everyone()  # all have read before one of them writes
             self._say(f"training in {self.precision}, {self.accelerator.num_processes} process(es)")
-            self.watcher.stage("training", total=self.total, done=self.outcome.steps)
+            if self.accelerator.is_main_process:
+                self.watcher.stage("training", total=self.total, done=self.outcome.steps)
             if not self.outcome.looks:
                 self._look()
             while self.outcome.steps < self.total and not self.outcome.stopped:
@@ -195,8 +161,17 @@ class Trainer:
         self.outcome.steps += 1
         step = self.outcome.steps
         speed = sum(batch.pack.num_asked for batch in batches) / (time.perf_counter() - began)
-        self.folder.note({"step": step, "loss": loss, "tokens_per_second": round(speed, 1)})
-        self.watcher.advance(step, f"loss {loss:.4f}, {speed:.0f} tokens/s")
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.folder.note(
+            {
+                "step": step,
+                "loss": loss,
+                "learning_rate": rate,
+                "tokens_per_second": round(speed, 1),
+            }
+        )
+        if self.accelerator.is_main_process:
+            self.watcher.advance(step, f"loss {loss:.4f}, lr {rate:.1e}, {speed:.0f} tokens/s")
         if step % self.config.evaluate_every == 0:
             self._look()
         if step % self.config.checkpoint_every == 0:
@@ -276,12 +251,13 @@ class Trainer:
         look = summarize(gather_object([tally]), self.outcome.steps)
         self.outcome.looks.append(look)
         self.folder.note({"look": asdict(look)})
-        self._say(describe(look))
         if look.better_than(self.outcome.best):
             self.outcome.best, self.bad = look, 0
             self.best_weights = {n: p.detach().clone() for n, p in self.parameters.items()}
         else:
             self.bad += 1
+        if self.accelerator.is_main_process:
+            self.watcher.keep(describe(look, self.outcome.best))
         learns = look.step > self._rise
         self.collapses = self.collapses + 1 if learns and look.collapsed() else 0
         self._judge(look)
@@ -294,6 +270,7 @@ class Trainer:
                 f"{self.outcome.best.loss:.4f}) for {self.bad} looks in a row"
             )
         if self.collapses >= self.config.collapse_patience:
+            self.outcome.collapsed = True
             listed = ", ".join(f"{group}: {label!r}" for group, label in look.collapsed().items())
             self.outcome.stopped = (
                 f"predictions have collapsed to one answer ({listed}) for {self.collapses} looks "
@@ -334,6 +311,7 @@ class Trainer:
             saved["stopped"],
             Look(**saved["best"]) if saved["best"] else None,
             [Look(**look) for look in saved["looks"]],
+            saved["collapsed"],
         )
         self._say(f"going on after step {self.outcome.steps} of {self.total}")
 

@@ -108,12 +108,14 @@ class TrainingSet:
     weight: float
     sha256: str
 
-    def texts(self, *, seed: int, epoch: int) -> list[LabelText | PairText]:
+    def texts(
+        self, *, seed: int, epoch: int, permutations: int | None = None
+    ) -> list[LabelText | PairText]:
         """The texts of one epoch: ``weight`` times the rows, in a random order.
 
         Rows are gone through in one order, drawn anew only by the seed, on and on over the epochs,
         so that with weight 0.5 two epochs see each once. Each time through, options are shuffled
-        differently.
+        differently; with ``permutations`` there are so many orders of them, one after the other.
         """
         count = len(self.train)
         order = random.Random(f"{seed}/{self.name}/order").sample(range(count), count)  # noqa: S311
@@ -122,7 +124,8 @@ class TrainingSet:
         for turn in range(first // count, -(-last // count)):
             start, stop = max(first - turn * count, 0), min(last - turn * count, count)
             rows = [self.train[order[i]] for i in range(start, stop)]
-            texts += self._write(rows, seed=seed, epoch=turn, shuffle=True)
+            orders = turn if permutations is None else turn % permutations
+            texts += self._write(rows, seed=seed, epoch=orders, shuffle=True)
         return texts
 
     def heldout_texts(self) -> list[LabelText | PairText]:
@@ -218,10 +221,14 @@ def pair_texts(pairs: Sequence[Pair]) -> list[PairText]:
 
 
 def epoch_texts(
-    sets: Sequence[TrainingSet], *, seed: int, epoch: int
+    sets: Sequence[TrainingSet], *, seed: int, epoch: int, permutations: int | None = None
 ) -> list[LabelText | PairText]:
     """The texts of all sets for one epoch, mixed; the same for the same seed and epoch."""
-    texts = [text for one in sets for text in one.texts(seed=seed, epoch=epoch)]
+    texts = [
+        text
+        for one in sets
+        for text in one.texts(seed=seed, epoch=epoch, permutations=permutations)
+    ]
     random.Random(f"{seed}/{epoch}/mix").shuffle(texts)  # noqa: S311
     return texts
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
+from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from galenic.models.gguf import GgufHeader
 from galenic.models.gguf_family import FAMILIES
 from galenic.models.gguf_names import file_name, pair_order
@@ -26,7 +27,6 @@ from galenic.models.tensors import list_tensors
 
 __all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "LowRank", "adapted_source", "read_adapter"]
 
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from galenic.errors import UserError
 from galenic.models.gguf import LFS_POINTER
 
-__all__ = ["MANIFEST", "check_folder", "check_safetensors"]
+__all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "MANIFEST", "check_folder", "check_safetensors"]
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MANIFEST = "manifest.json"
 """File beside the weights that says how Galenic made them."""
 MAX_HEADER = 100_000_000  # the limit of the safetensors library itself

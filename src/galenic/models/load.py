@@ -11,7 +11,7 @@ from galenic.cache import Progress, file_sha256
 from galenic.errors import UserError, unknown_name
 from galenic.models.dose import DOSES, dose_path
 from galenic.models.embedded import EMBEDDED, embedded_path
-from galenic.models.folder import check_folder
+from galenic.models.folder import ADAPTER_CONFIG, check_folder
 from galenic.models.gguf import check_gguf
 from galenic.models.hub import hub_folder, is_hub_id
 
@@ -88,6 +88,11 @@ def _from_path(name: str, path: Path, progress: Progress | None) -> ModelFiles:
 
 
 def _from_folder(name: str, folder: Path, progress: Progress | None) -> ModelFiles:
+    if (folder / ADAPTER_CONFIG).exists() and not (folder / "config.json").exists():
+        raise UserError(
+            f"{folder} is an adapter, no model. Merge it into its base first: "
+            f"galenic merge BASE {folder} -o merged/"
+        )
     digest = hashlib.sha256()
     for file in check_folder(folder):
         digest.update(f"{file.name}\n{file_sha256(file, progress=progress)}\n".encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from galenic.errors import UserError
 from galenic.runtimes.tree import Pack, Request, build_pack, sum_by_request
 
 __all__ = [
+    "Encoder",
     "Generation",
     "Runtime",
     "RuntimeInfo",
@@ -57,6 +58,13 @@ class Generation:
     text: str
     num_tokens: int
     finished: bool
+
+
+class Encoder(Protocol):
+    """Whatever turns texts into tokens as a model is to see them."""
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """As `Runtime.encode_batch`."""
 
 
 class Runtime(ABC):
@@ -174,12 +182,12 @@ def check_room(num_prompt: int, num_new: int, context_length: int) -> None:
         )
 
 
-def encode_request(runtime: Runtime, context: str, continuation: str) -> Request:
+def encode_request(runtime: Encoder, context: str, continuation: str) -> Request:
     """Encode one request; see `encode_requests` for how the boundary is found."""
     return encode_requests(runtime, [(context, continuation)])[0]
 
 
-def encode_requests(runtime: Runtime, pairs: Sequence[tuple[str, str]]) -> list[Request]:
+def encode_requests(runtime: Encoder, pairs: Sequence[tuple[str, str]]) -> list[Request]:
     """Encode (context, continuation) pairs.
 
     Context and continuation are encoded together, so that the tokens are those the model would see

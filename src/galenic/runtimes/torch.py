@@ -18,11 +18,12 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from galenic.errors import UserError
 from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
 from galenic.models.load import ModelFiles
+from galenic.models.text_encoder import TextEncoder
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, check_room
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request, build_pack
@@ -58,7 +59,7 @@ class TorchRuntime(Runtime):
         context_length: int | None = None,
         dtype: str = "float32",
     ) -> None:
-        folder, held, tokenizer = model.path, dtype, AutoTokenizer
+        folder, held = model.path, dtype
         if model.kind == "gguf":
             from galenic.models.dequantize import dequantized_folder
             from galenic.models.gguf import tensor_types
@@ -66,13 +67,13 @@ class TorchRuntime(Runtime):
             sizes = tensor_types(model.path)
             folder = dequantized_folder(model)
             held = f"{dtype}, dequantized from {max(sizes, key=sizes.__getitem__)}"
-            tokenizer = PreTrainedTokenizerFast  # Auto would put its own rules for some families
         num_threads = threads or choose_threads()
         torch.set_num_threads(num_threads)
         try:
             config = AutoConfig.from_pretrained(folder)
             packing = _packing(config)
-            self._tokenizer: Any = tokenizer.from_pretrained(folder)
+            self._encoder = TextEncoder(folder, model.kind)
+            self._tokenizer = self._encoder.tokenizer
             self._model: Any = _load(folder, config, DTYPES[dtype])
             if packing:
                 cast_rest_(self._model, DTYPES[dtype])
@@ -118,13 +119,7 @@ class TorchRuntime(Runtime):
         return {name: str(text) for name, text in found.items() if text}
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=True)["input_ids"]
-        end = self._tokenizer.eos_token_id
-        if end is not None and self._tokenizer("")["input_ids"][-1:] == [end]:
-            ids = [tokens[:-1] if tokens[-1:] == [end] else tokens for tokens in ids]
-        return ids
+        return self._encoder.encode_batch(texts)
 
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))

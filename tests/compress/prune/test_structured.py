@@ -36,6 +36,8 @@ class Silent:
 
     def say(self, text: str) -> None: ...
 
+    def keep(self, text: str) -> None: ...
+
 
 def run(model: Path, output: Path, method: str = "width", **knobs: Any) -> Manifest:
     notes = model.parent / "notes.txt"

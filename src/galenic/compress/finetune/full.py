@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from galenic.compress.finetune.base import Finetuner
 from galenic.models.layers import Layout, read_layout
-from galenic.models.save import FolderWriter
 
 __all__ = ["Full", "write_model"]
 
@@ -29,6 +26,8 @@ class Full(Finetuner):
         return layout.model
 
     def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:  # noqa: ARG002
+        import torch
+
         return write_model(model, folder, source, torch.float32)
 
 
@@ -44,6 +43,10 @@ def write_model(model: Any, folder: Path, source: Path, dtype: Any) -> dict[str,
     Raises:
         UserError: what is read back is not what was written.
     """
+    import torch
+
+    from galenic.models.save import FolderWriter
+
     layout = read_layout(model)
     with torch.no_grad(), FolderWriter(folder, model.config, source, dtype) as writer:
         writer.write_outer(layout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pydantic import Field, field_validator
 
 from galenic.compress.finetune.base import Finetuner
 from galenic.errors import UserError
-from galenic.models.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from galenic.models.layers import Layout, Role
 
 __all__ = ["LoRA", "check_adapter", "lay_over"]
@@ -92,6 +93,7 @@ class LoRA(Finetuner):
         config["target_modules"] = sorted(config["target_modules"])  # a set: in any order
         text = json.dumps(config, indent=2, sort_keys=True) + "\n"
         path.write_text(text, encoding="utf-8", newline="\n")
+        (folder / ADAPTER_WEIGHTS).chmod(path.stat().st_mode)  # written for the owner alone
         return {}
 
 
@@ -132,6 +134,7 @@ def lay_over(model: Any, folder: Path) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without warnings at names that transformers changed and peft still uses."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it; it misses kernels
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from galenic.artifact import (
@@ -17,13 +16,12 @@ from galenic.artifact import (
 )
 from galenic.compress.prune.base import Pruner
 from galenic.compress.prune.config import PruneConfig
+from galenic.compress.sizes import count_stored, weight_bytes
 from galenic.compress.text import as_tensor, describe_text, pack_tokens
 from galenic.data.calibration import read_calibration_text
-from galenic.models.checkpoint import Checkpoint, open_checkpoint
-from galenic.models.folder import check_folder
-from galenic.models.layers import count_parameters
+from galenic.models.checkpoint import open_checkpoint
 from galenic.models.load import ModelFiles, resolve_model
-from galenic.models.stream import count_stored_zeros, open_stream
+from galenic.models.stream import open_stream
 from galenic.watcher import Watcher
 
 __all__ = ["prune"]
@@ -62,7 +60,7 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
         del stream, given
         watcher.stage("counting and hashing")
         written = open_checkpoint(ModelFiles(str(output), "folder", part, ""))
-        before, after = _parameters(checkpoint), _parameters(written)
+        before, after = count_stored(checkpoint), count_stored(written)
         stage = Stage(
             stage="prune",
             method=pruner.name,
@@ -72,20 +70,11 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
             calibration=describe_text(config, texts, tokens) if texts else None,
             parameters={"before": before, "after": after},
             removed=_removed(before, after),
-            sizes={"before": _weight_bytes(checkpoint.folder), "after": _weight_bytes(part)},
+            sizes={"before": weight_bytes(checkpoint.folder), "after": weight_bytes(part)},
             checks={**checks},
             versions=library_versions(*LIBRARIES),
         )
         return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
-
-
-def _parameters(checkpoint: Checkpoint) -> dict[str, int]:
-    zeros = count_stored_zeros(checkpoint)
-    return {
-        **asdict(count_parameters(checkpoint.shapes)),
-        "zeros": zeros.total,
-        "zeros_in_blocks": zeros.blocks,
-    }
 
 
 def _removed(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
@@ -96,7 +85,3 @@ def _removed(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
         return gone / before[part]
 
     return {"blocks": share("blocks", "zeros_in_blocks"), "whole": share("total", "zeros")}
-
-
-def _weight_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in check_folder(folder))

@@ -1,0 +1,96 @@
+"""``galenic finetune``: let a model learn from text, as an adapter or in its own weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
+from galenic.compress.finetune.config import FinetuneConfig, sources_in_data
+from galenic.registry import FINETUNERS
+
+if TYPE_CHECKING:
+    from galenic.compress.finetune.run import Finetuned
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Fine-tune a model on medical questions or pairs: LoRA and its kin, or the weights themselves. "
+    "Test questions are taken out of what it learns from. A run that was stopped goes on when the "
+    "same command is given again; it stops by itself when predictions collapse to one answer."
+)
+EXAMPLES = """
+**Examples** (with GALENIC_DATA naming the folder of the data files)
+
+`galenic finetune smollm2-135m --data medquad -o adapter/`
+
+`galenic finetune smollm2-135m --data benchmarks:train -o adapter/`
+
+`galenic finetune ./my-model --train benchmarks:train,medquad=0.2 --data DIR -o adapter/`
+
+`galenic finetune smollm2-135m --train mine.jsonl --top-blocks 10 --cache --permutations 2 -o a/`
+
+`galenic finetune ./my-model --method full --learning-rate 2e-5 --train medqa --data DIR -o tuned/`
+"""
+COLLAPSED = 1
+"""Exit status when the training was stopped for a collapse."""
+
+
+@with_flags(with_knobs(FinetuneConfig, FINETUNERS))
+def command(
+    *,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
+    ] = False,
+    **values: Any,
+) -> None:
+    """Fine-tune a model."""
+    from galenic.artifact import check_new
+    from galenic.cli.progress import ConsoleWatcher
+
+    own = {name: values.pop(name) for name in FinetuneConfig.model_fields}
+    own = sources_in_data(own, os.environ.get("GALENIC_DATA"))
+    config = parse_config(FinetuneConfig, own)
+    method = parse_method(FINETUNERS, config.method, values)
+    check_new(output)
+    from galenic.compress.finetune.run import finetune  # only now, for it takes seconds
+
+    try:
+        with ConsoleWatcher() as watcher:
+            done = finetune(config, method, output, watcher)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nstopped. {output} was not written; the same command goes on behind the last saved "
+            "state.",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(done.manifest.model_dump_json(indent=1))
+    else:
+        _show(done, config.model, output)
+    if done.outcome.collapsed:
+        raise typer.Exit(COLLAPSED)
+
+
+def _show(done: Finetuned, model: str, output: Path) -> None:
+    outcome, stage = done.outcome, done.manifest.stages[-1]
+    best = outcome.best.step if outcome.best else 0
+    if outcome.collapsed:
+        typer.echo(f"stopped: {outcome.stopped}.", err=True)
+    kind = "after" if "after" in stage.parameters else "trained"
+    what = "tuned model" if kind == "after" else f"adapter, {stage.sizes['after'] / 1e6:.1f} MB"
+    typer.echo(f"{output}: {what}, weights of step {best} of {outcome.steps} ({outcome.stopped}).")
+    typer.echo(
+        f"Held-out loss {stage.checks['heldout_loss_before']:.4f} before, "
+        f"{stage.checks['heldout_loss']:.4f} after."
+    )
+    if kind == "trained":
+        typer.echo(f"Next: galenic merge {model} {output} -o merged/")

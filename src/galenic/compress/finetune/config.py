@@ -1,0 +1,110 @@
+"""What `galenic finetune` is told besides the method's own knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from galenic.benchmarks.custom import is_custom
+from galenic.compress.train_config import TrainConfig
+from galenic.errors import UserError
+from galenic.registry import FINETUNERS
+
+__all__ = ["FinetuneConfig", "TextsConfig", "sources_in_data"]
+
+
+class TextsConfig(BaseModel):
+    """Which texts a model learns from, and how they are prepared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: str = Field(
+        "",
+        description="What to learn from, apart by commas: medquad, benchmarks:train, medqa, "
+        "medmcqa:text=0.5 (half as often), FILE.jsonl.",
+    )
+    data: str | None = Field(
+        None,
+        description="Folder with the data files; without it they come from the Hugging Face Hub. "
+        "Names of sources, as --train takes them, may stand here instead: the folder is then that "
+        "of GALENIC_DATA.",
+    )
+    against: str = Field(
+        "all",
+        description="Test sets whose questions must not be learnt, apart by commas; all = the "
+        "reported split of every benchmark, none = no check.",
+    )
+    allow_contaminated: bool = Field(
+        False, description="Learn from texts even if they are test questions, or nearly so."
+    )
+    max_length: int | None = Field(
+        None,
+        ge=16,
+        description="Most tokens of a text: of a question the beginning is cut, of a response the "
+        "end. Default: 1024, or what the model takes if that is less.",
+    )
+    permutations: int | None = Field(
+        None,
+        ge=1,
+        description="Orders of the options of each question, one after the other; default: a new "
+        "one each time. With --cache a few, so that an order comes again.",
+    )
+    num_heldout: int = Field(
+        100, ge=1, description="Held-out texts of each source to look at, drawn at random."
+    )
+
+    @property
+    def data_source(self) -> Path | Literal["sample"] | None:
+        """The folder as `galenic.data.sources.open_source` takes it."""
+        return None if self.data is None else Path(self.data)
+
+
+class FinetuneConfig(TrainConfig, TextsConfig):
+    """The model, the method's name, the texts, and how to train."""
+
+    model: str = Field(
+        description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
+    )
+    method: str = Field("lora", description=f"One of: {', '.join(FINETUNERS)}.")
+    cache: bool = Field(
+        False,
+        description="With --top-blocks: keep on disk what the blocks below put out, and compute it "
+        "only once for each text.",
+    )
+    cache_gb: float = Field(
+        8.0, gt=0, description="Most gigabytes of it; texts beyond are computed each time."
+    )
+    cache_folder: str | None = Field(
+        None,
+        description="Folder to keep it in for other runs; default: with the run, and deleted at "
+        "its end.",
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads; default: the cores that nobody else is using."
+    )
+
+
+def sources_in_data(values: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
+    """Read ``--data medquad`` as ``--train medquad --data FOLDER``.
+
+    Args:
+        values: ``train`` and ``data`` as they were given.
+        folder: where the data lies if ``data`` names sources, as the environment says.
+
+    Raises:
+        UserError: nothing to learn from is named.
+    """
+    train, data = values["train"], values["data"]
+    if train:
+        return dict(values)
+    if data is None or data == "sample" or _is_path(data):
+        raise UserError("name what to learn from: --train medquad, benchmarks:train, FILE.jsonl.")
+    return {**values, "train": data, "data": folder}
+
+
+def _is_path(data: str) -> bool:
+    files = [is_custom(part.partition("=")[0].strip()) for part in data.split(",")]
+    return Path(data).is_dir() or ("/" in data and not any(files))

@@ -1,0 +1,234 @@
+"""The stage: a model and training text in, an adapter or a tuned model out.
+
+What an unfinished run needs to go on lies in ``.NAME.run`` beside the output.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from galenic.artifact import (
+    Manifest,
+    Parent,
+    Stage,
+    check_new,
+    library_versions,
+    new_artifact,
+    read_manifest,
+    write_manifest,
+)
+from galenic.compress.card import CARD, parent_licence
+from galenic.compress.finetune.base import Finetuner
+from galenic.compress.finetune.card import TunedFacts, tuned_card
+from galenic.compress.finetune.config import FinetuneConfig
+from galenic.compress.finetune.texts import REMOVED, Texts, prepare_texts, read_sources
+from galenic.compress.frozen import FrozenBlocks
+from galenic.compress.learner import Learner
+from galenic.compress.objectives import CrossEntropy
+from galenic.compress.run_folder import LOG
+from galenic.compress.sizes import count_stored, weight_bytes
+from galenic.compress.train import Outcome, Trainer
+from galenic.compress.train_config import TrainConfig
+from galenic.errors import UserError
+from galenic.models.checkpoint import Checkpoint, open_checkpoint
+from galenic.models.layers import Layout, read_layout
+from galenic.models.load import resolve_model
+from galenic.models.quiet import quiet_transformers
+from galenic.watcher import Watcher
+
+__all__ = ["TRAINING_LOG", "Finetuned", "finetune", "load_dense", "run_folder", "train_config"]
+
+TRAINING_LOG = "training.jsonl"
+"""A line for each step and each look, within the finished folder."""
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors")
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What came of it: the manifest that was written, and how the training ended."""
+
+    manifest: Manifest
+    outcome: Outcome
+
+
+def finetune(
+    config: FinetuneConfig, method: Finetuner, output: Path, watcher: Watcher
+) -> Finetuned:
+    """Tune a model on text and write what was learnt, the weights of the best look.
+
+    Args:
+        config: the model, the texts, and how to train.
+        method: what is trained, with its knobs.
+        output: the folder to make.
+        watcher: told of progress.
+
+    Raises:
+        UserError: something is wrong with the input, before any slow work; the training diverged;
+            or a check of what was saved failed. What is needed to go on stays beside the output.
+    """
+    output = output.absolute()
+    check_new(output)
+    _check_cache(config, method)
+    sources = read_sources(config)
+    files = resolve_model(config.model)
+    watcher.stage(f"opening {files.name}")
+    checkpoint = open_checkpoint(files)
+    check_new(output, checkpoint.num_bytes if method.saves == "model" else 0)
+    method.check(checkpoint.shapes)
+    run = run_folder(output)
+    texts = prepare_texts(config, sources, checkpoint, run, config.seed, watcher)
+    watcher.stage("loading the weights")
+    layout = load_dense(checkpoint, config.threads)
+    lower = _lower_blocks(config, method, layout, checkpoint, run)
+    model = method.prepare(layout, config.seed)
+    trainer = Trainer(
+        Learner(model, CrossEntropy(), lower),
+        texts.data,
+        train_config(config),
+        run / "state",
+        fingerprint={
+            "model": files.sha256,
+            "method": {"name": method.name, **method.knobs},
+            "texts": texts.described,
+        },
+        watcher=watcher,
+    )
+    outcome = trainer.run()
+    model = trainer.learner.release()
+    done = _Done(config, method, checkpoint, model, texts, trainer.precision, outcome)
+    with new_artifact(output) as part:
+        watcher.stage("writing")
+        manifest = _write(done, part, run)
+    shutil.rmtree(run)
+    return Finetuned(manifest, outcome)
+
+
+def run_folder(output: Path) -> Path:
+    """Where an unfinished run lies; made when missing."""
+    run = output.with_name(f".{output.name}.run")
+    run.mkdir(parents=True, exist_ok=True)
+    return run
+
+
+def train_config(config: TrainConfig) -> TrainConfig:
+    """Only how to train, of a larger configuration: on nothing else depends whether runs agree."""
+    return TrainConfig(**{name: getattr(config, name) for name in TrainConfig.model_fields})
+
+
+def load_dense(checkpoint: Checkpoint, threads: int | None = None) -> Layout:
+    """The whole model in memory, in float32.
+
+    Args:
+        checkpoint: the model.
+        threads: to compute with; None = chosen from the live load.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from galenic.runtimes.threads import choose_threads
+
+    torch.set_num_threads(threads or choose_threads())
+    with quiet_transformers():
+        model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.float32)
+    return read_layout(model)
+
+
+def _check_cache(config: FinetuneConfig, method: Finetuner) -> None:
+    if not config.cache:
+        if config.cache_folder is not None:
+            raise UserError("--cache-folder goes with --cache.")
+        return
+    if method.top_blocks is None:
+        raise UserError("--cache goes with --top-blocks: only blocks below those are kept.")
+
+
+def _lower_blocks(
+    config: FinetuneConfig, method: Finetuner, layout: Layout, checkpoint: Checkpoint, run: Path
+) -> FrozenBlocks | None:
+    frozen = len(layout.blocks) - len(method.trained_blocks(layout))
+    if not config.cache or not frozen:
+        return None
+    folder = Path(config.cache_folder) if config.cache_folder else run / "cache"
+    limit = int(config.cache_gb * 1e9)
+    return FrozenBlocks(layout, frozen, folder, limit=limit, key=checkpoint.files.sha256)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A finished training."""
+
+    config: FinetuneConfig
+    method: Finetuner
+    checkpoint: Checkpoint
+    model: Any
+    texts: Texts
+    precision: str
+    outcome: Outcome
+
+
+def _write(done: _Done, part: Path, run: Path) -> Manifest:
+    """All files of the finished folder, the manifest last."""
+    files, method = done.checkpoint.files, done.method
+    checks = method.save(done.model, part, base=files.name, source=done.checkpoint.folder)
+    shutil.copyfile(run / REMOVED, part / REMOVED)
+    shutil.copyfile(run / "state" / LOG, part / TRAINING_LOG)
+    stage = _stage(done, part, checks)
+    facts = TunedFacts(files.name, parent_licence(files), method.saves, stage)
+    (part / CARD).write_text(tuned_card(facts), encoding="utf-8", newline="\n")
+    earlier = read_manifest(done.checkpoint.folder) if method.saves == "model" else None
+    return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
+
+
+def _stage(done: _Done, part: Path, checks: dict[str, float]) -> Stage:
+    files, method, outcome = done.checkpoint.files, done.method, done.outcome
+    before = count_stored(done.checkpoint)
+    sizes = {"before": weight_bytes(done.checkpoint.folder)}
+    parameters = {
+        "before": before,
+        "trained": {"total": sum(p.numel() for p in done.model.parameters() if p.requires_grad)},
+    }
+    if method.saves == "model":
+        after = open_checkpoint(replace(files, kind="folder", path=part))
+        parameters["after"] = count_stored(after)
+        sizes["after"] = weight_bytes(part)
+    else:
+        sizes["after"] = sum(file.stat().st_size for file in part.glob("*.safetensors"))
+    return Stage(
+        stage="finetune",
+        method=method.name,
+        reference_url=method.reference_url,
+        knobs={**train_config(done.config).model_dump(mode="json"), **method.knobs},
+        parent=Parent(name=files.name, sha256=files.sha256),
+        calibration=done.texts.described,
+        parameters=parameters,
+        removed={"blocks": 0.0, "whole": 0.0},
+        sizes=sizes,
+        notes=tuple(_notes(done)),
+        checks={**checks, **_found(outcome)},
+        versions=library_versions(*LIBRARIES),
+    )
+
+
+def _notes(done: _Done) -> Sequence[str]:
+    outcome = done.outcome
+    best = outcome.best.step if outcome.best else 0
+    return (
+        f"trained in {done.precision}; the weights are those of step {best} of {outcome.steps}",
+        f"ended because {outcome.stopped}",
+    )
+
+
+def _found(outcome: Outcome) -> dict[str, float]:
+    """The held-out split before any step and with the weights that were kept."""
+    best, first = outcome.best, outcome.looks[0]
+    if best is None:
+        return {}
+    found = {"heldout_loss_before": first.loss, "heldout_loss": best.loss}
+    for group, value in best.accuracy.items():
+        found[f"heldout_accuracy_before_{group}"] = first.accuracy[group]
+        found[f"heldout_accuracy_{group}"] = value
+    return found

@@ -1,0 +1,134 @@
+"""From the names of sources to tokens: read, held against test sets, encoded."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galenic.compress.finetune.config import TextsConfig
+from galenic.compress.finetune.items import TokenTexts, choose_length
+from galenic.data.scan import TestSets, read_test_sets, refuse_contaminated
+from galenic.data.training import TrainingSet, read_training
+from galenic.models.checkpoint import Checkpoint
+from galenic.models.text_encoder import TextEncoder
+from galenic.watcher import Watcher
+
+__all__ = ["REMOVED", "Sources", "Texts", "prepare_texts", "read_sources"]
+
+REMOVED = "removed.jsonl"
+"""Rows that are test questions, or nearly; taken out unless they were asked for."""
+NO_CHECK = "none"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Training sets as they lie there, and the test sets that they are held against."""
+
+    train: tuple[TrainingSet, ...]
+    tests: TestSets
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts that can be learnt.
+
+    Attributes:
+        data: their tokens.
+        described: sources with hashes and counts, and how they were prepared, as JSON has it.
+    """
+
+    data: TokenTexts
+    described: dict[str, Any]
+
+
+def read_sources(config: TextsConfig) -> Sources:
+    """Read all that is named.
+
+    Raises:
+        UserError: a source or test set is unknown, missing or damaged.
+    """
+    train = read_training(config.train, config.data_source)
+    checked = config.against != NO_CHECK
+    tests = read_test_sets(config.against, config.data_source) if checked else []
+    return Sources(tuple(train), tests)
+
+
+def prepare_texts(
+    config: TextsConfig,
+    sources: Sources,
+    checkpoint: Checkpoint,
+    folder: Path,
+    seed: int,
+    watcher: Watcher,
+) -> Texts:
+    """Take out what is tested, and encode the rest for a model.
+
+    Args:
+        config: how.
+        sources: what `read_sources` read.
+        checkpoint: the model.
+        folder: an existing one; a list of what was taken out is written to `REMOVED` in it.
+        seed: of the order of texts.
+        watcher: told of progress.
+
+    Raises:
+        UserError: a source is largely a test set; or nothing is left to learn.
+    """
+    removed = folder / REMOVED
+    kept: list[TrainingSet] = list(sources.train)
+    if sources.tests:
+        kept, _ = refuse_contaminated(
+            kept,
+            sources.tests,
+            removed=removed,
+            watcher=watcher,
+            allow=config.allow_contaminated,
+        )
+    else:
+        removed.write_text("", encoding="utf-8")
+        watcher.say("the training data is not held against any test set, as was asked")
+    longest = int(checkpoint.shapes.model.config.max_position_embeddings)
+    config = config.model_copy(update={"max_length": choose_length(config.max_length, longest)})
+    watcher.stage("encoding the texts")
+    encoder = TextEncoder(checkpoint.folder, checkpoint.files.kind)
+    data = TokenTexts(kept, encoder, config, seed=seed)
+    first = data.first
+    if first.cut or first.skipped:
+        watcher.say(
+            f"of {len(first.items) + first.skipped:,} texts {first.cut:,} are longer than "
+            f"{config.max_length} tokens and were cut, {first.skipped:,} were left out"
+        )
+    return Texts(data, _describe(config, sources.train, data, removed, seed))
+
+
+def _describe(
+    config: TextsConfig, before: tuple[TrainingSet, ...], data: TokenTexts, removed: Path, seed: int
+) -> dict[str, Any]:
+    sources = [
+        {
+            "source": one.name,
+            "form": one.form,
+            "weight": one.weight,
+            "sha256": one.sha256,
+            "texts": len(one.train),
+            "heldout": len(one.heldout),
+            "removed": len(old.train) + len(old.heldout) - len(one.train) - len(one.heldout),
+        }
+        for old, one in zip(before, data.sets, strict=True)
+    ]
+    return {
+        "sources": sources,
+        "documents": len(data.first.items),
+        "heldout": len(data.heldout),
+        "cut": data.first.cut,
+        "skipped": data.first.skipped,
+        "against": config.against,
+        "removed_sha256": hashlib.sha256(removed.read_bytes()).hexdigest(),
+        "allow_contaminated": config.allow_contaminated,
+        "max_length": config.max_length,
+        "permutations": config.permutations,
+        "num_heldout": config.num_heldout,
+        "seed": seed,
+    }

@@ -1,0 +1,220 @@
+"""``galenic finetune`` as a user meets it: tiny models, a few questions, every way it can end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from galenic.artifact import read_manifest
+from galenic.cli.main import app
+from galenic.compress.finetune.config import sources_in_data
+from galenic.data.training import read_training
+from galenic.errors import UserError
+from tiny_hf import write_tiny_hf
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+
+LEARN = ["--against", "none", "--learning-rate", "3e-3", "--warmup", "0", "--threads", "1"]
+
+
+def write_questions(path: Path, count: int, *, fixed: bool = False) -> list[dict[str, Any]]:
+    """Questions with three options; where they are fixed, no order but this one is allowed."""
+    last = "A and B" if fixed else "neither"
+    rows = [
+        {"id": f"r{i}", "question": f"Which of the {i}?", "options": ["x", "y", last]}
+        | {"answer": i % 2}
+        for i in range(count)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return rows
+
+
+def finetune(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["finetune", *map(str, arguments)])
+
+
+def losses(folder: Path) -> list[float]:
+    rows = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows if "step" in row]
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")  # peft, unlike ours, warns
+def test_a_few_questions_are_learnt_by_heart_and_merged(tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model, out = write_tiny_hf(tmp_path / "m", "llama"), tmp_path / "out"
+    write_questions(tmp_path / "q.jsonl", 12, fixed=True)
+    arguments = [
+        "--epochs",
+        40,
+        "--batch-size",
+        4,
+        "--top-blocks",
+        2,
+        "--cache",
+        "--permutations",
+        1,
+    ]
+    done = finetune(model, "--train", tmp_path / "q.jsonl", *LEARN, *arguments, "-o", out)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "Next: galenic merge" in done.output
+    assert losses(out)[0] > 1
+    assert losses(out)[-1] < 0.1
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert {f.name for f in out.iterdir()} == {*manifest.files, "manifest.json"}
+    stage = manifest.stages[-1]
+    assert (stage.stage, stage.method) == ("finetune", "lora")
+    assert stage.calibration is not None and stage.calibration["sources"][0]["removed"] == 0
+    assert "trained in float32" in stage.notes[0]
+    assert "not a medical device" in (out / "README.md").read_text()
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["m", "out", "q.jsonl"]
+    merged = tmp_path / "merged"
+    assert (
+        CliRunner().invoke(app, ["merge", str(model), str(out), "-o", str(merged)]).exit_code == 0
+    )
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        base = AutoModelForCausalLM.from_pretrained(model)
+        wanted = PeftModel.from_pretrained(base, str(out))(tokens).logits
+        found = AutoModelForCausalLM.from_pretrained(merged)(tokens).logits
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    both = read_manifest(merged)
+    assert both is not None and [s.stage for s in both.stages] == ["finetune", "merge"]
+    refused = CliRunner().invoke(app, ["evaluate", str(out), "--data", "sample"])
+    assert "is an adapter, no model. Merge it" in str(refused.exception)
+
+
+def test_the_weights_themselves(tmp_path: Path) -> None:
+    model, out = write_tiny_hf(tmp_path / "m", "qwen2"), tmp_path / "out"
+    write_questions(tmp_path / "q.jsonl", 12)
+    arguments = ["--method", "full", "--max-steps", 3, "-o", out, "--json"]
+    done = finetune(model, "--train", tmp_path / "q.jsonl", *LEARN, *arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
+    manifest = json.loads(done.stdout)
+    assert manifest["stages"][0]["method"] == "full"
+    assert manifest["stages"][0]["checks"]["logit_difference"] < 1e-3
+    assert "tokenizer.json" in manifest["files"]
+    again = finetune(out, "--train", tmp_path / "q.jsonl", *LEARN, "-o", tmp_path / "b",
+                     "--method", "full", "--max-steps", 1)  # fmt: skip
+    assert again.exit_code == 0, (again.output, again.exception)
+    both = read_manifest(tmp_path / "b")
+    assert both is not None and len(both.stages) == 2
+
+
+def test_a_collapse_is_said_and_the_best_weights_are_kept(tmp_path: Path) -> None:
+    """All answers learnt are A, and among those looked at most are B."""
+    model, out, path = (
+        write_tiny_hf(tmp_path / "m", "llama"),
+        tmp_path / "out",
+        tmp_path / "q.jsonl",
+    )
+    rows = write_questions(path, 150, fixed=True)
+    [found] = read_training(str(path), "sample")
+    heldout = {row.id for row in found.heldout}
+    rows = [row | {"answer": int(row["id"] in heldout)} for row in rows]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    arguments = ["--evaluate-every", 3, "--patience", 99, "-o", out]
+    done = finetune(model, "--train", path, *LEARN, *arguments)
+    assert done.exit_code == 1
+    assert "predictions have collapsed to one answer (custom_q: 'A')" in done.output
+    assert f"{out}: adapter" in done.output and "weights of step" in done.output
+    assert (out / "adapter_model.safetensors").is_file()
+
+
+def test_test_questions_are_not_learnt(tmp_path: Path) -> None:
+    model, path, test = tmp_path / "m", tmp_path / "q.jsonl", tmp_path / "test.jsonl"
+    write_tiny_hf(model, "llama")
+    rows = write_questions(path, 60)
+    [found] = read_training(str(path), "sample")
+    tested = found.train[7].id
+    test.write_text(json.dumps(next(row for row in rows if row["id"] == tested)), encoding="utf-8")
+    learn = [*LEARN, "--max-steps", 1, "--train", path, "--against"]
+    done = finetune(model, *learn, test, "-o", tmp_path / "out")
+    assert done.exit_code == 0, (done.output, done.exception)
+    removed = (tmp_path / "out" / "removed.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in removed] == [tested]
+    assert "1 rows that are test questions" in done.output
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None and manifest.stages[0].calibration is not None
+    assert manifest.stages[0].calibration["sources"][0]["removed"] == 1
+    done = finetune(model, *learn, path, "-o", tmp_path / "no")
+    assert isinstance(done.exception, UserError)
+    assert "training rows are test questions" in str(done.exception)
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name what to learn from"),
+        (["--data", "/not/there"], "name what to learn from"),
+        (["--data", "medka"], "unknown benchmark 'medka'"),
+        (["--train", "medquad", "--data", "/not/there"], "/not/there"),
+        (["--train", "q.jsonl", "--method", "lara"], "lora"),
+        (["--train", "q.jsonl", "--method", "full", "--rank", "3"], "--rank is a knob of lora"),
+        (["--train", "q.jsonl", "--cache"], "--cache goes with --top-blocks"),
+        (["--train", "q.jsonl", "--cache-folder", "c"], "--cache-folder goes with --cache"),
+        (["--train", "q.jsonl", "--learning-rate", "0"], "--learning-rate"),
+        (["--train", "no.jsonl"], "no.jsonl does not exist"),
+    ],
+)
+def test_a_mistake_gives_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_questions(tmp_path / "q.jsonl", 12)
+    done = finetune("no-model", *arguments, "-o", "out")
+    assert message in f"{done.output} {done.exception}"
+    assert done.exit_code != 0
+    assert [f.name for f in tmp_path.iterdir()] == ["q.jsonl"]
+
+
+def test_sources_may_stand_where_the_folder_does(tmp_path: Path) -> None:
+    def read(train: str, data: str | None, folder: str | None = "F") -> tuple[str, str | None]:
+        found = sources_in_data({"train": train, "data": data}, folder)
+        return found["train"], found["data"]
+
+    assert read("", "medquad") == ("medquad", "F")
+    assert read("", "benchmarks:train", None) == ("benchmarks:train", None)
+    assert read("", "sub/mine.jsonl=2,medqa") == ("sub/mine.jsonl=2,medqa", "F")
+    assert read("medqa", "D") == ("medqa", "D")
+    assert read("medqa", None) == ("medqa", None)
+    for data in (None, "sample", str(tmp_path), "a/b"):
+        with pytest.raises(UserError, match="name what to learn from"):
+            read("", data)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
+    model = write_tiny_hf(tmp_path / "m", "llama")
+    write_questions(tmp_path / "q.jsonl", 40)
+    call = [sys.executable, "-c", "from galenic.cli.main import main; main()", "finetune"]
+    call += [str(model), "--train", str(tmp_path / "q.jsonl"), *LEARN]
+    call += ["--epochs", "20", "--checkpoint-every", "4", "--evaluate-every", "20"]
+    call += ["--dropout", "0.1", "--top-blocks", "1", "--cache", "--permutations", "2", "-o"]
+    subprocess.run([*call, str(tmp_path / "whole")], check=True, capture_output=True)
+    killed = subprocess.Popen([*call, str(tmp_path / "cut")], stderr=subprocess.PIPE)
+    log = tmp_path / ".cut.run" / "state" / "log.jsonl"
+    while killed.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 9):
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    killed.communicate()
+    assert not (tmp_path / "cut").exists()
+    again = subprocess.run([*call, str(tmp_path / "cut")], capture_output=True, check=True)
+    assert b"going on after step" in again.stderr
+    one, two = (
+        (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("whole", "cut")
+    )
+    assert one == two
+    assert not (tmp_path / ".cut.run").exists()
