@@ -56,6 +56,7 @@ RUNTIMES = Registry(
     {
         "llama": "galenic.runtimes.llama:LlamaRuntime",
         "torch": "galenic.runtimes.torch:TorchRuntime",
+        "encoder": "galenic.runtimes.encoder:EncoderRuntime",
     },
 )
 
@@ -66,6 +67,7 @@ SCORINGS = Registry(
         "text": "galenic.evaluate.scoring.text:Text",
         "text_per_byte": "galenic.evaluate.scoring.text:TextPerByte",
         "generate": "galenic.evaluate.scoring.generate:Generate",
+        "head": "galenic.evaluate.scoring.head:Head",
     },
 )
 

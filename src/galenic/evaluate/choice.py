@@ -63,7 +63,7 @@ def _score(
         pack = build_pack(requests[start : start + step], prefix)
         totals.append(sum_by_request(pack, runtime.score(pack)))
         asked += pack.num_asked
-        computed += len(pack.tokens)
+        computed += runtime.num_computed(pack)
     return np.concatenate(totals), Work(asked, computed)
 
 

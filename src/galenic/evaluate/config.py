@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from galenic.data.calibration import CalibrationConfig
+from galenic.errors import UserError
 from galenic.registry import SCORINGS
 
 __all__ = ["DivergenceConfig", "EvaluateConfig", "SpeedConfig"]
@@ -19,6 +20,7 @@ def _split_commas(value: object) -> object:
     return value
 
 
+AUTO = "auto"
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
 
 
@@ -52,9 +54,10 @@ class EvaluateConfig(BaseModel):
         "the same questions for the 4- and 5-option forms.",
     )
     scoring: Names = Field(
-        ("letter", "text", "text_per_byte"),
+        (AUTO,),
         description="Comma-separated: letter (the option's letter or word), text (the option's "
-        "text, summed), text_per_byte (the same per byte), generate (reason, then parse).",
+        "text, summed), text_per_byte (the same per byte), generate (reason, then parse), head "
+        "(an encoder's multiple-choice head); auto is the first three, or head for an encoder.",
     )
     debias: Literal["none", "permutations", "prior"] = Field(
         "none",
@@ -69,9 +72,10 @@ class EvaluateConfig(BaseModel):
         256, ge=1, description="Longest generated answer, for the generate scoring."
     )
     seed: int = Field(0, ge=0, description="Of sampling and few-shot choice.")
-    runtime: Literal["auto", "llama", "torch"] = Field(
+    runtime: Literal["auto", "llama", "torch", "encoder"] = Field(
         "auto",
-        description="Engine; auto measures what is installed once per model and takes the faster.",
+        description="Engine; auto takes encoder for an encoder with a multiple-choice head, torch "
+        "for other folders, and of a GGUF measures once what is faster.",
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Precision of the torch runtime."
@@ -86,7 +90,9 @@ class EvaluateConfig(BaseModel):
     @field_validator("scoring")
     @classmethod
     def _known_scoring(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(SCORINGS.check(name) for name in names))
+        if AUTO in names and len(names) > 1:
+            raise UserError(f"--scoring: {AUTO} stands alone, or name the scorings.")
+        return tuple(dict.fromkeys(n if n == AUTO else SCORINGS.check(n) for n in names))
 
     @property
     def data_source(self) -> Path | Literal["sample"] | None:

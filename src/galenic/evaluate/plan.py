@@ -16,7 +16,7 @@ from galenic.data.example import Example
 from galenic.data.sources import Dataset
 from galenic.evaluate.prompts import Prompter
 from galenic.evaluate.scoring.base import Scoring
-from galenic.runtimes.base import Runtime, encode_requests
+from galenic.runtimes.base import Runtime
 from galenic.runtimes.tree import Request, build_pack, common_prefix_length
 
 __all__ = ["PRIOR", "Chunk", "Job", "Plan", "Read", "choose_fewshot", "make_plan", "sample"]
@@ -146,7 +146,7 @@ def _draft(
     encoded: dict[tuple[str, ...], Request] = {}
     for start in range(0, len(pairs), ENCODE_BATCH):
         batch = [(context, continuation) for context, continuation in pairs[start:][:ENCODE_BATCH]]
-        encoded.update(zip(batch, encode_requests(runtime, batch), strict=True))
+        encoded.update(zip(batch, runtime.encode_pairs(batch), strict=True))
         advance(min(start + ENCODE_BATCH, len(pairs)), len(pairs))
     for whole in drafts:
         draft = whole
@@ -154,7 +154,7 @@ def _draft(
         longest = max(len(request.tokens) for request in found)
         if longest - 1 > runtime.info.context_length:  # the last token is read, never computed
             draft = _shorten(runtime, whole, longest, debias)
-            found = encode_requests(runtime, [(c, k) for _, _, c, k in draft.texts])
+            found = runtime.encode_pairs([(c, k) for _, _, c, k in draft.texts])
         reads = tuple(
             Read(rotation, label, request)
             for (rotation, label, _, _), request in zip(draft.texts, found, strict=True)
@@ -166,7 +166,7 @@ def _draft(
                 draft.example,
                 prompter.scoring,
                 reads,
-                truncated=draft.truncated,
+                truncated=draft.truncated or any(request.cut for request in found),
             )
         )
     return jobs
@@ -176,24 +176,25 @@ def _write(
     prompter: Prompter, example: Example, debias: str, *, room: tuple[Runtime, int] | None = None
 ) -> _Draft:
     """All (context, continuation) texts of one job, cut to the room where one is given."""
-    turns = prompter.benchmark.num_rotations(example) if debias == "permutations" else 1
+    turned = debias == "permutations" and not prompter.scoring.paired
+    turns = prompter.benchmark.num_rotations(example) if turned else 1
     shown = [(r, rotate(example, r)) for r in range(turns)]
     if debias == "prior":
         shown.append((PRIOR, _content_free(example)))
     labels = list(example.options)
     texts: list[tuple[int, str, str, str]] = []
     cut = False
-    for r, turned in shown:
+    for r, asked in shown:
         if room is None:
-            context = prompter.text(turned)
+            context = prompter.text(asked)
         else:
             context, shorter = prompter.fit(
-                turned, room=room[1], count=lambda text: len(room[0].encode_batch([text])[0])
+                asked, room=room[1], count=lambda text: len(room[0].encode_batch([text])[0])
             )
             cut = cut or shorter
         for label in labels:
             original = original_label(labels, label, max(r, 0))
-            texts.append((r, original, context, prompter.scoring.continuation(turned, label)))
+            texts.append((r, original, context, prompter.scoring.continuation(asked, label)))
     return _Draft(prompter, example, tuple(texts), cut)
 
 

@@ -90,6 +90,8 @@ class Prompter:
 
     def _ask(self, example: Example, *, context: str | None = None) -> str:
         """One question; in chat the answer prefix belongs to the assistant's turn."""
+        if self.scoring.paired:
+            return self.benchmark.stem(example, context=context)
         prompt = self.benchmark.prompt(example, context=context)
         if self.scoring.generates and example not in self.fewshot:
             return Generate.instruct(prompt, self.benchmark.answer_prefix, example.options)

@@ -22,7 +22,7 @@ from galenic.data.example import Example
 from galenic.data.sources import Dataset, Source, open_source
 from galenic.errors import UserError
 from galenic.evaluate.choice import run_chunk
-from galenic.evaluate.config import EvaluateConfig
+from galenic.evaluate.config import AUTO, EvaluateConfig
 from galenic.evaluate.folder import FORMAT, RunFolder
 from galenic.evaluate.plan import Plan, choose_fewshot, make_plan, sample
 from galenic.evaluate.prompts import Prompter
@@ -82,6 +82,7 @@ def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: st
     with RunFolder(folder) as run:
         before = run.manifest()
         with _load_runtime(config, model, before, watcher) as runtime:
+            config = _with_scorings(config, runtime)
             run.begin(
                 _manifest(config, command, runtime, asked),
                 (_item(one, example) for one in asked for example in one.examples),
@@ -152,6 +153,29 @@ def _load_runtime(
         f"{info.runtime} runtime ({info.engine}), {info.num_threads} threads"
     )
     return runtime
+
+
+def _with_scorings(config: EvaluateConfig, runtime: Runtime) -> EvaluateConfig:
+    """The config with the scorings that are used, ``auto`` put in words.
+
+    Raises:
+        UserError: one of them is not for this kind of model.
+    """
+    if config.scoring == (AUTO,):
+        usual = tuple(n for n in runtime.scorings if not SCORINGS.load(n).generates)
+        config = config.model_copy(update={"scoring": usual})
+    for name in config.scoring:
+        if name not in runtime.scorings:
+            raise UserError(
+                f"--scoring {name} is not for {config.model}: the {runtime.name} runtime offers "
+                f"{', '.join(runtime.scorings)}."
+            )
+    if config.num_fewshot and any(SCORINGS.load(name).paired for name in config.scoring):
+        raise UserError(
+            "an encoder reads one question beside one option and takes no solved examples. Leave "
+            "--num-fewshot out."
+        )
+    return config
 
 
 def _lanes(

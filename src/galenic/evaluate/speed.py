@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from galenic.cache import cache_folder, replacing
 from galenic.evaluate.config import EvaluateConfig
+from galenic.models.encoder import is_multiple_choice
 from galenic.models.load import ModelFiles
 from galenic.registry import RUNTIMES
 from galenic.runtimes.base import Runtime
@@ -42,6 +43,8 @@ def choose_runtime(model: ModelFiles, config: EvaluateConfig, say: Callable[[str
 
 
 def _choose(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> _Choice:
+    if is_multiple_choice(model):
+        return _Choice("encoder", "it is an encoder with a multiple-choice head")
     if model.kind == "folder":
         return _Choice("torch", "a folder of safetensors is read by transformers")
     if "generate" in config.scoring:

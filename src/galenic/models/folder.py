@@ -19,7 +19,13 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 MANIFEST = "manifest.json"
 """File beside the weights that says how Galenic made them."""
 MAX_HEADER = 100_000_000  # the limit of the safetensors library itself
-TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
+TOKENIZERS = (
+    ("tokenizer.json",),
+    ("tokenizer.model",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+    ("spm.model",),
+)
 
 
 def check_folder(folder: Path) -> list[Path]:

@@ -18,6 +18,8 @@ PATTERNS = [
     "tokenizer*",
     "vocab.json",
     "merges.txt",
+    "vocab.txt",
+    "spm.model",
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template*",

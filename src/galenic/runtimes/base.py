@@ -72,6 +72,8 @@ class Runtime(ABC):
 
     name: ClassVar[str]
     info: RuntimeInfo
+    scorings: ClassVar[tuple[str, ...]] = ("letter", "text", "text_per_byte", "generate")
+    """The scorings that this engine's models can be asked for, by registry name."""
     pack_tokens: ClassVar[int] = 1024
     """Rows per pack at which this engine is fastest; a planner aims at it."""
     max_leaves: ClassVar[int] = 1 << 30
@@ -107,7 +109,10 @@ class Runtime(ABC):
 
     @abstractmethod
     def score(self, pack: Pack) -> NDArray[np.float64]:
-        """Log-probability in nats of each read of the pack, shape (p,), in the pack's order."""
+        """Log-probability in nats of each read of the pack, shape (p,), in the pack's order.
+
+        Of an encoder: its head's score of the whole text that ends with the read's token.
+        """
 
     @abstractmethod
     def log_probs(self, tokens: Sequence[int]) -> NDArray[np.float32]:
@@ -156,6 +161,17 @@ class Runtime(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free the model. Safe to call twice."""
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Request]:
+        """Requests of (context, continuation) pairs; see `encode_requests`.
+
+        An encoder joins the two texts with its own marks, and cuts what does not fit.
+        """
+        return encode_requests(self, pairs)
+
+    def num_computed(self, pack: Pack) -> int:
+        """Tokens that this engine computes for a pack: what texts share counts once."""
+        return len(pack.tokens)
 
     def loglikelihood(self, prefix: str, continuations: Sequence[str]) -> list[float]:
         """Log-probability in nats of each continuation after the prefix (sum over its tokens)."""

@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from galenic.errors import UserError
 from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
+from galenic.models.encoder import refuse_encoder
 from galenic.models.load import ModelFiles
 from galenic.models.text_encoder import TextEncoder
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, check_room
@@ -71,6 +72,7 @@ class TorchRuntime(Runtime):
         torch.set_num_threads(num_threads)
         try:
             config = AutoConfig.from_pretrained(folder)
+            refuse_encoder(config, model.name)
             packing = _packing(config)
             self._encoder = TextEncoder(folder, model.kind)
             self._tokenizer = self._encoder.tokenizer

@@ -21,10 +21,14 @@ __all__ = ["Pack", "Request", "build_pack", "common_prefix_length", "sum_by_requ
 
 @dataclass(frozen=True)
 class Request:
-    """Score ``tokens[start:]`` after ``tokens[:start]``; ``1 <= start < len(tokens)``."""
+    """Score ``tokens[start:]`` after ``tokens[:start]``; ``1 <= start < len(tokens)``.
+
+    ``cut`` tokens of the text were left out because they did not fit.
+    """
 
     tokens: tuple[int, ...]
     start: int
+    cut: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.start < len(self.tokens):

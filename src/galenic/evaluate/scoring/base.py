@@ -17,6 +17,9 @@ class Scoring(ABC):
     name: ClassVar[str]
     generates: ClassVar[bool] = False
     """True when the answer is generated and parsed instead of scored."""
+    paired: ClassVar[bool] = False
+    """True when each option is read beside the question on its own: options are not shown, and
+    solved examples cannot be."""
 
     @abstractmethod
     def continuation(self, example: Example, label: str) -> str:
