@@ -21,7 +21,7 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[train,bnb,hub,dev]'
+	$(PIP) -e '.[train,bnb,auto-round,hub,dev]'
 	@touch $@ $(VENV)/.base
 
 install: $(VENV)/.base  ## environment and package, without PyTorch

@@ -90,6 +90,7 @@ QUANTIZERS = Registry(
         "gptq": "galenic.compress.quantize.gptq:GPTQ",
         "nf4": "galenic.compress.quantize.nf4:NF4",
         "int8": "galenic.compress.quantize.int8:Int8",
+        "auto_round": "galenic.compress.quantize.auto_round:AutoRound",
     },
 )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["as_tensor", "describe_text", "pack_tokens"]
+__all__ = ["as_tensor", "describe_text", "load_tokenizer", "pack_tokens"]
 
 
 def pack_tokens(
@@ -25,15 +25,10 @@ def pack_tokens(
     Raises:
         UserError: the sequences are longer than the model takes, or there is too little text.
     """
-    import transformers
-
     longest = int(checkpoint.shapes.model.config.max_position_embeddings)
     if config.seq_len > longest:
         raise UserError(f"--seq-len {config.seq_len}: the model takes at most {longest} tokens.")
-    # Auto would put its own rules for some families in place of those of a GGUF
-    gguf = checkpoint.files.kind == "gguf"
-    kind = transformers.PreTrainedTokenizerFast if gguf else transformers.AutoTokenizer
-    tokenizer: Any = kind.from_pretrained(checkpoint.folder)
+    tokenizer = load_tokenizer(checkpoint)
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     empty = tokenizer("")["input_ids"]
 
@@ -43,6 +38,16 @@ def pack_tokens(
 
     start = empty[: -len(end)] if end and empty[-1:] == end else empty
     return pack(texts, encode, config, start=start, end=end)
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The tokenizer of a model, as transformers has it."""
+    import transformers
+
+    # Auto would put its own rules for some families in place of those of a GGUF
+    gguf = checkpoint.files.kind == "gguf"
+    kind = transformers.PreTrainedTokenizerFast if gguf else transformers.AutoTokenizer
+    return kind.from_pretrained(checkpoint.folder)
 
 
 def as_tensor(tokens: NDArray[np.int64]) -> Any:

