@@ -69,6 +69,11 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     left = tmp_path / ".model.123-abcdef01.part"
     left.mkdir()
     (left / "weights").write_bytes(b"half")
+    check_new(tmp_path / "model")
+    assert left.exists()
+    check_new(tmp_path / "model", 1)  # its room counts as free
+    assert list(tmp_path.iterdir()) == []
+    left.mkdir()
     with new_artifact(tmp_path / "model") as part:
         (part / "weights").write_bytes(b"whole")
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -82,6 +83,7 @@ def test_a_lock_lets_one_in_at_a_time_and_sweeps_leftovers(tmp_path: Path) -> No
     target.write_text("0")
     (tmp_path / ".count.1-dead.part").write_text("from a killed process")
     (tmp_path / ".other.1-dead.part").write_text("not ours")
+    (tmp_path / ".count.er.1-dead.part").write_text("another process may be writing it")
 
     def add() -> None:
         with locked(target):
@@ -97,6 +99,27 @@ def test_a_lock_lets_one_in_at_a_time_and_sweeps_leftovers(tmp_path: Path) -> No
     assert target.read_text() == "5"
     assert not (tmp_path / ".count.1-dead.part").exists()
     assert (tmp_path / ".other.1-dead.part").exists()
+    assert (tmp_path / ".count.er.1-dead.part").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left"), RuntimeError("I/O error: full (os error 28)")],
+)
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, error: Exception) -> None:
+    def fill() -> None:
+        with replacing(tmp_path / "table") as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(UserError, match="the disk is full"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_pass(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "table") as part:
+        part.read_text()
 
 
 def test_a_hash_is_computed_once_while_the_file_stays(tmp_path: Path) -> None:

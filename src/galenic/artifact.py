@@ -117,7 +117,8 @@ def check_new(path: Path, num_bytes: int = 0) -> None:
 
     Args:
         path: the folder to be.
-        num_bytes: size of its weights; 0 checks the name only.
+        num_bytes: size of its weights; 0 checks the name only. Otherwise what a killed process
+            left of the folder is swept away first, for it takes room.
 
     Raises:
         UserError: it exists, its parent cannot be written to, or there is too little room.
@@ -127,6 +128,9 @@ def check_new(path: Path, num_bytes: int = 0) -> None:
     nearest = next(parent for parent in path.absolute().parents if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"{path} cannot be made: {nearest} cannot be written to.")
+    if num_bytes and nearest == path.absolute().parent:
+        with _own(path.absolute()):
+            pass
     free = shutil.disk_usage(nearest).free
     if num_bytes * ROOM > free:
         raise UserError(
@@ -146,12 +150,19 @@ def new_artifact(path: Path) -> Iterator[Path]:
     """
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _own(path):
+        check_new(path)
+        with replacing(path) as part:
+            part.mkdir()
+            yield part
+
+
+@contextmanager
+def _own(path: Path) -> Iterator[None]:
+    """Hold the lock of ``path``, without what killed processes left."""
     with locked(path):
         try:
-            check_new(path)
-            with replacing(path) as part:
-                part.mkdir()
-                yield part
+            yield
         finally:  # unlike in the cache, a lock file would lie in the user's own folder
             path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
 

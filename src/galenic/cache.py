@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -34,6 +36,8 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 CHUNK = 1 << 20
 """Bytes read at once from large files."""
 HASHES = "hashes.json"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""System errors of a full disk, a quota, and a limit on the size of files."""
 
 
 def cache_folder(*parts: str) -> Path:
@@ -72,6 +76,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     When the block ends well the result is flushed to disk and renamed to ``path``, replacing what
     was there; when it raises, what was written is removed. So ``path`` is whole or not there.
+
+    Raises:
+        UserError: the disk is full.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
@@ -82,6 +89,13 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.is_dir() and part.is_dir():
             shutil.rmtree(path)  # a folder cannot be renamed over another
         part.replace(path)
+    except Exception as error:
+        if _is_no_room(error):
+            raise UserError(
+                f"{path} was not written: the disk is full, or a quota or a limit on the size of "
+                f"files is reached ({error}). Make room and try again."
+            ) from error
+        raise
     finally:
         _remove(part)
 
@@ -108,11 +122,25 @@ def locked(path: Path) -> Iterator[None]:
         logger.info("waiting for another process that is writing %s", path)
         lock.acquire()
     try:
-        for leftover in path.parent.glob(f".{path.name}.*.part"):
-            _remove(leftover)
+        _sweep(path)
         yield
     finally:
         lock.release()
+
+
+def _sweep(path: Path) -> None:
+    """Remove what was left beside ``path``; not that of ``NAME.other``, which another may write."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[^.]+\.part")
+    for leftover in path.parent.iterdir():
+        if ours.fullmatch(leftover.name):
+            _remove(leftover)
+
+
+def _is_no_room(error: Exception) -> bool:
+    """Libraries in Rust (safetensors, tokenizers) give the number of a system error as text."""
+    if isinstance(error, OSError):
+        return error.errno in NO_ROOM
+    return any(f"(os error {number})" in str(error) for number in NO_ROOM)
 
 
 def _flush(file: Path) -> None:

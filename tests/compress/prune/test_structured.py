@@ -92,6 +92,18 @@ def test_width_is_the_model_with_channels_and_groups_set_to_zero(
     assert stage.parameters["after"]["total"] == sum(p.numel() for p in small.parameters())
 
 
+def test_width_by_magnitude_asks_for_no_text(tmp_path: Path) -> None:
+    folder = write_tiny_hf(tmp_path / "m", "llama")
+    config = PruneConfig(model=str(folder), method="width")
+    stage = prune(config, Width(score="magnitude"), tmp_path / "out", Silent()).stages[-1]
+    assert stage.calibration is None
+    assert not stage.knobs["compensate"]
+    for knobs in ({"score": "magnitude", "compensate": True}, {"compensate": False}):
+        assert Width(**knobs).calibrated
+        with pytest.raises(UserError, match="--data"):
+            prune(config, Width(**knobs), tmp_path / "other", Silent())
+
+
 @pytest.mark.parametrize("method", ["width", "depth"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_llama_cpp_predicts_the_same(

@@ -31,7 +31,6 @@ class Pruner(BaseModel, ABC):
         name: registry name.
         title: one line for people.
         reference_url: the paper.
-        calibrated: whether it needs calibration text.
         shrinks: whether the checkpoint becomes smaller (otherwise zeros are left in place).
         whole_texts: whether it reads the documents of the calibration text, all of them, in place
             of sequences of tokens.
@@ -41,7 +40,6 @@ class Pruner(BaseModel, ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     reference_url: ClassVar[str]
-    calibrated: ClassVar[bool]
     shrinks: ClassVar[bool]
     whole_texts: ClassVar[bool] = False
 
@@ -49,6 +47,11 @@ class Pruner(BaseModel, ABC):
     def knobs(self) -> dict[str, Any]:
         """Every knob with the value that is used, as JSON has it."""
         return self.model_dump(mode="json")
+
+    @property
+    @abstractmethod
+    def calibrated(self) -> bool:
+        """Whether it needs calibration text, with its knobs as they are."""
 
     @abstractmethod
     def check(self, layout: Layout) -> None:

@@ -40,7 +40,6 @@ class Depth(Pruner):
     name = "depth"
     title = "fewer blocks"
     reference_url = "https://arxiv.org/abs/2403.03853"
-    calibrated = True
     shrinks = True
 
     sparsity: float | None = Field(
@@ -62,6 +61,10 @@ class Depth(Pruner):
         "needs them, at equal distances, for which more blocks may have to go; any = choose "
         "freely, for transformers only.",
     )
+
+    @property
+    def calibrated(self) -> bool:
+        return True
 
     @property
     def share(self) -> float:

@@ -29,7 +29,6 @@ class Magnitude(ZeroingPruner):
     name = "magnitude"
     title = "smallest weights"
     reference_url = "https://arxiv.org/abs/1506.02626"
-    calibrated = False
 
     scope: Literal["row", "layer", "block"] = Field(
         "layer",
@@ -52,6 +51,10 @@ class Magnitude(ZeroingPruner):
                 "pattern is sought in groups of neighbouring inputs. Leave --scope out."
             )
         return self
+
+    @property
+    def calibrated(self) -> bool:
+        return False
 
     def zero_block_(
         self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic], share: float

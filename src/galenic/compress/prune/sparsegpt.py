@@ -32,7 +32,6 @@ class SparseGPT(ZeroingPruner):
     name = "sparsegpt"
     title = "least output error, other weights adjusted"
     reference_url = "https://arxiv.org/abs/2301.00774"
-    calibrated = True
 
     damping: float = Field(
         0.01,
@@ -52,6 +51,10 @@ class SparseGPT(ZeroingPruner):
                 f"--pattern {self.pattern}: a group must not lie in two blocks."
             )
         return self
+
+    @property
+    def calibrated(self) -> bool:
+        return True
 
     def statistic(self, num_inputs: int) -> Statistic:
         from galenic.compress.statistics import Gram

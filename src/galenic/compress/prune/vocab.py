@@ -32,7 +32,6 @@ class Vocab(Pruner):
     name = "vocab"
     title = "tokens that the text does not use"
     reference_url = "https://arxiv.org/abs/2305.15020"
-    calibrated = True
     shrinks = True
     whole_texts = True
 
@@ -51,6 +50,10 @@ class Vocab(Pruner):
         description="Keep this many tokens in place of the two other rules: the most frequent in "
         "the calibration text, then the first merges.",
     )
+
+    @property
+    def calibrated(self) -> bool:
+        return True
 
     def check(self, layout: Layout) -> None:
         size = int(layout.model.config.vocab_size)

@@ -25,7 +25,10 @@ class Wanda(ZeroingPruner):
     name = "wanda"
     title = "least |weight| x input norm in each row"
     reference_url = "https://arxiv.org/abs/2306.11695"
-    calibrated = True
+
+    @property
+    def calibrated(self) -> bool:
+        return True
 
     def statistic(self, num_inputs: int) -> Statistic:
         from galenic.compress.statistics import SecondMoments

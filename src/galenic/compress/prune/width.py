@@ -34,7 +34,6 @@ class Width(Pruner):
     name = "width"
     title = "narrower blocks: fewer channels and key/value groups"
     reference_url = "https://arxiv.org/abs/2407.14679"
-    calibrated = True
     shrinks = True
 
     sparsity: float | None = Field(
@@ -78,6 +77,10 @@ class Width(Pruner):
                 "of a quantized GGUF."
             )
         return multiple
+
+    @property
+    def calibrated(self) -> bool:
+        return self.score != "magnitude" or self.corrects
 
     @property
     def share(self) -> float:
