@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from galenic.data.calibration import CalibrationConfig
 from galenic.errors import UserError, unknown_name
-from galenic.registry import PRUNERS, QUANTIZERS, Registry
+from galenic.registry import PRUNERS, QUANTIZERS, RECIPE_FINETUNERS, Registry
 
 __all__ = [
     "STAGES",
@@ -64,6 +64,11 @@ class StageKind:
 STAGES: Mapping[str, StageKind] = {
     "prune": StageKind(
         PRUNERS, "galenic.compress.prune.run:prune", "galenic.compress.prune.config:PruneConfig"
+    ),
+    "finetune": StageKind(
+        RECIPE_FINETUNERS,
+        "galenic.compress.finetune.stage:tune",
+        "galenic.compress.finetune.stage:StageConfig",
     ),
     "quantize": StageKind(
         QUANTIZERS,

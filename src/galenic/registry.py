@@ -11,7 +11,16 @@ from typing import Any
 
 from galenic.errors import unknown_name
 
-__all__ = ["BENCHMARKS", "FINETUNERS", "PRUNERS", "QUANTIZERS", "RUNTIMES", "SCORINGS", "Registry"]
+__all__ = [
+    "BENCHMARKS",
+    "FINETUNERS",
+    "PRUNERS",
+    "QUANTIZERS",
+    "RECIPE_FINETUNERS",
+    "RUNTIMES",
+    "SCORINGS",
+    "Registry",
+]
 
 
 class Registry:
@@ -99,5 +108,13 @@ FINETUNERS = Registry(
     {
         "lora": "galenic.compress.finetune.lora:LoRA",
         "full": "galenic.compress.finetune.full:Full",
+    },
+)
+
+RECIPE_FINETUNERS = Registry(
+    "fine-tuning method",
+    {
+        "lora": "galenic.compress.finetune.stage:LoRAStage",
+        "full": "galenic.compress.finetune.stage:FullStage",
     },
 )

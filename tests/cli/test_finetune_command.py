@@ -218,3 +218,39 @@ def test_a_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
     )
     assert one == two
     assert not (tmp_path / ".cut.run").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_adapter(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    model = write_tiny_hf(tmp_path / "m", "llama")
+    write_questions(tmp_path / "q.jsonl", 40)
+    script = tmp_path / "command.py"  # what an installed command looks like to torchrun
+    script.write_text("from galenic.cli.main import main\nmain()\n", encoding="utf-8")
+    call = [str(script), "finetune", str(model), "--train", str(tmp_path / "q.jsonl"), *LEARN]
+    call += ["--max-steps", "6", "--batch-tokens", "64", "--top-blocks", "2", "--cache", "-o"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    one, two = (
+        subprocess.run(
+            [sys.executable, *start, *call, str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for name, start in (("one", []), ("two", launch))
+    )
+    for done in (one, two):
+        assert done.returncode == 0, done.stderr
+    assert two.stdout.count("weights of step") == 1
+    assert "2 process(es)" in two.stderr
+    assert two.stderr.count("step 6: held-out loss") == 1
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
+    found, wanted = (
+        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("two", "one")
+    )
+    for name, tensor in wanted.items():
+        # Adam divides by the gradient's own size, so its first steps magnify rounding
+        torch.testing.assert_close(found[name], tensor, rtol=1e-2, atol=1e-3)
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {"m", "q.jsonl", "command.py", "one", "two"}

@@ -169,3 +169,52 @@ def test_the_card_has_what_was_measured(model: Path, data_dir: Path, tmp_path: P
         CompressJob(str(model), recipe, str(data_dir), measure=False), tmp_path / "b", Watcher()
     )
     assert "No quality was measured" in (tmp_path / "b" / "README.md").read_text()
+
+
+def test_a_pruned_model_is_tuned_within_the_chain(model: Path, tmp_path: Path) -> None:
+    rows = [
+        {"question": f"Which of the {i}?", "options": ["x", "A and B"], "answer": i % 2}
+        for i in range(12)
+    ]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    recipe = f"""
+name: healed
+description: Pruned and tuned.
+stages:
+  - {{stage: prune, method: magnitude, sparsity: 0.2}}
+  - {{stage: finetune, method: lora, train: {tmp_path / "q.jsonl"}, against: none, max_steps: 4,
+     rank: 4, learning_rate: 0.01, warmup: 0}}
+"""
+    stopped = Watcher(stop_at="training")
+    with pytest.raises(KeyboardInterrupt):
+        compress(job(model, None, recipe), tmp_path / "dose", stopped)
+    manifest = compress(job(model, None, recipe), tmp_path / "dose", Watcher())
+    assert [stage.method for stage in manifest.stages] == ["magnitude", "lora"]
+    tuned = manifest.stages[1]
+    assert tuned.parent.name == "stage 1 of healed (prune magnitude)"
+    assert tuned.knobs["rank"] == 4 and tuned.knobs["train"].endswith("q.jsonl")
+    assert tuned.checks["heldout_loss"] < tuned.checks["heldout_loss_before"]
+    assert tuned.parameters["after"]["total"] == manifest.stages[0].parameters["after"]["total"]
+    assert {"model.safetensors", "training.jsonl", "removed.jsonl"} < set(manifest.files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dose", "q.jsonl"]
+    again = compress(job(model, None, recipe), tmp_path / "again", Watcher())
+    assert {n: f.sha256 for n, f in again.files.items()} == {
+        n: f.sha256 for n, f in manifest.files.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ("", "train"),
+        ("train: medqa, data: x", "data"),
+        ("train: medqa, epoch: 3", "epoch"),
+        ("train: medqa, rank: 0", "rank"),
+    ],
+)
+def test_a_tuning_stage_says_what_is_wrong(knobs: str, message: str) -> None:
+    given = f", {knobs}" if knobs else ""
+    with pytest.raises(UserError, match=message):
+        parse_recipe(
+            f"name: x\ndescription: y\nstages:\n  - {{stage: finetune, method: lora{given}}}\n"
+        )

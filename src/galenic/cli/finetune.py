@@ -13,7 +13,8 @@ from galenic.compress.finetune.config import FinetuneConfig, sources_in_data
 from galenic.registry import FINETUNERS
 
 if TYPE_CHECKING:
-    from galenic.compress.finetune.run import Finetuned
+    from galenic.artifact import Manifest
+    from galenic.compress.train import Outcome
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -72,16 +73,18 @@ def command(
             err=True,
         )
         raise typer.Exit(130) from None
+    if done.manifest is None:
+        return  # the first process speaks for all
     if as_json:
         typer.echo(done.manifest.model_dump_json(indent=1))
     else:
-        _show(done, config.model, output)
+        _show(done.outcome, done.manifest, config.model, output)
     if done.outcome.collapsed:
         raise typer.Exit(COLLAPSED)
 
 
-def _show(done: Finetuned, model: str, output: Path) -> None:
-    outcome, stage = done.outcome, done.manifest.stages[-1]
+def _show(outcome: Outcome, manifest: Manifest, model: str, output: Path) -> None:
+    stage = manifest.stages[-1]
     best = outcome.best.step if outcome.best else 0
     if outcome.collapsed:
         typer.echo(f"stopped: {outcome.stopped}.", err=True)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -155,7 +155,7 @@ def _run_stages(job: CompressJob, keys: Sequence[str], parts: Path, watcher: Wat
         for number, (step, key) in enumerate(zip(steps, keys, strict=True), 1)
     ]
     finished = max((n for n, folder in enumerate(folders, 1) if folder.is_dir()), default=0)
-    _sweep(parts, keep=folders[finished - 1].parent if finished else None)
+    _sweep(parts, keep={folder.parent for folder in folders[max(0, finished - 1) :]})
     if finished:
         watcher.stage(f"stage {finished} of {len(steps)} was finished before: going on behind it")
     for number, (step, folder) in enumerate(zip(steps, folders, strict=True), 1):
@@ -165,15 +165,18 @@ def _run_stages(job: CompressJob, keys: Sequence[str], parts: Path, watcher: Wat
         model = str(folders[number - 2]) if number > 1 else job.model
         run = STAGES[step.stage].load_run()
         run(job.config(step, model), step.method, folder, watcher)
-        _sweep(parts, keep=folder.parent)  # what it was made from is not needed any more
+        _sweep(parts, keep={folder.parent})  # what it was made from is not needed any more
     return folders[-1]
 
 
-def _sweep(parts: Path, keep: Path | None) -> None:
+def _sweep(parts: Path, keep: Collection[Path]) -> None:
+    """Delete what is not needed; an unfinished stage may have left what it goes on from."""
     for path in parts.iterdir():
-        if path.is_dir() and path != keep:
+        if path in keep:
+            continue
+        if path.is_dir():
             shutil.rmtree(path)
-        elif path != keep:
+        else:
             path.unlink()
 
 

@@ -18,12 +18,12 @@ from galenic.artifact import (
 from galenic.cache import file_sha256
 from galenic.compress.finetune.full import write_model
 from galenic.compress.finetune.lora import check_adapter, lay_over
+from galenic.compress.loading import load_dense, load_rounded
 from galenic.compress.sizes import count_stored, weight_bytes
 from galenic.errors import UserError
 from galenic.models.adapter import ADAPTER_WEIGHTS
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
 from galenic.models.load import ModelFiles, resolve_model
-from galenic.models.quiet import quiet_transformers
 from galenic.watcher import Watcher
 
 __all__ = ["merge"]
@@ -37,8 +37,9 @@ LIBRARIES = ("torch", "transformers", "peft", "safetensors")
 def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest:
     """Add an adapter to the weights it was trained beside, and write the sum as a new folder.
 
-    A quantized GGUF is merged as its dequantized weights. The whole model is held in memory, in
-    float32, and stored in the type of the base.
+    A quantized GGUF is merged as its dequantized weights. So is a base that was packed while the
+    adapter was trained: the adapter has learnt to live with rounded weights. The whole model is
+    held in memory, in float32, and stored in the type of the base.
 
     Args:
         model: the base, as `galenic.models.load.resolve_model` takes it.
@@ -83,10 +84,9 @@ def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest
 def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
     """The merged model, and how far its logits are from those of base and adapter."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    with quiet_transformers():
-        base = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.float32)
+    bits = _trained_bits(adapter)
+    base = load_rounded(checkpoint, bits) if bits else load_dense(checkpoint).model
     both = lay_over(base, adapter).eval()
     size = int(base.get_input_embeddings().weight.shape[0])
     tokens = torch.arange(CHECKED_TOKENS)[None] * 7919 % size
@@ -101,3 +101,10 @@ def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
             f"of the largest ({TOLERANCE:g} is allowed). Nothing was written."
         )
     return merged, difference
+
+
+def _trained_bits(adapter: Path) -> int | None:
+    """Bits of the base that an adapter of ours was trained over; None where it was float32."""
+    manifest = read_manifest(adapter)
+    bits = manifest.stages[-1].knobs.get("base_bits") if manifest and manifest.stages else None
+    return bits if isinstance(bits, int) else None

@@ -131,7 +131,8 @@ def outline_recipe(outline: Outline, recipe: Recipe) -> Made:
     if last.stage != "quantize":
         raise UserError(f"{recipe.name} makes no GGUF, and only those are predicted.")
     for step in pruned:
-        outline = prune_outline(outline, step.method)
+        if step.stage == "prune":  # tuning changes no shape
+            outline = prune_outline(outline, step.method)
     from galenic.compress.quantize.kquant import quantizes
     from galenic.models.gguf_write import stored_bytes
 

@@ -103,6 +103,11 @@ class Trainer:
             cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if self.precision == "bfloat16" else "no",
         )
+        if str(self.accelerator.distributed_type).endswith("FSDP"):
+            raise UserError(
+                "weights cannot be spread over processes (FSDP) here: each holds the whole model "
+                "(DDP). Start with torchrun, or accelerate launch --multi_gpu or --multi_cpu."
+            )
         optimizer = torch.optim.AdamW(
             self.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -143,6 +148,11 @@ class Trainer:
             self._save()
         self._put_back(self.best_weights)
         return self.outcome
+
+    def close(self) -> None:
+        """Wait for the other processes, and part from them."""
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
 
     def _steps(self, epoch: int) -> list[list[TrainItem]]:
         items = list(self.data.epoch(epoch))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from galenic.errors import UserError
 from galenic.models.layers import Block, Layout
+
+if TYPE_CHECKING:
+    from galenic.models.checkpoint import Checkpoint
 
 __all__ = ["Finetuner"]
 
@@ -53,6 +56,12 @@ class Finetuner(BaseModel, ABC):
     def trained_blocks(self, layout: Layout) -> Sequence[Block]:
         """The blocks that are trained, the lowest first."""
         return layout.blocks[-(self.top_blocks or len(layout.blocks)) :]
+
+    def load(self, checkpoint: Checkpoint) -> Layout:
+        """The model in memory, as it is trained."""
+        from galenic.compress.loading import load_dense
+
+        return load_dense(checkpoint)
 
     @abstractmethod
     def prepare(self, layout: Layout, seed: int) -> Any:

@@ -13,7 +13,7 @@ from galenic.compress.train_config import TrainConfig
 from galenic.errors import UserError
 from galenic.registry import FINETUNERS
 
-__all__ = ["FinetuneConfig", "TextsConfig", "sources_in_data"]
+__all__ = ["CacheConfig", "FinetuneConfig", "TextsConfig", "sources_in_data"]
 
 
 class TextsConfig(BaseModel):
@@ -62,13 +62,11 @@ class TextsConfig(BaseModel):
         return None if self.data is None else Path(self.data)
 
 
-class FinetuneConfig(TrainConfig, TextsConfig):
-    """The model, the method's name, the texts, and how to train."""
+class CacheConfig(BaseModel):
+    """Whether what frozen blocks put out is kept."""
 
-    model: str = Field(
-        description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
-    )
-    method: str = Field("lora", description=f"One of: {', '.join(FINETUNERS)}.")
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     cache: bool = Field(
         False,
         description="With --top-blocks: keep on disk what the blocks below put out, and compute it "
@@ -77,6 +75,15 @@ class FinetuneConfig(TrainConfig, TextsConfig):
     cache_gb: float = Field(
         8.0, gt=0, description="Most gigabytes of it; texts beyond are computed each time."
     )
+
+
+class FinetuneConfig(CacheConfig, TrainConfig, TextsConfig):
+    """The model, the method's name, the texts, and how to train."""
+
+    model: str = Field(
+        description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
+    )
+    method: str = Field("lora", description=f"One of: {', '.join(FINETUNERS)}.")
     cache_folder: str | None = Field(
         None,
         description="Folder to keep it in for other runs; default: with the run, and deleted at "

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
@@ -17,6 +17,9 @@ from galenic.errors import UserError
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from galenic.models.layers import Layout, Role
 
+if TYPE_CHECKING:
+    from galenic.models.checkpoint import Checkpoint
+
 __all__ = ["LoRA", "check_adapter", "lay_over"]
 
 
@@ -24,7 +27,8 @@ class LoRA(Finetuner):
     """Learn ``W + s B A`` in place of ``W``: two thin matrices beside each linear map.
 
     rsLoRA: Kalajdzievski (2023), https://arxiv.org/abs/2312.03732. DoRA: Liu et al. (2024),
-    https://arxiv.org/abs/2402.09353.
+    https://arxiv.org/abs/2402.09353. QLoRA, over a packed base: Dettmers et al. (2023),
+    https://arxiv.org/abs/2305.14314.
     """
 
     name = "lora"
@@ -43,6 +47,19 @@ class LoRA(Finetuner):
         description="Linear maps that get an adapter.",
     )
 
+    base_bits: int | None = Field(
+        None,
+        description="Hold the frozen weights in 8 bits (int8) or 4 (nf4) by bitsandbytes (QLoRA): "
+        "less memory, slower on a CPU.",
+    )
+
+    @field_validator("base_bits")
+    @classmethod
+    def _known_bits(cls, bits: int | None) -> int | None:
+        if bits not in (None, 4, 8):
+            raise UserError(f"--base-bits {bits}: allowed are 4 and 8; leave it out for float32.")
+        return bits
+
     @field_validator("targets", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -50,6 +67,10 @@ class LoRA(Finetuner):
 
     def check(self, layout: Layout) -> None:
         super().check(layout)
+        if self.base_bits is not None:
+            from galenic.models.bitsandbytes import require_bitsandbytes
+
+            require_bitsandbytes()
         narrowest = min(
             min(linear.module.weight.shape)
             for block in layout.blocks
@@ -61,9 +82,18 @@ class LoRA(Finetuner):
                 f"{narrowest}."
             )
 
+    def load(self, checkpoint: Checkpoint) -> Layout:
+        if self.base_bits is None:
+            return super().load(checkpoint)
+        from galenic.compress.loading import load_packed
+
+        return load_packed(checkpoint, self.base_bits)
+
     def prepare(self, layout: Layout, seed: int) -> Any:
-        import peft
         import torch
+
+        with _quiet():
+            import peft
 
         names = {
             block.linears[role].name

@@ -5,6 +5,7 @@ What an unfinished run needs to go on lies in ``.NAME.run`` beside the output.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,18 +30,18 @@ from galenic.compress.finetune.texts import REMOVED, Texts, prepare_texts, read_
 from galenic.compress.frozen import FrozenBlocks
 from galenic.compress.learner import Learner
 from galenic.compress.objectives import CrossEntropy
+from galenic.compress.processes import SilentWatcher, num_local, rank
 from galenic.compress.run_folder import LOG
 from galenic.compress.sizes import count_stored, weight_bytes
 from galenic.compress.train import Outcome, Trainer
 from galenic.compress.train_config import TrainConfig
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
-from galenic.models.layers import Layout, read_layout
+from galenic.models.layers import Layout
 from galenic.models.load import resolve_model
-from galenic.models.quiet import quiet_transformers
 from galenic.watcher import Watcher
 
-__all__ = ["TRAINING_LOG", "Finetuned", "finetune", "load_dense", "run_folder", "train_config"]
+__all__ = ["TRAINING_LOG", "Finetuned", "finetune", "run_folder", "set_threads", "train_config"]
 
 TRAINING_LOG = "training.jsonl"
 """A line for each step and each look, within the finished folder."""
@@ -49,9 +50,9 @@ LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What came of it: the manifest that was written, and how the training ended."""
+    """What came of it: how the training ended, and the manifest, which the first process writes."""
 
-    manifest: Manifest
+    manifest: Manifest | None
     outcome: Outcome
 
 
@@ -59,6 +60,8 @@ def finetune(
     config: FinetuneConfig, method: Finetuner, output: Path, watcher: Watcher
 ) -> Finetuned:
     """Tune a model on text and write what was learnt, the weights of the best look.
+
+    Several processes that are started alike (``torchrun``) do it together.
 
     Args:
         config: the model, the texts, and how to train.
@@ -70,6 +73,7 @@ def finetune(
         UserError: something is wrong with the input, before any slow work; the training diverged;
             or a check of what was saved failed. What is needed to go on stays beside the output.
     """
+    watcher = watcher if rank() == 0 else SilentWatcher()
     output = output.absolute()
     check_new(output)
     _check_cache(config, method)
@@ -82,7 +86,8 @@ def finetune(
     run = run_folder(output)
     texts = prepare_texts(config, sources, checkpoint, run, config.seed, watcher)
     watcher.stage("loading the weights")
-    layout = load_dense(checkpoint, config.threads)
+    set_threads(config.threads)
+    layout = method.load(checkpoint)
     lower = _lower_blocks(config, method, layout, checkpoint, run)
     model = method.prepare(layout, config.seed)
     trainer = Trainer(
@@ -98,12 +103,17 @@ def finetune(
         watcher=watcher,
     )
     outcome = trainer.run()
-    model = trainer.learner.release()
-    done = _Done(config, method, checkpoint, model, texts, trainer.precision, outcome)
-    with new_artifact(output) as part:
-        watcher.stage("writing")
-        manifest = _write(done, part, run)
-    shutil.rmtree(run)
+    manifest = None
+    if trainer.accelerator.is_main_process:
+        model = trainer.learner.release()
+        trained = sum(parameter.numel() for parameter in trainer.parameters.values())
+        how = trainer.precision
+        done = _Done(config, method, checkpoint, model, texts, trained, how, outcome)
+        with new_artifact(output) as part:
+            watcher.stage("writing")
+            manifest = _write(done, part, run)
+        shutil.rmtree(run)
+    trainer.close()
     return Finetuned(manifest, outcome)
 
 
@@ -119,22 +129,13 @@ def train_config(config: TrainConfig) -> TrainConfig:
     return TrainConfig(**{name: getattr(config, name) for name in TrainConfig.model_fields})
 
 
-def load_dense(checkpoint: Checkpoint, threads: int | None = None) -> Layout:
-    """The whole model in memory, in float32.
-
-    Args:
-        checkpoint: the model.
-        threads: to compute with; None = chosen from the live load.
-    """
+def set_threads(wanted: int | None) -> None:
+    """Tell PyTorch how many threads to use; None = the free cores, shared among the processes."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     from galenic.runtimes.threads import choose_threads
 
-    torch.set_num_threads(threads or choose_threads())
-    with quiet_transformers():
-        model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.float32)
-    return read_layout(model)
+    torch.set_num_threads(wanted or max(1, choose_threads() // num_local()))
 
 
 def _check_cache(config: FinetuneConfig, method: Finetuner) -> None:
@@ -153,8 +154,15 @@ def _lower_blocks(
     if not config.cache or not frozen:
         return None
     folder = Path(config.cache_folder) if config.cache_folder else run / "cache"
-    limit = int(config.cache_gb * 1e9)
-    return FrozenBlocks(layout, frozen, folder, limit=limit, key=checkpoint.files.sha256)
+    if num_local() > 1:  # each computes other texts, and a cache has one writer
+        folder = folder / str(rank())
+    limit = int(config.cache_gb * 1e9 / num_local())
+    return FrozenBlocks(layout, frozen, folder, limit=limit, key=_cache_key(method, checkpoint))
+
+
+def _cache_key(method: Finetuner, checkpoint: Checkpoint) -> str:
+    bits = method.knobs.get("base_bits")
+    return checkpoint.files.sha256 + (f"/{bits}" if bits else "")
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,7 @@ class _Done:
     checkpoint: Checkpoint
     model: Any
     texts: Texts
+    trained: int
     precision: str
     outcome: Outcome
 
@@ -175,12 +184,21 @@ def _write(done: _Done, part: Path, run: Path) -> Manifest:
     files, method = done.checkpoint.files, done.method
     checks = method.save(done.model, part, base=files.name, source=done.checkpoint.folder)
     shutil.copyfile(run / REMOVED, part / REMOVED)
-    shutil.copyfile(run / "state" / LOG, part / TRAINING_LOG)
+    _write_log(run / "state" / LOG, part / TRAINING_LOG)
     stage = _stage(done, part, checks)
     facts = TunedFacts(files.name, parent_licence(files), method.saves, stage)
     (part / CARD).write_text(tuned_card(facts), encoding="utf-8", newline="\n")
     earlier = read_manifest(done.checkpoint.folder) if method.saves == "model" else None
     return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
+
+
+def _write_log(source: Path, target: Path) -> None:
+    """The log without times, which are another in each run."""
+    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row.pop("tokens_per_second", None)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    target.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _stage(done: _Done, part: Path, checks: dict[str, float]) -> Stage:
@@ -189,7 +207,7 @@ def _stage(done: _Done, part: Path, checks: dict[str, float]) -> Stage:
     sizes = {"before": weight_bytes(done.checkpoint.folder)}
     parameters = {
         "before": before,
-        "trained": {"total": sum(p.numel() for p in done.model.parameters() if p.requires_grad)},
+        "trained": {"total": done.trained},
     }
     if method.saves == "model":
         after = open_checkpoint(replace(files, kind="folder", path=part))

@@ -9,6 +9,7 @@ from typing import Any
 
 from galenic.compress.finetune.config import TextsConfig
 from galenic.compress.finetune.items import TokenTexts, choose_length
+from galenic.compress.processes import rank
 from galenic.data.scan import TestSets, read_test_sets, refuse_contaminated
 from galenic.data.training import TrainingSet, read_training
 from galenic.models.checkpoint import Checkpoint
@@ -76,7 +77,7 @@ def prepare_texts(
     Raises:
         UserError: a source is largely a test set; or nothing is left to learn.
     """
-    removed = folder / REMOVED
+    removed = folder / (REMOVED if rank() == 0 else f".{rank()}-{REMOVED}")
     kept: list[TrainingSet] = list(sources.train)
     if sources.tests:
         kept, _ = refuse_contaminated(

@@ -1,0 +1,83 @@
+"""A model in memory to be trained: its weights in float32, or packed to few bits and frozen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from galenic.models.checkpoint import Checkpoint
+from galenic.models.layers import Layout, read_layout
+from galenic.models.quiet import quiet_transformers
+
+__all__ = ["PACKERS", "load_dense", "load_packed", "load_rounded"]
+
+PACKERS = {4: "nf4", 8: "int8"}
+"""Bits a weight to the quantization method that packs so."""
+
+
+def load_dense(checkpoint: Checkpoint) -> Layout:
+    """The whole model in float32."""
+    return read_layout(_load(checkpoint))
+
+
+def load_packed(checkpoint: Checkpoint, bits: int) -> Layout:
+    """The model with the linear maps of its blocks packed by bitsandbytes, the rest in float32.
+
+    Its maps cannot be changed, and their modules in the layout are without weights: names and
+    shapes only.
+
+    Args:
+        checkpoint: the model.
+        bits: a key of `PACKERS`.
+
+    Raises:
+        UserError: bitsandbytes is not installed.
+    """
+    model = _pack(checkpoint, bits)
+    modules = model.get_decoder().layers
+    blocks = tuple(
+        replace(block, module=module)
+        for block, module in zip(checkpoint.shapes.blocks, modules, strict=True)
+    )
+    return replace(checkpoint.shapes, model=model, decoder=model.get_decoder(), blocks=blocks)
+
+
+def load_rounded(checkpoint: Checkpoint, bits: int) -> Any:
+    """The model that `load_packed` computes with, its rounded weights as ordinary float32."""
+    import torch
+
+    model = _pack(checkpoint, bits)
+    with quiet_transformers():
+        model = model.dequantize(dtype=torch.float32)
+    return model.float()
+
+
+def _pack(checkpoint: Checkpoint, bits: int) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
+    from galenic.registry import QUANTIZERS
+
+    require_bitsandbytes()
+    settings = QUANTIZERS.load(PACKERS[bits])().settings()
+    if bits == 4:
+        settings["bnb_4bit_compute_dtype"] = torch.float32
+    config = BitsAndBytesConfig(**settings, llm_int8_skip_modules=["lm_head"])
+    model = _load(checkpoint, quantization_config=config, device_map={"": "cpu"})
+    cast_rest_(model, torch.float32)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # else its weights change their layout, for good, at the first look in bfloat16
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def _load(checkpoint: Checkpoint, **others: Any) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with quiet_transformers():
+        return AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder, dtype=torch.float32, **others
+        )
