@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from galenic.artifact import read_manifest
 from galenic.cli.main import app
 from galenic.compress.finetune.config import sources_in_data
+from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.data.training import read_training
 from galenic.errors import UserError
 from tiny_hf import write_tiny_hf
@@ -92,6 +93,30 @@ def test_a_few_questions_are_learnt_by_heart_and_merged(tmp_path: Path) -> None:
     assert both is not None and [s.stage for s in both.stages] == ["finetune", "merge"]
     refused = CliRunner().invoke(app, ["evaluate", str(out), "--data", "sample"])
     assert "is an adapter, no model. Merge it" in str(refused.exception)
+
+
+def test_the_shortest_command_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the manual: sources where the folder stands elsewhere, and no name for the result."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"id": f"m{i}", "folder": "a", "doc_id": str(i), "focus": f"topic {i}"}
+        | {"question": f"What is {i}?", "answer": f"The {i}."}
+        for i in range(60)
+    ]
+    write_bytes(tmp_path / "medquad/medquad.jsonl.gz", encode_gzip(rows))
+    (tmp_path / "manifest.json").write_text('{"files": {}}')
+    monkeypatch.setenv("GALENIC_DATA", str(tmp_path))
+    write_tiny_hf(tmp_path / "m", "llama")
+    short = ["m", "--data", "medquad", "--max-steps", 1, "--against", "none", "--threads", 1]
+    done = finetune(*short)
+    assert done.exit_code == 0, (done.output, done.exception)
+    [out] = (tmp_path / "tuned").iterdir()
+    assert out.name.startswith("m-lora-")
+    manifest = read_manifest(out)
+    assert manifest is not None and manifest.stages[0].calibration is not None
+    assert manifest.stages[0].calibration["sources"][0]["form"] == "pairs"
+    again = finetune(*short)
+    assert "exists. Give another folder" in str(again.exception)
 
 
 def test_the_weights_themselves(tmp_path: Path) -> None:

@@ -149,6 +149,16 @@ def test_a_collapse_stops_the_run(tmp_path: Path) -> None:
     assert "COLLAPSED" in trainer.watcher.said[-1]  # type: ignore[attr-defined]
 
 
+def test_spreading_the_weights_over_processes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accelerate import Accelerator, DistributedType
+
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
+    with pytest.raises(UserError, match="FSDP"):
+        make_trainer(load_tiny(tmp_path / "model"), tmp_path / "run")
+
+
 def look(predictions: dict[str, int], gold: dict[str, int], loss: float = 1.0) -> Look:
     return Look(0, loss, {"g": 0.5}, {"g": predictions}, {"g": gold})
 

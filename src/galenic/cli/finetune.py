@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
-from galenic.compress.finetune.config import FinetuneConfig, sources_in_data
+from galenic.compress.finetune.config import FinetuneConfig, default_folder, sources_in_data
 from galenic.registry import FINETUNERS
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ HELP = (
 EXAMPLES = """
 **Examples** (with GALENIC_DATA naming the folder of the data files)
 
-`galenic finetune smollm2-135m --data medquad -o adapter/`
+`galenic finetune smollm2-135m --data medquad`
 
-`galenic finetune smollm2-135m --data benchmarks:train -o adapter/`
+`galenic finetune smollm2-135m --data benchmarks:train`
 
 `galenic finetune ./my-model --train benchmarks:train,medquad=0.2 --data DIR -o adapter/`
 
@@ -44,9 +44,15 @@ COLLAPSED = 1
 def command(
     *,
     output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
-    ],
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder to make; must not exist. Default: tuned/<model>-<method>-<hash of the "
+            "settings>.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
     ] = False,
@@ -60,6 +66,7 @@ def command(
     own = sources_in_data(own, os.environ.get("GALENIC_DATA"))
     config = parse_config(FinetuneConfig, own)
     method = parse_method(FINETUNERS, config.method, values)
+    output = output or default_folder(config, method.knobs)
     check_new(output)
     from galenic.compress.finetune.run import finetune  # only now, for it takes seconds
 

@@ -136,6 +136,7 @@ class Trainer:
                 self.watcher.stage("training", total=self.total, done=self.outcome.steps)
             if not self.outcome.looks:
                 self._look()
+                self._save()  # a look may take minutes
             while self.outcome.steps < self.total and not self.outcome.stopped:
                 epoch, at = divmod(self.outcome.steps, self.steps_per_epoch)
                 for items in self._steps(epoch)[at:]:
@@ -323,7 +324,8 @@ class Trainer:
             [Look(**look) for look in saved["looks"]],
             saved["collapsed"],
         )
-        self._say(f"going on after step {self.outcome.steps} of {self.total}")
+        if self.outcome.steps:
+            self._say(f"going on after step {self.outcome.steps} of {self.total}")
 
 
 def _checkpoint(model: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from galenic.benchmarks.custom import is_custom
 from galenic.compress.train_config import TrainConfig
 from galenic.errors import UserError
-from galenic.registry import FINETUNERS
+from galenic.registry import BENCHMARKS, FINETUNERS
 
-__all__ = ["CacheConfig", "FinetuneConfig", "TextsConfig", "sources_in_data"]
+__all__ = ["CacheConfig", "FinetuneConfig", "TextsConfig", "default_folder", "sources_in_data"]
 
 
 class TextsConfig(BaseModel):
@@ -94,6 +96,19 @@ class FinetuneConfig(CacheConfig, TrainConfig, TextsConfig):
     )
 
 
+def default_folder(config: FinetuneConfig, knobs: Mapping[str, Any]) -> Path:
+    """Where the result goes unless the user says: the same settings give the same folder.
+
+    Args:
+        config: how it is trained.
+        knobs: of the method.
+    """
+    machine = {"threads", "cache", "cache_gb", "cache_folder", "data"}
+    facts = [config.model_dump(mode="json", exclude=machine), dict(knobs)]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return Path("tuned") / f"{Path(config.model).stem or 'model'}-{config.method}-{digest[:8]}"
+
+
 def sources_in_data(values: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
     """Read ``--data medquad`` as ``--train medquad --data FOLDER``.
 
@@ -113,5 +128,8 @@ def sources_in_data(values: Mapping[str, Any], folder: str | None) -> dict[str, 
 
 
 def _is_path(data: str) -> bool:
+    names = [part.partition("=")[0].partition(":")[0].strip() for part in data.split(",")]
+    if all(name in ("medquad", "benchmarks", "medqa", *BENCHMARKS) for name in names):
+        return False  # even where a folder of that name lies: alone it would be of no use
     files = [is_custom(part.partition("=")[0].strip()) for part in data.split(",")]
     return Path(data).is_dir() or ("/" in data and not any(files))
