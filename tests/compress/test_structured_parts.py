@@ -49,6 +49,7 @@ def test_taylor_scores_equal_autograd_of_the_whole_model(tmp_path: Path, family:
     layout = read_layout(whole(folder))
     layout.model.requires_grad_(True)
     channels, groups = torch.zeros(3, 96).double(), torch.zeros(3, 2).double()
+    hidden = torch.zeros(3, 48).double()
     for row in tokens.split(1):
         seen: dict[tuple[int, str], Any] = {}
 
@@ -57,11 +58,15 @@ def test_taylor_scores_equal_autograd_of_the_whole_model(tmp_path: Path, family:
             args[0].retain_grad()
 
         hooks = [
-            block.linears[role].module.register_forward_pre_hook(
+            module.register_forward_pre_hook(
                 lambda _, args, key=(block.index, role), keep=keep: keep(key, args)
             )
             for block in layout.blocks
-            for role in ("down", "o")
+            for role, module in (
+                ("down", block.linears["down"].module),
+                ("o", block.linears["o"].module),
+                ("block", block.module),
+            )
         ]
         logits = layout.model(row, use_cache=False).logits[0, :-1]
         torch.nn.functional.cross_entropy(logits, row[0, 1:], reduction="sum").backward()
@@ -69,13 +74,16 @@ def test_taylor_scores_equal_autograd_of_the_whole_model(tmp_path: Path, family:
             hook.remove()
         for (index, role), x in seen.items():
             terms = (x.detach() * x.grad)[0].double()
-            if role == "down":
+            if role == "block":
+                hidden[index] += terms.square().sum(dim=0)
+            elif role == "down":
                 channels[index] += terms.square().sum(dim=0)
             else:
                 groups[index] += terms.view(70, 2, -1).sum(dim=-1).square().sum(dim=0)
     for index, scores in enumerate(found):
         torch.testing.assert_close(scores.channels, channels[index], rtol=2e-3, atol=1e-6)
         torch.testing.assert_close(scores.groups, groups[index], rtol=2e-3, atol=1e-6)
+        torch.testing.assert_close(scores.hidden, hidden[index], rtol=2e-3, atol=1e-6)
 
 
 def test_activation_and_magnitude_scores_by_hand(tmp_path: Path) -> None:

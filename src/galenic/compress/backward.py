@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
@@ -23,9 +23,11 @@ from galenic.models.layers import Block, InputName
 if TYPE_CHECKING:
     from galenic.models.stream import Stream
 
-__all__ = ["BoundaryFile", "See", "inputs_of", "walk_back"]
+__all__ = ["BoundaryFile", "See", "Shown", "inputs_of", "walk_back"]
 
-See: TypeAlias = Callable[[Block, Mapping[InputName, tuple[Any, Any]]], None]
+Shown: TypeAlias = InputName | Literal["hidden"]
+"""Inputs of a block's linear maps, or of the block itself."""
+See: TypeAlias = Callable[[Block, Mapping[Shown, tuple[Any, Any]]], None]
 """Shown, for each block and sequence, (inputs, gradient of the loss at them), both of shape
 (seq_len, inputs)."""
 
@@ -83,7 +85,7 @@ def walk_back(stream: Stream, tokens: Any, folder: Path, see: See, advance: Any)
         stream: the model.
         tokens: text, shape (num_samples, seq_len), no padding.
         folder: for a temporary file.
-        see: told of the inputs ``heads`` and ``channels``.
+        see: told of the inputs ``heads``, ``channels`` and ``hidden``.
         advance: told how many block runs are done, of two for each block.
 
     Raises:
@@ -110,7 +112,9 @@ def walk_back(stream: Stream, tokens: Any, folder: Path, see: See, advance: Any)
                     with inputs_of(block, ("heads", "channels")) as inputs:
                         block.module(entering, **settings[index]).backward(behind)
                     behind.copy_(entering.grad)
-                    see(block, {n: (x.detach()[0], x.grad[0]) for n, x in inputs.items()})
+                    shown: dict[Shown, Any] = {"hidden": entering}
+                    shown.update((name, x) for name, x in inputs.items())
+                    see(block, {n: (x.detach()[0], x.grad[0]) for n, x in shown.items()})
             advance(2 * blocks - index)
     finally:
         store.close()

@@ -9,7 +9,7 @@ from galenic.compress.slice import norms_of
 from galenic.errors import UserError
 from galenic.models.layers import Block, Sizes
 
-__all__ = ["GGUF_MULTIPLE", "choose_cuts", "kept_hidden", "removed_share"]
+__all__ = ["GGUF_MULTIPLE", "choose_cuts", "removed_share"]
 
 GGUF_MULTIPLE = 32
 """Every quantized GGUF type packs rows in blocks of 32 numbers at least; k-quants in 256."""
@@ -35,30 +35,13 @@ def _parameters(block: Block, sizes: Sizes) -> int:
     return total
 
 
-def kept_hidden(hidden_size: int, share: float) -> int:
-    """Hidden size that stays when a share goes: the nearest multiple of 32 that removes no less.
-
-    Raises:
-        UserError: nothing would be left.
-    """
-    if not share:
-        return hidden_size
-    kept = int(hidden_size * (1 - share) + ROUNDING) // GGUF_MULTIPLE * GGUF_MULTIPLE
-    if not kept:
-        raise UserError(
-            f"--hidden {share:g}: the hidden size is {hidden_size}, and what stays must be a "
-            f"multiple of {GGUF_MULTIPLE}: nothing would be left. Lower it."
-        )
-    return kept
-
-
 def choose_cuts(
     block: Block,
     sizes: Sizes,
     sparsity: float,
     multiple: int,
     groups: Sequence[int],
-    hidden: float = 0.0,
+    hidden_size: int | None = None,
 ) -> list[Sizes]:
     """Every cut that removes the share asked for, or as little more as the multiple allows.
 
@@ -68,7 +51,8 @@ def choose_cuts(
         sparsity: share of the block's parameters to remove.
         multiple: the feed-forward channels that stay are a multiple of this.
         groups: numbers of key/value groups that may be removed.
-        hidden: share of the hidden size to remove; the rest of ``sparsity`` comes from the others.
+        hidden_size: of the residual stream that stays; None for all of it. What it takes counts
+            towards ``sparsity``.
 
     Returns:
         the widths after each cut, in the order of ``groups``; of those that are possible.
@@ -80,7 +64,7 @@ def choose_cuts(
         raise UserError(
             f"--ffn-multiple {multiple}: the model has {sizes.ffn_size} feed-forward channels."
         )
-    narrow = replace(sizes, hidden_size=kept_hidden(sizes.hidden_size, hidden))
+    narrow = replace(sizes, hidden_size=hidden_size or sizes.hidden_size)
     channels = [
         *([sizes.ffn_size] if sizes.ffn_size % multiple else []),
         *range(sizes.ffn_size // multiple * multiple, 0, -multiple),

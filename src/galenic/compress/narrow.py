@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import torch
 from galenic.compress.backward import inputs_of
 from galenic.compress.compensate import compensate_
 from galenic.compress.importance import BlockScores
-from galenic.compress.slice import Kept, fill_
+from galenic.compress.slice import Kept, fill_, norms_of
 from galenic.compress.statistics import Gram
 from galenic.models.layers import Block, InputName, Layout, Sizes, read_layout
 
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from galenic.models.save import FolderWriter
     from galenic.models.stream import Stream
 
-__all__ = ["choose_kept", "estimate_damage", "meta_layout", "narrow", "narrow_config"]
+__all__ = [
+    "choose_hidden",
+    "choose_kept",
+    "estimate_damage",
+    "meta_layout",
+    "narrow",
+    "narrow_config",
+]
 
 
 def narrow_config(config: Any, sizes: Sizes) -> Any:
@@ -46,14 +54,26 @@ def meta_layout(config: Any) -> Layout:
     return read_layout(empty_model(config))
 
 
-def choose_kept(scores: BlockScores, sizes: Sizes, cut: Sizes) -> Kept:
-    """The best-scored channels and groups of one block; of equals, those with the lower index."""
+def choose_kept(scores: BlockScores, sizes: Sizes, cut: Sizes, hidden: Any) -> Kept:
+    """The best-scored channels and groups of one block; of equals, those with the lower index.
+
+    Args:
+        scores: of the block.
+        sizes: of the model as it is.
+        cut: of the model as it will be.
+        hidden: dimensions of the residual stream that stay, from `choose_hidden`.
+    """
     return Kept(
         _best(scores.channels, cut.ffn_size),
         _best(scores.groups, cut.num_kv_heads),
-        torch.arange(sizes.hidden_size),
+        hidden,
         sizes,
     )
+
+
+def choose_hidden(scores: Sequence[BlockScores], cut: Sizes) -> Any:
+    """The dimensions of the residual stream that score best over all blocks."""
+    return _best(torch.stack([block.hidden for block in scores]).sum(dim=0), cut.hidden_size)
 
 
 def _best(scores: Any, count: int) -> Any:
@@ -80,37 +100,106 @@ def narrow(
     correction: tuple[Any, float] | None,
     advance: Callable[[int], None],
 ) -> None:
-    """Cut the blocks in order and write them.
+    """Cut the model, its blocks in order, and write it.
 
     Args:
-        stream: the model.
+        stream: the model; its final norm is changed where the residual stream is cut.
         scores: of each block.
         target: the narrower model, without weights.
-        writer: takes each block.
+        writer: takes everything.
         correction: calibration text, (num_samples, seq_len), and damping for letting what stays
             make up for what goes, on the activations of the model as it is cut so far; or None.
         advance: told after each block how many are done.
     """
-    from galenic.models.forward import embed
+    from galenic.compress.residual import write_embedding, write_leaving
 
-    sizes = stream.layout.sizes
-    hidden: Any = None
-    settings: list[dict[str, Any]] = []
-    if correction:
-        hidden, settings = embed(stream.layout, correction[0])
+    layout, narrower = stream.layout, target.sizes.hidden_size < stream.layout.sizes.hidden_size
+    stays = choose_hidden(scores, target.sizes)
+    if narrower:
+        write_embedding(writer, layout, target, stays)
+    else:
+        writer.write_outer(layout)
+    run = _Run(layout, stays, *correction) if correction else None
     for place in target.blocks:
-        kept = choose_kept(scores[place.index], sizes, target.sizes)
+        kept = choose_kept(scores[place.index], layout.sizes, target.sizes, stays)
         with stream.block(place.index) as block:
-            if correction:
-                make_up_(block, kept, hidden, settings[place.index], correction[1])
+            if run is not None:
+                run.correct_(block, kept)
+            if narrower:
+                _fit_norms_(block, kept, layout.family)
             fill_(place, block, kept)
         with _freed(place):
-            if correction:
-                with torch.no_grad():
-                    for sample in hidden.split(1):
-                        sample.copy_(place.module(sample, **settings[place.index]))
+            if run is not None:
+                run.advance_(place)
             writer.write_block(place)
         advance(place.index + 1)
+    if narrower:
+        leaving = run.whole.hidden if run is not None and run.whole is not None else None
+        write_leaving(writer, layout, target, stays, leaving)
+
+
+class _Run:
+    """Calibration text on its way through the model that is cut, and what is corrected by it.
+
+    Attributes:
+        hidden: what enters the next block: as wide as before, zero where dimensions go.
+        whole: the model as it was, run beside it where the residual stream is cut; or None.
+    """
+
+    def __init__(self, layout: Layout, stays: Any, tokens: Any, damping: float) -> None:
+        from galenic.compress.residual import Whole
+        from galenic.models.forward import embed
+
+        self.stays, self.damping = stays, damping
+        self.hidden, self.settings = embed(layout, tokens)
+        self.whole: Whole | None = None
+        if len(stays) < layout.sizes.hidden_size:
+            self.whole = Whole(layout, stays, self.hidden, damping)
+            gone = torch.ones(layout.sizes.hidden_size, dtype=torch.bool)
+            gone[stays] = False
+            self.hidden[..., gone] = 0
+
+    def correct_(self, block: Block, kept: Kept) -> None:
+        """Correct the maps around what goes; attention first, for the other part reads it."""
+        settings = self.settings[block.index]
+        read = {} if self.whole is None else self.whole.run_(block, settings)
+        if self.whole is not None:
+            _silence_(block, kept)
+            self.whole.fit_(block, "attention", read["attention"], self.hidden, settings)
+        if len(kept.groups) < kept.sizes.num_kv_heads:
+            gram = _gram(block, "heads", self.hidden, settings)
+            compensate_(block.linears["o"].weight, gram, kept.queries, self.damping)
+        if self.whole is not None:
+            self.whole.fit_(block, "ffn", read["ffn"], self.hidden, settings)
+        if len(kept.channels) < kept.sizes.ffn_size:
+            gram = _gram(block, "channels", self.hidden, settings)
+            compensate_(block.linears["down"].weight, gram, kept.channels, self.damping)
+
+    def advance_(self, place: Block) -> None:
+        """Run the finished block."""
+        with torch.no_grad():
+            for sample in self.hidden.split(1):
+                entering = sample[..., self.stays]
+                sample[..., self.stays] = place.module(entering, **self.settings[place.index])
+
+
+def _silence_(block: Block, kept: Kept) -> None:
+    """Let a block write nothing to the dimensions of the stream that go."""
+    gone = torch.ones(kept.sizes.hidden_size, dtype=torch.bool)
+    gone[kept.hidden] = False
+    for role in ("o", "down"):
+        linear = block.linears[role]
+        linear.weight[gone] = 0
+        if linear.bias is not None:
+            linear.bias[gone] = 0
+
+
+def _fit_norms_(block: Block, kept: Kept, family: str) -> None:
+    """The same numbers from norms over fewer dimensions, as if the others were zero."""
+    from galenic.compress.residual import scale_norm_
+
+    for norm in norms_of(block).values():
+        scale_norm_(norm, math.sqrt(kept.sizes.hidden_size / len(kept.hidden)), family)
 
 
 @contextmanager
@@ -119,16 +208,6 @@ def _freed(block: Block) -> Iterator[None]:
         yield
     finally:
         block.module.to("meta")
-
-
-def make_up_(block: Block, kept: Kept, hidden: Any, settings: Any, damping: float) -> None:
-    """Correct the two maps behind what is cut; attention first, for the other part reads it."""
-    if len(kept.groups) < kept.sizes.num_kv_heads:
-        gram = _gram(block, "heads", hidden, settings)
-        compensate_(block.linears["o"].weight, gram, kept.queries, damping)
-    if len(kept.channels) < kept.sizes.ffn_size:
-        gram = _gram(block, "channels", hidden, settings)
-        compensate_(block.linears["down"].weight, gram, kept.channels, damping)
 
 
 def _gram(block: Block, name: InputName, hidden: Any, settings: Any) -> Any:

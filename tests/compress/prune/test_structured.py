@@ -109,12 +109,18 @@ def test_width_by_magnitude_asks_for_no_text(tmp_path: Path) -> None:
 def test_llama_cpp_predicts_the_same(
     tmp_path: Path, family: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    check_llama_cpp(tmp_path, family, method, monkeypatch, sparsity=0.3)
+
+
+def check_llama_cpp(
+    tmp_path: Path, family: str, method: str, monkeypatch: pytest.MonkeyPatch, **knobs: Any
+) -> None:
     from galenic.runtimes.torch import TorchRuntime
 
     monkeypatch.setattr(llama_engine, "_GGML_TYPE_F16", 0)
     monkeypatch.setattr(llama_engine, "_FLASH_ATTENTION_ON", 0)
     folder = write_tiny_hf(tmp_path / "m", family, seed=3)
-    run(folder, tmp_path / "out", method, sparsity=0.3)
+    run(folder, tmp_path / "out", method, **knobs)
     folder_to_gguf(tmp_path / "out", tmp_path / "out.gguf", "F32")
     rng = np.random.default_rng(0)
     asked = [Request(tuple(rng.integers(3, 290, 45).tolist()), 40) for _ in range(3)]
@@ -209,3 +215,86 @@ def test_bad_knobs() -> None:
                 method(sparsity=sparsity)
     with pytest.raises(UserError, match="--ffn-multiple 40 is no multiple of 32"):
         Width(ffn_multiple=40)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen3", "gemma3"])
+def test_a_narrower_stream_is_the_model_with_dimensions_set_to_zero(
+    tmp_path: Path, family: str
+) -> None:
+    folder = write_tiny_hf(tmp_path / "m", family)
+    run(folder, tmp_path / "out", hidden_size=32, sparsity=0.0, kv_groups=0, compensate=False)
+    masked, small = load(folder), load(tmp_path / "out")
+    assert small.config.hidden_size == 32
+    scale = 48**0.5 / 32**0.5 if family == "gemma3" else 1.0
+    rows = masked.model.embed_tokens.weight.data
+    kept = find((rows * scale).T, small.model.embed_tokens.weight.data.T)
+    assert kept == sorted(kept)
+    gone = [n for n in range(48) if n not in kept]
+    rows[:, gone] = 0  # a tied head reads zeros from the stream there
+    for layer in masked.model.layers:
+        layer.self_attn.o_proj.weight.data[gone] = 0
+        layer.mlp.down_proj.weight.data[gone] = 0
+    torch.testing.assert_close(logits(small), logits(masked), rtol=1e-3, atol=2e-3)
+
+
+def test_dimensions_that_carry_nothing_go_first_and_change_nothing(tmp_path: Path) -> None:
+    folder = write_tiny_hf(tmp_path / "m", "llama")
+    model = load(folder)
+    gone = list(range(1, 33, 2))
+    model.model.embed_tokens.weight.data[:, gone] = 0
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.data[gone] = 0
+        layer.mlp.down_proj.weight.data[gone] = 0
+    model.save_pretrained(folder)
+    before = logits(model)
+    for score in ("taylor", "activation", "combined"):
+        knobs = {"score": score, "hidden_size": 32, "sparsity": 0.0, "kv_groups": 0}
+        run(folder, tmp_path / score, **knobs)
+        small = load(tmp_path / score)
+        assert small.config.hidden_size == 32
+        torch.testing.assert_close(logits(small), before, rtol=1e-3, atol=3e-3)
+
+
+def test_what_reads_a_narrower_stream_is_fitted(tmp_path: Path) -> None:
+    """Dimensions that repeat others are much read: what reads the others can take their place."""
+    folder = write_tiny_hf(tmp_path / "m", "mistral")
+    model = load(folder)
+    echo, voice = list(range(32, 48)), list(range(16))
+    model.model.embed_tokens.weight.data[:, echo] = model.model.embed_tokens.weight[:, voice] / 4
+    model.lm_head.weight.data[:, echo] = 0
+    for layer in model.model.layers:
+        for written in (layer.self_attn.o_proj.weight.data, layer.mlp.down_proj.weight.data):
+            written[echo] = written[voice] / 4
+        heads = layer.self_attn
+        for read in (heads.q_proj, heads.k_proj, heads.v_proj, layer.mlp.gate_proj):
+            read.weight.data[:, echo] *= 3
+    model.save_pretrained(folder)
+    errors = []
+    for fitted in (False, True):
+        knobs = {"hidden_size": 32, "kv_groups": 0, "sparsity": 0.0, "score": "activation"}
+        run(folder, tmp_path / str(fitted), compensate=fitted, damping=1e-4, **knobs)
+        small = load(tmp_path / str(fitted))
+        kept = find(model.model.embed_tokens.weight.data.T, small.model.embed_tokens.weight.data.T)
+        assert kept == list(range(32))
+        errors.append(float((logits(small) - logits(model)).square().mean()))
+    assert errors[1] < 0.1 * errors[0]
+
+
+def test_llama_cpp_runs_a_narrower_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_llama_cpp(tmp_path, "gemma3", "width", monkeypatch, hidden_size=32, sparsity=0.4)
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "message"),
+    [
+        ("llama", 40, "--hidden-size 40 is no multiple of 32"),
+        ("llama", 64, "--hidden-size 64: the model has 48"),
+        ("qwen2", 32, "llama.cpp takes the head size of a qwen2 model"),
+        ("phi3", 32, "llama.cpp takes the head size of a phi3 model"),
+    ],
+)
+def test_streams_that_are_refused(tmp_path: Path, family: str, size: int, message: str) -> None:
+    folder = write_tiny_hf(tmp_path / "m", family)
+    with pytest.raises(UserError, match=message):
+        run(folder, tmp_path / "out", hidden_size=size)
+    assert not (tmp_path / "out").exists()

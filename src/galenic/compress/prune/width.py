@@ -8,11 +8,12 @@ maps behind what goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from galenic.compress.cut import GGUF_MULTIPLE, choose_cuts
 from galenic.compress.prune.base import DEFAULT_SPARSITY, Pruner, ZeroingPruner
@@ -51,6 +52,13 @@ class Width(Pruner):
         description="Key/value heads to remove from each block, each with its query heads; by "
         "default as many as cost least by the scores.",
     )
+    hidden_size: int | None = Field(
+        None,
+        ge=GGUF_MULTIPLE,
+        description="Width of the residual stream that stays, a multiple of 32 (256 where k-quants "
+        "are wanted): embedding, norms, head and every linear map become narrower. By default it "
+        "stays as it is.",
+    )
     score: Literal["taylor", "activation", "combined", "magnitude"] = Field(
         "combined",
         description="What tells how much a channel or group matters: first-order change of the "
@@ -68,15 +76,16 @@ class Width(Pruner):
         description="Added to the diagonal of the Hessian, as a share of its mean.",
     )
 
-    @field_validator("ffn_multiple")
+    @field_validator("ffn_multiple", "hidden_size")
     @classmethod
-    def _fits_gguf(cls, multiple: int) -> int:
-        if multiple % GGUF_MULTIPLE:
+    def _fits_gguf(cls, size: int | None, info: ValidationInfo) -> int | None:
+        if size is not None and size % GGUF_MULTIPLE:
+            flag = f"--{str(info.field_name).replace('_', '-')}"
             raise UserError(
-                f"--ffn-multiple {multiple} is no multiple of {GGUF_MULTIPLE}, the smallest block "
-                "of a quantized GGUF."
+                f"{flag} {size} is no multiple of {GGUF_MULTIPLE}, the smallest block of a "
+                "quantized GGUF."
             )
-        return multiple
+        return size
 
     @property
     def calibrated(self) -> bool:
@@ -105,8 +114,7 @@ class Width(Pruner):
         Raises:
             UserError: there is none.
         """
-        from galenic.compress.narrow import narrow_config
-
+        self._check_hidden(layout)
         heads = layout.sizes.num_kv_heads
         if self.kv_groups and self.kv_groups >= heads:
             raise UserError(
@@ -120,16 +128,47 @@ class Width(Pruner):
             )
         groups = range(heads) if self.kv_groups is None else [self.kv_groups]
         groups = [0] if self.kv_groups is None and layout.family in FFN_ONLY else groups
-        found = choose_cuts(layout.blocks[0], layout.sizes, self.share, self.ffn_multiple, groups)
-        allowed, why = [], ""
-        for cut in found:
+        return choose_cuts(
+            layout.blocks[0],
+            layout.sizes,
+            self.share,
+            self.ffn_multiple,
+            self._allowed(layout, groups),
+            self.hidden_size,
+        )
+
+    def _check_hidden(self, layout: Layout) -> None:
+        before = layout.sizes.hidden_size
+        if self.hidden_size is None:
+            return
+        if self.hidden_size >= before:
+            raise UserError(f"--hidden-size {self.hidden_size}: the model has {before} already.")
+        if layout.family in FFN_ONLY:
+            raise UserError(
+                f"--hidden-size {self.hidden_size}: llama.cpp takes the head size of a "
+                f"{layout.family} model to be hidden size / heads, so that the former cannot "
+                "change alone. Leave it out."
+            )
+
+    def _allowed(self, layout: Layout, groups: Sequence[int]) -> list[int]:
+        """Numbers of groups to remove that transformers allows for this architecture."""
+        from galenic.compress.narrow import narrow_config
+
+        sizes, allowed, why = layout.sizes, [], ""
+        shared = sizes.num_heads // sizes.num_kv_heads
+        for removed in groups:
+            kept = sizes.num_kv_heads - removed
+            hidden = self.hidden_size or sizes.hidden_size
+            cut = replace(sizes, hidden_size=hidden, num_heads=kept * shared, num_kv_heads=kept)
             try:
                 narrow_config(layout.model.config, cut)
-                allowed.append(cut)
+                allowed.append(removed)
             except ValueError as error:
                 why = str(error)
         if not allowed:
-            raise UserError(f"--kv-groups {self.kv_groups}: {why} Choose another number.")
+            asked = {"--kv-groups": self.kv_groups, "--hidden-size": self.hidden_size}
+            flags = " ".join(f"{flag} {n}" for flag, n in asked.items() if n is not None)
+            raise UserError(f"{flags}: {why} Choose another number.")
         return allowed
 
     def apply(
@@ -146,7 +185,6 @@ class Width(Pruner):
         config = narrow_config(stream.layout.model.config, cut)
         checkpoint = stream.checkpoint
         with FolderWriter(folder, config, checkpoint.folder, checkpoint.dtype) as writer:
-            writer.write_outer(stream.layout)
             narrow(
                 stream,
                 scores,
