@@ -10,7 +10,7 @@ numbers, and the weights of one block.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,18 @@ from galenic.models.forward import head_logits, run_block
 from galenic.models.layers import INPUT_OF, Block, InputName, Role
 from galenic.models.stream import Stream
 
-__all__ = ["Inputs", "embed", "gather", "head_logits", "observe", "run_block", "run_on_", "walk"]
+__all__ = [
+    "Inputs",
+    "check_finite",
+    "embed",
+    "gather",
+    "head_logits",
+    "observe",
+    "run_block",
+    "run_on_",
+    "showing",
+    "walk",
+]
 
 Inputs = Mapping[InputName, Statistic]
 """What was gathered at the inputs of one block's linear maps."""
@@ -127,24 +138,34 @@ def gather(
     Raises:
         UserError: an input is not finite.
     """
-    gathered: dict[InputName, Statistic] = {}
     wanted = [name for role, name in INPUT_OF.items() if roles is None or role in roles]
-    with ExitStack() as hooks, torch.no_grad():
-        for name in dict.fromkeys(wanted):
-            reader = block.reader(name)
-            gathered[name] = statistic(reader.num_inputs)
-            hook = reader.module.register_forward_pre_hook(partial(_show, gathered[name]))
-            hooks.callback(hook.remove)
+    gathered = {name: statistic(block.reader(name).num_inputs) for name in wanted}
+    with showing(block, gathered), torch.no_grad():
         for sample in hidden.split(1):
             leaving = run_block(block, sample, settings)
             if run_on:
                 sample.copy_(leaving)
-    if broken := [name for name, found in gathered.items() if not found.finite]:
+    check_finite(block, gathered)
+    return gathered
+
+
+@contextmanager
+def showing(block: Block, statistics: Inputs) -> Iterator[None]:
+    """Within it, what passes a block's linear maps is shown to the statistics of their inputs."""
+    with ExitStack() as hooks:
+        for name, statistic in statistics.items():
+            hook = block.reader(name).module.register_forward_pre_hook(partial(_show, statistic))
+            hooks.callback(hook.remove)
+        yield
+
+
+def check_finite(block: Block, statistics: Inputs) -> None:
+    """Raise UserError if a statistic of a block's inputs has seen a value that is not finite."""
+    if broken := [name for name, found in statistics.items() if not found.finite]:
         raise UserError(
             f"block {block.index} of the model computes values that are not finite (at its input "
             f"{broken[0]!r}) on the calibration text: its weights are damaged."
         )
-    return gathered
 
 
 def _show(statistic: Statistic, _module: Any, args: tuple[Any, ...]) -> None:

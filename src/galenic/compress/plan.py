@@ -152,27 +152,18 @@ def outline_recipe(outline: Outline, recipe: Recipe) -> Made:
 
 def _types(source: GgufSource, method: Any) -> dict[str, str]:
     from galenic.compress.quantize.allocate import Choice
-    from galenic.compress.quantize.block_types import KQuant
-    from galenic.compress.quantize.gptq import GPTQ
-    from galenic.compress.quantize.kquant import fitting_type, quantizes, uniform_types
-    from galenic.models.gguf_write import stored_bytes
+    from galenic.compress.quantize.typed import TypedQuantizer
 
-    if isinstance(method, GPTQ):
-        return method.types(source)
-    if not isinstance(method, KQuant):
+    if not isinstance(method, TypedQuantizer):
         raise UserError(f"what {method.name} makes cannot be predicted.")
-    if method.type:
-        return uniform_types(source, method.type)
-    choices = {}
-    for tensor in source.tensors:
-        kinds = ["F32"]
-        if quantizes(tensor):
-            fitting = (fitting_type(tensor.shape, kind) for kind in method.candidates)
-            kinds = list(dict.fromkeys(fitting))
-        choices[tensor.name] = [
-            Choice(k, stored_bytes(tensor.shape, k), _noise(k) * math.prod(tensor.shape))
-            for k in kinds
+    options = method.options(source)
+    choices = {
+        tensor.name: [
+            Choice(kind, size, _noise(kind) * math.prod(tensor.shape))
+            for kind, size in options[tensor.name].items()
         ]
+        for tensor in source.tensors
+    }
     return method.pick(source, choices)
 
 

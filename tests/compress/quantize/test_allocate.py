@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from galenic.compress.quantize import allocate as module
 from galenic.compress.quantize.allocate import Choice, allocate, measure_choices
 from galenic.compress.quantize.kquant import (
+    fitting_type,
     model_source,
     quantize_gguf,
     quantize_rows,
+    quantizes,
 )
 from galenic.errors import UserError
 from galenic.models.gguf import read_header
@@ -103,9 +105,13 @@ def test_measured_errors_and_a_file_within_its_budget(tmp_path: Path) -> None:
     path = write_tiny_gguf(tmp_path / "tiny.gguf", shape=shape)
     source = model_source(ModelFiles("tiny", "gguf", path, "0" * 64))
     weights = np.random.default_rng(0).exponential(size=256).astype(np.float32)
-    choices = measure_choices(
-        source, ["Q4_K", "Q5_0", "Q8_0"], importance={"blk.0.ffn_down.weight": weights}
-    )
+    options = {
+        t.name: dict.fromkeys(fitting_type(t.shape, kind) for kind in ("Q4_K", "Q5_0", "Q8_0"))
+        if quantizes(t)
+        else ["F32"]
+        for t in source.tensors
+    }
+    choices = measure_choices(source, options, importance={"blk.0.ffn_down.weight": weights})
     assert [c.type for c in choices["blk.0.attn_q.weight"]] == ["Q5_0", "Q8_0"]  # 64 columns
     assert choices["output_norm.weight"] == (Choice("F32", 256, 0.0),)
     exact = tiny_tensors(0, shape)["blk.0.ffn_down.weight"]

@@ -58,7 +58,7 @@ def test_every_family_is_stored_as_fitted(
 
     monkeypatch.setattr(GPTQ, "quantize_block_", spy_)
     manifest = quantize(
-        config(tmp_path, model), GPTQ(bits=5, symmetric=False), tmp_path / "out", Quiet()
+        config(tmp_path, model), GPTQ(type="Q5_1"), tmp_path / "out", Quiet()
     )
     assert manifest.stages[-1].knobs["act_order"] is True
     assert sorted(p.name for p in (tmp_path / "out").glob("*.gguf")) == ["model.gguf"]
@@ -76,8 +76,12 @@ def test_wrong_knobs() -> None:
         GPTQ(group_size=48)
     with pytest.raises(UserError, match="block-size 128 is no multiple of --group-size 96"):
         GPTQ(group_size=96)
-    with pytest.raises(UserError, match="bits 8 has symmetric levels only"):
-        GPTQ(bits=8, symmetric=False)
+    with pytest.raises(UserError, match="bits 3: gptq has levels for.*method kquant"):
+        GPTQ(bits=3)
+    with pytest.raises(UserError, match="type Q4_K: gptq has levels for IQ4_NL, Q4_0"):
+        GPTQ(type="q4_k")
+    with pytest.raises(UserError, match="exclude leaves: gptq has levels"):
+        GPTQ(target_bpw=5, exclude="IQ4_NL,Q4_0,Q4_1,Q5_0,Q5_1,Q8_0")
     with pytest.raises(UserError, match="unknown tensor type 'Q9'"):
         GPTQ(head_type="Q9")
 

@@ -20,9 +20,7 @@ from galenic.compress.quantize.kquant import (
     BLOCK_TYPES,
     Importance,
     check_importance,
-    fitting_type,
     quantize_rows,
-    quantizes,
 )
 from galenic.errors import UserError
 from galenic.models.gguf_write import (
@@ -138,13 +136,13 @@ def _solve(sizes: list[list[int]], errors: list[list[float]], room: int) -> list
 
 def measure_choices(
     source: GgufSource,
-    candidates: Iterable[str] = BLOCK_TYPES,
+    options: Mapping[str, Iterable[str]],
     *,
     importance: Importance | None = None,
     row_importance: Importance | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, tuple[Choice, ...]]:
-    """Quantize every tensor in every candidate type and measure the error of its output.
+    """Quantize every tensor in every type that it may take, and measure the error of its output.
 
     The error is the sum over rows of ``importance * (quantized - original)^2``: with the mean
     squared activation as importance, the expected squared change of the output where columns are
@@ -152,7 +150,7 @@ def measure_choices(
 
     Args:
         source: from `galenic.compress.quantize.kquant.model_source`.
-        candidates: types; one whose blocks do not fit a tensor is replaced as llama.cpp does.
+        options: tensor name to types that fit it; tensors without are left out.
         importance: of input columns; equal where a tensor has none.
         row_importance: of output rows, likewise. With the mean squared gradient at the outputs, the
             error is twice the change of the model's loss, and so comparable between tensors.
@@ -163,19 +161,18 @@ def measure_choices(
     """
     weights = dict(importance or {})
     check_importance(source, weights)
-    wanted = list(candidates)
     choices = {}
     rows = dict(row_importance or {})
     for number, tensor in enumerate(source.tensors):
-        types = ["F32"]
-        if quantizes(tensor):
-            types = list(dict.fromkeys(fitting_type(tensor.shape, kind) for kind in wanted))
+        advance(number + 1)
+        types = list(options.get(tensor.name, ()))
+        if not types:
+            continue
         errors = _errors(tensor, types, weights.get(tensor.name), rows.get(tensor.name))
         choices[tensor.name] = tuple(
             Choice(kind, stored_bytes(tensor.shape, kind), error)
             for kind, error in zip(types, errors, strict=True)
         )
-        advance(number + 1)
     return choices
 
 

@@ -3,56 +3,66 @@
 Frantar, Ashkboos, Hoefler and Alistarh, GPTQ: Accurate Post-Training Quantization for Generative
 Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. The levels are those of ggml's
 plain block types, so the codes found here go into a GGUF as they are: nothing is rounded twice.
-Blocks are fitted in order, each to what the quantized ones before it put out.
+The head is fitted first, then the blocks in order, each to what the quantized ones before it put
+out, embedding included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from galenic.compress.quantize.base import WEIGHTS, QuantizeJob, Quantizer
+from galenic.compress.quantize.base import WEIGHTS, QuantizeJob
+from galenic.compress.quantize.typed import TypedQuantizer
 from galenic.errors import UserError
 from galenic.models.layers import INPUT_OF, Block, InputName
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from galenic.compress.quantize.allocate import Choice
+    from galenic.compress.quantize.columns import Problem
     from galenic.compress.quantize.grid import PlannedMatrix
+    from galenic.compress.quantize.importance import Sensitivity
     from galenic.compress.quantize.kept import KeptTensors
-    from galenic.models.gguf_write import GgufSource
+    from galenic.models.gguf_write import GgufSource, SourceTensor
 
 __all__ = ["GPTQ"]
 
 BLOCK = 32
 """Weights that share a scale in the file."""
+INNER = "blk."
+"""How the names of the blocks' tensors begin."""
+EMBEDDING = "token_embd.weight"
+FITTED_VALUES = 1 << 20
+"""Weights of embedding or head that are fitted at once."""
 
 
-class GPTQ(Quantizer):
-    """Round the weights of the blocks so that the outputs change least; embedding and head plainly.
+class GPTQ(TypedQuantizer):
+    """Round weights so that what is computed with them changes least.
 
-    The file holds a scale for every 32 weights whatever ``group_size`` says, as its format has it:
-    a larger group makes no smaller file.
+    First the head, to what it reads in the dense model; then, with it and the embedding as they
+    will be stored, block by block. A type that GPTQ has no levels for, which only embedding and
+    head may take, is rounded by ggml with importance. The file holds a scale for every 32 weights
+    whatever ``group_size`` says, as its format has it: a larger group makes no smaller file.
     """
 
     name = "gptq"
-    title = "least output error at 4, 5 or 8 bits, other weights adjusted"
+    title = "least output error at 4 to 8 bits, other weights adjusted, mixed under a budget"
     reference_url = "https://arxiv.org/abs/2210.17323"
     extra = "train"
 
-    bits: Literal[4, 5, 8] = Field(4, description="Bits of a weight's code: 4, 5 or 8.")
-    symmetric: bool = Field(
-        True,
-        description="Levels on both sides of zero (IQ4_NL, Q4_0, Q5_0, Q8_0); without, each block "
-        "has a minimum as well (Q4_1, Q5_1), half a bit more a weight.",
-    )
-    levels: Literal["uneven", "even"] = Field(
-        "uneven",
-        description="At 4 symmetric bits: uneven = levels closer together near zero (IQ4_NL), even "
-        "= Q4_0.",
+    head_type: str | None = Field(
+        None,
+        description="Exactly this type for embedding and head: Q8_0, Q6_K, F16 ...; default: "
+        "chosen as for the other matrices.",
     )
     group_size: int = Field(
         BLOCK, ge=BLOCK, description="Neighbouring inputs that share a scale, a multiple of 32."
@@ -61,7 +71,8 @@ class GPTQ(Quantizer):
         0.01,
         gt=0,
         le=1,
-        description="Added to the diagonal of the Hessian, as a share of its mean.",
+        description="Added to the diagonal of the Hessian, as a share of its mean; to that of the "
+        "head ten times as much.",
     )
     act_order: bool = Field(
         True,
@@ -71,27 +82,15 @@ class GPTQ(Quantizer):
     block_size: int = Field(
         128, ge=BLOCK, description="Columns that are rounded before the ones behind are changed."
     )
-    head_type: str = Field(
-        "Q8_0", description="Type of embedding and head: Q8_0, Q6_K, Q5_0, Q4_0, F16 ..."
-    )
 
     @property
     def calibrated(self) -> bool:
         return True
 
-    @property
-    def type_name(self) -> str:
-        """The ggml type of the blocks' weights."""
-        if self.bits == 4 and self.symmetric and self.levels == "uneven":
-            return "IQ4_NL"
-        return f"Q{self.bits}_{0 if self.symmetric else 1}"
-
     @model_validator(mode="after")
     def _whole_groups(self) -> GPTQ:
         from galenic.compress.quantize.kquant import fitting_type
 
-        if self.bits == 8 and not self.symmetric:
-            raise UserError("--bits 8 has symmetric levels only (Q8_0). Leave --symmetric on.")
         if self.group_size % BLOCK:
             raise UserError(f"--group-size {self.group_size} is no multiple of {BLOCK}.")
         if self.block_size % self.group_size:
@@ -99,12 +98,44 @@ class GPTQ(Quantizer):
                 f"--block-size {self.block_size} is no multiple of --group-size {self.group_size}: "
                 "a group must not lie in two blocks."
             )
-        fitting_type((1, BLOCK), self.head_type)
+        if self.head_type is not None:
+            fitting_type((1, BLOCK), self.head_type)
         return self
 
-    def check(self, job: QuantizeJob) -> int:
-        from galenic.models.gguf_write import stored_bytes
+    @model_validator(mode="after")
+    def _levels_known(self) -> GPTQ:
+        from galenic.compress.quantize.grid import GRIDS
 
+        fitted = [kind for kind in self._known() if kind in GRIDS]
+        lacking = f"--type {self.type}" if self.type else "what --exclude leaves"
+        if self.bits is not None and self.bits < 4:
+            lacking, fitted = f"--bits {self.bits}", []
+        if not fitted:
+            raise UserError(
+                f"{lacking}: gptq has levels for {', '.join(GRIDS)} only. For other types "
+                "and fewer than 4 bits there is --method kquant."
+            )
+        return self
+
+    def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:
+        from galenic.compress.quantize.grid import GRIDS
+
+        known = self._known()
+        if is_inner(tensor):
+            return tuple(kind for kind in known if kind in GRIDS)
+        return (self.head_type,) if self.head_type else known
+
+    def notes(self, job: QuantizeJob) -> tuple[str, ...]:
+        options = self.options(job.source).items()
+        whole = [name for name, kinds in options if "F16" in kinds and name.startswith(INNER)]
+        found = super().notes(job)
+        if whole:
+            found += (f"{len(whole)} tensors have rows that 32 does not divide and stay F16",)
+        if any(kind.endswith("_K") for _, kinds in options for kind in kinds):
+            found += ("embedding and head, where they take a k-quant: rounded with importance",)
+        return found
+
+    def check(self, job: QuantizeJob) -> int:
         for linear in job.checkpoint.shapes.blocks[0].linears.values():
             columns = linear.num_inputs
             if columns % BLOCK == 0 and columns % self.group_size:
@@ -112,31 +143,113 @@ class GPTQ(Quantizer):
                     f"--group-size {self.group_size}: {linear.name} has {columns} inputs, which "
                     f"groups of {self.group_size} do not divide."
                 )
-        types = self.types(job.source)
-        return sum(stored_bytes(tensor.shape, types[tensor.name]) for tensor in job.source.tensors)
-
-    def types(self, source: GgufSource) -> dict[str, str]:
-        """Type of every tensor of the file; rows that 32 does not divide become F16."""
-        from galenic.compress.quantize.kquant import fitting_type, quantizes
-
-        types = {}
-        for tensor in source.tensors:
-            wanted = self.type_name if tensor.name.startswith("blk.") else self.head_type
-            types[tensor.name] = fitting_type(tensor.shape, wanted) if quantizes(tensor) else "F32"
-        return types
+        return super().check(job)
 
     def apply(self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]) -> None:
         from galenic.compress.quantize.kept import KeptTensors
         from galenic.models.gguf_write import write_gguf
 
-        types = self.types(job.source)
+        found, head, problem = self._look(job, folder, advance)
+        types = self.choose(job, found, advance)
         with TemporaryDirectory(prefix=".gptq-", dir=folder) as scratch:
             kept = KeptTensors(Path(scratch), job.checkpoint.folder)
-            self._fit(job, types, kept, advance)
+            job.watcher.stage("quantizing embedding and head")
+            for tensor in job.source.tensors:
+                if not is_inner(tensor):
+                    mine = problem if tensor.name == head else None
+                    weights = found.columns.get(tensor.name)
+                    self.fit_outer(tensor, types[tensor.name], kept, mine, weights)
+            self._fit_blocks(job, types, kept, advance)
             job.watcher.stage("writing")
             write_gguf(job.source, folder / WEIGHTS, types, encode=kept.encode)
 
-    def _fit(
+    def _look(
+        self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]
+    ) -> tuple[Sensitivity, str, Problem]:
+        """Run the dense model: what matters, the head's GGUF name, and the head's problem."""
+        from galenic.compress.quantize.costs import Costs
+        from galenic.compress.quantize.importance import measure_sensitivity
+        from galenic.models.paged import PagedModel
+
+        tokens = job.tokens
+        model = PagedModel(job.checkpoint, job.source)
+        total = (1 + self.mixed) * len(model.layout.blocks)
+        job.watcher.stage("measuring what weights matter", total=total)
+        costs = Costs(model, self.damping, act_order=self.act_order, blocks=self.mixed)
+        found = measure_sensitivity(
+            model, tokens, folder, advance,
+            gradients=self.mixed, seed=job.config.seed, onlooker=costs,
+        )  # fmt: skip
+        problem = costs.head_problem()
+        return replace(found, fitted=costs.columns), costs.head, problem
+
+    def measure(
+        self,
+        source: GgufSource,
+        options: Mapping[str, Iterable[str]],
+        found: Sensitivity | None,
+        advance: Callable[[int], None],
+    ) -> dict[str, tuple[Choice, ...]]:
+        """The errors that fitting leaves over; of other types, those of ggml's rounding."""
+        from galenic.compress.quantize.grid import GRIDS
+
+        if found is None:
+            raise ValueError("GPTQ always looks at the model first")
+        ours = {
+            name: [kind for kind in kinds if kind in GRIDS]
+            for name, kinds in options.items()
+            if name in found.fitted
+        }
+        others = {
+            name: [kind for kind in kinds if kind not in ours.get(name, ())]
+            for name, kinds in options.items()
+        }
+        fitted = super().measure(source, ours, replace(found, columns=found.fitted), advance)
+        rounded = super().measure(source, others, found, advance)
+        return {name: (*fitted.get(name, ()), *rounded.get(name, ())) for name in options}
+
+    def fit_outer(
+        self,
+        tensor: SourceTensor,
+        kind: str,
+        kept: KeptTensors,
+        problem: Problem | None,
+        weights: NDArray[np.float32] | None,
+    ) -> None:
+        """Round embedding or head and keep its bytes.
+
+        Args:
+            tensor: to be rounded.
+            kind: its type; of `DENSE_TYPES` nothing is kept.
+            kept: takes the bytes.
+            problem: of the inputs of its rows; with it, types of `GRIDS` are fitted by GPTQ.
+            weights: importance of its columns for ggml's rounding, which takes all others.
+        """
+        import numpy as np
+        import torch
+
+        from galenic.compress.quantize.columns import one_thread, solve
+        from galenic.compress.quantize.grid import GRIDS
+        from galenic.compress.quantize.kquant import quantize_rows
+        from galenic.models.gguf_write import DENSE_TYPES
+
+        if kind in DENSE_TYPES:
+            return
+        parts = []
+        step = max(1, FITTED_VALUES // tensor.shape[-1])
+        for start in range(0, tensor.shape[0], step):
+            rows = tensor.read(start, min(start + step, tensor.shape[0]))
+            rows = rows.reshape(-1, tensor.shape[-1])
+            if problem is None or kind not in GRIDS:
+                parts.append(quantize_rows(rows, kind, importance=weights))
+                continue
+            weight = torch.from_numpy(np.array(rows, np.float64))
+            with one_thread():
+                matrix = solve(weight, problem, GRIDS[kind], self.group_size, self.block_size)
+            parts.append(matrix.encode())
+        kept.put_rows(tensor.name, np.concatenate(parts))
+
+    def _fit_blocks(
         self, job: QuantizeJob, types: Mapping[str, str], kept: KeptTensors, advance: Any
     ) -> None:
         import torch
@@ -149,6 +262,7 @@ class GPTQ(Quantizer):
         tokens = job.tokens
         torch.set_num_threads(choose_threads())
         stream = open_stream(job.checkpoint, num_tokens=tokens.numel())
+        kept.fill_(stream.layout.model.get_input_embeddings().weight, EMBEDDING, types[EMBEDDING])
         job.watcher.stage(f"quantizing with {self.name}", total=len(stream.layout.blocks))
         rewrite_ = partial(self.quantize_block_, types=types, kept=kept)
         walk(stream, tokens, Gram, rewrite_, advance)
@@ -191,3 +305,8 @@ class GPTQ(Quantizer):
                 planned.setdefault(linear.name, []).append(matrix)
         for name_of_module, matrices in planned.items():
             kept.put(name_of_module, matrices)
+
+
+def is_inner(tensor: SourceTensor) -> bool:
+    """Whether a tensor belongs to a block."""
+    return tensor.name.startswith(INNER)

@@ -14,20 +14,21 @@ Kunstner et al. (2019), https://arxiv.org/abs/1905.12558, say why labels are dra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
+from galenic.models.layers import Block
 from galenic.models.paged import PagedModel
 
-__all__ = ["Sensitivity", "measure_sensitivity"]
+__all__ = ["EMBEDDING", "Onlooker", "Sensitivity", "head_name", "measure_sensitivity"]
 
 EMBEDDING = "model.embed_tokens.weight"
 SAMPLED = 16
@@ -41,10 +42,22 @@ class Sensitivity:
     Attributes:
         columns: of what each column is multiplied with.
         rows: of the gradient at each output; empty where it was not measured.
+        fitted: in place of ``columns``, of what a method that fits these tensors leaves over.
     """
 
     columns: Mapping[str, NDArray[np.float32]]
     rows: Mapping[str, NDArray[np.float32]]
+    fitted: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+class Onlooker(Protocol):
+    """Someone else who wants to see the calibration text pass."""
+
+    def reading(self, block: Block) -> AbstractContextManager[None]:
+        """Within it, all of the text passes the block."""
+
+    def read_head(self, normed: Any) -> None:
+        """What the head reads of one sequence, shape (1, seq_len, hidden)."""
 
 
 class _MeanSquares:
@@ -71,6 +84,7 @@ def measure_sensitivity(
     *,
     gradients: bool,
     seed: int = 0,
+    onlooker: Onlooker | None = None,
 ) -> Sensitivity:
     """Run the calibration text through the model, one block in memory at a time.
 
@@ -81,6 +95,7 @@ def measure_sensitivity(
         advance: told how many blocks are done, twice the number of blocks with gradients.
         gradients: whether rows are measured too, on the first `SAMPLED` sequences.
         seed: of the labels drawn.
+        onlooker: shown the same.
 
     Raises:
         UserError: the model computes values that are not finite.
@@ -95,10 +110,13 @@ def measure_sensitivity(
             if gradients:
                 np.save(kept[block.index], hidden[: len(sampled)].numpy())
             reading = _reading(model, block.index, columns)
-            with torch.no_grad(), model.block(block.index) as module, reading:
+            looking = onlooker.reading(block) if onlooker else nullcontext()
+            with torch.no_grad(), model.block(block.index) as module, reading, looking:
                 for sample in hidden.split(1):
                     sample.copy_(module(sample, **settings[block.index]))
             advance(block.index + 1)
+        if onlooker:
+            _show_head(model, hidden, onlooker)
         gradient = _head(model, hidden, sampled, columns, rows, seed)
         for block in reversed(blocks if gradients else ()):
             entered = torch.from_numpy(np.load(kept[block.index]))
@@ -148,6 +166,12 @@ def _show(
         output.register_hook(lambda gradient: rows.add(name, gradient))
 
 
+def _show_head(model: PagedModel, hidden: Any, onlooker: Onlooker) -> None:
+    with torch.no_grad():
+        for sample in hidden.split(1):
+            onlooker.read_head(model.layout.decoder.norm(sample))
+
+
 def _head(
     model: PagedModel,
     hidden: Any,
@@ -158,7 +182,7 @@ def _head(
 ) -> Any:
     """Gradient at the last block's output, for the sampled sequences; statistics of the head."""
     generator = torch.Generator().manual_seed(seed)
-    name = _head_name(model)
+    name = head_name(model)
     gradients = []
     for number, sample in enumerate(hidden.split(1)):
         if number >= len(sampled):
@@ -187,7 +211,7 @@ def _backward(module: Any, entered: Any, gradient: Any, settings: Mapping[str, A
     return torch.cat(gradients)
 
 
-def _head_name(model: PagedModel) -> str:
+def head_name(model: PagedModel) -> str:
     """Of the head's weight, which may be the embedding's."""
     return EMBEDDING if model.layout.model.config.tie_word_embeddings else "lm_head.weight"
 
@@ -199,7 +223,7 @@ def _embedding(
 
     One that is the head as well is judged as the head, where nearly all of its error comes from.
     """
-    if _head_name(model) == EMBEDDING:
+    if head_name(model) == EMBEDDING:
         return
     vocabulary = model.layout.model.get_input_embeddings().weight.shape[0]
     counts = torch.bincount(sampled.flatten(), minlength=vocabulary).double() + 1.0

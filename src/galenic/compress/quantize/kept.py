@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.compress.quantize.grid import PlannedMatrix
-from galenic.compress.quantize.kquant import quantize_rows
 from galenic.models.gguf_family import read_shape
 from galenic.models.gguf_names import gguf_name, row_order
 from galenic.models.gguf_write import DENSE_TYPES, SourceTensor, encode_dense
 
 __all__ = ["KeptTensors"]
+
+FILLED_ROWS = 4096
 
 
 class KeptTensors:
@@ -40,17 +41,43 @@ class KeptTensors:
         """Keep a module's weight; matrices: its rows, in the order of transformers."""
         rows = np.concatenate([matrix.encode() for matrix in matrices])
         order = row_order(self.shape, f"model.{module}.weight")
-        name = self.name(module)
-        np.save(self.folder / f"{name}.npy", rows if order is None else rows[order])
+        self.put_rows(self.name(module), rows if order is None else rows[order])
+
+    def put_rows(self, name: str, rows: NDArray[np.uint8]) -> None:
+        """Keep the bytes of a tensor of the GGUF, in its order, shape (rows, bytes of a row)."""
+        np.save(self.folder / f"{name}.npy", rows)
         self.read[name] = 0
 
+    def fill_(self, weight: Any, name: str, kind: str) -> None:
+        """Put what a reader of the file will get in place of a weight; of dense types nothing.
+
+        Args:
+            weight: a float32 tensor of PyTorch, shape (rows, columns); changed.
+            name: of the tensor in the GGUF.
+            kind: its type.
+        """
+        from gguf import GGMLQuantizationType, quants
+
+        if kind in DENSE_TYPES:
+            return
+        import torch
+
+        kept = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        with torch.no_grad():
+            for start in range(0, len(kept), FILLED_ROWS):
+                part = np.array(kept[start : start + FILLED_ROWS])
+                values = quants.dequantize(part, GGMLQuantizationType[kind])
+                weight[start : start + FILLED_ROWS].copy_(torch.from_numpy(values))
+
     def encode(self, tensor: SourceTensor, kind: str, rows: NDArray[np.float32]) -> NDArray[Any]:
-        """The next rows of a tensor as bytes: kept ones as they are, others rounded plainly."""
-        if tensor.name in self.read:
-            start = self.read[tensor.name]
-            self.read[tensor.name] = start + len(rows)
-            kept = np.load(self.folder / f"{tensor.name}.npy", mmap_mode="r")
-            return np.array(kept[start : start + len(rows)])
+        """The next rows of a tensor as bytes: of a quantized one those that were kept.
+
+        Raises:
+            KeyError: nothing was kept of it.
+        """
         if kind in DENSE_TYPES:
             return encode_dense(tensor, kind, rows)
-        return quantize_rows(rows.reshape(-1, tensor.shape[-1]), kind)
+        start = self.read[tensor.name]
+        self.read[tensor.name] = start + len(rows)
+        kept = np.load(self.folder / f"{tensor.name}.npy", mmap_mode="r")
+        return np.array(kept[start : start + len(rows)])
