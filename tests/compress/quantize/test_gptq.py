@@ -57,9 +57,7 @@ def test_every_family_is_stored_as_fitted(
             fitted[name] = linear.module.weight.detach().clone().numpy()
 
     monkeypatch.setattr(GPTQ, "quantize_block_", spy_)
-    manifest = quantize(
-        config(tmp_path, model), GPTQ(type="Q5_1"), tmp_path / "out", Quiet()
-    )
+    manifest = quantize(config(tmp_path, model), GPTQ(type="Q5_1"), tmp_path / "out", Quiet())
     assert manifest.stages[-1].knobs["act_order"] is True
     assert sorted(p.name for p in (tmp_path / "out").glob("*.gguf")) == ["model.gguf"]
     stored = {t.name: t for t in gguf_source(tmp_path / "out" / "model.gguf").tensors}
@@ -76,7 +74,7 @@ def test_wrong_knobs() -> None:
         GPTQ(group_size=48)
     with pytest.raises(UserError, match="block-size 128 is no multiple of --group-size 96"):
         GPTQ(group_size=96)
-    with pytest.raises(UserError, match="bits 3: gptq has levels for.*method kquant"):
+    with pytest.raises(UserError, match=r"bits 3: gptq has levels for.*method kquant"):
         GPTQ(bits=3)
     with pytest.raises(UserError, match="type Q4_K: gptq has levels for IQ4_NL, Q4_0"):
         GPTQ(type="q4_k")

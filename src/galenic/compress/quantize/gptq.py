@@ -9,7 +9,7 @@ out, embedding included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from galenic.compress.quantize.base import WEIGHTS, QuantizeJob
 from galenic.compress.quantize.typed import TypedQuantizer
 from galenic.errors import UserError
-from galenic.models.layers import INPUT_OF, Block, InputName
+from galenic.models.layers import INPUT_OF, Block, InputName, Linear
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from galenic.compress.quantize.allocate import Choice
     from galenic.compress.quantize.columns import Problem
-    from galenic.compress.quantize.grid import PlannedMatrix
     from galenic.compress.quantize.importance import Sensitivity
     from galenic.compress.quantize.kept import KeptTensors
+    from galenic.compress.statistics import Gram
     from galenic.models.gguf_write import GgufSource, SourceTensor
 
 __all__ = ["GPTQ"]
@@ -49,9 +49,10 @@ class GPTQ(TypedQuantizer):
     """Round weights so that what is computed with them changes least.
 
     First the head, to what it reads in the dense model; then, with it and the embedding as they
-    will be stored, block by block. A type that GPTQ has no levels for, which only embedding and
-    head may take, is rounded by ggml with importance. The file holds a scale for every 32 weights
-    whatever ``group_size`` says, as its format has it: a larger group makes no smaller file.
+    will be stored, block by block. Tensors to which a mix gives a type that GPTQ has no levels for
+    (k-quants) are rounded by ggml with importance, and what follows is fitted to that. The file
+    holds a scale for every 32 weights whatever ``group_size`` says, as its format has it: a larger
+    group makes no smaller file.
     """
 
     name = "gptq"
@@ -120,10 +121,10 @@ class GPTQ(TypedQuantizer):
     def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:
         from galenic.compress.quantize.grid import GRIDS
 
+        if self.head_type and not is_inner(tensor):
+            return (self.head_type,)
         known = self._known()
-        if is_inner(tensor):
-            return tuple(kind for kind in known if kind in GRIDS)
-        return (self.head_type,) if self.head_type else known
+        return known if self.mixed else tuple(kind for kind in known if kind in GRIDS)
 
     def notes(self, job: QuantizeJob) -> tuple[str, ...]:
         options = self.options(job.source).items()
@@ -132,7 +133,7 @@ class GPTQ(TypedQuantizer):
         if whole:
             found += (f"{len(whole)} tensors have rows that 32 does not divide and stay F16",)
         if any(kind.endswith("_K") for _, kinds in options for kind in kinds):
-            found += ("embedding and head, where they take a k-quant: rounded with importance",)
+            found += ("tensors in a k-quant are not fitted by GPTQ, but rounded with importance",)
         return found
 
     def check(self, job: QuantizeJob) -> int:
@@ -280,31 +281,49 @@ class GPTQ(TypedQuantizer):
         Args:
             block: with float32 weights.
             inputs: a Gram matrix of each input.
-            types: GGUF tensor name to type; those of `GRIDS` are fitted, others left as they are.
+            types: GGUF tensor name to type; of `DENSE_TYPES` weights are left as they are.
             kept: takes the bytes.
         """
+        from galenic.models.gguf_write import DENSE_TYPES
+
+        rows: dict[str, list[NDArray[np.uint8]]] = {}
+        for name, statistic in inputs.items():
+            linears = [
+                (linear, types[kept.name(linear.name)])
+                for role, linear in block.linears.items()
+                if INPUT_OF[role] == name and types[kept.name(linear.name)] not in DENSE_TYPES
+            ]
+            for linear, made in self._round_(linears, statistic):
+                rows.setdefault(linear.name, []).append(made)
+        for module, parts in rows.items():
+            kept.put(module, parts)
+
+    def _round_(
+        self, linears: Sequence[tuple[Linear, str]], statistic: Gram
+    ) -> Iterator[tuple[Linear, NDArray[np.uint8]]]:
+        """Round linear maps that read one input, each to its type; yields their bytes."""
+        import torch
+
         from galenic.compress.quantize.columns import one_thread, read_problem, solve
         from galenic.compress.quantize.grid import GRIDS
+        from galenic.compress.quantize.kquant import decode_rows, quantize_rows
 
-        planned: dict[str, list[PlannedMatrix]] = {}
-        for name, statistic in inputs.items():
-            grids = {
-                role: GRIDS[types[kept.name(linear.name)]]
-                for role, linear in block.linears.items()
-                if INPUT_OF[role] == name and types[kept.name(linear.name)] in GRIDS
-            }
-            if not grids:
-                continue
+        problem = None
+        if any(kind in GRIDS for _, kind in linears):
             problem = read_problem(statistic, self.damping, act_order=self.act_order)
-            for role, grid in grids.items():
-                linear = block.linears[role]
+        for linear, kind in linears:
+            if problem is not None and kind in GRIDS:
                 weight = linear.weight.double()
                 with one_thread():
-                    matrix = solve(weight, problem, grid, self.group_size, self.block_size)
+                    matrix = solve(weight, problem, GRIDS[kind], self.group_size, self.block_size)
                 linear.weight.copy_(matrix.values())
-                planned.setdefault(linear.name, []).append(matrix)
-        for name_of_module, matrices in planned.items():
-            kept.put(name_of_module, matrices)
+                yield linear, matrix.encode()
+                continue
+            squares = statistic.total.diagonal().float().numpy() / statistic.num_tokens
+            weights = squares if squares.max() > 0 else None
+            made = quantize_rows(linear.weight.numpy(), kind, importance=weights)
+            linear.weight.copy_(torch.from_numpy(decode_rows(made, kind)))
+            yield linear, made
 
 
 def is_inner(tensor: SourceTensor) -> bool:

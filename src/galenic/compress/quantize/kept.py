@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.compress.quantize.grid import PlannedMatrix
+from galenic.compress.quantize.kquant import decode_rows
 from galenic.models.gguf_family import read_shape
 from galenic.models.gguf_names import gguf_name, row_order
 from galenic.models.gguf_write import DENSE_TYPES, SourceTensor, encode_dense
@@ -37,9 +38,9 @@ class KeptTensors:
         """GGUF name of the weight of a module of the decoder."""
         return gguf_name(self.shape, f"model.{module}.weight")
 
-    def put(self, module: str, matrices: list[PlannedMatrix]) -> None:
-        """Keep a module's weight; matrices: its rows, in the order of transformers."""
-        rows = np.concatenate([matrix.encode() for matrix in matrices])
+    def put(self, module: str, parts: Sequence[NDArray[np.uint8]]) -> None:
+        """Keep a module's weight; parts: the bytes of its rows, in the order of transformers."""
+        rows = np.concatenate(parts)
         order = row_order(self.shape, f"model.{module}.weight")
         self.put_rows(self.name(module), rows if order is None else rows[order])
 
@@ -56,8 +57,6 @@ class KeptTensors:
             name: of the tensor in the GGUF.
             kind: its type.
         """
-        from gguf import GGMLQuantizationType, quants
-
         if kind in DENSE_TYPES:
             return
         import torch
@@ -66,8 +65,7 @@ class KeptTensors:
         with torch.no_grad():
             for start in range(0, len(kept), FILLED_ROWS):
                 part = np.array(kept[start : start + FILLED_ROWS])
-                values = quants.dequantize(part, GGMLQuantizationType[kind])
-                weight[start : start + FILLED_ROWS].copy_(torch.from_numpy(values))
+                weight[start : start + FILLED_ROWS].copy_(torch.from_numpy(decode_rows(part, kind)))
 
     def encode(self, tensor: SourceTensor, kind: str, rows: NDArray[np.float32]) -> NDArray[Any]:
         """The next rows of a tensor as bytes: of a quantized one those that were kept.

@@ -37,6 +37,7 @@ __all__ = [
     "FALLBACKS",
     "Importance",
     "check_importance",
+    "decode_rows",
     "fitting_type",
     "model_source",
     "quantize_gguf",
@@ -224,6 +225,14 @@ def quantize_rows(
     if written != size:
         raise RuntimeError(f"ggml wrote {written} bytes of {type_name}, {size} expected")
     return blocks.reshape(rows.shape[0], -1)
+
+
+def decode_rows(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32]:
+    """The values of `quantize_rows`' bytes, shape (rows, columns)."""
+    from gguf import GGMLQuantizationType, quants
+
+    values: NDArray[np.float32] = quants.dequantize(blocks, GGMLQuantizationType[type_name])
+    return values
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
