@@ -91,7 +91,8 @@ def test_what_is_asked_goes_from_the_blocks(method: str, share: float, tmp_path:
     [
         ("stage: quantize, method: kquant, type: Q5_K",),
         ("stage: quantize, method: kquant, bits: 4",),
-        ("stage: quantize, method: gptq, bits: 4",),
+        ("stage: quantize, method: gptq, type: Q4_0, head_type: Q6_K",),
+        ("stage: quantize, method: gptq, target_bpw: 5.0",),
         (
             "stage: prune, method: width, sparsity: 0.3, kv_groups: 0",
             "stage: prune, method: vocab, vocab_size: 300",
@@ -102,7 +103,7 @@ def test_what_is_asked_goes_from_the_blocks(method: str, share: float, tmp_path:
             "stage: quantize, method: kquant, target_bpw: 5.5",
         ),
     ],
-    ids=["fallback", "bits", "gptq", "width-vocab", "depth-mixed"],
+    ids=["fallback", "bits", "gptq", "gptq-mixed", "width-vocab", "depth-mixed"],
 )
 def test_the_file_is_as_large_as_predicted(stages: tuple[str, ...], tmp_path: Path) -> None:
     folder = write_tiny_hf(tmp_path / "m", "llama", hidden_size=256, pair_merges=500)

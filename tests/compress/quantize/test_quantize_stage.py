@@ -92,7 +92,7 @@ def test_a_quantized_parent_is_named(tmp_path: Path, notes: Path) -> None:
         ({"bits": 4, "target_bpw": 5}, "contradict"),
         ({"target_bpw": 1.0}, "smallest types take"),
         ({"target_size": "9 parsecs"}, "is no size"),
-        ({"prefer": "speed", "exclude": "Q4_0,Q8_0"}, "leaves no type"),
+        ({"prefer": "speed", "exclude": "Q4_0,IQ4_NL,Q8_0"}, "leaves no type"),
         ({"target_bpw": 16.0, "type": "Q8_0"}, "contradict"),
     ],
 )

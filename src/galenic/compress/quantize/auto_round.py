@@ -104,7 +104,7 @@ class AutoRound(Quantizer):
             model = self._tune(job, left, advance)
             found = dict(model.get_decoder().named_modules())
             for name in tuned:
-                kept.put(name, [self._matrix(found[name])])
+                kept.put(name, [self._matrix(found[name]).encode()])
             job.watcher.stage("writing")
             write_gguf(job.source, folder / WEIGHTS, types, encode=kept.encode)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.compress.quantize.kquant import decode_rows
+from galenic.compress.quantize.kquant import decode_rows, quantize_rows
 from galenic.models.gguf_family import read_shape
 from galenic.models.gguf_names import gguf_name, row_order
 from galenic.models.gguf_write import DENSE_TYPES, SourceTensor, encode_dense
@@ -68,14 +68,12 @@ class KeptTensors:
                 weight[start : start + FILLED_ROWS].copy_(torch.from_numpy(decode_rows(part, kind)))
 
     def encode(self, tensor: SourceTensor, kind: str, rows: NDArray[np.float32]) -> NDArray[Any]:
-        """The next rows of a tensor as bytes: of a quantized one those that were kept.
-
-        Raises:
-            KeyError: nothing was kept of it.
-        """
+        """The next rows of a tensor as bytes: kept ones as they are, others rounded plainly."""
+        if tensor.name in self.read:
+            start = self.read[tensor.name]
+            self.read[tensor.name] = start + len(rows)
+            kept = np.load(self.folder / f"{tensor.name}.npy", mmap_mode="r")
+            return np.array(kept[start : start + len(rows)])
         if kind in DENSE_TYPES:
             return encode_dense(tensor, kind, rows)
-        start = self.read[tensor.name]
-        self.read[tensor.name] = start + len(rows)
-        kept = np.load(self.folder / f"{tensor.name}.npy", mmap_mode="r")
-        return np.array(kept[start : start + len(rows)])
+        return quantize_rows(rows.reshape(-1, tensor.shape[-1]), kind)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FAST_TYPES", "TypedQuantizer"]
 
-FAST_TYPES = ("Q4_0", "Q8_0")
-"""Types that llama.cpp computes in its fast form on processors with AVX2."""
+FAST_TYPES = ("IQ4_NL", "Q4_0", "Q8_0")
+"""Types that llama.cpp computes fast on processors with AVX2. The first two are kept rearranged,
+eight rows side by side. Q8_0 is not, but needs no unpacking: it reads a prompt at 0.9 of the speed
+of Q4_0 and writes at 0.66, where Q5_0 has 0.6 and 0.78, Q4_1 0.5 and 0.95 (SmolLM2-135M)."""
 MOST_BITS = {2: 2.625, 3: 3.4375, 4: 4.5, 5: 5.5, 6: 6.5625, 7: 7.5, 8: 8.5}
 """Bits a weight of the largest type that ``--bits`` allows: scales come on top of the bits."""
 
