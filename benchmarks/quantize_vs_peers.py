@@ -47,7 +47,7 @@ SETTINGS = ("model", "num_samples", "seed", "limit", "scoring", "benchmarks", "i
 GALENIC = str(Path(sys.executable).with_name("galenic"))
 MIXED = "quantize {model} --exclude Q4_1,Q5_1"
 TUNED = "quantize {model} --method auto_round --bits 4"
-POLL = 0.02
+POLL = 0.2
 """Seconds between two looks at the memory of a process and its children."""
 LLAMA = """
 import ctypes, sys
