@@ -183,27 +183,45 @@ class Comparison:
         return line.replace(f"{self.work}/", "").replace(self.options.data, "DIR")
 
     def build(self, name: str) -> bool:
-        """Make a model and keep what it took; one that is there already is left."""
+        """Make a model and keep what it took; one made by the same command is left."""
         row, folder = self.rows[name], self.work / name
-        if folder.exists() and self.file(name, "build").exists():
-            return True
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped in between
         if row.like is not None and not self.build(row.like):
             return False
+        line = self.line(row)
+        if folder.exists() and self.found(name, "build").get("command") == self.shown(line):
+            return True
+        shutil.rmtree(folder, ignore_errors=True)
+        self.file(name, "perplexity").unlink(missing_ok=True)
+        shutil.rmtree(self.work / "runs" / name, ignore_errors=True)
         if row.command.startswith("llama.cpp"):
-            line, used = row.command, self.llama(name, row.command.split()[1])
+            used = self.llama(name, row.command.split()[1])
         else:
-            size = self.size(row.like)["file_bytes"] if row.like else 0
-            made = row.command.format(
-                model=self.options.model, bytes=size, iters=self.options.iters
-            )
-            line = f"{made} --data {self.options.data} --seed {self.options.seed} -o {folder}"
             used = self.galenic(name, line)
         if used is None:
             return False
         found = {"command": self.shown(line), **used}
         self.file(name, "build").write_text(json.dumps(found), encoding="utf-8")
         return True
+
+    def line(self, row: Row) -> str:
+        """The command that makes a row."""
+        if row.command.startswith("llama.cpp"):
+            return row.command
+        options = self.options
+        size = self.size(row.like)["file_bytes"] if row.like else 0
+        made = row.command.format(model=options.model, bytes=size, iters=options.iters)
+        return f"{made} --data {options.data} --seed {options.seed} -o {self.work / row.name}"
+
+    def found(self, name: str, what: str) -> dict[str, Any]:
+        """What was measured of a row; empty where nothing was."""
+        file = self.file(name, what)
+        found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        return found
+
+    def judged(self, name: str) -> dict[str, Any]:
+        """Perplexity and KL on as much text as is asked for; empty where that is to be done."""
+        found = self.found(name, "perplexity")
+        return found if found.get("num_samples") == self.options.num_samples else {}
 
     def llama(self, name: str, setting: str) -> dict[str, float] | None:
         """Quantize by llama.cpp, which reads a GGUF only."""
@@ -220,13 +238,13 @@ class Comparison:
     def measure(self, name: str, measures: list[str]) -> None:
         if name != "dense" and not self.build(name):
             return
-        options, quality = self.options, self.file(name, "perplexity")
+        options = self.options
         common = f"--data {options.data} --runtime torch"
-        if "perplexity" in measures and name != "dense" and not quality.exists():
+        if "perplexity" in measures and name != "dense" and not self.judged(name):
             self.galenic(
                 name,
                 f"perplexity {self.folder(name)} --against {options.model} {common} "
-                f"--num-samples {options.num_samples} -o {quality}",
+                f"--num-samples {options.num_samples} -o {self.file(name, 'perplexity')}",
             )
         if "accuracy" in measures and options.limit:
             self.galenic(
@@ -243,14 +261,12 @@ class Comparison:
         for size in (FOUR, HEAD, NF4):
             rows = [row for row in self.rows.values() if row.size == size]
             for row in sorted(rows, key=lambda row: not row.ours):
-                if not self.file(row.name, "build").exists():
+                if not (build := self.found(row.name, "build")):
                     continue
                 found: dict[str, Any] = {"row": row.name, "size": size, "title": row.title}
-                found |= {"ours": row.ours} | self.size(row.name)
-                for what in ("build", "perplexity"):
-                    if self.file(row.name, what).exists():
-                        text = self.file(row.name, what).read_text("utf-8")
-                        found[what] = json.loads(text)
+                found |= {"ours": row.ours, "build": build} | self.size(row.name)
+                if judged := self.judged(row.name):
+                    found["perplexity"] = judged
                 if answers := list(self.accuracy(row.name)):
                     found["accuracy"] = answers
                 yield found
@@ -330,10 +346,10 @@ def _class(size: str, facts: list[dict[str, Any]]) -> str:
         line = [fact["title"], _ratio(fact, first, ("file_bytes",), 1e-6, 1)]
         line.append(f"{fact['bits_per_weight']:.2f}")
         if quality := fact.get("perplexity"):
-            line.append(_estimate(quality["model"]["perplexity"], 2))
-            ratio = _ratio(fact, first, ("perplexity", "kl", "mean", "value"), 1, 4)
-            kl = quality["kl"]["mean"]
-            line += [f"{ratio} ({kl['low']:.4f}–{kl['high']:.4f})"]
+            for path, digits in ((("model", "perplexity"), 2), (("kl", "mean"), 4)):
+                shown = _ratio(fact, first, ("perplexity", *path, "value"), 1, digits)
+                found = quality[path[0]][path[1]]
+                line.append(f"{shown} ({found['low']:.{digits}f}–{found['high']:.{digits}f})")
             line.append(f"{quality['kl']['same_top']['value']:.3f}")
         else:
             line += ["–"] * 3
@@ -373,11 +389,6 @@ def _ratio(
     if not all(isinstance(value, int | float) for value in values):
         return "–"
     return f"{values[0] * scale:.{digits}f}; x {values[0] / values[1]:.2f}"
-
-
-def _estimate(value: dict[str, Any], digits: int) -> str:
-    shown = [f"{value[key]:.{digits}f}" for key in ("value", "low", "high")]
-    return f"{shown[0]} ({shown[1]}–{shown[2]})"
 
 
 def _answers(facts: list[dict[str, Any]]) -> str:
