@@ -17,7 +17,7 @@ from galenic.recipe import (
     read_recipe,
     shipped_recipes,
 )
-from galenic.registry import PRUNERS
+from galenic.registry import PRUNERS, RECIPE_FINETUNERS
 
 pytest.importorskip("torch", reason="needs the train extra")
 
@@ -109,3 +109,12 @@ def test_a_recipe_that_is_not_there_is_named_with_near_ones() -> None:
         find_recipe("sparce")
     with pytest.raises(UserError, match=r"Also accepted: the path of a YAML file"):
         find_recipe("/not/there.yaml")
+
+
+@pytest.mark.parametrize("method", list(RECIPE_FINETUNERS))
+def test_a_tuning_stage_is_read_back_as_it_was(method: str) -> None:
+    text = "name: a\ndescription: b\nstages: [{stage: finetune, method: %s, train: medqa=2}]"
+    recipe = parse_recipe(text % method)
+    assert recipe.steps[0].method.name == method
+    assert recipe.describe()["stages"][0]["learning_rate"] == 2e-4
+    assert parse_recipe(dump_recipe(recipe)).describe() == recipe.describe()

@@ -86,13 +86,14 @@ class ConsoleWatcher:
         """So much of the stage is done."""
         now = time.monotonic()
         speed = (done - self._start_at) / (now - self._began) if now > self._began else 0.0
-        rate = f"{speed:.1f} items/s" if speed else ""
+        rate = _rate(speed) if speed else ""
         if self._progress:
             self._progress.update(self._task, completed=done, rate=rate, note=note)
         elif now - self._told >= PLAIN_EVERY:
             self._told = now
             left = f", {_clock((self._total - done) / speed)} left" if speed else ""
-            self.console.print(f"{self._title}: {done} of {self._total}, {rate}, {note}{left}")
+            shown = ", ".join(part for part in (rate, note) if part)
+            self.console.print(f"{self._title}: {done} of {self._total}, {shown}{left}")
 
     def say(self, text: str) -> None:
         """One line worth knowing, above the bar."""
@@ -105,6 +106,10 @@ class ConsoleWatcher:
             self._progress.refresh()
         else:
             self.say(text)
+
+
+def _rate(speed: float) -> str:
+    return f"{speed:.1f} items/s" if speed >= 1 else f"{1 / speed:.1f} s each"
 
 
 def _clock(seconds: float) -> str:

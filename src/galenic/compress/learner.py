@@ -40,6 +40,7 @@ class TrainItem:
             text.
         gold: label of the right one.
         shared: supervised tokens before that one, which all answers have.
+        bundle: texts of one bundle are learnt in the same step, as far as they fit; "" is alone.
     """
 
     tokens: tuple[int, ...]
@@ -49,6 +50,7 @@ class TrainItem:
     choices: tuple[tuple[str, int], ...] = ()
     gold: str = ""
     shared: int = 0
+    bundle: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.start < len(self.tokens):

@@ -159,7 +159,7 @@ class Trainer:
         items = list(self.data.epoch(epoch))
         if len(items) != self.num_texts:
             raise ValueError(f"pass {epoch} has {len(items)} texts, the first {self.num_texts}")
-        Random(f"{self.config.seed}-{epoch}").shuffle(items)  # noqa: S311
+        items = _shuffle(items, Random(f"{self.config.seed}-{epoch}"))  # noqa: S311
         size = self.config.batch_size
         return [items[start : start + size] for start in range(0, len(items), size)]
 
@@ -326,6 +326,16 @@ class Trainer:
         )
         if self.outcome.steps:
             self._say(f"going on after step {self.outcome.steps} of {self.total}")
+
+
+def _shuffle(items: Sequence[TrainItem], rng: Random) -> list[TrainItem]:
+    """A random order in which the texts of a bundle stand side by side."""
+    bundles: dict[str | int, list[TrainItem]] = {}
+    for number, item in enumerate(items):
+        bundles.setdefault(item.bundle or number, []).append(item)
+    order = list(bundles.values())
+    rng.shuffle(order)
+    return [item for bundle in order for item in bundle]
 
 
 def _checkpoint(model: Any) -> None:

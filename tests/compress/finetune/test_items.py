@@ -9,6 +9,7 @@ import pytest
 
 from galenic.compress.finetune.config import TextsConfig
 from galenic.compress.finetune.items import TokenTexts, choose_length, encode_texts
+from galenic.compress.learner import cut_batches
 from galenic.data.calibration import Pair
 from galenic.data.example import Example
 from galenic.data.training import PairText, TrainingSet, label_texts
@@ -21,6 +22,7 @@ from galenic.registry import BENCHMARKS
 from galenic.runtimes.base import encode_request
 from galenic.runtimes.torch import TorchRuntime
 from tiny_hf import write_tiny_hf, write_tiny_tokenizer
+from training import load_tiny, make_trainer
 
 OPTIONS = {"A": "one", "B": "two", "C": "three", "D": "four"}
 
@@ -117,6 +119,24 @@ def test_orders_of_options_come_again(tmp_path: Path) -> None:
     assert twice[0] == twice[2] != twice[1] == twice[3]
     anew = passes(None)
     assert len({frozenset(one) for one in anew}) == 4
+
+
+def test_texts_of_one_question_stand_side_by_side(tmp_path: Path) -> None:
+    own, rows = encoder(tmp_path), {}
+    for together in (True, False):
+        data = TokenTexts([label_set(20, 3.0)], own, config(side_by_side=together), seed=3)
+        trainer = make_trainer(
+            load_tiny(tmp_path / "m"), tmp_path / f"{together}", data=data, batch_size=3
+        )
+        steps = trainer._steps(0)
+        assert sorted(map(len, steps)) == [3] * 20
+        stems = [{tuple(item.tokens[:14]) for item in step} for step in steps]
+        alike = [step for step, found in zip(steps, stems, strict=True) if len(found) == 1]
+        assert (len(alike) == 20) == together
+        packs = [cut_batches(step, 10_000)[0].pack for step in steps]
+        rows[together] = sum(len(pack.tokens) for pack in packs)
+        assert trainer._steps(0) == steps != trainer._steps(1)
+    assert rows[True] < 0.9 * rows[False]
 
 
 def test_held_out_texts_are_bounded_and_drawn_by_the_seed(tmp_path: Path) -> None:

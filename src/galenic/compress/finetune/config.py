@@ -54,6 +54,11 @@ class TextsConfig(BaseModel):
         description="Orders of the options of each question, one after the other; default: a new "
         "one each time. With --cache a few, so that an order comes again.",
     )
+    side_by_side: bool = Field(
+        False,
+        description="Learn all texts of a question in one step: what they share is computed once. "
+        "For weights above 1, and for medqa with its two forms.",
+    )
     num_heldout: int = Field(
         100, ge=1, description="Held-out texts of each source to look at, drawn at random."
     )

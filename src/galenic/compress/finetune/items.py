@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from galenic.compress.finetune.config import TextsConfig
@@ -45,7 +45,8 @@ class TokenTexts:
     Args:
         sets: the sources.
         encoder: the model's.
-        config: ``max_length`` (see `choose_length`), ``permutations``, ``num_heldout``.
+        config: ``max_length`` (see `choose_length`), ``permutations``, ``side_by_side``,
+            ``num_heldout``.
         seed: of orders and choices.
 
     Attributes:
@@ -61,7 +62,7 @@ class TokenTexts:
     ) -> None:
         self.sets, self.encoder, self.seed = tuple(sets), encoder, seed
         self.max_length = config.max_length or MAX_LENGTH
-        self.permutations = config.permutations
+        self.permutations, self.side_by_side = config.permutations, config.side_by_side
         self.first = self._encode(0)
         self._last = (0, self.first.items)
         looked_at = [text for one in sets for text in _some(one, config.num_heldout, seed)]
@@ -83,7 +84,8 @@ class TokenTexts:
 
     def _encode(self, number: int) -> Encoded:
         texts = epoch_texts(self.sets, seed=self.seed, epoch=number, permutations=self.permutations)
-        return encode_texts(texts, self.encoder, self.max_length)
+        found = encode_texts(texts, self.encoder, self.max_length)
+        return found if self.side_by_side else replace(found, items=_alone(found.items))
 
 
 def choose_length(given: int | None, longest: int) -> int:
@@ -147,6 +149,7 @@ def _labels(
             choices=tuple((k, answer[shared]) for k, answer in zip(by_label, answers, strict=True)),
             gold=text.gold,
             shared=shared,
+            bundle=text.example.question,
         )
         found.append((item, excess > 0))
     return found
@@ -164,6 +167,10 @@ def _pairs(
             continue
         found.append((TrainItem(whole[:max_length], request.start), len(whole) > max_length))
     return found
+
+
+def _alone(items: Sequence[TrainItem]) -> tuple[TrainItem, ...]:
+    return tuple(replace(item, bundle="") for item in items)
 
 
 def _some(one: TrainingSet, count: int, seed: int) -> list[LabelText | PairText]:

@@ -140,8 +140,10 @@ def lay_over(model: Any, folder: Path) -> Any:
     Raises:
         UserError: it is not an adapter of this model.
     """
-    import peft
     from safetensors import safe_open
+
+    with _quiet():
+        import peft
 
     check_adapter(folder)
     try:

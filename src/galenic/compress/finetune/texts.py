@@ -130,6 +130,7 @@ def _describe(
         "allow_contaminated": config.allow_contaminated,
         "max_length": config.max_length,
         "permutations": config.permutations,
+        "side_by_side": config.side_by_side,
         "num_heldout": config.num_heldout,
         "seed": seed,
     }
