@@ -20,8 +20,9 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.dev: pyproject.toml constraints.txt requirements-federated.txt | $(BIN)/python
 	$(PIP) -e '.[train,bnb,auto-round,hub,dev]'
+	$(PIP) --no-deps -r requirements-federated.txt
 	@touch $@ $(VENV)/.base
 
 install: $(VENV)/.base  ## environment and package, without PyTorch

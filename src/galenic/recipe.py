@@ -30,6 +30,7 @@ __all__ = [
     "Recipe",
     "StageKind",
     "Step",
+    "StrictLoader",
     "dump_recipe",
     "find_recipe",
     "parse_recipe",
@@ -180,7 +181,7 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
         UserError: as `read_recipe`.
     """
     try:
-        found = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader
+        found = yaml.load(text, StrictLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise UserError(f"{origin} is no valid YAML: {error}") from error
     try:
@@ -194,7 +195,7 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.describe(), sort_keys=False, allow_unicode=True, width=96)
 
 
-class _StrictLoader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which plain YAML keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

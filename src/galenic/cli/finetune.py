@@ -14,6 +14,10 @@ from galenic.registry import FINETUNERS
 
 if TYPE_CHECKING:
     from galenic.artifact import Manifest
+    from galenic.cli.progress import ConsoleWatcher
+    from galenic.compress.federated.clients import Federation
+    from galenic.compress.finetune.base import Finetuner
+    from galenic.compress.finetune.run import Finetuned
     from galenic.compress.train import Outcome
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -34,6 +38,8 @@ EXAMPLES = """
 
 `galenic finetune smollm2-135m --train mine.jsonl --top-blocks 10 --cache --permutations 2 -o a/`
 
+`galenic finetune smollm2-135m --federated clients.yaml -o adapter/`
+
 `galenic finetune ./my-model --method full --learning-rate 2e-5 --train medqa --data DIR -o tuned/`
 """
 COLLAPSED = 1
@@ -53,6 +59,16 @@ def command(
             show_default=False,
         ),
     ] = None,
+    federated: Annotated[
+        Path | None,
+        typer.Option(
+            "--federated",
+            metavar="CLIENTS.YAML",
+            help="Train with clients that keep their texts: the file names them and what each "
+            "learns from; only adapters are averaged.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
     ] = False,
@@ -63,16 +79,23 @@ def command(
     from galenic.cli.progress import ConsoleWatcher
 
     own = {name: values.pop(name) for name in FinetuneConfig.model_fields}
-    own = sources_in_data(own, os.environ.get("GALENIC_DATA"))
+    folder, federation = os.environ.get("GALENIC_DATA"), None
+    if federated is None:
+        own = sources_in_data(own, folder)
+    else:
+        from galenic.compress.federated.clients import read_federation
+
+        own["data"] = own["data"] or folder
+        federation = read_federation(federated)
     config = parse_config(FinetuneConfig, own)
     method = parse_method(FINETUNERS, config.method, values)
-    output = output or default_folder(config, method.knobs)
+    settings = {} if federation is None else {"federated": federation.model_dump(mode="json")}
+    output = output or default_folder(config, {**method.knobs, **settings})
     check_new(output)
-    from galenic.compress.finetune.run import finetune  # only now, for it takes seconds
 
     try:
         with ConsoleWatcher() as watcher:
-            done = finetune(config, method, output, watcher)
+            done = _finetune(config, method, output, watcher, federation)
     except KeyboardInterrupt:
         typer.echo(
             f"\nstopped. {output} was not written; the same command goes on behind the last saved "
@@ -90,6 +113,23 @@ def command(
         raise typer.Exit(COLLAPSED)
 
 
+def _finetune(
+    config: FinetuneConfig,
+    method: Finetuner,
+    output: Path,
+    watcher: ConsoleWatcher,
+    federation: Federation | None,
+) -> Finetuned:
+    """Only here is imported what takes seconds to import."""
+    if federation is not None:
+        from galenic.compress.federated.run import finetune_federated
+
+        return finetune_federated(config, method, federation, output, watcher)
+    from galenic.compress.finetune.run import finetune
+
+    return finetune(config, method, output, watcher)
+
+
 def _show(outcome: Outcome, manifest: Manifest, model: str, output: Path) -> None:
     stage = manifest.stages[-1]
     best = outcome.best.step if outcome.best else 0
@@ -97,7 +137,10 @@ def _show(outcome: Outcome, manifest: Manifest, model: str, output: Path) -> Non
         typer.echo(f"stopped: {outcome.stopped}.", err=True)
     kind = "after" if "after" in stage.parameters else "trained"
     what = "tuned model" if kind == "after" else f"adapter, {stage.sizes['after'] / 1e6:.1f} MB"
-    typer.echo(f"{output}: {what}, weights of step {best} of {outcome.steps} ({outcome.stopped}).")
+    unit = "round" if "rounds" in stage.knobs else "step"
+    typer.echo(
+        f"{output}: {what}, weights of {unit} {best} of {outcome.steps} ({outcome.stopped})."
+    )
     typer.echo(
         f"Held-out loss {stage.checks['heldout_loss_before']:.4f} before, "
         f"{stage.checks['heldout_loss']:.4f} after."

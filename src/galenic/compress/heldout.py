@@ -130,16 +130,17 @@ def _answers(logits: Any, batch: Batch) -> list[str | None]:
     return found
 
 
-def describe(look: Look, best: Look | None = None) -> str:
+def describe(look: Look, best: Look | None = None, *, unit: str = "step") -> str:
     """For people: a line with the loss, and one for each group with accuracy and histogram.
 
     Args:
         look: what is described.
         best: the best one so far.
+        unit: what ``look.step`` counts.
     """
-    first = f"step {look.step}: held-out loss {look.loss:.4f}"
+    first = f"{unit} {look.step}: held-out loss {look.loss:.4f}"
     if best is not None and best.step != look.step:
-        first += f" (best {best.loss:.4f} at step {best.step})"
+        first += f" (best {best.loss:.4f} at {unit} {best.step})"
     width = max((len(group) for group in look.predictions), default=0)
     lines = [first]
     for group, counts in look.predictions.items():

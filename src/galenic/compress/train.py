@@ -59,6 +59,12 @@ class Outcome:
     looks: list[Look] = field(default_factory=list)
     collapsed: bool = False
 
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> Outcome:
+        """From what ``dataclasses.asdict`` made of one."""
+        best, looks = saved["best"], [Look(**look) for look in saved["looks"]]
+        return cls(**{**saved, "best": Look(**best) if best else None, "looks": looks})
+
 
 class Trainer:
     """One training run.
@@ -70,6 +76,8 @@ class Trainer:
         folder: of the run; an unfinished run that lies there is continued.
         fingerprint: what the run depends on besides ``config`` (data, model, method); plain values.
         watcher: told of progress.
+        looks: whether the held-out split is looked at and the best weights are kept; otherwise
+            the last ones are.
 
     Raises:
         UserError: nothing is to be trained, or there is nothing to learn from or to look at.
@@ -84,15 +92,16 @@ class Trainer:
         *,
         fingerprint: dict[str, Any],
         watcher: Watcher,
+        looks: bool = True,
     ) -> None:
         from accelerate import Accelerator
 
-        self.data, self.config, self.watcher = data, config, watcher
+        self.data, self.config, self.watcher, self.looks = data, config, watcher, looks
         self.parameters = {n: p for n, p in learner.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise UserError("there is nothing to train: no parameter requires gradients.")
         self.num_texts = len(data.epoch(0))
-        if not self.num_texts or not data.heldout:
+        if not self.num_texts or (looks and not data.heldout):
             raise UserError("training needs at least one text to learn and one to look at.")
         self.steps_per_epoch = math.ceil(self.num_texts / config.batch_size)
         self.total = min(config.epochs * self.steps_per_epoch, config.max_steps or 1 << 62)
@@ -134,7 +143,7 @@ class Trainer:
             self._say(f"training in {self.precision}, {self.accelerator.num_processes} process(es)")
             if self.accelerator.is_main_process:
                 self.watcher.stage("training", total=self.total, done=self.outcome.steps)
-            if not self.outcome.looks:
+            if self.looks and not self.outcome.looks:
                 self._look()
                 self._save()  # a look may take minutes
             while self.outcome.steps < self.total and not self.outcome.stopped:
@@ -143,11 +152,12 @@ class Trainer:
                     self._advance(items)
                     if self.outcome.steps >= self.total or self.outcome.stopped:
                         break
-            if self.outcome.looks[-1].step != self.outcome.steps:
+            if self.looks and self.outcome.looks[-1].step != self.outcome.steps:
                 self._look()
             self.outcome.stopped = self.outcome.stopped or f"all {self.total} steps are done"
             self._save()
-        self._put_back(self.best_weights)
+        if self.looks:
+            self._put_back(self.best_weights)
         return self.outcome
 
     def close(self) -> None:
@@ -183,7 +193,7 @@ class Trainer:
         )
         if self.accelerator.is_main_process:
             self.watcher.advance(step, f"loss {loss:.4f}, lr {rate:.1e}, {speed:.0f} tokens/s")
-        if step % self.config.evaluate_every == 0:
+        if self.looks and step % self.config.evaluate_every == 0:
             self._look()
         if step % self.config.checkpoint_every == 0:
             self._save()
@@ -316,14 +326,7 @@ class Trainer:
         self.best_weights = state["best_weights"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.bad, self.collapses = state["bad"], state["collapses"]
-        saved = state["outcome"]
-        self.outcome = Outcome(
-            saved["steps"],
-            saved["stopped"],
-            Look(**saved["best"]) if saved["best"] else None,
-            [Look(**look) for look in saved["looks"]],
-            saved["collapsed"],
-        )
+        self.outcome = Outcome.restored(state["outcome"])
         if self.outcome.steps:
             self._say(f"going on after step {self.outcome.steps} of {self.total}")
 

@@ -103,7 +103,8 @@ class TreePlan:
     windows: set[int | None] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.blocks = plan_blocks(self.pack)
+        self.blocks = sorted(plan_blocks(self.pack), key=lambda block: block.start)
+        self.ranges = [(block.start, block.end) for block in self.blocks]
         self._masks: dict[tuple[Block, int | None], torch.Tensor] = {}
 
     def mask(self, block: Block, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
@@ -191,24 +192,28 @@ def tree_attention(
     if plan.keep is not None:
         plan.keep[layer] = (key, value)
     past = plan.prefix.get(layer)
-    out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
-    for block in plan.blocks:
+    sizes = [block.end - block.start for block in plan.blocks]
+    # cut once: going backward through slices of a whole would fill a whole for each
+    queries = query.split(sizes, 2)
+    keys = dict(zip(plan.ranges, key.split(sizes, 2), strict=True))
+    values = dict(zip(plan.ranges, value.split(sizes, 2), strict=True))
+    results = []
+    for block, rows in zip(plan.blocks, queries, strict=True):
         ranges = [*block.above, (block.start, block.end)]
-        keys = [key[:, :, start:end] for start, end in ranges]
-        values = [value[:, :, start:end] for start, end in ranges]
+        seen = [keys[one] for one in ranges]
+        content = [values[one] for one in ranges]
         if past is not None:
-            keys, values = [past[0], *keys], [past[1], *values]
-        mask = plan.mask(block, sliding_window, query.dtype)
+            seen, content = [past[0], *seen], [past[1], *content]
         result = _attend(
-            query[:, :, block.start : block.end],
-            torch.cat(keys, 2) if len(keys) > 1 else keys[0],
-            torch.cat(values, 2) if len(values) > 1 else values[0],
-            mask,
+            rows,
+            torch.cat(seen, 2) if len(seen) > 1 else seen[0],
+            torch.cat(content, 2) if len(content) > 1 else content[0],
+            plan.mask(block, sliding_window, query.dtype),
             scaling,
             softcap,
         )
-        out[:, block.start : block.end] = result.transpose(1, 2)
-    return out, None
+        results.append(result.transpose(1, 2))
+    return torch.cat(results, 1), None
 
 
 def _attend(

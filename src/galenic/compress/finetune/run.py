@@ -41,7 +41,15 @@ from galenic.models.layers import Layout
 from galenic.models.load import resolve_model
 from galenic.watcher import Watcher
 
-__all__ = ["TRAINING_LOG", "Finetuned", "finetune", "run_folder", "set_threads", "train_config"]
+__all__ = [
+    "TRAINING_LOG",
+    "Finetuned",
+    "finetune",
+    "heldout_checks",
+    "run_folder",
+    "set_threads",
+    "train_config",
+]
 
 TRAINING_LOG = "training.jsonl"
 """A line for each step and each look, within the finished folder."""
@@ -226,7 +234,7 @@ def _stage(done: _Done, part: Path, checks: dict[str, float]) -> Stage:
         removed={"blocks": 0.0, "whole": 0.0},
         sizes=sizes,
         notes=tuple(_notes(done)),
-        checks={**checks, **_found(outcome)},
+        checks={**checks, **heldout_checks(outcome)},
         versions=library_versions(*LIBRARIES),
     )
 
@@ -240,7 +248,7 @@ def _notes(done: _Done) -> Sequence[str]:
     )
 
 
-def _found(outcome: Outcome) -> dict[str, float]:
+def heldout_checks(outcome: Outcome) -> dict[str, float]:
     """The held-out split before any step and with the weights that were kept."""
     best, first = outcome.best, outcome.looks[0]
     if best is None:
