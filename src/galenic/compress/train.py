@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -19,26 +19,54 @@ from typing import Any, Protocol
 
 import torch
 
-from galenic.compress.heldout import Look, describe, measure, summarize
-from galenic.compress.learner import Batch, Learner, TrainItem, cut_batches
+from galenic.compress.heldout import Look, Tally, describe, summarize
 from galenic.compress.run_folder import RunFolder
 from galenic.compress.train_config import TrainConfig
 from galenic.errors import UserError
 from galenic.watcher import Watcher
 
-__all__ = ["Outcome", "TrainConfig", "TrainData", "Trainer"]
+__all__ = ["Outcome", "TrainConfig", "TrainData", "Trainable", "Trainer"]
 
 
 class TrainData(Protocol):
-    """What is learnt, and ``heldout``: what is looked at meanwhile."""
+    """What is learnt, and ``heldout``: what is looked at meanwhile; as the learner takes it."""
 
-    heldout: Sequence[TrainItem]
+    heldout: Sequence[Any]
 
-    def epoch(self, number: int) -> Sequence[TrainItem]:
+    def epoch(self, number: int) -> Sequence[Any]:
         """The texts of a pass, in a fixed order; the same number always gives the same.
 
         All passes have as many texts.
         """
+
+
+class Trainable(Protocol):
+    """What is trained: a PyTorch module that gives a batch's summed loss when it is called.
+
+    Its texts have a ``bundle``: those that share one stand side by side; empty for none. Its
+    batches are dataclasses with ``num_tokens`` and ``weights`` (of the losses that are summed, a
+    tensor), and ``weight``, their sum.
+
+    `galenic.compress.learner.Learner` is one.
+    """
+
+    model: Any
+    """From transformers."""
+
+    def cut(self, items: Sequence[Any], most_tokens: int) -> list[Any]:
+        """Put texts into batches of at most so many tokens (or of one longer text)."""
+
+    def attending(self, batch: Any) -> AbstractContextManager[None]:
+        """Entered around all that is computed of a batch, the backward pass included."""
+
+    def measure(self, batches: Iterable[Any]) -> Tally:
+        """Loss and answers on these batches; the model is left in evaluation mode."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Any]]:
+        """As PyTorch has it."""
+
+    def train(self) -> Any:
+        """As PyTorch has it."""
 
 
 @dataclass
@@ -85,7 +113,7 @@ class Trainer:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: Trainable,
         data: TrainData,
         config: TrainConfig,
         folder: Path,
@@ -165,7 +193,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
 
-    def _steps(self, epoch: int) -> list[list[TrainItem]]:
+    def _steps(self, epoch: int) -> list[list[Any]]:
         items = list(self.data.epoch(epoch))
         if len(items) != self.num_texts:
             raise ValueError(f"pass {epoch} has {len(items)} texts, the first {self.num_texts}")
@@ -173,15 +201,15 @@ class Trainer:
         size = self.config.batch_size
         return [items[start : start + size] for start in range(0, len(items), size)]
 
-    def _advance(self, items: Sequence[TrainItem]) -> None:
+    def _advance(self, items: Sequence[Any]) -> None:
         """A step, and what is due after it."""
         began = time.perf_counter()
-        batches = cut_batches(items, self.config.batch_tokens)
+        batches = self.learner.cut(items, self.config.batch_tokens)
         with self._own_random():
             loss = self._learn(batches)
         self.outcome.steps += 1
         step = self.outcome.steps
-        speed = sum(batch.pack.num_asked for batch in batches) / (time.perf_counter() - began)
+        speed = sum(batch.num_tokens for batch in batches) / (time.perf_counter() - began)
         rate = self.optimizer.param_groups[0]["lr"]
         self.folder.note(
             {
@@ -198,7 +226,7 @@ class Trainer:
         if step % self.config.checkpoint_every == 0:
             self._save()
 
-    def _learn(self, batches: list[Batch]) -> float:
+    def _learn(self, batches: list[Any]) -> float:
         """One optimizer step; returns the mean loss of its texts, before it.
 
         Raises:
@@ -236,7 +264,7 @@ class Trainer:
             torch.manual_seed(Random(place).getrandbits(63))  # noqa: S311
             yield
 
-    def _share(self, batches: list[Batch]) -> list[Batch]:
+    def _share(self, batches: list[Any]) -> list[Any]:
         """This process's batches; every process has as many, for they wait for each other."""
         count, rank = self.accelerator.num_processes, self.accelerator.process_index
         idle = replace(batches[-1], weights=torch.zeros_like(batches[-1].weights))
@@ -267,8 +295,8 @@ class Trainer:
         from accelerate.utils import gather_object
 
         count, rank = self.accelerator.num_processes, self.accelerator.process_index
-        batches = cut_batches(self.data.heldout, self.config.batch_tokens)[rank::count]
-        tally = measure(self.learner, batches)
+        batches = self.learner.cut(self.data.heldout, self.config.batch_tokens)[rank::count]
+        tally = self.learner.measure(batches)
         look = summarize(gather_object([tally]), self.outcome.steps)
         self.outcome.looks.append(look)
         self.folder.note({"look": asdict(look)})
@@ -331,9 +359,9 @@ class Trainer:
             self._say(f"going on after step {self.outcome.steps} of {self.total}")
 
 
-def _shuffle(items: Sequence[TrainItem], rng: Random) -> list[TrainItem]:
+def _shuffle(items: Sequence[Any], rng: Random) -> list[Any]:
     """A random order in which the texts of a bundle stand side by side."""
-    bundles: dict[str | int, list[TrainItem]] = {}
+    bundles: dict[str | int, list[Any]] = {}
     for number, item in enumerate(items):
         bundles.setdefault(item.bundle or number, []).append(item)
     order = list(bundles.values())

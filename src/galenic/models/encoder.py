@@ -19,7 +19,7 @@ from galenic.models.pairs import PairTokenizer
 if TYPE_CHECKING:
     from galenic.models.load import ModelFiles
 
-__all__ = ["Encoder", "is_multiple_choice", "load_encoder", "refuse_encoder"]
+__all__ = ["Encoder", "is_multiple_choice", "load_encoder", "refuse_encoder", "refuse_writer"]
 
 HEAD = "ForMultipleChoice"
 WRITERS = ("ForCausalLM", "LMHeadModel")
@@ -43,7 +43,9 @@ class Encoder:
 
     def scores(self, sequences: Sequence[Sequence[int]]) -> Any:
         """The head's score of each pair of tokens, shape (n,)."""
-        return self.model(**self.pairs.collate(sequences)).logits[:, 0]
+        device = next(self.model.parameters()).device
+        inputs = {k: value.to(device) for k, value in self.pairs.collate(sequences).items()}
+        return self.model(**inputs).logits[:, 0]
 
 
 def is_multiple_choice(files: ModelFiles) -> bool:
@@ -70,6 +72,32 @@ def refuse_encoder(config: Any, name: str) -> None:
         )
 
 
+def refuse_writer(files: ModelFiles) -> Any:
+    """Check from its config that a model is an encoder; returns transformers' config.
+
+    Raises:
+        UserError: it is not, or its config cannot be read.
+    """
+    import transformers
+
+    if files.kind != "folder":
+        raise UserError(f"{files.name} is a GGUF file; an encoder is a Hugging Face folder.")
+    try:
+        config = transformers.AutoConfig.from_pretrained(files.path)
+    except (ValueError, OSError, KeyError) as error:
+        raise UserError(
+            f"transformers {transformers.__version__} cannot read {files.name}: {error}"
+        ) from error
+    if not _is_encoder(config):
+        raise UserError(
+            f"{files.name} is no encoder that transformers {transformers.__version__} has a "
+            f"multiple-choice head for, but a {config.model_type}. Name a BERT, RoBERTa, "
+            "DeBERTa-v2, MPNet, ModernBERT or the like; models that write are tuned with "
+            "`galenic finetune`."
+        )
+    return config
+
+
 def load_encoder(
     files: ModelFiles, *, seed: int | None = None, longest: int | None = None
 ) -> Encoder:
@@ -85,21 +113,12 @@ def load_encoder(
     """
     import torch
     import transformers
-    from transformers import AutoConfig, AutoModelForMultipleChoice, AutoTokenizer
+    from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
     from galenic.models.quiet import quiet_transformers
 
-    if files.kind != "folder":
-        raise UserError(f"{files.name} is a GGUF file; an encoder is a Hugging Face folder.")
+    config = refuse_writer(files)
     try:
-        config = AutoConfig.from_pretrained(files.path)
-        if not _is_encoder(config):
-            raise UserError(
-                f"{files.name} is no encoder that transformers {transformers.__version__} has a "
-                f"multiple-choice head for, but a {config.model_type}. Name a BERT, RoBERTa, "
-                "DeBERTa-v2, MPNet, ModernBERT or the like; models that write are tuned with "
-                "`galenic finetune`."
-            )
         tokenizer = AutoTokenizer.from_pretrained(files.path)
         with torch.random.fork_rng(), quiet_transformers(), _silent_report():
             torch.manual_seed(seed or 0)

@@ -26,8 +26,11 @@ from galenic.models.tensors import StoredTensor, list_tensors
 
 __all__ = ["ModelSize", "inspect_model"]
 
-_EMBEDDINGS = re.compile(r"^(token_embd|output)\.weight$|(^|\.)(embed_tokens|lm_head|wte)\.weight$")
-_BLOCKS = re.compile(r"^blk\.\d+\.|(^|\.)(layers|h)\.\d+\.")
+_EMBEDDINGS = re.compile(
+    r"^(token_embd|output)\.weight$|(^|\.)(embed_tokens|lm_head|wte)\.weight$"
+    r"|(^|\.)((word|position|token_type)_embeddings|tok_embeddings)\.weight$"
+)
+_BLOCKS = re.compile(r"^blk\.\d+\.|(^|\.)(layers?|h)\.\d+\.")
 _NO_WEIGHTS = re.compile(r"^rope_f|inv_freq$")
 
 

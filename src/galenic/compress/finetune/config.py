@@ -15,11 +15,18 @@ from galenic.compress.train_config import TrainConfig
 from galenic.errors import UserError
 from galenic.registry import BENCHMARKS, FINETUNERS
 
-__all__ = ["CacheConfig", "FinetuneConfig", "TextsConfig", "default_folder", "sources_in_data"]
+__all__ = [
+    "CacheConfig",
+    "FinetuneConfig",
+    "SourcesConfig",
+    "TextsConfig",
+    "default_folder",
+    "sources_in_data",
+]
 
 
-class TextsConfig(BaseModel):
-    """Which texts a model learns from, and how they are prepared."""
+class SourcesConfig(BaseModel):
+    """Which texts a model learns from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +55,19 @@ class TextsConfig(BaseModel):
         description="Most tokens of a text: of a question the beginning is cut, of a response the "
         "end. Default: 1024, or what the model takes if that is less.",
     )
+    num_heldout: int = Field(
+        100, ge=1, description="Held-out texts of each source to look at, drawn at random."
+    )
+
+    @property
+    def data_source(self) -> Path | Literal["sample"] | None:
+        """The folder as `galenic.data.sources.open_source` takes it."""
+        return None if self.data is None else Path(self.data)
+
+
+class TextsConfig(SourcesConfig):
+    """Which texts a model that writes learns from, and how they are prepared."""
+
     permutations: int | None = Field(
         None,
         ge=1,
@@ -59,14 +79,6 @@ class TextsConfig(BaseModel):
         description="Learn all texts of a question in one step: what they share is computed once. "
         "For weights above 1, and for medqa with its two forms.",
     )
-    num_heldout: int = Field(
-        100, ge=1, description="Held-out texts of each source to look at, drawn at random."
-    )
-
-    @property
-    def data_source(self) -> Path | Literal["sample"] | None:
-        """The folder as `galenic.data.sources.open_source` takes it."""
-        return None if self.data is None else Path(self.data)
 
 
 class CacheConfig(BaseModel):

@@ -98,8 +98,9 @@ def finetune(
     layout = method.load(checkpoint)
     lower = _lower_blocks(config, method, layout, checkpoint, run)
     model = method.prepare(layout, config.seed)
+    learner = Learner(model, CrossEntropy(), lower)
     trainer = Trainer(
-        Learner(model, CrossEntropy(), lower),
+        learner,
         texts.data,
         train_config(config),
         run / "state",
@@ -113,7 +114,7 @@ def finetune(
     outcome = trainer.run()
     manifest = None
     if trainer.accelerator.is_main_process:
-        model = trainer.learner.release()
+        model = learner.release()
         trained = sum(parameter.numel() for parameter in trainer.parameters.values())
         how = trainer.precision
         done = _Done(config, method, checkpoint, model, texts, trained, how, outcome)

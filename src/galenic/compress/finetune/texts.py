@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galenic.compress.finetune.config import TextsConfig
+from galenic.compress.finetune.config import SourcesConfig, TextsConfig
 from galenic.compress.finetune.items import TokenTexts, choose_length
 from galenic.compress.processes import rank
 from galenic.data.scan import TestSets, read_test_sets, refuse_contaminated
@@ -44,7 +44,7 @@ class Texts:
     described: dict[str, Any]
 
 
-def read_sources(config: TextsConfig) -> Sources:
+def read_sources(config: SourcesConfig) -> Sources:
     """Read all that is named.
 
     Raises:

@@ -1,0 +1,87 @@
+"""``galenic encoder``: train an encoder to choose among the options of medical questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from galenic.cli.flags import parse_config, with_flags
+from galenic.compress.encoder.config import EncoderConfig
+
+if TYPE_CHECKING:
+    from galenic.compress.encoder.run import TrainedEncoder
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Train an encoder (BERT, RoBERTa, DeBERTa-v2, MPNet, ModernBERT ...) with a multiple-choice "
+    "head on medical questions, as a baseline for models that write: `galenic evaluate` measures "
+    "both alike. Test questions are taken out of what it learns from. A run that was stopped goes "
+    "on when the same command is given again; it stops by itself when predictions collapse."
+)
+EXAMPLES = """
+**Examples**
+
+`galenic encoder all-MiniLM-L6-v2/ --train medqa_4options,medmcqa,pubmedqa --data DIR -o enc/`
+
+`galenic encoder dmis-lab/biobert-base-cased-v1.2 --max-length 384 -o biobert/`
+
+`galenic encoder ./my-encoder --train mine.jsonl --epochs 5 -o enc/`
+
+`galenic evaluate enc/ --benchmarks pubmedqa,medqa,medmcqa --data DIR`
+"""
+COLLAPSED = 1
+"""Exit status when the training was stopped for a collapse."""
+
+
+@with_flags(EncoderConfig)
+def command(
+    *,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
+    ] = False,
+    **values: Any,
+) -> None:
+    """Train an encoder."""
+    from galenic.artifact import check_new
+    from galenic.cli.progress import ConsoleWatcher
+
+    config = parse_config(EncoderConfig, values)
+    check_new(output)
+    from galenic.compress.encoder.run import train_encoder  # only now, for it takes seconds
+
+    try:
+        with ConsoleWatcher() as watcher:
+            done = train_encoder(config, output, watcher)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nstopped. {output} was not written; the same command goes on behind the last saved "
+            "state.",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(done.manifest.model_dump_json(indent=1))
+    else:
+        _show(done, output)
+    if done.outcome.collapsed:
+        raise typer.Exit(COLLAPSED)
+
+
+def _show(done: TrainedEncoder, output: Path) -> None:
+    outcome, checks = done.outcome, done.manifest.stages[-1].checks
+    if outcome.collapsed:
+        typer.echo(f"stopped: {outcome.stopped}.", err=True)
+    best = outcome.best.step if outcome.best else 0
+    typer.echo(f"{output}: encoder of step {best} of {outcome.steps} ({outcome.stopped}).")
+    typer.echo(
+        f"Held-out loss {checks['heldout_loss_before']:.4f} before, "
+        f"{checks['heldout_loss']:.4f} after."
+    )
+    typer.echo(f"Next: galenic evaluate {output} --data DIR")

@@ -1,0 +1,1 @@
+"""Training an encoder to choose among options."""
