@@ -25,7 +25,9 @@ __all__ = ["HEAD_DAMPING", "Costs"]
 
 HEAD_DAMPING = 10.0
 """The head is damped so many times more: tied to the embedding, its rows must also stay close to
-what they were, and each row sees little of the calibration text."""
+what they were. Of SmolLM2-135M with nothing but the head in IQ4_NL, the KL to dense on held-out
+text is 0.029 nats with once the damping, 0.027 with ten times, 0.030 with a hundred times, and
+0.053 where it is rounded with importance."""
 
 
 class Costs:
