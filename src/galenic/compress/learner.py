@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Learner", "LowerBlocks", "Objective", "TrainItem", "cut_batches"]
 
 SAME_LOGITS, ROUGH = {torch.float32: 1e-3}, 0.05
-"""How far packed and plain logits may differ, beside the largest of them. More for narrow types,
-and for int8 weights, whose products are rounded by what else is in the batch."""
+"""How far packed and plain logits may differ, beside the largest of them: more for narrow types,
+and for packed weights, beside which a difference in the last place may be rounded up or down."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
         batch = make_batch([TrainItem(text, 1) for text in texts])
         before = self.model.training
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), row_by_row(self.model):
             plain = torch.cat(
                 [
                     self.model(torch.tensor([text], device=self.device)).logits[0, :-1].float()
@@ -255,6 +255,25 @@ def _use_attention(model: Any, name: str) -> None:
         config: Any = getattr(module, "config", None)
         if hasattr(config, "_attn_implementation_internal"):
             config._attn_implementation_internal = name
+
+
+@contextmanager
+def row_by_row(model: Any) -> Iterator[None]:
+    """Let int8 products round each row by itself.
+
+    Ordinarily, which inputs count as outliers, and are not rounded, is decided for all rows
+    together (LLM.int8), so that a row's result depends on the others.
+    """
+    found: list[Any] = [getattr(module, "state", None) for module in model.modules()]
+    states = [state for state in found if hasattr(state, "SCB")]
+    before = [state.threshold for state in states]
+    for state in states:
+        state.threshold = 0.0
+    try:
+        yield
+    finally:
+        for state, threshold in zip(states, before, strict=True):
+            state.threshold = threshold
 
 
 class LowerBlocks(Protocol):

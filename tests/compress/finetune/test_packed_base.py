@@ -13,6 +13,7 @@ from galenic.artifact import read_manifest
 from galenic.compress.finetune.config import FinetuneConfig
 from galenic.compress.finetune.lora import LoRA, lay_over
 from galenic.compress.finetune.run import finetune
+from galenic.compress.learner import row_by_row
 from galenic.compress.loading import load_dense, load_packed, load_rounded
 from galenic.compress.merge import merge
 from galenic.errors import UserError
@@ -80,6 +81,22 @@ def test_a_packed_base_is_learnt_over_and_merged(tmp_path: Path, bits: int) -> N
     if bits == 4:  # the rounded base is another one than the dense, and it is the one merged into
         dense = lay_over(load_dense(found).model, tmp_path / "out")
         assert far(logits(dense), logits(packed)) > 0.01
+
+
+def test_int8_is_checked_row_by_row_and_computes_as_it_is_made(tmp_path: Path) -> None:
+    model = load_packed(checkpoint(tmp_path / "m"), 8).model
+    states = [m.state for m in model.modules() if hasattr(getattr(m, "state", None), "SCB")]
+    assert len(states) == 3 * 7
+    for state in states:
+        state.threshold = 2.0  # so low that rows of the tiny model have outliers of their own
+    pair = torch.cat([TOKENS, TOKENS + 60])
+    with torch.no_grad():
+        apart, together = logits(model), model(input_ids=pair, use_cache=False).logits[:1]
+        assert far(together, apart) > 1e-3
+        with row_by_row(model):
+            apart, together = logits(model), model(input_ids=pair, use_cache=False).logits[:1]
+        assert far(together, apart) < 1e-5
+    assert {state.threshold for state in states} == {2.0}
 
 
 def test_other_bits_are_refused() -> None:
