@@ -26,7 +26,7 @@ EXAMPLES = """
 
 `galenic encoder all-MiniLM-L6-v2/ --train medqa_4options,medmcqa,pubmedqa --data DIR -o enc/`
 
-`galenic encoder dmis-lab/biobert-base-cased-v1.2 --max-length 384 -o biobert/`
+`galenic encoder answerdotai/ModernBERT-base --max-length 1024 -o modern/`
 
 `galenic encoder ./my-encoder --train mine.jsonl --epochs 5 -o enc/`
 

@@ -61,7 +61,8 @@ def _weight_files(folder: Path) -> list[Path]:
         raise UserError(
             f"{folder} has its weights as pytorch_model.bin only, a pickle that can run any code "
             "when it is read. Get the safetensors form of the model, or convert it where you trust "
-            "it: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)."
+            "it: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER); of an "
+            "encoder, AutoModel."
         )
     others = sorted(path.name for path in folder.glob("*.safetensors"))
     found = f" It has {', '.join(others[:5])}, but no index of them." if others else ""
