@@ -175,7 +175,8 @@ def test_test_questions_are_not_learnt(tmp_path: Path) -> None:
     done = finetune(model, *learn, path, "-o", tmp_path / "no")
     assert isinstance(done.exception, UserError)
     assert "training rows are test questions" in str(done.exception)
-    assert not (tmp_path / "no").exists()
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {"m", "q.jsonl", "test.jsonl", "out"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from galenic.compress.frozen import FrozenBlocks
 from galenic.compress.learner import Learner
 from galenic.compress.objectives import CrossEntropy
 from galenic.compress.processes import SilentWatcher, num_local, rank
-from galenic.compress.run_folder import LOG
+from galenic.compress.run_folder import LOG, STATE
 from galenic.compress.sizes import count_stored, weight_bytes
 from galenic.compress.train import Outcome, Trainer
 from galenic.compress.train_config import TrainConfig
@@ -46,6 +47,7 @@ __all__ = [
     "Finetuned",
     "finetune",
     "heldout_checks",
+    "resumable",
     "run_folder",
     "set_threads",
     "train_config",
@@ -91,38 +93,34 @@ def finetune(
     checkpoint = open_checkpoint(files)
     check_new(output, checkpoint.num_bytes if method.saves == "model" else 0)
     method.check(checkpoint.shapes)
-    run = run_folder(output)
-    texts = prepare_texts(config, sources, checkpoint, run, config.seed, watcher)
-    watcher.stage("loading the weights")
-    set_threads(config.threads)
-    layout = method.load(checkpoint)
-    lower = _lower_blocks(config, method, layout, checkpoint, run)
-    model = method.prepare(layout, config.seed)
-    learner = Learner(model, CrossEntropy(), lower)
-    trainer = Trainer(
-        learner,
-        texts.data,
-        train_config(config),
-        run / "state",
-        fingerprint={
-            "model": files.sha256,
-            "method": {"name": method.name, **method.knobs},
-            "texts": texts.described,
-        },
-        watcher=watcher,
-    )
-    outcome = trainer.run()
-    manifest = None
-    if trainer.accelerator.is_main_process:
-        model = learner.release()
-        trained = sum(parameter.numel() for parameter in trainer.parameters.values())
-        how = trainer.precision
-        done = _Done(config, method, checkpoint, model, texts, trained, how, outcome)
-        with new_artifact(output) as part:
-            watcher.stage("writing")
-            manifest = _write(done, part, run)
-        shutil.rmtree(run)
-    trainer.close()
+    with resumable(output) as run:
+        texts = prepare_texts(config, sources, checkpoint, run, config.seed, watcher)
+        watcher.stage("loading the weights")
+        set_threads(config.threads)
+        layout = method.load(checkpoint)
+        lower = _lower_blocks(config, method, layout, checkpoint, run)
+        learner = Learner(method.prepare(layout, config.seed), CrossEntropy(), lower)
+        trainer = Trainer(
+            learner,
+            texts.data,
+            train_config(config),
+            run / "state",
+            fingerprint={
+                "model": files.sha256,
+                "method": {"name": method.name, **method.knobs},
+                "texts": texts.described,
+            },
+            watcher=watcher,
+        )
+        outcome = trainer.run()
+        manifest = None
+        if trainer.accelerator.is_main_process:
+            trained = sum(parameter.numel() for parameter in trainer.parameters.values())
+            how = trainer.precision
+            model = learner.release()
+            done = _Done(config, method, checkpoint, model, texts, trained, how, outcome)
+            manifest = _finish(done, output, run, watcher)
+        trainer.close()
     return Finetuned(manifest, outcome)
 
 
@@ -131,6 +129,18 @@ def run_folder(output: Path) -> Path:
     run = output.with_name(f".{output.name}.run")
     run.mkdir(parents=True, exist_ok=True)
     return run
+
+
+@contextmanager
+def resumable(output: Path) -> Iterator[Path]:
+    """The folder of an unfinished run; after an error it stays only if a run can go on from it."""
+    run = run_folder(output)
+    try:
+        yield run
+    except UserError:
+        if not (run / "state" / STATE).exists():
+            shutil.rmtree(run, ignore_errors=True)
+        raise
 
 
 def train_config(config: TrainConfig) -> TrainConfig:
@@ -186,6 +196,14 @@ class _Done:
     trained: int
     precision: str
     outcome: Outcome
+
+
+def _finish(done: _Done, output: Path, run: Path, watcher: Watcher) -> Manifest:
+    with new_artifact(output) as part:
+        watcher.stage("writing")
+        manifest = _write(done, part, run)
+    shutil.rmtree(run)
+    return manifest
 
 
 def _write(done: _Done, part: Path, run: Path) -> Manifest:
