@@ -197,7 +197,7 @@ def test_the_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "changes", "message"),
     [
-        ("llama", {"model_type": "falcon"}, "unknown architecture.*'falcon'.*Known: gemma3_text"),
+        ("llama", {"model_type": "falcon"}, "unknown architecture.*'falcon'.*Supported are Llama"),
         ("llama", {"hidden_size": None}, "hidden_size is None"),
         ("llama", {"num_key_value_heads": 3}, "impossible"),
         ("llama", {"vocab_size": 298}, r"embed_tokens.weight has the shape \(297, 48\); .*298"),
@@ -213,6 +213,8 @@ def test_the_header(tmp_path: Path) -> None:
         ("gemma3", {"layer_types": ["full_attention", "full_attention", "sliding_attention"]},
          "equal distances"),
         ("phi3", {"head_dim": 16}, "head_dim 16"),
+        ("qwen2", {"head_dim": 16}, "head_dim 16"),
+        ("llama", {"model_type": "gemma3"}, "reads images too"),
         ("phi3", {"rope_parameters": {"rope_type": "longrope", "short_factor": [1.0] * 5,
                                       "original_max_position_embeddings": 32}},
          "5 rotary factors; 6 were expected"),

@@ -76,7 +76,7 @@ def command(
 ) -> None:
     """Compress a model by a recipe."""
     from galenic.artifact import check_new
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
     from galenic.recipe import read_recipe
 
     check_new(output)
@@ -84,16 +84,10 @@ def command(
     from galenic.compress.chain import CompressJob, compress  # only now, for it takes seconds
 
     job = CompressJob(model, found, data, text, measure)
-    try:
-        with ConsoleWatcher() as watcher:
-            manifest = compress(job, output, watcher)
-    except KeyboardInterrupt:
-        typer.echo(
-            f"\nstopped. {output} was not written; the same command goes on behind the last "
-            "finished stage.",
-            err=True,
-        )
-        raise typer.Exit(130) from None
+    with watched(
+        f"{output} was not written; the same command goes on behind the last finished stage."
+    ) as watcher:
+        manifest = compress(job, output, watcher)
     if as_json:
         typer.echo(manifest.model_dump_json(indent=1))
     else:

@@ -90,19 +90,15 @@ def command(
         )
     from rich.console import Console
 
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
     from galenic.evaluate.run import default_folder, evaluate
     from galenic.report.runs import load_run
     from galenic.report.terminal import summary_table
 
     folder = output or default_folder(config)
     typed = shlex.join(["galenic", *sys.argv[1:]])
-    try:
-        with ConsoleWatcher() as watcher:
-            outcome = evaluate(config, folder, watcher, typed)
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped. Nothing is lost: the same command goes on with {folder}.", err=True)
-        raise typer.Exit(130) from None
+    with watched(f"Nothing is lost: the same command goes on with {folder}.") as watcher:
+        outcome = evaluate(config, folder, watcher, typed)
     out = Console() if sys.stdout.isatty() else Console(width=110)
     out.print(summary_table(load_run(outcome.folder)))
     typer.echo(f"records: {outcome.folder}    report: galenic report {outcome.folder}")

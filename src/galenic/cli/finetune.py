@@ -76,7 +76,7 @@ def command(
 ) -> None:
     """Fine-tune a model."""
     from galenic.artifact import check_new
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
 
     own = {name: values.pop(name) for name in FinetuneConfig.model_fields}
     folder, federation = os.environ.get("GALENIC_DATA"), None
@@ -93,16 +93,10 @@ def command(
     output = output or default_folder(config, {**method.knobs, **settings})
     check_new(output)
 
-    try:
-        with ConsoleWatcher() as watcher:
-            done = _finetune(config, method, output, watcher, federation)
-    except KeyboardInterrupt:
-        typer.echo(
-            f"\nstopped. {output} was not written; the same command goes on behind the last saved "
-            "state.",
-            err=True,
-        )
-        raise typer.Exit(130) from None
+    with watched(
+        f"{output} was not written; the same command goes on behind the last saved state."
+    ) as watcher:
+        done = _finetune(config, method, output, watcher, federation)
     if done.manifest is None:
         return  # the first process speaks for all
     if as_json:

@@ -42,17 +42,13 @@ def command(
 ) -> None:
     """Merge an adapter."""
     from galenic.artifact import check_new
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
 
     check_new(output)
     from galenic.compress.merge import merge  # only now, for it takes seconds
 
-    try:
-        with ConsoleWatcher() as watcher:
-            manifest = merge(model, adapter, output, watcher)
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped. Nothing was written to {output}.", err=True)
-        raise typer.Exit(130) from None
+    with watched(f"Nothing was written to {output}.") as watcher:
+        manifest = merge(model, adapter, output, watcher)
     if as_json:
         typer.echo(manifest.model_dump_json(indent=1))
         return

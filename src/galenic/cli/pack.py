@@ -45,15 +45,11 @@ def command(
     import json
     from dataclasses import asdict
 
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
     from galenic.compress.pack import pack
 
-    try:
-        with ConsoleWatcher() as watcher:
-            packed = pack(model, output, watcher)
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped. Nothing was written to {output}.", err=True)
-        raise typer.Exit(130) from None
+    with watched(f"Nothing was written to {output}.") as watcher:
+        packed = pack(model, output, watcher)
     if as_json:
         typer.echo(json.dumps(asdict(packed)))
         return

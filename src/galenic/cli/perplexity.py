@@ -52,7 +52,7 @@ def command(
     from dataclasses import asdict
 
     from galenic.cache import write_atomically
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
     from galenic.errors import UserError
 
     config = parse_config(DivergenceConfig, values)
@@ -63,14 +63,10 @@ def command(
     from galenic.models.load import resolve_model
 
     heldout_texts(config)  # a missing file must not cost a model load
-    try:
-        with ConsoleWatcher() as watcher:
-            model = resolve_model(config.model)
-            reference = find_reference(model, config.against)
-            found = measure_divergence(model, reference, config, watcher)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped. Nothing was written.", err=True)
-        raise typer.Exit(130) from None
+    with watched("Nothing was written.") as watcher:
+        model = resolve_model(config.model)
+        reference = find_reference(model, config.against)
+        found = measure_divergence(model, reference, config, watcher)
     text = json.dumps(asdict(found), indent=1, allow_nan=False)
     if output is not None:
         write_atomically(output.absolute(), text + "\n")

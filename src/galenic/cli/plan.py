@@ -79,7 +79,7 @@ def command(
 ) -> None:
     """Say which recipe fits a device."""
     from galenic.artifact import check_new
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
     from galenic.compress.plan import Device, PlanSettings
     from galenic.errors import UserError
     from galenic.units import parse_size
@@ -101,17 +101,13 @@ def command(
     from galenic.models.load import resolve_model
 
     measured = None
-    try:
-        with ConsoleWatcher() as watcher:
-            settings = PlanSettings(context, threads, probe)
-            plan, short = make_plan(resolve_model(model), device, settings, watcher)
-            if output is not None:
-                best = _recommended(plan)
-                _make(model, best.recipe, output, (data, text), watcher)
-                measured = measure_made(output, plan.threads, watcher)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped.", err=True)
-        raise typer.Exit(130) from None
+    with watched("") as watcher:
+        settings = PlanSettings(context, threads, probe)
+        plan, short = make_plan(resolve_model(model), device, settings, watcher)
+        if output is not None:
+            best = _recommended(plan)
+            _make(model, best.recipe, output, (data, text), watcher)
+            measured = measure_made(output, plan.threads, watcher)
     if as_json:
         _print_json(plan, short, measured)
         return

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+import typer
 from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
@@ -17,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["ConsoleWatcher"]
+__all__ = ["ConsoleWatcher", "watched"]
 
 PLAIN_EVERY = 20.0
 """Seconds between plain lines, so that a log file stays readable."""
@@ -116,3 +118,18 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def watched(left: str) -> Iterator[ConsoleWatcher]:
+    """Show the progress of long work; Ctrl-C ends it with status 130.
+
+    Args:
+        left: what then remains of it, as a sentence.
+    """
+    try:
+        with ConsoleWatcher() as watcher:
+            yield watcher
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped. {left}".rstrip(), err=True)
+        raise typer.Exit(130) from None

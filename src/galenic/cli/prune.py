@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
+from galenic.cli.flags import with_flags, with_knobs
+from galenic.cli.stage import run_stage
 from galenic.compress.prune.config import PruneConfig
 from galenic.registry import PRUNERS
 
@@ -49,21 +50,8 @@ def command(
     **values: Any,
 ) -> None:
     """Prune a model."""
-    from galenic.artifact import check_new
-    from galenic.cli.progress import ConsoleWatcher
-
-    own = {name: values.pop(name) for name in PruneConfig.model_fields}
-    config = parse_config(PruneConfig, own)
-    pruner = parse_method(PRUNERS, config.method, values)
-    check_new(output)
-    from galenic.compress.prune.run import prune  # only now, for it takes seconds
-
-    try:
-        with ConsoleWatcher() as watcher:
-            manifest = prune(config, pruner, output, watcher)
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped. Nothing was written to {output}.", err=True)
-        raise typer.Exit(130) from None
+    place = "galenic.compress.prune.run:prune"
+    manifest, pruner = run_stage(PruneConfig, PRUNERS, place, output, values)
     if as_json:
         typer.echo(manifest.model_dump_json(indent=1))
     else:

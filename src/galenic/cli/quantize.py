@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
+from galenic.cli.flags import with_flags, with_knobs
+from galenic.cli.stage import run_stage
 from galenic.compress.quantize.config import QuantizeConfig
 from galenic.registry import QUANTIZERS
 
@@ -49,21 +50,8 @@ def command(
     **values: Any,
 ) -> None:
     """Quantize a model."""
-    from galenic.artifact import check_new
-    from galenic.cli.progress import ConsoleWatcher
-
-    own = {name: values.pop(name) for name in QuantizeConfig.model_fields}
-    config = parse_config(QuantizeConfig, own)
-    quantizer = parse_method(QUANTIZERS, config.method, values)
-    check_new(output)
-    from galenic.compress.quantize.run import quantize  # only now, for it takes seconds
-
-    try:
-        with ConsoleWatcher() as watcher:
-            manifest = quantize(config, quantizer, output, watcher)
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped. Nothing was written to {output}.", err=True)
-        raise typer.Exit(130) from None
+    place = "galenic.compress.quantize.run:quantize"
+    manifest, _ = run_stage(QuantizeConfig, QUANTIZERS, place, output, values)
     if as_json:
         typer.echo(manifest.model_dump_json(indent=1))
     else:

@@ -62,7 +62,7 @@ def command(
     **values: Any,
 ) -> None:
     """Hold training data against test sets."""
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
     from galenic.data.scan import read_test_sets, scan, training_rows, write_removed
     from galenic.errors import UserError
 
@@ -71,12 +71,8 @@ def command(
         raise UserError(f"-o {output}: there is no folder {output.absolute().parent}.")
     rows = training_rows(train, data)
     tests = read_test_sets(against, data)
-    try:
-        with ConsoleWatcher() as watcher:
-            hits = scan(rows, tests, config, watcher)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped. Nothing was written.", err=True)
-        raise typer.Exit(130) from None
+    with watched("Nothing was written.") as watcher:
+        hits = scan(rows, tests, config, watcher)
     if output is not None:
         number = write_removed(output, rows, hits)
         typer.echo(f"{number:,} rows that would be removed: {output}", err=True)

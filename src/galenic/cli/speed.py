@@ -38,7 +38,7 @@ def show_speed(
     from dataclasses import asdict
 
     from galenic.cache import write_atomically
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
     from galenic.evaluate.parent import find_reference
     from galenic.evaluate.throughput import measure_speed
     from galenic.models.load import resolve_model
@@ -54,13 +54,9 @@ def show_speed(
     if output is not None and output.is_dir():
         raise UserError(f"-o {output} is a folder; with --speed it names a JSON file.")
     config = parse_config(SpeedConfig, {n: getattr(evaluate, n) for n in SHARED} | own)
-    try:
-        with ConsoleWatcher() as watcher:
-            model = resolve_model(config.model)
-            found = measure_speed(model, find_reference(model, config.against), config, watcher)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped. Nothing was written.", err=True)
-        raise typer.Exit(130) from None
+    with watched("Nothing was written.") as watcher:
+        model = resolve_model(config.model)
+        found = measure_speed(model, find_reference(model, config.against), config, watcher)
     text = json.dumps(asdict(found), indent=1, allow_nan=False)
     if output is not None:
         write_atomically(output.absolute(), text + "\n")

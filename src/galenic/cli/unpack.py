@@ -32,13 +32,9 @@ def command(
     ],
 ) -> None:
     """Unpack a model."""
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
     from galenic.compress.pack import unpack
 
-    try:
-        with ConsoleWatcher() as watcher:
-            files = unpack(packed, output, watcher)
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped. Nothing was written to {output}.", err=True)
-        raise typer.Exit(130) from None
+    with watched(f"Nothing was written to {output}.") as watcher:
+        files = unpack(packed, output, watcher)
     typer.echo(f"{output}: {len(files)} files, every one as it was packed (SHA-256).")

@@ -102,7 +102,7 @@ def open_outline(files: ModelFiles) -> Outline:
         config = transformers.AutoConfig.from_pretrained(files.path)
     except (ValueError, KeyError) as error:
         raise UserError(f"transformers cannot read {files.path}: {error}") from error
-    check_family(config.model_type)
+    check_family(config.model_type, files.name)
     if getattr(config, "quantization_config", None) is not None:
         raise UserError(
             f"the weights in {files.path} are quantized. Plan with the model they were made "

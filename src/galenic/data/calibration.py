@@ -56,11 +56,11 @@ class CalibrationConfig(BaseModel):
     text: str | None = Field(
         None,
         description="UTF-8 text file of your own, paragraphs apart by empty lines (general "
-        "English, say). With --data, half of the calibration text is taken from each.",
+        "English, say). With --data, half of the text is taken from each.",
     )
     num_samples: int = Field(64, ge=1, description="Sequences of calibration text.")
     seq_len: int = Field(256, ge=8, description="Tokens in each sequence.")
-    seed: int = Field(0, ge=0, description="Of the choice of calibration text.")
+    seed: int = Field(0, ge=0, description="Of the choice of text, and of all else that is drawn.")
 
 
 @dataclass(frozen=True)

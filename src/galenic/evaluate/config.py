@@ -116,14 +116,7 @@ class DivergenceConfig(CalibrationConfig):
         description="Folder with medquad/medquad.jsonl.gz: its held-out tenth is read, which no "
         "method calibrates on.",
     )
-    text: str | None = Field(
-        None,
-        description="UTF-8 text file of your own, paragraphs apart by empty lines. With --data, "
-        "half of the sequences are taken from each.",
-    )
     num_samples: int = Field(32, ge=1, description="Sequences of text.")
-    seq_len: int = Field(256, ge=8, description="Tokens in each sequence, by the reference's cut.")
-    seed: int = Field(0, ge=0, description="Of the choice of text and of the intervals.")
     runtime: Literal["auto", "llama", "torch"] = Field(
         "auto",
         description="Engine; auto takes the one that serves: llama for a GGUF, torch for a folder.",

@@ -71,7 +71,7 @@ def open_checkpoint(files: ModelFiles, *, progress: Progress | None = None) -> C
         config = transformers.AutoConfig.from_pretrained(folder)
     except (ValueError, KeyError) as error:
         raise UserError(f"transformers cannot read the model in {folder}: {error}") from error
-    check_family(config.model_type)
+    check_family(config.model_type, str(folder))
     if getattr(config, "quantization_config", None) is not None:
         raise UserError(
             f"the weights in {folder} are quantized. Compress the model they were made from: "

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from galenic.errors import UserError, unknown_name
+from galenic.errors import UserError
 from galenic.models.gguf_rope import Rope, read_rope
+from galenic.models.layers import check_family
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -42,6 +43,7 @@ class Family:
         tied: whether the head is the embedding where the config does not say.
         windows: llama.cpp applies sliding windows.
         scalings: rotary scalings that llama.cpp computes as transformers does.
+        heads_fill: llama.cpp takes the head size to be hidden size / heads.
     """
 
     architecture: str
@@ -55,12 +57,13 @@ class Family:
     tied: bool = False
     windows: bool = False
     scalings: tuple[str, ...] = ("default", "linear", "yarn")
+    heads_fill: bool = False
 
 
 FAMILIES = {
     "llama": Family("llama", rotary_pairs=True, scalings=("default", "linear", "yarn", "llama3")),
     "mistral": Family("llama", rotary_pairs=True),
-    "qwen2": Family("qwen2", biases=("q_proj", "k_proj", "v_proj")),
+    "qwen2": Family("qwen2", biases=("q_proj", "k_proj", "v_proj"), heads_fill=True),
     "qwen3": Family("qwen3", head_norms=True),
     "gemma3_text": Family(
         "gemma3",
@@ -72,7 +75,7 @@ FAMILIES = {
         windows=True,
         scalings=("default", "linear"),
     ),
-    "phi3": Family("phi3", fused=True, scalings=("default", "longrope")),
+    "phi3": Family("phi3", fused=True, scalings=("default", "longrope"), heads_fill=True),
 }
 """``model_type`` of config.json to family."""
 
@@ -119,8 +122,7 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
             would compute otherwise.
     """
     model_type = str(config.get("model_type"))
-    if model_type not in FAMILIES:
-        raise unknown_name(f"architecture of {name} for writing a GGUF:", model_type, FAMILIES)
+    check_family(model_type, name)
     family = FAMILIES[model_type]
     given = _Config(config, name)
     hidden, heads = given.size("hidden_size"), given.size("num_attention_heads")
@@ -199,7 +201,7 @@ def _refuse_differences(
         expected = quotient if num_layers == 62 else head_dim
         if config.get("query_pre_attn_scalar", expected) != expected:
             odd.append(f"query_pre_attn_scalar {config['query_pre_attn_scalar']} (not {expected})")
-    if family.fused and head_dim != quotient:
+    if family.heads_fill and head_dim != quotient:
         odd.append(f"head_dim {head_dim} (not {quotient})")
     if odd:
         raise UserError(

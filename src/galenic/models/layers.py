@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
-from galenic.errors import UserError, unknown_name
+from galenic.errors import UserError
 
 __all__ = [
     "FAMILIES",
@@ -25,7 +25,6 @@ __all__ = [
     "Sizes",
     "check_family",
     "count_parameters",
-    "count_zeros",
     "read_layout",
 ]
 
@@ -189,10 +188,30 @@ class Counts:
     blocks: int
 
 
-def check_family(model_type: str) -> None:
-    """Raise UserError unless the architecture is known here; the error names those that are."""
-    if model_type not in FAMILIES:
-        raise unknown_name("architecture (model_type)", model_type, FAMILIES)
+_OTHERS: Mapping[str, str] = {
+    "gemma3": "It reads images too; of Gemma 3 only text models are supported (gemma3_text: 270M "
+    "and 1B).",
+    "smollm3": "Some of its blocks have no rotary positions, which is not supported.",
+}
+"""Why an architecture is refused whose name is near that of one that is not."""
+
+
+def check_family(model_type: str, name: str = "the model") -> None:
+    """Check that an architecture is known here.
+
+    A near name is another architecture, not a slip of the pen: none is suggested.
+
+    Raises:
+        UserError: it is not; names those that are.
+    """
+    if model_type in FAMILIES:
+        return
+    why = f" {_OTHERS[model_type]}" if model_type in _OTHERS else ""
+    raise UserError(
+        f"unknown architecture of {name}: {model_type!r}.{why} Supported are Llama, Mistral, "
+        "Qwen2, Qwen3, Gemma 3 (text) and Phi-3; as model_type in config.json: "
+        f"{', '.join(sorted(FAMILIES))}."
+    )
 
 
 def read_layout(model: Any) -> Layout:
@@ -250,21 +269,12 @@ def _read_linears(
 
 def count_parameters(layout: Layout) -> Counts:
     """Count all parameters."""
-    return _count(layout, lambda parameter: int(parameter.numel()))
-
-
-def count_zeros(layout: Layout) -> Counts:
-    """Count the parameters that are exactly zero."""
-    return _count(layout, lambda parameter: int((parameter == 0).sum()))
-
-
-def _count(layout: Layout, measure: Any) -> Counts:
     model = layout.model
     outer = {id(w): w for w in (_weight(model, "input"), _weight(model, "output")) if w is not None}
     return Counts(
-        total=sum(measure(p) for p in model.parameters()),  # parameters() gives shared ones once
-        embeddings=sum(measure(p) for p in outer.values()),
-        blocks=sum(measure(p) for block in layout.blocks for p in block.module.parameters()),
+        total=sum(p.numel() for p in model.parameters()),  # parameters() gives shared ones once
+        embeddings=sum(w.numel() for w in outer.values()),
+        blocks=sum(p.numel() for block in layout.blocks for p in block.module.parameters()),
     )
 
 

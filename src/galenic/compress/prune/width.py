@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Width"]
 
-FFN_ONLY = ("phi3", "qwen2")
-"""Architectures for which llama.cpp takes the head size to be hidden size / heads."""
-
 
 class Width(Pruner):
     """Remove the feed-forward channels and key/value groups that matter least."""
@@ -121,13 +118,13 @@ class Width(Pruner):
                 f"--kv-groups {self.kv_groups}: the model has {heads} key/value heads in each "
                 "block, and one must stay."
             )
-        if self.kv_groups and layout.family in FFN_ONLY:
+        if self.kv_groups and _heads_fill(layout):
             raise UserError(
                 f"--kv-groups {self.kv_groups}: llama.cpp cannot run a {layout.family} model with "
                 "fewer heads of the same size. Leave it out."
             )
         groups = range(heads) if self.kv_groups is None else [self.kv_groups]
-        groups = [0] if self.kv_groups is None and layout.family in FFN_ONLY else groups
+        groups = [0] if self.kv_groups is None and _heads_fill(layout) else groups
         return choose_cuts(
             layout.blocks[0],
             layout.sizes,
@@ -143,7 +140,7 @@ class Width(Pruner):
             return
         if self.hidden_size >= before:
             raise UserError(f"--hidden-size {self.hidden_size}: the model has {before} already.")
-        if layout.family in FFN_ONLY:
+        if _heads_fill(layout):
             raise UserError(
                 f"--hidden-size {self.hidden_size}: llama.cpp takes the head size of a "
                 f"{layout.family} model to be hidden size / heads, so that the former cannot "
@@ -194,3 +191,10 @@ class Width(Pruner):
                 lambda done: advance((2 * blocks + done) // 3),
             )
         return writer.checks
+
+
+def _heads_fill(layout: Layout) -> bool:
+    """Whether llama.cpp takes the head size to be hidden size / heads."""
+    from galenic.models.gguf_family import FAMILIES
+
+    return FAMILIES[layout.family].heads_fill

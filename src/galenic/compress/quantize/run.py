@@ -79,7 +79,7 @@ def quantize(
         return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
 
 
-def dense_types_of(files: ModelFiles) -> tuple[str, ...]:
+def quantized_types_of(files: ModelFiles) -> tuple[str, ...]:
     """Quantized tensor types of the input, most bytes first; none where it is dense."""
     if files.kind != "gguf":
         return ()
@@ -92,7 +92,7 @@ def _bytes_before(job: QuantizeJob) -> dict[str, int]:
     model in 16 bits: it is what is quantized here."""
     before = _weight_bytes(job.files.path)
     dense = before
-    if dense_types_of(job.files):
+    if quantized_types_of(job.files):
         dense = 2 * count_parameters(job.checkpoint.shapes).total
     return {"before": before, "dense": dense}
 
@@ -116,7 +116,7 @@ def _stage(
     sizes: dict[str, int],
 ) -> Stage:
     counts = asdict(count_parameters(job.checkpoint.shapes))
-    types = dense_types_of(job.files)
+    types = quantized_types_of(job.files)
     notes = (f"dense (dequantized from {', '.join(types)})",) if types else ()
     return Stage(
         stage="quantize",
