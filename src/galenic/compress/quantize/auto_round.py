@@ -48,8 +48,10 @@ class AutoRound(Quantizer):
         200, ge=0, description="Steps of tuning for each block; 0: its rounding without tuning."
     )
     batch_size: int = Field(8, ge=1, description="Sequences in a step.")
-    head_type: str = Field(
-        "Q8_0", description="Type of embedding and head: Q8_0, Q6_K, Q5_0, Q4_0, F16 ..."
+    head_type: str | None = Field(
+        None,
+        description="Exactly this type for embedding and head: Q8_0, Q6_K, F16 ...; default: "
+        "that of the blocks.",
     )
 
     @property
@@ -88,7 +90,8 @@ class AutoRound(Quantizer):
 
         types = {}
         for tensor in job.source.tensors:
-            wanted = self.type_name if tensor.name.startswith("blk.") else self.head_type
+            inner = tensor.name.startswith("blk.")
+            wanted = self.type_name if inner else self.head_type or self.type_name
             types[tensor.name] = fitting_type(tensor.shape, wanted) if quantizes(tensor) else "F32"
         return types
 
