@@ -50,22 +50,16 @@ def command(
 ) -> None:
     """Train an encoder."""
     from galenic.artifact import check_new
-    from galenic.cli.progress import ConsoleWatcher
+    from galenic.cli.progress import watched
 
     config = parse_config(EncoderConfig, values)
     check_new(output)
     from galenic.compress.encoder.run import train_encoder  # only now, for it takes seconds
 
-    try:
-        with ConsoleWatcher() as watcher:
-            done = train_encoder(config, output, watcher)
-    except KeyboardInterrupt:
-        typer.echo(
-            f"\nstopped. {output} was not written; the same command goes on behind the last saved "
-            "state.",
-            err=True,
-        )
-        raise typer.Exit(130) from None
+    with watched(
+        f"{output} was not written; the same command goes on behind the last saved state."
+    ) as watcher:
+        done = train_encoder(config, output, watcher)
     if as_json:
         typer.echo(done.manifest.model_dump_json(indent=1))
     else:

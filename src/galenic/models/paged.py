@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.models.checkpoint import Checkpoint
+from galenic.models.checkpoint import Checkpoint, empty_model
+from galenic.models.forward import embed
 from galenic.models.gguf_family import read_shape
 from galenic.models.gguf_names import gguf_name, row_order
 from galenic.models.gguf_write import GgufSource
 from galenic.models.layers import Layout, read_layout
+from galenic.models.stream import block_prefix
 
 __all__ = ["PagedModel"]
 
@@ -48,10 +49,10 @@ class PagedModel:
         self._shape = read_shape(described, str(checkpoint.folder))
         self._tensors = {tensor.name: tensor for tensor in source.tensors}
         self._source = source.name
-        model = _empty_model(config)
-        self.layout = read_layout(model.eval())
+        model = empty_model(config)
+        self.layout = read_layout(model)
         self._names = {
-            id(block.module): _prefix(model, block.module) for block in self.layout.blocks
+            id(block.module): block_prefix(self.layout, block.index) for block in self.layout.blocks
         }
         self._check()
         blocks = tuple(self._names.values())
@@ -104,24 +105,7 @@ class PagedModel:
             Hidden state, shape (texts, length, hidden); keyword arguments for each block, the same
             for any number of texts of that length.
         """
-        settings: list[dict[str, Any]] = [{} for _ in self.layout.blocks]
-        entering: list[Any] = []
-
-        def pass_on(index: int, hidden: Any, **others: Any) -> Any:
-            entering.extend([hidden] if index == 0 else [])
-            settings[index] = others
-            return hidden
-
-        for block in self.layout.blocks:
-            block.module.forward = partial(pass_on, block.index)  # hides the method of the class
-        try:
-            with torch.no_grad():
-                for sample in tokens.split(1):
-                    self.layout.decoder(input_ids=sample, use_cache=False)
-        finally:
-            for block in self.layout.blocks:
-                del block.module.forward
-        return torch.cat(entering), settings
+        return embed(self.layout, tokens)
 
     def leave(self, hidden: Any) -> tuple[Any, Any]:
         """What the head reads (the normed state), and the logits, of the last block's output."""
@@ -174,20 +158,6 @@ class PagedModel:
                     f"{self._source}: the tensor for {name} {found}; the model needs "
                     f"{tuple(parameter.shape)}."
                 )
-
-
-def _empty_model(config: Any) -> Any:
-    """The model on ``meta``, but for buffers, which are computed from the config and not stored."""
-    import transformers
-    from accelerate import init_empty_weights
-
-    build = partial(transformers.AutoModelForCausalLM.from_config, config, dtype=torch.float32)
-    with init_empty_weights(include_buffers=False):
-        return build()
-
-
-def _prefix(model: Any, module: Any) -> str:
-    return next(f"{name}." for name, other in model.named_modules() if other is module)
 
 
 def _unload_(module: Any) -> None:
