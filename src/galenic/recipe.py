@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from galenic.data.calibration import CalibrationConfig
 from galenic.errors import UserError, unknown_name
-from galenic.registry import PRUNERS, QUANTIZERS, RECIPE_FINETUNERS, Registry
+from galenic.registry import DISTILLERS, PRUNERS, QUANTIZERS, RECIPE_FINETUNERS, Registry
 
 __all__ = [
     "STAGES",
@@ -46,7 +46,9 @@ class StageKind:
     Attributes:
         methods: what can stand behind ``method:``.
         run: ``run(config, method, output, watcher) -> Manifest`` does it, as ``module:attribute``.
-        config: class of ``config``: model, method name and calibration, as ``module:attribute``.
+        config: class of ``config``: model, method name and text, as ``module:attribute``. Of the
+            recipe's calibration it gets what it has a field for; as ``teacher``, if it has one,
+            the model that the recipe begins with.
     """
 
     methods: Registry
@@ -70,6 +72,11 @@ STAGES: Mapping[str, StageKind] = {
         RECIPE_FINETUNERS,
         "galenic.compress.finetune.stage:tune",
         "galenic.compress.finetune.stage:StageConfig",
+    ),
+    "distill": StageKind(
+        DISTILLERS,
+        "galenic.compress.distill.run:heal",
+        "galenic.compress.distill.config:DistillConfig",
     ),
     "quantize": StageKind(
         QUANTIZERS,

@@ -13,6 +13,7 @@ from galenic.errors import unknown_name
 
 __all__ = [
     "BENCHMARKS",
+    "DISTILLERS",
     "FINETUNERS",
     "PRUNERS",
     "QUANTIZERS",
@@ -116,5 +117,13 @@ RECIPE_FINETUNERS = Registry(
     {
         "lora": "galenic.compress.finetune.stage:LoRAStage",
         "full": "galenic.compress.finetune.stage:FullStage",
+    },
+)
+
+DISTILLERS = Registry(
+    "distillation method",
+    {
+        "logits": "galenic.compress.distill.logits:Logits",
+        "sequence": "galenic.compress.distill.sequence:Sequence",
     },
 )

@@ -94,5 +94,5 @@ def test_another_model_does_not_read_it(tmp_path: Path) -> None:
     other = FrozenBlocks(layout, 2, tmp_path / "cache", limit=ROOM, key="b")
     assert not other.places
     assert (tmp_path / "cache" / STATES).stat().st_size == 0
-    with pytest.raises(ValueError, match="count 3"):
-        FrozenBlocks(layout, 3, tmp_path / "cache", limit=ROOM, key="b")
+    with pytest.raises(ValueError, match="count 4"):
+        FrozenBlocks(layout, 4, tmp_path / "cache", limit=ROOM, key="b")

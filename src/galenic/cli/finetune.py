@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from galenic.cli.progress import ConsoleWatcher
     from galenic.compress.federated.clients import Federation
     from galenic.compress.finetune.base import Finetuner
-    from galenic.compress.finetune.run import Finetuned
     from galenic.compress.train import Outcome
+    from galenic.compress.tuning import Tuned
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -113,7 +113,7 @@ def _finetune(
     output: Path,
     watcher: ConsoleWatcher,
     federation: Federation | None,
-) -> Finetuned:
+) -> Tuned:
     """Only here is imported what takes seconds to import."""
     if federation is not None:
         from galenic.compress.federated.run import finetune_federated

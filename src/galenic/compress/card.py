@@ -17,7 +17,7 @@ from galenic.models.load import ModelFiles
 from galenic.models.size import ModelSize
 from galenic.recipe import Recipe
 
-__all__ = ["CARD", "CardFacts", "Measurement", "model_card", "parent_licence"]
+__all__ = ["CARD", "CardFacts", "Measurement", "model_card", "parent_licence", "text_read"]
 
 CARD = "README.md"
 
@@ -133,13 +133,13 @@ def _done(facts: CardFacts) -> str:
         )
         lines.append(f"{number}. {stage.stage}, [{stage.method}]({stage.reference_url}): {knobs}.")
         if stage.calibration:
-            lines.append(f"   Fitted on {_text(stage.calibration)}.")
+            lines.append(f"   Fitted on {text_read(stage.calibration)}.")
     return "\n".join(lines) + (
         "\n\n`recipe.yaml` has every knob, `manifest.json` the hashes, versions and checks."
     )
 
 
-def _text(calibration: Mapping[str, Any]) -> str:
+def text_read(calibration: Mapping[str, Any]) -> str:
     """What text a stage read: sequences of tokens, or (a method of whole texts) all documents."""
     sources = " and ".join(str(source["source"]) for source in calibration["sources"])
     if "num_samples" not in calibration:

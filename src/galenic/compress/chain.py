@@ -69,8 +69,9 @@ class CompressJob:
     def config(self, step: Step, model: str) -> Any:
         """The configuration of one stage that reads ``model``."""
         values = self.recipe.calibration.model_dump() | {"data": self.data, "text": self.text}
+        values |= {"model": model, "method": step.method.name, "teacher": self.model}
         kind = STAGES[step.stage].load_config()
-        return kind(**values, model=model, method=step.method.name)
+        return kind(**{key: value for key, value in values.items() if key in kind.model_fields})
 
 
 def compress(job: CompressJob, output: Path, watcher: Watcher) -> Manifest:

@@ -32,7 +32,7 @@ class FrozenBlocks:
 
     Args:
         layout: of the model, before or after adapters are in place.
-        count: how many blocks are frozen, at least 1 and fewer than all.
+        count: how many blocks are frozen, at least 1; all of a model that is not trained.
         folder: of the cache; one process at a time.
         limit: most bytes of hidden states; texts beyond are computed each time.
         key: what the states depend on besides ``count``: the hash of the weights. A cache of
@@ -44,8 +44,8 @@ class FrozenBlocks:
     """
 
     def __init__(self, layout: Layout, count: int, folder: Path, *, limit: int, key: str) -> None:
-        if not 1 <= count < len(layout.blocks):
-            raise ValueError(f"count {count} must be in [1, {len(layout.blocks)})")
+        if not 1 <= count <= len(layout.blocks):
+            raise ValueError(f"count {count} must be in [1, {len(layout.blocks)}]")
         self.decoder = layout.decoder
         self.blocks: Sequence[Any] = [block.module for block in layout.blocks[:count]]
         self.above: Sequence[Any] = [block.module for block in layout.blocks[count:]]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from galenic.compress.learner import Batch, Learner
-from galenic.compress.objectives import CrossEntropy
+from galenic.compress.objectives import CrossEntropy, Distillation
 
 __all__ = ["Look", "Tally", "describe", "measure", "summarize"]
 
@@ -31,6 +31,8 @@ class Look:
         accuracy: by group, among the choices.
         predictions: by group, how often each choice was the likeliest.
         gold: by group, how often each choice was right.
+        divergence: mean over the supervised tokens of KL(teacher || model), in nats.
+        share: of the divergence in what is minimised; 0 without a teacher.
     """
 
     step: int
@@ -38,6 +40,13 @@ class Look:
     accuracy: dict[str, float]
     predictions: dict[str, dict[str, int]]
     gold: dict[str, dict[str, int]]
+    divergence: float = 0.0
+    share: float = 0.0
+
+    @property
+    def judged(self) -> float:
+        """What the best look has least of: the loss, or what a student is to minimise."""
+        return self.share * self.divergence + (1 - self.share) * self.loss
 
     def collapsed(self) -> dict[str, str]:
         """Groups whose predictions are nearly all one answer, with that answer."""
@@ -54,7 +63,7 @@ class Look:
         """A look without collapse beats any with one; else the lower loss counts."""
         if other is None:
             return True
-        return (bool(self.collapsed()), self.loss) < (bool(other.collapsed()), other.loss)
+        return (bool(self.collapsed()), self.judged) < (bool(other.collapsed()), other.judged)
 
 
 @dataclass
@@ -65,21 +74,29 @@ class Tally:
         loss: weighted sum.
         weight: of the texts.
         answers: how often (group, predicted label, right label) came.
+        divergence: weighted sum.
+        share: see `Look`.
     """
 
     loss: float = 0.0
     weight: float = 0.0
     answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    divergence: float = 0.0
+    share: float = 0.0
 
 
 def measure(learner: Learner, batches: Iterable[Batch]) -> Tally:
     """Loss and answers on these batches; the model is left in evaluation mode."""
     text, tally = CrossEntropy(), Tally()
+    taught = learner.objective if isinstance(learner.objective, Distillation) else None
+    tally.share = taught.alpha if taught else 0.0
     learner.eval()
     with torch.no_grad():
         for batch in batches:
             with learner.attending(batch):
                 logits = learner.logits(batch)
+                if taught and taught.alpha:
+                    tally.divergence += float(taught.divergence(logits, batch))
             tally.loss += float(text(logits, batch))
             tally.weight += batch.weight
             for item, label in zip(batch.items, _answers(logits, batch), strict=True):
@@ -111,6 +128,8 @@ def summarize(tallies: Sequence[Tally], step: int) -> Look:
         accuracy={group: right[group] / gold[group].total() for group in sorted(gold)},
         predictions={group: dict(sorted(predictions[group].items())) for group in sorted(gold)},
         gold={group: dict(sorted(gold[group].items())) for group in sorted(gold)},
+        divergence=sum(tally.divergence for tally in tallies) / weight,
+        share=tallies[0].share,
     )
 
 
@@ -138,9 +157,9 @@ def describe(look: Look, best: Look | None = None, *, unit: str = "step") -> str
         best: the best one so far.
         unit: what ``look.step`` counts.
     """
-    first = f"{unit} {look.step}: held-out loss {look.loss:.4f}"
+    first = f"{unit} {look.step}: {_numbers(look)}"
     if best is not None and best.step != look.step:
-        first += f" (best {best.loss:.4f} at {unit} {best.step})"
+        first += f" (best: {unit} {best.step}, {_numbers(best)})"
     width = max((len(group) for group in look.predictions), default=0)
     lines = [first]
     for group, counts in look.predictions.items():
@@ -154,3 +173,8 @@ def describe(look: Look, best: Look | None = None, *, unit: str = "step") -> str
             f"  {group:<{width}}  right {look.accuracy[group]:.3f}  predicted {bars}{mark}"
         )
     return "\n".join(lines)
+
+
+def _numbers(look: Look) -> str:
+    taught = f", KL to the teacher {look.divergence:.4f}" if look.share else ""
+    return f"held-out loss {look.loss:.4f}{taught}"

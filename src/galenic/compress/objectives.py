@@ -30,36 +30,54 @@ class Distillation:
     https://arxiv.org/abs/1503.02531.
 
     Args:
-        teacher: gives its logits at a batch's rows, shape (r, teacher's vocabulary).
+        teacher: gives its logits at a batch's rows, shape (r, teacher's vocabulary); None where
+            ``alpha`` is 0.
         temperature: both distributions are softened by it.
-        alpha: share of the teacher's part; 0 learns from the text alone.
+        alpha: share of the teacher's part; 0 learns from the text alone, without a teacher.
         kept: ids of the teacher's vocabulary that the student kept, in the student's order; None
             where both have the same. The teacher's distribution is then that over the kept ones.
+        own: the student's ids of these; None for all of them, in their order.
     """
 
     def __init__(
         self,
-        teacher: Callable[[Batch], Any],
+        teacher: Callable[[Batch], Any] | None,
         *,
         temperature: float = 1.0,
         alpha: float = 0.5,
         kept: Any | None = None,
+        own: Any | None = None,
     ) -> None:
+        if teacher is None and alpha:
+            raise ValueError(f"alpha {alpha} needs a teacher")
         self.teacher = teacher
         self.temperature = temperature
         self.alpha = alpha
         self.kept = kept
+        self.own = own
         self.text = CrossEntropy()
 
     def __call__(self, logits: Any, batch: Batch) -> Any:
         """Weighted sum over the batch's reads; logits (r, vocabulary)."""
-        with torch.no_grad():
-            wanted = self.teacher(batch)
-            wanted = wanted if self.kept is None else wanted[:, self.kept]
-            wanted = torch.log_softmax(wanted / self.temperature, dim=-1)
-        found = torch.log_softmax(logits / self.temperature, dim=-1)
-        divergence = (wanted.exp() * (wanted - found)).sum(dim=-1)  # (r,)
-        loss = self.alpha * self.temperature**2 * (divergence[batch.place] @ batch.weights)
+        if not self.alpha:
+            return self.text(logits, batch)
+        loss = self.alpha * self.temperature**2 * self.divergence(logits, batch, self.temperature)
         if self.alpha < 1:
             loss = loss + (1 - self.alpha) * self.text(logits, batch)
         return loss
+
+    def divergence(self, logits: Any, batch: Batch, temperature: float = 1.0) -> Any:
+        """Weighted sum of ``KL(teacher || student)`` over the batch's reads, in nats."""
+        if self.teacher is None:
+            raise ValueError("there is no teacher")
+        with torch.no_grad():
+            wanted = self.teacher(batch)
+            wanted = wanted if self.kept is None else wanted[:, self.kept]
+            wanted = torch.log_softmax(wanted / temperature, dim=-1)
+            chances = wanted.exp()
+            certainty = torch.linalg.vecdot(chances, wanted)  # (r,)
+            del wanted  # as large as the logits
+        found = logits if self.own is None else logits[:, self.own]
+        found = torch.log_softmax(found / temperature, dim=-1)
+        divergence = certainty - torch.linalg.vecdot(chances, found)
+        return divergence[batch.place] @ batch.weights

@@ -127,10 +127,10 @@ def outline_recipe(outline: Outline, recipe: Recipe) -> Made:
     Raises:
         UserError: the model cannot be compressed so, or what comes out cannot be predicted.
     """
-    *pruned, last = recipe.steps
+    *earlier, last = recipe.steps
     if last.stage != "quantize":
         raise UserError(f"{recipe.name} makes no GGUF, and only those are predicted.")
-    for step in pruned:
+    for step in earlier:
         if step.stage == "prune":  # tuning changes no shape
             outline = prune_outline(outline, step.method)
     from galenic.compress.quantize.kquant import quantizes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["TrainConfig"]
+__all__ = ["TrainConfig", "TrainKnobs"]
 
 
-class TrainConfig(BaseModel):
-    """How to train."""
+class TrainKnobs(BaseModel):
+    """How to train, but for the seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,4 +41,9 @@ class TrainConfig(BaseModel):
     gradient_checkpointing: bool = Field(
         False, description="Compute blocks a second time in place of keeping their activations."
     )
+
+
+class TrainConfig(TrainKnobs):
+    """How to train."""
+
     seed: int = Field(0, ge=0, description="Of the order of texts and of new weights.")

@@ -39,6 +39,11 @@ class TextEncoder:
         end = self.tokenizer.eos_token_id
         return [] if end is None else [end]
 
+    def pieces(self, size: int) -> list[str | None]:
+        """The piece of every token id below ``size``, as the tokenizer spells it; None without."""
+        known = self.tokenizer.convert_ids_to_tokens(list(range(min(size, len(self.tokenizer)))))
+        return [*known, *[None] * (size - len(known))]
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text; special tokens in the text are recognised.
 

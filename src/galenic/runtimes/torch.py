@@ -131,9 +131,7 @@ class TorchRuntime(Runtime):
             return self._score_packed(pack) if self.packs else self._score_paths(pack)
 
     def vocabulary(self) -> list[str | None]:
-        pieces = self._tokenizer.convert_ids_to_tokens(list(range(len(self._tokenizer))))
-        padding = [None] * (self._vocab_size - len(pieces))
-        return [*pieces[: self._vocab_size], *padding]
+        return self._encoder.pieces(self._vocab_size)
 
     def log_probs(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         if not 1 <= len(tokens) <= self.info.context_length:

@@ -33,7 +33,6 @@ from galenic.compress.federated.messages import (
 )
 from galenic.compress.finetune.base import Finetuner
 from galenic.compress.finetune.config import FinetuneConfig
-from galenic.compress.finetune.run import set_threads, train_config
 from galenic.compress.finetune.texts import Texts, prepare_texts, read_sources
 from galenic.compress.heldout import measure
 from galenic.compress.learner import Learner, TrainItem, cut_batches
@@ -41,6 +40,7 @@ from galenic.compress.objectives import CrossEntropy
 from galenic.compress.processes import SilentWatcher
 from galenic.compress.run_folder import LOG
 from galenic.compress.train import TrainConfig, TrainData, Trainer
+from galenic.compress.tuning import set_threads, train_config
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
 from galenic.models.load import resolve_model
 

@@ -37,17 +37,17 @@ from galenic.compress.federated.server import Interrupted, Patience, Server
 from galenic.compress.finetune.base import Finetuner
 from galenic.compress.finetune.card import TunedFacts, tuned_card
 from galenic.compress.finetune.config import FinetuneConfig
-from galenic.compress.finetune.run import (
+from galenic.compress.processes import num_local
+from galenic.compress.run_folder import LOG
+from galenic.compress.sizes import count_stored, weight_bytes
+from galenic.compress.tuning import (
     TRAINING_LOG,
-    Finetuned,
+    Tuned,
     heldout_checks,
     run_folder,
     set_threads,
     train_config,
 )
-from galenic.compress.processes import num_local
-from galenic.compress.run_folder import LOG
-from galenic.compress.sizes import count_stored, weight_bytes
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
 from galenic.models.load import resolve_model
@@ -76,7 +76,7 @@ def finetune_federated(
     federation: Federation,
     output: Path,
     watcher: Watcher,
-) -> Finetuned:
+) -> Tuned:
     """Tune an adapter with clients that keep their texts, and write the best averaged one.
 
     Args:
@@ -122,7 +122,7 @@ def finetune_federated(
         watcher.stage("writing")
         manifest = _write(_Done(config, method, checkpoint, model, federation, server), part)
     shutil.rmtree(run)
-    return Finetuned(manifest, server.outcome)
+    return Tuned(manifest, server.outcome)
 
 
 def simulate(server: Server, job: ClientJob) -> None:

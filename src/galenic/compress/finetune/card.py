@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from galenic.artifact import Stage
-from galenic.compress.card import LIMITS
+from galenic.compress.card import LIMITS, text_read
 
 __all__ = ["TunedFacts", "tuned_card"]
+
+
+TITLES = {
+    "heldout_loss": "loss, nats per token",
+    "heldout_kl": "KL from the teacher, nats per token",
+}
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,16 @@ def tuned_card(facts: TunedFacts) -> str:
 
 
 def _what(facts: TunedFacts) -> str:
+    taught = facts.stage.knobs.get("teacher")
     thing = "An adapter for" if facts.saves == "adapter" else "A tuned form of"
+    done = f"healed by `{taught}`" if taught else f"fine-tuned ({facts.stage.method})"
     licence = (
         f"The parent states the licence `{facts.licence}`; it holds here as well."
         if facts.licence
         else "The parent's files state no licence. Look it up at its source: it holds here as well."
     )
     return (
-        f"# {facts.parent}, fine-tuned ({facts.stage.method})\n\n"
+        f"# {facts.parent}, {done}\n\n"
         f"{thing} `{facts.parent}` (weights' SHA-256 `{facts.stage.parent.sha256}`), made by "
         f"Galenic. {licence} The texts it learnt from have licences of their own."
     )
@@ -68,6 +76,10 @@ def _done(stage: Stage) -> str:
 
 
 def _sources(texts: dict[str, Any]) -> str:
+    if any("form" not in one for one in texts.get("sources", ())):
+        besides = texts.get("train")
+        plain = f"{text_read(texts).capitalize()}."
+        return f"{plain}\n\nBesides:\n\n{_sources(besides)}" if besides else plain
     lines = [
         "| source | form | weight | texts | held out | taken out |",
         "|---|---|---:|---:|---:|---:|",
@@ -93,7 +105,7 @@ def _checks(checks: dict[str, float]) -> str:
             continue
         kind, _, group = name.partition("heldout_accuracy_")
         before = f"heldout_accuracy_before_{group}" if not kind else f"{name}_before"
-        title = f"accuracy on {group}" if not kind else "loss, nats per token"
+        title = f"accuracy on {group}" if not kind else TITLES[name]
         lines.append(f"| {title} | {checks[before]:.4f} | {value:.4f} |")
     return "\n".join(lines) + (
         "\n\nThese are few texts, looked at to choose among weights: no benchmark result."

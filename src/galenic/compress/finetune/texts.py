@@ -16,7 +16,7 @@ from galenic.models.checkpoint import Checkpoint
 from galenic.models.text_encoder import TextEncoder
 from galenic.watcher import Watcher
 
-__all__ = ["REMOVED", "Sources", "Texts", "prepare_texts", "read_sources"]
+__all__ = ["REMOVED", "Sources", "Texts", "keep_untested", "prepare_texts", "read_sources"]
 
 REMOVED = "removed.jsonl"
 """Rows that are test questions, or nearly; taken out unless they were asked for."""
@@ -77,19 +77,7 @@ def prepare_texts(
     Raises:
         UserError: a source is largely a test set; or nothing is left to learn.
     """
-    removed = folder / (REMOVED if rank() == 0 else f".{rank()}-{REMOVED}")
-    kept: list[TrainingSet] = list(sources.train)
-    if sources.tests:
-        kept, _ = refuse_contaminated(
-            kept,
-            sources.tests,
-            removed=removed,
-            watcher=watcher,
-            allow=config.allow_contaminated,
-        )
-    else:
-        removed.write_text("", encoding="utf-8")
-        watcher.say("the training data is not held against any test set, as was asked")
+    kept = keep_untested(config, sources, folder, watcher)
     longest = int(checkpoint.shapes.model.config.max_position_embeddings)
     config = config.model_copy(update={"max_length": choose_length(config.max_length, longest)})
     watcher.stage("encoding the texts")
@@ -101,7 +89,34 @@ def prepare_texts(
             f"of {len(first.items) + first.skipped:,} texts {first.cut:,} are longer than "
             f"{config.max_length} tokens and were cut, {first.skipped:,} were left out"
         )
-    return Texts(data, _describe(config, sources.train, data, removed, seed))
+    return Texts(data, _describe(config, sources.train, data, _removed(folder), seed))
+
+
+def keep_untested(
+    config: SourcesConfig, sources: Sources, folder: Path, watcher: Watcher
+) -> list[TrainingSet]:
+    """Take out what is tested, as `prepare_texts` does.
+
+    Raises:
+        UserError: a source is largely a test set.
+    """
+    removed = _removed(folder)
+    if not sources.tests:
+        removed.write_text("", encoding="utf-8")
+        watcher.say("the training data is not held against any test set, as was asked")
+        return list(sources.train)
+    kept, _ = refuse_contaminated(
+        list(sources.train),
+        sources.tests,
+        removed=removed,
+        watcher=watcher,
+        allow=config.allow_contaminated,
+    )
+    return kept
+
+
+def _removed(folder: Path) -> Path:
+    return folder / (REMOVED if rank() == 0 else f".{rank()}-{REMOVED}")
 
 
 def _describe(
