@@ -122,7 +122,7 @@ def test_pickled_weights_are_refused_with_a_reason(folder: Path) -> None:
 
 def test_an_adapter_is_told_from_a_model(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(UserError, match="merge it into its base model"):
+    with pytest.raises(UserError, match="erge it into its base"):
         resolve_model(str(tmp_path))
 
 
