@@ -51,7 +51,7 @@ def stage_of(output: Path) -> Any:
 def test_a_narrowed_model_comes_closer_to_its_parent(models: Path, tmp_path: Path) -> None:
     """`galenic perplexity` agrees, on text that was only looked at."""
     out = tmp_path / "healed"
-    done = distill(models, "narrow", out, *LEARN, "--alpha", 1, "--text", models / "notes.txt")
+    done = distill(models, "narrow", out, *LEARN, "--text", models / "notes.txt")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "Held-out KL to the teacher" in done.output
     stage = stage_of(out)
@@ -175,7 +175,7 @@ description: Narrowed, healed by what it was, quantized.
 calibration: {num_samples: 8, seq_len: 32, seed: 0}
 stages:
   - {stage: prune, method: width, sparsity: 0.3}
-  - {stage: distill, method: logits, num_samples: 40, learning_rate: 0.002, alpha: 1,
+  - {stage: distill, method: logits, num_samples: 40, learning_rate: 0.002,
      evaluate_every: 4}
   - {stage: quantize, method: kquant, type: Q8_0}
 """

@@ -97,7 +97,7 @@ class Distiller(TrainKnobs, ABC):
         ge=0,
         le=1,
         description="Share of the teacher's probabilities in the loss; the rest is cross-entropy "
-        "with the text. Default: 0.5, or 0 with sequence.",
+        "with the text. Default: 1, or 0 with sequence.",
     )
     temperature: float = Field(
         1.0, gt=0, le=100, description="Both models' probabilities are softened by it."

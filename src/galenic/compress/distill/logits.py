@@ -50,7 +50,7 @@ class Logits(Distiller):
     name = "logits"
     title = "the teacher's probabilities of every token"
     reference_url = "https://arxiv.org/abs/1503.02531"
-    default_alpha = 0.5
+    default_alpha = 1.0  # cross-entropy learns the text instead, and leaves the teacher
 
     def read(self, config: DistillConfig) -> PlainSources:
         from galenic.compress.finetune.texts import read_sources
