@@ -44,6 +44,10 @@ TOP_BLOCKS = 8
 TOLERANCE = 0.005
 """Largest difference of any step's mean loss, in nats."""
 TARGET = 2.0
+CASES = {
+    "all": ("all blocks", False),
+    "top": (f"top {TOP_BLOCKS} blocks, cache", True),
+}
 
 
 @dataclass(frozen=True)
@@ -303,7 +307,7 @@ def compare(case: str, rounds: list[tuple[dict[str, Any], dict[str, Any]]]) -> N
         wall = " ".join(f"{one['wall']:.1f}" for one in found)
         peak = max(one["peak"] for one in found) / 1e9
         print(f"  {name:<20} CPU s {seconds}   wall s {wall}   peak RSS {peak:.2f} GB")
-    print(f"  loss of the last step: {ours['losses'][-1]:.4f} and {peer['losses'][-1]:.4f}; ")
+    print(f"  loss of the last step: {ours['losses'][-1]:.4f} and {peer['losses'][-1]:.4f};")
     print(f"  largest difference at any step {worst:.2g} (allowed {TOLERANCE})")
     ratios = [b["cpu"] / a["cpu"] for a, b in rounds]
     memory = statistics.fmean(b["peak"] / a["peak"] for a, b in rounds)
@@ -320,6 +324,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--case", choices=("both", *CASES), default="both")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
@@ -329,12 +334,18 @@ def main() -> None:
     print(f"{platform.platform()}, Python {platform.python_version()}, {names}")
     print(f"{given.texts} questions of {', '.join(SOURCES)}; {EPOCHS} passes, batches of ", end="")
     print(f"{given.batch_size}; LoRA rank {RANK}; {given.threads} thread(s), float32")
-    for case, top in (("all blocks", False), (f"top {TOP_BLOCKS} blocks, cache", True)):
+    print(f"load average at the start {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    for name, (case, top) in CASES.items():
+        if given.case not in ("both", name):
+            continue
         rounds = []
         for number in range(given.rounds):
             own = (top, given.model, given.data, given.texts, given.batch_size, given.threads)
             sides = ("galenic", "peft") if number % 2 == 0 else ("peft", "galenic")
-            found = {side: start(Job(side, *own)) for side in sides}
+            found = {}
+            for side in sides:
+                found[side] = start(Job(side, *own))
+                print(f"round {number + 1}, {side}: {found[side]['cpu']:.1f} s", file=sys.stderr)
             rounds.append((found["galenic"], found["peft"]))
         compare(case, rounds)
 
