@@ -44,6 +44,7 @@ __all__ = [
     "set_threads",
     "train_config",
     "tune",
+    "write_log",
 ]
 
 TRAINING_LOG = "training.jsonl"
@@ -176,7 +177,7 @@ def _write(tuning: Tuning, outcome: Outcome, trained: int, how: str, part: Path)
     checks = tuning.save(tuning.learner.release(), part)
     for file in tuning.files:
         shutil.copyfile(file, part / file.name)
-    _write_log(tuning.run / "state" / LOG, part / TRAINING_LOG)
+    write_log(tuning.run / "state" / LOG, part / TRAINING_LOG)
     stage = Stage(
         stage=tuning.stage,
         method=tuning.method.name,
@@ -196,7 +197,7 @@ def _write(tuning: Tuning, outcome: Outcome, trained: int, how: str, part: Path)
     return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
 
 
-def _write_log(source: Path, target: Path) -> None:
+def write_log(source: Path, target: Path) -> None:
     """The log without times, which are another in each run."""
     rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     for row in rows:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +26,19 @@ from galenic.compress.encoder.config import EncoderConfig
 from galenic.compress.encoder.items import PairTexts, check_sets
 from galenic.compress.encoder.learner import ChoiceLearner
 from galenic.compress.finetune.card import TunedFacts, tuned_card
-from galenic.compress.finetune.texts import REMOVED, Sources, read_sources
+from galenic.compress.finetune.texts import REMOVED, Sources, keep_untested, read_sources
 from galenic.compress.processes import num_local
 from galenic.compress.run_folder import LOG
 from galenic.compress.sizes import weight_bytes
 from galenic.compress.train import Outcome, Trainer
-from galenic.compress.train_config import TrainConfig
-from galenic.data.scan import refuse_contaminated
-from galenic.data.training import TrainingSet
+from galenic.compress.tuning import (
+    TRAINING_LOG,
+    heldout_checks,
+    resumable,
+    set_threads,
+    train_config,
+    write_log,
+)
 from galenic.errors import UserError
 from galenic.models.encoder import Encoder, load_encoder, refuse_writer
 from galenic.models.load import ModelFiles, resolve_model
@@ -47,8 +50,6 @@ from galenic.watcher import Watcher
 __all__ = ["METHOD", "TrainedEncoder", "train_encoder"]
 
 METHOD = "encoder"
-TRAINING_LOG = "training.jsonl"
-"""A line for each step and each look, within the finished folder."""
 REFERENCE = "https://arxiv.org/abs/1810.04805"
 LIBRARIES = ("torch", "transformers", "accelerate", "safetensors")
 TOLERANCE = 1e-4
@@ -77,10 +78,6 @@ def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> Trai
         UserError: something is wrong with the input, before any slow work; the training diverged;
             or a check of what was saved failed. What is needed to go on stays beside the output.
     """
-    import torch
-
-    from galenic.runtimes.threads import choose_threads
-
     if num_local() > 1:
         raise UserError("an encoder is trained in one process: start it without torchrun.")
     output = output.absolute()
@@ -90,17 +87,16 @@ def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> Trai
     files = resolve_model(config.model)
     refuse_writer(files)
     check_new(output, weight_bytes(files.path))
-    torch.set_num_threads(config.threads or choose_threads())
+    set_threads(config.threads)
     watcher.stage(f"opening {files.name}")
     encoder = load_encoder(files, seed=config.seed, longest=config.max_length)
-    run = output.with_name(f".{output.name}.run")
-    with _new_or_kept(run):
+    with resumable(output) as run:
         data = _prepare(config, sources, encoder, run, watcher)
     described = _describe(config, sources, data, run)
     trainer = Trainer(
         ChoiceLearner(encoder),
         data,
-        _how(config),
+        train_config(config),
         run / "state",
         fingerprint={"model": files.sha256, "method": {"name": METHOD}, "texts": described},
         watcher=watcher,
@@ -114,29 +110,11 @@ def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> Trai
     return TrainedEncoder(manifest, outcome)
 
 
-def _how(config: EncoderConfig) -> TrainConfig:
-    """Only how to train: on nothing else of the configuration depends whether runs agree."""
-    return TrainConfig(**{name: getattr(config, name) for name in TrainConfig.model_fields})
-
-
-@contextmanager
-def _new_or_kept(run: Path) -> Iterator[None]:
-    """Make the folder of the unfinished run; one that is new goes again on a user's mistake."""
-    new = not run.exists()
-    run.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except UserError:
-        if new:
-            shutil.rmtree(run)
-        raise
-
-
 def _prepare(
     config: EncoderConfig, sources: Sources, encoder: Encoder, run: Path, watcher: Watcher
 ) -> PairTexts:
     """Take out what is tested, and write the rest as pairs."""
-    kept = _keep_untested(config, sources, run, watcher)
+    kept = keep_untested(config, sources, run, watcher)
     watcher.stage("encoding the questions")
     data = PairTexts(kept, encoder.pairs, num_heldout=config.num_heldout, seed=config.seed)
     if data.first.cut:
@@ -145,24 +123,6 @@ def _prepare(
             f"{encoder.pairs.longest} tokens with each option and were cut"
         )
     return data
-
-
-def _keep_untested(
-    config: EncoderConfig, sources: Sources, run: Path, watcher: Watcher
-) -> list[TrainingSet]:
-    removed = run / REMOVED
-    if not sources.tests:
-        removed.write_text("", encoding="utf-8")
-        watcher.say("the training data is not held against any test set, as was asked")
-        return list(sources.train)
-    kept, _ = refuse_contaminated(
-        sources.train,
-        sources.tests,
-        removed=removed,
-        watcher=watcher,
-        allow=config.allow_contaminated,
-    )
-    return kept
 
 
 def _describe(
@@ -212,7 +172,7 @@ def _write(done: _Done, part: Path, run: Path) -> Manifest:
     files = done.files
     checks = _save(done, part)
     shutil.copyfile(run / REMOVED, part / REMOVED)
-    shutil.copyfile(run / "state" / LOG, part / TRAINING_LOG)
+    write_log(run / "state" / LOG, part / TRAINING_LOG)
     after = ModelFiles(files.name, "folder", part, "")
     best = done.outcome.best.step if done.outcome.best else 0
     parameters = inspect_model(after).parameters
@@ -220,7 +180,7 @@ def _write(done: _Done, part: Path, run: Path) -> Manifest:
         stage="finetune",
         method=METHOD,
         reference_url=REFERENCE,
-        knobs=_how(done.config).model_dump(mode="json"),
+        knobs=train_config(done.config).model_dump(mode="json"),
         parent=Parent(name=files.name, sha256=files.sha256),
         calibration=done.described,
         parameters={
@@ -235,7 +195,7 @@ def _write(done: _Done, part: Path, run: Path) -> Manifest:
             f"{done.outcome.steps}",
             f"ended because {done.outcome.stopped}",
         ),
-        checks={**checks, **_found(done.outcome)},
+        checks={**checks, **heldout_checks(done.outcome)},
         versions=library_versions(*LIBRARIES),
     )
     facts = TunedFacts(files.name, parent_licence(files), "model", stage)
@@ -271,15 +231,3 @@ def _save(done: _Done, part: Path) -> dict[str, float]:
             f"the encoder was not saved, for read back it scores otherwise (by {difference:.2g})."
         )
     return {"score_difference": difference, "tolerance": TOLERANCE}
-
-
-def _found(outcome: Outcome) -> dict[str, float]:
-    """The held-out split before any step and with the weights that were kept."""
-    best, first = outcome.best, outcome.looks[0]
-    if best is None:
-        return {}
-    found = {"heldout_loss_before": first.loss, "heldout_loss": best.loss}
-    for group, value in best.accuracy.items():
-        found[f"heldout_accuracy_before_{group}"] = first.accuracy[group]
-        found[f"heldout_accuracy_{group}"] = value
-    return found
