@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import torch
 from galenic.compress.backward import inputs_of
 from galenic.compress.compensate import compensate_
 from galenic.compress.importance import BlockScores
-from galenic.compress.slice import Kept, fill_, norms_of
+from galenic.compress.slice import Kept, fill_
 from galenic.compress.statistics import Gram
 from galenic.models.layers import Block, InputName, Layout, Sizes, read_layout
 
@@ -111,7 +110,7 @@ def narrow(
             make up for what goes, on the activations of the model as it is cut so far; or None.
         advance: told after each block how many are done.
     """
-    from galenic.compress.residual import write_embedding, write_leaving
+    from galenic.compress.residual import fit_norms_, write_embedding, write_leaving
 
     layout, narrower = stream.layout, target.sizes.hidden_size < stream.layout.sizes.hidden_size
     stays = choose_hidden(scores, target.sizes)
@@ -126,7 +125,7 @@ def narrow(
             if run is not None:
                 run.correct_(block, kept)
             if narrower:
-                _fit_norms_(block, kept, layout.family)
+                fit_norms_(block, kept, layout.family)
             fill_(place, block, kept)
         with _freed(place):
             if run is not None:
@@ -134,8 +133,7 @@ def narrow(
             writer.write_block(place)
         advance(place.index + 1)
     if narrower:
-        leaving = run.whole.hidden if run is not None and run.whole is not None else None
-        write_leaving(writer, layout, target, stays, leaving)
+        write_leaving(writer, layout, target, stays)
 
 
 class _Run:
@@ -143,34 +141,26 @@ class _Run:
 
     Attributes:
         hidden: what enters the next block: as wide as before, zero where dimensions go.
-        whole: the model as it was, run beside it where the residual stream is cut; or None.
     """
 
     def __init__(self, layout: Layout, stays: Any, tokens: Any, damping: float) -> None:
-        from galenic.compress.residual import Whole
         from galenic.models.forward import embed
 
         self.stays, self.damping = stays, damping
         self.hidden, self.settings = embed(layout, tokens)
-        self.whole: Whole | None = None
-        if len(stays) < layout.sizes.hidden_size:
-            self.whole = Whole(layout, stays, self.hidden, damping)
-            gone = torch.ones(layout.sizes.hidden_size, dtype=torch.bool)
-            gone[stays] = False
-            self.hidden[..., gone] = 0
+        gone = torch.ones(layout.sizes.hidden_size, dtype=torch.bool)
+        gone[stays] = False
+        self.hidden[..., gone] = 0
 
     def correct_(self, block: Block, kept: Kept) -> None:
-        """Correct the maps around what goes; attention first, for the other part reads it."""
+        """Correct the maps behind what goes; attention first, for the other part reads it."""
+        from galenic.compress.residual import silence_
+
         settings = self.settings[block.index]
-        read = {} if self.whole is None else self.whole.run_(block, settings)
-        if self.whole is not None:
-            _silence_(block, kept)
-            self.whole.fit_(block, "attention", read["attention"], self.hidden, settings)
+        silence_(block, kept)
         if len(kept.groups) < kept.sizes.num_kv_heads:
             gram = _gram(block, "heads", self.hidden, settings)
             compensate_(block.linears["o"].weight, gram, kept.queries, self.damping)
-        if self.whole is not None:
-            self.whole.fit_(block, "ffn", read["ffn"], self.hidden, settings)
         if len(kept.channels) < kept.sizes.ffn_size:
             gram = _gram(block, "channels", self.hidden, settings)
             compensate_(block.linears["down"].weight, gram, kept.channels, self.damping)
@@ -181,25 +171,6 @@ class _Run:
             for sample in self.hidden.split(1):
                 entering = sample[..., self.stays]
                 sample[..., self.stays] = place.module(entering, **self.settings[place.index])
-
-
-def _silence_(block: Block, kept: Kept) -> None:
-    """Let a block write nothing to the dimensions of the stream that go."""
-    gone = torch.ones(kept.sizes.hidden_size, dtype=torch.bool)
-    gone[kept.hidden] = False
-    for role in ("o", "down"):
-        linear = block.linears[role]
-        linear.weight[gone] = 0
-        if linear.bias is not None:
-            linear.bias[gone] = 0
-
-
-def _fit_norms_(block: Block, kept: Kept, family: str) -> None:
-    """The same numbers from norms over fewer dimensions, as if the others were zero."""
-    from galenic.compress.residual import scale_norm_
-
-    for norm in norms_of(block).values():
-        scale_norm_(norm, math.sqrt(kept.sizes.hidden_size / len(kept.hidden)), family)
 
 
 @contextmanager

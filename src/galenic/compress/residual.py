@@ -2,115 +2,44 @@
 
 A block whose stream is zero in the dimensions that go computes what the narrower block does, but
 for the norms: over fewer numbers, the same energy is a larger mean square. So weights of norms are
-multiplied by ``sqrt(all / kept)``, and by the mean share ``sqrt(kept energy / energy)`` of their
-input that stays, measured on the whole model. What reads the stream is then fitted anew: with ``h``
-what a map reads in the whole model and ``k`` in the cut one, so far as it is cut,
-``(W H + d W_K) (K + d I)^-1`` with ``H = sum h k^T`` and ``K = sum k k^T`` has the least squared
-error of its outputs, ``d`` pulling it towards the weights that stay.
+multiplied by ``sqrt(all / kept)``. Measured on SmolLM2 with 2,048 tokens (576 to 480 dimensions), a
+factor that also makes up for the energy that goes is no better, and fitting what reads the stream
+by least squares to what it reads in the whole model is worse.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from galenic.compress.backward import inputs_of
-from galenic.compress.slice import norms_of
+from galenic.compress.slice import Kept, norms_of
 from galenic.models.gguf_family import FAMILIES
-from galenic.models.layers import INPUT_OF, Block, Layout
+from galenic.models.layers import Block, Layout
 from galenic.models.stream import outer_names
 
 if TYPE_CHECKING:
     from galenic.models.save import FolderWriter
 
-__all__ = ["Whole", "scale_norm_", "write_embedding", "write_leaving"]
+__all__ = ["fit_norms_", "silence_", "write_embedding", "write_leaving"]
 
 
-class Whole:
-    """The whole model running beside the one that is cut.
+def silence_(block: Block, kept: Kept) -> None:
+    """Let a block write nothing to the dimensions of the stream that go."""
+    import torch
 
-    Args:
-        layout: of the whole model.
-        kept: dimensions of the stream that stay, sorted.
-        hidden: what enters the first block, (num_samples, seq_len, hidden).
-        damping: ``d`` above, as a share of the mean of the diagonal of ``K``.
-    """
-
-    def __init__(self, layout: Layout, kept: Any, hidden: Any, damping: float) -> None:
-        self.family, self.kept, self.damping = layout.family, kept, damping
-        self.hidden = hidden.clone()
-
-    def run_(self, block: Block, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the block with the weights it has, and make its norms ready for the cut stream.
-
-        Returns:
-            What its maps read of the stream: ``attention`` and ``ffn``, shaped like ``hidden``.
-        """
-        read = {name: torch.empty_like(self.hidden) for name in ("attention", "ffn")}
-        shares: dict[str, list[float]] = {}
-        with ExitStack() as hooks, torch.no_grad():
-            for name, norm in norms_of(block).items():
-                see = self._seeing(shares.setdefault(name, []))
-                hooks.callback(norm.register_forward_pre_hook(see).remove)
-            for number, sample in enumerate(self.hidden.split(1)):
-                with inputs_of(block, ("attention", "ffn")) as inputs:
-                    sample.copy_(block.module(sample, **settings))
-                for name, values in read.items():
-                    values[number] = inputs[name][0]  # type: ignore[index]
-        for name, norm in norms_of(block).items():
-            scale_norm_(norm, sum(shares[name]) / len(shares[name]), self.family)
-        return read
-
-    def _seeing(self, shares: list[float]) -> Callable[[Any, Any], None]:
-        return lambda _, args: shares.append(kept_share(args[0], self.kept))
-
-    def fit_(
-        self,
-        block: Block,
-        name: Literal["attention", "ffn"],
-        read: Any,
-        hidden: Any,
-        settings: Mapping[str, Any],
-    ) -> None:
-        """Fit the maps that read the named input to what they read of the cut stream.
-
-        Args:
-            block: its norms are ready; its stream is as wide as before.
-            name: the input.
-            read: what they read in the whole model, (num_samples, seq_len, hidden).
-            hidden: what enters the block in the cut model: zero where dimensions go.
-            settings: the block's other inputs.
-        """
-        size = read.shape[-1]
-        cross = torch.zeros(size, len(self.kept), dtype=torch.float64)
-        among = torch.zeros(len(self.kept), len(self.kept), dtype=torch.float64)
-        with torch.no_grad():
-            for sample, whole in zip(hidden.split(1), read, strict=True):
-                with inputs_of(block, (name,)) as inputs:
-                    block.module(sample, **settings)
-                thin = inputs[name][0][:, self.kept]
-                cross += (whole.T @ thin).double()
-                among += (thin.T @ thin).double()
-        shift = self.damping * float(among.diagonal().mean())
-        if not shift:
-            return  # nothing of the stream stays that could be read
-        factor = torch.linalg.cholesky(among + shift * torch.eye(len(self.kept)))
-        for role, linear in block.linears.items():
-            if INPUT_OF[role] == name:
-                weight = linear.weight.double()
-                wanted = weight @ cross + shift * weight[:, self.kept]
-                linear.weight[:, self.kept] = torch.cholesky_solve(wanted.T, factor).T.float()
+    gone = torch.ones(kept.sizes.hidden_size, dtype=torch.bool)
+    gone[kept.hidden] = False
+    for role in ("o", "down"):
+        linear = block.linears[role]
+        linear.weight[gone] = 0
+        if linear.bias is not None:
+            linear.bias[gone] = 0
 
 
-def kept_share(inputs: Any, kept: Any) -> float:
-    """Mean over tokens of the root of the share of a norm's input that stays."""
-    squares = inputs.double().square()
-    whole = squares.sum(dim=-1).clamp_min(torch.finfo(torch.float64).tiny)
-    return float((squares[..., kept].sum(dim=-1) / whole).sqrt().mean())
+def fit_norms_(block: Block, kept: Kept, family: str) -> None:
+    """The same numbers from norms over fewer dimensions, as if the others were zero."""
+    for norm in norms_of(block).values():
+        scale_norm_(norm, math.sqrt(kept.sizes.hidden_size / len(kept.hidden)), family)
 
 
 def scale_norm_(norm: Any, factor: float, family: str) -> None:
@@ -127,21 +56,9 @@ def write_embedding(writer: FolderWriter, layout: Layout, target: Layout, kept: 
     writer.write(name, embedding.detach()[:, kept] * _embed_factor(layout, target))
 
 
-def write_leaving(
-    writer: FolderWriter, layout: Layout, target: Layout, kept: Any, hidden: Any | None
-) -> None:
-    """Write final norm and head.
-
-    Args:
-        writer: takes them.
-        layout: the whole model.
-        target: the cut one.
-        kept: dimensions that stay.
-        hidden: what leaves the last block of the whole model; None to take it that all of its
-            energy stays.
-    """
-    share = 1.0 if hidden is None else kept_share(hidden, kept)
-    factor = share * math.sqrt(layout.sizes.hidden_size / len(kept))
+def write_leaving(writer: FolderWriter, layout: Layout, target: Layout, kept: Any) -> None:
+    """Write final norm and head; the norm of the whole model is changed."""
+    factor = math.sqrt(layout.sizes.hidden_size / len(kept))
     if layout.model.get_output_embeddings().weight is _embedding(layout):
         factor /= _embed_factor(layout, target)  # the head has it too now
     scale_norm_(layout.decoder.norm, factor, layout.family)
