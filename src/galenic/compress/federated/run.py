@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -136,7 +137,9 @@ def simulate(server: Server, job: ClientJob) -> None:
     at_once = min(job.federation.at_once, clients)
     size = sum(value.nbytes for value in server.best_weights.values())
     with tempfile.TemporaryDirectory(prefix="galenic-", ignore_cleanup_errors=True) as folder:
-        os.environ.update(QUIET, FLWR_HOME=folder)  # before the import, which reads them
+        # before the imports, which read them; Ray's ports answer only who knows the token
+        os.environ.update(QUIET, FLWR_HOME=folder)
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
         from flwr.serverapp import ServerApp
         from flwr.simulation import run_simulation
 
