@@ -110,3 +110,8 @@ def test_unknown_names_suggest_near_ones() -> None:
 def test_no_source_file_has_grown_into_a_hall() -> None:
     sizes = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in PACKAGE.rglob("*.py")}
     assert {name: size for name, size in sizes.items() if size > 450} == {}
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)  # pytest tells them apart by name alone
