@@ -4,10 +4,11 @@
 
 Each row is made by the printed commands of ``galenic`` itself and kept in the work folder, as are
 its measurements: a stopped run goes on where it was, and rows can be measured one by one
-(``--rows``, ``--measures``). Held-out text is MedQuAD's held-out tenth; questions are the same for
-every row. Quality is measured in the torch runtime on float32 activations, so that it is that of
-the weights alone; speed in llama.cpp, which serves. A pruned model's speed is that of its Q4_0 form
-beside the dense model's Q4_0 form, in turns: the same bits.
+(``--rows``, ``--measures``). What the output holds of the same commands is kept and not measured
+again, so that another machine can go on. Held-out text is MedQuAD's held-out tenth; questions are
+the same for every row. Quality is measured in the torch runtime on float32 activations, so that it
+is that of the weights alone; speed in llama.cpp, which serves. A pruned model's speed is that of
+its Q4_0 form beside the dense model's Q4_0 form, in turns: the same bits.
 """
 
 from __future__ import annotations
@@ -104,6 +105,17 @@ class Table:
         self.work = Path(options.work).absolute()
         self.work.mkdir(parents=True, exist_ok=True)
         self.rows = {row.name: row for row in TABLES[options.table]}
+        self.earlier = self.read_earlier(Path(options.output).with_suffix(".json"))
+
+    def read_earlier(self, output: Path) -> dict[str, dict[str, Any]]:
+        """Rows that were measured before with the same settings and commands, maybe elsewhere."""
+        if not output.exists():
+            return {}
+        known = json.loads(output.read_text("utf-8"))
+        if known["settings"] != settings_of(self.options):
+            return {}
+        made = {row.name: row.command.format(parent=row.parent) for row in self.rows.values()}
+        return {fact["row"]: fact for fact in known["rows"] if fact["made"] == made[fact["row"]]}
 
     def folder(self, name: str) -> str:
         return self.options.model if name == "dense" else str(self.work / name)
@@ -144,7 +156,9 @@ class Table:
         return str(timed) if timed.exists() else None
 
     def measure(self, name: str, measures: list[str]) -> None:
-        if not self.build(name):
+        known = set(self.earlier.get(name, ())) - ({"accuracy"} if name == "dense" else set())
+        measures = [what for what in measures if what not in known]  # others pair with dense
+        if not measures or not self.build(name):
             return
         options, dense = self.options, self.options.model
         common = f"--data {options.data} --runtime torch"
@@ -186,6 +200,7 @@ class Table:
             found |= self.size(row.name)
             if found_answers := list(self.accuracy(row.name)):
                 found["accuracy"] = found_answers
+            found = self.earlier.get(row.name, {}) | found
             if len(found) > 3:
                 yield found
 
@@ -226,10 +241,15 @@ class Table:
             }
 
 
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What all rows share."""
+    return {name: getattr(options, name) for name in SETTINGS}
+
+
 def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
     """The numbers as JSON, and as Markdown for people."""
     output = Path(options.output)
-    settings = {k: v for k, v in vars(options).items() if k in SETTINGS}
+    settings = settings_of(options)
     versions = {name: version(name) for name in ("galenic", "torch", "transformers", "gguf")}
     found = {"settings": settings, "versions": versions, "rows": facts}
     output.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
