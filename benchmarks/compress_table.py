@@ -17,21 +17,17 @@ import argparse
 import json
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from galenic.evaluate.compare import compare_pairs, pair_records
-from galenic.report.rows import build_rows
-from galenic.report.runs import load_run
+from compared import GALENIC, inspected, markdown_table, paired_answers
 
 BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
 SETTINGS = ("model", "limit", "num_samples", "scoring", "benchmarks")
 MEASURES = ("perplexity", "speed", "accuracy")
-GALENIC = str(Path(sys.executable).with_name("galenic"))
 ROUNDED = "--type Q4_0 --no-importance"
 
 
@@ -207,25 +203,10 @@ class Table:
     def size(self, name: str) -> dict[str, Any]:
         if not Path(self.folder(name)).exists() and name != "dense":
             return {}
-        done = subprocess.run(
-            [GALENIC, "inspect", self.folder(name), "--json"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        facts = json.loads(done.stdout)
-        return {key: facts[key] for key in ("file_bytes", "bits_per_weight", "parameters")}
+        return inspected(self.folder(name), ("file_bytes", "bits_per_weight", "parameters"))
 
     def accuracy(self, name: str) -> Iterator[dict[str, Any]]:
-        folders = [self.work / "runs" / which for which in (name, "dense")]
-        if not all((folder / "records.jsonl").exists() for folder in folders):
-            return
-        run, dense = (load_run(folder) for folder in folders)
-        if any(len(one.records) < one.num_planned for one in (run, dense)):
-            return  # still at work
-        pairs = pair_records(dense.records, run.records).groups
-        for row in build_rows(run):
-            compared = compare_pairs(pairs[row.benchmark, row.scoring, row.debias])
+        for row, compared in paired_answers(self.work / "runs", name):
             yield {
                 "benchmark": row.benchmark,
                 "scoring": row.scoring,
@@ -269,11 +250,6 @@ def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
     print(f"{output}.json, {output}.md: {len(facts)} rows")
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _estimate(value: dict[str, Any], digits: int) -> str:
     shown = [f"{value[key]:.{digits}f}" for key in ("value", "low", "high")]
     return f"{shown[0]} ({shown[1]}–{shown[2]})"
@@ -304,7 +280,7 @@ def _quality(facts: list[dict[str, Any]]) -> str:
         "KL to dense",
         "same top",
     ]
-    return "## Size and held-out text\n\n" + _table(head, rows)
+    return "## Size and held-out text\n\n" + markdown_table(head, rows)
 
 
 def _accuracy(facts: list[dict[str, Any]]) -> str:
@@ -329,7 +305,7 @@ def _accuracy(facts: list[dict[str, Any]]) -> str:
         "paired difference to dense (95 %)",
     ]
     head += ["McNemar p", "flipped", "macro-F1", "predictions"]
-    return "## Answers\n\n" + _table(head, rows)
+    return "## Answers\n\n" + markdown_table(head, rows)
 
 
 def _speed(facts: list[dict[str, Any]]) -> str:
@@ -344,14 +320,14 @@ def _speed(facts: list[dict[str, Any]]) -> str:
                 line.append(f"{median:.0f}; x {ratio:.2f} ({low:.2f}–{high:.2f})")
             rows.append(line)
     head = ["model", "prefill, tokens/s", "decode, tokens/s", "first token, ms", "peak RSS, MB"]
-    return "## Speed, beside the dense model in Q4_0, in turns\n\n" + _table(head, rows)
+    return "## Speed, beside the dense model in Q4_0, in turns\n\n" + markdown_table(head, rows)
 
 
 def _commands(facts: list[dict[str, Any]]) -> str:
     rows = [
         [f["title"], f"`galenic {f['made']} --data DIR -o {f['row']}`"] for f in facts if f["made"]
     ]
-    return "## How each was made\n\n" + _table(["model", "command"], rows)
+    return "## How each was made\n\n" + markdown_table(["model", "command"], rows)
 
 
 PARTS = {"perplexity": _quality, "accuracy": _accuracy, "speed": _speed}

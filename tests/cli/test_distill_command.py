@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from galenic.cli.main import app
 from galenic.errors import UserError
+from killed import kill_and_go_on
 from tiny_hf import write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
@@ -153,16 +152,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(models: Path, tmp_path: Path) 
     call += ["--text", str(models / "notes.txt"), *map(str, LEARN)]
     call += ["--epochs", "3", "--checkpoint-every", "3", "-o"]
     subprocess.run([*call, str(tmp_path / "whole")], check=True, capture_output=True)
-    killed = subprocess.Popen([*call, str(tmp_path / "cut")], stderr=subprocess.PIPE)
-    log = tmp_path / ".cut.run" / "state" / "log.jsonl"
-    while killed.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 7):
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    killed.communicate()
-    assert not (tmp_path / "cut").exists()
-    again = subprocess.run([*call, str(tmp_path / "cut")], capture_output=True, check=True)
-    assert b"going on after step" in again.stderr
+    kill_and_go_on(call, tmp_path / "cut", lines=7)
     one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
     assert one == two
     assert not (tmp_path / ".cut.run").exists()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from galenic.compress.finetune.config import sources_in_data
 from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.data.training import read_training
 from galenic.errors import UserError
+from killed import kill_and_go_on
 from tiny_hf import write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
@@ -229,16 +228,7 @@ def test_a_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
     call += ["--epochs", "20", "--checkpoint-every", "4", "--evaluate-every", "20"]
     call += ["--dropout", "0.1", "--top-blocks", "1", "--cache", "--permutations", "2", "-o"]
     subprocess.run([*call, str(tmp_path / "whole")], check=True, capture_output=True)
-    killed = subprocess.Popen([*call, str(tmp_path / "cut")], stderr=subprocess.PIPE)
-    log = tmp_path / ".cut.run" / "state" / "log.jsonl"
-    while killed.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 9):
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    killed.communicate()
-    assert not (tmp_path / "cut").exists()
-    again = subprocess.run([*call, str(tmp_path / "cut")], capture_output=True, check=True)
-    assert b"going on after step" in again.stderr
+    kill_and_go_on(call, tmp_path / "cut", lines=9)
     one, two = (
         (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("whole", "cut")
     )

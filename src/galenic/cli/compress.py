@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from galenic.cli.options import ManifestOption, NewFolderOption
+
 if TYPE_CHECKING:
     from galenic.artifact import Manifest
     from galenic.compress.chain import CompressJob
@@ -49,10 +51,7 @@ def command(
             "-r", "--recipe", help="Name of a recipe, or a YAML file.", show_default=False
         ),
     ],
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
-    ],
+    output: NewFolderOption,
     data: Annotated[
         str | None,
         typer.Option(
@@ -70,9 +69,7 @@ def command(
             help="With --data, read a few held-out texts at the end, for the model card.",
         ),
     ] = True,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
-    ] = False,
+    as_json: ManifestOption = False,
 ) -> None:
     """Compress a model by a recipe."""
     from galenic.artifact import check_new

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
+from galenic.cli.options import ManifestOption, NewFolderOption
 from galenic.compress.distill.config import DistillConfig
 from galenic.registry import DISTILLERS
 
@@ -36,13 +37,8 @@ EXAMPLES = """
 @with_flags(with_knobs(DistillConfig, DISTILLERS))
 def command(
     *,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
-    ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
-    ] = False,
+    output: NewFolderOption,
+    as_json: ManifestOption = False,
     **values: Any,
 ) -> None:
     """Heal a model."""

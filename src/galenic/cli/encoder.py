@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from galenic.cli.flags import parse_config, with_flags
+from galenic.cli.options import ManifestOption, NewFolderOption
 from galenic.compress.encoder.config import EncoderConfig
 
 if TYPE_CHECKING:
@@ -39,13 +40,8 @@ COLLAPSED = 1
 @with_flags(EncoderConfig)
 def command(
     *,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
-    ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
-    ] = False,
+    output: NewFolderOption,
+    as_json: ManifestOption = False,
     **values: Any,
 ) -> None:
     """Train an encoder."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
+from galenic.cli.options import ManifestOption
 from galenic.compress.finetune.config import FinetuneConfig, default_folder, sources_in_data
 from galenic.registry import FINETUNERS
 
@@ -69,9 +70,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
-    ] = False,
+    as_json: ManifestOption = False,
     **values: Any,
 ) -> None:
     """Fine-tune a model."""

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from galenic.cli.options import ManifestOption, NewFolderOption
+
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
@@ -32,13 +34,8 @@ def command(
         ),
     ],
     adapter: Annotated[Path, typer.Argument(help="The adapter's folder.", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
-    ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
-    ] = False,
+    output: NewFolderOption,
+    as_json: ManifestOption = False,
 ) -> None:
     """Merge an adapter."""
     from galenic.artifact import check_new

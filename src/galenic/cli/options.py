@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DataOption", "RunsArgument"]
+__all__ = ["DataOption", "ManifestOption", "NewFolderOption", "RunsArgument"]
 
 DataOption = Annotated[
     Path | None,
@@ -18,6 +18,15 @@ DataOption = Annotated[
         "Without it the sets come from the Hugging Face Hub into the user cache.",
         show_default=False,
     ),
+]
+
+NewFolderOption = Annotated[
+    Path,
+    typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
+]
+
+ManifestOption = Annotated[
+    bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
 ]
 
 RunsArgument = Annotated[

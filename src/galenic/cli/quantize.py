@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from galenic.cli.flags import with_flags, with_knobs
+from galenic.cli.options import ManifestOption, NewFolderOption
 from galenic.cli.stage import run_stage
 from galenic.compress.quantize.config import QuantizeConfig
 from galenic.registry import QUANTIZERS
@@ -40,13 +41,8 @@ EXAMPLES = """
 @with_flags(with_knobs(QuantizeConfig, QUANTIZERS))
 def command(
     *,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
-    ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the manifest as JSON on standard output.")
-    ] = False,
+    output: NewFolderOption,
+    as_json: ManifestOption = False,
     **values: Any,
 ) -> None:
     """Quantize a model."""

@@ -17,12 +17,12 @@ from galenic.artifact import (
 )
 from galenic.cache import file_sha256
 from galenic.compress.finetune.full import write_model
-from galenic.compress.finetune.lora import check_adapter, lay_over
+from galenic.compress.finetune.lora import lay_over
 from galenic.compress.loading import load_dense, load_rounded
 from galenic.compress.sizes import count_stored, weight_bytes
 from galenic.errors import UserError
-from galenic.models.adapter import ADAPTER_WEIGHTS
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
+from galenic.models.folder import ADAPTER_WEIGHTS, check_adapter
 from galenic.models.load import ModelFiles, resolve_model
 from galenic.watcher import Watcher
 

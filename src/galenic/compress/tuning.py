@@ -94,6 +94,17 @@ class Tuned:
     manifest: Manifest | None
     outcome: Outcome
 
+    @property
+    def alone(self) -> Manifest:
+        """The manifest, where one process did it all.
+
+        Raises:
+            UserError: there were several.
+        """
+        if self.manifest is None:
+            raise UserError("a recipe is followed by one process.")
+        return self.manifest
+
 
 def tune(tuning: Tuning, output: Path, watcher: Watcher) -> Tuned:
     """Train, or go on with a run that lies there, and write the weights of the best look.

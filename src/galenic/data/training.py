@@ -132,6 +132,14 @@ class TrainingSet:
         """The held-out rows in the order of the file, options as they are."""
         return self._write(self.heldout, seed=0, epoch=0, shuffle=False)
 
+    def some_heldout(self, count: int, seed: int) -> list[LabelText | PairText]:
+        """At most so many of the held-out texts, drawn at random, in their own order."""
+        texts = self.heldout_texts()
+        if len(texts) <= count:
+            return texts
+        rng = random.Random(f"{seed}/{self.name}/heldout")  # noqa: S311
+        return [texts[place] for place in sorted(rng.sample(range(len(texts)), count))]
+
     def without(self, ids: Iterable[str]) -> TrainingSet:
         """The set without those rows, held-out ones included."""
         left_out = frozenset(ids)

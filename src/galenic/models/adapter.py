@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
 from galenic.models.gguf import GgufHeader
 from galenic.models.gguf_family import FAMILIES
 from galenic.models.gguf_names import file_name, pair_order
@@ -81,9 +81,7 @@ def read_adapter(folder: Path) -> dict[str, LowRank]:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} is not an adapter: it has no {name}.")
+    check_adapter(folder)
     try:
         config: dict[str, Any] = json.loads((folder / ADAPTER_CONFIG).read_bytes())
         _ = int(config["r"]), float(config["lora_alpha"])

@@ -13,7 +13,14 @@ from typing import Any
 from galenic.errors import UserError
 from galenic.models.gguf import LFS_POINTER
 
-__all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "MANIFEST", "check_folder", "check_safetensors"]
+__all__ = [
+    "ADAPTER_CONFIG",
+    "ADAPTER_WEIGHTS",
+    "MANIFEST",
+    "check_adapter",
+    "check_folder",
+    "check_safetensors",
+]
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MANIFEST = "manifest.json"
@@ -26,6 +33,13 @@ TOKENIZERS = (
     ("vocab.txt",),
     ("spm.model",),
 )
+
+
+def check_adapter(folder: Path) -> None:
+    """Raise UserError if the folder holds no adapter, or one in a format that can run code."""
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} is not an adapter: it has no {name}.")
 
 
 def check_folder(folder: Path) -> list[Path]:

@@ -63,10 +63,7 @@ def distill(config: DistillConfig, method: Distiller, output: Path, watcher: Wat
 
 def heal(config: DistillConfig, method: Distiller, output: Path, watcher: Watcher) -> Manifest:
     """`distill` as a stage of a recipe."""
-    manifest = distill(config, method, output, watcher).manifest
-    if manifest is None:
-        raise UserError("a recipe is followed by one process.")
-    return manifest
+    return distill(config, method, output, watcher).alone
 
 
 def _open(name: str, watcher: Watcher) -> Checkpoint:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 
 from galenic.compress.encoder.learner import ChoiceItem
+from galenic.compress.passes import Passes
 from galenic.data.training import LabelText, PairText, TrainingSet, epoch_texts
 from galenic.errors import UserError
 from galenic.evaluate.prompts import Prompter
@@ -29,8 +29,8 @@ class Choices:
     cut: int = 0
 
 
-class PairTexts:
-    """What is learnt, pass by pass, and what is held out; a `galenic.compress.train.TrainData`.
+class PairTexts(Passes[ChoiceItem]):
+    """Questions of training sets as pairs.
 
     Args:
         sets: see `check_sets`.
@@ -39,7 +39,6 @@ class PairTexts:
         seed: of orders and choices.
 
     Attributes:
-        heldout: see `TrainData`.
         first: of the first pass, for information.
 
     Raises:
@@ -54,25 +53,17 @@ class PairTexts:
             one.name: Prompter(one.benchmark, Head()) for one in sets if one.benchmark is not None
         }
         self.first = self._encode(epoch_texts(self.sets, seed=seed, epoch=0))
-        self._last = (0, self.first.items)
-        looked_at = [text for one in sets for text in _some(one, num_heldout, seed)]
-        self.heldout: Sequence[ChoiceItem] = self._encode(looked_at).items
+        super().__init__(self.first.items)
+        looked_at = [text for one in sets for text in one.some_heldout(num_heldout, seed)]
+        self.heldout = self._encode(looked_at).items
         if not self.first.items or not self.heldout:
             raise UserError(
                 f"of {', '.join(one.name for one in sets)} no question is left to learn, or none "
                 "to look at meanwhile: there are too few."
             )
 
-    def epoch(self, number: int) -> Sequence[ChoiceItem]:
-        """The questions of a pass; as many in each, see `galenic.compress.finetune.items`."""
-        if self._last[0] != number:
-            items = self.first.items
-            if number:
-                items = self._encode(epoch_texts(self.sets, seed=self.seed, epoch=number)).items
-            size = len(self.first.items)
-            again = -(-size // max(1, len(items)))
-            self._last = (number, (items * again)[:size])
-        return self._last[1]
+    def _items(self, number: int) -> tuple[ChoiceItem, ...]:
+        return self._encode(epoch_texts(self.sets, seed=self.seed, epoch=number)).items
 
     def _encode(self, texts: Sequence[LabelText | PairText]) -> Choices:
         examples = [(text.group, text.example) for text in texts if isinstance(text, LabelText)]
@@ -100,12 +91,3 @@ def check_sets(sets: Sequence[TrainingSet]) -> None:
                 f"{one.name} in the form {one.form!r} has no options to choose among. An encoder "
                 "learns from benchmarks:train, medqa, medmcqa, pubmedqa or question files."
             )
-
-
-def _some(one: TrainingSet, count: int, seed: int) -> list[LabelText | PairText]:
-    """A random part of a source's held-out questions, in their own order."""
-    texts = one.heldout_texts()
-    if len(texts) <= count:
-        return texts
-    chosen = Random(f"{seed}/{one.name}/heldout").sample(range(len(texts)), count)  # noqa: S311
-    return [texts[place] for place in sorted(chosen)]

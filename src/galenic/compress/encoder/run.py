@@ -26,7 +26,13 @@ from galenic.compress.encoder.config import EncoderConfig
 from galenic.compress.encoder.items import PairTexts, check_sets
 from galenic.compress.encoder.learner import ChoiceLearner
 from galenic.compress.finetune.card import TunedFacts, tuned_card
-from galenic.compress.finetune.texts import REMOVED, Sources, keep_untested, read_sources
+from galenic.compress.finetune.texts import (
+    REMOVED,
+    Sources,
+    describe_sources,
+    keep_untested,
+    read_sources,
+)
 from galenic.compress.processes import num_local
 from galenic.compress.run_folder import LOG
 from galenic.compress.sizes import weight_bytes
@@ -128,20 +134,8 @@ def _prepare(
 def _describe(
     config: EncoderConfig, sources: Sources, data: PairTexts, run: Path
 ) -> dict[str, Any]:
-    rows = [
-        {
-            "source": one.name,
-            "form": one.form,
-            "weight": one.weight,
-            "sha256": one.sha256,
-            "texts": len(one.train),
-            "heldout": len(one.heldout),
-            "removed": len(old.train) + len(old.heldout) - len(one.train) - len(one.heldout),
-        }
-        for old, one in zip(sources.train, data.sets, strict=True)
-    ]
     return {
-        "sources": rows,
+        "sources": describe_sources(sources.train, data.sets),
         "documents": len(data.first.items),
         "heldout": len(data.heldout),
         "cut": data.first.cut,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from random import Random
 
 from galenic.compress.finetune.config import TextsConfig
 from galenic.compress.learner import TrainItem
+from galenic.compress.passes import Passes
 from galenic.data.training import LabelText, PairText, TrainingSet, epoch_texts
 from galenic.errors import UserError
 from galenic.models.text_encoder import TextEncoder
@@ -36,11 +36,8 @@ class Encoded:
     skipped: int = 0
 
 
-class TokenTexts:
-    """What is learnt, pass by pass, and what is held out; a `galenic.compress.train.TrainData`.
-
-    All passes have as many texts as the first: where weights make them uneven, the odd texts of a
-    later one are left out, or its first ones come a second time.
+class TokenTexts(Passes[TrainItem]):
+    """Texts of training sets as tokens.
 
     Args:
         sets: the sources.
@@ -50,7 +47,6 @@ class TokenTexts:
         seed: of orders and choices.
 
     Attributes:
-        heldout: see `TrainData`.
         first: of the first pass, for information.
 
     Raises:
@@ -64,23 +60,17 @@ class TokenTexts:
         self.max_length = config.max_length or MAX_LENGTH
         self.permutations, self.side_by_side = config.permutations, config.side_by_side
         self.first = self._encode(0)
-        self._last = (0, self.first.items)
-        looked_at = [text for one in sets for text in _some(one, config.num_heldout, seed)]
-        self.heldout: Sequence[TrainItem] = encode_texts(looked_at, encoder, self.max_length).items
+        super().__init__(self.first.items)
+        looked_at = [text for one in sets for text in one.some_heldout(config.num_heldout, seed)]
+        self.heldout = encode_texts(looked_at, encoder, self.max_length).items
         if not self.first.items or not self.heldout:
             raise UserError(
                 f"of {', '.join(one.name for one in sets)} no text is left to learn, or none to "
                 "look at meanwhile: there are too few, or --max-length is too small."
             )
 
-    def epoch(self, number: int) -> Sequence[TrainItem]:
-        """The texts of a pass."""
-        if self._last[0] != number:
-            items = self.first.items if number == 0 else self._encode(number).items
-            size = len(self.first.items)
-            again = -(-size // max(1, len(items)))
-            self._last = (number, (items * again)[:size])
-        return self._last[1]
+    def _items(self, number: int) -> tuple[TrainItem, ...]:
+        return self._encode(number).items
 
     def _encode(self, number: int) -> Encoded:
         texts = epoch_texts(self.sets, seed=self.seed, epoch=number, permutations=self.permutations)
@@ -171,12 +161,3 @@ def _pairs(
 
 def _alone(items: Sequence[TrainItem]) -> tuple[TrainItem, ...]:
     return tuple(replace(item, bundle="") for item in items)
-
-
-def _some(one: TrainingSet, count: int, seed: int) -> list[LabelText | PairText]:
-    """A random part of a source's held-out texts, in their own order."""
-    texts = one.heldout_texts()
-    if len(texts) <= count:
-        return texts
-    chosen = Random(f"{seed}/{one.name}/heldout").sample(range(len(texts)), count)  # noqa: S311
-    return [texts[place] for place in sorted(chosen)]

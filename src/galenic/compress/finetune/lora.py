@@ -14,13 +14,13 @@ from pydantic import Field, field_validator
 
 from galenic.compress.finetune.base import Finetuner
 from galenic.errors import UserError
-from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
 from galenic.models.layers import Layout, Role
 
 if TYPE_CHECKING:
     from galenic.models.checkpoint import Checkpoint
 
-__all__ = ["LoRA", "check_adapter", "lay_over"]
+__all__ = ["LoRA", "lay_over"]
 
 
 class LoRA(Finetuner):
@@ -125,13 +125,6 @@ class LoRA(Finetuner):
         path.write_text(text, encoding="utf-8", newline="\n")
         (folder / ADAPTER_WEIGHTS).chmod(path.stat().st_mode)  # written for the owner alone
         return {}
-
-
-def check_adapter(folder: Path) -> None:
-    """Raise UserError if the folder holds no adapter, or one in a format that can run code."""
-    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} is not an adapter: it has no {name}.")
 
 
 def lay_over(model: Any, folder: Path) -> Any:

@@ -74,7 +74,4 @@ def tune(config: StageConfig, method: Any, output: Path, watcher: Watcher) -> Ma
         name: getattr(method, name) for name in FinetuneConfig.model_fields if name not in OUTSIDE
     }
     whole = FinetuneConfig(**settings, data=config.data, model=config.model, method=config.method)
-    manifest = finetune(whole, method, output, watcher).manifest
-    if manifest is None:
-        raise UserError("a recipe is followed by one process.")
-    return manifest
+    return finetune(whole, method, output, watcher).alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,15 @@ from galenic.models.checkpoint import Checkpoint
 from galenic.models.text_encoder import TextEncoder
 from galenic.watcher import Watcher
 
-__all__ = ["REMOVED", "Sources", "Texts", "keep_untested", "prepare_texts", "read_sources"]
+__all__ = [
+    "REMOVED",
+    "Sources",
+    "Texts",
+    "describe_sources",
+    "keep_untested",
+    "prepare_texts",
+    "read_sources",
+]
 
 REMOVED = "removed.jsonl"
 """Rows that are test questions, or nearly; taken out unless they were asked for."""
@@ -115,14 +124,11 @@ def keep_untested(
     return kept
 
 
-def _removed(folder: Path) -> Path:
-    return folder / (REMOVED if rank() == 0 else f".{rank()}-{REMOVED}")
-
-
-def _describe(
-    config: TextsConfig, before: tuple[TrainingSet, ...], data: TokenTexts, removed: Path, seed: int
-) -> dict[str, Any]:
-    sources = [
+def describe_sources(
+    before: Sequence[TrainingSet], kept: Sequence[TrainingSet]
+) -> list[dict[str, Any]]:
+    """Sources with hashes and counts, as JSON has it; ``before`` what is tested was taken out."""
+    return [
         {
             "source": one.name,
             "form": one.form,
@@ -132,10 +138,19 @@ def _describe(
             "heldout": len(one.heldout),
             "removed": len(old.train) + len(old.heldout) - len(one.train) - len(one.heldout),
         }
-        for old, one in zip(before, data.sets, strict=True)
+        for old, one in zip(before, kept, strict=True)
     ]
+
+
+def _removed(folder: Path) -> Path:
+    return folder / (REMOVED if rank() == 0 else f".{rank()}-{REMOVED}")
+
+
+def _describe(
+    config: TextsConfig, before: tuple[TrainingSet, ...], data: TokenTexts, removed: Path, seed: int
+) -> dict[str, Any]:
     return {
-        "sources": sources,
+        "sources": describe_sources(before, data.sets),
         "documents": len(data.first.items),
         "heldout": len(data.heldout),
         "cut": data.first.cut,

@@ -1,0 +1,46 @@
+"""What the benchmark scripts read of models and runs alike."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from galenic.evaluate.compare import Comparison, compare_pairs, pair_records
+from galenic.report.rows import Row, build_rows
+from galenic.report.runs import load_run
+
+__all__ = ["GALENIC", "inspected", "markdown_table", "paired_answers"]
+
+GALENIC = str(Path(sys.executable).with_name("galenic"))
+
+
+def inspected(model: str, keys: Sequence[str]) -> dict[str, Any]:
+    """These facts of `galenic inspect`."""
+    done = subprocess.run(
+        [GALENIC, "inspect", model, "--json"], capture_output=True, text=True, check=True
+    )
+    facts = json.loads(done.stdout)
+    return {key: facts[key] for key in keys}
+
+
+def paired_answers(runs: Path, name: str) -> Iterator[tuple[Row, Comparison]]:
+    """The rows of a run, each compared with the run ``dense``; none while one is at work."""
+    folders = [runs / which for which in (name, "dense")]
+    if not all((folder / "records.jsonl").exists() for folder in folders):
+        return
+    run, dense = (load_run(folder) for folder in folders)
+    if any(len(one.records) < one.num_planned for one in (run, dense)):
+        return
+    pairs = pair_records(dense.records, run.records).groups
+    for row in build_rows(run):
+        yield row, compare_pairs(pairs[row.benchmark, row.scoring, row.debias])
+
+
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    """A table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
