@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from galenic.compress.learner import Learner, TrainItem, cut_batches
-from galenic.compress.objectives import CrossEntropy, Distillation
+from galenic.compress.learner import Learner, Option, TrainItem, cut_batches
+from galenic.compress.objectives import OPTION_SCALE, CrossEntropy, Distillation
 from tiny_hf import FAMILIES
 from training import load_tiny, some_items
 
@@ -132,3 +134,74 @@ def test_a_model_that_cannot_be_packed_is_refused(
 def test_items_without_anything_to_learn_are_refused(start: int, weight: float) -> None:
     with pytest.raises(ValueError, match=r"start|weight"):
         TrainItem((1, 2, 3), start, weight)
+
+
+def ranked_items() -> list[TrainItem]:
+    """Questions with two or three options of other lengths, one of which begins like another."""
+    options = (Option("A", (60, 61), 5), Option("B", (60,), 2), Option("C", (70, 71, 72), 11))
+    stems = [tuple(range(5, 9 + i)) for i in range(4)]
+    return [
+        TrainItem(
+            (*stem, *options[i % 2].tokens),
+            len(stem),
+            weight=1.0 + i,
+            group="toy",
+            gold="AB"[i % 2],
+            options=options[: 2 + i % 2],
+        )
+        for i, stem in enumerate(stems)
+    ]
+
+
+def scores_alone(model: Any, item: TrainItem) -> np.ndarray:
+    """Log-likelihood per byte of each option, computed in float64 from texts one by one."""
+    found = []
+    for option in item.options:
+        tokens = (*item.tokens[: item.start], *option.tokens)
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([tokens])).logits[0].double().numpy()
+        total = 0.0
+        for place in range(item.start, len(tokens)):
+            row = logits[place - 1]
+            total += row[tokens[place]] - row.max() - np.log(np.exp(row - row.max()).sum())
+        found.append(total / option.num_bytes)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("most", [10_000, 20])
+def test_the_loss_of_options_is_that_of_the_right_one_among_them(tmp_path: Path, most: int) -> None:
+    model = load_tiny(tmp_path)
+    plain = some_items(3)
+    items = [*ranked_items()[:2], plain[0], *ranked_items()[2:], *plain[1:]]
+    wanted = packed_loss(Learner(load_tiny(tmp_path), CrossEntropy()), plain).item()
+    for item in ranked_items():
+        scores = np.exp(OPTION_SCALE * scores_alone(model, item))
+        gold = [option.label for option in item.options].index(item.gold)
+        wanted -= item.weight * np.log(scores[gold] / scores.sum())
+    found = packed_loss(Learner(model, CrossEntropy()), items, most)
+    assert found.item() == pytest.approx(wanted, rel=1e-4)
+    batches = cut_batches(items, most)
+    assert sum(batch.weight for batch in batches) == pytest.approx(sum(i.weight for i in items))
+
+
+def test_the_answer_among_options_is_the_likeliest_per_byte(tmp_path: Path) -> None:
+    model = load_tiny(tmp_path)
+    items = ranked_items()
+    wanted = [item.options[int(scores_alone(model, item).argmax())].label for item in items]
+    tally = Learner(model, CrossEntropy()).measure(cut_batches(items, 10_000))
+    counts: Counter[tuple[str, str]] = Counter()
+    for (_, label, gold), count in tally.answers.items():
+        counts[label, gold] += count
+    assert counts == Counter(zip(wanted, [item.gold for item in items], strict=True))
+
+
+def test_a_model_learns_to_prefer_an_option(tmp_path: Path) -> None:
+    items = ranked_items()
+    learner = Learner(load_tiny(tmp_path), CrossEntropy())
+    optimizer = torch.optim.Adam(learner.parameters(), lr=0.01)
+    for _ in range(30):
+        optimizer.zero_grad()
+        packed_loss(learner, items).backward()
+        optimizer.step()
+    tally = learner.measure(cut_batches(items, 10_000))
+    assert all(label == gold for _, label, gold in tally.answers)

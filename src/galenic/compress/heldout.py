@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from galenic.compress.learner import Batch, Learner
-from galenic.compress.objectives import CrossEntropy, Distillation
+from galenic.compress.objectives import CrossEntropy, Distillation, option_scores
 
 __all__ = ["Look", "Tally", "describe", "measure", "summarize"]
 
@@ -134,19 +134,30 @@ def summarize(tallies: Sequence[Tally], step: int) -> Look:
 
 
 def _answers(logits: Any, batch: Batch) -> list[str | None]:
-    """The likeliest choice of each item by the token that tells them apart; None without."""
-    first_read: dict[int, int] = {}
-    for read, number in enumerate(batch.pack.read_requests.tolist()):
-        first_read.setdefault(number, read)
+    """The likeliest choice of each item by the token that tells them apart; None without.
+
+    Of options it is the likeliest per byte.
+    """
+    ranked = _ranked_scores(logits, batch)
     found: list[str | None] = []
     for number, item in enumerate(batch.items):
+        if number in ranked:
+            found.append(item.options[int(ranked[number].argmax())].label)
+            continue
         if not item.choices:
             found.append(None)
             continue
-        row = logits[batch.place[first_read[number] + item.shared]]  # its reads are in order
+        row = logits[batch.place[batch.first[number] + item.shared]]  # its reads are in order
         scores = [float(row[token]) for _, token in item.choices]
         found.append(item.choices[scores.index(max(scores))][0])
     return found
+
+
+def _ranked_scores(logits: Any, batch: Batch) -> dict[int, Any]:
+    if not batch.ranked:
+        return {}
+    losses = torch.nn.functional.cross_entropy(logits[batch.place], batch.targets, reduction="none")
+    return option_scores(-losses, batch)
 
 
 def describe(look: Look, best: Look | None = None, *, unit: str = "step") -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,11 +24,26 @@ from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tr
 if TYPE_CHECKING:
     from galenic.compress.heldout import Tally
 
-__all__ = ["Batch", "Learner", "LowerBlocks", "Objective", "TrainItem", "cut_batches"]
+__all__ = ["Batch", "Learner", "LowerBlocks", "Objective", "Option", "TrainItem", "cut_batches"]
 
 SAME_LOGITS, ROUGH = {torch.float32: 1e-3}, 0.05
 """How far packed and plain logits may differ, beside the largest of them: more for narrow types,
 and for packed weights, beside which a difference in the last place may be rounded up or down."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One of the texts that a question may be answered with.
+
+    Attributes:
+        label: what it is called.
+        tokens: the text, behind the question.
+        num_bytes: of the text.
+    """
+
+    label: str
+    tokens: tuple[int, ...]
+    num_bytes: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,8 @@ class TrainItem:
         gold: label of the right one.
         shared: supervised tokens before that one, which all answers have.
         bundle: texts of one bundle are learnt in the same step, as far as they fit; "" is alone.
+        options: what the text behind ``start`` is to be likelier than, itself among them; empty
+            where it is learnt by itself.
     """
 
     tokens: tuple[int, ...]
@@ -54,6 +72,20 @@ class TrainItem:
     gold: str = ""
     shared: int = 0
     bundle: str = ""
+    options: tuple[Option, ...] = ()
+
+    @property
+    def requests(self) -> list[Request]:
+        """The texts to compute: itself, or the question with each option behind it."""
+        if not self.options:
+            return [Request(self.tokens, self.start)]
+        asked = self.tokens[: self.start]
+        return [Request((*asked, *option.tokens), self.start) for option in self.options]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens to compute."""
+        return max(len(self.tokens), self.start + sum(len(o.tokens) for o in self.options))
 
     def __post_init__(self) -> None:
         if not 1 <= self.start < len(self.tokens):
@@ -63,24 +95,45 @@ class TrainItem:
 
 
 @dataclass(frozen=True)
+class Ranked:
+    """Where in a batch a question is whose options are compared.
+
+    Attributes:
+        reads: its first read, and the one behind its last.
+        option: of each of these reads, shape (n,).
+        num_bytes: of each option, shape (k,); float32.
+        gold: which option is right.
+    """
+
+    reads: tuple[int, int]
+    option: Any
+    num_bytes: Any
+    gold: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """Texts that are computed together, laid out as one pack.
 
     Attributes:
         items: the texts.
-        pack: their rows; read ``i`` is a supervised token.
+        pack: their rows; read ``i`` is a supervised token. Reads are in the order of the items.
+        first: the first read of each item.
         rows: rows whose next-token distribution is needed, shape (r,).
         place: index into ``rows`` of each read, shape (p,).
         targets: the token of each read, shape (p,).
         weights: of each read, shape (p,); float32.
+        ranked: items with options by their place in ``items``.
     """
 
     items: tuple[TrainItem, ...]
     pack: Pack
+    first: tuple[int, ...]
     rows: Any
     place: Any
     targets: Any
     weights: Any
+    ranked: dict[int, Ranked] = field(default_factory=dict)
 
     @property
     def weight(self) -> float:
@@ -112,16 +165,41 @@ class Objective(Protocol):
 
 def make_batch(items: Sequence[TrainItem]) -> Batch:
     """Lay texts out together."""
-    pack = build_pack([Request(item.tokens, item.start) for item in items])
+    requests = [item.requests for item in items]
+    pack = build_pack([request for asked in requests for request in asked])
     rows, place = np.unique(pack.read_rows, return_inverse=True)
-    shares = [item.weight / (len(item.tokens) - item.start) for item in items]
+    sizes = [[len(one.tokens) - one.start for one in asked] for asked in requests]
+    counts = [sum(own) for own in sizes]
+    first = tuple(accumulate(counts[:-1], initial=0))
     return Batch(
         items=tuple(items),
         pack=pack,
+        first=first,
         rows=torch.from_numpy(rows.astype(np.int64)),
         place=torch.from_numpy(place.astype(np.int64).reshape(-1)),
         targets=torch.from_numpy(pack.read_tokens.astype(np.int64)),
-        weights=torch.tensor([shares[number] for number in pack.read_requests]),
+        weights=torch.tensor(
+            [
+                item.weight / count
+                for item, count in zip(items, counts, strict=True)
+                for _ in range(count)
+            ]
+        ),
+        ranked={
+            place: _ranked(item, first[place], sizes[place])
+            for place, item in enumerate(items)
+            if item.options
+        },
+    )
+
+
+def _ranked(item: TrainItem, first: int, sizes: Sequence[int]) -> Ranked:
+    labels = [option.label for option in item.options]
+    return Ranked(
+        reads=(first, first + sum(sizes)),
+        option=torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
+        num_bytes=torch.tensor([float(max(1, option.num_bytes)) for option in item.options]),
+        gold=labels.index(item.gold),
     )
 
 
@@ -131,11 +209,11 @@ def cut_batches(items: Sequence[TrainItem], most_tokens: int) -> list[Batch]:
     waiting: list[TrainItem] = []
     size = 0
     for item in items:
-        if waiting and size + len(item.tokens) > most_tokens:
+        if waiting and size + item.num_tokens > most_tokens:
             batches.append(make_batch(waiting))
             waiting, size = [], 0
         waiting.append(item)
-        size += len(item.tokens)
+        size += item.num_tokens
     if waiting:
         batches.append(make_batch(waiting))
     return batches

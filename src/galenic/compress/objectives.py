@@ -9,18 +9,51 @@ import torch
 
 from galenic.compress.learner import Batch
 
-__all__ = ["CrossEntropy", "Distillation"]
+__all__ = ["CrossEntropy", "Distillation", "option_scores"]
+
+OPTION_SCALE = 3.0
+"""Log-probabilities per byte of a question's options differ by up to a nat: times this, their
+softmax can be nearly even and nearly sure."""
 
 
 class CrossEntropy:
-    """Negative log-likelihood of the supervised tokens, in nats."""
+    """Negative log-likelihood of the supervised tokens, in nats.
+
+    Where a text has options, it is that of the right one among them: of the softmax over
+    `OPTION_SCALE` times their log-likelihoods per byte.
+    """
 
     def __call__(self, logits: Any, batch: Batch) -> Any:
         """Weighted sum over the batch's reads; logits (r, vocabulary)."""
         losses = torch.nn.functional.cross_entropy(
             logits[batch.place], batch.targets, reduction="none"
         )
-        return losses @ batch.weights
+        if not batch.ranked:
+            return losses @ batch.weights
+        weights, total = batch.weights.clone(), 0.0
+        for number, scores in option_scores(-losses, batch).items():
+            ranked = batch.ranked[number]
+            reads = slice(*ranked.reads)
+            chosen = torch.log_softmax(OPTION_SCALE * scores, dim=0)[ranked.gold]
+            total = total - chosen * batch.weights[reads].sum()
+            weights[reads] = 0.0
+        return losses @ weights + total
+
+
+def option_scores(log_probs: Any, batch: Batch) -> dict[int, Any]:
+    """Log-likelihood per byte of every option, shape (k,), of each item that has some.
+
+    Args:
+        log_probs: of all reads, shape (p,).
+        batch: the items; keys of the result are places in it.
+    """
+    found = {}
+    for number, ranked in batch.ranked.items():
+        reads = log_probs[slice(*ranked.reads)]
+        sums = torch.zeros(len(ranked.num_bytes), dtype=reads.dtype, device=reads.device)
+        sums = sums.index_add(0, ranked.option.to(reads.device), reads)
+        found[number] = sums / ranked.num_bytes.to(reads.device)
+    return found
 
 
 class Distillation:

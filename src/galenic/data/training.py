@@ -5,6 +5,9 @@ A source is written ``NAME[:FORM][=WEIGHT]``, several apart by commas::
     medquad                     prompt/response pairs; every tenth topic is held out
     benchmarks:train            the training splits of all benchmarks, answered by label
     medqa, medmcqa:text=0.5     one benchmark, its answer as a label or as text, half as often
+    medmcqa:options             the text of the right option, to be likelier than the others
+    pubmedqa:artificial         yes/no questions made from the sentences of its abstracts; nothing
+                                of them is held out: real questions beside them are looked at
     questions.jsonl             questions of your own, as `galenic evaluate` reads them
 
 Test questions never come in: training splits only. What is held out shares no question and no topic
@@ -25,6 +28,7 @@ from typing import Literal, TypeAlias
 
 from galenic.benchmarks import Benchmark, resolve_benchmarks
 from galenic.benchmarks.custom import is_custom
+from galenic.data.artificial import artificial_questions, parse_with_conclusion
 from galenic.data.calibration import MEDQUAD, Pair, read_medquad
 from galenic.data.example import Example
 from galenic.data.near import words_of
@@ -45,8 +49,14 @@ __all__ = [
     "shuffle_options",
 ]
 
-Form: TypeAlias = Literal["label", "text", "pairs"]
-FORMS = {"train": "label", "label": "label", "text": "text"}
+Form: TypeAlias = Literal["label", "options", "artificial", "text", "pairs"]
+FORMS: dict[str, Form] = {
+    "train": "label",
+    "label": "label",
+    "options": "options",
+    "artificial": "artificial",
+    "text": "text",
+}
 """What may stand behind a benchmark's name, and the form it means."""
 HELDOUT_FOLD = 9
 HELDOUT_TENTHS = 1
@@ -55,7 +65,7 @@ _LETTERS = re.compile(r"\b[A-F](?:\s*(?:,|/|\+|&|and|or)\s*[A-F])+\b", re.IGNORE
 
 @dataclass(frozen=True)
 class LabelText:
-    """A question as `galenic evaluate` asks it, answered by the label of the right option.
+    """A question as `galenic evaluate` asks it, answered by label or text of the right option.
 
     Attributes:
         group: the benchmark's name.
@@ -65,6 +75,8 @@ class LabelText:
         choices: label and continuation of every option, in the order shown.
         gold: label of the right option as shown.
         example: the question with its options as shown.
+        ranked: the answer is to be likelier per byte than the other choices, as `text_per_byte`
+            scoring compares them, rather than likely.
     """
 
     group: str
@@ -74,6 +86,7 @@ class LabelText:
     choices: tuple[tuple[str, str], ...]
     gold: str
     example: Example
+    ranked: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,7 +170,9 @@ class TrainingSet:
         examples = [row for row in rows if isinstance(row, Example)]
         if self.form == "text":
             return list(option_texts(self.benchmark, examples))
-        return list(label_texts(self.benchmark, examples, seed=seed, epoch=epoch, shuffle=shuffle))
+        texts = label_texts(self.benchmark, examples, seed=seed, epoch=epoch, shuffle=shuffle)
+        by_text = self.form in ("options", "artificial")
+        return [_by_text(text) if by_text else text for text in texts]
 
 
 def label_texts(
@@ -190,6 +205,12 @@ def label_texts(
             )
         )
     return texts
+
+
+def _by_text(text: LabelText) -> LabelText:
+    """The same question, to be answered by the text of an option."""
+    choices = tuple((label, f" {option}") for label, option in text.example.options.items())
+    return replace(text, answer=dict(choices)[text.gold], choices=choices, ranked=True)
 
 
 def shuffle_options(example: Example, rng: random.Random) -> Example:
@@ -266,8 +287,7 @@ def parse_sources(spec: str) -> list[tuple[str, Form, float]]:
             weight = 0.0
         if not 0 < weight <= 100:
             raise UserError(f"{part!r}: the weight must be above 0 and at most 100.")
-        means: Form = "text" if form == "text" else "label"
-        found.append((name, "pairs" if name == "medquad" else means, weight))
+        found.append((name, "pairs" if name == "medquad" else FORMS[form], weight))
     if not found:
         raise UserError("no training data is named: medquad, benchmarks:train, medqa, FILE.jsonl.")
     return found
@@ -306,6 +326,10 @@ def _medquad_set(source: Source, weight: float) -> TrainingSet:
 def _benchmark_set(source: Source, benchmark: Benchmark, form: Form, weight: float) -> TrainingSet:
     if source.sample:
         benchmark = benchmark.sample()
+    if form == "artificial":
+        if benchmark.name != "pubmedqa":
+            raise UserError(f"{benchmark.name}:artificial: only pubmedqa has abstracts to turn.")
+        benchmark = replace(benchmark, parse=parse_with_conclusion)
     own = benchmark.name not in ("pubmedqa", "medqa_4options", "medqa_5options", "medmcqa")
     split = benchmark.default_split if own else benchmark.fewshot_split
     loaded = source.load(benchmark, split)
@@ -316,6 +340,8 @@ def _benchmark_set(source: Source, benchmark: Benchmark, form: Form, weight: flo
         apart = [_is_heldout(row) for row in rows]
         train = tuple(row for row, out in zip(rows, apart, strict=True) if not out)
         heldout = tuple(row for row, out in zip(rows, apart, strict=True) if out)
+    if form == "artificial":
+        train, heldout = artificial_questions(train), ()
     return TrainingSet(benchmark.name, form, train, heldout, benchmark, weight, loaded.sha256)
 
 

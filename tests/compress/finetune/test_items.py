@@ -12,10 +12,11 @@ from galenic.compress.finetune.items import TokenTexts, choose_length, encode_te
 from galenic.compress.learner import cut_batches
 from galenic.data.calibration import Pair
 from galenic.data.example import Example
-from galenic.data.training import PairText, TrainingSet, label_texts
+from galenic.data.training import LabelText, PairText, TrainingSet, label_texts
 from galenic.errors import UserError
 from galenic.evaluate.prompts import Prompter
 from galenic.evaluate.scoring.letter import Letter
+from galenic.evaluate.scoring.text import TextPerByte
 from galenic.models.load import resolve_model
 from galenic.models.text_encoder import TextEncoder
 from galenic.registry import BENCHMARKS
@@ -161,3 +162,33 @@ def test_lengths_and_empty_sets(tmp_path: Path) -> None:
         choose_length(600, 512)
     with pytest.raises(UserError, match="of medmcqa no text is left"):
         TokenTexts([label_set(5, heldout=0)], encoder(tmp_path), config(), seed=0)
+
+
+@pytest.mark.parametrize("name", ["medmcqa", "pubmedqa"])
+def test_options_are_those_that_evaluate_compares(tmp_path: Path, name: str) -> None:
+    folder = write_tiny_hf(tmp_path / "llama", "llama")
+    benchmark = BENCHMARKS.load(name)
+    options = OPTIONS if benchmark.labelled else {word: word for word in ("yes", "no", "maybe")}
+    row = Example("q", "The patiént?", "An abstract.", options, list(options)[1])
+    one = TrainingSet(name, "options", (row,), (row,), benchmark, 1.0, "")
+    scoring = TextPerByte()
+    with TorchRuntime(resolve_model(str(folder)), threads=1) as runtime:
+        for text in (*one.texts(seed=4, epoch=0), *one.heldout_texts()):
+            assert isinstance(text, LabelText)
+            for most in (512, 30):
+                encoded = encode_texts([text], TextEncoder(folder, "folder"), most)
+                [item] = encoded.items
+                assert encoded.cut == (most == 30)
+                prompt = Prompter(benchmark, scoring).text(text.example)
+                for option, request in zip(item.options, item.requests, strict=True):
+                    found = encode_request(
+                        runtime, prompt, scoring.continuation(text.example, option.label)
+                    )
+                    assert len(request.tokens) <= most
+                    assert request.tokens[-10:] == found.tokens[-10:]
+                    assert option.tokens == found.tokens[found.start :]
+                    weighed = scoring.weigh(text.example, {option.label: 1.0})
+                    assert option.num_bytes == round(1 / weighed[option.label])
+                assert item.gold == text.example.answer
+                own = [option.tokens for option in item.options if option.label == item.gold]
+                assert [item.tokens[item.start :]] == own

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from galenic.compress.finetune.config import TextsConfig
-from galenic.compress.learner import TrainItem
+from galenic.compress.learner import Option, TrainItem
 from galenic.compress.passes import Passes
 from galenic.data.training import LabelText, PairText, TrainingSet, epoch_texts
 from galenic.errors import UserError
 from galenic.models.text_encoder import TextEncoder
 from galenic.runtimes.base import encode_requests
-from galenic.runtimes.tree import common_prefix_length
+from galenic.runtimes.tree import Request, common_prefix_length
 
 __all__ = ["Encoded", "TokenTexts", "choose_length", "encode_texts"]
 
@@ -126,7 +126,8 @@ def _labels(
     for text in texts:
         by_label = {label: next(requests) for label, _ in text.choices}
         gold = by_label[text.gold]
-        excess = max(0, len(gold.tokens) - max_length)
+        longest = by_label.values() if text.ranked else (gold,)
+        excess = max(0, max(len(one.tokens) for one in longest) - max_length)
         if gold.start - excess <= len(head):  # nothing would be left of the question
             found.append((None, False))
             continue
@@ -139,10 +140,18 @@ def _labels(
             choices=tuple((k, answer[shared]) for k, answer in zip(by_label, answers, strict=True)),
             gold=text.gold,
             shared=shared,
-            bundle=text.example.question,
+            bundle=text.example.context or text.example.question,
+            options=_options(text, by_label) if text.ranked else (),
         )
         found.append((item, excess > 0))
     return found
+
+
+def _options(text: LabelText, by_label: Mapping[str, Request]) -> tuple[Option, ...]:
+    return tuple(
+        Option(label, request.tokens[request.start :], len(text.example.options[label].encode()))
+        for label, request in by_label.items()
+    )
 
 
 def _pairs(
