@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from galenic.evaluate.compare import Comparison, compare_pairs, pair_records
+from galenic.evaluate.compare import Comparison, Pair, compare_pairs, pair_records
 from galenic.report.rows import Row, build_rows
-from galenic.report.runs import load_run
+from galenic.report.runs import Run, load_run
 
-__all__ = ["GALENIC", "inspected", "markdown_table", "paired_answers"]
+__all__ = ["GALENIC", "inspected", "markdown_table", "paired_answers", "pooled_answers"]
 
 GALENIC = str(Path(sys.executable).with_name("galenic"))
 
@@ -29,15 +29,30 @@ def inspected(model: str, keys: Sequence[str]) -> dict[str, Any]:
 
 def paired_answers(runs: Path, name: str) -> Iterator[tuple[Row, Comparison]]:
     """The rows of a run, each compared with the run ``dense``; none while one is at work."""
+    if found := _paired(runs, name):
+        run, pairs = found
+        for row in build_rows(run):
+            yield row, compare_pairs(pairs[row.benchmark, row.scoring, row.debias])
+
+
+def pooled_answers(runs: Path, name: str) -> Iterator[tuple[str, Comparison]]:
+    """The same over the questions of all benchmarks, by scoring."""
+    if found := _paired(runs, name):
+        pooled: dict[str, list[Pair]] = {}
+        for (_, scoring, _), pairs in found[1].items():
+            pooled.setdefault(scoring, []).extend(pairs)
+        for scoring, pairs in pooled.items():
+            yield scoring, compare_pairs(pairs)
+
+
+def _paired(runs: Path, name: str) -> tuple[Run, dict[tuple[str, ...], list[Pair]]] | None:
     folders = [runs / which for which in (name, "dense")]
     if not all((folder / "records.jsonl").exists() for folder in folders):
-        return
+        return None
     run, dense = (load_run(folder) for folder in folders)
     if any(len(one.records) < one.num_planned for one in (run, dense)):
-        return
-    pairs = pair_records(dense.records, run.records).groups
-    for row in build_rows(run):
-        yield row, compare_pairs(pairs[row.benchmark, row.scoring, row.debias])
+        return None
+    return run, pair_records(dense.records, run.records).groups
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> str:

@@ -84,9 +84,9 @@ class PairTexts(Passes[ChoiceItem]):
 
 
 def check_sets(sets: Sequence[TrainingSet]) -> None:
-    """Raise UserError for a source that is not questions with options, answered by their label."""
+    """Raise UserError for a source that is not questions with options."""
     for one in sets:
-        if one.form != "label":
+        if one.form in ("text", "pairs"):
             raise UserError(
                 f"{one.name} in the form {one.form!r} has no options to choose among. An encoder "
                 "learns from benchmarks:train, medqa, medmcqa, pubmedqa or question files."
