@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -207,3 +209,39 @@ def test_torch_is_not_needed() -> None:
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
     assert torch.__version__  # it could have been loaded
+
+
+def test_a_packed_dose_can_be_pulled(
+    base: Path, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a trained adapter, by the tool that makers of doses use, to the same file."""
+    spec = importlib.util.spec_from_file_location(
+        "pack_dose", Path(__file__).parents[2] / "tools" / "pack_dose.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    adapter = tmp_path / "adapter"
+    for name in ("manifest.json", "training.jsonl", "README.md"):
+        (adapter / name).write_text("{}\n")
+    options = SimpleNamespace(
+        adapter=adapter,
+        name=NAME,
+        base="tiny-base",
+        data=str(data_dir),
+        target_bpw=15.0,
+        description="A dose.",
+        source=["nothing"],
+        output=tmp_path / "doses",
+    )
+    folder = tool.pack(options, Quiet())
+    monkeypatch.setitem(DOSES, NAME, folder)
+    done = CliRunner().invoke(app, ["pull", NAME])
+    assert done.exit_code == 0, done.output
+    card = json.loads((folder / CARD).read_text())
+    assert sha256(cache_folder("models") / f"{NAME}.gguf") == card["sha256"]
+    assert {len(one["log_probs"]) for one in card["answers"]} == {3, 4}
+    assert len(card["types"]) >= 1
+    with pytest.raises(UserError, match="there already"):
+        tool.pack(options, Quiet())

@@ -36,15 +36,16 @@ class KQuant(TypedQuantizer):
     def apply(self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]) -> None:
         from galenic.compress.quantize.kquant import quantize_gguf
 
-        found = self._measure(job, folder, advance) if self.importance else None
+        found = self.sensitivity(job, folder, advance) if self.importance else None
         types = self.choose(job, found, advance)
         job.watcher.stage("writing")
         columns = {} if found is None else found.columns
         quantize_gguf(job.source, folder / WEIGHTS, types, importance=columns)
 
-    def _measure(
+    def sensitivity(
         self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]
     ) -> Sensitivity:
+        """What weights the errors, from calibration text; arguments as `apply` has them."""
         from galenic.compress.quantize.importance import measure_sensitivity
         from galenic.models.paged import PagedModel
 

@@ -1,0 +1,157 @@
+"""Pack a trained adapter as a dose of the package, which `galenic pull NAME` makes a model of.
+
+    galenic finetune smollm2-135m --data benchmarks:train -o adapter/
+    python tools/pack_dose.py adapter/ --name medical-135m --data DIR --target-bpw 4.5 \
+        --description "Answers medical questions." --source "PubMedQA folds (MIT)"
+
+What goes into ``src/galenic/doses/NAME``: the adapter in 16 bits with its manifest and training
+log, the importance of the columns, and ``dose.json``: which type each tensor takes, and hash, size
+and some answers of the file that these make here. The whole must stay below 10 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from galenic.artifact import MANIFEST
+from galenic.cli.progress import ConsoleWatcher
+from galenic.compress.card import CARD as README
+from galenic.compress.dose import IMPORTANCE, answers_of, build_dose
+from galenic.compress.merge import merge
+from galenic.compress.quantize.base import QuantizeJob
+from galenic.compress.quantize.block_types import KQuant
+from galenic.compress.quantize.config import QuantizeConfig
+from galenic.compress.tuning import TRAINING_LOG
+from galenic.data.calibration import read_calibration_text
+from galenic.data.sources import open_source
+from galenic.errors import UserError
+from galenic.models.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from galenic.models.dose import CARD, Answer, Dose
+from galenic.models.embedded import EMBEDDED
+from galenic.models.load import resolve_model
+from galenic.registry import BENCHMARKS
+from galenic.watcher import Watcher
+
+MOST_BYTES = 10_000_000
+DOSES = Path(__file__).parents[1] / "src" / "galenic" / "doses"
+ASKED = ("pubmedqa", "medqa_4options", "medmcqa")
+"""Of each of these the first packaged sample question is asked."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("adapter", type=Path)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--base", default="smollm2-135m", choices=EMBEDDED)
+    parser.add_argument("--data", required=True, help="folder of the calibration text")
+    parser.add_argument("--target-bpw", type=float, default=4.5)
+    parser.add_argument("--description", required=True)
+    parser.add_argument("--source", action="append", required=True, help="trained on, with licence")
+    parser.add_argument("--output", type=Path, default=DOSES, help="folder of the doses")
+    options = parser.parse_args()
+    with ConsoleWatcher() as watcher:
+        folder = pack(options, watcher)
+    print(f"{folder}: {size_of(folder):,} bytes")
+
+
+def pack(options: argparse.Namespace, watcher: Watcher) -> Path:
+    """Write the folder of the dose, whole or not at all.
+
+    Raises:
+        UserError: it is there, or too large.
+    """
+    target: Path = options.output / options.name
+    if target.exists():
+        raise UserError(f"{target} is there already.")
+    with tempfile.TemporaryDirectory() as scratch:
+        part, merged = Path(scratch, "dose"), Path(scratch, "merged")
+        part.mkdir()
+        narrow(options.adapter, part)
+        merge(options.base, part, merged, watcher)
+        types = choose_types(merged, part, options, watcher)
+        base = resolve_model(options.base)
+        card = Dose(
+            name=options.name,
+            description=options.description,
+            base=options.base,
+            base_sha256=base.sha256,
+            licence=EMBEDDED[options.base].licence,
+            sources=tuple(options.source),
+            types=types,
+            sha256="0" * 64,
+            num_bytes=1,
+            answers=(Answer(prompt="?", log_probs={}),),
+        )
+        write_card(card, part)
+        made = Path(scratch, "made.gguf")
+        sha256 = build_dose(part, made)
+        answers = tuple(answers_of(made, asked()))
+        measured = {"sha256": sha256, "num_bytes": made.stat().st_size, "answers": answers}
+        write_card(card.model_copy(update=measured), part)
+        if size_of(part) > MOST_BYTES:
+            raise UserError(f"it takes {size_of(part):,} bytes, and {MOST_BYTES:,} are allowed.")
+        shutil.copytree(part, target)
+    return target
+
+
+def narrow(adapter: Path, folder: Path) -> None:
+    """Copy an adapter with what says how it was trained, its weights in 16 bits."""
+    weights = {name: value.astype(np.float16) for name, value in tensors(adapter).items()}
+    save_file(weights, folder / ADAPTER_WEIGHTS)
+    for name in (ADAPTER_CONFIG, MANIFEST, TRAINING_LOG, README):
+        shutil.copyfile(adapter / name, folder / name)
+
+
+def tensors(adapter: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = load_file(adapter / ADAPTER_WEIGHTS)
+    return found
+
+
+def choose_types(
+    merged: Path, folder: Path, options: argparse.Namespace, watcher: Watcher
+) -> dict[str, tuple[str, ...]]:
+    """Types of the tensors under the budget; the importance goes into the folder."""
+    config = QuantizeConfig(model=str(merged), data=options.data)
+    job = QuantizeJob(
+        config, resolve_model(config.model), tuple(read_calibration_text(config)), watcher
+    )
+    method = KQuant(target_bpw=options.target_bpw)
+    method.check(job)
+    found = method.sensitivity(job, folder, watcher.advance)
+    save_file(dict(found.columns), folder / IMPORTANCE)
+    types: dict[str, list[str]] = {}
+    for name, kind in method.choose(job, found, watcher.advance).items():
+        if kind != "F32":
+            types.setdefault(kind, []).append(name)
+    return {kind: tuple(names) for kind, names in sorted(types.items())}
+
+
+def asked() -> list[tuple[str, tuple[str, ...]]]:
+    """Prompts with their labels."""
+    source = open_source("sample")
+    found = []
+    for name in ASKED:
+        benchmark = BENCHMARKS.load(name)
+        example = source.load(benchmark).examples[0]
+        found.append((benchmark.prompt(example), tuple(example.options)))
+    return found
+
+
+def write_card(card: Dose, folder: Path) -> None:
+    text = json.dumps(card.model_dump(mode="json"), indent=1) + "\n"
+    (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+if __name__ == "__main__":
+    main()
