@@ -132,6 +132,9 @@ def test_keys_tell_apart_what_matters_and_nothing_else(model: Path, text: Path) 
     knob = parse_recipe(TWO.replace("sparsity: 0.5", "sparsity: 0.4"))
     assert stage_keys(knob, "abc", texts)[0] == first
     assert stage_keys(knob, "abc", texts)[1] != second
+    learnt = [stage_keys(recipe, "abc", texts, {1: [sha256]}) for sha256 in ("x", "y")]
+    assert learnt[0][0] == learnt[1][0] == first
+    assert len({second, learnt[0][1], learnt[1][1]}) == 3
 
 
 def test_missing_text_is_an_error_before_any_work(model: Path, tmp_path: Path) -> None:
@@ -201,6 +204,21 @@ stages:
     assert {n: f.sha256 for n, f in again.files.items()} == {
         n: f.sha256 for n, f in manifest.files.items()
     }
+
+
+def test_training_data_is_read_before_any_slow_work(model: Path, tmp_path: Path) -> None:
+    recipe = """
+name: healed
+description: Pruned and tuned.
+stages:
+  - {stage: prune, method: magnitude, sparsity: 0.2}
+  - {stage: finetune, method: lora, train: nowhere.jsonl, against: none}
+"""
+    watcher = Watcher()
+    with pytest.raises(UserError, match=r"nowhere\.jsonl"):
+        compress(job(model, None, recipe), tmp_path / "dose", watcher)
+    assert not any("stage 1" in line for line in watcher.told)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from galenic.data.training import (
     LabelText,
     TrainingSet,
     epoch_texts,
-    heldout_texts,
     label_texts,
     option_texts,
     pair_texts,
@@ -192,4 +191,4 @@ def test_real_data_keeps_its_splits_apart(data_dir: Path) -> None:
         assert not tested & trained
     texts = epoch_texts(sets, seed=0, epoch=0)
     assert len(texts) == sum(len(one.train) for one in sets)
-    assert len(heldout_texts(sets)) == sum(len(one.heldout) for one in sets)
+    assert all(len(one.heldout_texts()) == len(one.heldout) for one in sets)

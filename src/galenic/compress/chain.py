@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -90,7 +90,7 @@ def compress(job: CompressJob, output: Path, watcher: Watcher) -> Manifest:
     check_new(output)
     texts = _read_texts(job)
     files = resolve_model(job.model)
-    keys = stage_keys(job.recipe, files.sha256, texts)
+    keys = stage_keys(job.recipe, files.sha256, texts, _read_sources(job))
     with _parts(output) as parts:
         last = _run_stages(job, keys, parts, watcher)
         facts = _facts(job, files, last, watcher)
@@ -102,21 +102,27 @@ def compress(job: CompressJob, output: Path, watcher: Watcher) -> Manifest:
             return write_manifest(folder, _history(job, last))
 
 
-def stage_keys(recipe: Recipe, parent_sha256: str, texts: Sequence[CalibrationText]) -> list[str]:
+def stage_keys(
+    recipe: Recipe,
+    parent_sha256: str,
+    texts: Sequence[CalibrationText],
+    learnt: Mapping[int, Sequence[str]] | None = None,
+) -> list[str]:
     """A hash for each stage of all that its result depends on.
 
     Args:
         recipe: the stages.
         parent_sha256: of the weights that the first stage reads.
         texts: calibration text; for stages that read none it does not count.
+        learnt: hashes of what a stage is trained on, by its place among the stages.
     """
     versions = {name: _version(name) for name in LIBRARIES}
     sources = [[text.source, text.sha256] for text in texts]
     calibration = recipe.describe()["calibration"] | {"sources": sources}
     keys, before = [], parent_sha256
-    for step in recipe.steps:
+    for place, step in enumerate(recipe.steps):
         used = calibration if step.method.calibrated else None
-        facts = [before, step.describe(), used, versions]
+        facts = [before, step.describe(), used, versions, *(learnt or {}).get(place, ())]
         before = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         keys.append(before)
     return keys
@@ -127,6 +133,28 @@ def _read_texts(job: CompressJob) -> list[CalibrationText]:
         return []
     values = {"data": job.data, "text": job.text}
     return read_calibration_text(job.recipe.calibration.model_copy(update=values))
+
+
+def _read_sources(job: CompressJob) -> dict[int, list[str]]:
+    """Hashes of the training data of each stage that names some; read before any slow work.
+
+    Raises:
+        UserError: it is unknown, missing or damaged.
+    """
+    named = {
+        place: step.method.train
+        for place, step in enumerate(job.recipe.steps)
+        if getattr(step.method, "train", "")
+    }
+    if not named:
+        return {}
+    from galenic.data.training import read_training
+
+    folder = None if job.data is None else Path(job.data)
+    return {
+        place: [one.sha256 for one in read_training(train, folder)]
+        for place, train in named.items()
+    }
 
 
 @contextmanager

@@ -40,7 +40,6 @@ __all__ = [
     "PairText",
     "TrainingSet",
     "epoch_texts",
-    "heldout_texts",
     "label_texts",
     "option_texts",
     "pair_texts",
@@ -260,11 +259,6 @@ def epoch_texts(
     ]
     random.Random(f"{seed}/{epoch}/mix").shuffle(texts)  # noqa: S311
     return texts
-
-
-def heldout_texts(sets: Sequence[TrainingSet]) -> list[LabelText | PairText]:
-    """The held-out texts of all sets, set by set."""
-    return [text for one in sets for text in one.heldout_texts()]
 
 
 def parse_sources(spec: str) -> list[tuple[str, Form, float]]:
