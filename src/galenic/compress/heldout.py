@@ -59,12 +59,6 @@ class Look:
                 found[group] = label
         return found
 
-    def better_than(self, other: Look | None) -> bool:
-        """A look without collapse beats any with one; else the lower loss counts."""
-        if other is None:
-            return True
-        return (bool(self.collapsed()), self.judged) < (bool(other.collapsed()), other.judged)
-
 
 @dataclass
 class Tally:

@@ -22,6 +22,7 @@ import torch
 from galenic.compress.heldout import Look, Tally, describe, summarize
 from galenic.compress.run_folder import RunFolder
 from galenic.compress.train_config import TrainConfig
+from galenic.compress.verdict import Patience, best_of, judge
 from galenic.errors import UserError
 from galenic.watcher import Watcher
 
@@ -157,7 +158,8 @@ class Trainer:
         )
         self.outcome = Outcome()
         self.best_weights: dict[str, Any] = {}
-        self.bad, self.collapses = 0, 0
+        patience = config.patience, config.collapse_patience
+        self.patience = Patience(*patience, rise=self._rise)
 
     def run(self) -> Outcome:
         """Train to the end, or go on with what is there, and put the best weights in place.
@@ -300,31 +302,13 @@ class Trainer:
         look = summarize(gather_object([tally]), self.outcome.steps)
         self.outcome.looks.append(look)
         self.folder.note({"look": asdict(look)})
-        if look.better_than(self.outcome.best):
-            self.outcome.best, self.bad = look, 0
+        self.outcome.best = best_of(self.outcome.looks)
+        if self.outcome.best is look:
             self.best_weights = {n: p.detach().clone() for n, p in self.parameters.items()}
-        else:
-            self.bad += 1
         if self.accelerator.is_main_process:
             self.watcher.keep(describe(look, self.outcome.best))
-        learns = look.step > self._rise
-        self.collapses = self.collapses + 1 if learns and look.collapsed() else 0
-        self._judge(look)
-
-    def _judge(self, look: Look) -> None:
-        """Say why to stop, if there is a reason."""
-        if self.bad >= self.config.patience and self.outcome.best is not None:
-            self.outcome.stopped = (
-                f"no look was better than that at step {self.outcome.best.step} (held-out loss "
-                f"{self.outcome.best.loss:.4f}) for {self.bad} looks in a row"
-            )
-        if self.collapses >= self.config.collapse_patience:
-            self.outcome.collapsed = True
-            listed = ", ".join(f"{group}: {label!r}" for group, label in look.collapsed().items())
-            self.outcome.stopped = (
-                f"predictions have collapsed to one answer ({listed}) for {self.collapses} looks "
-                "in a row. Lower --learning-rate, mix in other data, or balance the answers"
-            )
+        verdict = judge(self.outcome.looks, self.patience)
+        self.outcome.stopped, self.outcome.collapsed = verdict.reason, verdict.collapsed
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
@@ -342,8 +326,6 @@ class Trainer:
                 "best_weights": self.best_weights,
                 "optimizer": self.optimizer.state_dict(),
                 "outcome": asdict(self.outcome),
-                "bad": self.bad,
-                "collapses": self.collapses,
             }
         )
 
@@ -353,7 +335,6 @@ class Trainer:
         self._put_back(state["weights"])
         self.best_weights = state["best_weights"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.bad, self.collapses = state["bad"], state["collapses"]
         self.outcome = Outcome.restored(state["outcome"])
         if self.outcome.steps:
             self._say(f"going on after step {self.outcome.steps} of {self.total}")

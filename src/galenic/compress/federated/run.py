@@ -34,7 +34,7 @@ from galenic.artifact import (
 from galenic.compress.card import CARD, parent_licence
 from galenic.compress.federated.client import ClientJob, client_app
 from galenic.compress.federated.clients import Federation
-from galenic.compress.federated.server import Interrupted, Patience, Server
+from galenic.compress.federated.server import Interrupted, Server
 from galenic.compress.finetune.base import Finetuner
 from galenic.compress.finetune.card import TunedFacts, tuned_card
 from galenic.compress.finetune.config import FinetuneConfig
@@ -49,6 +49,7 @@ from galenic.compress.tuning import (
     set_threads,
     train_config,
 )
+from galenic.compress.verdict import Patience
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
 from galenic.models.load import resolve_model
@@ -112,7 +113,7 @@ def finetune_federated(
             "model": files.sha256,
             "method": {"name": method.name, **method.knobs},
         },
-        patience=Patience(config.patience, config.collapse_patience),
+        patience=Patience(config.patience, config.collapse_patience, unit="round"),
         watcher=watcher,
     )
     threads = max(1, (config.threads or choose_threads()) // federation.at_once)

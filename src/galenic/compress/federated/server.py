@@ -29,13 +29,14 @@ from galenic.compress.federated.messages import (
     read_weights,
     write_weights,
 )
-from galenic.compress.heldout import Look, describe, summarize
+from galenic.compress.heldout import describe, summarize
 from galenic.compress.run_folder import RunFolder
 from galenic.compress.train import Outcome
+from galenic.compress.verdict import Patience, best_of, judge
 from galenic.errors import UserError
 from galenic.watcher import Watcher
 
-__all__ = ["Interrupted", "Patience", "Server", "drawn_clients"]
+__all__ = ["Interrupted", "Server", "drawn_clients"]
 
 PULL_SECONDS = 0.05
 TTL = 30 * 24 * 3600.0
@@ -46,21 +47,11 @@ class Interrupted(Exception):  # noqa: N818 - no mistake, but a wish
     """The user wishes to stop. Flower's thread passes on exceptions, but no KeyboardInterrupt."""
 
 
-@dataclass(frozen=True)
-class Patience:
-    """When to stop early: so many looks in a row without a lower loss, or with a collapse."""
-
-    looks: int
-    collapses: int
-
-
 @dataclass
 class _State:
     weights: dict[str, Any]
     best_weights: dict[str, Any]
     outcome: Outcome = field(default_factory=Outcome)
-    bad: int = 0
-    collapses: int = 0
 
 
 class Server:
@@ -196,30 +187,12 @@ class Server:
         look = summarize([read_tally(reply.content) for _, reply in replies], self.outcome.steps)
         self.outcome.looks.append(look)
         self.folder.note({"look": asdict(look)})
-        state = self.state
-        if look.better_than(self.outcome.best):
-            self.outcome.best, state.bad = look, 0
-            state.best_weights = dict(state.weights)
-        else:
-            state.bad += 1
-        state.collapses = state.collapses + 1 if look.step and look.collapsed() else 0
-        self.watcher.keep(describe(look, self.outcome.best, unit="round"))
-        self._judge(look)
-
-    def _judge(self, look: Look) -> None:
-        best, state = self.outcome.best, self.state
-        if best is not None and state.bad >= self.patience.looks:
-            self.outcome.stopped = (
-                f"no round was better than round {best.step} (held-out loss {best.loss:.4f}) for "
-                f"{state.bad} rounds"
-            )
-        if state.collapses >= self.patience.collapses:
-            self.outcome.collapsed = True
-            listed = ", ".join(f"{group}: {label!r}" for group, label in look.collapsed().items())
-            self.outcome.stopped = (
-                f"predictions have collapsed to one answer ({listed}) for {state.collapses} rounds "
-                "in a row. Lower --learning-rate, or balance the answers"
-            )
+        self.outcome.best = best_of(self.outcome.looks)
+        if self.outcome.best is look:
+            self.state.best_weights = dict(self.state.weights)
+        self.watcher.keep(describe(look, self.outcome.best, unit=self.patience.unit))
+        verdict = judge(self.outcome.looks, self.patience)
+        self.outcome.stopped, self.outcome.collapsed = verdict.reason, verdict.collapsed
 
     def _ask(
         self, grid: Any, kind: str, content: Any, places: Sequence[int]
@@ -278,8 +251,6 @@ class Server:
                 "weights": tensors(state.weights),
                 "best_weights": tensors(state.best_weights),
                 "outcome": asdict(state.outcome),
-                "bad": state.bad,
-                "collapses": state.collapses,
             }
         )
 
@@ -290,8 +261,6 @@ class Server:
             {name: value.numpy() for name, value in saved["weights"].items()},
             {name: value.numpy() for name, value in saved["best_weights"].items()},
             Outcome.restored(saved["outcome"]),
-            saved["bad"],
-            saved["collapses"],
         )
         self.watcher.say(f"going on after round {self.outcome.steps} of {self.federation.rounds}")
 
