@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from model_table import Row, arguments, run
 
-TUNE = "finetune {parent} --top-blocks 10 --cache --permutations 1 --side-by-side"
-LABELS = "pubmedqa,medqa_4options,medmcqa"
-OPTIONS = "pubmedqa:options,pubmedqa:artificial,medqa_4options:options=0.3,medmcqa:options"
+TUNE = (
+    "finetune {parent} --top-blocks 10 --cache --cache-gb 12 --permutations 1 --side-by-side "
+    "--batch-tokens 6144 --learning-rate 5e-4 --epochs 3 --num-heldout 60 --evaluate-every 105 "
+    "--patience 20 --collapse-patience 9"
+)
+LABELS = "pubmedqa,medmcqa,medqa_4options=0.2"
+OPTIONS = "pubmedqa:options,pubmedqa:artificial,medmcqa:options,medqa_4options:options=0.2"
 
 
 def tuned(name: str, how: str, title: str, parent: str = "dense") -> list[Row]:
     """An adapter, and the model that it is merged into."""
-    base = "{dense}" if parent == "dense" else parent
     return [
         Row(f"{name}-adapter", parent, how, shown=False),
-        Row(name, f"{name}-adapter", f"merge {base} {{parent}}", title),
+        Row(name, f"{name}-adapter", "merge {grandparent} {parent}", title),
     ]
 
 
@@ -28,27 +31,29 @@ ROWS = [
     Row("dense", title="dense (dequantized from Q4_1)"),
     *tuned(
         "paper",
-        "finetune {parent} --train medquad --base-bits 4 --max-length 256 --max-steps 50 "
-        "--num-heldout 20",
+        "finetune {parent} --train medquad --base-bits 4 --max-length 128 --batch-size 4 "
+        "--max-steps 50 --num-heldout 8 --evaluate-every 25",
         "as in the paper: MedQuAD, LoRA over nf4, 50 steps",
     ),
-    *tuned("labels", f"{TUNE} --train {LABELS} --epochs 2", "labels"),
-    *tuned("options", f"{TUNE} --train {OPTIONS} --epochs 3", "texts of options"),
-    *tuned(
-        "options-medquad",
-        f"{TUNE} --train {OPTIONS},medquad=0.02 --epochs 3",
-        "texts of options + MedQuAD",
-    ),
-    Row("options-q4", "options", "quantize {parent} --method gptq --target-bpw 4.5",
-        "texts of options, 4.5 bits a weight"),
+    *tuned("labels", f"{TUNE} --train {LABELS}", "labels"),
+    *tuned("options", f"{TUNE} --train {OPTIONS}", "options' texts"),
+    *tuned("options-medquad", f"{TUNE} --train {OPTIONS},medquad=0.02", "options' texts + MedQuAD"),
+    Row("options-q4", "options", "quantize {parent} --target-bpw 4.5", "options' texts, 4.5 bits"),
     Row("width-20", "dense", "prune {parent} --method width --sparsity 0.2", "width 20 %"),
-    Row("healed", "width-20", "distill {parent} --teacher {dense} --num-samples 2400",
-        "width 20 %, healed"),
-    *tuned("dose", f"{TUNE} --train {OPTIONS} --epochs 3", "width 20 %, healed, texts of options",
-           "healed"),
-    Row("dose-q4", "dose", "quantize {parent} --method gptq --target-bpw 4.5",
-        "width 20 %, healed, texts of options, 4.5 bits a weight"),
-]  # fmt: skip
+    Row(
+        "healed",
+        "width-20",
+        "distill {parent} --teacher {dense} --num-samples 2400",
+        "width 20 %, healed",
+    ),
+    *tuned("small", f"{TUNE} --train {OPTIONS}", "width 20 %, healed, options' texts", "healed"),
+    Row(
+        "small-q4",
+        "small",
+        "quantize {parent} --method gptq --target-bpw 4.5",
+        "width 20 %, healed, options' texts, 4.5 bits",
+    ),
+]
 
 HEAD = """\
 # What healing and tuning do to {model}

@@ -12,7 +12,7 @@ import argparse
 import json
 import shlex
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +36,8 @@ class Row:
     Attributes:
         name: of its folder.
         parent: the row that it is made from; None for the dense model.
-        command: of ``galenic``; ``{parent}`` and ``{dense}`` stand for models.
+        command: of ``galenic``; ``{parent}``, its ``{grandparent}`` and ``{dense}`` stand for
+            models.
         title: for people.
         shown: whether it is measured; others are steps on the way.
     """
@@ -80,9 +81,18 @@ class Table:
         """The commands that lead from the dense model to this row."""
         if row.parent is None:
             return []
-        command = row.command.format(parent=row.parent, dense=self.options.model)
+        command = self.command(row, lambda name: self.options.model if name == "dense" else name)
         data = "" if command.startswith("merge") else " --data DIR"
         return [*self.made(self.rows[row.parent]), f"galenic {command}{data} -o {row.name}"]
+
+    def command(self, row: Row, called: Callable[[str], str]) -> str:
+        """What makes a row, its models called so."""
+        parent = self.rows[row.parent or ""]
+        return row.command.format(
+            parent=called(parent.name),
+            grandparent=called(parent.parent or ""),
+            dense=self.options.model,
+        )
 
     def folder(self, name: str) -> str:
         return self.options.model if name == "dense" else str(self.work / name)
@@ -109,7 +119,7 @@ class Table:
             return True
         if not self.build(row.parent):
             return False
-        command = row.command.format(parent=self.folder(row.parent), dense=self.options.model)
+        command = self.command(row, self.folder)
         data = "" if command.startswith("merge") else f" --data {self.options.data}"
         return self.galenic(name, f"{command}{data} -o {self.folder(name)}")
 

@@ -106,13 +106,14 @@ def _library() -> dict[str, Any]:
 def _cache() -> dict[str, Any]:
     from galenic.cache import cache_folder
     from galenic.errors import UserError
+    from galenic.models.dose import DOSES
     from galenic.models.embedded import EMBEDDED
 
     try:
         folder = cache_folder()
     except UserError as error:
         return {"error": str(error)}
-    models = {name: (folder / "models" / f"{name}.gguf").is_file() for name in EMBEDDED}
+    models = {name: (folder / "models" / f"{name}.gguf").is_file() for name in (*EMBEDDED, *DOSES)}
     return {"folder": str(folder), "models": models}
 
 
