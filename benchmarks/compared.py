@@ -9,7 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from galenic.evaluate.compare import Comparison, Pair, compare_pairs, pair_records
+from galenic.evaluate.compare import (
+    ALL,
+    Comparison,
+    Pair,
+    compare_pairs,
+    pair_records,
+    pool_groups,
+)
 from galenic.report.rows import Row, build_rows
 from galenic.report.runs import Run, load_run
 
@@ -38,11 +45,8 @@ def paired_answers(runs: Path, name: str) -> Iterator[tuple[Row, Comparison]]:
 def pooled_answers(runs: Path, name: str) -> Iterator[tuple[str, Comparison]]:
     """The same over the questions of all benchmarks, by scoring."""
     if found := _paired(runs, name):
-        pooled: dict[str, list[Pair]] = {}
-        for (_, scoring, _), pairs in found[1].items():
-            pooled.setdefault(scoring, []).extend(pairs)
-        for scoring, pairs in pooled.items():
-            yield scoring, compare_pairs(pairs)
+        for (_, scoring, _), pairs in pool_groups(found[1]).items():
+            yield scoring, compare_pairs(pairs, ALL)
 
 
 def _paired(runs: Path, name: str) -> tuple[Run, dict[tuple[str, ...], list[Pair]]] | None:

@@ -198,7 +198,7 @@ class Table:
                 "predictions": row.counts.predicted,
             }
         for scoring, compared in pooled_answers(self.work / "runs", name):
-            yield {"benchmark": "all", "scoring": scoring, **_compared(compared)}
+            yield {"benchmark": compared.benchmark, "scoring": scoring, **_compared(compared)}
 
 
 def _compared(compared: Comparison) -> dict[str, Any]:
@@ -223,7 +223,8 @@ def write(options: argparse.Namespace, head: str, facts: list[dict[str, Any]]) -
     settings = settings_of(options)
     versions = {name: version(name) for name in ("galenic", "torch", "transformers", "gguf")}
     found = {"settings": settings, "versions": versions, "rows": facts}
-    output.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(found, indent=1).replace(f"{Path(options.work).absolute()}/", "")
+    output.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     named = ", ".join(f"{name} {number}" for name, number in versions.items())
     measured = [part(facts) for what, part in PARTS.items() if any(what in fact for fact in facts)]
     pictures = [f"![{output.name}]({output.name}.png)"] if plot(output, facts) else []

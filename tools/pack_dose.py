@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from galenic.artifact import MANIFEST
+from galenic.artifact import Stage, read_manifest, write_manifest
 from galenic.cli.progress import ConsoleWatcher
 from galenic.compress.card import CARD as README
 from galenic.compress.dose import IMPORTANCE, answers_of, build_dose
@@ -95,17 +95,32 @@ def pack(options: argparse.Namespace, watcher: Watcher) -> Path:
         answers = tuple(answers_of(made, asked()))
         measured = {"sha256": sha256, "num_bytes": made.stat().st_size, "answers": answers}
         write_card(card.model_copy(update=measured), part)
+        write_manifest(part, stages_of(options.adapter))
         if size_of(part) > MOST_BYTES:
             raise UserError(f"it takes {size_of(part):,} bytes, and {MOST_BYTES:,} are allowed.")
+        for file in part.iterdir():
+            file.chmod(0o644)  # safetensors writes for the owner alone
         shutil.copytree(part, target)
     return target
+
+
+def stages_of(adapter: Path) -> tuple[Stage, ...]:
+    """How it was trained.
+
+    Raises:
+        UserError: it does not say.
+    """
+    manifest = read_manifest(adapter)
+    if manifest is None:
+        raise UserError(f"{adapter} has no manifest: `galenic finetune` writes one.")
+    return manifest.stages
 
 
 def narrow(adapter: Path, folder: Path) -> None:
     """Copy an adapter with what says how it was trained, its weights in 16 bits."""
     weights = {name: value.astype(np.float16) for name, value in tensors(adapter).items()}
     save_file(weights, folder / ADAPTER_WEIGHTS)
-    for name in (ADAPTER_CONFIG, MANIFEST, TRAINING_LOG, README):
+    for name in (ADAPTER_CONFIG, TRAINING_LOG, README):
         shutil.copyfile(adapter / name, folder / name)
 
 

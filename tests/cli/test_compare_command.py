@@ -40,14 +40,14 @@ def test_json_equals_a_naive_count(runs: tuple[Path, Path]) -> None:
     assert (document["unpaired_a"], document["unpaired_b"]) == (10, 0)
     a, b = read(runs[0]), read(runs[1])
     kinds = [(group["benchmark"], group["scoring_a"]) for group in document["groups"]]
-    assert kinds == [(n, s) for n in ("pubmedqa", "medmcqa") for s in ("letter", "text")]
+    assert kinds == [(n, s) for n in ("pubmedqa", "medmcqa", "all") for s in ("letter", "text")]
     for group, kind in zip(document["groups"], kinds, strict=True):
-        keys = [key for key in a if key[:2] == kind and key in b]
-        right_a = {k[2] for k in keys if a[k]["prediction"] == a[k]["gold"]}
-        right_b = {k[2] for k in keys if b[k]["prediction"] == b[k]["gold"]}
+        keys = [k for k in a if kind in (k[:2], ("all", k[1])) and k in b]
+        right_a = {k for k in keys if a[k]["prediction"] == a[k]["gold"]}
+        right_b = {k for k in keys if b[k]["prediction"] == b[k]["gold"]}
         assert group["n"] == len(keys)
-        assert {won["id"] for won in group["a_wins"]} == right_a - right_b
-        assert {won["id"] for won in group["b_wins"]} == right_b - right_a
+        assert {won["id"] for won in group["a_wins"]} == {k[2] for k in right_a - right_b}
+        assert {won["id"] for won in group["b_wins"]} == {k[2] for k in right_b - right_a}
         assert group["difference"] == pytest.approx((len(right_b) - len(right_a)) / len(keys))
         low, high = group["interval"]
         assert low < group["difference"] < high
@@ -84,8 +84,8 @@ def test_two_scorings_of_one_run(runs: tuple[Path, Path]) -> None:
     result = compare(runs[0], "--scoring-a", "letter", "--scoring-b", "text", "--json")
     groups = json.loads(result.stdout)["groups"]
     assert [(g["scoring_a"], g["scoring_b"], g["n"]) for g in groups] == [
-        ("letter", "text", 40)
-    ] * 2
+        ("letter", "text", n) for n in (40, 40, 80)
+    ]
 
 
 def test_what_permutations_change_in_one_run(tmp_path: Path) -> None:

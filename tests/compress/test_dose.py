@@ -14,6 +14,7 @@ import torch
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
+from galenic.artifact import write_manifest
 from galenic.cache import cache_folder
 from galenic.cli.main import app
 from galenic.compress.dose import IMPORTANCE, answers_of, build_dose, dose_source, pull_dose
@@ -223,8 +224,9 @@ def test_a_packed_dose_can_be_pulled(
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     adapter = tmp_path / "adapter"
-    for name in ("manifest.json", "training.jsonl", "README.md"):
+    for name in ("training.jsonl", "README.md"):
         (adapter / name).write_text("{}\n")
+    write_manifest(adapter, [])
     options = SimpleNamespace(
         adapter=adapter,
         name=NAME,

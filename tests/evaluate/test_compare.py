@@ -145,3 +145,15 @@ def test_empty_and_unlike_pairs_raise() -> None:
     other = record(1, "A", probabilities={"A": 0.5, "C": 0.5})
     with pytest.raises(ValueError, match="different options"):
         compare.mean_divergence([(record(1, "A"), other)])
+
+
+def test_benchmarks_are_pooled_where_there_are_several() -> None:
+    one, two = ("medmcqa", "letter", "none"), ("pubmedqa", "letter", "none")
+    pairs = [(record(1, "A"), record(1, "B"))]
+    others = [(record(2, "B"), record(2, "A"))] * 2
+    assert compare.pool_groups({one: pairs, ("pubmedqa", "text", "none"): others}) == {}
+    found = compare.pool_groups({one: pairs, two: others})
+    assert found == {("all", "letter", "none"): [*pairs, *others]}
+    compared = compare.compare_pairs(found["all", "letter", "none"], "all")
+    assert (compared.benchmark, compared.n) == ("all", 3)
+    assert compared.difference == pytest.approx(1 / 3)

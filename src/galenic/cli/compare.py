@@ -63,8 +63,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Compare two runs."""
+    from dataclasses import replace
+
     from galenic.errors import UserError
-    from galenic.evaluate.compare import compare_pairs, pair_records
+    from galenic.evaluate.compare import compare_pairs, pair_records, pool_groups
     from galenic.report.runs import load_run
 
     if out is not None and not out.resolve().parent.is_dir():
@@ -84,7 +86,12 @@ def command(
         match_scoring=scoring_a is None or scoring_b is None or scoring_a == scoring_b,
         match_debias=debias_a is None or debias_b is None or debias_a == debias_b,
     )
-    results = [compare_pairs(pairs) for pairs in pairing.groups.values()]
+    pooled = pool_groups(pairing.groups)
+    pairing = replace(pairing, groups=pairing.groups | pooled)
+    results = [
+        compare_pairs(pairs, name[0] if name in pooled else None)
+        for name, pairs in pairing.groups.items()
+    ]
     document = _document(side_a, side_b, pairing, results)
     if out is not None:
         _write(out, document)
@@ -177,6 +184,7 @@ def _print(
 ) -> None:
     from rich.console import Console
 
+    from galenic.evaluate.compare import ALL
     from galenic.report.text import model_name
 
     console = Console(highlight=False)
@@ -194,9 +202,12 @@ def _print(
     console.print(
         "B - A is paired, with its 95 % interval (Newcombe); p: exact McNemar test; won: questions "
         "only A / only B answers rightly; flipped: share of answers that differ; KL: mean "
-        "KL(A || B) of the option probabilities in nats."
+        "KL(A || B) of the option probabilities in nats; all: the questions of all benchmarks "
+        "together."
     )
-    for result, pairs in zip(results, pairing.groups.values(), strict=True):
+    for result, (name, pairs) in zip(results, pairing.groups.items(), strict=True):
+        if name[0] == ALL:
+            continue  # shown above, by benchmark
         for side, wins in (("A", result.a_wins), ("B", result.b_wins)):
             _print_wins(console, run_a.items, pairs, wins, f"only {side} is right", show)
 

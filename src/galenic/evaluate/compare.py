@@ -6,7 +6,8 @@ so a difference shows that two separate intervals would hide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, log, sqrt
 
@@ -17,6 +18,7 @@ from galenic.evaluate.metrics import Interval, wilson_interval, without_debias
 from galenic.evaluate.records import Record
 
 __all__ = [
+    "ALL",
     "Comparison",
     "Pair",
     "PairTable",
@@ -27,10 +29,14 @@ __all__ = [
     "pair_records",
     "pair_table",
     "paired_interval",
+    "pool_groups",
     "with_plain_views",
 ]
 
 Pair = tuple[Record, Record]
+
+ALL = "all"
+"""In place of a benchmark's name: all of them."""
 
 PROBABILITY_FLOOR = 1e-12
 """Probabilities below it count as it, so that one underflow does not make a mean infinite."""
@@ -143,6 +149,22 @@ def pair_records(
     return Pairing(groups, len(side_a) - paired, len(side_b) - paired)
 
 
+def pool_groups(
+    groups: Mapping[tuple[str, ...], Sequence[Pair]],
+) -> dict[tuple[str, ...], list[Pair]]:
+    """The pairs of all benchmarks together, where there are several: named `ALL`.
+
+    Args:
+        groups: of a `Pairing`.
+    """
+    pooled: dict[tuple[str, ...], list[Pair]] = {}
+    names: Counter[tuple[str, ...]] = Counter()
+    for (_, *kind), pairs in groups.items():
+        pooled.setdefault((ALL, *kind), []).extend(pairs)
+        names[ALL, *kind] += 1
+    return {name: pairs for name, pairs in pooled.items() if names[name] > 1}
+
+
 def pair_table(pairs: Sequence[Pair]) -> PairTable:
     """Count the four paired outcomes."""
     if not pairs:
@@ -156,8 +178,12 @@ def pair_table(pairs: Sequence[Pair]) -> PairTable:
     )
 
 
-def compare_pairs(pairs: Sequence[Pair]) -> Comparison:
+def compare_pairs(pairs: Sequence[Pair], benchmark: str | None = None) -> Comparison:
     """All numbers of one group of pairs.
+
+    Args:
+        pairs: the group.
+        benchmark: what to call it; default: the benchmark of the first pair.
 
     Raises:
         ValueError: no pairs.
@@ -166,7 +192,7 @@ def compare_pairs(pairs: Sequence[Pair]) -> Comparison:
     first_a, first_b = pairs[0]
     n = table.total
     return Comparison(
-        benchmark=first_a.benchmark,
+        benchmark=benchmark or first_a.benchmark,
         scoring_a=first_a.scoring,
         scoring_b=first_b.scoring,
         debias_a=first_a.debias,
