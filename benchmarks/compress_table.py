@@ -53,10 +53,10 @@ SMALL = [
 ]  # fmt: skip
 LARGE = [
     Row("dense", title="dense (dequantized from Q4_K_M)"),
-    q("q4", "--bits 4", "4 bits, importance"),
-    q("q3", "--bits 3", "3 bits, importance"),
-    p("width-20", "--method width --sparsity 0.2", "width 20 %"),
-    p("depth-20", "--method depth --sparsity 0.2", "depth 20 %"),
+    q("q4", "--bits 4 --num-samples 32", "4 bits, importance"),
+    q("q3", "--bits 3 --num-samples 32", "3 bits, importance"),
+    p("width-20", "--method width --sparsity 0.2 --num-samples 32", "width 20 %"),
+    p("depth-20", "--method depth --sparsity 0.2 --num-samples 32 --candidates 3", "depth 20 %"),
 ]
 TABLES = {"small": SMALL, "large": LARGE}
 

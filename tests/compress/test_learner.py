@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from galenic.compress.learner import Learner, Option, TrainItem, cut_batches
-from galenic.compress.objectives import OPTION_SCALE, CrossEntropy, Distillation
+from galenic.compress.objectives import CrossEntropy, Distillation
 from tiny_hf import FAMILIES
 from training import load_tiny, some_items
 
@@ -168,18 +168,23 @@ def scores_alone(model: Any, item: TrainItem) -> np.ndarray:
     return np.array(found)
 
 
-@pytest.mark.parametrize("most", [10_000, 20])
-def test_the_loss_of_options_is_that_of_the_right_one_among_them(tmp_path: Path, most: int) -> None:
+@pytest.mark.parametrize(("most", "scale"), [(10_000, 3.0), (20, 3.0), (20, 0.7)])
+def test_the_loss_of_options_is_that_of_the_right_one_among_them(
+    tmp_path: Path, most: int, scale: float
+) -> None:
     model = load_tiny(tmp_path)
     plain = some_items(3)
     items = [*ranked_items()[:2], plain[0], *ranked_items()[2:], *plain[1:]]
     wanted = packed_loss(Learner(load_tiny(tmp_path), CrossEntropy()), plain).item()
     for item in ranked_items():
-        scores = np.exp(OPTION_SCALE * scores_alone(model, item))
+        scores = np.exp(scale * scores_alone(model, item))
         gold = [option.label for option in item.options].index(item.gold)
         wanted -= item.weight * np.log(scores[gold] / scores.sum())
-    found = packed_loss(Learner(model, CrossEntropy()), items, most)
+    learner = Learner(model, CrossEntropy(option_scale=scale))
+    found = packed_loss(learner, items, most)
     assert found.item() == pytest.approx(wanted, rel=1e-4)
+    tally = learner.measure(cut_batches(items, most))
+    assert tally.loss == pytest.approx(wanted, rel=1e-4)
     batches = cut_batches(items, most)
     assert sum(batch.weight for batch in batches) == pytest.approx(sum(i.weight for i in items))
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from galenic.compress.learner import Batch, Learner
-from galenic.compress.objectives import CrossEntropy, Distillation, option_scores
+from galenic.compress.objectives import Distillation, option_scores
 
 __all__ = ["Look", "Tally", "describe", "measure", "summarize"]
 
@@ -81,8 +81,8 @@ class Tally:
 
 def measure(learner: Learner, batches: Iterable[Batch]) -> Tally:
     """Loss and answers on these batches; the model is left in evaluation mode."""
-    text, tally = CrossEntropy(), Tally()
     taught = learner.objective if isinstance(learner.objective, Distillation) else None
+    text, tally = taught.text if taught else learner.objective, Tally()
     tally.share = taught.alpha if taught else 0.0
     learner.eval()
     with torch.no_grad():
