@@ -64,8 +64,8 @@ TABLES = {"small": SMALL, "large": LARGE}
 HEAD = """\
 # What compressing does to {model}
 
-Made by `python benchmarks/compress_table.py --model {model} --data DIR --work DIR2 -o {output}`;
-{{versions}}. Held-out text: {num_samples} sequences of 256 tokens of MedQuAD's held-out tenth,
+Made by `{command}`;
+{versions}. Held-out text, where it is used: {num_samples} sequences of 256 tokens of MedQuAD's held-out tenth,
 seed 0, 95 % intervals by resampling sequences; weights alone are judged (torch runtime, float32
 activations). Perplexity is given for each token of the dense model, so that other vocabularies
 compare. Zeroed weights are stored like others: such files are no smaller. "all" pools the questions
@@ -76,7 +76,7 @@ def main() -> None:
     parser = arguments(__doc__, "results/compress", list(MEASURES))
     parser.add_argument("--table", choices=TABLES, default="small")
     options = parser.parse_args()
-    run(options, TABLES[options.table], HEAD.format(**vars(options)))
+    run(options, TABLES[options.table], HEAD)
 
 
 if __name__ == "__main__":

@@ -58,15 +58,15 @@ ROWS = [
 HEAD = """\
 # What healing and tuning do to {model}
 
-Made by `python benchmarks/finetune_table.py --model {model} --data DIR --work DIR2 -o {output}`;
-{{versions}}; seed 0. Test questions, drawn with seed 0 where not all are asked; "all" pools the
+Made by `{command}`;
+{versions}; seed 0. Test questions, drawn with seed 0 where not all are asked; "all" pools the
 benchmarks. A model that gives nearly one answer has learnt nothing, whatever its accuracy: see its
 predictions, its macro-F1 and the majority."""
 
 
 def main() -> None:
     options = arguments(__doc__, "results/finetune", ["perplexity", "accuracy"]).parse_args()
-    run(options, ROWS, HEAD.format(**vars(options)))
+    run(options, ROWS, HEAD)
 
 
 if __name__ == "__main__":

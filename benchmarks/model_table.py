@@ -12,6 +12,7 @@ import argparse
 import json
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -81,7 +82,8 @@ class Table:
         """The commands that lead from the dense model to this row."""
         if row.parent is None:
             return []
-        command = self.command(row, lambda name: self.options.model if name == "dense" else name)
+        dense = model_name(self.options)
+        command = self.command(row, lambda name: dense if name == "dense" else name)
         data = "" if command.startswith("merge") else " --data DIR"
         return [*self.made(self.rows[row.parent]), f"galenic {command}{data} -o {row.name}"]
 
@@ -91,7 +93,7 @@ class Table:
         return row.command.format(
             parent=called(parent.name),
             grandparent=called(parent.parent or ""),
-            dense=self.options.model,
+            dense=called("dense"),
         )
 
     def folder(self, name: str) -> str:
@@ -100,6 +102,7 @@ class Table:
     def galenic(self, name: str, line: str) -> bool:
         """Run a command, shown as a reader would type it."""
         shown = line.replace(str(self.work) + "/", "").replace(self.options.data, "DIR")
+        shown = shown.replace(self.options.model, model_name(self.options))
         print(f"$ galenic {shown}", flush=True)
         log = self.work / f"{name}.log"
         with log.open("a", encoding="utf-8") as handle:
@@ -214,7 +217,24 @@ def _compared(compared: Comparison) -> dict[str, Any]:
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """What all rows share."""
-    return {name: getattr(options, name) for name in SETTINGS}
+    return {name: getattr(options, name) for name in SETTINGS} | {"model": model_name(options)}
+
+
+def model_name(options: argparse.Namespace) -> str:
+    """The model's name for readers: of a file, without the folders of this machine."""
+    return Path(options.model).name if Path(options.model).exists() else str(options.model)
+
+
+def told(options: argparse.Namespace) -> str:
+    """What was said other than usual and decides what is measured, as it is typed."""
+    found = ""
+    for name in ("table", *SETTINGS):
+        value = getattr(options, name, None)
+        if value != options.usual.get(name):
+            shown = model_name(options) if name == "model" else value
+            words = shown if isinstance(shown, list) else [shown]
+            found += f" --{name.replace('_', '-')} {' '.join(map(str, words))}"
+    return found
 
 
 def write(options: argparse.Namespace, head: str, facts: list[dict[str, Any]]) -> None:
@@ -228,7 +248,10 @@ def write(options: argparse.Namespace, head: str, facts: list[dict[str, Any]]) -
     named = ", ".join(f"{name} {number}" for name, number in versions.items())
     measured = [part(facts) for what, part in PARTS.items() if any(what in fact for fact in facts)]
     pictures = [f"![{output.name}]({output.name}.png)"] if plot(output, facts) else []
-    parts = [head.format(versions=named), *pictures, *measured, _commands(facts)]
+    command = f"python benchmarks/{Path(sys.argv[0]).name}{told(options)} --data DIR --work DIR2 -o {output}"
+    shown = {"model": model_name(options), "versions": named, "command": command}
+    head = head.format(**vars(options) | shown)
+    parts = [head, *pictures, *measured, _commands(facts)]
     output.with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(f"{output}.json, {output}.md: {len(facts)} rows")
 
@@ -363,6 +386,7 @@ def arguments(description: str | None, output: str, measures: list[str]) -> argp
     parser.add_argument("--num-samples", type=int, default=32)
     parser.add_argument("--scoring", default="letter,text_per_byte")
     parser.add_argument("--benchmarks", nargs="*", default=list(BENCHMARKS))
+    parser.set_defaults(usual={name: parser.get_default(name) for name in SETTINGS})
     return parser
 
 
