@@ -248,7 +248,8 @@ def write(options: argparse.Namespace, head: str, facts: list[dict[str, Any]]) -
     named = ", ".join(f"{name} {number}" for name, number in versions.items())
     measured = [part(facts) for what, part in PARTS.items() if any(what in fact for fact in facts)]
     pictures = [f"![{output.name}]({output.name}.png)"] if plot(output, facts) else []
-    command = f"python benchmarks/{Path(sys.argv[0]).name}{told(options)} --data DIR --work DIR2 -o {output}"
+    command = f"python benchmarks/{Path(sys.argv[0]).name}{told(options)} --data DIR --work DIR2"
+    command += f" -o results/{output.name}"
     shown = {"model": model_name(options), "versions": named, "command": command}
     head = head.format(**vars(options) | shown)
     parts = [head, *pictures, *measured, _commands(facts)]
