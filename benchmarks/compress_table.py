@@ -66,10 +66,10 @@ HEAD = """\
 
 Made by `{command}`;
 {versions}. Held-out text, where it is used: {num_samples} sequences of 256 tokens of MedQuAD's
-held-out tenth, seed 0, 95 % intervals by resampling sequences; weights alone are judged (torch runtime, float32
-activations). Perplexity is given for each token of the dense model, so that other vocabularies
-compare. Zeroed weights are stored like others: such files are no smaller. "all" pools the questions
-of the benchmarks."""
+held-out tenth, seed 0, 95 % intervals by resampling sequences; weights alone are judged (torch
+runtime, float32 activations). Perplexity is given for each token of the dense model, so that other
+vocabularies compare. Zeroed weights are stored like others: such files are no smaller. "all" pools
+the questions of the benchmarks."""
 
 
 def main() -> None:
