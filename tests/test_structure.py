@@ -26,6 +26,7 @@ ORDER = (
     ("runtimes",),
     ("evaluate", "artifact", "recipe"),
     ("compress",),
+    ("study",),
     ("report",),
     ("cli",),
 )

@@ -31,10 +31,13 @@ __all__ = [
     "StageKind",
     "Step",
     "StrictLoader",
+    "build_recipe",
+    "check_keys",
     "dump_recipe",
     "find_recipe",
     "parse_recipe",
     "read_recipe",
+    "read_yaml",
     "shipped_recipes",
 ]
 
@@ -170,11 +173,23 @@ def read_recipe(name: str) -> Recipe:
         UserError: it is not there, is no YAML, or says something that is not known or allowed.
     """
     path = find_recipe(name)
+    found = read_yaml(path)
+    if isinstance(found, dict) and "rows" in found:
+        raise UserError(f"{path} is a study, of several recipes: galenic study {name} -o FOLDER")
+    return _built(found, str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says, every key once.
+
+    Raises:
+        UserError: it cannot be read, or is no valid YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the recipe {path} cannot be read: {error}.") from error
-    return parse_recipe(text, str(path))
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    return _loaded(text, str(path))
 
 
 def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
@@ -187,12 +202,19 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
     Raises:
         UserError: as `read_recipe`.
     """
+    return _built(_loaded(text, origin), origin)
+
+
+def _loaded(text: str, origin: str) -> Any:
     try:
-        found = yaml.load(text, StrictLoader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, StrictLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise UserError(f"{origin} is no valid YAML: {error}") from error
+
+
+def _built(found: Any, origin: str) -> Recipe:
     try:
-        return _parse(found)
+        return build_recipe(found)
     except UserError as error:
         raise UserError(f"{origin}: {error}") from error
 
@@ -215,10 +237,15 @@ class StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _parse(found: Any) -> Recipe:
+def build_recipe(found: Any) -> Recipe:
+    """A recipe from what its YAML says.
+
+    Raises:
+        UserError: a key, stage, method or knob is unknown, missing or not allowed.
+    """
     if not isinstance(found, dict):
         raise UserError(f"a mapping with the keys {', '.join(KEYS)} was expected.")
-    _check_keys("recipe key", found, KEYS)
+    check_keys("recipe key", found, KEYS)
     for key in ("name", "description"):
         if not isinstance(found.get(key), str) or not found[key].strip():
             raise UserError(f"{key}: a text is needed.")
@@ -228,7 +255,7 @@ def _parse(found: Any) -> Recipe:
     calibration = found.get("calibration") or {}
     if not isinstance(calibration, dict):
         raise UserError(f"calibration: a mapping with {', '.join(CALIBRATION)} was expected.")
-    _check_keys("calibration setting", calibration, CALIBRATION)
+    check_keys("calibration setting", calibration, CALIBRATION)
     steps = tuple(_parse_step(number, stage) for number, stage in enumerate(stages, 1))
     for number, step in enumerate(steps[:-1], 1):
         if step.stage == "quantize":
@@ -255,13 +282,14 @@ def _parse_step(number: int, given: Any) -> Step:
     try:
         method = methods.load(name)
         knobs = {key: value for key, value in given.items() if key not in ("stage", "method")}
-        _check_keys(f"knob of {name}", knobs, method.model_fields)
+        check_keys(f"knob of {name}", knobs, method.model_fields)
         return Step(stage, _build(method, knobs))
     except UserError as error:
         raise UserError(f"{where} ({stage}): {error}") from error
 
 
-def _check_keys(kind: str, given: Mapping[Any, Any], known: Any) -> None:
+def check_keys(kind: str, given: Mapping[Any, Any], known: Any) -> None:
+    """Raise UserError for the first key that is not known, with near names."""
     for key in given:
         if key not in known:
             raise unknown_name(kind, str(key), known)

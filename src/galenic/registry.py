@@ -14,6 +14,7 @@ from galenic.errors import unknown_name
 __all__ = [
     "BENCHMARKS",
     "DISTILLERS",
+    "ENGINES",
     "FINETUNERS",
     "PRUNERS",
     "QUANTIZERS",
@@ -103,6 +104,8 @@ QUANTIZERS = Registry(
         "auto_round": "galenic.compress.quantize.auto_round:AutoRound",
     },
 )
+
+ENGINES = Registry("engine", {"local": "galenic.study.engines.local:LocalEngine"})
 
 FINETUNERS = Registry(
     "fine-tuning method",

@@ -27,6 +27,8 @@ from galenic.cli import (
     quantize,
     report,
     scan,
+    status,
+    study,
     unpack,
 )
 from galenic.errors import UserError
@@ -51,6 +53,8 @@ for module in (
     compare,
     baseline,
     plan,
+    study,
+    status,
     compress,
     prune,
     quantize,

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["ConsoleWatcher", "watched"]
+__all__ = ["ConsoleWatcher", "clock", "watched"]
 
 PLAIN_EVERY = 20.0
 """Seconds between plain lines, so that a log file stays readable."""
@@ -93,7 +93,7 @@ class ConsoleWatcher:
             self._progress.update(self._task, completed=done, rate=rate, note=note)
         elif now - self._told >= PLAIN_EVERY:
             self._told = now
-            left = f", {_clock((self._total - done) / speed)} left" if speed else ""
+            left = f", {clock((self._total - done) / speed)} left" if speed else ""
             shown = ", ".join(part for part in (rate, note) if part)
             self.console.print(f"{self._title}: {done} of {self._total}, {shown}{left}")
 
@@ -114,7 +114,8 @@ def _rate(speed: float) -> str:
     return f"{speed:.1f} items/s" if speed >= 1 else f"{1 / speed:.1f} s each"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

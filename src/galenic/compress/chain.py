@@ -40,7 +40,7 @@ from galenic.recipe import STAGES, Recipe, Step, dump_recipe
 if TYPE_CHECKING:
     from galenic.watcher import Watcher
 
-__all__ = ["RECIPE", "CompressJob", "compress", "stage_keys"]
+__all__ = ["RECIPE", "CompressJob", "compress", "read_learnt", "read_texts", "stage_keys"]
 
 RECIPE = "recipe.yaml"
 """Name of the recipe within the finished folder."""
@@ -88,9 +88,9 @@ def compress(job: CompressJob, output: Path, watcher: Watcher) -> Manifest:
     """
     output = output.absolute()
     check_new(output)
-    texts = _read_texts(job)
+    texts = read_texts(job)
     files = resolve_model(job.model)
-    keys = stage_keys(job.recipe, files.sha256, texts, _read_sources(job))
+    keys = stage_keys(job.recipe, files.sha256, texts, read_learnt(job))
     with _parts(output) as parts:
         last = _run_stages(job, keys, parts, watcher)
         facts = _facts(job, files, last, watcher)
@@ -128,14 +128,19 @@ def stage_keys(
     return keys
 
 
-def _read_texts(job: CompressJob) -> list[CalibrationText]:
+def read_texts(job: CompressJob) -> list[CalibrationText]:
+    """The calibration text of a recipe, nothing where no stage reads any.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
     if not job.recipe.calibrated:
         return []
     values = {"data": job.data, "text": job.text}
     return read_calibration_text(job.recipe.calibration.model_copy(update=values))
 
 
-def _read_sources(job: CompressJob) -> dict[int, list[str]]:
+def read_learnt(job: CompressJob) -> dict[int, list[str]]:
     """Hashes of the training data of each stage that names some; read before any slow work.
 
     Raises:

@@ -7,6 +7,8 @@ import os
 
 import psutil
 
+from galenic.errors import UserError
+
 __all__ = ["choose_threads"]
 
 _SAMPLE_SECONDS = 0.2
@@ -25,14 +27,22 @@ def choose_threads(cores: int | None = None, busy: float | None = None) -> int:
         busy: cores' worth of load from other programs; measured over 0.2 s when None.
 
     Returns:
-        At least 1.
+        At least 1; what the environment variable GALENIC_THREADS says, if it says something.
     """
+    if given := os.environ.get("GALENIC_THREADS"):
+        return _number(given)
     if cores is None:
         cores = _usable_cores()
     if busy is None:
         logical = psutil.cpu_count() or 1
         busy = psutil.cpu_percent(interval=_SAMPLE_SECONDS) / 100 * logical
     return max(1, cores - math.ceil(max(0.0, busy - _IDLE_NOISE)))
+
+
+def _number(given: str) -> int:
+    if not given.isascii() or not given.isdigit() or int(given) < 1:
+        raise UserError(f"GALENIC_THREADS={given}: a whole number of at least 1 is needed.")
+    return int(given)
 
 
 def _usable_cores() -> int:

@@ -1,0 +1,44 @@
+"""``galenic status``: how the nodes of a study stand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = "Show how the nodes of a study stand: done, running, waiting, failed (with the reason)."
+EXAMPLES = """
+**Examples**
+
+`galenic status runs/paper`
+
+`galenic status runs/paper --json`
+"""
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="Folder of the study.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show how a study stands."""
+    from galenic.cli.board import how_far, state_line
+    from galenic.study.store import StudyFolder
+
+    store = StudyFolder(folder)
+    nodes, states = store.read()["nodes"], store.states()
+    if as_json:
+        typer.echo(json.dumps({"nodes": {k: nodes[k] | {"state": states[k]} for k in nodes}}))
+        return
+    for node_id, state in states.items():
+        node = store.node(node_id)
+        line = f"{state:<8}  {nodes[node_id]['title']}"
+        if state == "running":
+            line += f"  ({how_far(node.progress)})"
+        typer.echo(line)
+        if state == "failed" and (why := node.failure):
+            typer.echo(f"          {why.message}\n          log: {node.log}")
+    typer.echo(state_line(states))

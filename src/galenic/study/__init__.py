@@ -1,0 +1,1 @@
+"""A grid of models, recipes, benchmarks and scorings, computed once and never lost."""

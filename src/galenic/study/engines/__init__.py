@@ -1,0 +1,1 @@
+"""Where the nodes of a study are done: one file an engine."""

@@ -1,0 +1,85 @@
+"""Processes on this machine, as many at once as its memory and cores are for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from galenic.study.engines.base import Engine
+from galenic.study.node import command_of
+from galenic.study.store import LOG
+
+__all__ = ["LocalEngine"]
+
+SHARE = 0.8
+"""Of the machine's memory, for all nodes that run at once."""
+THREADS = 4
+"""Of each process; more gain little, so that further cores do further nodes."""
+PATIENCE = 10.0
+"""Seconds that a process has to end when it is told to."""
+
+
+class LocalEngine(Engine):
+    """Runs nodes as child processes.
+
+    Args:
+        jobs: most at once; None for one for every four cores.
+        address: for other engines; must be None.
+    """
+
+    name = "local"
+
+    def __init__(self, jobs: int | None = None, address: str | None = None) -> None:
+        from galenic.errors import UserError
+
+        if address is not None:
+            raise UserError("--address goes with --engine ray.")
+        cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+        self.jobs = jobs or max(1, cores // THREADS)
+        self.threads = max(1, cores // self.jobs)
+        self.budget = int(SHARE * psutil.virtual_memory().total)
+        self.running: dict[Path, tuple[subprocess.Popen[bytes], int]] = {}
+        self.where = f"this machine, {self.jobs} at once, {self.threads} threads each"
+
+    def fits(self, needed: int) -> bool:
+        if not self.running:
+            return True  # alone it may try, whatever it needs
+        used = sum(bytes_needed for _, bytes_needed in self.running.values())
+        return len(self.running) < self.jobs and used + needed <= self.budget
+
+    def start(self, folder: Path, needed: int) -> None:
+        threads = str(self.threads)
+        environment = {**os.environ, "GALENIC_THREADS": threads, "OMP_NUM_THREADS": threads}
+        with (folder / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                command_of(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+        self.running[folder] = process, needed
+
+    def ended(self) -> dict[Path, int]:
+        found = {
+            folder: process.returncode
+            for folder, (process, _) in self.running.items()
+            if process.poll() is not None
+        }
+        for folder in found:
+            del self.running[folder]
+        return found
+
+    def stop(self) -> None:
+        for process, _ in self.running.values():
+            process.terminate()
+        for process, _ in self.running.values():
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.running.clear()

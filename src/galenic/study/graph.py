@@ -1,0 +1,232 @@
+"""What a study computes, as a graph: each node has a key made of everything its result depends on.
+
+So what is there is not computed again, by whatever row it was asked for, and a changed knob costs
+only what hangs on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from galenic.benchmarks.select import resolve_benchmarks
+from galenic.compress.chain import CompressJob, read_learnt, read_texts, stage_keys
+from galenic.data.calibration import CalibrationConfig
+from galenic.data.sources import open_source
+from galenic.evaluate.divergence import heldout_texts
+from galenic.models.load import ModelFiles, resolve_model
+from galenic.models.size import inspect_model
+from galenic.recipe import Recipe, dump_recipe
+from galenic.study.grid import Study, Variant
+
+__all__ = ["Cell", "Graph", "Node", "Texts", "build_graph"]
+
+KINDS = ("stage", "answers", "perplexity", "speed")
+KEY_LENGTH = 16
+WORDS = ("benchmarks", "scoring")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One piece of work.
+
+    Attributes:
+        kind: ``stage`` makes a model folder; ``answers``, ``perplexity`` and ``speed`` judge one.
+        key: hash of all that its result depends on.
+        title: for people.
+        needs: ids of the nodes that must be there before.
+        spec: what to do, as JSON has it. Models in it are names, or ids of nodes that made them.
+        parameters: of the model that it begins with, to estimate the memory.
+    """
+
+    kind: str
+    key: str
+    title: str
+    needs: tuple[str, ...]
+    spec: dict[str, Any]
+    parameters: int
+
+    @property
+    def id(self) -> str:
+        """Its folder's name."""
+        return f"{self.kind}-{self.key[:KEY_LENGTH]}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A model of the table: one variant of one of the study's models.
+
+    Attributes:
+        variant: name of the row.
+        title: of the row.
+        model: as the study names it.
+        made_by: id of the node that made it; None for the model as it is.
+        answers: ids of nodes by benchmark and scoring.
+        perplexity, speed: ids of nodes, None where not measured.
+        recipe: YAML of what was done; empty for the model as it is.
+    """
+
+    variant: str
+    title: str
+    model: str
+    made_by: str | None
+    answers: dict[str, dict[str, str]]
+    perplexity: str | None
+    speed: str | None
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes by id, each behind those that it needs; and the cells that they fill."""
+
+    nodes: dict[str, Node]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Where data lies: the folder of data sets (or ``sample``), and a text file of one's own."""
+
+    data: str | None = None
+    text: str | None = None
+
+    @property
+    def folder(self) -> str | None:
+        """The folder, where it is one: the packaged sample holds questions only."""
+        return None if self.data == "sample" else self.data
+
+
+def build_graph(study: Study, texts: Texts) -> Graph:
+    """Work out what is to be computed; reads all data once, and no weights.
+
+    Raises:
+        UserError: a model, benchmark or file is missing or damaged.
+    """
+    nodes: dict[str, Node] = {}
+    data = _data_hashes(study, texts)
+    cells = []
+    for model in study.models:
+        files = resolve_model(model)
+        facts = inspect_model(files)
+        base = _Base(model, files, facts.parameters["total"], study, texts, data)
+        for variant in study.variants:
+            made = base.stages(variant, nodes)
+            cells.append(base.cell(variant, made, nodes))
+    return Graph(nodes, tuple(cells))
+
+
+def _data_hashes(study: Study, texts: Texts) -> dict[str, str]:
+    """The hash of each benchmark's file."""
+    config = study.evaluate.model_copy(update={"data": texts.data})
+    source = open_source(config.data_source)
+    return {
+        benchmark.name: source.load(benchmark, config.split).sha256
+        for benchmark in resolve_benchmarks(config.benchmarks)
+    }
+
+
+@dataclass(frozen=True)
+class _Base:
+    """One of the study's models."""
+
+    model: str
+    files: ModelFiles
+    parameters: int
+    study: Study
+    texts: Texts
+    data: dict[str, str]
+
+    def stages(self, variant: Variant, nodes: dict[str, Node]) -> str | None:
+        """The node behind the last stage of a variant; those that are not there yet are added."""
+        if variant.recipe is None:
+            return None
+        job = CompressJob(self.model, variant.recipe, self.texts.folder, self.texts.text)
+        keys = stage_keys(variant.recipe, self.files.sha256, read_texts(job), read_learnt(job))
+        before: str | None = None
+        for place, (step, key) in enumerate(zip(variant.recipe.steps, keys, strict=True)):
+            spec = {
+                "recipe": dump_recipe(_named(variant.recipe, place)),
+                "base": self.model,
+                "model": before,
+                "data": self.texts.folder,
+                "text": self.texts.text,
+            }
+            title = f"{step.title} of {variant.name if place else Path(self.model).stem}"
+            needs = () if before is None else (before,)
+            node = Node("stage", key, title, needs, spec, self.parameters)
+            before = node.id
+            nodes.setdefault(before, node)
+        return before
+
+    def cell(self, variant: Variant, made: str | None, nodes: dict[str, Node]) -> Cell:
+        """The nodes that judge a model."""
+        key = nodes[made].key if made is not None else self.files.sha256
+        needs = () if made is None else (made,)
+        name = variant.name if len(self.study.models) == 1 else f"{self.model} {variant.name}"
+
+        def add(kind: str, title: str, depends: Any, spec: dict[str, Any]) -> str:
+            node = Node(
+                kind, _digest(kind, key, depends), f"{name}: {title}", needs, spec, self.parameters
+            )
+            nodes.setdefault(node.id, node)
+            return node.id
+
+        measures = self.study.measures
+        answers = self._answers(add, made) if "answers" in measures else {}
+        against = "none" if made is None else self.model
+        parent = None if made is None else self.files.sha256
+        return Cell(
+            variant=variant.name,
+            title=variant.title,
+            model=self.model,
+            made_by=made,
+            answers=answers,
+            perplexity=self._perplexity(add, made, against, parent)
+            if "perplexity" in measures
+            else None,
+            speed=add("speed", "speed", [parent], {"model": made, "base": self.model})
+            if "speed" in measures and made is not None
+            else None,
+            recipe="" if variant.recipe is None else dump_recipe(variant.recipe),
+        )
+
+    def _answers(self, add: Any, made: str | None) -> dict[str, dict[str, str]]:
+        config = self.study.evaluate
+        settings = config.model_dump(mode="json", exclude={"model", "data", "threads", *WORDS})
+        found: dict[str, dict[str, str]] = {}
+        for benchmark, sha256 in self.data.items():
+            for scoring in config.scoring:
+                own = {**settings, "benchmarks": [benchmark], "scoring": [scoring]}
+                spec = {"model": made, "base": self.model, "data": self.texts.data, "config": own}
+                node = add("answers", f"{benchmark} {scoring}", [own, sha256], spec)
+                found.setdefault(benchmark, {})[scoring] = node
+        return found
+
+    def _perplexity(self, add: Any, made: str | None, against: str, parent: str | None) -> str:
+        config = CalibrationConfig.model_validate(
+            {"data": self.texts.folder, "text": self.texts.text}
+        )
+        texts = [[text.source, text.sha256] for text in heldout_texts(config)]
+        spec = {
+            "model": made,
+            "base": self.model,
+            "against": against,
+            "data": self.texts.folder,
+            "text": self.texts.text,
+            "runtime": self.study.evaluate.runtime,
+        }
+        return str(add("perplexity", "perplexity", [texts, parent, spec["runtime"]], spec))
+
+
+def _named(recipe: Recipe, place: int) -> Recipe:
+    """The stages up to a place; under a name that does not hang on the row."""
+    steps = recipe.steps[: place + 1]
+    return replace(recipe, name="-".join(step.method.name for step in steps), steps=steps)
+
+
+def _digest(*facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,218 @@
+"""A study: which models are compressed in which ways, and how each is judged, as strict YAML.
+
+    name: paper
+    description: ...
+    models: [smollm2-135m]
+    calibration: {num_samples: 64, seq_len: 256, seed: 0}
+    evaluate: {benchmarks: [pubmedqa, medmcqa], scoring: [letter], limit: 300}
+    measures: [answers, perplexity, speed]
+    rows:
+      - {name: dense}
+      - {name: pruned, stages: [{stage: prune, method: width, sparsity: 0.2}]}
+      - {name: small, from: pruned, stages: [{stage: quantize, method: kquant, bits: 4}]}
+
+A row does its stages to every model, behind those of the row that it is ``from``. A plain recipe is
+a study too: the dense model, and what each of its stages leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from galenic.errors import UserError
+from galenic.evaluate.config import EvaluateConfig
+from galenic.recipe import Recipe, build_recipe, check_keys, find_recipe, read_yaml
+
+__all__ = ["MEASURES", "Study", "Variant", "parse_study", "read_study"]
+
+KEYS = ("name", "description", "models", "calibration", "evaluate", "measures", "rows")
+ROW_KEYS = ("name", "title", "from", "stages")
+OUTSIDE = ("model", "data", "threads")
+"""What a study does not say: it has models of its own, and the rest is the machine's."""
+MEASURES = ("answers", "perplexity", "speed")
+DEFAULT_MODEL = "smollm2-135m"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row: what is done to each model.
+
+    Attributes:
+        name: of the row, unique.
+        title: for tables.
+        recipe: its stages; None leaves the model as it is.
+    """
+
+    name: str
+    title: str
+    recipe: Recipe | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A grid.
+
+    Attributes:
+        name: short.
+        description: for people.
+        models: as `galenic.models.load.resolve_model` takes them.
+        variants: the rows; the first is the model as it is, with which others are compared.
+        evaluate: how answers are asked for; its model is none of the study's.
+        measures: of ``answers``, ``perplexity`` and ``speed`` those that are taken.
+    """
+
+    name: str
+    description: str
+    models: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    evaluate: EvaluateConfig
+    measures: tuple[str, ...]
+
+    def with_changes(
+        self, *, models: Sequence[str] = (), evaluate: Mapping[str, Any] | None = None
+    ) -> Study:
+        """The study with other models, or other settings of the evaluation, where given.
+
+        Raises:
+            UserError: a setting is not allowed.
+        """
+        settings = self.evaluate.model_dump(exclude=set(OUTSIDE)) | dict(evaluate or {})
+        chosen = tuple(dict.fromkeys(models)) or self.models
+        return replace(self, models=chosen, evaluate=_evaluation(settings))
+
+
+def read_study(name: str) -> Study:
+    """Read a study, or a recipe as one, by name or path.
+
+    Raises:
+        UserError: it is not there, is no YAML, or says something that is not known or allowed.
+    """
+    path = find_recipe(name)
+    return parse_study(read_yaml(path), str(path))
+
+
+def parse_study(found: Any, origin: str = "study") -> Study:
+    """Read a study from what its YAML says.
+
+    Raises:
+        UserError: as `read_study`.
+    """
+    try:
+        if isinstance(found, dict) and "rows" not in found:
+            return _of_recipe(build_recipe(found))
+        return _parse(found)
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from error
+
+
+def _of_recipe(recipe: Recipe) -> Study:
+    """The dense model, and what each stage leaves."""
+    variants = [_dense()]
+    for count in range(1, len(recipe.steps) + 1):
+        steps = recipe.steps[:count]
+        title = " + ".join(step.title for step in steps)
+        name = recipe.name if count == len(recipe.steps) else f"{recipe.name}-{count}"
+        variants.append(Variant(name, title, replace(recipe, name=name, steps=steps)))
+    return Study(
+        name=recipe.name,
+        description=recipe.description,
+        models=(DEFAULT_MODEL,),
+        variants=tuple(variants),
+        evaluate=_evaluation({}),
+        measures=MEASURES,
+    )
+
+
+def _dense() -> Variant:
+    return Variant("dense", "dense", None)
+
+
+def _parse(found: Any) -> Study:
+    if not isinstance(found, dict):
+        raise UserError(f"a mapping with the keys {', '.join(KEYS)} was expected.")
+    check_keys("study key", found, KEYS)
+    for key in ("name", "description"):
+        if not isinstance(found.get(key), str) or not found[key].strip():
+            raise UserError(f"{key}: a text is needed.")
+    return Study(
+        name=found["name"].strip(),
+        description=" ".join(found["description"].split()),
+        models=_texts("models", found.get("models", [DEFAULT_MODEL])),
+        variants=_variants(found.get("rows"), found.get("calibration") or {}),
+        evaluate=_evaluation(found.get("evaluate") or {}),
+        measures=_measures(found.get("measures", list(MEASURES))),
+    )
+
+
+def _texts(key: str, given: Any) -> tuple[str, ...]:
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, list) or not given or not all(isinstance(x, str) for x in given):
+        raise UserError(f"{key}: a list of names is needed.")
+    return tuple(dict.fromkeys(given))
+
+
+def _measures(given: Any) -> tuple[str, ...]:
+    names = _texts("measures", given)
+    check_keys("measure", dict.fromkeys(names), MEASURES)
+    return names
+
+
+def _evaluation(given: Any) -> EvaluateConfig:
+    if not isinstance(given, Mapping):
+        raise UserError("evaluate: a mapping was expected.")
+    known = [name for name in EvaluateConfig.model_fields if name not in OUTSIDE]
+    check_keys("setting of evaluate", given, known)
+    usual = {"runtime": "torch", "scoring": ("letter", "text_per_byte")}
+    try:
+        return EvaluateConfig(model="-", **usual | dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"evaluate: {where}: {first['input']!r}: {first['msg']}") from error
+
+
+def _variants(rows: Any, calibration: Any) -> tuple[Variant, ...]:
+    if not isinstance(rows, list) or not rows:
+        raise UserError("rows: a list of at least one row is needed.")
+    stages: dict[str, list[Any]] = {}
+    found: list[Variant] = []
+    for number, row in enumerate(rows, 1):
+        name = _row_name(number, row, stages)
+        own = row.get("stages", [])
+        if not isinstance(own, list):
+            raise UserError(f"row {name}: stages: a list was expected.")
+        before = row.get("from")
+        if before is not None and before not in stages:
+            raise UserError(f"row {name}: from: {before!r} is no row above it.")
+        stages[name] = [*(stages[before] if before is not None else []), *own]
+        title = str(row.get("title", name))
+        found.append(Variant(name, title, _recipe(name, title, stages[name], calibration)))
+    bare = [variant for variant in found if variant.recipe is None]
+    if len(bare) > 1:
+        raise UserError(f"rows {bare[0].name} and {bare[1].name} are the same: neither has stages.")
+    return (*(bare or [_dense()]), *(v for v in found if v.recipe is not None))
+
+
+def _row_name(number: int, row: Any, before: Mapping[str, Any]) -> str:
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not row["name"].strip():
+        raise UserError(f"row {number}: a mapping with name and stages was expected.")
+    check_keys(f"key of row {row['name']}", row, ROW_KEYS)
+    if row["name"] in before:
+        raise UserError(f"row {number}: the name {row['name']} stands twice.")
+    return str(row["name"])
+
+
+def _recipe(name: str, title: str, stages: list[Any], calibration: Any) -> Recipe | None:
+    if not stages:
+        return None
+    try:
+        return build_recipe(
+            {"name": name, "description": title, "calibration": calibration, "stages": stages}
+        )
+    except UserError as error:
+        raise UserError(f"row {name}: {error}") from error

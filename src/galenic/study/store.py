@@ -1,0 +1,232 @@
+"""A study on disk: ``study.json`` says what it is, and each node has a folder of its own.
+
+A node's folder holds ``node.json`` (what to do), ``log.txt``, ``progress.json`` while it runs, and
+at the end, written last, ``result.json`` or ``error.json``. Folders are named by the node's key,
+so those that are there serve any study in this folder that needs the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from filelock import FileLock, Timeout
+
+from galenic.cache import write_atomically
+from galenic.errors import UserError
+from galenic.study.graph import Cell, Graph, Node
+
+__all__ = ["ERROR", "LOG", "RESULT", "Failure", "NodeFolder", "State", "StudyFolder"]
+
+FORMAT = 1
+STUDY, NODES = "study.json", "nodes"
+NODE, RESULT, ERROR, PROGRESS, LOG = (
+    "node.json",
+    "result.json",
+    "error.json",
+    "progress.json",
+    "log.txt",
+)
+State: TypeAlias = Literal["waiting", "running", "done", "failed", "blocked"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a node ended without a result.
+
+    Attributes:
+        kind: ``user`` for what the user can mend, ``disk`` for a full disk, ``killed`` for a
+            process that was ended from outside, ``crash`` for all else.
+        message: one line.
+    """
+
+    kind: str
+    message: str
+
+
+class NodeFolder:
+    """Where one node works.
+
+    Args:
+        path: of the folder; made by `begin`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = path / LOG
+
+    def begin(self, node: Node) -> None:
+        """Write what is to be done, and forget an earlier failure."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        facts = {"kind": node.kind, "key": node.key, "title": node.title, "spec": node.spec}
+        write_atomically(self.path / NODE, json.dumps(facts, indent=1) + "\n")
+        (self.path / ERROR).unlink(missing_ok=True)
+
+    def read(self) -> dict[str, Any]:
+        """What is to be done."""
+        found: dict[str, Any] = json.loads((self.path / NODE).read_text("utf-8"))
+        return found
+
+    @contextmanager
+    def held(self, timeout: float) -> Iterator[None]:
+        """Work here alone.
+
+        Raises:
+            UserError: another process still works here after ``timeout`` seconds.
+        """
+        lock = FileLock(self.path / ".lock", timeout=timeout)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(f"another process works in {self.path}: wait for it.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What came out; None where it is not done."""
+        return _read(self.path / RESULT)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it failed, the last time; None where it did not."""
+        found = _read(self.path / ERROR)
+        return None if found is None else Failure(found["kind"], found["message"])
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far it is: ``stage``, ``done``, ``total``, ``seconds`` since the stage began."""
+        return _read(self.path / PROGRESS) or {}
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Say that it is done, which makes it so."""
+        write_atomically(self.path / RESULT, json.dumps(result, indent=1) + "\n")
+        (self.path / PROGRESS).unlink(missing_ok=True)
+
+    def fail(self, failure: Failure) -> None:
+        """Say why there is no result."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path / ERROR, json.dumps(asdict(failure), indent=1) + "\n")
+
+    def show(self, facts: dict[str, Any]) -> None:
+        """Say how far it is."""
+        write_atomically(self.path / PROGRESS, json.dumps(facts) + "\n")
+
+
+class StudyFolder:
+    """The folder of a study.
+
+    Args:
+        path: where.
+
+    Raises:
+        UserError: something else is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{path} is a file. Give a folder for the study with -o.")
+        foreign = self.path.is_dir() and not (self.path / STUDY).exists()
+        if foreign and {entry.name for entry in self.path.iterdir()} - {".lock", NODES}:
+            raise UserError(f"{path} is not empty and holds no study. Give another folder with -o.")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Run the study here, and nobody else.
+
+        Raises:
+            UserError: another process does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"another galenic process runs the study in {self.path}. Wait for it, or look at "
+                f"it: galenic status {self.path}"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def node(self, node_id: str) -> NodeFolder:
+        """The folder of a node."""
+        return NodeFolder(self.path / NODES / node_id)
+
+    def write(self, facts: dict[str, Any], graph: Graph) -> None:
+        """Say what the study is.
+
+        Args:
+            facts: name, description, command, settings, versions.
+            graph: its nodes and cells.
+        """
+        nodes = {
+            node.id: {"kind": node.kind, "title": node.title, "needs": list(node.needs)}
+            for node in graph.nodes.values()
+        }
+        cells = [asdict(cell) for cell in graph.cells]
+        whole = {"format": FORMAT, **facts, "cells": cells, "nodes": nodes}
+        write_atomically(self.path / STUDY, json.dumps(whole, indent=1) + "\n")
+
+    def read(self) -> dict[str, Any]:
+        """What ``study.json`` says.
+
+        Raises:
+            UserError: there is none.
+        """
+        found = _read(self.path / STUDY)
+        if found is None:
+            raise UserError(f"{self.path} holds no study: `galenic study` makes one.")
+        return found
+
+    def cells(self) -> list[Cell]:
+        """The cells of the table."""
+        return [Cell(**cell) for cell in self.read()["cells"]]
+
+    def states(self) -> dict[str, State]:
+        """How each node stands; one whose lock is held is running."""
+        found: dict[str, State] = {}
+        for node_id, facts in self.read()["nodes"].items():
+            needs = [found[need] for need in facts["needs"]]
+            found[node_id] = self._state(self.node(node_id), needs)
+        return found
+
+    def _state(self, folder: NodeFolder, needs: list[State]) -> State:
+        if folder.result is not None:
+            return "done"
+        if _is_held(folder.path / ".lock"):
+            return "running"
+        if folder.failure is not None:
+            return "failed"
+        return "blocked" if {"failed", "blocked"} & set(needs) else "waiting"
+
+
+def _is_held(path: Path) -> bool:
+    if not path.exists():
+        return False
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path} is no valid JSON ({error}). Delete it and run again.") from error
+    return found
