@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,13 +175,14 @@ def test_the_loss_of_options_is_that_of_the_right_one_among_them(
 ) -> None:
     model = load_tiny(tmp_path)
     plain = some_items(3)
-    items = [*ranked_items()[:2], plain[0], *ranked_items()[2:], *plain[1:]]
+    ranked = [replace(item, scale=scale) for item in ranked_items()]
+    items = [*ranked[:2], plain[0], *ranked[2:], *plain[1:]]
     wanted = packed_loss(Learner(load_tiny(tmp_path), CrossEntropy()), plain).item()
     for item in ranked_items():
         scores = np.exp(scale * scores_alone(model, item))
         gold = [option.label for option in item.options].index(item.gold)
         wanted -= item.weight * np.log(scores[gold] / scores.sum())
-    learner = Learner(model, CrossEntropy(option_scale=scale))
+    learner = Learner(model, CrossEntropy())
     found = packed_loss(learner, items, most)
     assert found.item() == pytest.approx(wanted, rel=1e-4)
     tally = learner.measure(cut_batches(items, most))

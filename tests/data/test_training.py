@@ -15,6 +15,7 @@ from galenic.data.near import words_of
 from galenic.data.sources import open_source
 from galenic.data.training import (
     LabelText,
+    SourceSpec,
     TrainingSet,
     epoch_texts,
     label_texts,
@@ -114,10 +115,12 @@ def _labels(one: TrainingSet, epoch: int) -> list[LabelText]:
 
 
 def test_sources_are_parsed_strictly() -> None:
-    assert parse_sources("medquad, benchmarks:train=2,medmcqa:text=0.5") == [
-        ("medquad", "pairs", 1.0),
-        ("benchmarks", "label", 2.0),
-        ("medmcqa", "text", 0.5),
+    spec = "medquad, benchmarks:train=2,medmcqa:text=0.5,medqa:options@0.7=4"
+    assert parse_sources(spec) == [
+        SourceSpec("medquad", "pairs", 1.0),
+        SourceSpec("benchmarks", "label", 2.0),
+        SourceSpec("medmcqa", "text", 0.5),
+        SourceSpec("medqa", "options", 4.0, 0.7),
     ]
     for wrong, message in (
         (",", "no training data"),
@@ -125,6 +128,9 @@ def test_sources_are_parsed_strictly() -> None:
         ("medqa=0", "weight must be above 0"),
         ("medqa=nan", "weight must be above 0"),
         ("medqa=x", "weight must be above 0"),
+        ("medqa:options@0", "scale must be above 0"),
+        ("medqa:options@=1", "scale must be above 0"),
+        ("medqa:text@2", "@ goes with options and artificial"),
     ):
         with pytest.raises(UserError, match=message):
             parse_sources(wrong)

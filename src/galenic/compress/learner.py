@@ -62,6 +62,7 @@ class TrainItem:
         bundle: texts of one bundle are learnt in the same step, as far as they fit; "" is alone.
         options: what the text behind ``start`` is to be likelier than, itself among them; empty
             where it is learnt by itself.
+        scale: the softmax over the options takes their log-likelihoods per byte times this.
     """
 
     tokens: tuple[int, ...]
@@ -73,6 +74,7 @@ class TrainItem:
     shared: int = 0
     bundle: str = ""
     options: tuple[Option, ...] = ()
+    scale: float = 1.0
 
     @property
     def requests(self) -> list[Request]:
@@ -103,12 +105,14 @@ class Ranked:
         option: of each of these reads, shape (n,).
         num_bytes: of each option, shape (k,); float32.
         gold: which option is right.
+        scale: of the log-likelihoods per byte.
     """
 
     reads: tuple[int, int]
     option: Any
     num_bytes: Any
     gold: int
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,7 @@ def _ranked(item: TrainItem, first: int, sizes: Sequence[int]) -> Ranked:
         option=torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
         num_bytes=torch.tensor([float(max(1, option.num_bytes)) for option in item.options]),
         gold=labels.index(item.gold),
+        scale=item.scale,
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from galenic.compress.learner import Batch
-from galenic.compress.train_config import OPTION_SCALE
 
 __all__ = ["CrossEntropy", "Distillation", "option_scores"]
 
@@ -17,11 +16,8 @@ class CrossEntropy:
     """Negative log-likelihood of the supervised tokens, in nats.
 
     Where a text has options, it is that of the right one among them: of the softmax over
-    ``option_scale`` times their log-likelihoods per byte.
+    its scale times their log-likelihoods per byte.
     """
-
-    def __init__(self, option_scale: float = OPTION_SCALE) -> None:
-        self.option_scale = option_scale
 
     def __call__(self, logits: Any, batch: Batch) -> Any:
         """Weighted sum over the batch's reads; logits (r, vocabulary)."""
@@ -34,7 +30,7 @@ class CrossEntropy:
         for number, scores in option_scores(-losses, batch).items():
             ranked = batch.ranked[number]
             reads = slice(*ranked.reads)
-            chosen = torch.log_softmax(self.option_scale * scores, dim=0)[ranked.gold]
+            chosen = torch.log_softmax(ranked.scale * scores, dim=0)[ranked.gold]
             total = total - chosen * batch.weights[reads].sum()
             weights[reads] = 0.0
         return losses @ weights + total
@@ -70,7 +66,6 @@ class Distillation:
         kept: ids of the teacher's vocabulary that the student kept, in the student's order; None
             where both have the same. The teacher's distribution is then that over the kept ones.
         own: the student's ids of these; None for all of them, in their order.
-        option_scale: of the text's part, see `CrossEntropy`.
     """
 
     def __init__(
@@ -81,7 +76,6 @@ class Distillation:
         alpha: float = 0.5,
         kept: Any | None = None,
         own: Any | None = None,
-        option_scale: float = OPTION_SCALE,
     ) -> None:
         if teacher is None and alpha:
             raise ValueError(f"alpha {alpha} needs a teacher")
@@ -90,7 +84,7 @@ class Distillation:
         self.alpha = alpha
         self.kept = kept
         self.own = own
-        self.text = CrossEntropy(option_scale)
+        self.text = CrossEntropy()
 
     def __call__(self, logits: Any, batch: Batch) -> Any:
         """Weighted sum over the batch's reads; logits (r, vocabulary)."""

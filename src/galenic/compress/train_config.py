@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["OPTION_SCALE", "TrainConfig", "TrainKnobs"]
-
-OPTION_SCALE = 3.0
-"""Log-probabilities per byte of a question's options differ by up to a nat: times this, their
-softmax can be nearly even and nearly sure."""
+__all__ = ["TrainConfig", "TrainKnobs"]
 
 
 class TrainKnobs(BaseModel):

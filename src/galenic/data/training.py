@@ -1,11 +1,12 @@
 """What a model is tuned on, as text: questions answered by their label, by their text, or pairs.
 
-A source is written ``NAME[:FORM][=WEIGHT]``, several apart by commas::
+A source is written ``NAME[:FORM[@SCALE]][=WEIGHT]``, several apart by commas::
 
     medquad                     prompt/response pairs; every tenth topic is held out
     benchmarks:train            the training splits of all benchmarks, answered by label
     medqa, medmcqa:text=0.5     one benchmark, its answer as a label or as text, half as often
     medmcqa:options             the text of the right option, to be likelier than the others
+    medmcqa:options@1           the same, the loss taking likelihoods per byte times 1, not 3
     pubmedqa:artificial         yes/no questions made from the sentences of its abstracts; nothing
                                 of them is held out: real questions beside them are looked at
     questions.jsonl             questions of your own, as `galenic evaluate` reads them
@@ -38,6 +39,7 @@ from galenic.errors import UserError, unknown_name
 __all__ = [
     "LabelText",
     "PairText",
+    "SourceSpec",
     "TrainingSet",
     "epoch_texts",
     "label_texts",
@@ -57,7 +59,12 @@ FORMS: dict[str, Form] = {
     "text": "text",
 }
 """What may stand behind a benchmark's name, and the form it means."""
+RANKED: tuple[Form, ...] = ("options", "artificial")
+"""Forms whose loss compares the options with each other."""
 HELDOUT_FOLD = 9
+OPTION_SCALE = 3.0
+"""Log-probabilities per byte of a question's options differ by up to a nat: times this, their
+softmax can be nearly even and nearly sure."""
 HELDOUT_TENTHS = 1
 _LETTERS = re.compile(r"\b[A-F](?:\s*(?:,|/|\+|&|and|or)\s*[A-F])+\b", re.IGNORECASE)
 
@@ -76,6 +83,7 @@ class LabelText:
         example: the question with its options as shown.
         ranked: the answer is to be likelier per byte than the other choices, as `text_per_byte`
             scoring compares them, rather than likely.
+        scale: the softmax over the choices takes log-likelihoods per byte times this.
     """
 
     group: str
@@ -86,6 +94,7 @@ class LabelText:
     gold: str
     example: Example
     ranked: bool = False
+    scale: float = OPTION_SCALE
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,7 @@ class TrainingSet:
         benchmark: how its questions are asked; None for pairs.
         weight: how often a row is seen in one epoch, on average.
         sha256: of the file that was read.
+        scale: see `LabelText`.
     """
 
     name: str
@@ -119,6 +129,7 @@ class TrainingSet:
     benchmark: Benchmark | None
     weight: float
     sha256: str
+    scale: float = OPTION_SCALE
 
     def texts(
         self, *, seed: int, epoch: int, permutations: int | None = None
@@ -170,8 +181,8 @@ class TrainingSet:
         if self.form == "text":
             return list(option_texts(self.benchmark, examples))
         texts = label_texts(self.benchmark, examples, seed=seed, epoch=epoch, shuffle=shuffle)
-        by_text = self.form in ("options", "artificial")
-        return [_by_text(text) if by_text else text for text in texts]
+        by_text = self.form in RANKED
+        return [_by_text(text, self.scale) if by_text else text for text in texts]
 
 
 def label_texts(
@@ -206,10 +217,10 @@ def label_texts(
     return texts
 
 
-def _by_text(text: LabelText) -> LabelText:
+def _by_text(text: LabelText, scale: float) -> LabelText:
     """The same question, to be answered by the text of an option."""
     choices = tuple((label, f" {option}") for label, option in text.example.options.items())
-    return replace(text, answer=dict(choices)[text.gold], choices=choices, ranked=True)
+    return replace(text, answer=dict(choices)[text.gold], choices=choices, ranked=True, scale=scale)
 
 
 def shuffle_options(example: Example, rng: random.Random) -> Example:
@@ -261,30 +272,54 @@ def epoch_texts(
     return texts
 
 
-def parse_sources(spec: str) -> list[tuple[str, Form, float]]:
-    """Read ``NAME[:FORM][=WEIGHT]``, several apart by commas.
+@dataclass(frozen=True)
+class SourceSpec:
+    """One source as it is named: see the head of this module."""
+
+    name: str
+    form: Form
+    weight: float = 1.0
+    scale: float = OPTION_SCALE
+
+
+def parse_sources(spec: str) -> list[SourceSpec]:
+    """Read ``NAME[:FORM[@SCALE]][=WEIGHT]``, several apart by commas.
 
     Raises:
-        UserError: nothing is named, or a form or weight is not allowed.
+        UserError: nothing is named, or a form, scale or weight is not allowed.
     """
-    found: list[tuple[str, Form, float]] = []
-    for part in filter(None, (part.strip() for part in spec.split(","))):
-        name, equals, number = part.partition("=")
-        name, colon, form = name.strip().rpartition(":")
-        if not colon or is_custom(form):  # a file's name may hold a colon of its own
-            name, form = f"{name}{colon}{form}", "train"
-        if form not in FORMS:
-            raise unknown_name(f"form of {name}", form, FORMS)
-        try:
-            weight = float(number) if equals else 1.0
-        except ValueError:
-            weight = 0.0
-        if not 0 < weight <= 100:
-            raise UserError(f"{part!r}: the weight must be above 0 and at most 100.")
-        found.append((name, "pairs" if name == "medquad" else FORMS[form], weight))
+    found = [_parse_source(part) for part in filter(None, map(str.strip, spec.split(",")))]
     if not found:
         raise UserError("no training data is named: medquad, benchmarks:train, medqa, FILE.jsonl.")
     return found
+
+
+def _parse_source(part: str) -> SourceSpec:
+    left, equals, weight = part.partition("=")
+    name, colon, form = left.strip().rpartition(":")
+    if not colon or is_custom(form):  # a file's name may hold a colon of its own
+        name, form = f"{name}{colon}{form}", "train"
+    form, at, scale = form.partition("@")
+    if form not in FORMS:
+        raise unknown_name(f"form of {name}", form, FORMS)
+    if at and FORMS[form] not in RANKED:
+        raise UserError(f"{part!r}: @ goes with {' and '.join(RANKED)}, which compare options.")
+    return SourceSpec(
+        name,
+        "pairs" if name == "medquad" else FORMS[form],
+        _positive(part, "weight", weight) if equals else 1.0,
+        _positive(part, "scale", scale) if at else OPTION_SCALE,
+    )
+
+
+def _positive(part: str, what: str, given: str) -> float:
+    try:
+        number = float(given)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 100:
+        raise UserError(f"{part!r}: the {what} must be above 0 and at most 100.")
+    return number
 
 
 def read_training(spec: str, data: Path | Literal["sample"] | None) -> list[TrainingSet]:
@@ -300,12 +335,12 @@ def read_training(spec: str, data: Path | Literal["sample"] | None) -> list[Trai
     """
     source = open_source(data)
     sets: list[TrainingSet] = []
-    for name, form, weight in parse_sources(spec):
-        if form == "pairs":
-            sets.append(_medquad_set(source, weight))
+    for one in parse_sources(spec):
+        if one.form == "pairs":
+            sets.append(_medquad_set(source, one.weight))
             continue
-        for benchmark in resolve_benchmarks(["all" if name == "benchmarks" else name]):
-            sets.append(_benchmark_set(source, benchmark, form, weight))
+        for benchmark in resolve_benchmarks(["all" if one.name == "benchmarks" else one.name]):
+            sets.append(_benchmark_set(source, benchmark, one))
     return _kept_apart(sets)
 
 
@@ -317,7 +352,8 @@ def _medquad_set(source: Source, weight: float) -> TrainingSet:
     return TrainingSet("medquad", "pairs", train, heldout, None, weight, sha256)
 
 
-def _benchmark_set(source: Source, benchmark: Benchmark, form: Form, weight: float) -> TrainingSet:
+def _benchmark_set(source: Source, benchmark: Benchmark, spec: SourceSpec) -> TrainingSet:
+    form = spec.form
     if source.sample:
         benchmark = benchmark.sample()
     if form == "artificial":
@@ -336,7 +372,9 @@ def _benchmark_set(source: Source, benchmark: Benchmark, form: Form, weight: flo
         heldout = tuple(row for row, out in zip(rows, apart, strict=True) if out)
     if form == "artificial":
         train, heldout = artificial_questions(train), ()
-    return TrainingSet(benchmark.name, form, train, heldout, benchmark, weight, loaded.sha256)
+    return TrainingSet(
+        benchmark.name, form, train, heldout, benchmark, spec.weight, loaded.sha256, spec.scale
+    )
 
 
 def _is_heldout(example: Example) -> bool:

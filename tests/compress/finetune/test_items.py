@@ -12,7 +12,7 @@ from galenic.compress.finetune.items import TokenTexts, choose_length, encode_te
 from galenic.compress.learner import cut_batches
 from galenic.data.calibration import Pair
 from galenic.data.example import Example
-from galenic.data.training import LabelText, PairText, TrainingSet, label_texts
+from galenic.data.training import LabelText, PairText, TrainingSet, label_texts, read_training
 from galenic.errors import UserError
 from galenic.evaluate.prompts import Prompter
 from galenic.evaluate.scoring.letter import Letter
@@ -192,3 +192,12 @@ def test_options_are_those_that_evaluate_compares(tmp_path: Path, name: str) -> 
                 assert item.gold == text.example.answer
                 own = [option.tokens for option in item.options if option.label == item.gold]
                 assert [item.tokens[item.start :]] == own
+
+
+def test_the_scale_of_a_source_comes_to_its_items(tmp_path: Path) -> None:
+    found = read_training("medmcqa:options@0.5,pubmedqa:options", "sample")
+    texts = TokenTexts(found, encoder(tmp_path), TextsConfig(max_length=6000), seed=0)
+    assert {(item.group, item.scale) for item in texts.heldout} == {
+        ("medmcqa", 0.5),
+        ("pubmedqa", 3.0),
+    }

@@ -121,7 +121,7 @@ def _how(method: Distiller, seed: int) -> TrainConfig:
 
 def _objective(job: DistillJob, method: Distiller, tokens: TokenMap | None) -> Distillation:
     if not method.share:
-        return Distillation(None, alpha=0.0, option_scale=job.config.option_scale)
+        return Distillation(None, alpha=0.0)
     layout, blocks = job.loaded_teacher, None
     if method.cache_gb:
         blocks = FrozenBlocks(
@@ -137,5 +137,4 @@ def _objective(job: DistillJob, method: Distiller, tokens: TokenMap | None) -> D
         alpha=method.share,
         kept=None if tokens is None else tokens.kept,
         own=None if tokens is None else tokens.own,
-        option_scale=job.config.option_scale,
     )

@@ -139,7 +139,7 @@ class LocalClient:
             if old != folder:
                 shutil.rmtree(old)
         trainer = Trainer(
-            Learner(self.model, CrossEntropy(self.config.option_scale)),
+            Learner(self.model, CrossEntropy()),
             Passes(self.texts.data, (number - 1) * self.job.federation.local_epochs),
             local_config(self.job, self.client, number),
             folder,
@@ -160,7 +160,7 @@ class LocalClient:
     def look(self, content: Any) -> dict[str, Any]:
         """Measure the given weights on its held-out texts."""
         self._put(read_weights(content[ARRAYS]))
-        learner = Learner(self.model, CrossEntropy(self.config.option_scale))
+        learner = Learner(self.model, CrossEntropy())
         batches = cut_batches(self.texts.data.heldout, self.config.batch_tokens)
         return write_tally(measure(learner, batches))
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from galenic.benchmarks.custom import is_custom
-from galenic.compress.train_config import OPTION_SCALE, TrainConfig
+from galenic.compress.train_config import TrainConfig
 from galenic.errors import UserError
 from galenic.registry import BENCHMARKS, FINETUNERS
 
@@ -33,7 +33,7 @@ class SourcesConfig(BaseModel):
     train: str = Field(
         "",
         description="What to learn from, apart by commas: medquad, benchmarks:train, medqa, "
-        "medmcqa:text=0.5 (half as often), FILE.jsonl.",
+        "medmcqa:text=0.5 (half as often), medmcqa:options@1, FILE.jsonl.",
     )
     data: str | None = Field(
         None,
@@ -78,13 +78,6 @@ class TextsConfig(SourcesConfig):
         False,
         description="Learn all texts of a question in one step: what they share is computed once. "
         "For weights above 1, and for medqa with its two forms.",
-    )
-    option_scale: float = Field(
-        OPTION_SCALE,
-        gt=0,
-        description="For NAME:options: the options' log-likelihoods per byte are taken times this "
-        "before the softmax. Where the untrained model is far too sure, a small one; the held-out "
-        "loss at the first look tells (even guessing among four options has 1.386).",
     )
 
 

@@ -142,6 +142,7 @@ def _labels(
             shared=shared,
             bundle=text.example.context or text.example.question,
             options=_options(text, by_label) if text.ranked else (),
+            scale=text.scale,
         )
         found.append((item, excess > 0))
     return found

@@ -54,7 +54,6 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
         layout = method.load(checkpoint)
         lower = _lower_blocks(config, method, layout, checkpoint, run)
         how = train_config(config)
-        objective = CrossEntropy(config.option_scale)
         tuning = Tuning(
             stage="finetune",
             method=method,
@@ -64,7 +63,7 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
                 model, folder, base=files.name, source=checkpoint.folder
             ),
             checkpoint=checkpoint,
-            learner=Learner(method.prepare(layout, config.seed), objective, lower),
+            learner=Learner(method.prepare(layout, config.seed), CrossEntropy(), lower),
             data=texts.data,
             described=texts.described,
             config=how,
