@@ -13,7 +13,7 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
     "Write the report of one or several runs: report.html (one page that needs nothing else), "
-    "report.md and report.json."
+    "report.md and report.json. Of a study also a model card for each of its models."
 )
 EXAMPLES = """\
 **Examples**
@@ -21,6 +21,8 @@ EXAMPLES = """\
 `galenic report runs/smollm2-135m-1f3a`
 
 `galenic report runs/dense runs/compressed -o comparison`
+
+`galenic report runs/paper`   (a study)
 """
 
 
@@ -45,9 +47,17 @@ def command(
     ] = 3,
 ) -> None:
     """Write the report of runs."""
+    from galenic.errors import UserError
     from galenic.report.runs import load_runs
-    from galenic.report.write import write_report
+    from galenic.report.write import write_report, write_study_report
+    from galenic.study.store import is_study
 
+    if any(map(is_study, runs)):
+        if len(runs) > 1:
+            raise UserError("a study is reported on by itself: name its folder alone.")
+        for path in write_study_report(runs[0], output or runs[0] / "report"):
+            typer.echo(path)
+        return
     loaded = load_runs(runs)
     for run in loaded:
         if not run.complete:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from galenic.report import plots
@@ -14,9 +14,9 @@ from galenic.report.document import READING, Report
 from galenic.report.examples import Shown, pick_examples
 from galenic.report.rows import Row
 from galenic.report.runs import Run
-from galenic.report.text import count, model_name, proportion, signed, span
+from galenic.report.text import count, model_name, p_value, proportion, signed, span
 
-__all__ = ["to_html"]
+__all__ = ["page_template", "to_html"]
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,9 @@ def to_html(report: Report, runs: Sequence[Run], *, examples: int = 3) -> str:
     Text of questions and names of models come from outside: the template escapes everything but
     our own SVG, whose texts are escaped where they are drawn.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.lstrip_blocks = True
-    environment.filters.update(p=proportion, signed=signed, count=count)
-    environment.globals.update(span=span, inline_code=_inline_code)
-    source = files("galenic.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
     by_name = {run.name: run for run in runs}
     shown = [(row, pick_examples(by_name[row.run], row, examples)) for row in report.rows]
-    return environment.from_string(source).render(
+    return page_template("report.html.jinja").render(
         report=report,
         rows=report.rows,
         several=len(report.runs) > 1,
@@ -61,6 +56,18 @@ def to_html(report: Report, runs: Sequence[Run], *, examples: int = 3) -> str:
         examples=_with_examples(shown),
         reading=READING,
     )
+
+
+def page_template(name: str) -> Template:
+    """A template of this folder, with our filters; it escapes everything but our own markup."""
+    loader = FunctionLoader(
+        lambda file: files("galenic.report").joinpath(file).read_text(encoding="utf-8")
+    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, loader=loader)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.filters.update(p=proportion, signed=signed, count=count, p_value=p_value)
+    environment.globals.update(span=span, inline_code=_inline_code)
+    return environment.get_template(name)
 
 
 def _galleries(rows: Sequence[Row]) -> list[Gallery]:

@@ -25,6 +25,7 @@ __all__ = [
     "accuracy_plot",
     "confusion_plot",
     "histogram_plot",
+    "pareto_plot",
     "reliability_plot",
     "risk_coverage_plot",
 ]
@@ -107,6 +108,48 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
             for name, row in zip(names, rows, strict=True)
         )
         return done(label)
+
+
+def pareto_plot(
+    points: Sequence[tuple[str, float, float, tuple[float, float]]], x_label: str, title: str
+) -> str:
+    """Accuracy over a cost; the line joins those that no other beats in both.
+
+    Args:
+        points: name, cost, accuracy and its interval.
+        x_label: of the cost, which is better where it is less, or, after "more", more.
+        title: for the spoken label.
+    """
+    more = x_label.startswith("more")
+    with _figure((6.4, 4.0), layout="constrained") as (figure, done):
+        axes = figure.add_subplot()
+        for number, (name, cost, value, (low, high)) in enumerate(points):
+            axes.errorbar(
+                cost, value, yerr=[[value - low], [high - value]], fmt="o", ms=5, color=MODEL,
+                ecolor=GRID, elinewidth=0.8, capsize=2,
+            )  # fmt: skip
+            up = 6 if number % 2 else -11
+            axes.annotate(name, (cost, value), (4, up), textcoords="offset points", fontsize=8)
+        best = _front([(cost, value) for _, cost, value, _ in points], more=more)
+        axes.plot(*zip(*best, strict=True), color=BASELINE, lw=1.2, label="not beaten in both")
+        axes.set_xscale("log")
+        axes.set_xlabel(x_label.removeprefix("more").strip())
+        axes.set_ylabel("accuracy")
+        axes.grid(color=GRID, alpha=0.2, lw=0.5)
+        axes.margins(x=0.22, y=0.08)
+        axes.legend(loc="best")
+        spoken = "; ".join(f"{name} {cost:g}, {value:.3f}" for name, cost, value, _ in points)
+        return done(f"{title}: {spoken}")
+
+
+def _front(points: Sequence[tuple[float, float]], *, more: bool) -> list[tuple[float, float]]:
+    """The points that no other beats in cost and accuracy, in order of cost."""
+    order = sorted(points, key=lambda point: (-point[0] if more else point[0], -point[1]))
+    front: list[tuple[float, float]] = []
+    for point in order:
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    return front
 
 
 def reliability_plot(row: Row) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from galenic.cache import replacing
 from galenic.errors import UserError
@@ -12,7 +15,7 @@ from galenic.report.html import to_html
 from galenic.report.markdown import to_markdown
 from galenic.report.runs import Run
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_study_report"]
 
 
 def write_report(runs: Sequence[Run], folder: Path, *, examples: int = 3) -> list[Path]:
@@ -29,18 +32,53 @@ def write_report(runs: Sequence[Run], folder: Path, *, examples: int = 3) -> lis
     Raises:
         UserError: the folder cannot be made, or no runs.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"-o {folder}: cannot make this folder ({error.strerror}). Name another."
-        ) from error
+    _make(folder)
     report = build_report(runs)
     texts = {
         "report.md": to_markdown(report),
         "report.html": to_html(report, runs, examples=examples),
         "report.json": report.model_dump_json(indent=2) + "\n",
     }
+    return _write(folder, texts)
+
+
+def write_study_report(study: Path, folder: Path) -> list[Path]:
+    """Write the report of a study: the three files, and a model card for each model of it.
+
+    Args:
+        study: its folder.
+        folder: made if missing; files of these names in it are replaced.
+
+    Raises:
+        UserError: the folder cannot be made, or there is nothing to report on.
+    """
+    from galenic.report.study import StudyReport, build_study_report
+    from galenic.report.study_html import study_html
+    from galenic.report.study_markdown import study_card, study_markdown
+
+    report = build_study_report(study)
+    _make(folder)
+    texts = {
+        "report.md": study_markdown(report),
+        "report.html": study_html(report),
+        "report.json": TypeAdapter(StudyReport).dump_json(report, indent=1).decode() + "\n",
+    }
+    for row in report.rows:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(row.cell.model).name}-{row.cell.variant}")
+        texts[f"card-{name}.md"] = study_card(report, row)
+    return _write(folder, texts)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"-o {folder}: cannot make this folder ({error.strerror}). Name another."
+        ) from error
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> list[Path]:
     for name, text in texts.items():
         with replacing(folder / name) as part:
             part.write_text(text, encoding="utf-8")

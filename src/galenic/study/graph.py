@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from galenic.benchmarks.select import resolve_benchmarks
 from galenic.compress.chain import CompressJob, read_learnt, read_texts, stage_keys
 from galenic.data.calibration import CalibrationConfig
 from galenic.data.sources import open_source
+from galenic.evaluate.baseline import BaselineRow, baseline_row
 from galenic.evaluate.divergence import heldout_texts
 from galenic.models.load import ModelFiles, resolve_model
 from galenic.models.size import inspect_model
@@ -27,6 +28,7 @@ __all__ = ["Cell", "Graph", "Node", "Texts", "build_graph"]
 KINDS = ("stage", "answers", "perplexity", "speed")
 KEY_LENGTH = 16
 WORDS = ("benchmarks", "scoring")
+SIZES = ("file_bytes", "bits_per_weight", "parameters")
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes by id, each behind those that it needs; and the cells that they fill."""
+    """Nodes by id, each behind those that it needs; and the cells that they fill.
+
+    ``sizes`` are of the models as they are, ``baselines`` the majority rows of the whole splits.
+    """
 
     nodes: dict[str, Node]
     cells: tuple[Cell, ...]
+    sizes: dict[str, dict[str, Any]]
+    baselines: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -107,26 +114,28 @@ def build_graph(study: Study, texts: Texts) -> Graph:
         UserError: a model, benchmark or file is missing or damaged.
     """
     nodes: dict[str, Node] = {}
-    data = _data_hashes(study, texts)
-    cells = []
+    baselines = _baselines(study, texts)
+    data = {row.benchmark: row.sha256 for row in baselines}
+    cells, sizes = [], {}
     for model in study.models:
         files = resolve_model(model)
         facts = inspect_model(files)
+        sizes[model] = {key: getattr(facts, key) for key in SIZES}
         base = _Base(model, files, facts.parameters["total"], study, texts, data)
         for variant in study.variants:
             made = base.stages(variant, nodes)
             cells.append(base.cell(variant, made, nodes))
-    return Graph(nodes, tuple(cells))
+    return Graph(nodes, tuple(cells), sizes, [asdict(row) for row in baselines])
 
 
-def _data_hashes(study: Study, texts: Texts) -> dict[str, str]:
-    """The hash of each benchmark's file."""
+def _baselines(study: Study, texts: Texts) -> list[BaselineRow]:
+    """What always giving the commonest answer scores on each benchmark's whole split."""
     config = study.evaluate.model_copy(update={"data": texts.data})
     source = open_source(config.data_source)
-    return {
-        benchmark.name: source.load(benchmark, config.split).sha256
+    return [
+        baseline_row(source.load(benchmark, config.split))
         for benchmark in resolve_benchmarks(config.benchmarks)
-    }
+    ]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from galenic.cache import write_atomically
 from galenic.errors import UserError
 from galenic.study.graph import Cell, Graph, Node
 
-__all__ = ["ERROR", "LOG", "RESULT", "Failure", "NodeFolder", "State", "StudyFolder"]
+__all__ = ["ERROR", "LOG", "RESULT", "Failure", "NodeFolder", "State", "StudyFolder", "is_study"]
 
 FORMAT = 1
 STUDY, NODES = "study.json", "nodes"
@@ -134,7 +134,7 @@ class StudyFolder:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{path} is a file. Give a folder for the study with -o.")
         foreign = self.path.is_dir() and not (self.path / STUDY).exists()
-        if foreign and {entry.name for entry in self.path.iterdir()} - {".lock", NODES}:
+        if foreign and {entry.name for entry in self.path.iterdir()} - {".lock", NODES, "report"}:
             raise UserError(f"{path} is not empty and holds no study. Give another folder with -o.")
 
     @contextmanager
@@ -174,7 +174,8 @@ class StudyFolder:
             for node in graph.nodes.values()
         }
         cells = [asdict(cell) for cell in graph.cells]
-        whole = {"format": FORMAT, **facts, "cells": cells, "nodes": nodes}
+        measured = {"sizes": graph.sizes, "baselines": graph.baselines}
+        whole = {"format": FORMAT, **facts, **measured, "cells": cells, "nodes": nodes}
         write_atomically(self.path / STUDY, json.dumps(whole, indent=1) + "\n")
 
     def read(self) -> dict[str, Any]:
@@ -208,6 +209,11 @@ class StudyFolder:
         if folder.failure is not None:
             return "failed"
         return "blocked" if {"failed", "blocked"} & set(needs) else "waiting"
+
+
+def is_study(path: Path) -> bool:
+    """Whether a folder holds a study."""
+    return (path / STUDY).is_file()
 
 
 def _is_held(path: Path) -> bool:

@@ -1,0 +1,293 @@
+"""The report of a study as data: its table, what each step changed, and where errors lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from galenic.errors import UserError
+from galenic.evaluate.compare import (
+    ALL,
+    Comparison,
+    Pair,
+    compare_pairs,
+    pair_records,
+    pool_groups,
+)
+from galenic.evaluate.failures import KindErrors, errors_by_kind, errors_by_subject
+from galenic.report.rows import Row, build_rows
+from galenic.report.runs import Item, Run, load_run
+from galenic.study.graph import Cell
+from galenic.study.store import StudyFolder
+
+__all__ = ["Answers", "Changed", "Changes", "StudyReport", "TableRow", "build_study_report"]
+
+SHOWN = 3
+"""Questions that a step newly broke, or fixed, of each kind that are shown."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How one model answered one benchmark in one scoring.
+
+    Attributes:
+        row: all measures.
+        versus: compared with the model as it is, on the same questions; None for that itself.
+        kinds: errors by kind of question.
+        subjects: errors by subject, where the data names them.
+    """
+
+    row: Row
+    versus: Comparison | None
+    kinds: list[KindErrors]
+    subjects: list[KindErrors]
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A question that one step changed the answer to."""
+
+    id: str
+    benchmark: str
+    question: str
+    options: dict[str, str]
+    gold: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a step newly broke and newly fixed, against the model that it began with.
+
+    Attributes:
+        parent: title of that model.
+        scoring: of the answers.
+        compared: all benchmarks together, or the only one.
+        broke, fixed: how many questions.
+        shown: some of them, the broken ones first.
+    """
+
+    parent: str
+    scoring: str
+    compared: Comparison
+    broke: int
+    fixed: int
+    shown: list[Changed]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One model of the table.
+
+    Attributes:
+        cell: what it is.
+        size: ``file_bytes``, ``bits_per_weight``, ``parameters``; None where it is not made yet.
+        answers: by (benchmark, scoring).
+        pooled: all benchmarks together against the model as it is, by scoring.
+        perplexity, speed: as measured; None without.
+        changes: by scoring, against the step before.
+        missing: titles of nodes that are not done.
+        problems: why nodes failed.
+    """
+
+    cell: Cell
+    size: dict[str, Any] | None
+    answers: dict[tuple[str, str], Answers]
+    pooled: dict[str, Comparison]
+    perplexity: dict[str, Any] | None
+    speed: dict[str, Any] | None
+    changes: list[Changes]
+    missing: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """Everything that is written about a study.
+
+    Attributes:
+        facts: of ``study.json``: name, description, command, settings, versions, baselines, sizes.
+        rows: the table, models as they are first.
+        scorings: in the study's order.
+        benchmarks: name and title.
+    """
+
+    facts: dict[str, Any]
+    rows: list[TableRow]
+    scorings: list[str]
+    benchmarks: dict[str, str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not any(row.missing for row in self.rows)
+
+
+def build_study_report(folder: Path) -> StudyReport:
+    """Read what is there of a study, finished or not.
+
+    Raises:
+        UserError: the folder holds no study, or nothing of it is done.
+    """
+    store = StudyFolder(folder)
+    facts, cells = store.read(), store.cells()
+    runs = {id(cell): _runs(store, cell) for cell in cells}
+    if not any(runs.values()):
+        raise UserError(f"{folder}: no question has been answered yet; run the study first.")
+    dense = {cell.model: cell for cell in cells if cell.made_by is None}
+    rows = []
+    for cell in cells:
+        own, base = runs[id(cell)], dense.get(cell.model)
+        others = runs[id(base)] if base is not None and base is not cell else {}
+        before = _step_before(cell, cells, facts["nodes"])
+        changes = [] if before is None else _changes(before, runs[id(before)], own)
+        rows.append(_row(store, facts, cell, own, others, changes))
+    titles = {
+        run.info.data[0].benchmark: run.info.data[0].title or run.info.data[0].benchmark
+        for found in runs.values()
+        for run in found.values()
+    }
+    return StudyReport(
+        facts={key: value for key, value in facts.items() if key not in ("nodes", "cells")},
+        rows=rows,
+        scorings=list(facts["evaluate"]["scoring"]),
+        benchmarks=titles,
+    )
+
+
+def _runs(store: StudyFolder, cell: Cell) -> dict[tuple[str, str], Run]:
+    """The finished runs of a cell by benchmark and scoring, under the row's name."""
+    found = {}
+    for benchmark, by_scoring in cell.answers.items():
+        for scoring, node_id in by_scoring.items():
+            node = store.node(node_id)
+            if node.result is not None:
+                run = load_run(node.path / node.result["run"])
+                found[benchmark, scoring] = replace(run, name=cell.variant)
+    return found
+
+
+def _row(
+    store: StudyFolder,
+    facts: Mapping[str, Any],
+    cell: Cell,
+    own: Mapping[tuple[str, str], Run],
+    dense: Mapping[tuple[str, str], Run],
+    changes: list[Changes],
+) -> TableRow:
+    wanted = [node for by_scoring in cell.answers.values() for node in by_scoring.values()]
+    wanted += [node for node in (cell.made_by, cell.perplexity, cell.speed) if node is not None]
+    missing = [node_id for node_id in wanted if store.node(node_id).result is None]
+    failures = [(node_id, store.node(node_id).failure) for node_id in missing]
+    return TableRow(
+        cell=cell,
+        size=_size(store, facts, cell),
+        answers={key: _answers(run, dense.get(key)) for key, run in own.items()},
+        pooled=_pooled(own, dense),
+        perplexity=_result(store, cell.perplexity, "perplexity"),
+        speed=_result(store, cell.speed, "speed"),
+        changes=changes,
+        missing=tuple(facts["nodes"][node_id]["title"] for node_id in missing),
+        problems=tuple(
+            f"{facts['nodes'][node_id]['title']}: {why.message}"
+            for node_id, why in failures
+            if why is not None
+        ),
+    )
+
+
+def _result(store: StudyFolder, node_id: str | None, key: str) -> dict[str, Any] | None:
+    result = None if node_id is None else store.node(node_id).result
+    return None if result is None else result[key]
+
+
+def _size(store: StudyFolder, facts: Mapping[str, Any], cell: Cell) -> dict[str, Any] | None:
+    if cell.made_by is None:
+        found: dict[str, Any] = facts["sizes"][cell.model]
+        return found
+    return store.node(cell.made_by).result
+
+
+def _answers(run: Run, dense: Run | None) -> Answers:
+    [row] = build_rows(run)
+    questions = [(run.items[record.benchmark, record.id], record) for record in run.records]
+    compared = None
+    if dense is not None:
+        [pairs] = pair_records(dense.records, run.records).groups.values()
+        compared = compare_pairs(pairs)
+    return Answers(row, compared, errors_by_kind(questions), errors_by_subject(questions))
+
+
+def _pairs(
+    before: Mapping[tuple[str, str], Run], after: Mapping[tuple[str, str], Run]
+) -> dict[tuple[str, ...], list[Pair]]:
+    found: dict[tuple[str, ...], list[Pair]] = {}
+    for key in after:
+        if key in before:
+            found |= pair_records(before[key].records, after[key].records).groups
+    return found
+
+
+def _pooled(
+    own: Mapping[tuple[str, str], Run], dense: Mapping[tuple[str, str], Run]
+) -> dict[str, Comparison]:
+    groups = pool_groups(_pairs(dense, own))
+    return {scoring: compare_pairs(pairs, ALL) for (_, scoring, _), pairs in groups.items()}
+
+
+def _step_before(cell: Cell, cells: Sequence[Cell], nodes: Mapping[str, Any]) -> Cell | None:
+    """The cell whose model the last known step of this one began with."""
+    if cell.made_by is None:
+        return None
+    made = {other.made_by: other for other in cells if other.model == cell.model}
+    [at] = nodes[cell.made_by]["needs"] or [None]
+    while at is not None and at not in made:
+        [at] = nodes[at]["needs"] or [None]
+    return made.get(at)
+
+
+def _changes(
+    before: Cell, parent: Mapping[tuple[str, str], Run], own: Mapping[tuple[str, str], Run]
+) -> list[Changes]:
+    groups = _pairs(parent, own)
+    items: dict[tuple[str, str], Item] = {}
+    for run in own.values():
+        items |= run.items
+    by_scoring: dict[str, list[Pair]] = {}
+    for (_, scoring, _), pairs in groups.items():
+        by_scoring.setdefault(scoring, []).extend(pairs)
+    return [
+        Changes(
+            parent=before.title,
+            scoring=scoring,
+            compared=(compared := compare_pairs(pairs, ALL)),
+            broke=len(compared.a_wins),
+            fixed=len(compared.b_wins),
+            shown=[
+                *_shown([pair for pair in pairs if pair[0].correct > pair[1].correct], items),
+                *_shown([pair for pair in pairs if pair[0].correct < pair[1].correct], items),
+            ],
+        )
+        for scoring, pairs in by_scoring.items()
+    ]
+
+
+def _shown(pairs: Sequence[Pair], items: Mapping[tuple[str, str], Item]) -> list[Changed]:
+    found = []
+    for before, after in pairs[:SHOWN]:
+        item = items[before.benchmark, before.id]
+        found.append(
+            Changed(
+                id=before.id,
+                benchmark=before.benchmark,
+                question=item.question,
+                options=dict(item.options),
+                gold=before.gold,
+                before=before.prediction,
+                after=after.prediction,
+            )
+        )
+    return found

@@ -1,0 +1,110 @@
+"""The report of a study as one HTML page: nothing outside it is loaded, no script is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from galenic.report import plots
+from galenic.report.document import DISCLAIMER, READING
+from galenic.report.html import page_template
+from galenic.report.study import Answers, StudyReport, TableRow
+from galenic.units import format_size
+
+__all__ = ["study_html"]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot with what stands above it."""
+
+    title: str
+    svg: Markup
+
+
+def study_html(report: StudyReport) -> str:
+    """Render the page; the template escapes everything but our own SVG."""
+    several = len({row.cell.model for row in report.rows}) > 1
+    collapsed = [
+        (row, answers)
+        for row in report.rows
+        for answers in row.answers.values()
+        if answers.row.collapse
+    ]
+    return page_template("study.html.jinja").render(
+        report=report,
+        facts=report.facts,
+        rows=report.rows,
+        names=[f"{row.cell.model}: {row.cell.title}" if several else row.cell.title
+               for row in report.rows],
+        sizes=["–" if row.size is None else format_size(row.size["file_bytes"])
+               for row in report.rows],
+        memory=[_memory(row) for row in report.rows],
+        collapsed=collapsed,
+        bytes_plots=_pareto(report, "MB of the file", _megabytes),
+        speed_plots=_pareto(report, "more new tokens a second", _tokens_per_second),
+        reliability=_reliability(report),
+        disclaimer=DISCLAIMER,
+        reading=READING,
+    )  # fmt: skip
+
+
+def _memory(row: TableRow) -> str:
+    if row.speed is None:
+        return "–"
+    return format_size(int(row.speed["model"]["measures"]["peak_rss"]["median"]))
+
+
+def _megabytes(row: TableRow) -> float | None:
+    return None if row.size is None else row.size["file_bytes"] / 1e6
+
+
+def _tokens_per_second(row: TableRow) -> float | None:
+    if row.speed is None:
+        return None
+    return float(row.speed["model"]["measures"]["decode"]["median"])
+
+
+def _pareto(
+    report: StudyReport, label: str, cost: Callable[[TableRow], float | None]
+) -> list[Plot]:
+    """Accuracy over a cost, a plot for each benchmark and scoring with at least two models."""
+    found = []
+    for scoring in report.scorings:
+        for benchmark, title in report.benchmarks.items():
+            points = list(_points(report.rows, (benchmark, scoring), cost))
+            if len(points) > 1:
+                svg = plots.pareto_plot(points, label, f"{title}, {scoring}")
+                found.append(Plot(f"{title} · {scoring}", Markup(svg)))  # noqa: S704, our own SVG
+    return found
+
+
+def _points(
+    rows: Sequence[TableRow], key: tuple[str, str], cost: Callable[[TableRow], float | None]
+) -> list[tuple[str, float, float, tuple[float, float]]]:
+    found = []
+    for row in rows:
+        answers, value = row.answers.get(key), cost(row)
+        if answers is not None and value:
+            one = answers.row
+            found.append((row.cell.variant, float(value), one.accuracy, (one.low, one.high)))
+    return found
+
+
+def _reliability(report: StudyReport) -> list[Plot]:
+    """A reliability plot for each model and benchmark, of the last scoring."""
+    found = []
+    for row in report.rows:
+        drawn = [(answers, plots.reliability_plot(answers.row)) for answers in _first(report, row)]
+        for answers, svg in drawn:
+            if svg:
+                name = f"{row.cell.title} · {answers.row.title}"
+                found.append(Plot(name, Markup(svg)))  # noqa: S704, our own SVG
+    return found
+
+
+def _first(report: StudyReport, row: TableRow) -> list[Answers]:
+    keys = [(benchmark, report.scorings[-1]) for benchmark in report.benchmarks]
+    return [row.answers[key] for key in keys if key in row.answers]
