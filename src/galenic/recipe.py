@@ -26,6 +26,7 @@ from galenic.errors import UserError, unknown_name
 from galenic.registry import DISTILLERS, PRUNERS, QUANTIZERS, RECIPE_FINETUNERS, Registry
 
 __all__ = [
+    "ROWS",
     "STAGES",
     "Recipe",
     "StageKind",
@@ -38,6 +39,7 @@ __all__ = [
     "parse_recipe",
     "read_recipe",
     "read_yaml",
+    "shipped_files",
     "shipped_recipes",
 ]
 
@@ -89,6 +91,8 @@ STAGES: Mapping[str, StageKind] = {
 }
 """Every stage there is. A stage reads a model and writes a folder with a manifest."""
 
+ROWS = "rows"
+"""The key that makes a file a study (`galenic.study.grid`)."""
 KEYS = ("name", "description", "calibration", "stages")
 CALIBRATION = ("num_samples", "seq_len", "seed")
 """Which text is read, and where it lies, is not the recipe's: --data and --text say it."""
@@ -144,19 +148,28 @@ class Recipe:
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
+    """The recipes that come with the package, by name; no studies."""
+    return {name: path for name, path in shipped_files().items() if not _is_study(path)}
+
+
+def shipped_files() -> dict[str, Path]:
+    """The recipes and studies that come with the package, by name."""
     inside = Path(__file__).parent / "recipes"  # in a wheel; in a checkout they lie at the top
     folder = inside if inside.is_dir() else Path(__file__).parents[2] / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+def _is_study(path: Path) -> bool:
+    return any(line.startswith(f"{ROWS}:") for line in path.read_text("utf-8").splitlines())
+
+
 def find_recipe(name: str) -> Path:
-    """The file of a recipe: one of the package's by name, or a path.
+    """The file of a recipe or study: one of the package's by name, or a path.
 
     Raises:
         UserError: there is no such name and no such file.
     """
-    shipped = shipped_recipes()
+    shipped = shipped_files()
     if name in shipped:
         return shipped[name]
     path = Path(name).expanduser()
@@ -174,7 +187,7 @@ def read_recipe(name: str) -> Recipe:
     """
     path = find_recipe(name)
     found = read_yaml(path)
-    if isinstance(found, dict) and "rows" in found:
+    if isinstance(found, dict) and ROWS in found:
         raise UserError(f"{path} is a study, of several recipes: galenic study {name} -o FOLDER")
     return _built(found, str(path))
 

@@ -105,7 +105,13 @@ QUANTIZERS = Registry(
     },
 )
 
-ENGINES = Registry("engine", {"local": "galenic.study.engines.local:LocalEngine"})
+ENGINES = Registry(
+    "engine",
+    {
+        "local": "galenic.study.engines.local:LocalEngine",
+        "ray": "galenic.study.engines.ray:RayEngine",
+    },
+)
 
 FINETUNERS = Registry(
     "fine-tuning method",

@@ -25,11 +25,11 @@ from pydantic import ValidationError
 
 from galenic.errors import UserError
 from galenic.evaluate.config import EvaluateConfig
-from galenic.recipe import Recipe, build_recipe, check_keys, find_recipe, read_yaml
+from galenic.recipe import ROWS, Recipe, build_recipe, check_keys, find_recipe, read_yaml
 
 __all__ = ["MEASURES", "Study", "Variant", "parse_study", "read_study"]
 
-KEYS = ("name", "description", "models", "calibration", "evaluate", "measures", "rows")
+KEYS = ("name", "description", "models", "calibration", "evaluate", "measures", ROWS)
 ROW_KEYS = ("name", "title", "from", "stages")
 OUTSIDE = ("model", "data", "threads")
 """What a study does not say: it has models of its own, and the rest is the machine's."""
@@ -102,7 +102,7 @@ def parse_study(found: Any, origin: str = "study") -> Study:
         UserError: as `read_study`.
     """
     try:
-        if isinstance(found, dict) and "rows" not in found:
+        if isinstance(found, dict) and ROWS not in found:
             return _of_recipe(build_recipe(found))
         return _parse(found)
     except UserError as error:
@@ -142,7 +142,7 @@ def _parse(found: Any) -> Study:
         name=found["name"].strip(),
         description=" ".join(found["description"].split()),
         models=_texts("models", found.get("models", [DEFAULT_MODEL])),
-        variants=_variants(found.get("rows"), found.get("calibration") or {}),
+        variants=_variants(found.get(ROWS), found.get("calibration") or {}),
         evaluate=_evaluation(found.get("evaluate") or {}),
         measures=_measures(found.get("measures", list(MEASURES))),
     )

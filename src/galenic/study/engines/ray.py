@@ -1,0 +1,120 @@
+"""Processes on a Ray cluster: one that runs already, or one that is started on this machine.
+
+The study's folder, the data and the models must be seen under the same paths by every machine of
+the cluster, and Galenic must be installed there. A worker that dies is replaced by Ray, and its
+node is done again (https://docs.ray.io/en/latest/ray-core/fault_tolerance/tasks.html).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from galenic.errors import UserError
+from galenic.study.engines.base import Engine
+from galenic.study.engines.local import THREADS
+from galenic.study.node import command_of
+from galenic.study.store import LOG
+
+__all__ = ["RayEngine"]
+
+RETRIES = 2
+"""How often Ray starts a node again whose worker died."""
+LOST = -9
+"""Status of a node whose worker died as often as that."""
+
+
+def work(folder: str, threads: int) -> int:
+    """Do a node, on whichever machine this is called; its exit status."""
+    environment = {**os.environ, "GALENIC_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    with (Path(folder) / LOG).open("ab") as log:
+        return subprocess.run(
+            command_of(Path(folder)),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
+        ).returncode
+
+
+class RayEngine(Engine):
+    """Runs nodes as Ray tasks.
+
+    Args:
+        jobs: most at once; None for as many as the cluster's processors are for.
+        address: of the cluster; None starts one on this machine.
+
+    Raises:
+        UserError: Ray is not installed, or nobody answers at the address.
+    """
+
+    name = "ray"
+
+    def __init__(self, jobs: int | None = None, address: str | None = None) -> None:
+        self.ray = _import_ray()
+        cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+        self._begin(address, cores)
+        total = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        self.threads = max(1, min(THREADS, total // jobs if jobs else THREADS, total))
+        self.jobs = jobs or max(1, total // self.threads)
+        self.task = self.ray.remote(num_cpus=self.threads, max_retries=RETRIES)(work)
+        self.running: dict[Any, Path] = {}
+        machines = len(self.ray.nodes())
+        self.where = (
+            f"Ray {self.ray.__version__}, {machines} machine{'s' if machines > 1 else ''} with "
+            f"{total} processors, {self.jobs} at once, {self.threads} threads each"
+        )
+
+    def _begin(self, address: str | None, cores: int) -> None:
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        if address is None:
+            self.ray.init(num_cpus=cores, include_dashboard=False, **quiet)
+            return
+        try:
+            self.ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"--address {address}: no Ray cluster answers there ({error}). Start one with "
+                "`ray start --head`, or leave --address out."
+            ) from error
+
+    def fits(self, needed: int) -> bool:  # noqa: ARG002 - Ray counts memory itself
+        return len(self.running) < self.jobs
+
+    def start(self, folder: Path, needed: int) -> None:
+        most = int(self.ray.cluster_resources().get("memory", needed))
+        options = {"memory": min(needed, most)}  # alone it may try, whatever it needs
+        self.running[self.task.options(**options).remote(str(folder), self.threads)] = folder
+
+    def ended(self) -> dict[Path, int]:
+        if not self.running:
+            return {}
+        ready, _ = self.ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
+        return {self.running.pop(one): self._status(one) for one in ready}
+
+    def _status(self, one: Any) -> int:
+        try:
+            return int(self.ray.get(one))
+        except (self.ray.exceptions.RayError, OSError):
+            return LOST
+
+    def stop(self) -> None:
+        for one in self.running:
+            self.ray.cancel(one, force=True)
+        self.running.clear()
+        self.ray.shutdown()
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError(
+            "--engine ray needs the library ray: pip install 'galenic[ray]'."
+        ) from error
+    return ray
