@@ -25,7 +25,7 @@ ORDER = (
     ("data", "benchmarks", "models"),
     ("runtimes",),
     ("evaluate", "artifact", "recipe"),
-    ("compress",),
+    ("compress", "export"),
     ("study",),
     ("report",),
     ("cli",),

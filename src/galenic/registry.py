@@ -15,6 +15,7 @@ __all__ = [
     "BENCHMARKS",
     "DISTILLERS",
     "ENGINES",
+    "EXPORTERS",
     "FINETUNERS",
     "PRUNERS",
     "QUANTIZERS",
@@ -102,6 +103,16 @@ QUANTIZERS = Registry(
         "nf4": "galenic.compress.quantize.nf4:NF4",
         "int8": "galenic.compress.quantize.int8:Int8",
         "auto_round": "galenic.compress.quantize.auto_round:AutoRound",
+    },
+)
+
+EXPORTERS = Registry(
+    "program",
+    {
+        "ollama": "galenic.export.ollama:Ollama",
+        "llama.cpp": "galenic.export.llama_cpp:LlamaCpp",
+        "transformers": "galenic.export.transformers:Transformers",
+        "lm-eval": "galenic.export.lm_eval:LmEval",
     },
 )
 

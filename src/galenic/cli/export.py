@@ -1,0 +1,51 @@
+"""``galenic export``: a model in the form that another program takes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from galenic.cli.options import NewFolderOption
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Write a model for another program: ollama (GGUF and Modelfile), llama.cpp (GGUF), "
+    "transformers (folder with safetensors) or lm-eval (that folder, and our benchmarks as tasks)."
+)
+EXAMPLES = """
+**Examples**
+
+`galenic export dose/ --to ollama -o for-ollama/`
+
+`galenic export dose/ --to lm-eval --data DIR -o for-lm-eval/`
+"""
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id.",
+            show_default=False,
+        ),
+    ],
+    *,
+    to: Annotated[
+        str,
+        typer.Option(help="ollama, llama.cpp, transformers or lm-eval.", show_default=False),
+    ],
+    output: NewFolderOption,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GALENIC_DATA",
+            help="Folder with the benchmark files, or `sample`; for lm-eval.",
+        ),
+    ] = None,
+) -> None:
+    """Export a model."""
+    from galenic.export.run import export
+
+    typer.echo(export(model, to, output, data))

@@ -1,0 +1,102 @@
+"""What an exporter is, and the two forms in which models travel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from galenic.models.folder import MANIFEST
+from galenic.models.load import ModelFiles
+
+__all__ = ["Exporter", "Job", "as_folder", "as_gguf"]
+
+GGUF = "model.gguf"
+DENSE = "F16"
+"""Of matrices, where a folder is turned into a GGUF."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is exported.
+
+    Attributes:
+        model: its files.
+        data: folder of the benchmarks' files, for those who take questions along; None without.
+    """
+
+    model: ModelFiles
+    data: str | None = None
+
+
+class Exporter(ABC):
+    """Writes a model for one program.
+
+    Attributes:
+        name: registry name.
+        title: one line for people.
+        reference_url: where the program says what it takes.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    reference_url: ClassVar[str]
+
+    @abstractmethod
+    def write(self, job: Job, folder: Path) -> str:
+        """Write everything into an existing empty folder.
+
+        Returns:
+            How to use it: lines of a shell, with FOLDER for the folder's place.
+
+        Raises:
+            UserError: the model cannot take this form.
+        """
+
+
+def as_gguf(model: ModelFiles, folder: Path) -> Path:
+    """Put the model there as a GGUF: the file itself, or a folder turned into one of 16 bits.
+
+    Raises:
+        UserError: the folder cannot be turned.
+    """
+    target = folder / GGUF
+    source = next(iter(model.path.glob("*.gguf")), None) if model.path.is_dir() else model.path
+    if source is not None:
+        link_or_copy(source, target)
+        return target
+    from galenic.models.gguf_folder import folder_to_gguf
+
+    folder_to_gguf(model.path, target, DENSE)
+    return target
+
+
+def as_folder(model: ModelFiles, folder: Path) -> Path:
+    """Put the model there as transformers reads it: the folder, or a GGUF's weights as float32.
+
+    Raises:
+        UserError: the GGUF cannot be turned.
+    """
+    source = model.path
+    if model.kind == "gguf":
+        from galenic.models.dequantize import dequantized_folder
+
+        source = dequantized_folder(model)
+    for file in sorted(source.rglob("*")):
+        if file.is_file() and not file.name.startswith(".") and file.suffix != ".gguf":
+            target = folder / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(file, target)
+    (folder / MANIFEST).unlink(missing_ok=True)  # of another folder with other files
+    return folder
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name, without copying where the disk can."""
+    try:
+        os.link(source, target)
+    except OSError:  # not every file system knows hard links
+        shutil.copyfile(source, target)

@@ -1,0 +1,91 @@
+"""lm-evaluation-harness: a folder for its ``hf`` model, and our benchmarks as its tasks.
+
+Its own tasks of these names ask otherwise or break on today's datasets (its issues 3645 and 4158);
+these hold our prompts word for word, so that both programs can be compared on the same questions.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from galenic.benchmarks.base import Benchmark
+from galenic.benchmarks.select import resolve_benchmarks
+from galenic.data.example import Example
+from galenic.data.sources import open_source
+from galenic.export.base import Exporter, Job, as_folder
+from galenic.registry import SCORINGS
+
+__all__ = ["LmEval"]
+
+MODEL, TASKS = "model", "tasks"
+SCORED = ("letter", "text")
+"""Scorings that the harness can do: it has no division by bytes of the text without its space."""
+
+
+class LmEval(Exporter):
+    """A model folder, and a task for each benchmark and scoring with the questions in it."""
+
+    name = "lm-eval"
+    title = "folder and tasks for lm-evaluation-harness"
+    reference_url = "https://github.com/EleutherAI/lm-evaluation-harness"
+
+    def write(self, job: Job, folder: Path) -> str:
+        (folder / MODEL).mkdir()
+        (folder / TASKS).mkdir()
+        as_folder(job.model, folder / MODEL)
+        source = open_source(_source(job.data))
+        names = []
+        for benchmark in resolve_benchmarks(["all"]):
+            dataset = source.load(benchmark)
+            for scoring in SCORED:
+                names.append(
+                    write_task(folder / TASKS, dataset.benchmark, scoring, dataset.examples)
+                )
+        return (
+            "lm_eval --model hf --model_args pretrained=FOLDER/model,dtype=float32 "
+            f"--include_path FOLDER/tasks --tasks {','.join(names)}"
+        )
+
+
+def _source(data: str | None) -> Path | Literal["sample"] | None:
+    if data is None or data == "sample":
+        return data  # type: ignore[return-value]
+    return Path(data)
+
+
+def write_task(
+    folder: Path, benchmark: Benchmark, scoring: str, examples: tuple[Example, ...]
+) -> str:
+    """Write one task and its questions; its name."""
+    name = f"galenic_{benchmark.name}_{scoring}"
+    continuation = SCORINGS.load(scoring)().continuation
+    file = folder / f"{name}.jsonl"
+    rows = (
+        {
+            "id": example.id,
+            "prompt": benchmark.prompt(example),
+            "choices": [continuation(example, label) for label in example.options],
+            "gold": list(example.options).index(example.answer),
+        }
+        for example in examples
+    )
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    task = {
+        "task": name,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(file)}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{prompt}}",
+        "doc_to_choice": "{{choices}}",
+        "doc_to_target": "{{gold}}",
+        "target_delimiter": "",
+        "metric_list": [{"metric": "acc"}],
+        "metadata": {"version": benchmark.version},
+    }
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(task, sort_keys=False), encoding="utf-8")
+    return name

@@ -1,0 +1,46 @@
+"""Export a model: a folder for another program, whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from galenic.artifact import check_new
+from galenic.cache import replacing
+from galenic.export.base import Job
+from galenic.models.load import resolve_model
+from galenic.registry import EXPORTERS
+
+__all__ = ["USE", "export"]
+
+USE = "USE.txt"
+"""How to use the folder."""
+
+
+def export(model: str, target: str, output: Path, data: str | None = None) -> str:
+    """Write a model for another program.
+
+    Args:
+        model: as `galenic.models.load.resolve_model` takes it.
+        target: name of the program, of `galenic.registry.EXPORTERS`.
+        output: the folder to make.
+        data: folder of the benchmarks, for programs that take questions along.
+
+    Returns:
+        How to use it, as lines of a shell.
+
+    Raises:
+        UserError: there is no such program or model, or the model cannot take its form.
+    """
+    exporter = EXPORTERS.load(target)()
+    output = output.absolute()
+    check_new(output)
+    job = Job(resolve_model(model), data)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(output) as part:
+        part.mkdir()
+        use = exporter.write(job, part).replace("FOLDER", str(output))
+        for file in part.rglob("*.yaml"):  # tasks name the files beside them by their whole path
+            text = file.read_text("utf-8").replace(str(part), str(output))
+            file.write_text(text, encoding="utf-8")
+        (part / USE).write_text(f"{use}\n", encoding="utf-8")
+    return str(use)

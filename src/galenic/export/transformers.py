@@ -1,0 +1,24 @@
+"""transformers: a folder with safetensors and tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from galenic.export.base import Exporter, Job, as_folder
+
+__all__ = ["Transformers"]
+
+
+class Transformers(Exporter):
+    """A folder that ``from_pretrained`` takes; a GGUF's weights are dequantized to float32."""
+
+    name = "transformers"
+    title = "folder for transformers"
+    reference_url = "https://huggingface.co/docs/transformers/main_classes/model"
+
+    def write(self, job: Job, folder: Path) -> str:
+        as_folder(job.model, folder)
+        return (
+            'python -c "from transformers import AutoModelForCausalLM as M; '
+            "M.from_pretrained('FOLDER')\""
+        )

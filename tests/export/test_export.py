@@ -1,0 +1,150 @@
+"""Exports, each loaded by the other program where a registry offers it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from galenic.errors import UserError
+from galenic.evaluate.prompts import render_chat
+from galenic.export.chat import FORMS, TALK, find_form
+from galenic.export.run import USE, export
+from galenic.models.load import resolve_model
+from galenic.registry import EXPORTERS
+from galenic.runtimes.llama import LlamaRuntime
+from tiny import write_tiny_gguf
+from tiny_hf import write_tiny_hf
+
+CHATML = (
+    "{% for m in messages %}{% if loop.first and m.role != 'system' %}<|im_start|>system\n"
+    "You are kind.<|im_end|>\n{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}"
+    "{% endif %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+    "{{ m.content }}<end_of_turn>\n{% endfor %}{{ '<start_of_turn>model\n' }}"
+)
+
+
+@pytest.mark.parametrize("name", list(EXPORTERS))
+def test_every_program_gets_a_folder_and_a_way_to_use_it(tmp_path: Path, name: str) -> None:
+    model = write_tiny_hf(tmp_path / "model", "llama")
+    use = export(str(model), name, tmp_path / "out", "sample")
+    assert str(tmp_path / "out") in use
+    assert (tmp_path / "out" / USE).read_text().strip() == use
+    with pytest.raises(UserError, match="out"):
+        export(str(model), name, tmp_path / "out", "sample")
+
+
+def test_unknown_programs_and_models_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ollama"):
+        export("smollm2-135m", "olama", tmp_path / "out")
+    with pytest.raises(UserError, match="no file or folder"):
+        export("./missing", "ollama", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_transformers_reads_the_folder_and_computes_the_same(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs the train extra")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from galenic.models.dequantize import dequantized_folder
+
+    gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
+    export(str(gguf), "transformers", tmp_path / "out")
+    AutoTokenizer.from_pretrained(tmp_path / "out")
+    found = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    own = AutoModelForCausalLM.from_pretrained(dequantized_folder(resolve_model(str(gguf))))
+    tokens = torch.arange(1, 9)[None]
+    assert torch.equal(found(tokens).logits, own(tokens).logits)
+
+
+def test_the_llama_runtime_reads_the_gguf(tmp_path: Path) -> None:
+    gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
+    export(str(gguf), "llama.cpp", tmp_path / "out")
+    with LlamaRuntime(resolve_model(str(tmp_path / "out" / "model.gguf")), threads=1) as runtime:
+        assert runtime.info.num_parameters > 0
+
+
+def test_ollama_gets_a_modelfile(tmp_path: Path) -> None:
+    gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
+    export(str(gguf), "ollama", tmp_path / "out")
+    lines = (tmp_path / "out" / "Modelfile").read_text().splitlines()
+    assert lines[0] == "FROM ./model.gguf"
+    assert "PARAMETER temperature 0" in lines
+
+
+@pytest.mark.parametrize(
+    ("template", "place", "system"), [(CHATML, 0, "You are kind."), (GEMMA, 2, None)]
+)
+def test_the_form_of_a_template_is_found_by_what_it_writes(
+    template: str, place: int, system: str | None
+) -> None:
+    special = {"bos_token": "<|im_start|>" if place == 0 else "<bos>", "eos_token": "</s>"}
+    assert find_form(template, special) == (FORMS[place], system)
+    talk = [dict(one) for one in TALK[1:]]
+    wanted = render_chat(template, talk, special)
+    given = ([{"role": "system", "content": system}] if system else []) + talk
+    assert wanted.removeprefix("<bos>") == FORMS[place].render(given)
+
+
+def test_a_template_of_another_form_is_not_guessed() -> None:
+    assert (
+        find_form("{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}", {}) is None
+    )
+    assert find_form("{{ raise_exception('never') }}", {}) is None
+
+
+def test_the_embedded_models_template_is_known(tmp_path: Path) -> None:
+    export("smollm2-135m", "ollama", tmp_path / "out")
+    text = (tmp_path / "out" / "Modelfile").read_text()
+    assert "<|im_start|>{{ .Role }}" in text
+    assert 'SYSTEM """You are a helpful AI assistant named SmolLM' in text
+    assert 'PARAMETER stop "<|im_end|>"' in text
+
+
+def test_tasks_hold_our_prompts_and_the_right_answers(tmp_path: Path) -> None:
+    model = write_tiny_hf(tmp_path / "model", "llama")
+    export(str(model), "lm-eval", tmp_path / "out", "sample")
+    tasks = tmp_path / "out" / "tasks"
+    task = yaml.safe_load((tasks / "galenic_medmcqa_letter.yaml").read_text())
+    [file] = task["dataset_kwargs"]["data_files"].values()
+    rows = [json.loads(line) for line in Path(file).read_text().splitlines()]
+    assert len(rows) == 20
+    assert rows[0]["prompt"].endswith("\nAnswer:")
+    assert rows[0]["choices"] == [" A", " B", " C", " D"]
+
+
+@pytest.mark.slow
+def test_the_harness_runs_the_tasks_and_predicts_the_same(tmp_path: Path) -> None:
+    lm_eval = pytest.importorskip("lm_eval", reason="needs the benchmark extra")
+    from galenic.cli.progress import ConsoleWatcher
+    from galenic.evaluate.config import EvaluateConfig
+    from galenic.evaluate.run import evaluate
+    from galenic.report.runs import load_run
+
+    model = write_tiny_hf(tmp_path / "model", "llama")
+    export(str(model), "lm-eval", tmp_path / "out", "sample")
+    manager = lm_eval.tasks.TaskManager(include_path=str(tmp_path / "out" / "tasks"))
+    found = lm_eval.simple_evaluate(
+        model="hf",
+        model_args=f"pretrained={tmp_path / 'out' / 'model'},dtype=float32",
+        tasks=["galenic_medmcqa_letter"],
+        task_manager=manager,
+        device="cpu",
+        log_samples=True,
+        bootstrap_iters=0,
+    )
+    config = EvaluateConfig.model_validate(
+        {"model": str(model), "benchmarks": "medmcqa", "data": "sample", "scoring": "letter"}
+    )
+    evaluate(config, tmp_path / "run", ConsoleWatcher(), "")
+    ours = {record.id: record.prediction for record in load_run(tmp_path / "run").records}
+    for one in found["samples"]["galenic_medmcqa_letter"]:
+        values = [float(response[0]) for response in one["filtered_resps"]]
+        assert "ABCD"[values.index(max(values))] == ours[one["doc"]["id"]]
