@@ -14,7 +14,10 @@ import pytest
 from galenic.report.document import build_report
 from galenic.report.html import to_html
 from galenic.report.runs import load_runs
+from galenic.report.study import build_study_report
+from galenic.report.study_html import study_html
 from runs import write_run
+from studies import write_study
 
 pytestmark = pytest.mark.slow
 
@@ -81,10 +84,20 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return to_html(build_report(runs), runs)
 
 
+@pytest.fixture(scope="module")
+def study_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("study") / "long"
+    titles = {"small": "Pruned-and-quantized-" + "on-and-on-" * 9, "pruned": "Pruned " * 12}
+    write_study(folder, question="Long" + "word" * 60 + " not {benchmark} {number}", titles=titles)
+    return study_html(build_study_report(folder))
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("which", ["page", "study_page"])
 def test_page_fits_desktop_and_phone_and_asks_for_nothing(
-    browser: str, page: str, dark: bool, tmp_path: Path
+    browser: str, which: str, dark: bool, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    page = request.getfixturevalue(which)
     wrapper = tmp_path / "wrapper.html"
     wrapper.write_text(WRAPPER.format(page=escape(page)), encoding="utf-8")
     colours = ["--blink-settings=preferredColorScheme=0"] if dark else []
@@ -101,6 +114,6 @@ def test_page_fits_desktop_and_phone_and_asks_for_nothing(
         assert result["open"] <= result["width"], result
         assert result["requests"] == []
         assert result["cut"] == 0
-        assert result["plots"] > 10
+        assert result["plots"] > 7
         red = int(re.findall(r"\d+", result["ink"])[0])
         assert (red > 128) == dark

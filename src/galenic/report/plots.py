@@ -17,6 +17,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
 
 from galenic.report.rows import Row
 from galenic.report.text import proportion, span
@@ -133,6 +134,9 @@ def pareto_plot(
         best = _front([(cost, value) for _, cost, value, _ in points], more=more)
         axes.plot(*zip(*best, strict=True), color=BASELINE, lw=1.2, label="not beaten in both")
         axes.set_xscale("log")
+        for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            which(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.tick_params(axis="x", which="both", labelrotation=45)
         axes.set_xlabel(x_label.removeprefix("more").strip())
         axes.set_ylabel("accuracy")
         axes.grid(color=GRID, alpha=0.2, lw=0.5)

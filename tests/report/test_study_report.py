@@ -1,0 +1,140 @@
+"""The report of a study: its numbers against the parts they come from, and what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from galenic.errors import UserError
+from galenic.evaluate.compare import compare_pairs, pair_records
+from galenic.report.plots import pareto_plot
+from galenic.report.runs import load_run
+from galenic.report.study import StudyReport, build_study_report
+from galenic.report.write import write_study_report
+from studies import BENCHMARKS, SCORINGS, write_study
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> StudyReport:
+    write_study(tmp_path / "study")
+    return build_study_report(tmp_path / "study")
+
+
+def run_of(tmp_path: Path, report: StudyReport, place: int, benchmark: str, scoring: str) -> Path:
+    cell = report.rows[place].cell
+    return tmp_path / "study" / "nodes" / cell.answers[benchmark][scoring] / "run"
+
+
+def test_differences_are_those_of_the_records(tmp_path: Path, report: StudyReport) -> None:
+    for place, row in enumerate(report.rows):
+        assert set(row.answers) == {(b, s) for b in BENCHMARKS for s in SCORINGS}
+        for (benchmark, scoring), answers in row.answers.items():
+            own = load_run(run_of(tmp_path, report, place, benchmark, scoring)).records
+            right = sum(record.correct for record in own)
+            assert answers.row.accuracy == right / len(own)
+            if not place:
+                assert answers.versus is None
+                continue
+            dense = load_run(run_of(tmp_path, report, 0, benchmark, scoring)).records
+            [pairs] = pair_records(dense, own).groups.values()
+            assert answers.versus == compare_pairs(pairs)
+
+
+def test_steps_are_compared_with_the_step_before(tmp_path: Path, report: StudyReport) -> None:
+    dense, pruned, small = report.rows
+    assert dense.changes == []
+    assert {found.parent for found in pruned.changes} == {"dense"}
+    assert {found.parent for found in small.changes} == {"pruned"}
+    for found in small.changes:
+        broke = fixed = 0
+        for benchmark in BENCHMARKS:
+            sides = [
+                load_run(run_of(tmp_path, report, place, benchmark, found.scoring)).records
+                for place in (1, 2)
+            ]
+            for before, after in zip(*sides, strict=True):
+                broke += before.correct and not after.correct
+                fixed += after.correct and not before.correct
+        assert (found.broke, found.fixed) == (broke, fixed)
+        kinds = [one.before == one.gold for one in found.shown]
+        assert kinds == sorted(kinds, reverse=True)
+        assert len(found.shown) == min(3, broke) + min(3, fixed)
+
+
+def test_collapse_and_kinds_are_seen(report: StudyReport) -> None:
+    collapsed = {
+        (row.cell.variant, scoring)
+        for row in report.rows
+        for (_, scoring), answers in row.answers.items()
+        if answers.row.collapse
+    }
+    assert ("pruned", "letter") in collapsed
+    kinds = report.rows[0].answers["medmcqa", "letter"].kinds
+    assert [one.kind for one in kinds] == ["negation"]
+    assert kinds[0].n == 40
+
+
+def test_the_files_say_it_all(tmp_path: Path) -> None:
+    write_study(tmp_path / "study", titles={"small": "small | <b>4</b> bits"})
+    paths = write_study_report(tmp_path / "study", tmp_path / "report")
+    texts = {path.name: path.read_text() for path in paths}
+    assert set(texts) == {
+        "report.md", "report.html", "report.json",
+        "card-model-dense.md", "card-model-pruned.md", "card-model-small.md",
+    }  # fmt: skip
+    page = texts["report.html"]
+    assert "COLLAPSE" in page
+    assert "small | &lt;b&gt;4&lt;/b&gt; bits" in page
+    assert "<script" not in page
+    assert page.count("<svg") >= 8
+    text = texts["report.md"]
+    assert "small \\| <b>4</b> bits" in text
+    assert "70.0 MB" in text
+    assert "| PubMedQA test | yes | .5520 |" in text
+    found = json.loads(texts["report.json"])
+    assert [row["cell"]["variant"] for row in found["rows"]] == ["dense", "pruned", "small"]
+    _, head, body = texts["card-model-small.md"].split("---\n", 2)
+    card = yaml.safe_load(head)
+    assert card["base_model"] == "org/model"
+    [index] = card["model-index"]
+    assert len(index["results"]) == 4
+    accuracy = index["results"][0]["metrics"][0]
+    assert accuracy["type"] == "accuracy"
+    assert 0 <= accuracy["value"] <= 1
+    assert "stage: prune" in body
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    write_study(tmp_path / "study", failing="small")
+    report = build_study_report(tmp_path / "study")
+    assert not report.complete
+    assert len(report.rows[2].missing) == 4
+    assert report.rows[2].answers == {}
+    for path in write_study_report(tmp_path / "study", tmp_path / "report"):
+        if path.name in ("report.md", "report.html"):
+            assert "Incomplete" in path.read_text()
+    assert "small cannot &lt;answer&gt;" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_study_without_answers_has_no_report(tmp_path: Path) -> None:
+    store = write_study(tmp_path / "study")
+    for path in store.path.rglob("result.json"):
+        path.unlink()
+    with pytest.raises(UserError, match="no question has been answered"):
+        build_study_report(tmp_path / "study")
+
+
+def test_the_front_joins_what_nobody_beats() -> None:
+    points = [
+        ("a", 100.0, 0.5, (0.4, 0.6)), ("b", 50.0, 0.4, (0.3, 0.5)),
+        ("c", 80.0, 0.3, (0.2, 0.4)), ("d", 120.0, 0.5, (0.4, 0.6)),
+    ]  # fmt: skip
+    from galenic.report.plots import _front
+
+    pairs = [(cost, value) for _, cost, value, _ in points]
+    assert _front(pairs, more=False) == [(50.0, 0.4), (100.0, 0.5)]
+    assert _front(pairs, more=True) == [(120.0, 0.5)]
+    assert "MB" in pareto_plot(points, "MB of the file", "x")
