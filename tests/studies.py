@@ -115,7 +115,9 @@ def _cell(
         judged[kind] = node.id
     recipe = "" if made is None else RECIPE.format(name)
     measured = (judged["perplexity"], judged["speed"])
-    return Cell(name, title, "org/model", made, answers, *measured, recipe)
+    words = Node("answers", f"{name[0]}words", f"{name}: words", needs, {}, 10)
+    nodes[words.id] = words
+    return Cell(name, title, "org/model", made, answers, *measured, {"medmcqa": words.id}, recipe)
 
 
 def _answer(
@@ -139,6 +141,9 @@ def _answer(
                 question=question,
             )
             folder.finish({"run": "run", "records": num_items})
+    words = store.node(cell.explanations["medmcqa"])
+    write_run(words.path / "run", scorings=["generate"], num_items=3)
+    words.finish({"run": "run", "records": 3})
     store.node(cell.perplexity or "").finish(
         {"perplexity": perplexity(10 + 5 * SKILLS[name], None if name == "dense" else 0.25)}
     )

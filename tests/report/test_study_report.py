@@ -90,6 +90,7 @@ def test_the_files_say_it_all(tmp_path: Path) -> None:
     assert "small | &lt;b&gt;4&lt;/b&gt; bits" in page
     assert "<script" not in page
     assert page.count("<svg") >= 8
+    assert "own words" in page
     text = texts["report.md"]
     assert "small \\| <b>4</b> bits" in text
     assert "70.0 MB" in text

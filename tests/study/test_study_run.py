@@ -71,7 +71,7 @@ def node(name: str, *needs: str, kind: str = "stage") -> Node:
 
 
 def graph(*nodes: Node) -> Graph:
-    cell = Cell("dense", "dense", "m", None, {}, None, None, "")
+    cell = Cell("dense", "dense", "m", None, {}, None, None, {}, "")
     return Graph({one.id: one for one in nodes}, (cell,), {}, [])
 
 

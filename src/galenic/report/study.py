@@ -22,7 +22,15 @@ from galenic.report.runs import Item, Run, load_run
 from galenic.study.graph import Cell
 from galenic.study.store import StudyFolder
 
-__all__ = ["Answers", "Changed", "Changes", "StudyReport", "TableRow", "build_study_report"]
+__all__ = [
+    "Answers",
+    "Changed",
+    "Changes",
+    "Explained",
+    "StudyReport",
+    "TableRow",
+    "build_study_report",
+]
 
 SHOWN = 3
 """Questions that a step newly broke, or fixed, of each kind that are shown."""
@@ -79,6 +87,21 @@ class Changes:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """What a model wrote when it was asked to reason.
+
+    Attributes:
+        prediction: None where no answer could be read from it.
+    """
+
+    benchmark: str
+    question: str
+    gold: str
+    prediction: str | None
+    text: str
+
+
+@dataclass(frozen=True)
 class TableRow:
     """One model of the table.
 
@@ -89,6 +112,7 @@ class TableRow:
         pooled: all benchmarks together against the model as it is, by scoring.
         perplexity, speed: as measured; None without.
         changes: by scoring, against the step before.
+        explained: some questions in the model's own words.
         missing: titles of nodes that are not done.
         problems: why nodes failed.
     """
@@ -100,6 +124,7 @@ class TableRow:
     perplexity: dict[str, Any] | None
     speed: dict[str, Any] | None
     changes: list[Changes]
+    explained: list[Explained]
     missing: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -180,6 +205,7 @@ def _row(
 ) -> TableRow:
     wanted = [node for by_scoring in cell.answers.values() for node in by_scoring.values()]
     wanted += [node for node in (cell.made_by, cell.perplexity, cell.speed) if node is not None]
+    wanted += cell.explanations.values()
     missing = [node_id for node_id in wanted if store.node(node_id).result is None]
     failures = [(node_id, store.node(node_id).failure) for node_id in missing]
     return TableRow(
@@ -190,6 +216,7 @@ def _row(
         perplexity=_result(store, cell.perplexity, "perplexity"),
         speed=_result(store, cell.speed, "speed"),
         changes=changes,
+        explained=_explained(store, cell),
         missing=tuple(facts["nodes"][node_id]["title"] for node_id in missing),
         problems=tuple(
             f"{facts['nodes'][node_id]['title']}: {why.message}"
@@ -197,6 +224,26 @@ def _row(
             if why is not None
         ),
     )
+
+
+def _explained(store: StudyFolder, cell: Cell) -> list[Explained]:
+    found = []
+    for benchmark, node_id in cell.explanations.items():
+        node = store.node(node_id)
+        if node.result is None:
+            continue
+        run = load_run(node.path / node.result["run"])
+        found += [
+            Explained(
+                benchmark=benchmark,
+                question=run.items[benchmark, record.id].question,
+                gold=record.gold,
+                prediction=record.prediction,
+                text=record.text or "",
+            )
+            for record in run.records
+        ]
+    return found
 
 
 def _result(store: StudyFolder, node_id: str | None, key: str) -> dict[str, Any] | None:

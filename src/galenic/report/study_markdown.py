@@ -10,13 +10,14 @@ import yaml
 from galenic.evaluate.compare import Comparison
 from galenic.report.document import DISCLAIMER
 from galenic.report.study import Answers, StudyReport, TableRow
-from galenic.report.text import p_value, proportion, signed, span, spark
+from galenic.report.text import p_value, proportion, shorten, signed, span, spark
 from galenic.units import format_size
 
 __all__ = ["study_card", "study_markdown"]
 
 SIGNIFICANT = 0.05
 MOST_KINDS = 8
+SHOWN_WIDTH = 300
 
 
 def study_markdown(report: StudyReport) -> str:
@@ -44,6 +45,8 @@ def study_markdown(report: StudyReport) -> str:
     parts += ["## Confidence", _confidence(report)]
     parts += ["## What each step broke and fixed", _changes(report)]
     parts += ["## Errors by kind of question", _kinds(report)]
+    if words := _words(report):
+        parts += ["## In the models' own words", words]
     parts += ["## Recipes", *_recipes(report)]
     parts += ["## Versions", ", ".join(f"{k} {v}" for k, v in facts["versions"].items())]
     return "\n\n".join(parts) + "\n"
@@ -298,6 +301,23 @@ def _kinds(report: StudyReport) -> str:
         "\n\nKinds are rules over the text (`galenic.evaluate.failures`); a question may be "
         "of several. Kinds with fewer than five questions are left out."
     )
+
+
+def _words(report: StudyReport) -> str:
+    head = ["model", "benchmark", "question", "right", "read", "what it wrote"]
+    lines = [
+        [
+            _name(report, row),
+            report.benchmarks.get(one.benchmark, one.benchmark),
+            shorten(one.question, SHOWN_WIDTH),
+            one.gold,
+            one.prediction or "–",
+            shorten(one.text, SHOWN_WIDTH),
+        ]
+        for row in report.rows
+        for one in row.explained
+    ]
+    return _lines(head, lines) if lines else ""
 
 
 def _recipes(report: StudyReport) -> list[str]:

@@ -27,6 +27,8 @@ __all__ = ["Cell", "Graph", "Node", "Texts", "build_graph"]
 
 KINDS = ("stage", "answers", "perplexity", "speed")
 KEY_LENGTH = 16
+EXPLAINED = 3
+"""Questions of each benchmark that a model is asked to reason about."""
 WORDS = ("benchmarks", "scoring")
 SIZES = ("file_bytes", "bits_per_weight", "parameters")
 
@@ -68,6 +70,7 @@ class Cell:
         made_by: id of the node that made it; None for the model as it is.
         answers: ids of nodes by benchmark and scoring.
         perplexity, speed: ids of nodes, None where not measured.
+        explanations: ids of nodes by benchmark.
         recipe: YAML of what was done; empty for the model as it is.
     """
 
@@ -78,6 +81,7 @@ class Cell:
     answers: dict[str, dict[str, str]]
     perplexity: str | None
     speed: str | None
+    explanations: dict[str, str]
     recipe: str
 
 
@@ -200,20 +204,36 @@ class _Base:
             speed=add("speed", "speed", [parent], {"model": made, "base": self.model})
             if "speed" in measures and made is not None
             else None,
+            explanations=self._explanations(add, made) if "explanations" in measures else {},
             recipe="" if variant.recipe is None else dump_recipe(variant.recipe),
         )
 
+    def _explanations(self, add: Any, made: str | None) -> dict[str, str]:
+        limit = min(EXPLAINED, self.study.evaluate.limit or EXPLAINED)
+        changes = {"limit": limit, "debias": "none"}
+        return {
+            benchmark: self._asked(add, made, benchmark, "generate", changes)
+            for benchmark in self.data
+        }
+
     def _answers(self, add: Any, made: str | None) -> dict[str, dict[str, str]]:
+        return {
+            benchmark: {
+                scoring: self._asked(add, made, benchmark, scoring, {})
+                for scoring in self.study.evaluate.scoring
+            }
+            for benchmark in self.data
+        }
+
+    def _asked(
+        self, add: Any, made: str | None, benchmark: str, scoring: str, changes: dict[str, Any]
+    ) -> str:
+        """The node that asks one benchmark in one scoring."""
         config = self.study.evaluate
         settings = config.model_dump(mode="json", exclude={"model", "data", "threads", *WORDS})
-        found: dict[str, dict[str, str]] = {}
-        for benchmark, sha256 in self.data.items():
-            for scoring in config.scoring:
-                own = {**settings, "benchmarks": [benchmark], "scoring": [scoring]}
-                spec = {"model": made, "base": self.model, "data": self.texts.data, "config": own}
-                node = add("answers", f"{benchmark} {scoring}", [own, sha256], spec)
-                found.setdefault(benchmark, {})[scoring] = node
-        return found
+        own = {**settings, **changes, "benchmarks": [benchmark], "scoring": [scoring]}
+        spec = {"model": made, "base": self.model, "data": self.texts.data, "config": own}
+        return str(add("answers", f"{benchmark} {scoring}", [own, self.data[benchmark]], spec))
 
     def _perplexity(self, add: Any, made: str | None, against: str, parent: str | None) -> str:
         config = CalibrationConfig.model_validate(

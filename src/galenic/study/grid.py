@@ -5,7 +5,7 @@
     models: [smollm2-135m]
     calibration: {num_samples: 64, seq_len: 256, seed: 0}
     evaluate: {benchmarks: [pubmedqa, medmcqa], scoring: [letter], limit: 300}
-    measures: [answers, perplexity, speed]
+    measures: [answers, perplexity, speed, explanations]
     rows:
       - {name: dense}
       - {name: pruned, stages: [{stage: prune, method: width, sparsity: 0.2}]}
@@ -33,7 +33,7 @@ KEYS = ("name", "description", "models", "calibration", "evaluate", "measures", 
 ROW_KEYS = ("name", "title", "from", "stages")
 OUTSIDE = ("model", "data", "threads")
 """What a study does not say: it has models of its own, and the rest is the machine's."""
-MEASURES = ("answers", "perplexity", "speed")
+MEASURES = ("answers", "perplexity", "speed", "explanations")
 DEFAULT_MODEL = "smollm2-135m"
 
 
@@ -62,7 +62,8 @@ class Study:
         models: as `galenic.models.load.resolve_model` takes them.
         variants: the rows; the first is the model as it is, with which others are compared.
         evaluate: how answers are asked for; its model is none of the study's.
-        measures: of ``answers``, ``perplexity`` and ``speed`` those that are taken.
+        measures: of `MEASURES` those that are taken; explanations are what the model writes when it
+            is asked to reason about a few questions.
     """
 
     name: str
