@@ -93,6 +93,7 @@ def command(
     from galenic.study.run import run_graph
     from galenic.study.store import StudyFolder
 
+    ENGINES.check(engine)
     store = StudyFolder(output)
     with store.held():
         typer.echo(f"{found.name}: reading data and models", err=True)
