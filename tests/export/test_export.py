@@ -130,7 +130,9 @@ def test_the_harness_runs_the_tasks_and_predicts_the_same(tmp_path: Path) -> Non
 
     model = write_tiny_hf(tmp_path / "model", "llama")
     export(str(model), "lm-eval", tmp_path / "out", "sample")
-    manager = lm_eval.tasks.TaskManager(include_path=str(tmp_path / "out" / "tasks"))
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(tmp_path / "out" / "tasks"))
     found = lm_eval.simple_evaluate(
         model="hf",
         model_args=f"pretrained={tmp_path / 'out' / 'model'},dtype=float32",
