@@ -11,12 +11,12 @@ from __future__ import annotations
 from model_table import Row, arguments, run
 
 TUNE = (
-    "finetune {parent} --top-blocks 10 --cache --cache-gb 12 --permutations 1 --side-by-side "
-    "--batch-tokens 6144 --learning-rate 5e-4 --epochs 3 --num-heldout 60 --evaluate-every 105 "
-    "--patience 20 --collapse-patience 9"
+    "finetune {parent} --top-blocks 10 --cache --cache-gb 14 --permutations 1 --side-by-side "
+    "--batch-tokens 6144 --rank 8 --learning-rate 5e-4 --epochs 2 --num-heldout 155 "
+    "--evaluate-every 50 --patience 20 --collapse-patience 9"
 )
-LABELS = "pubmedqa,medmcqa,medqa_4options=0.2"
-OPTIONS = "pubmedqa:options,pubmedqa:artificial,medmcqa:options,medqa_4options:options=0.2"
+LABELS = "pubmedqa=2,medmcqa"
+OPTIONS = "pubmedqa:options=2,pubmedqa:artificial,medmcqa:options@1"
 
 
 def tuned(name: str, how: str, title: str, parent: str = "dense") -> list[Row]:
@@ -43,7 +43,7 @@ ROWS = [
     Row(
         "healed",
         "width-20",
-        "distill {parent} --teacher {dense} --num-samples 2400",
+        "distill {parent} --teacher {dense} --num-samples 1200",
         "width 20 %, healed",
     ),
     *tuned("small", f"{TUNE} --train {OPTIONS}", "width 20 %, healed, options' texts", "healed"),
