@@ -175,7 +175,10 @@ def wait_for_worker(process: subprocess.Popen[Any]) -> psutil.Process:
     [
         (["study", "nowhere", "-o", "out"], "unknown recipe 'nowhere'"),
         (["study", "study.yaml", "-m", "missing", "-o", "out", "--data", "sample"], "missing"),
-        (["study", "study.yaml", "-m", "model", "-o", "out", "--engine", "rya"], "unknown engine 'rya'"),
+        (
+            ["study", "study.yaml", "-m", "model", "-o", "out", "--engine", "rya"],
+            "unknown engine 'rya'",
+        ),
         (["study", "study.yaml", "-o", "study.yaml"], "is a file"),
         (["study", "study.yaml", "--limit", "0", "-o", "out"], "--limit"),
         (["status", "model"], "holds no study"),

@@ -1,6 +1,7 @@
 import psutil
 import pytest
 
+from galenic.errors import UserError
 from galenic.runtimes import threads
 from galenic.runtimes.threads import choose_threads
 
@@ -34,3 +35,12 @@ def test_respects_the_cores_this_process_may_use(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16)
     monkeypatch.setattr(threads.os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
     assert choose_threads(busy=0.0) == 2
+
+
+def test_the_environment_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GALENIC_THREADS", "3")
+    assert choose_threads(cores=1, busy=1.0) == 3
+    for wrong in ("0", "-1", "two", "1.5", "²"):
+        monkeypatch.setenv("GALENIC_THREADS", wrong)
+        with pytest.raises(UserError, match="GALENIC_THREADS"):
+            choose_threads()
