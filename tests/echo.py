@@ -7,7 +7,7 @@ checked exactly and fast.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class EchoRuntime(Runtime):
     def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:
         return [0.5 + 0.1 * i for i in range(num_tokens)]
 
-    def generate(
+    def stream(
         self,
         prompt: str,
         *,
@@ -84,7 +84,9 @@ class EchoRuntime(Runtime):
         stop: Sequence[str] = (),
         temperature: float = 0.0,
         seed: int = 0,
-    ) -> Generation:
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> Generator[str, None, Generation]:
+        yield self.answer
         return Generation(self.answer, num_tokens=len(self.answer), finished=True)
 
     def close(self) -> None:

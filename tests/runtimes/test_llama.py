@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import encode_requests
-from galenic.runtimes.llama import LlamaRuntime, _choose
+from galenic.runtimes.base import Generation, encode_requests
+from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.selftest import LlamaShape, reference_logits
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
+from galenic.runtimes.writing import choose
 from tiny import (
     CHAT_TEMPLATE,
     TinyShape,
@@ -285,9 +287,9 @@ def test_a_sampled_text_depends_on_the_seed_alone(runtime: LlamaRuntime) -> None
 def test_choices_follow_the_softmax() -> None:
     logits = np.log(np.array([0.5, 0.3, 0.2], dtype=np.float32)) * 2
     rng = np.random.default_rng(0)
-    counts = np.bincount([_choose(logits, 2.0, rng) for _ in range(3000)], minlength=3)
+    counts = np.bincount([choose(logits, 2.0, rng) for _ in range(3000)], minlength=3)
     np.testing.assert_allclose(counts / 3000, [0.5, 0.3, 0.2], atol=0.03)
-    assert _choose(np.array([1, 7, 7, 2], dtype=np.float32), 0.0, rng) == 1  # lowest of equals
+    assert choose(np.array([1, 7, 7, 2], dtype=np.float32), 0.0, rng) == 1  # lowest of equals
 
 
 def test_a_full_context_cuts_the_text(tmp_path: Path) -> None:
@@ -411,3 +413,60 @@ def test_both_libraries_give_the_reference_scores(package: str, tmp_path: Path) 
     lengths = np.array([len(r.tokens) - r.start for r in requests])
     assert np.all(np.abs(scores - reference_scores(requests)) < PER_TOKEN * lengths)
     assert text == whole_characters(greedy(tokens, 8))
+
+
+def streamed(runtime: LlamaRuntime, prompt: str, **options: Any) -> tuple[list[str], Generation]:
+    pieces: list[str] = []
+    stream = runtime.stream(prompt, **options)
+    while True:
+        try:
+            pieces.append(next(stream))
+        except StopIteration as done:
+            return pieces, done.value
+
+
+def test_pieces_together_are_the_text(runtime: LlamaRuntime) -> None:
+    kinds: list[dict[str, Any]] = [{}, {"temperature": 1.2, "seed": 3}, {"stop": ["e", "zz"]}]
+    for options in kinds:
+        pieces, made = streamed(runtime, "The heart", max_tokens=20, **options)
+        assert "".join(pieces) == made.text
+        assert made == runtime.generate("The heart", max_tokens=20, **options)
+        assert all(pieces)
+
+
+def test_a_shared_beginning_changes_nothing(runtime: LlamaRuntime) -> None:
+    beginning = "The heart of the matter is that it beats, and then it beats again. " * 4
+    prompts = [beginning + end for end in ("", "Why", "Why not", "And")] + ["Other", beginning]
+    alone = []
+    for prompt in prompts:
+        runtime._engine.forget()
+        alone.append(runtime.generate(prompt, max_tokens=10))
+    runtime._engine.forget()
+    assert [runtime.generate(prompt, max_tokens=10) for prompt in prompts] == alone
+    tokens = [runtime._engine.encode(prompt) for prompt in prompts]
+    for ids in tokens:
+        kept = runtime._engine.start(ids, room=1).copy()
+        runtime._engine.forget()
+        assert (runtime._engine.start(ids, room=1) == kept).all()  # bit for bit
+    scores = runtime.loglikelihood("The heart", [" beats", " stops"])
+    runtime.generate(beginning, max_tokens=3)
+    assert runtime.loglikelihood("The heart", [" beats", " stops"]) == scores
+
+
+def test_nobody_waiting_ends_the_text(runtime: LlamaRuntime) -> None:
+    asked = iter([True, True, True, True, False])
+    pieces, made = streamed(
+        runtime, "The heart", max_tokens=50, temperature=1.0, going_on=lambda: next(asked, False)
+    )
+    assert not made.finished
+    assert made.num_tokens < 5
+    assert "".join(pieces) == made.text
+    before = streamed(runtime, "The heart", going_on=lambda: False)
+    assert before == ([], Generation("", 0, finished=False))
+    assert runtime.generate("The heart", max_tokens=5).num_tokens == 5
+
+
+def test_times_are_those_of_a_prompt_read_anew(runtime: LlamaRuntime) -> None:
+    runtime.generate("The heart", max_tokens=2)
+    runtime.time_tokens("The heart", 2)
+    assert runtime._engine._begun == tuple(runtime._engine.encode("The heart"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -138,7 +138,6 @@ class Runtime(ABC):
             UserError: the prompt and the new tokens do not fit the context.
         """
 
-    @abstractmethod
     def generate(
         self,
         prompt: str,
@@ -156,6 +155,39 @@ class Runtime(ABC):
             stop: texts that end the answer; they are not part of it.
             temperature: 0 = greedy.
             seed: of the sampler; same input and seed give the same text.
+        """
+        pieces = self.stream(
+            prompt, max_tokens=max_tokens, stop=stop, temperature=temperature, seed=seed
+        )
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as done:
+                found: Generation = done.value
+                return found
+
+    @abstractmethod
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> Generator[str, None, Generation]:
+        """Continue the prompt piece by piece, whole characters at a time; the pieces together are
+        the text of the `Generation` that is returned at the end.
+
+        Args:
+            going_on: asked now and then; where it says no, the text ends there, unfinished.
+
+        Other arguments as `generate` has them.
+
+        Raises:
+            UserError: the prompt is empty or leaves no room for an answer, or an argument is out
+                of range.
         """
 
     @abstractmethod

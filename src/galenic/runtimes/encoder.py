@@ -6,7 +6,7 @@ head's score. Attention looks both ways, so nothing of one pair can be used for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ class EncoderRuntime(Runtime):
     def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:  # noqa: ARG002
         raise self._writes_nothing()
 
-    def generate(
+    def stream(
         self,
         prompt: str,  # noqa: ARG002
         *,
@@ -110,7 +110,8 @@ class EncoderRuntime(Runtime):
         stop: Sequence[str] = (),  # noqa: ARG002
         temperature: float = 0.0,  # noqa: ARG002
         seed: int = 0,  # noqa: ARG002
-    ) -> Generation:
+        going_on: Callable[[], bool] = lambda: True,  # noqa: ARG002
+    ) -> Generator[str, None, Generation]:
         raise self._writes_nothing()
 
     def close(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, check_room
-from galenic.runtimes.llama_engine import MAX_LEAVES, LlamaEngine
+from galenic.runtimes.llama_engine import MAX_LEAVES, Interrupted, LlamaEngine
 from galenic.runtimes.selftest import verified_library
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack
+from galenic.runtimes.writing import Writer, check_writing, write
 
 __all__ = ["LlamaRuntime"]
 
@@ -103,6 +105,7 @@ class LlamaRuntime(Runtime):
         """Seconds until each new token; see `Runtime.time_tokens`."""
         begun = time.perf_counter()
         tokens = self._engine.encode(prompt)
+        self._engine.forget()
         check_room(len(tokens), num_tokens, self.info.context_length)
         times: list[float] = []
         answer: list[int] = []
@@ -115,7 +118,7 @@ class LlamaRuntime(Runtime):
                 return times
             logits = self._engine.step(answer[-1], len(tokens) + len(answer) - 1)
 
-    def generate(
+    def stream(
         self,
         prompt: str,
         *,
@@ -123,17 +126,13 @@ class LlamaRuntime(Runtime):
         stop: Sequence[str] = (),
         temperature: float = 0.0,
         seed: int = 0,
-    ) -> Generation:
-        """Continue the prompt; see `Runtime.generate`.
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> Generator[str, None, Generation]:
+        """Continue the prompt piece by piece; see `Runtime.stream`.
 
         A full context ends the text as ``max_tokens`` does: ``finished`` is then False.
-
-        Raises:
-            UserError: the prompt is empty or leaves no room for an answer, or an argument is out
-                of range.
         """
-        if max_tokens < 1 or temperature < 0 or "" in stop:
-            raise UserError("generate needs max_tokens >= 1, temperature >= 0, no empty stop text")
+        check_writing(max_tokens, stop, temperature)
         tokens = self._engine.encode(prompt)
         room = self.info.context_length - len(tokens)
         if not tokens or room < 1:
@@ -142,21 +141,23 @@ class LlamaRuntime(Runtime):
                 f"an answer in a context of {self.info.context_length}. Change the prompt."
             )
         room = min(room, max_tokens)
-        chooser = np.random.default_rng(seed)
-        logits = self._engine.start(tokens, room=room)
-        answer: list[int] = []
-        while True:
-            token = _choose(logits, temperature, chooser)
-            if self._engine.ends(token):
-                return Generation(self._whole(answer), len(answer), finished=True)
-            answer.append(token)
-            text = self._whole(answer)
-            cuts = [text.find(mark) for mark in stop if mark in text]
-            if cuts:
-                return Generation(text[: min(cuts)], len(answer), finished=True)
-            if len(answer) == room:
-                return Generation(text, len(answer), finished=False)
-            logits = self._engine.step(token, len(tokens) + len(answer) - 1)
+        places = count(len(tokens))
+        try:
+            logits = self._engine.start(tokens, room=room, going_on=going_on)
+        except Interrupted:
+            return Generation("", 0, finished=False)
+        writer = Writer(
+            step=lambda token: self._engine.step(token, next(places)),
+            whole=self._whole,
+            last=self._whole,
+            ends=self._engine.ends,
+        )
+        return (
+            yield from write(
+                logits, writer, room=room, stop=stop, temperature=temperature, seed=seed,
+                going_on=going_on,
+            )
+        )  # fmt: skip
 
     def close(self) -> None:
         """Free the model's memory. Safe to call twice."""
@@ -166,12 +167,3 @@ class LlamaRuntime(Runtime):
         """Text of tokens up to the last whole character: a later token may complete the rest."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         return decoder.decode(self._engine.detokenize(tokens))
-
-
-def _choose(logits: NDArray[np.float32], temperature: float, chooser: np.random.Generator) -> int:
-    """The likeliest token (the lowest id of equals), or one drawn at the given temperature."""
-    if temperature == 0:
-        return int(logits.argmax())
-    scaled = logits.astype(np.float64) / temperature
-    weights = np.exp(scaled - scaled.max())
-    return int(chooser.choice(len(weights), p=weights / weights.sum()))

@@ -7,7 +7,7 @@ one that is not trusted yet.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.runtimes.libllama import Batch, LibLlama
-from galenic.runtimes.tree import Pack
+from galenic.runtimes.tree import Pack, common_prefix_length
 
-__all__ = ["MAX_LEAVES", "LlamaEngine"]
+__all__ = ["MAX_LEAVES", "Interrupted", "LlamaEngine"]
 
 _SEQUENCES = 256  # as many as llama.cpp tells apart
 _PREFIX = 0  # the sequence that keeps the prefix
@@ -38,6 +38,10 @@ _GGML_TYPE_F16 = 1
 _LOAD_MODE_MMAP = 1
 _FLASH_ATTENTION_ON = 1  # without it no kernel skips the cells of other texts
 _PACKED_REFUSED = "this kind of model (recurrent or encoder-decoder) cannot be scored here"
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing went wrong
+    """Nobody waits for the text any more."""
 
 
 class LlamaEngine:
@@ -60,6 +64,7 @@ class LlamaEngine:
         self._context: int | None = None
         self._memory: int | None = None
         self._prefix: tuple[int, ...] | None = None
+        self._begun: tuple[int, ...] = ()
         self.vocab_size = int(library.llama_vocab_n_tokens(self._vocab))
         self.context_length = int(library.llama_model_n_ctx_train(self._model))
         if (
@@ -177,7 +182,7 @@ class LlamaEngine:
             raise ValueError("log_probs needs at least one token")
         self._check_length(len(tokens))
         self._reserve(len(tokens) + 1)
-        self._forget()
+        self.forget()
         found = np.empty((len(tokens), self.vocab_size), dtype=np.float32)
         ids, positions = np.array(tokens, dtype=np.int32), np.arange(len(tokens), dtype=np.int32)
         for first, last in _parts(0, len(ids)):
@@ -188,19 +193,46 @@ class LlamaEngine:
                 found[first + row] = _log_softmax(self._logits(row))
         return found
 
-    def start(self, tokens: Sequence[int], *, room: int) -> NDArray[np.float32]:
+    def start(
+        self,
+        tokens: Sequence[int],
+        *,
+        room: int,
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> NDArray[np.float32]:
         """Begin a text; logits after its last token, shape (vocab,), valid until the next call.
+
+        The beginning that it shares with the text before is not computed again; the values are
+        those that they would be, bit for bit. What `step` added there is, for the kernels for one
+        row sum in another order.
 
         Args:
             tokens: at least one.
             room: how many tokens `step` may add at most.
+            going_on: asked before each batch; where it says no, `Interrupted` is raised.
         """
         self._check_length(len(tokens))
         self._reserve(len(tokens) + room + 1)
-        self._forget()
-        self._run_alone(tokens, read_last=True)
-        first, last = _parts(0, len(tokens))[-1]
+        shared = self._keep_begun(tokens)
+        first, last = 0, 0
+        for first, last in _parts(shared, len(tokens)):
+            if not going_on():
+                self.forget()
+                raise Interrupted
+            self._run_part(tokens, first, last, read_last=last == len(tokens))
+        self._begun = tuple(tokens)
         return self._logits(last - first - 1)
+
+    def _keep_begun(self, tokens: Sequence[int]) -> int:
+        """Forget all but the beginning that the text shares with the one before; its length."""
+        shared = common_prefix_length([self._begun, tuple(tokens)])
+        shared = min(shared, len(tokens) - 1)  # the last is computed anew, for its logits
+        if not shared:
+            self.forget()
+            return 0
+        self._prefix, self._begun = None, ()
+        self.library.llama_memory_seq_rm(self._memory, _PREFIX, shared, -1)
+        return shared
 
     def step(self, token: int, position: int) -> NDArray[np.float32]:
         """Add one token to the text that `start` began; logits after it, shape (vocab,)."""
@@ -208,6 +240,12 @@ class LlamaEngine:
         at = np.array([position], dtype=np.int32)
         self._decode(one, at, [(_PREFIX,)], np.ones(1, dtype=np.int8))
         return self._logits(0)
+
+    def forget(self) -> None:
+        """Compute what comes next from its first token on."""
+        self._prefix, self._begun = None, ()
+        if self._memory is not None:
+            self.library.llama_memory_clear(self._memory, True)
 
     def close(self) -> None:
         """Free context and model. Safe to call twice."""
@@ -253,22 +291,21 @@ class LlamaEngine:
     def _keep_prefix(self, prefix: tuple[int, ...]) -> None:
         if prefix == self._prefix:
             return
-        self._forget()
+        self.forget()
         self._run_alone(prefix, read_last=False)
         self._prefix = prefix
 
-    def _forget(self) -> None:
-        self._prefix = None
-        self.library.llama_memory_clear(self._memory, True)
-
     def _run_alone(self, tokens: Sequence[int], *, read_last: bool) -> None:
-        ids = np.array(tokens, dtype=np.int32)
-        positions = np.arange(len(ids), dtype=np.int32)
+        for first, last in _parts(0, len(tokens)):
+            self._run_part(tokens, first, last, read_last=read_last and last == len(tokens))
+
+    def _run_part(self, tokens: Sequence[int], first: int, last: int, *, read_last: bool) -> None:
+        """Compute rows [first, last) of a text that stands alone."""
+        ids = np.array(tokens[first:last], dtype=np.int32)
         wanted = np.zeros(len(ids), dtype=np.int8)
         wanted[-1:] = read_last
-        for first, last in _parts(0, len(ids)):
-            part, one = slice(first, last), [(_PREFIX,)] * (last - first)
-            self._decode_some(ids[part], positions[part], one, wanted[part])
+        positions = np.arange(first, last, dtype=np.int32)
+        self._decode_some(ids, positions, [(_PREFIX,)] * len(ids), wanted)
 
     def _decode_some(
         self,
@@ -317,7 +354,7 @@ class LlamaEngine:
         self.library.log.clear()
         status = self.library.llama_decode(self._context, batch)
         if status != 0:
-            self._prefix = None
+            self._prefix, self._begun = None, ()
             raise RuntimeError(f"llama_decode failed ({status}): {self.library.last_log()}")
 
     def _logits(self, row: int) -> NDArray[np.float32]:
@@ -379,6 +416,7 @@ class LlamaEngine:
         if self._context is not None:
             self.library.llama_free(self._context)
         self._context = self._memory = self._prefix = None
+        self._begun = ()
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

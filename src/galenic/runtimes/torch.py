@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, check_room
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request, build_pack
 from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tree_attention
+from galenic.runtimes.writing import Writer, check_writing, write
 
 __all__ = ["DTYPES", "TorchRuntime"]
 
@@ -157,7 +158,7 @@ class TorchRuntime(Runtime):
         )
         return clock.times
 
-    def generate(
+    def stream(
         self,
         prompt: str,
         *,
@@ -165,23 +166,37 @@ class TorchRuntime(Runtime):
         stop: Sequence[str] = (),
         temperature: float = 0.0,
         seed: int = 0,
-    ) -> Generation:
+        going_on: Callable[[], bool] = lambda: True,
+    ) -> Generator[str, None, Generation]:
+        check_writing(max_tokens, stop, temperature)
         tokens = self.encode_batch([prompt])[0]
         check_room(len(tokens), max_tokens, self.info.context_length)
-        choice: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
-        if temperature > 0:
-            choice = {"do_sample": True, "temperature": temperature, "top_p": 1.0}
-        if stop:
-            choice |= {"stop_strings": list(stop), "tokenizer": self._tokenizer}
         end = self._model.generation_config.eos_token_id
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            new = self._continue(tokens, max_new_tokens=max_tokens, **choice)
-        text = self.decode(new)
-        stopped = [at for at in (text.find(mark) for mark in stop) if at >= 0]
-        ends = end if isinstance(end, list) else [end]
-        finished = bool(stopped) or len(new) < max_tokens or new[-1] in ends
-        return Generation(text[: min(stopped)] if stopped else text, len(new), finished)
+        ends = frozenset(end if isinstance(end, list) else [end])
+        cache: Any = None
+
+        def read(ids: Sequence[int]) -> NDArray[np.float32]:
+            nonlocal cache
+            with self._attention(self._plain), torch.inference_mode():
+                out = self._model(
+                    input_ids=torch.tensor([list(ids)]), past_key_values=cache, use_cache=True
+                )
+            cache = out.past_key_values
+            found: NDArray[np.float32] = out.logits[0, -1].float().numpy()
+            return found
+
+        writer = Writer(
+            step=lambda token: read([token]),
+            whole=lambda answer: self.decode(answer).rstrip("\ufffd"),
+            last=self.decode,
+            ends=ends.__contains__,
+        )
+        return (
+            yield from write(
+                read(tokens), writer, room=max_tokens, stop=stop, temperature=temperature,
+                seed=seed, going_on=going_on,
+            )
+        )  # fmt: skip
 
     def _continue(self, tokens: Sequence[int], **choice: Any) -> list[int]:
         """New tokens by the model's own ``generate``."""

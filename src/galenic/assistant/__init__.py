@@ -1,0 +1,1 @@
+"""The private assistant: triage first, passages with their sources, nothing leaves the machine."""

@@ -1,0 +1,1 @@
+"""Documents as passages: one file for each kind of document."""

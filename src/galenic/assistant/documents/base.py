@@ -1,0 +1,52 @@
+"""What readers of documents give: lines of text that know their place, or a reason to skip."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+__all__ = ["Document", "Line", "SkipError", "clean"]
+
+# Control characters but tab and line ends, the marks of text direction (they could make a passage
+# read otherwise than it is), and halves of surrogate pairs, which no file can hold.
+_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")
+
+
+class SkipError(Exception):
+    """Why a file is not read, in a few words that a count can stand before."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A paragraph, or a line that stands for itself, and where it stands.
+
+    Attributes:
+        text: without line ends.
+        place: of the line, as a reader finds it: ``page 3``, ``line 12``.
+        heading: what it stands under; text under two headings never shares a passage.
+    """
+
+    text: str
+    place: str
+    heading: str = ""
+
+
+@dataclass
+class Document:
+    """A file that was read.
+
+    Attributes:
+        title: of the whole.
+        lines: in reading order.
+        notes: what could not be taken over, by kind, with counts.
+    """
+
+    title: str
+    lines: list[Line]
+    notes: Counter[str] = field(default_factory=Counter)
+
+
+def clean(text: str) -> str:
+    """Text on one line without control characters; runs of white space become one space."""
+    return " ".join(_UNWANTED.sub(" ", text).split())

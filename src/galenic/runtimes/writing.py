@@ -1,0 +1,88 @@
+"""Write a text token by token: what all engines that write have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.runtimes.base import Generation
+
+__all__ = ["Writer", "check_writing", "write"]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """An engine that has read a prompt.
+
+    Attributes:
+        step: takes a token that was chosen; gives the logits after it, shape (vocab,).
+        whole: the text of tokens up to the last whole character, to which more may come.
+        last: the text of tokens when no more come.
+        ends: whether a token ends the text.
+    """
+
+    step: Callable[[int], NDArray[np.float32]]
+    whole: Callable[[Sequence[int]], str]
+    last: Callable[[Sequence[int]], str]
+    ends: Callable[[int], bool]
+
+
+def check_writing(max_tokens: int, stop: Sequence[str], temperature: float) -> None:
+    """Raise UserError for what cannot be asked for."""
+    if max_tokens < 1 or temperature < 0 or "" in stop:
+        raise UserError("generate needs max_tokens >= 1, temperature >= 0, no empty stop text")
+
+
+def write(
+    logits: NDArray[np.float32],
+    writer: Writer,
+    *,
+    room: int,
+    stop: Sequence[str],
+    temperature: float,
+    seed: int,
+    going_on: Callable[[], bool],
+) -> Generator[str, None, Generation]:
+    """Choose tokens one after the other; yield text as soon as it is sure.
+
+    Args:
+        logits: after the prompt, shape (vocab,).
+        writer: the engine.
+        room: most new tokens.
+        stop, temperature, seed, going_on: as `galenic.runtimes.base.Runtime.stream` has them.
+    """
+    chooser = np.random.default_rng(seed)
+    waits = max(map(len, stop), default=1) - 1  # what may be the beginning of a stop text
+    answer: list[int] = []
+    text, given = "", 0
+    while going_on():
+        token = choose(logits, temperature, chooser)
+        ended = writer.ends(token)
+        if not ended:
+            answer.append(token)
+        full = len(answer) == room
+        text = (writer.last if ended or full else writer.whole)(answer)
+        cuts = [text.find(mark) for mark in stop if mark in text]
+        if cuts:
+            text, ended = text[: min(cuts)], True
+        sure = len(text) if ended or full else len(text) - waits
+        if sure > given:
+            yield text[given:sure]
+            given = sure
+        if ended or full:
+            return Generation(text, len(answer), finished=ended)
+        logits = writer.step(token)
+    return Generation(text[:given], len(answer), finished=False)
+
+
+def choose(logits: NDArray[np.float32], temperature: float, chooser: np.random.Generator) -> int:
+    """The likeliest token (the lowest id of equals), or one drawn at the given temperature."""
+    if temperature == 0:
+        return int(logits.argmax())
+    scaled = logits.astype(np.float64) / temperature
+    weights = np.exp(scaled - scaled.max())
+    return int(chooser.choice(len(weights), p=weights / weights.sum()))
