@@ -27,7 +27,7 @@ ORDER = (
     ("evaluate", "artifact", "recipe"),
     ("compress", "export"),
     ("study",),
-    ("report",),
+    ("report", "serve"),
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -1,0 +1,58 @@
+"""``galenic serve``: a model behind HTTP, for the people at this machine."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import typer
+
+from galenic.cli.flags import parse_config, with_flags
+from galenic.serve.settings import ServeConfig
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+KEY = "GALENIC_API_KEY"
+HELP = (
+    "Serve a model to programs that speak OpenAI's chat completions, from this machine to this "
+    "machine. Nothing is logged, kept or sent on: neither questions nor answers."
+)
+EXAMPLES = """
+**Examples**
+
+`galenic serve`
+
+`galenic serve --model dose/ --port 9000`
+
+`GALENIC_API_KEY=... galenic serve --host 0.0.0.0 --allow-host ward3.clinic.example`
+"""
+
+
+@with_flags(ServeConfig)
+def command(**values: Any) -> None:
+    """Serve a model."""
+    import uvicorn
+
+    if values.get("api_key") is None:
+        values["api_key"] = os.environ.get(KEY)
+    config = parse_config(ServeConfig, values)
+    from galenic.serve.app import NOTICE, create_app
+    from galenic.serve.load import load_runtime
+
+    runtime = load_runtime(config)
+    info = runtime.info
+    typer.echo(
+        f"{info.model} ({info.weights}, {info.runtime} runtime, {info.num_threads} threads) at "
+        f"http://{config.host}:{config.port}/v1\n{NOTICE}",
+        err=True,
+    )
+    uvicorn.run(
+        create_app(runtime, config),
+        host=config.host,
+        port=config.port,
+        access_log=False,  # paths and addresses of callers are nobody's business
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=None,
+        timeout_graceful_shutdown=5,
+    )

@@ -1,0 +1,249 @@
+"""The HTTP interface: chat completions as OpenAI's clients speak them, models, health."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from galenic import __version__
+from galenic.errors import UserError
+from galenic.evaluate.prompts import render_chat
+from galenic.runtimes.base import Generation, Runtime
+from galenic.serve.guard import Guard, error_response
+from galenic.serve.schema import ChatRequest
+from galenic.serve.settings import ServeConfig
+from galenic.serve.worker import Busy, Order, Worker
+
+__all__ = ["NOTICE", "create_app"]
+
+NOTICE = (
+    "For education and research. Not a medical device; no diagnosis, no treatment advice. In an "
+    "emergency call your local emergency number."
+)
+DEEPEST = 32
+"""Levels that a request's JSON may be nested."""
+RETRY_AFTER = "5"
+"""Seconds after which a caller may try again."""
+
+
+def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
+    """The application around a model that is loaded.
+
+    Args:
+        runtime: closed when the application ends.
+        config: bounds and names.
+    """
+    server = _Server(runtime, config)
+    return Starlette(
+        routes=[
+            Route("/health", server.health),
+            Route("/v1/models", server.models),
+            Route("/v1/models/{name:path}", server.model),
+            Route("/v1/chat/completions", server.chat, methods=["POST"]),
+        ],
+        middleware=[Middleware(Guard, config=config)],
+        lifespan=server.lifespan,
+    )
+
+
+class _Server:
+    def __init__(self, runtime: Runtime, config: ServeConfig) -> None:
+        self.config = config
+        self.runtime = runtime
+        self.worker = Worker(runtime, max_queue=config.max_queue, max_seconds=config.max_seconds)
+        self.begun = int(time.time())
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Close the model at the end."""
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.worker.close)
+
+    async def health(self, _: Request) -> Response:
+        """Whether somebody is there, and how long the line is."""
+        return JSONResponse({"status": "ok", "waiting": self.worker.waiting})
+
+    async def models(self, _: Request) -> Response:
+        """The one model there is."""
+        return JSONResponse({"object": "list", "data": [self._model()]})
+
+    async def model(self, request: Request) -> Response:
+        """A model by name."""
+        if request.path_params["name"] != self.runtime.info.model:
+            return error_response(404, f"the model here is {self.runtime.info.model}")
+        return JSONResponse(self._model())
+
+    def _model(self) -> dict[str, Any]:
+        info = self.runtime.info
+        return {
+            "id": info.model,
+            "object": "model",
+            "created": self.begun,
+            "owned_by": "galenic",
+            "galenic": {
+                "version": __version__,
+                "notice": NOTICE,
+                "sha256": info.sha256,
+                "weights": info.weights,
+                "context_length": info.context_length,
+            },
+        }
+
+    async def chat(self, request: Request) -> Response:
+        """An answer, whole or as a stream of server-sent events."""
+        try:
+            return await self._chat(request)
+        except ClientDisconnect:
+            return error_response(413, f"at most {self.config.max_bytes} bytes are taken")
+        except ValidationError as error:
+            return error_response(400, _first(error))
+        except UserError as error:
+            return error_response(400, str(error))
+        except Busy:
+            refused = error_response(429, "too many requests are waiting", "rate_limit_error")
+            refused.headers["Retry-After"] = RETRY_AFTER
+            return refused
+
+    async def _chat(self, request: Request) -> Response:
+        asked = ChatRequest.model_validate(_parse(await request.body()))
+        order = self._order(asked)
+        answer = self.worker.stream(order)
+        first = await anext(answer)
+        if not asked.stream:
+            return await self._whole(request, order, first, answer)
+        usage = asked.stream_options is not None and asked.stream_options.include_usage
+        events = self._events(order, first, answer, usage=usage)
+        return StreamingResponse(events, media_type="text/event-stream")
+
+    async def _whole(
+        self, request: Request, order: Order, first: Any, answer: AsyncGenerator[Any, None]
+    ) -> Response:
+        """Wait for the whole answer, unless the caller goes away."""
+        made, pieces = first, answer
+        while not isinstance(made, Generation):
+            if await request.is_disconnected():
+                await pieces.aclose()
+                return Response(status_code=499)
+            made = await anext(pieces)
+        message = {"role": "assistant", "content": made.text}
+        choice = {"index": 0, "message": message, "finish_reason": _reason(made), "logprobs": None}
+        body = self._frame("chat.completion", [choice])
+        body["usage"] = await self._usage(order, made)
+        return JSONResponse(body)
+
+    async def _events(
+        self, order: Order, first: Any, answer: AsyncGenerator[Any, None], *, usage: bool
+    ) -> AsyncIterator[str]:
+        """Server-sent events; closing them stops the model."""
+        frame = self._frame("chat.completion.chunk", [])
+        piece = first
+        delta: dict[str, str] = {"role": "assistant", "content": ""}
+        yield _event(frame, delta)
+        try:
+            while not isinstance(piece, Generation):
+                yield _event(frame, {"content": piece})
+                piece = await anext(answer)
+        except (UserError, RuntimeError, ValueError):
+            yield 'data: {"error": {"message": "the answer broke off", "type": "server_error"}}\n\n'
+            return
+        finally:
+            await answer.aclose()
+        yield _event(frame, {}, _reason(piece))
+        if usage:
+            found = {**frame, "usage": await self._usage(order, piece)}
+            yield f"data: {json.dumps(found)}\n\n"
+        yield "data: [DONE]\n\n"
+
+    def _order(self, asked: ChatRequest) -> Order:
+        roles = {"developer": "system"}
+        messages = [
+            {"role": roles.get(one.role, one.role), "content": one.text} for one in asked.messages
+        ]
+        template = self.runtime.chat_template
+        if template is None:
+            prompt = "\n\n".join(one["content"] for one in messages) + "\n"
+        else:
+            prompt = render_chat(template, messages, self.runtime.special_tokens)
+        return Order(
+            prompt=prompt,
+            max_tokens=min(asked.wanted_tokens or self.config.max_tokens, self.config.max_tokens),
+            stop=asked.stops,
+            temperature=asked.temperature or 0.0,
+            seed=asked.seed or 0,
+        )
+
+    def _frame(self, kind: str, choices: list[Any]) -> dict[str, Any]:
+        return {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "object": kind,
+            "created": int(time.time()),
+            "model": self.runtime.info.model,
+            "choices": choices,
+        }
+
+    async def _usage(self, order: Order, made: Generation) -> dict[str, int]:
+        [tokens] = await self.worker.encode([order.prompt])
+        return {
+            "prompt_tokens": len(tokens),
+            "completion_tokens": made.num_tokens,
+            "total_tokens": len(tokens) + made.num_tokens,
+        }
+
+
+def _reason(made: Generation) -> str:
+    return "stop" if made.finished else "length"
+
+
+def _event(frame: dict[str, Any], delta: dict[str, str], reason: str | None = None) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
+    return f"data: {json.dumps({**frame, 'choices': [choice]})}\n\n"
+
+
+def _parse(body: bytes) -> Any:
+    """The JSON of a request.
+
+    Raises:
+        UserError: it is no UTF-8, no JSON, or nested too deep.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError("the request is not UTF-8") from error
+    if _depth(text) > DEEPEST:
+        raise UserError(f"the request is nested deeper than {DEEPEST} levels")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"the request is not JSON: {error}") from error
+
+
+def _depth(text: str) -> int:
+    """Most brackets open at once, those in strings counted too: more than enough for a bound."""
+    deepest = depth = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

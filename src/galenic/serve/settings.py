@@ -1,0 +1,77 @@
+"""What a server is told; its flags come from here."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from galenic.errors import UserError
+
+__all__ = ["ServeConfig", "is_loopback"]
+
+
+class ServeConfig(BaseModel):
+    """Where a model is served, and how much of it each caller may take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        "smollm2-135m",
+        description="smollm2-135m (embedded), a dose, a GGUF file, a folder, or a Hub id.",
+    )
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen at; any other than this machine's own needs --api-key.",
+    )
+    port: int = Field(8080, ge=1, le=65535, description="Port to listen at.")
+    api_key: str | None = Field(
+        None,
+        min_length=16,
+        description="Callers must send it as `Authorization: Bearer KEY`; better given by the "
+        "environment variable GALENIC_API_KEY than on the command line.",
+    )
+    allow_host: str = Field(
+        "",
+        description="Names, apart by commas, under which other machines may call this one. A "
+        "request with any other Host header is refused.",
+    )
+    max_queue: int = Field(
+        64, ge=0, description="Requests that may wait; to more, the answer is 429 at once."
+    )
+    max_tokens: int = Field(512, ge=1, description="Most new tokens of an answer.")
+    max_seconds: float = Field(
+        120.0, gt=0, description="Most seconds of an answer, waiting left out; then it is cut."
+    )
+    max_bytes: int = Field(262_144, ge=1024, description="Largest request, in bytes.")
+    context_length: int | None = Field(
+        None, ge=64, description="Longest conversation in tokens; default: the model's own limit."
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads; default: chosen from the machine's live load."
+    )
+
+    @model_validator(mode="after")
+    def _guarded(self) -> ServeConfig:
+        if not is_loopback(self.host) and self.api_key is None:
+            raise UserError(
+                f"--host {self.host} can be reached from other machines: set GALENIC_API_KEY (16 "
+                "characters or more), or leave --host out to serve this machine alone."
+            )
+        return self
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Names that a Host header may have, without port."""
+        named = {name.strip().lower() for name in self.allow_host.split(",") if name.strip()}
+        return frozenset({"127.0.0.1", "localhost", "[::1]", self.host.lower(), *named})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,141 @@
+"""One model, many callers: they wait in line, each is written to in turn, none is mixed up.
+
+The model works in a thread of its own, one answer after the other: on a CPU two at once would only
+make both slower. A caller who goes away leaves the line, or stops the model at the next token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from galenic.errors import UserError
+from galenic.runtimes.base import Generation, Runtime
+
+__all__ = ["Busy", "Order", "Worker"]
+
+
+class Busy(Exception):  # noqa: N818 - nothing went wrong
+    """The line is full."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A text to continue.
+
+    Attributes:
+        prompt: with the chat template applied.
+        max_tokens, stop, temperature, seed: as `Runtime.stream` has them.
+    """
+
+    prompt: str
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass
+class _Job:
+    order: Order
+    deliver: Callable[[str | Generation | Exception], None]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Worker:
+    """A runtime and the line before it. Use from one event loop.
+
+    Args:
+        runtime: closed by `close`.
+        max_queue: callers that may wait.
+        max_seconds: after so long an answer is cut.
+    """
+
+    def __init__(self, runtime: Runtime, *, max_queue: int, max_seconds: float) -> None:
+        self.runtime = runtime
+        self.max_queue = max_queue
+        self.max_seconds = max_seconds
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._inside = 0
+
+    @property
+    def waiting(self) -> int:
+        """Callers in the line, without the one who is answered."""
+        return max(0, self._inside - 1)
+
+    async def stream(self, order: Order) -> AsyncGenerator[str | Generation, None]:
+        """Pieces of the answer as they come, and at last the whole.
+
+        Closing the iterator early stops the work.
+
+        Raises:
+            Busy: the line is full; raised before the first piece.
+            UserError: the model cannot continue this prompt.
+        """
+        if self._inside > self.max_queue:
+            raise Busy
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[str | Generation | Exception] = asyncio.Queue()
+
+        def deliver(piece: str | Generation | Exception) -> None:
+            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        job = _Job(order, deliver)
+        self._inside += 1
+        done = loop.run_in_executor(self._pool, self._work, job)
+        try:
+            while True:
+                piece = await pieces.get()
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+                if isinstance(piece, Generation):
+                    return
+        finally:
+            job.cancelled.set()
+            done.add_done_callback(self._leave)
+
+    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of texts, in line like everything that the model does."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self.runtime.encode_batch, texts)
+
+    def close(self) -> None:
+        """Stop working and free the model."""
+        self._pool.shutdown(cancel_futures=True)
+        self.runtime.close()
+
+    def _leave(self, _: object) -> None:
+        self._inside -= 1
+
+    def _work(self, job: _Job) -> None:
+        """In the model's thread: one answer."""
+        end = time.monotonic() + self.max_seconds
+
+        def going_on() -> bool:
+            return not job.cancelled.is_set() and time.monotonic() < end
+
+        if job.cancelled.is_set():
+            return
+        order = job.order
+        stream = self.runtime.stream(
+            order.prompt,
+            max_tokens=order.max_tokens,
+            stop=order.stop,
+            temperature=order.temperature,
+            seed=order.seed,
+            going_on=going_on,
+        )
+        try:
+            while True:
+                try:
+                    job.deliver(next(stream))
+                except StopIteration as done:
+                    job.deliver(done.value)
+                    return
+        except (UserError, RuntimeError, ValueError) as error:
+            job.deliver(error)
