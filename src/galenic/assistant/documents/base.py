@@ -10,7 +10,9 @@ __all__ = ["Document", "Line", "SkipError", "clean"]
 
 # Control characters but tab and line ends, the marks of text direction (they could make a passage
 # read otherwise than it is), and halves of surrogate pairs, which no file can hold.
-_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")
+_UNWANTED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+"
+)
 
 
 class SkipError(Exception):
@@ -25,11 +27,13 @@ class Line:
         text: without line ends.
         place: of the line, as a reader finds it: ``page 3``, ``line 12``.
         heading: what it stands under; text under two headings never shares a passage.
+        goes_on: it goes on in the line of the one before.
     """
 
     text: str
     place: str
     heading: str = ""
+    goes_on: bool = False
 
 
 @dataclass

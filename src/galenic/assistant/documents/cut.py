@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from galenic.assistant.documents.base import Line
@@ -88,11 +88,8 @@ def _parts(line: Line, block: _Open) -> list[Line]:
     long = words > MOST or len(line.text) > MOST_CHARACTERS
     if not long and (block.words >= LEAST or block.has_room(line, words, MOST)):
         return [line]
-    return [
-        Line(part, line.place, line.heading)
-        for sentence in _SENTENCE.split(line.text)
-        for part in _chopped(sentence)
-    ]
+    parts = [part for sentence in _SENTENCE.split(line.text) for part in _chopped(sentence)]
+    return [replace(line, text=part, goes_on=at > 0) for at, part in enumerate(parts)]
 
 
 def _chopped(sentence: str) -> Iterator[str]:
@@ -106,6 +103,6 @@ def _chopped(sentence: str) -> Iterator[str]:
 
 def _piece(heading: str, lines: list[Line]) -> Piece:
     text = lines[0].text
-    for before, line in zip(lines, lines[1:], strict=False):
-        text += (" " if before.place == line.place else "\n") + line.text
+    for line in lines[1:]:
+        text += (" " if line.goes_on else "\n") + line.text
     return Piece(text, heading, lines[0].place, lines[-1].place)

@@ -33,8 +33,8 @@ def read_fhir(raw: bytes, name: str) -> Document:
     notes: Counter[str] = Counter()
     known = _index(resources)
     found: list[tuple[int, str, Line]] = []
-    order = list(LINES)
-    for number, resource in enumerate(resources, start=1):
+    order = [heading for heading, _ in LINES.values()]
+    for resource in resources:
         kind = resource.text("resourceType")
         if kind not in LINES:
             notes[f"FHIR resources of unknown type ({clean(kind)[:40] or 'none'})"] += 1
@@ -43,7 +43,8 @@ def read_fhir(raw: bytes, name: str) -> Document:
         for date, text in write(resource, known):
             line = clean(text)
             if line:
-                found.append((order.index(kind), date, Line(line, f"entry {number}", heading)))
+                place = f"date {date or 'unknown'}"
+                found.append((order.index(heading), date, Line(line, place, heading)))
     for kind in _HELPERS:
         notes.pop(f"FHIR resources of unknown type ({kind})", None)
     if not found:

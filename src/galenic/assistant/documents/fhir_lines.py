@@ -78,10 +78,13 @@ def _labelled(label: str, value: str) -> str:
 
 def _patient(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
     born = resource.day("birthDate")
-    yield "", _join(
-        f"Patient: {resource.text('gender') or 'gender not stated'}",
-        _labelled("born", born),
-        _labelled("died", resource.day("deceasedDateTime")),
+    yield (
+        "",
+        _join(
+            f"Patient: {resource.text('gender') or 'gender not stated'}",
+            _labelled("born", born),
+            _labelled("died", resource.day("deceasedDateTime")),
+        ),
     )
 
 
@@ -89,14 +92,17 @@ def _condition(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
     since = resource.day("onsetDateTime", "onsetPeriod")
     recorded = resource.day("recordedDate")
     if name := resource.concept("code"):
-        yield since or recorded, _join(
-            f"Condition: {name}",
-            resource.concept("clinicalStatus"),
-            resource.concept("verificationStatus"),
-            _labelled("severity", resource.concept("severity")),
-            _labelled("since", since),
-            _labelled("recorded", recorded),
-            _labelled("ended", resource.day("abatementDateTime", "abatementPeriod")),
+        yield (
+            since or recorded,
+            _join(
+                f"Condition: {name}",
+                resource.concept("clinicalStatus"),
+                resource.concept("verificationStatus"),
+                _labelled("severity", resource.concept("severity")),
+                _labelled("since", since),
+                _labelled("recorded", recorded),
+                _labelled("ended", resource.day("abatementDateTime", "abatementPeriod")),
+            ),
         )
 
 
@@ -105,11 +111,14 @@ def _observation(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
     values = [f"{part.concept('code')} {_value(part)}" for part in resource.parts("component")]
     value = "; ".join(text.strip() for text in [_value(resource), *values] if text.strip())
     if name := resource.concept("code"):
-        yield date, _join(
-            f"Observation {date}: {name}: {value or 'no value'}",
-            resource.concept("interpretation"),
-            _labelled("reference", _range(resource.part("referenceRange"))),
-            "" if resource.text("status") in ("final", "") else resource.text("status"),
+        yield (
+            date,
+            _join(
+                f"Observation {date}: {name}: {value or 'no value'}",
+                resource.concept("interpretation"),
+                _labelled("reference", _range(resource.part("referenceRange"))),
+                "" if resource.text("status") in ("final", "") else resource.text("status"),
+            ),
         )
 
 
@@ -148,12 +157,15 @@ def _medication(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
     doses = [dose.text("text") for name in ("dosageInstruction", "dosage")
              for dose in resource.parts(name)]  # fmt: skip
     if name:
-        yield date, _join(
-            f"Medication {date}: {name}",
-            "prescribed" if asked else "taken",
-            resource.text("status"),
-            *doses,
-            _labelled("for", resource.concept("reasonCode")),
+        yield (
+            date,
+            _join(
+                f"Medication {date}: {name}",
+                "prescribed" if asked else "taken",
+                resource.text("status"),
+                *doses,
+                _labelled("for", resource.concept("reasonCode")),
+            ),
         )
 
 
@@ -161,12 +173,15 @@ def _allergy(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
     date = resource.day("onsetDateTime", "recordedDate")
     reactions = [r.concept("manifestation") for r in resource.parts("reaction")]
     if name := resource.concept("code"):
-        yield date, _join(
-            f"Allergy or intolerance: {name}",
-            resource.concept("clinicalStatus"),
-            _labelled("criticality", resource.text("criticality")),
-            _labelled("reaction", " and ".join(filter(None, reactions))),
-            _labelled("recorded", date),
+        yield (
+            date,
+            _join(
+                f"Allergy or intolerance: {name}",
+                resource.concept("clinicalStatus"),
+                _labelled("criticality", resource.text("criticality")),
+                _labelled("reaction", " and ".join(filter(None, reactions))),
+                _labelled("recorded", date),
+            ),
         )
 
 
@@ -179,10 +194,13 @@ def _immunization(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
 def _procedure(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
     date = resource.day("performedDateTime", "performedPeriod")
     if name := resource.concept("code"):
-        yield date, _join(
-            f"Procedure {date}: {name}",
-            resource.text("status"),
-            _labelled("outcome", resource.concept("outcome")),
+        yield (
+            date,
+            _join(
+                f"Procedure {date}: {name}",
+                resource.text("status"),
+                _labelled("outcome", resource.concept("outcome")),
+            ),
         )
 
 

@@ -16,7 +16,15 @@ from galenic.data.rows import check_text
 from galenic.data.sources import read_rows
 from galenic.errors import UserError
 
-__all__ = ["ATTRIBUTION", "LICENSE", "MEDQUAD", "Answer", "medquad_path", "passages", "read_answers"]
+__all__ = [
+    "ATTRIBUTION",
+    "LICENSE",
+    "MEDQUAD",
+    "Answer",
+    "medquad_path",
+    "passages",
+    "read_answers",
+]
 
 MEDQUAD = "medquad/medquad.jsonl.gz"
 LICENSE = "CC BY 4.0"
