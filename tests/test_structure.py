@@ -26,6 +26,7 @@ ORDER = (
     ("runtimes",),
     ("evaluate", "artifact", "recipe"),
     ("compress", "export"),
+    ("assistant",),
     ("study",),
     ("report", "serve"),
     ("cli",),

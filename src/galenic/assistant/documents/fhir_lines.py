@@ -76,7 +76,7 @@ def _labelled(label: str, value: str) -> str:
     return f"{label} {value}" if value else ""
 
 
-def _patient(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
+def _patient(resource: Facts, _: Known) -> Iterator[tuple[str, str]]:
     born = resource.day("birthDate")
     yield (
         "",
@@ -88,7 +88,7 @@ def _patient(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
     )
 
 
-def _condition(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
+def _condition(resource: Facts, _: Known) -> Iterator[tuple[str, str]]:
     since = resource.day("onsetDateTime", "onsetPeriod")
     recorded = resource.day("recordedDate")
     if name := resource.concept("code"):
@@ -106,7 +106,7 @@ def _condition(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
         )
 
 
-def _observation(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
+def _observation(resource: Facts, _: Known) -> Iterator[tuple[str, str]]:
     date = resource.day("effectiveDateTime", "effectivePeriod", "effectiveInstant", "issued")
     values = [f"{part.concept('code')} {_value(part)}" for part in resource.parts("component")]
     value = "; ".join(text.strip() for text in [_value(resource), *values] if text.strip())
@@ -169,7 +169,7 @@ def _medication(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
         )
 
 
-def _allergy(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
+def _allergy(resource: Facts, _: Known) -> Iterator[tuple[str, str]]:
     date = resource.day("onsetDateTime", "recordedDate")
     reactions = [r.concept("manifestation") for r in resource.parts("reaction")]
     if name := resource.concept("code"):
@@ -185,13 +185,13 @@ def _allergy(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
         )
 
 
-def _immunization(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
+def _immunization(resource: Facts, _: Known) -> Iterator[tuple[str, str]]:
     date = resource.day("occurrenceDateTime") or resource.text("occurrenceString")
     if name := resource.concept("vaccineCode"):
         yield date, _join(f"Immunization {date}: {name}", resource.text("status"))
 
 
-def _procedure(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
+def _procedure(resource: Facts, _: Known) -> Iterator[tuple[str, str]]:
     date = resource.day("performedDateTime", "performedPeriod")
     if name := resource.concept("code"):
         yield (
@@ -204,7 +204,7 @@ def _procedure(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
         )
 
 
-def _report(resource: Facts, known: Known) -> Iterator[tuple[str, str]]:
+def _report(resource: Facts, _: Known) -> Iterator[tuple[str, str]]:
     date = resource.day("effectiveDateTime", "effectivePeriod", "issued", "date")
     name = resource.concept("code") or resource.concept("type") or "document"
     said = [resource.text("conclusion"), resource.text("description")]

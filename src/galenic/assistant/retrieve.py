@@ -1,0 +1,190 @@
+"""Find the passages for a question: BM25 over titles, names, questions and texts (SQLite FTS5).
+
+Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009; FTS5's own
+formula, with a column's weight on each hit in it: https://sqlite.org/fts5.html#the_bm25_function.
+Questions are neither logged nor stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from galenic.assistant.folder import index_path
+from galenic.assistant.query import Query, make_query
+from galenic.assistant.store import Store, open_store, told
+from galenic.errors import UserError
+
+__all__ = ["WEIGHTS", "Passage", "Retriever", "Snippet", "open_retriever", "search"]
+
+WEIGHTS = {"title": 4.0, "names": 2.0, "question": 2.0, "text": 1.0}
+"""How much a hit in each column counts; title and names by the rows of `benchmarks/retrieval.py`."""
+MOST_RESULTS = 100
+_SPARE = 40
+"""Candidates beyond those asked for, since repeated answers are left out."""
+_SNIPPET_WORDS = 40
+_ON, _OFF = "\x01", "\x02"
+"""Around matched words; no passage has them, since control characters do not get into an index."""
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A part of a passage's text, and where the question's words stand in it (start, end)."""
+
+    text: str
+    marks: tuple[tuple[int, int], ...]
+
+    def marked(self, on: str, off: str) -> str:
+        """The text with every match between ``on`` and ``off``."""
+        pieces, at = [], 0
+        for start, end in self.marks:
+            pieces += [self.text[at:start], on, self.text[start:end], off]
+            at = end
+        return "".join([*pieces, self.text[at:]])
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A passage that was found, with all that is needed to cite it.
+
+    Attributes:
+        id: same as long as its document does not change.
+        text: whole.
+        snippet: the part of the text that fits the question best.
+        title: of the document, or the topic of an answer.
+        question: that it answers, or the heading it stands under; may be empty.
+        collection: ``medquad`` or a folder.
+        document: the file's name below the folder.
+        place: in the document.
+        source: who wrote it.
+        license, attribution: to be shown with it; attribution may be empty.
+        url: where it was published; may be empty.
+        score: higher is better; comparable within one search only.
+    """
+
+    id: str
+    text: str
+    snippet: Snippet
+    title: str
+    question: str
+    collection: str
+    document: str
+    place: str
+    source: str
+    license: str
+    attribution: str
+    url: str
+    score: float
+
+
+def search(question: str, k: int = 5, *, path: Path | None = None) -> list[Passage]:
+    """The best passages for a question, best first.
+
+    Args:
+        question: in a person's own words.
+        k: at most so many, 1 to 100.
+        path: of the index; the user's own by default.
+
+    Raises:
+        UserError: nothing is indexed, the index cannot be used, or ``k`` is out of range.
+    """
+    with open_retriever(path) as retriever:
+        return retriever.search(question, k)
+
+
+@contextmanager
+def open_retriever(path: Path | None = None) -> Iterator[Retriever]:
+    """An open index for many searches, all in the thread that opened it.
+
+    Raises:
+        UserError: nothing is indexed, or the index cannot be used.
+    """
+    path = path or index_path()
+    with open_store(path) as store:
+        yield Retriever(store, path)
+
+
+class Retriever:
+    """Searches one index."""
+
+    def __init__(self, store: Store, path: Path) -> None:
+        self.connection = store.connection
+        self.path = path
+
+    def search(self, question: str, k: int = 5) -> list[Passage]:
+        """As the function `search`."""
+        if not 1 <= k <= MOST_RESULTS:
+            raise UserError(f"k = {k}: from 1 to {MOST_RESULTS} passages can be asked for.")
+        query = make_query(question)
+        if not query.expression:
+            return []
+        with told(self.path):
+            return [self._passage(query, *found) for found in self._best(query, k)]
+
+    def _best(self, query: Query, k: int) -> list[tuple[int, float]]:
+        """Row and score of the best k, each text once, ties in the order of the documents."""
+        limit = k + _SPARE
+        while True:
+            rows = self.connection.execute(
+                "SELECT w.rowid, w.rank, p.digest, c.name, f.path, p.number FROM "
+                "(SELECT rowid, rank FROM words WHERE words MATCH ? AND rank MATCH ? "
+                "ORDER BY rank LIMIT ?) w JOIN passages p ON p.id = w.rowid "
+                "JOIN files f ON f.id = p.file JOIN collections c ON c.id = f.collection",
+                (query.expression, f"bm25({', '.join(map(str, WEIGHTS.values()))})", limit),
+            ).fetchall()
+            rows.sort(key=lambda row: (row[1], row[3:]))
+            best = _once(rows)
+            if len(best) >= k or len(rows) < limit:
+                return best[:k]
+            limit *= 4
+
+    def _passage(self, query: Query, row: int, rank: float) -> Passage:
+        found = self.connection.execute(
+            "SELECT p.text, p.title, p.question, c.name, f.path, p.number, p.place, p.source, "
+            "c.license, c.attribution, p.url FROM passages p JOIN files f ON f.id = p.file "
+            "JOIN collections c ON c.id = f.collection WHERE p.id = ?",
+            (row,),
+        ).fetchone()
+        [snippet] = self.connection.execute(
+            "SELECT snippet(words, 3, ?, ?, ' … ', ?) FROM words WHERE words MATCH ? AND rowid = ?",
+            (_ON, _OFF, _SNIPPET_WORDS, query.expression, row),
+        ).fetchone()
+        text, title, heading, collection, document, number, place, source, *rights = found
+        license_, attribution, url = rights
+        return Passage(
+            id=f"{collection}/{document}#{number}",
+            text=text,
+            snippet=_snippet(snippet),
+            title=title,
+            question=heading,
+            collection=collection,
+            document=document,
+            place=place,
+            source=source,
+            license=license_,
+            attribution=attribution,
+            url=url,
+            score=-rank,
+        )
+
+
+def _once(rows: Iterable[tuple[int, float, bytes, str, str, int]]) -> list[tuple[int, float]]:
+    seen = set()
+    kept = []
+    for row, rank, digest, *_ in rows:
+        if digest not in seen:
+            seen.add(digest)
+            kept.append((row, rank))
+    return kept
+
+
+def _snippet(marked: str) -> Snippet:
+    text, marks = "", []
+    for piece in marked.replace("\n", " ").split(_ON):
+        inside, closed, after = piece.partition(_OFF)
+        if closed:
+            marks.append((len(text), len(text) + len(inside)))
+        text += inside + after
+    return Snippet(text, tuple(marks))

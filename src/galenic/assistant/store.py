@@ -1,0 +1,266 @@
+"""The index file: SQLite with full-text search (FTS5), nothing beside it and no server.
+
+Collections (MedQuAD, a folder) hold files, files hold passages. The full-text table keeps no text
+of its own: triggers tell it of every change, in the transaction of that change
+(https://sqlite.org/fts5.html#external_content_tables). The journal is a write-ahead log, so a
+process that is killed leaves the state after its last whole transaction, and readers are never
+blocked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from galenic.assistant.folder import make_private
+from galenic.errors import UserError
+
+__all__ = ["Collection", "FileState", "NewPassage", "Store", "open_store", "told"]
+
+VERSION = 1
+NOTHING = (
+    "nothing is indexed yet. `galenic index medquad --data DIR` takes in MedQuAD, "
+    "`galenic index FOLDER` documents of your own."
+)
+_SCHEMA = """
+CREATE TABLE collections (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE, license TEXT NOT NULL, attribution TEXT NOT NULL
+);
+CREATE TABLE files (
+  id INTEGER PRIMARY KEY,
+  collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
+  path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL,
+  skipped TEXT NOT NULL,
+  UNIQUE (collection, path)
+);
+CREATE TABLE passages (
+  id INTEGER PRIMARY KEY,
+  file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  title TEXT NOT NULL, names TEXT NOT NULL, question TEXT NOT NULL, text TEXT NOT NULL,
+  place TEXT NOT NULL, source TEXT NOT NULL, url TEXT NOT NULL, digest BLOB NOT NULL
+);
+CREATE INDEX passages_of_files ON passages (file);
+CREATE VIRTUAL TABLE words USING fts5 (
+  title, names, question, text,
+  content = 'passages', content_rowid = 'id', tokenize = "porter unicode61 remove_diacritics 2"
+);
+CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
+  INSERT INTO words (rowid, title, names, question, text)
+  VALUES (new.id, new.title, new.names, new.question, new.text);
+END;
+CREATE TRIGGER passage_removed AFTER DELETE ON passages BEGIN
+  INSERT INTO words (words, rowid, title, names, question, text)
+  VALUES ('delete', old.id, old.title, old.names, old.question, old.text);
+END;
+"""
+
+
+@dataclass(frozen=True)
+class NewPassage:
+    """A passage to be stored.
+
+    Attributes:
+        title: of its document, or the topic of an answer.
+        names: other names of the topic.
+        question: that it answers, or the heading it stands under; may be empty.
+        text: what is shown and cited.
+        place: in the file, for a reader to find it.
+        source: who wrote it.
+        url: where it was published; may be empty.
+    """
+
+    title: str
+    text: str
+    place: str
+    source: str
+    names: str = ""
+    question: str = ""
+    url: str = ""
+
+    @property
+    def digest(self) -> bytes:
+        """Same for texts that differ in case and white space only."""
+        plain = " ".join(self.text.casefold().split())
+        return hashlib.blake2b(plain.encode(), digest_size=8).digest()
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file as it was when it was last read; ``skipped`` says why nothing was taken from it."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What one folder or data set has in the index."""
+
+    id: int
+    name: str
+    license: str
+    attribution: str
+    num_files: int
+    num_passages: int
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite that a user can do something about into `UserError`."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "no such module: fts5" in str(error):
+            raise UserError(
+                "this Python's SQLite has no full-text search (FTS5): use one from python.org or "
+                "your distribution."
+            ) from error
+        raise UserError(f"the index {path} cannot be used: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise UserError(
+            f"the index {path} is damaged ({error}). Delete it with `galenic purge` and index anew."
+        ) from error
+
+
+@contextmanager
+def open_store(path: Path, *, write: bool = False) -> Iterator[Store]:
+    """Open the index; with ``write`` it is made if it is not there.
+
+    Raises:
+        UserError: it is not there, damaged, of another version, or cannot be written.
+    """
+    if write:
+        make_private(path)
+    elif not path.is_file():
+        raise UserError(NOTHING)
+    with told(path):
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+        try:
+            _prepare(connection, path, write=write)
+            yield Store(connection)
+            if write:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    if write:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA secure_delete = ON")  # what is removed is overwritten
+        connection.execute("PRAGMA cache_size = -65536")
+    else:
+        connection.execute("PRAGMA query_only = ON")
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    if write and not version:
+        connection.executescript(f"BEGIN;{_SCHEMA};PRAGMA user_version = {VERSION};COMMIT;")
+    elif not version:  # stopped before the tables were made
+        raise UserError(NOTHING)
+    elif version != VERSION:
+        raise UserError(
+            f"the index {path} is of version {version}, this program reads {VERSION}. Delete it "
+            "with `galenic purge` and index anew."
+        )
+
+
+class Store:
+    """An open index. One connection: for one thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """All that is changed inside is kept together, or not at all."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def collections(self) -> list[Collection]:
+        """All of them, by name."""
+        rows = self.connection.execute(
+            "SELECT id, name, license, attribution, "
+            "(SELECT count(*) FROM files WHERE collection = c.id AND skipped = ''), "
+            "(SELECT count(*) FROM passages p JOIN files f ON p.file = f.id "
+            "WHERE f.collection = c.id) FROM collections c ORDER BY name"
+        )
+        return [Collection(*row) for row in rows]
+
+    def collection(self, name: str, license_: str, attribution: str) -> int:
+        """The id of a collection, which is made if it is not there."""
+        self.connection.execute(
+            "INSERT INTO collections (name, license, attribution) VALUES (?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET license = excluded.license, "
+            "attribution = excluded.attribution",
+            (name, license_, attribution),
+        )
+        query = "SELECT id FROM collections WHERE name = ?"
+        return int(self.connection.execute(query, (name,)).fetchone()[0])
+
+    def remove_collection(self, name: str) -> bool:
+        """Remove a collection with all its passages; whether it was there."""
+        found = self.connection.execute("DELETE FROM collections WHERE name = ?", (name,))
+        return found.rowcount > 0
+
+    def files(self, collection: int) -> dict[str, FileState]:
+        """The files that were read, by path."""
+        rows = self.connection.execute(
+            "SELECT path, size, mtime_ns, sha256, skipped FROM files WHERE collection = ?",
+            (collection,),
+        )
+        return {row[0]: FileState(*row) for row in rows}
+
+    def remove_file(self, collection: int, path: str) -> None:
+        """Remove a file with its passages."""
+        self.connection.execute(
+            "DELETE FROM files WHERE collection = ? AND path = ?", (collection, path)
+        )
+
+    def put_file(
+        self, collection: int, state: FileState, passages: Iterable[NewPassage] = ()
+    ) -> int:
+        """Store a file in place of what was known of it; how many passages it has."""
+        self.remove_file(collection, state.path)
+        cursor = self.connection.execute(
+            "INSERT INTO files (collection, path, size, mtime_ns, sha256, skipped) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (collection, state.path, state.size, state.mtime_ns, state.sha256, state.skipped),
+        )
+        file, number = cursor.lastrowid, 0
+        for number, p in enumerate(passages, start=1):
+            self.connection.execute(
+                "INSERT INTO passages (file, number, title, names, question, text, place, source, "
+                "url, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (file, number, p.title, p.names, p.question, p.text, p.place, p.source, p.url,
+                 p.digest),
+            )  # fmt: skip
+        return number
+
+    def touch_file(self, collection: int, state: FileState) -> None:
+        """The file's content is as it was; note its new size and time."""
+        self.connection.execute(
+            "UPDATE files SET size = ?, mtime_ns = ? WHERE collection = ? AND path = ?",
+            (state.size, state.mtime_ns, collection, state.path),
+        )
+
+    def tidy(self, *, shrink: bool = False) -> None:
+        """Merge the full-text parts into one, without the words of what was removed."""
+        self.connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        if shrink:
+            self.connection.execute("VACUUM")
