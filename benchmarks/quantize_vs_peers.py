@@ -313,7 +313,8 @@ def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
     if options.output:
         output = Path(options.output)
         found = {"settings": settings, "versions": versions, "rows": facts}
-        output.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        text_json = json.dumps(found, indent=1).replace(f"{Path(options.work).absolute()}/", "")
+        output.with_suffix(".json").write_text(text_json + "\n", encoding="utf-8")
         output.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
