@@ -20,7 +20,7 @@ from galenic.errors import UserError
 __all__ = ["WEIGHTS", "Passage", "Retriever", "Snippet", "open_retriever", "search"]
 
 WEIGHTS = {"title": 4.0, "names": 2.0, "question": 2.0, "text": 1.0}
-"""How much a hit in each column counts; title and names by the rows of `benchmarks/retrieval.py`."""
+"""How much a hit in each column counts; chosen by `benchmarks/retrieval.py` on other rows."""
 MOST_RESULTS = 100
 _SPARE = 40
 """Candidates beyond those asked for, since repeated answers are left out."""

@@ -68,6 +68,8 @@ def command(
 def _print(console: Console, number: int, passage: Passage) -> None:
     from rich.text import Text
 
+    from galenic.assistant.documents.base import clean
+
     title = Text(f"[{number}] {passage.title}", style="bold")
     if passage.question and passage.question != passage.title:
         title.append(f" - {passage.question}")
@@ -77,7 +79,8 @@ def _print(console: Console, number: int, passage: Passage) -> None:
         text.stylize("bold underline", start, end)
     console.print(text)
     rights = f"{passage.source}; licence: {passage.license}"
-    console.print(Text(f"{passage.document}, {passage.place}; {rights}", style="dim"))
+    where = clean(f"{passage.document}, {passage.place}")  # names of files hold anything
+    console.print(Text(f"{where}; {rights}", style="dim"))
     if passage.url:
         console.print(Text(passage.url, style="dim"))
     console.print()
