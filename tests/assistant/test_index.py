@@ -340,6 +340,8 @@ def test_killed_in_medquad_all_or_nothing(tmp_path: Path) -> None:
     medquad(tmp_path, {f"d{n}": f"new answer {n}" for n in range(50)})
     killed("tidy", 1, data)  # after the transaction
     assert all("new" in text for _, text in stored())
+    assert index_medquad(data, Notes()).unchanged == 1
+    assert b"old answer" not in index_path().read_bytes()
     medquad(tmp_path, {f"d{n}": f"third answer {n}" for n in range(50)})
     killed("put_file", 1, data)
     assert all("new" in text for _, text in stored())

@@ -7,13 +7,15 @@ import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from galenic.assistant import retrieve
 from galenic.assistant.folder import index_path
-from galenic.assistant.query import FILLERS, lay_terms, make_query, medical_words, words
+from galenic.assistant.query import FILLERS, Query, lay_terms, make_query, medical_words, words
 from galenic.assistant.retrieve import WEIGHTS, Retriever, open_retriever, search
 from galenic.assistant.store import FileState, NewPassage, open_store
 from galenic.errors import UserError
@@ -67,6 +69,33 @@ def test_scores_are_those_of_a_naive_loop(seed: int) -> None:
     found = search(" ".join(query), 100)
     assert [f.score for f in found] == pytest.approx([wanted[n] for n in best], rel=1e-9)
     assert {int(f.id.rpartition("#")[2]) - 1 for f in found} == set(best)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_short_way_past_common_words_finds_the_same(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(seed)
+    weights = [2**n for n in range(10)]  # the last stand nearly everywhere, the first in few
+    fill([
+        passage(f"n{n} {' '.join(rng.choices(VOCABULARY, weights, k=rng.randint(1, 12)))}")
+        for n in range(400)
+    ])  # fmt: skip
+    ways = []
+    ranked = Retriever._ranked
+
+    def watched(self: Retriever, query: Query, common: set[str], limit: int) -> list[Any]:
+        ways.append(bool(common))
+        return ranked(self, query, common, limit)
+
+    monkeypatch.setattr(Retriever, "_ranked", watched)
+    for question in (" ".join(rng.sample(VOCABULARY, 4)) for _ in range(30)):
+        for k in (1, 5, 30):
+            monkeypatch.setattr(retrieve, "COMMON", 1.0)
+            whole = search(question, k)
+            monkeypatch.setattr(retrieve, "COMMON", 0.1)
+            assert search(question, k) == whole
+    assert any(ways)
 
 
 def test_rare_words_and_titles_count_more() -> None:
@@ -159,6 +188,8 @@ def test_numbers_of_passages(k: int) -> None:
         ("did my dad have heart attacks", "myocardial infarction"),
         ("I can't breathe", "dyspnea"),
         ("my face droops", "stroke"),
+        ("my nose bleeds", "epistaxis"),
+        ("a nose bleed", "epistaxis"),
     ],
 )
 def test_everyday_words_mean_medical_ones(question: str, wanted: str) -> None:
@@ -174,6 +205,8 @@ def test_everyday_words_mean_medical_ones(question: str, wanted: str) -> None:
         ("how long do babies sleep", "insomnia"),
         ("what is my period", "amenorrhea"),
         ("is hard cheese healthy", "erectile dysfunction"),
+        ("is HIV contagious", "urticaria"),
+        ("I run to keep fit", "seizure"),
     ],
 )
 def test_other_words_do_not(question: str, unwanted: str) -> None:

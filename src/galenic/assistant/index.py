@@ -99,8 +99,7 @@ def index_folder(
                 for done, file in enumerate(found.files[start : start + BATCH], start=start + 1):
                     update.see(file, before.get(file.path))
                     watcher.advance(done)
-        if summary.new or summary.changed or summary.removed:
-            store.tidy()
+        store.tidy()
     return summary
 
 

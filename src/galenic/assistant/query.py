@@ -65,10 +65,15 @@ class Query:
     added: tuple[str, ...]
 
     @property
-    def expression(self) -> str:
-        """For ``MATCH``; empty when there is nothing to look for."""
+    def phrases(self) -> list[str]:
+        """What to look for, each quoted for FTS5; empty when there is nothing."""
         phrases = [*self.words, *(" ".join(words(phrase)) for phrase in self.added)]
-        return " OR ".join(f'"{phrase}"' for phrase in phrases)
+        return [f'"{phrase}"' for phrase in dict.fromkeys(phrases)]
+
+    @property
+    def expression(self) -> str:
+        """For ``MATCH``: any of the phrases."""
+        return " OR ".join(self.phrases)
 
 
 def make_query(question: str) -> Query:
@@ -131,10 +136,14 @@ def _phrases() -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
     return tuple(phrases)
 
 
+_NO_ENDING = ("eed", "ess", "oss", "ass", "iss", "uss")
+"""As in `bleed` and `illness`."""
+
+
 def _stem(word: str) -> str:
     """The word without the common endings, the same for `burn`, `burns`, `burned`, `burning`."""
     for ending in ("ing", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
+        if word.endswith(ending) and len(word) > len(ending) + 2 and word[-3:] not in _NO_ENDING:
             word = word.removesuffix(ending)
             break
     if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "els":  # throbbing, swimming

@@ -7,10 +7,12 @@ Questions are neither logged nor stored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from galenic.assistant.folder import index_path
 from galenic.assistant.query import Query, make_query
@@ -22,11 +24,18 @@ __all__ = ["WEIGHTS", "Passage", "Retriever", "Snippet", "open_retriever", "sear
 WEIGHTS = {"title": 4.0, "names": 2.0, "question": 2.0, "text": 1.0}
 """How much a hit in each column counts; chosen by `benchmarks/retrieval.py` on other rows."""
 MOST_RESULTS = 100
+COMMON = 0.05
+"""A phrase in more than this share of all passages is common."""
+_K1_AND_1 = 2.2
+"""FTS5's k1 is 1.2; idf times this is what a phrase adds to a score at most."""
 _SPARE = 40
 """Candidates beyond those asked for, since repeated answers are left out."""
 _SNIPPET_WORDS = 40
 _ON, _OFF = "\x01", "\x02"
 """Around matched words; no passage has them, since control characters do not get into an index."""
+
+_Row: TypeAlias = tuple[int, float, bytes, str, str, int]
+"""Row number, score (lower is better), digest, collection, file, number in the file."""
 
 
 @dataclass(frozen=True)
@@ -118,27 +127,57 @@ class Retriever:
         if not 1 <= k <= MOST_RESULTS:
             raise UserError(f"k = {k}: from 1 to {MOST_RESULTS} passages can be asked for.")
         query = make_query(question)
-        if not query.expression:
+        if not query.phrases:
             return []
         with told(self.path):
             return [self._passage(query, *found) for found in self._best(query, k)]
 
     def _best(self, query: Query, k: int) -> list[tuple[int, float]]:
         """Row and score of the best k, each text once, ties in the order of the documents."""
+        common, bound = self._common(query)
         limit = k + _SPARE
         while True:
-            rows = self.connection.execute(
-                "SELECT w.rowid, w.rank, p.digest, c.name, f.path, p.number FROM "
-                "(SELECT rowid, rank FROM words WHERE words MATCH ? AND rank MATCH ? "
-                "ORDER BY rank LIMIT ?) w JOIN passages p ON p.id = w.rowid "
-                "JOIN files f ON f.id = p.file JOIN collections c ON c.id = f.collection",
-                (query.expression, f"bm25({', '.join(map(str, WEIGHTS.values()))})", limit),
-            ).fetchall()
-            rows.sort(key=lambda row: (row[1], row[3:]))
-            best = _once(rows)
-            if len(best) >= k or len(rows) < limit:
-                return best[:k]
-            limit *= 4
+            rows = self._ranked(query, common, limit)
+            best = _once(rows)[:k]
+            whole = len(best) == k or len(rows) < limit
+            if common and (len(best) < k or -best[-1][1] <= bound):
+                common = set()
+            elif whole:
+                return best
+            else:
+                limit *= 4
+
+    def _common(self, query: Query) -> tuple[set[str], float]:
+        """Phrases in too many passages to rank them all, and the most that they add to a score.
+
+        Passages with none of the other phrases need no look as long as k of those with one have
+        more than that ("MaxScore": Turtle and Flood, Query evaluation: strategies and
+        optimizations, 1995): what is found is the same.
+        """
+        [total] = self.connection.execute("SELECT count(*) FROM passages").fetchone()
+        common, bound = set(), 0.0
+        for phrase in query.phrases:
+            count = "SELECT count(*) FROM words WHERE words MATCH ?"
+            [having] = self.connection.execute(count, (phrase,)).fetchone()
+            if having > COMMON * total:
+                common.add(phrase)
+                bound += _K1_AND_1 * max(math.log((total - having + 0.5) / (having + 0.5)), 1e-6)
+        return (set(), 0.0) if len(common) == len(query.phrases) else (common, bound)
+
+    def _ranked(self, query: Query, common: set[str], limit: int) -> list[_Row]:
+        """The best rows by score and document; with ``common``, of those with another phrase."""
+        others = " OR ".join(phrase for phrase in query.phrases if phrase not in common)
+        # The + keeps SQLite from asking the full-text table row by row.
+        only = "AND +rowid IN (SELECT rowid FROM words WHERE words MATCH ?)" if common else ""
+        rows = self.connection.execute(
+            "SELECT w.rowid, w.score, p.digest, c.name, f.path, p.number FROM "  # noqa: S608
+            f"(SELECT rowid, bm25(words, {', '.join(map(str, WEIGHTS.values()))}) AS score "
+            f"FROM words WHERE words MATCH ? {only} ORDER BY score LIMIT ?) w "
+            "JOIN passages p ON p.id = w.rowid "
+            "JOIN files f ON f.id = p.file JOIN collections c ON c.id = f.collection",
+            (query.expression, *([others] if common else []), limit),
+        ).fetchall()
+        return sorted(rows, key=lambda row: (row[1], row[3:]))
 
     def _passage(self, query: Query, row: int, rank: float) -> Passage:
         found = self.connection.execute(
@@ -170,7 +209,7 @@ class Retriever:
         )
 
 
-def _once(rows: Iterable[tuple[int, float, bytes, str, str, int]]) -> list[tuple[int, float]]:
+def _once(rows: Iterable[_Row]) -> list[tuple[int, float]]:
     seen = set()
     kept = []
     for row, rank, digest, *_ in rows:

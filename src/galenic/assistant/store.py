@@ -50,6 +50,7 @@ CREATE VIRTUAL TABLE words USING fts5 (
   title, names, question, text,
   content = 'passages', content_rowid = 'id', tokenize = "porter unicode61 remove_diacritics 2"
 );
+CREATE TABLE untidy (since INTEGER PRIMARY KEY);
 CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
   INSERT INTO words (rowid, title, names, question, text)
   VALUES (new.id, new.title, new.names, new.question, new.text);
@@ -57,6 +58,7 @@ END;
 CREATE TRIGGER passage_removed AFTER DELETE ON passages BEGIN
   INSERT INTO words (words, rowid, title, names, question, text)
   VALUES ('delete', old.id, old.title, old.names, old.question, old.text);
+  INSERT OR IGNORE INTO untidy VALUES (1);
 END;
 """
 
@@ -260,7 +262,13 @@ class Store:
         )
 
     def tidy(self, *, shrink: bool = False) -> None:
-        """Merge the full-text parts into one, without the words of what was removed."""
-        self.connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        """If something was removed, also by a run that was stopped since, let its words go.
+
+        FTS5 only notes that a passage is gone; its words stay in the file until parts are merged.
+        """
+        if self.connection.execute("SELECT * FROM untidy").fetchone():
+            with self.batch():
+                self.connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+                self.connection.execute("DELETE FROM untidy")
         if shrink:
             self.connection.execute("VACUUM")
