@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.runtimes.base import Generation, Runtime, RuntimeInfo
+from galenic.runtimes.base import Choices, Generation, Runtime, RuntimeInfo
 from galenic.runtimes.tree import Pack
 
 __all__ = ["EchoRuntime", "echo_logprob"]
@@ -53,6 +53,10 @@ class EchoRuntime(Runtime):
     def special_tokens(self) -> dict[str, str]:
         return {"bos_token": "<s>"}
 
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        return (0,)
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         return [[0, *text.encode()] for text in texts]
 
@@ -85,6 +89,7 @@ class EchoRuntime(Runtime):
         temperature: float = 0.0,
         seed: int = 0,
         going_on: Callable[[], bool] = lambda: True,
+        choices: Choices | None = None,
     ) -> Generator[str, None, Generation]:
         yield self.answer
         return Generation(self.answer, num_tokens=len(self.answer), finished=True)

@@ -29,6 +29,18 @@ RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()"]
 ASK = {"messages": [{"role": "user", "content": "The heart"}], "max_tokens": 8}
 
 
+SCHEMA = {
+    "type": "object",
+    "properties": {"tier": {"enum": ["today", "days"]}, "sure": {"type": "boolean"}},
+    "required": ["tier", "sure"],
+    "additionalProperties": False,
+}
+
+
+def schema_form(schema: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -125,6 +137,19 @@ def test_an_answer_is_what_the_runtime_writes(server: Server, expected: str) -> 
     assert usage["completion_tokens"] <= 8
 
 
+@pytest.mark.parametrize("temperature", [0, 1.5])
+def test_an_answer_can_follow_a_schema(server: Server, temperature: float) -> None:
+    body = {**ASK, "max_tokens": 60, "temperature": temperature}
+    status, found = server.chat({**body, "response_format": schema_form(SCHEMA)})
+    assert status == 200, found
+    [choice] = found["choices"]
+    assert choice["finish_reason"] == "stop"
+    told = json.loads(choice["message"]["content"])
+    assert told["tier"] in ("today", "days")
+    assert isinstance(told["sure"], bool)
+    assert set(told) == {"tier", "sure"}
+
+
 @pytest.mark.slow
 def test_the_openai_client_reads_it(server: Server, model: Path, expected: str) -> None:
     openai = pytest.importorskip("openai")
@@ -159,7 +184,9 @@ def test_the_openai_client_reads_it(server: Server, model: Path, expected: str) 
         ({**ASK, "max_tokens": 0}, 400, "max_tokens"),
         ({**ASK, "stop": [""]}, 400, "stop"),
         ({**ASK, "tools": [{"type": "function"}]}, 400, "tools"),
-        ({**ASK, "response_format": {"type": "json_object"}}, 400, "response_format"),
+        ({**ASK, "response_format": {"type": "xml"}}, 400, "response_format"),
+        ({**ASK, "response_format": {"type": "json_schema"}}, 400, "json_schema.schema"),
+        ({**ASK, "response_format": schema_form({"type": "strin"})}, 400, "schema"),
         ({"messages": [{"role": "user", "content": "word " * 3000}]}, 400, "context"),
         (b"x" * 30_000, 413, "20000 bytes"),
     ],

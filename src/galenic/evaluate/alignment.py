@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.runtimes.pieces import piece_bytes
+
 __all__ = ["align", "first_scored", "match_vocabularies", "piece_lengths", "token_ends"]
 
 UNMATCHED = 0.01
@@ -18,24 +20,8 @@ UNMATCHED = 0.01
 
 
 def piece_lengths(pieces: Sequence[str | None]) -> NDArray[np.int64]:
-    """Bytes of text that each token stands for, shape (vocabulary,).
-
-    Byte-level vocabularies spell a byte as one character; the others spell text as it is, a space
-    as U+2581 and a lone byte as ``<0xNN>``.
-    """
-    known = set(pieces)
-    byte_level = {"Ġ", "Ċ"} <= known and "▁" not in known
-
-    def length(piece: str | None) -> int:
-        if piece is None:
-            return 0
-        if byte_level:
-            return len(piece)
-        if len(piece) == 6 and piece.startswith("<0x"):
-            return 1
-        return len(piece.replace("▁", " ").encode())
-
-    return np.array([length(piece) for piece in pieces], dtype=np.int64)
+    """Number of bytes of text that each token stands for, shape (vocabulary,)."""
+    return np.array([len(found) for found in piece_bytes(pieces)], dtype=np.int64)
 
 
 def token_ends(

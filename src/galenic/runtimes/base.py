@@ -14,6 +14,7 @@ from galenic.errors import UserError
 from galenic.runtimes.tree import Pack, Request, build_pack, sum_by_request
 
 __all__ = [
+    "Choices",
     "Encoder",
     "Generation",
     "Runtime",
@@ -60,6 +61,16 @@ class Generation:
     finished: bool
 
 
+class Choices(Protocol):
+    """What narrows the tokens that may follow."""
+
+    def narrow(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logits, minus infinity for what cannot follow, shape (vocab,)."""
+
+    def take(self, token: int) -> bool:
+        """This token was chosen; whether the text is complete with it."""
+
+
 class Encoder(Protocol):
     """Whatever turns texts into tokens as a model is to see them."""
 
@@ -88,6 +99,11 @@ class Runtime(ABC):
     @abstractmethod
     def special_tokens(self) -> dict[str, str]:
         """Texts that chat templates name: ``bos_token``, ``eos_token`` (only those that exist)."""
+
+    @property
+    @abstractmethod
+    def end_tokens(self) -> tuple[int, ...]:
+        """Ids of the tokens that end a generated text."""
 
     @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -176,12 +192,14 @@ class Runtime(ABC):
         temperature: float = 0.0,
         seed: int = 0,
         going_on: Callable[[], bool] = lambda: True,
+        choices: Choices | None = None,
     ) -> Generator[str, None, Generation]:
         """Continue the prompt piece by piece, whole characters at a time; the pieces together are
         the text of the `Generation` that is returned at the end.
 
         Args:
             going_on: asked now and then; where it says no, the text ends there, unfinished.
+            choices: what narrows the choice of each token; None for all tokens.
 
         Other arguments as `generate` has them.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from galenic.errors import UserError
 from galenic.models.encoder import load_encoder
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import Generation, Runtime, RuntimeInfo
+from galenic.runtimes.base import Choices, Generation, Runtime, RuntimeInfo
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request
 
@@ -66,6 +66,10 @@ class EncoderRuntime(Runtime):
     def special_tokens(self) -> dict[str, str]:
         return {}
 
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        return ()
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         tokenizer = self._encoder.pairs.tokenizer
         return [list(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
@@ -111,6 +115,7 @@ class EncoderRuntime(Runtime):
         temperature: float = 0.0,  # noqa: ARG002
         seed: int = 0,  # noqa: ARG002
         going_on: Callable[[], bool] = lambda: True,  # noqa: ARG002
+        choices: Choices | None = None,  # noqa: ARG002
     ) -> Generator[str, None, Generation]:
         raise self._writes_nothing()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, check_room
+from galenic.runtimes.base import Choices, Generation, Runtime, RuntimeInfo, check_room
 from galenic.runtimes.llama_engine import MAX_LEAVES, Interrupted, LlamaEngine
 from galenic.runtimes.selftest import verified_library
 from galenic.runtimes.threads import choose_threads
@@ -76,6 +76,12 @@ class LlamaRuntime(Runtime):
         """``bos_token`` and ``eos_token`` as the file's vocabulary spells them."""
         return self._engine.special_tokens()
 
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        """As the file's vocabulary has them."""
+        size = self._engine.vocab_size
+        return tuple(token for token in range(size) if self._engine.ends(token))
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text; an end token that the tokenizer would add is left out."""
         return [self._engine.encode(text) for text in texts]
@@ -127,6 +133,7 @@ class LlamaRuntime(Runtime):
         temperature: float = 0.0,
         seed: int = 0,
         going_on: Callable[[], bool] = lambda: True,
+        choices: Choices | None = None,
     ) -> Generator[str, None, Generation]:
         """Continue the prompt piece by piece; see `Runtime.stream`.
 
@@ -155,7 +162,7 @@ class LlamaRuntime(Runtime):
         return (
             yield from write(
                 logits, writer, room=room, stop=stop, temperature=temperature, seed=seed,
-                going_on=going_on,
+                going_on=going_on, choices=choices,
             )
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
 from galenic.models.encoder import refuse_encoder
 from galenic.models.load import ModelFiles
 from galenic.models.text_encoder import TextEncoder
-from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, check_room
+from galenic.runtimes.base import Choices, Generation, Runtime, RuntimeInfo, check_room
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request, build_pack
 from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tree_attention
@@ -121,6 +121,12 @@ class TorchRuntime(Runtime):
         found = {name: getattr(self._tokenizer, name, None) for name in names}
         return {name: str(text) for name, text in found.items() if text}
 
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        end = self._model.generation_config.eos_token_id
+        found = end if isinstance(end, list) else [end]
+        return tuple(token for token in found if token is not None)
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         return self._encoder.encode_batch(texts)
 
@@ -167,12 +173,12 @@ class TorchRuntime(Runtime):
         temperature: float = 0.0,
         seed: int = 0,
         going_on: Callable[[], bool] = lambda: True,
+        choices: Choices | None = None,
     ) -> Generator[str, None, Generation]:
         check_writing(max_tokens, stop, temperature)
         tokens = self.encode_batch([prompt])[0]
         check_room(len(tokens), max_tokens, self.info.context_length)
-        end = self._model.generation_config.eos_token_id
-        ends = frozenset(end if isinstance(end, list) else [end])
+        ends = frozenset(self.end_tokens)
         cache: Any = None
 
         def read(ids: Sequence[int]) -> NDArray[np.float32]:
@@ -194,7 +200,7 @@ class TorchRuntime(Runtime):
         return (
             yield from write(
                 read(tokens), writer, room=max_tokens, stop=stop, temperature=temperature,
-                seed=seed, going_on=going_on,
+                seed=seed, going_on=going_on, choices=choices,
             )
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.runtimes.base import Generation
+from galenic.runtimes.base import Choices, Generation
 
 __all__ = ["Writer", "check_writing", "write"]
 
@@ -46,6 +46,7 @@ def write(
     temperature: float,
     seed: int,
     going_on: Callable[[], bool],
+    choices: Choices | None = None,
 ) -> Generator[str, None, Generation]:
     """Choose tokens one after the other; yield text as soon as it is sure.
 
@@ -53,16 +54,18 @@ def write(
         logits: after the prompt, shape (vocab,).
         writer: the engine.
         room: most new tokens.
-        stop, temperature, seed, going_on: as `galenic.runtimes.base.Runtime.stream` has them.
+        stop, temperature, seed, going_on, choices: as `Runtime.stream` has them.
     """
     chooser = np.random.default_rng(seed)
     waits = max(map(len, stop), default=1) - 1  # what may be the beginning of a stop text
     answer: list[int] = []
     text, given = "", 0
     while going_on():
-        token = choose(logits, temperature, chooser)
-        ended = writer.ends(token)
-        if not ended:
+        allowed = logits if choices is None else choices.narrow(logits)
+        token = choose(allowed, temperature, chooser)
+        ends = writer.ends(token)
+        ended = (choices is not None and choices.take(token)) or ends
+        if not ends:
             answer.append(token)
         full = len(answer) == room
         text = (writer.last if ended or full else writer.whole)(answer)

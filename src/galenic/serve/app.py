@@ -184,6 +184,7 @@ class _Server:
             stop=asked.stops,
             temperature=asked.temperature or 0.0,
             seed=asked.seed or 0,
+            schema=asked.schema_wanted,
         )
 
     def _frame(self, kind: str, choices: list[Any]) -> dict[str, Any]:

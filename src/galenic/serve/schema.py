@@ -82,9 +82,14 @@ class ChatRequest(BaseModel):
 
     @field_validator("response_format")
     @classmethod
-    def _text_only(cls, form: dict[str, Any] | None) -> dict[str, Any] | None:
-        if form is not None and form.get("type") != "text":
-            raise ValueError("only response_format text is supported")
+    def _known_form(cls, form: dict[str, Any] | None) -> dict[str, Any] | None:
+        kind = "text" if form is None else form.get("type")
+        if kind not in ("text", "json_object", "json_schema"):
+            raise ValueError("response_format is text, json_object or json_schema")
+        if kind == "json_schema":
+            named = (form or {}).get("json_schema")
+            if not isinstance(named, dict) or not isinstance(named.get("schema"), dict):
+                raise ValueError("response_format json_schema needs json_schema.schema")
         return form
 
     @field_validator("stop")
@@ -94,6 +99,15 @@ class ChatRequest(BaseModel):
         if len(found) > 4 or "" in found:
             raise ValueError("at most 4 stop texts, none of them empty")
         return stop
+
+    @property
+    def schema_wanted(self) -> dict[str, Any] | None:
+        """The JSON schema that the answer must follow; None for free text."""
+        form = self.response_format or {}
+        if form.get("type") == "json_object":
+            return {"type": "object"}
+        found: dict[str, Any] | None = (form.get("json_schema") or {}).get("schema")
+        return found
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -12,9 +12,12 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from galenic.errors import UserError
 from galenic.runtimes.base import Generation, Runtime
+from galenic.runtimes.constrained import JsonForm
 
 __all__ = ["Busy", "Order", "Worker"]
 
@@ -30,6 +33,7 @@ class Order:
     Attributes:
         prompt: with the chat template applied.
         max_tokens, stop, temperature, seed: as `Runtime.stream` has them.
+        schema: JSON schema that the answer must follow; None for free text.
     """
 
     prompt: str
@@ -37,6 +41,7 @@ class Order:
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
     seed: int = 0
+    schema: dict[str, Any] | None = None
 
 
 @dataclass
@@ -109,6 +114,10 @@ class Worker:
         self._pool.shutdown(cancel_futures=True)
         self.runtime.close()
 
+    @cached_property
+    def _json_form(self) -> JsonForm:
+        return JsonForm(self.runtime)
+
     def _leave(self, _: object) -> None:
         self._inside -= 1
 
@@ -122,6 +131,11 @@ class Worker:
         if job.cancelled.is_set():
             return
         order = job.order
+        try:
+            choices = None if order.schema is None else self._json_form.text(order.schema)
+        except UserError as error:
+            job.deliver(error)
+            return
         stream = self.runtime.stream(
             order.prompt,
             max_tokens=order.max_tokens,
@@ -129,6 +143,7 @@ class Worker:
             temperature=order.temperature,
             seed=order.seed,
             going_on=going_on,
+            choices=choices,
         )
         try:
             while True:

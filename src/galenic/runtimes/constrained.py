@@ -1,0 +1,113 @@
+"""Let a model write only what a JSON schema allows, token by token, by llguidance.
+
+https://github.com/guidance-ai/llguidance (MIT): a grammar is made from the schema, and tells before
+each token which ones can follow.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.runtimes.base import Runtime
+from galenic.runtimes.pieces import piece_bytes
+
+__all__ = ["JsonForm", "JsonText"]
+
+MARK = re.compile(r"<[^<>\s]{2,}>|\[[A-Z_]{3,}\]")
+"""How tokens that stand for no text are spelled: ``<|im_end|>``, ``</s>``, ``[INST]``."""
+SPELLING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""White space as Python writes it: a small model that may write any amount writes nothing else."""
+LONE_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+
+
+class JsonForm:
+    """Knows a model's tokens; makes what narrows its choices.
+
+    Args:
+        runtime: whose vocabulary and end tokens count.
+
+    Raises:
+        UserError: the model has no token that ends a text.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        from llguidance import LLTokenizer, TokenizerWrapper
+
+        ends = runtime.end_tokens
+        if not ends:
+            raise UserError(f"{runtime.info.model} has no token that ends a text: no JSON from it.")
+        self.size = len(runtime.vocabulary())
+        wrapped = TokenizerWrapper(_Tokens(runtime, ends))
+        self.tokenizer = LLTokenizer(wrapped, eos_token=list(ends), slices=[])
+
+    def text(self, schema: Mapping[str, Any]) -> JsonText:
+        """What allows only texts of this schema, for one answer.
+
+        Raises:
+            UserError: it is no schema, or asks for what cannot be checked token by token.
+        """
+        from llguidance import LLMatcher
+
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=SPELLING)
+        except ValueError as error:
+            raise UserError(f"the JSON schema cannot be used: {error}") from error
+        matcher = LLMatcher(self.tokenizer, grammar, log_level=0)
+        if matcher.is_error():
+            raise UserError(f"the JSON schema cannot be used: {matcher.get_error()}")
+        return JsonText(matcher, self.size)
+
+
+class JsonText:
+    """One answer as far as it is written: see `galenic.runtimes.writing.Choices`."""
+
+    def __init__(self, matcher: Any, size: int) -> None:
+        self.matcher = matcher
+        self.size = size
+
+    def narrow(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logits with those of tokens that cannot follow at minus infinity, shape (vocab,)."""
+        packed = np.frombuffer(self.matcher.compute_bitmask(), dtype=np.uint8)
+        allowed = np.unpackbits(packed, bitorder="little")[: self.size].astype(bool)
+        narrowed = np.full_like(logits, -np.inf)
+        narrowed[: self.size][allowed] = logits[: self.size][allowed]
+        return narrowed
+
+    def take(self, token: int) -> bool:
+        """A token was chosen; whether the text is complete with it."""
+        self.matcher.consume_token(token)
+        if self.matcher.is_error():
+            raise UserError(f"the JSON schema cannot be followed: {self.matcher.get_error()}")
+        return bool(self.matcher.is_stopped())
+
+
+class _Tokens:
+    """A vocabulary as llguidance asks for it."""
+
+    def __init__(self, runtime: Runtime, ends: Sequence[int]) -> None:
+        pieces = runtime.vocabulary()
+        self._runtime = runtime
+        self.eos_token_id = ends[0]
+        self.bos_token_id = None
+        self.special_token_ids = [
+            number
+            for number, piece in enumerate(pieces)
+            if piece is None or number in ends or _stands_for_nothing(piece)
+        ]
+        self.tokens = piece_bytes(pieces)
+        for number in self.special_token_ids:
+            self.tokens[number] = f"<special {number}>".encode()
+
+    def __call__(self, text: str) -> list[int]:
+        return self._runtime.encode_batch([text])[0]
+
+
+def _stands_for_nothing(piece: str) -> bool:
+    return MARK.fullmatch(piece) is not None and LONE_BYTE.fullmatch(piece) is None
