@@ -112,6 +112,8 @@ def _list() -> None:
         )
         if collection.attribution:
             typer.echo(f"  {collection.attribution}")
+    if not collections:
+        typer.echo("Nothing is indexed.")
     typer.echo(f"{path}, {format_size(path.stat().st_size)}")
 
 
