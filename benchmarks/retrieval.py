@@ -258,8 +258,8 @@ def markdown(about: dict[str, Any], result: dict[str, Any]) -> str:
         "intervals (Wilson; MRR: bootstrap). `row`: the row's own answer; `topic`: any answer on "
         "its topic.",
         "", markdown_table(["search", "found", "recall@1", "recall@5", "recall@10", "MRR"], found),
-        "", "bm25s has no columns. The weights of ours were chosen on 500 other rows (seed 1): with "
-        "all weights 1 the two were alike (row, MRR 0.481 and 0.470), with these 0.529. "
+        "", "bm25s has no columns. The weights of ours were chosen on 500 other rows (seed 1): "
+        "with all weights 1 the two were alike (row, MRR 0.481 and 0.470), with these 0.529. "
         "Questions of MedQuAD name their topic and are made from templates, so this says little "
         f"of questions in everyday words; the table of those adds to {result['lay']} of these.",
         "", "## How fast", "",
