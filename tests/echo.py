@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.runtimes.base import Choices, Generation, Runtime, RuntimeInfo
+from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing
 from galenic.runtimes.tree import Pack
 
 __all__ = ["EchoRuntime", "echo_logprob"]
@@ -81,15 +81,7 @@ class EchoRuntime(Runtime):
         return [0.5 + 0.1 * i for i in range(num_tokens)]
 
     def stream(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int = 256,
-        stop: Sequence[str] = (),
-        temperature: float = 0.0,
-        seed: int = 0,
-        going_on: Callable[[], bool] = lambda: True,
-        choices: Choices | None = None,
+        self, prompt: str, how: Writing, going_on: Callable[[], bool] = lambda: True
     ) -> Generator[str, None, Generation]:
         yield self.answer
         return Generation(self.answer, num_tokens=len(self.answer), finished=True)

@@ -13,7 +13,7 @@ import pytest
 from galenic.benchmarks.medqa import MEDQA_5OPTIONS
 from galenic.data.sources import open_source
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import Runtime, encode_requests
+from galenic.runtimes.base import Runtime, Writing, encode_requests
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
 from tiny import write_tiny_gguf
@@ -64,7 +64,7 @@ def test_tiny_models(tmp_path: Path, architecture: str, prefix: tuple[int, ...])
         # llama.cpp keeps keys and values in float16
         np.testing.assert_allclose(found[0], found[1], rtol=0, atol=0.02)
         prompt = "Question: what"
-        made = [runtime.generate(prompt, max_tokens=8).text for runtime in (llama, torch)]
+        made = [runtime.generate(prompt, Writing(max_tokens=8)).text for runtime in (llama, torch)]
         assert made[0] == made[1]
 
 

@@ -12,6 +12,7 @@ from tokenizers import pre_tokenizers
 
 from galenic.errors import UserError
 from galenic.models.load import resolve_model
+from galenic.runtimes.base import Writing
 from galenic.runtimes.constrained import JsonForm
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.pieces import piece_bytes
@@ -37,7 +38,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> LlamaRuntime:
 
 def write(runtime: LlamaRuntime, schema: dict[str, Any], **options: Any) -> str:
     choices = JsonForm(runtime).text(schema)
-    stream = runtime.stream("The heart", choices=choices, **options)
+    stream = runtime.stream("The heart", Writing(choices=choices, **options))
     while True:
         try:
             next(stream)

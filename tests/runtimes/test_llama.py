@@ -3,7 +3,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import Generation, encode_requests
+from galenic.runtimes.base import Generation, Writing, encode_requests
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.selftest import LlamaShape, reference_logits
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
@@ -123,7 +123,7 @@ def test_sharing_changes_no_bit_with_quantized_weights(small_model: LlamaRuntime
     pack = build_pack(requests, requests[0].tokens[:2])
     assert len(pack.tokens) > 64 > len(pack.prefix) > 0
     np.testing.assert_array_equal(small_model.score(pack), alone)
-    small_model.generate("Something else entirely", max_tokens=3)
+    small_model.generate("Something else entirely", Writing(max_tokens=3))
     few = [small_model.score(build_pack(group, group[0].tokens[:5])) for group in groups]
     np.testing.assert_array_equal(np.concatenate(few), alone)
 
@@ -254,22 +254,22 @@ def ending_prompt() -> str:
 @pytest.mark.parametrize("prompt", ["The heart", "Question: A", "0"])
 def test_greedy_text_is_the_reference_argmax(prompt: str, runtime: LlamaRuntime) -> None:
     expected = greedy(runtime.encode_batch([prompt])[0], 12)
-    given = runtime.generate(prompt, max_tokens=12)
+    given = runtime.generate(prompt, Writing(max_tokens=12))
     assert given.num_tokens == len(expected)
     assert given.finished == (len(expected) < 12)
     assert given.text == whole_characters(expected)
-    assert runtime.generate(prompt, max_tokens=12) == given
+    assert runtime.generate(prompt, Writing(max_tokens=12)) == given
 
 
 def test_an_end_token_finishes_and_is_no_text(runtime: LlamaRuntime) -> None:
-    given = runtime.generate(ending_prompt(), max_tokens=5)
+    given = runtime.generate(ending_prompt(), Writing(max_tokens=5))
     assert (given.text, given.num_tokens, given.finished) == ("", 0, True)
 
 
 def test_stop_texts_cut_and_finish(runtime: LlamaRuntime) -> None:
-    whole = runtime.generate("The heart", max_tokens=12)
+    whole = runtime.generate("The heart", Writing(max_tokens=12))
     stop = whole.text[3:5]
-    given = runtime.generate("The heart", max_tokens=12, stop=["not in it", stop])
+    given = runtime.generate("The heart", Writing(max_tokens=12, stop=("not in it", stop)))
     assert given.finished
     assert given.text == whole.text[: whole.text.index(stop)]
     assert given.num_tokens < whole.num_tokens
@@ -277,7 +277,7 @@ def test_stop_texts_cut_and_finish(runtime: LlamaRuntime) -> None:
 
 def test_a_sampled_text_depends_on_the_seed_alone(runtime: LlamaRuntime) -> None:
     texts = [
-        runtime.generate("Why", max_tokens=8, temperature=1.5, seed=seed).text
+        runtime.generate("Why", Writing(max_tokens=8, temperature=1.5, seed=seed)).text
         for seed in (1, 1, 2, 3)
     ]
     assert texts[0] == texts[1]
@@ -294,7 +294,7 @@ def test_choices_follow_the_softmax() -> None:
 
 def test_a_full_context_cuts_the_text(tmp_path: Path) -> None:
     with open_tiny(tmp_path, context_length=12) as runtime:
-        given = runtime.generate("The heart", max_tokens=50, temperature=1.0)
+        given = runtime.generate("The heart", Writing(max_tokens=50, temperature=1.0))
         length = len(runtime.encode_batch(["The heart"])[0])
         assert (given.num_tokens, given.finished) == (12 - length, False)
         with pytest.raises(UserError, match="leave room"):
@@ -303,10 +303,10 @@ def test_a_full_context_cuts_the_text(tmp_path: Path) -> None:
             runtime.generate("")
 
 
-@pytest.mark.parametrize("options", [{"max_tokens": 0}, {"temperature": -1}, {"stop": [""]}])
+@pytest.mark.parametrize("options", [{"max_tokens": 0}, {"temperature": -1}, {"stop": ("",)}])
 def test_generate_checks_its_arguments(options: dict[str, object], runtime: LlamaRuntime) -> None:
     with pytest.raises(UserError, match="generate needs"):
-        runtime.generate("a", **options)  # type: ignore[arg-type]
+        runtime.generate("a", Writing(**options))  # type: ignore[arg-type]
 
 
 # Files and life
@@ -374,13 +374,14 @@ def test_the_real_model_knows_that_paris_is_in_france(small_model: LlamaRuntime)
     assert small_model.info.weights == "Q4_1"
     values = small_model.loglikelihood("The capital of France is", [" Paris", " Rome", " banana"])
     assert values[0] > values[1] > values[2]
-    assert small_model.generate("One, two, three,", max_tokens=2).text == " four,"
+    assert small_model.generate("One, two, three,", Writing(max_tokens=2)).text == " four,"
 
 
 SECOND_LIBRARY = """
 import json, sys
 from pathlib import Path
 from galenic.models.load import ModelFiles
+from galenic.runtimes.base import Writing
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
 path, requests = json.load(sys.stdin)
@@ -388,7 +389,7 @@ with LlamaRuntime(ModelFiles("tiny", "gguf", Path(path), "0" * 64), threads=1) a
     pack = build_pack([Request(tuple(t), s) for t, s in requests], tuple(requests[0][0][:5]))
     scores = sum_by_request(pack, runtime.score(pack)).tolist()
     tokens = runtime.encode_batch(["The heart"])[0]
-    text = runtime.generate("The heart", max_tokens=8).text
+    text = runtime.generate("The heart", Writing(max_tokens=8)).text
     print(json.dumps([runtime.info.engine, scores, tokens, text]))
 """
 
@@ -415,9 +416,11 @@ def test_both_libraries_give_the_reference_scores(package: str, tmp_path: Path) 
     assert text == whole_characters(greedy(tokens, 8))
 
 
-def streamed(runtime: LlamaRuntime, prompt: str, **options: Any) -> tuple[list[str], Generation]:
+def streamed(
+    runtime: LlamaRuntime, prompt: str, going_on: Callable[[], bool] = lambda: True, **how: Any
+) -> tuple[list[str], Generation]:
     pieces: list[str] = []
-    stream = runtime.stream(prompt, **options)
+    stream = runtime.stream(prompt, Writing(**how), going_on)
     while True:
         try:
             pieces.append(next(stream))
@@ -426,11 +429,11 @@ def streamed(runtime: LlamaRuntime, prompt: str, **options: Any) -> tuple[list[s
 
 
 def test_pieces_together_are_the_text(runtime: LlamaRuntime) -> None:
-    kinds: list[dict[str, Any]] = [{}, {"temperature": 1.2, "seed": 3}, {"stop": ["e", "zz"]}]
+    kinds: list[dict[str, Any]] = [{}, {"temperature": 1.2, "seed": 3}, {"stop": ("e", "zz")}]
     for options in kinds:
         pieces, made = streamed(runtime, "The heart", max_tokens=20, **options)
         assert "".join(pieces) == made.text
-        assert made == runtime.generate("The heart", max_tokens=20, **options)
+        assert made == runtime.generate("The heart", Writing(max_tokens=20, **options))
         assert all(pieces)
 
 
@@ -440,16 +443,16 @@ def test_a_shared_beginning_changes_nothing(runtime: LlamaRuntime) -> None:
     alone = []
     for prompt in prompts:
         runtime._engine.forget()
-        alone.append(runtime.generate(prompt, max_tokens=10))
+        alone.append(runtime.generate(prompt, Writing(max_tokens=10)))
     runtime._engine.forget()
-    assert [runtime.generate(prompt, max_tokens=10) for prompt in prompts] == alone
+    assert [runtime.generate(prompt, Writing(max_tokens=10)) for prompt in prompts] == alone
     tokens = [runtime._engine.encode(prompt) for prompt in prompts]
     for ids in tokens:
         kept = runtime._engine.start(ids, room=1).copy()
         runtime._engine.forget()
         assert (runtime._engine.start(ids, room=1) == kept).all()  # bit for bit
     scores = runtime.loglikelihood("The heart", [" beats", " stops"])
-    runtime.generate(beginning, max_tokens=3)
+    runtime.generate(beginning, Writing(max_tokens=3))
     assert runtime.loglikelihood("The heart", [" beats", " stops"]) == scores
 
 
@@ -463,10 +466,10 @@ def test_nobody_waiting_ends_the_text(runtime: LlamaRuntime) -> None:
     assert "".join(pieces) == made.text
     before = streamed(runtime, "The heart", going_on=lambda: False)
     assert before == ([], Generation("", 0, finished=False))
-    assert runtime.generate("The heart", max_tokens=5).num_tokens == 5
+    assert runtime.generate("The heart", Writing(max_tokens=5)).num_tokens == 5
 
 
 def test_times_are_those_of_a_prompt_read_anew(runtime: LlamaRuntime) -> None:
-    runtime.generate("The heart", max_tokens=2)
+    runtime.generate("The heart", Writing(max_tokens=2))
     runtime.time_tokens("The heart", 2)
     assert runtime._engine._begun == tuple(runtime._engine.encode("The heart"))

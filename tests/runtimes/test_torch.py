@@ -12,7 +12,7 @@ import pytest
 
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import encode_requests
+from galenic.runtimes.base import Writing, encode_requests
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
 from tiny_hf import FAMILIES, write_tiny_hf
 
@@ -126,21 +126,22 @@ def test_greedy_generation_is_the_argmax_chain(folders: dict[str, Path]) -> None
         for _ in range(12):
             with torch.no_grad():
                 tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
-        made = runtime.generate(prompt, max_tokens=12)
+        made = runtime.generate(prompt, Writing(max_tokens=12))
         assert made.text == runtime.decode(tokens[-12:])
         assert made.num_tokens == 12
         assert runtime.packs  # scoring still works after generating
         sampled = [
-            runtime.generate(prompt, max_tokens=12, temperature=1.0, seed=s).text for s in (1, 1, 2)
+            runtime.generate(prompt, Writing(max_tokens=12, temperature=1.0, seed=s)).text
+            for s in (1, 1, 2)
         ]
         assert sampled[0] == sampled[1] != sampled[2]
 
 
 def test_stop_text_ends_the_answer(folders: dict[str, Path]) -> None:
     with load(folders["qwen2"]) as runtime:
-        whole = runtime.generate("Question:", max_tokens=16).text
+        whole = runtime.generate("Question:", Writing(max_tokens=16)).text
         stop = whole[3:5]
-        made = runtime.generate("Question:", max_tokens=16, stop=[stop])
+        made = runtime.generate("Question:", Writing(max_tokens=16, stop=(stop,)))
         assert made.text == whole[: whole.find(stop)]
         assert made.finished
 
@@ -171,7 +172,7 @@ def test_prompt_longer_than_the_context(folders: dict[str, Path]) -> None:
         load(folders["llama"], context_length=32) as runtime,
         pytest.raises(UserError, match="takes 32"),
     ):
-        runtime.generate("word " * 40, max_tokens=8)
+        runtime.generate("word " * 40, Writing(max_tokens=8))
 
 
 def test_bfloat16_is_close(folders: dict[str, Path]) -> None:

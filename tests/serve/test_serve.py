@@ -19,6 +19,7 @@ import pytest
 from galenic.errors import UserError
 from galenic.evaluate.prompts import render_chat
 from galenic.models.load import resolve_model
+from galenic.runtimes.base import Writing
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.serve.settings import ServeConfig, is_loopback
 from tiny import write_tiny_gguf
@@ -52,7 +53,7 @@ def written(runtime: LlamaRuntime, question: str) -> str:
     assert runtime.chat_template is not None
     talk = [{"role": "user", "content": question}]
     prompt = render_chat(runtime.chat_template, talk, runtime.special_tokens)
-    return runtime.generate(prompt, max_tokens=8).text
+    return runtime.generate(prompt, Writing(max_tokens=8)).text
 
 
 class Server:

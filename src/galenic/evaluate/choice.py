@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from galenic.evaluate.plan import PRIOR, Chunk, Job
 from galenic.evaluate.records import Record
 from galenic.evaluate.scoring.generate import parse_answer
-from galenic.runtimes.base import Runtime
+from galenic.runtimes.base import Runtime, Writing
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
 
 __all__ = ["Work", "run_chunk", "softmax"]
@@ -117,7 +117,7 @@ def _generate(
     records = []
     tokens = 0
     for job in jobs:
-        made = runtime.generate(job.prompt, max_tokens=max_tokens, seed=seed)
+        made = runtime.generate(job.prompt, Writing(max_tokens=max_tokens, seed=seed))
         tokens += len(runtime.encode_batch([job.prompt])[0]) + made.num_tokens
         records.append(
             Record(

@@ -19,6 +19,7 @@ __all__ = [
     "Generation",
     "Runtime",
     "RuntimeInfo",
+    "Writing",
     "check_room",
     "encode_request",
     "encode_requests",
@@ -69,6 +70,32 @@ class Choices(Protocol):
 
     def take(self, token: int) -> bool:
         """This token was chosen; whether the text is complete with it."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How a text is continued.
+
+    Attributes:
+        max_tokens: most new tokens.
+        stop: texts that end the answer; they are not part of it.
+        temperature: 0 = greedy.
+        seed: of the sampler; same input and seed give the same text.
+        choices: what narrows the choice of each token, used up by one text; None for all tokens.
+
+    Raises:
+        UserError: one of them is out of range.
+    """
+
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    seed: int = 0
+    choices: Choices | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1 or self.temperature < 0 or "" in self.stop:
+            raise UserError("generate needs max_tokens >= 1, temperature >= 0, no empty stop text")
 
 
 class Encoder(Protocol):
@@ -154,27 +181,17 @@ class Runtime(ABC):
             UserError: the prompt and the new tokens do not fit the context.
         """
 
-    def generate(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int = 256,
-        stop: Sequence[str] = (),
-        temperature: float = 0.0,
-        seed: int = 0,
-    ) -> Generation:
+    def generate(self, prompt: str, how: Writing | None = None) -> Generation:
         """Continue the prompt.
 
         Args:
             prompt: text, with the chat template already applied if one is wanted.
-            max_tokens: most new tokens.
-            stop: texts that end the answer; they are not part of it.
-            temperature: 0 = greedy.
-            seed: of the sampler; same input and seed give the same text.
+            how: how much and how; greedy without.
+
+        Raises:
+            UserError: as `stream`.
         """
-        pieces = self.stream(
-            prompt, max_tokens=max_tokens, stop=stop, temperature=temperature, seed=seed
-        )
+        pieces = self.stream(prompt, how or Writing())
         while True:
             try:
                 next(pieces)
@@ -184,28 +201,18 @@ class Runtime(ABC):
 
     @abstractmethod
     def stream(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int = 256,
-        stop: Sequence[str] = (),
-        temperature: float = 0.0,
-        seed: int = 0,
-        going_on: Callable[[], bool] = lambda: True,
-        choices: Choices | None = None,
+        self, prompt: str, how: Writing, going_on: Callable[[], bool] = lambda: True
     ) -> Generator[str, None, Generation]:
         """Continue the prompt piece by piece, whole characters at a time; the pieces together are
         the text of the `Generation` that is returned at the end.
 
         Args:
+            prompt: as `generate` has it.
+            how: likewise.
             going_on: asked now and then; where it says no, the text ends there, unfinished.
-            choices: what narrows the choice of each token; None for all tokens.
-
-        Other arguments as `generate` has them.
 
         Raises:
-            UserError: the prompt is empty or leaves no room for an answer, or an argument is out
-                of range.
+            UserError: the prompt is empty or leaves no room for an answer.
         """
 
     @abstractmethod

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from galenic.errors import UserError
 from galenic.models.encoder import load_encoder
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import Choices, Generation, Runtime, RuntimeInfo
+from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request
 
@@ -109,13 +109,8 @@ class EncoderRuntime(Runtime):
     def stream(
         self,
         prompt: str,  # noqa: ARG002
-        *,
-        max_tokens: int = 256,  # noqa: ARG002
-        stop: Sequence[str] = (),  # noqa: ARG002
-        temperature: float = 0.0,  # noqa: ARG002
-        seed: int = 0,  # noqa: ARG002
+        how: Writing,  # noqa: ARG002
         going_on: Callable[[], bool] = lambda: True,  # noqa: ARG002
-        choices: Choices | None = None,  # noqa: ARG002
     ) -> Generator[str, None, Generation]:
         raise self._writes_nothing()
 

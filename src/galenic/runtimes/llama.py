@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
-from galenic.runtimes.base import Choices, Generation, Runtime, RuntimeInfo, check_room
+from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.llama_engine import MAX_LEAVES, Interrupted, LlamaEngine
 from galenic.runtimes.selftest import verified_library
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack
-from galenic.runtimes.writing import Writer, check_writing, write
+from galenic.runtimes.writing import Writer, write
 
 __all__ = ["LlamaRuntime"]
 
@@ -125,21 +125,12 @@ class LlamaRuntime(Runtime):
             logits = self._engine.step(answer[-1], len(tokens) + len(answer) - 1)
 
     def stream(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int = 256,
-        stop: Sequence[str] = (),
-        temperature: float = 0.0,
-        seed: int = 0,
-        going_on: Callable[[], bool] = lambda: True,
-        choices: Choices | None = None,
+        self, prompt: str, how: Writing, going_on: Callable[[], bool] = lambda: True
     ) -> Generator[str, None, Generation]:
         """Continue the prompt piece by piece; see `Runtime.stream`.
 
         A full context ends the text as ``max_tokens`` does: ``finished`` is then False.
         """
-        check_writing(max_tokens, stop, temperature)
         tokens = self._engine.encode(prompt)
         room = self.info.context_length - len(tokens)
         if not tokens or room < 1:
@@ -147,7 +138,7 @@ class LlamaRuntime(Runtime):
                 f"the prompt has {len(tokens)} tokens; it must have at least 1 and leave room for "
                 f"an answer in a context of {self.info.context_length}. Change the prompt."
             )
-        room = min(room, max_tokens)
+        room = min(room, how.max_tokens)
         places = count(len(tokens))
         try:
             logits = self._engine.start(tokens, room=room, going_on=going_on)
@@ -159,12 +150,7 @@ class LlamaRuntime(Runtime):
             last=self._whole,
             ends=self._engine.ends,
         )
-        return (
-            yield from write(
-                logits, writer, room=room, stop=stop, temperature=temperature, seed=seed,
-                going_on=going_on, choices=choices,
-            )
-        )  # fmt: skip
+        return (yield from write(logits, writer, how, room, going_on))
 
     def close(self) -> None:
         """Free the model's memory. Safe to call twice."""

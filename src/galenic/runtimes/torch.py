@@ -25,11 +25,11 @@ from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
 from galenic.models.encoder import refuse_encoder
 from galenic.models.load import ModelFiles
 from galenic.models.text_encoder import TextEncoder
-from galenic.runtimes.base import Choices, Generation, Runtime, RuntimeInfo, check_room
+from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request, build_pack
 from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tree_attention
-from galenic.runtimes.writing import Writer, check_writing, write
+from galenic.runtimes.writing import Writer, write
 
 __all__ = ["DTYPES", "TorchRuntime"]
 
@@ -165,19 +165,10 @@ class TorchRuntime(Runtime):
         return clock.times
 
     def stream(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int = 256,
-        stop: Sequence[str] = (),
-        temperature: float = 0.0,
-        seed: int = 0,
-        going_on: Callable[[], bool] = lambda: True,
-        choices: Choices | None = None,
+        self, prompt: str, how: Writing, going_on: Callable[[], bool] = lambda: True
     ) -> Generator[str, None, Generation]:
-        check_writing(max_tokens, stop, temperature)
         tokens = self.encode_batch([prompt])[0]
-        check_room(len(tokens), max_tokens, self.info.context_length)
+        check_room(len(tokens), how.max_tokens, self.info.context_length)
         ends = frozenset(self.end_tokens)
         cache: Any = None
 
@@ -197,12 +188,7 @@ class TorchRuntime(Runtime):
             last=self.decode,
             ends=ends.__contains__,
         )
-        return (
-            yield from write(
-                read(tokens), writer, room=max_tokens, stop=stop, temperature=temperature,
-                seed=seed, going_on=going_on, choices=choices,
-            )
-        )  # fmt: skip
+        return (yield from write(read(tokens), writer, how, how.max_tokens, going_on))
 
     def _continue(self, tokens: Sequence[int], **choice: Any) -> list[int]:
         """New tokens by the model's own ``generate``."""

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.errors import UserError
-from galenic.runtimes.base import Choices, Generation
+from galenic.runtimes.base import Generation, Writing
 
-__all__ = ["Writer", "check_writing", "write"]
+__all__ = ["Writer", "write"]
 
 
 @dataclass(frozen=True)
@@ -31,45 +30,36 @@ class Writer:
     ends: Callable[[int], bool]
 
 
-def check_writing(max_tokens: int, stop: Sequence[str], temperature: float) -> None:
-    """Raise UserError for what cannot be asked for."""
-    if max_tokens < 1 or temperature < 0 or "" in stop:
-        raise UserError("generate needs max_tokens >= 1, temperature >= 0, no empty stop text")
-
-
 def write(
     logits: NDArray[np.float32],
     writer: Writer,
-    *,
+    how: Writing,
     room: int,
-    stop: Sequence[str],
-    temperature: float,
-    seed: int,
     going_on: Callable[[], bool],
-    choices: Choices | None = None,
 ) -> Generator[str, None, Generation]:
     """Choose tokens one after the other; yield text as soon as it is sure.
 
     Args:
         logits: after the prompt, shape (vocab,).
         writer: the engine.
+        how: as `Runtime.stream` has it.
         room: most new tokens.
-        stop, temperature, seed, going_on, choices: as `Runtime.stream` has them.
+        going_on: as `Runtime.stream` has it.
     """
-    chooser = np.random.default_rng(seed)
-    waits = max(map(len, stop), default=1) - 1  # what may be the beginning of a stop text
+    chooser = np.random.default_rng(how.seed)
+    waits = max(map(len, how.stop), default=1) - 1  # what may be the beginning of a stop text
     answer: list[int] = []
     text, given = "", 0
     while going_on():
-        allowed = logits if choices is None else choices.narrow(logits)
-        token = choose(allowed, temperature, chooser)
+        allowed = logits if how.choices is None else how.choices.narrow(logits)
+        token = choose(allowed, how.temperature, chooser)
         ends = writer.ends(token)
-        ended = (choices is not None and choices.take(token)) or ends
+        ended = (how.choices is not None and how.choices.take(token)) or ends
         if not ends:
             answer.append(token)
         full = len(answer) == room
         text = (writer.last if ended or full else writer.whole)(answer)
-        cuts = [text.find(mark) for mark in stop if mark in text]
+        cuts = [text.find(mark) for mark in how.stop if mark in text]
         if cuts:
             text, ended = text[: min(cuts)], True
         sure = len(text) if ended or full else len(text) - waits

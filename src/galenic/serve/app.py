@@ -20,7 +20,7 @@ from starlette.routing import Route
 from galenic import __version__
 from galenic.errors import UserError
 from galenic.evaluate.prompts import render_chat
-from galenic.runtimes.base import Generation, Runtime
+from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.serve.guard import Guard, error_response
 from galenic.serve.schema import ChatRequest
 from galenic.serve.settings import ServeConfig
@@ -178,14 +178,13 @@ class _Server:
             prompt = "\n\n".join(one["content"] for one in messages) + "\n"
         else:
             prompt = render_chat(template, messages, self.runtime.special_tokens)
-        return Order(
-            prompt=prompt,
+        how = Writing(
             max_tokens=min(asked.wanted_tokens or self.config.max_tokens, self.config.max_tokens),
             stop=asked.stops,
             temperature=asked.temperature or 0.0,
             seed=asked.seed or 0,
-            schema=asked.schema_wanted,
         )
+        return Order(prompt, how, asked.schema_wanted)
 
     def _frame(self, kind: str, choices: list[Any]) -> dict[str, Any]:
         return {

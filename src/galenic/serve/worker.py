@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.runtimes.base import Generation, Runtime
+from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.runtimes.constrained import JsonForm
 
 __all__ = ["Busy", "Order", "Worker"]
@@ -32,15 +32,12 @@ class Order:
 
     Attributes:
         prompt: with the chat template applied.
-        max_tokens, stop, temperature, seed: as `Runtime.stream` has them.
+        how: much and how.
         schema: JSON schema that the answer must follow; None for free text.
     """
 
     prompt: str
-    max_tokens: int
-    stop: tuple[str, ...] = ()
-    temperature: float = 0.0
-    seed: int = 0
+    how: Writing
     schema: dict[str, Any] | None = None
 
 
@@ -136,15 +133,8 @@ class Worker:
         except UserError as error:
             job.deliver(error)
             return
-        stream = self.runtime.stream(
-            order.prompt,
-            max_tokens=order.max_tokens,
-            stop=order.stop,
-            temperature=order.temperature,
-            seed=order.seed,
-            going_on=going_on,
-            choices=choices,
-        )
+        how = replace(order.how, choices=choices)
+        stream = self.runtime.stream(order.prompt, how, going_on)
         try:
             while True:
                 try:
