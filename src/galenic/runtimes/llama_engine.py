@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.runtimes.libllama import Batch, LibLlama
+from galenic.runtimes.llama_load import load_model
 from galenic.runtimes.tree import Pack, common_prefix_length
 
 __all__ = ["MAX_LEAVES", "Interrupted", "LlamaEngine"]
@@ -35,7 +36,6 @@ _UBATCH = 64
 _SMALLEST_CONTEXT = 1024
 _KV_BYTES = 2  # flash attention computes with float16 keys and values, so they are kept as such
 _GGML_TYPE_F16 = 1
-_LOAD_MODE_MMAP = 1
 _FLASH_ATTENTION_ON = 1  # without it no kernel skips the cells of other texts
 _PACKED_REFUSED = "this kind of model (recurrent or encoder-decoder) cannot be scored here"
 
@@ -59,7 +59,7 @@ class LlamaEngine:
     def __init__(self, library: LibLlama, path: Path, *, threads: int) -> None:
         self.library = library
         self.threads = threads
-        self._model = _load_model(library, path)
+        self._model = load_model(library, path)
         self._vocab = library.llama_model_get_vocab(self._model)
         self._context: int | None = None
         self._memory: int | None = None
@@ -438,24 +438,3 @@ def _context_size(cells: int) -> int:
     if cells <= 8 * _SMALLEST_CONTEXT:
         return max(_SMALLEST_CONTEXT, 1 << (cells - 1).bit_length())
     return -(-cells // (4 * _SMALLEST_CONTEXT)) * 4 * _SMALLEST_CONTEXT
-
-
-def _load_model(library: LibLlama, path: Path) -> int | None:
-    if not path.is_file():
-        raise UserError(f"no such model file: {path}")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise UserError(f"{path} is not a GGUF file (it does not begin with 'GGUF').")
-    params = library.llama_model_default_params()
-    no_devices = (ctypes.c_void_p * 1)(None)  # an empty list, not null: the processor only
-    params.devices = ctypes.addressof(no_devices)
-    params.n_gpu_layers = 0
-    params.load_mode = _LOAD_MODE_MMAP
-    library.log.clear()
-    model = library.llama_model_load_from_file(str(path).encode(), params)
-    if not model:
-        raise UserError(
-            f"llama.cpp cannot load {path}: {library.last_log()}. The file may be damaged or its "
-            "architecture unknown to this build; download it again or choose another model."
-        )
-    return int(model)

@@ -1,0 +1,39 @@
+"""Open a GGUF by a llama.cpp library, for the processor alone."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from galenic.errors import UserError
+from galenic.runtimes.libllama import LibLlama
+
+__all__ = ["load_model"]
+
+_LOAD_MODE_MMAP = 1
+
+
+def load_model(library: LibLlama, path: Path) -> int | None:
+    """The library's handle of a model whose weights stay mapped from the file.
+
+    Raises:
+        UserError: there is no such file, it is no GGUF, or the library refuses it.
+    """
+    if not path.is_file():
+        raise UserError(f"no such model file: {path}")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise UserError(f"{path} is not a GGUF file (it does not begin with 'GGUF').")
+    params = library.llama_model_default_params()
+    no_devices = (ctypes.c_void_p * 1)(None)  # an empty list, not null: the processor only
+    params.devices = ctypes.addressof(no_devices)
+    params.n_gpu_layers = 0
+    params.load_mode = _LOAD_MODE_MMAP
+    library.log.clear()
+    model = library.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise UserError(
+            f"llama.cpp cannot load {path}: {library.last_log()}. The file may be damaged or its "
+            "architecture unknown to this build; download it again or choose another model."
+        )
+    return int(model)
