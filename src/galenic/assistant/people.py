@@ -1,0 +1,67 @@
+"""Whom a text is about: ages said in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["ages_in_months"]
+
+_DAYS = frozenset("day days".split())
+_WEEKS = frozenset("week weeks wk wks weeek weeks".split())
+_MONTHS = frozenset("month months mth mths mo mos mnth mnths".split())
+_YEARS = frozenset("year years yr yrs y".split())
+_CHILD = frozenset("baby babys babies son daughter infant newborn grandson granddaughter twin twins "
+                   "shes hes toddler kid child boy girl".split())  # fmt: skip
+_LESS = frozenset("under than nearly almost below".split())
+_OF_THINGS = frozenset(
+    "cough rash wound injury cut scar bruise burn tattoo problem fracture pain piercing".split()
+)
+_OTHER_UNITS = frozenset(
+    "weeks week wks days day months month hours hour minutes mins kg kgs lb lbs pounds stone kilos "
+    "percent cm feet ft inches in times st nd rd th am pm mg ml".split()
+)
+_SEX = frozenset("f m female male man woman lady".split())
+_ELDEST = 120
+
+
+def ages_in_months(tokens: Sequence[str]) -> list[tuple[int, float]]:
+    """Every age that these tokens give to somebody: the place of the number, and months."""
+    found = []
+    for at, token in enumerate(tokens):
+        if not token[0].isdecimal():
+            continue
+        try:
+            number = float(token)
+        except ValueError:  # digits that float does not read, as "²"
+            continue
+        months = _age(number, tokens[max(0, at - 4) : at], tokens[at + 1 : at + 5])
+        if months is not None and 0 <= months <= 12 * _ELDEST:
+            under = at > 0 and tokens[at - 1] in _LESS
+            found.append((at, max(0.0, months - 0.1) if under else months))
+    return found
+
+
+def _age(number: float, before: Sequence[str], after: Sequence[str]) -> float | None:
+    unit, rest = (after[0] if after else ""), list(after[1:])
+    if rest[:3] == ["and", "a", "half"]:
+        number, rest = number + 0.5, rest[3:]
+    per = _months(unit)
+    last = before[-1] if before else ""
+    if per is not None and rest[:1] in (["old"], ["olds"], ["o"]):
+        return None if set(rest[1:2]) & _OF_THINGS else number * per
+    if per is not None and per < 12 and last in ("is", "was", "s", *_CHILD) and set(before) & _CHILD:
+        return None if set(rest[:1]) & {"pregnant", "late", "ago", "early", "premature"} else number * per
+    if unit == "yo" or (unit in _SEX and number >= 1 and last not in ("grade", "stage")):
+        return number * 12
+    if last in ("age", "aged") or before[-2:] == ["age", "of"]:
+        return number * (per or 12)
+    if last in ("im", "hes", "shes") or list(before[-2:]) in (["i", "am"], ["she", "is"], ["he", "is"]):
+        return number * 12 if unit not in _OTHER_UNITS and (unit in _YEARS or per is None) else None
+    return None
+
+
+def _months(unit: str) -> float | None:
+    for units, months in ((_DAYS, 12 / 365.25), (_WEEKS, 84 / 365.25), (_MONTHS, 1.0), (_YEARS, 12.0)):
+        if unit in units:
+            return months
+    return None

@@ -1,0 +1,115 @@
+"""Text in a person's own words, cut into sentences of plain tokens.
+
+Case, accents, Unicode form, look-alike letters, apostrophes, number words and drawn-out letters
+("paaain") do not count. Commas, brackets, dashes and line ends are kept beside the tokens, so that
+a phrase is found across them and a negation can stop at them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+__all__ = ["Sentence", "plain_tokens", "sentences"]
+
+_LOOKALIKES = str.maketrans("аеорсухіԁјѕһαοι", "aeopcyxidjshaoi")
+_SHORT = (
+    (re.compile(r"\by\s*/\s*o\b"), " yo "),
+    (re.compile(r"\bw/o\b"), " without "),
+    (re.compile(r"\bw/(?=\s|\w)"), " with "),
+    (re.compile(r"\bc/o\b"), " complains of "),
+    (re.compile(r"\bh/o\b"), " history of "),
+    (re.compile(r"\b1st\b"), "first"),
+    (re.compile(r"\b2nd\b"), "second"),
+    (re.compile(r"\b3rd\b"), "third"),
+    (re.compile(r"(?<=[^\W\d_])/(?=[^\W\d_])"), " or "),
+    (re.compile(r"[&+]"), " and "),
+)
+_APOSTROPHES = re.compile(r"(?<=\w)['’‘ʼ`´](?=\w)")
+_DRAWN_OUT = re.compile(r"([^\W\d_])\1{2,}")
+_PIECE = re.compile(
+    r"(?P<number>\d{1,9}(?:[.,]\d{1,3})?)|(?P<word>[^\W\d_]+)"
+    r"|(?P<end>[.!?;。！？]|\n\s*\n)|(?P<pause>[,:()\[\]\n–—•*|]|\s-+\s)"
+)
+_LONGEST_WORD = 40
+_NUMBERS = {
+    word: str(number)
+    for number, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+    )
+} | {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80"}
+_BEFORE_NOT = frozenset(
+    "can could do does did is are was were has have had will would should".split()
+)
+_CONTRACTED = {"can": "cant", "will": "wont"}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence.
+
+    Attributes:
+        tokens: words and numbers in the form that phrases are written in.
+        shown: the same as the text has them, in lower case.
+        pauses: for each token, whether a comma, bracket, dash or line end stands before it.
+        asks: the sentence ends in a question mark.
+    """
+
+    tokens: tuple[str, ...]
+    shown: tuple[str, ...]
+    pauses: tuple[bool, ...]
+    asks: bool = False
+
+
+def sentences(text: str) -> list[Sentence]:
+    """All sentences that have a word or a number."""
+    found: list[Sentence] = []
+    words: list[str] = []
+    pauses: list[bool] = []
+    pause = False
+    for piece in _PIECE.finditer(_flatten(text)):
+        if piece.lastgroup == "end":
+            _close(found, words, pauses, asks=piece.group() in "?？")
+            words, pauses, pause = [], [], False
+        elif piece.lastgroup == "pause":
+            pause = bool(words)
+        else:
+            words.append(piece.group()[:_LONGEST_WORD])
+            pauses.append(pause)
+            pause = False
+    _close(found, words, pauses, asks=False)
+    return found
+
+
+def plain_tokens(text: str) -> tuple[str, ...]:
+    """The tokens of a short phrase, all sentences in one."""
+    return tuple(token for sentence in sentences(text) for token in sentence.tokens)
+
+
+def _flatten(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    plain = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
+    plain = unicodedata.normalize("NFKC", plain).translate(_LOOKALIKES)
+    for pattern, replacement in _SHORT:
+        plain = pattern.sub(replacement, plain)
+    return _DRAWN_OUT.sub(r"\1", _APOSTROPHES.sub("", plain))
+
+
+def _close(found: list[Sentence], words: list[str], pauses: list[bool], *, asks: bool) -> None:
+    if not words:
+        return
+    tokens: list[str] = []
+    shown: list[str] = []
+    kept: list[bool] = []
+    for word, pause in zip(words, pauses, strict=True):
+        if word == "not" and tokens and tokens[-1] in _BEFORE_NOT and not pause:
+            tokens[-1] = _CONTRACTED.get(tokens[-1], tokens[-1] + "nt")
+            shown[-1] += " not"
+            continue
+        token = "cant" if word == "cannot" else _NUMBERS.get(word, word).replace(",", ".")
+        tokens.append(token)
+        shown.append(word)
+        kept.append(pause)
+    found.append(Sentence(tuple(tokens), tuple(shown), tuple(kept), asks))
