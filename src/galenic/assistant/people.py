@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from galenic.assistant.wording import word_set
+
 __all__ = ["ages_in_months"]
 
-_DAYS = frozenset("day days".split())
-_WEEKS = frozenset("week weeks wk wks weeek weeks".split())
-_MONTHS = frozenset("month months mth mths mo mos mnth mnths".split())
-_YEARS = frozenset("year years yr yrs y".split())
-_CHILD = frozenset("baby babys babies son daughter infant newborn grandson granddaughter twin twins "
-                   "shes hes toddler kid child boy girl".split())  # fmt: skip
-_LESS = frozenset("under than nearly almost below".split())
-_OF_THINGS = frozenset(
-    "cough rash wound injury cut scar bruise burn tattoo problem fracture pain piercing".split()
+_DAYS = word_set("day days")
+_WEEKS = word_set("week weeks wk wks weeek weeks")
+_MONTHS = word_set("month months mth mths mo mos mnth mnths")
+_YEARS = word_set("year years yr yrs y")
+_CHILD = word_set(
+    "baby babys babies son daughter infant newborn grandson granddaughter twin twins shes hes "
+    "toddler kid child boy girl"
 )
-_OTHER_UNITS = frozenset(
+_LESS = word_set("under than nearly almost below")
+_OF_THINGS = word_set(
+    "cough rash wound injury cut scar bruise burn tattoo problem fracture pain piercing"
+)
+_OTHER_UNITS = word_set(
     "weeks week wks days day months month hours hour minutes mins kg kgs lb lbs pounds stone kilos "
-    "percent cm feet ft inches in times st nd rd th am pm mg ml".split()
+    "percent cm feet ft inches in times st nd rd th am pm mg ml"
 )
-_SEX = frozenset("f m female male man woman lady".split())
+_SEX = word_set("f m female male man woman lady")
+_NO_AGE = word_set("temp temperature fever grade stage")
 _ELDEST = 120
 
 
@@ -49,19 +54,37 @@ def _age(number: float, before: Sequence[str], after: Sequence[str]) -> float | 
     last = before[-1] if before else ""
     if per is not None and rest[:1] in (["old"], ["olds"], ["o"]):
         return None if set(rest[1:2]) & _OF_THINGS else number * per
-    if per is not None and per < 12 and last in ("is", "was", "s", *_CHILD) and set(before) & _CHILD:
-        return None if set(rest[:1]) & {"pregnant", "late", "ago", "early", "premature"} else number * per
-    if unit == "yo" or (unit in _SEX and number >= 1 and last not in ("grade", "stage")):
+    if (
+        per is not None
+        and per < 12
+        and last in ("is", "was", "s", *_CHILD)
+        and set(before) & _CHILD
+    ):
+        return (
+            None
+            if set(rest[:1]) & {"pregnant", "late", "ago", "early", "premature"}
+            else number * per
+        )
+    if unit == "yo" or (unit in _SEX and number in range(1, 100) and not set(before) & _NO_AGE):
         return number * 12
     if last in ("age", "aged") or before[-2:] == ["age", "of"]:
         return number * (per or 12)
-    if last in ("im", "hes", "shes") or list(before[-2:]) in (["i", "am"], ["she", "is"], ["he", "is"]):
+    if last in ("im", "hes", "shes") or list(before[-2:]) in (
+        ["i", "am"],
+        ["she", "is"],
+        ["he", "is"],
+    ):
         return number * 12 if unit not in _OTHER_UNITS and (unit in _YEARS or per is None) else None
     return None
 
 
 def _months(unit: str) -> float | None:
-    for units, months in ((_DAYS, 12 / 365.25), (_WEEKS, 84 / 365.25), (_MONTHS, 1.0), (_YEARS, 12.0)):
+    for units, months in (
+        (_DAYS, 12 / 365.25),
+        (_WEEKS, 84 / 365.25),
+        (_MONTHS, 1.0),
+        (_YEARS, 12.0),
+    ):
         if unit in units:
             return months
     return None

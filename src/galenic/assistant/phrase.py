@@ -1,10 +1,10 @@
 """Phrases that reviewers can read, and finding them in tokens.
 
-A phrase is words apart by spaces. ``a|b`` is either word, ``word*`` any word that begins so,
-``word?`` may be missing, ``..`` stands for up to four other words, ``#38-43`` for a number in that
-range, and a word in CAPITALS for a set of words that is defined once. No regular expressions:
-each token starts a bounded number of short comparisons, so time grows with the length of the text
-and with nothing else.
+A phrase is words apart by spaces. ``a|b`` is either word, ``a|b_c`` is "a" or "b c", ``word*`` any
+word that begins so, ``word?`` may be missing, ``..`` stands for up to four other words, ``#38-43``
+for a number in that range, and a word in CAPITALS for a set of words that is defined once. No
+regular expressions: each token starts a bounded number of short comparisons, so time grows with
+the length of the text and with nothing else.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import NamedTuple
 
-from galenic.assistant.wording import plain_tokens
+from galenic.assistant.wording import plain_tokens, word_set
 
 __all__ = ["GAP_STOPS", "Matcher", "Mention", "Phrase", "parse_phrase"]
 
 GAP = 4
 """So many words may stand for ``..``."""
-GAP_STOPS = frozenset(
+GAP_STOPS = word_set(
     "no not without never nor neither but dont doesnt didnt isnt arent wasnt werent havent hasnt "
-    "denies denied".split()
+    "denies denied"
 )
 """Words that ``..`` does not pass over: "my chest is fine, no pain"."""
 _RANGE = re.compile(r"#(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
@@ -41,7 +42,9 @@ class _Step:
     def fits(self, token: str) -> bool:
         if token in self.words or (self.prefixes and token.startswith(self.prefixes)):
             return True
-        return self.low <= self.high and token[0].isdecimal() and self.low <= _value(token) <= self.high
+        if self.low > self.high or not token[0].isdecimal():
+            return False
+        return self.low <= _value(token) <= self.high
 
 
 Phrase = tuple[_Step, ...]
@@ -55,17 +58,26 @@ class Mention(NamedTuple):
     end: int
 
 
-def parse_phrase(text: str, sets: Mapping[str, Sequence[str]]) -> Phrase:
-    """Read a phrase.
+def parse_phrase(text: str, sets: Mapping[str, Sequence[str]]) -> list[Phrase]:
+    """Read a phrase; with ``a|b_c`` it becomes more than one.
 
     Raises:
         ValueError: unknown set, empty phrase, a prefix under three letters, or a phrase that
-            begins with what may be missing.
+            begins or ends with what may be missing.
     """
-    steps = tuple(_parse_step(part, sets) for part in text.split())
-    if not steps or steps[0].optional or steps[0].gap or steps[-1].gap:
+    ways = [_ways(part, sets) for part in text.split()]
+    phrases = [tuple(step for way in chosen for step in way) for chosen in product(*ways)]
+    if not ways or any(p[0].optional or p[0].gap or p[-1].gap for p in phrases):
         raise ValueError(f"phrase {text!r}: it must begin with a word and end with one")
-    return steps
+    return phrases
+
+
+def _ways(part: str, sets: Mapping[str, Sequence[str]]) -> list[Phrase]:
+    choices = part.split("|")
+    single = "|".join(choice for choice in choices if "_" not in choice)
+    ways: list[Phrase] = [(_parse_step(single, sets),)] if single else []
+    joined = [choice.split("_") for choice in choices if "_" in choice]
+    return ways + [tuple(_parse_step(word, sets) for word in words) for words in joined]
 
 
 def _parse_step(part: str, sets: Mapping[str, Sequence[str]]) -> _Step:

@@ -1,4 +1,4 @@
-"""The triage rules as data: read, checked in full, made ready. ``rules.yaml`` is the reviewed set."""
+"""The triage rules as data: read, checked, made ready. ``rules.yaml`` is the reviewed set."""
 
 from __future__ import annotations
 
@@ -17,8 +17,20 @@ from galenic.assistant.scope import CONTEXT_PARTS
 from galenic.assistant.spelling import Speller
 from galenic.errors import UserError
 
-__all__ = ["Concept", "Population", "Prepared", "Rule", "Rules", "Source", "load_rules", "prepared"]
+__all__ = [
+    "MASK",
+    "Concept",
+    "Population",
+    "Prepared",
+    "Rule",
+    "Rules",
+    "Source",
+    "load_rules",
+    "prepared",
+]
 
+MASK = "_mask"
+"""Stands for a concept where the `masks` of the rules are found."""
 LARGEST_FILE = 2_000_000
 """Bytes of a rules file."""
 
@@ -104,6 +116,7 @@ class Rules(_Strict):
 
     words: dict[Annotated[str, Field(pattern=r"^[A-Z]+$")], list[Text]] = {}
     compounds: dict[str, list[str]] = {}
+    masks: list[Text] = []
     spelling: dict[str, str] = {}
     sources: dict[Name, Source]
     concepts: dict[Name, Concept]
@@ -144,6 +157,7 @@ class Prepared:
         context: finds what stands around them.
         families: for each concept, the concepts that it is a mention of, itself too.
         speller: mends misspelt words that would matter.
+        quiet: concepts that only say whom a text is about.
     """
 
     rules: Rules
@@ -151,6 +165,7 @@ class Prepared:
     context: Matcher
     families: Mapping[str, frozenset[str]]
     speller: Speller
+    quiet: frozenset[str]
 
 
 def load_rules(path: Path) -> Rules:
@@ -182,13 +197,15 @@ def prepared(path: Path | None = None) -> Prepared:
     symptoms, context = Matcher(), Matcher()
     for name, concept in rules.concepts.items():
         symptoms.add(name, _phrases(f"concept {name}", concept.say, rules.words, path))
-    parts = TypeAdapter(dict[str, list[str]]).validate_python(yaml.safe_load(_shipped("context.yaml")))
+    symptoms.add(MASK, _phrases("masks", rules.masks, rules.words, path))
+    found = yaml.safe_load(_shipped("context.yaml"))
+    parts = TypeAdapter(dict[str, list[str]]).validate_python(found)
     if sorted(parts) != sorted(CONTEXT_PARTS):
         raise ValueError(f"context.yaml: {sorted(set(parts) ^ set(CONTEXT_PARTS))}")
     for name, phrases in parts.items():
         context.add(name, _phrases(name, phrases, _CONTEXT_WORDS, None))
     speller = Speller(rules.spelling, symptoms, context)
-    return Prepared(rules, symptoms, context, _families(rules.concepts), speller)
+    return Prepared(rules, symptoms, context, _families(rules.concepts), speller, _quiet(rules))
 
 
 _CONTEXT_WORDS = {"YEARNUM": ["year", "years", "yr", "yrs", "decade", "decades"]}
@@ -198,7 +215,7 @@ def _phrases(
     where: str, say: Iterable[str], words: Mapping[str, list[str]], path: Path | None
 ) -> list[Phrase]:
     try:
-        return [parse_phrase(phrase, words) for phrase in say]
+        return [parsed for phrase in say for parsed in parse_phrase(phrase, words)]
     except ValueError as error:
         raise UserError(f"{'rules' if path is None else path}: {where}: {error}.") from error
 
@@ -214,6 +231,12 @@ def _families(concepts: Mapping[str, Concept]) -> dict[str, frozenset[str]]:
         if sum(map(len, above.values())) == before:
             break
     return {name: frozenset(names) for name, names in above.items()}
+
+
+def _quiet(rules: Rules) -> frozenset[str]:
+    used = {name for rule in rules.rules for name in (*rule.all_of, *rule.any_of)}
+    people = {name for population in rules.populations.values() for name in population.concepts}
+    return frozenset(people - used)
 
 
 def _shipped(name: str) -> str:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from galenic.assistant.phrase import Mention
-from galenic.assistant.wording import Sentence
+from galenic.assistant.wording import Sentence, word_set
 
 __all__ = ["CONTEXT_PARTS", "Scope", "Status"]
 
@@ -34,10 +34,12 @@ NEAR = 12
 """Words in which a question, a relative or an ending is looked for."""
 CLAUSE = 40
 """Words to each side of a symptom in which a year or a relative is looked for."""
-_NEW_SPEAKER = frozenset(
-    "i im ive my he hes his she shes her we our they theyre their the it its there now then".split()
+_NOT = (("not",), ("hasnt",), ("havent",), ("be",), ("hadnt",), ("isnt",))
+_NEW_SPEAKER = word_set(
+    "i im ive my he hes his she shes her we our they theyre their the it its there now then"
 )
-_BREAKS = frozenset("but however although though except yet whereas".split())
+_JOINS = frozenset({"and"})
+_BREAKS = word_set("but however although though except yet whereas")
 
 
 class Scope:
@@ -127,7 +129,11 @@ class Scope:
         ends = len(rest) == 1 or (len(rest) == 2 and self.pauses[after + 1])
         if ends and rest[0] in ("no", "none", "negative", "denied", "absent", "nil"):
             return True
-        return self._has("ruled_out", after, after + 4)
+        if self._has("ruled_out", after, after + 4):
+            return True
+        before = self._between("ruled_out", max(0, mention.start - 5), mention.start)
+        return any(m.end <= mention.start and self.tokens[m.end - 1] == "out"
+                   and self.tokens[m.start - 1 : m.start] not in _NOT for m in before)  # fmt: skip
 
     def _reaches(self, start: int, place: int, *, weak: bool) -> bool:
         """Whether a denial that ends before ``start`` denies the symptom at ``place``."""
@@ -158,7 +164,7 @@ class Scope:
 
     def _stops(self, at: int, start: int) -> bool:
         token = self.tokens[at]
-        if token in _BREAKS or token == "and":
+        if token in _BREAKS or token in _JOINS:
             return True
         return at > start and at in self._starts.get("stops", {})
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from galenic.assistant.phrase import Matcher
+from galenic.assistant.wording import word_set
 
 __all__ = ["Speller"]
 
 SHORTEST = 6
 """Shorter words are too near to others: "heard" to "heart", "ever" to "fever"."""
+SHORTEST_CHANGED = 8
+"""The same for a letter that is replaced: "shallow" to "swallow", "cooking" to "choking"."""
 LONGEST = 24
-COMMON = frozenset(
+COMMON = word_set(
     "without things thinks thought though through another because before really please little "
     "people person should morning whether weather better letter matter mother father brother "
     "bother rather either nothing anything something everything coming having giving living "
@@ -21,7 +24,20 @@ COMMON = frozenset(
     "contract country county quite quiet rights lights nights sights weight height flight "
     "bright slight sleeping sweeping dripping drinking thinking breaking speaking creaking "
     "meeting moving loving counting stopping shopping stepping running turning burned learned "
-    "praying paying staying playing saying buying trying crying drying flying biting".split()
+    "praying paying staying playing saying buying trying crying drying flying biting "
+    "fight checking switches possible relieve computed stained remove inserted decrease "
+    "freeze enlarge reaching staring sized injection injections faces storing binding joins "
+    "expose skinning bowing flushing notching branching coronal crowding raising thorough "
+    "relieves crusting compromise spanning topics topic balanced stretchy cloud crust stated "
+    "sever suckling stain spelling explored blinking construction deliver marking squinting "
+    "farther pieced startled spain grasping discharged thirty barley irritant infested "
+    "homeless weigh contracts seats stranger liked property calls cooked exercised baked "
+    "filing slash rinsing squeeze tables deceased noting exploring planing baking varnish "
+    "meditation slipping trophic twinkle landry bounding ejection tuning camping troubled "
+    "bridging rumbling tracing stocking stranding contusion beach propped emergence finishes "
+    "sevens tipped feather clamping inspect tuned compute cooking clinic faster shallow "
+    "action current currently states nearby starts lining staging storage forming attach "
+    "strong stores cushing rippling beaking"
 )
 """Ordinary words that are one letter from one that matters."""
 
@@ -55,9 +71,22 @@ class Speller:
             return token
         for form in (token, *_shorter(token)):
             word = self.targets.get(form)
-            if word is not None and abs(len(word) - len(token)) <= 1 and word[0] == token[0]:
+            if word is not None and word[0] == token[0] and _is_slip(token, word):
                 return word
         return token
+
+
+def _is_slip(given: str, meant: str) -> bool:
+    """Whether one letter is missing, doubled or too many, two are swapped, or one is wrong."""
+    if len(given) != len(meant):
+        short, long = sorted((given, meant), key=len)
+        return len(long) == len(short) + 1 and short in _shorter(long)
+    wrong = [at for at in range(len(given)) if given[at] != meant[at]]
+    if len(wrong) == 1:
+        return len(given) >= SHORTEST_CHANGED
+    first, last = wrong[0], wrong[-1]
+    swapped = len(wrong) == 2 and last == first + 1
+    return swapped and given[first] == meant[last] and given[last] == meant[first]
 
 
 def _shorter(word: str) -> Iterable[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from galenic.assistant.people import ages_in_months
 from galenic.assistant.phrase import Mention
-from galenic.assistant.rules import Population, Prepared, Rule, Source, prepared
+from galenic.assistant.rules import MASK, Population, Prepared, Rule, Source, prepared
 from galenic.assistant.scope import Scope, Status
 from galenic.assistant.tiers import Tier, highest, rank
 from galenic.assistant.wording import Sentence, sentences
@@ -152,13 +152,25 @@ def _read(text: str, ready: Prepared) -> _Reading:
     about_risk = any(mark.concept == "risk" for found in marks for mark in found)
     reading = _Reading({}, set(), [], [])
     for sentence, context in zip(mended, marks, strict=True):
-        mentions = ready.symptoms.find(sentence.tokens)
+        mentions = _unmasked(ready.symptoms.find(sentence.tokens))
         scope = Scope(sentence, context, mentions, about_risk=about_risk)
         _note_mentions(sentence, scope, mentions, ready, reading)
         for at, months in ages_in_months(sentence.tokens):
             if scope.status(Mention("age", at, at + 1)) != "family" and not scope.is_in("past", at):
                 reading.months.append(months)
     return reading
+
+
+def _unmasked(mentions: Sequence[Mention]) -> list[Mention]:
+    """Without what stands wholly inside "hay fever", "chest of drawers" and the like."""
+    covered = {p: m for m in mentions if m.concept == MASK for p in range(m.start, m.end)}
+    kept = []
+    for mention in mentions:
+        mask = covered.get(mention.start)
+        inside = mask is not None and mention.end <= mask.end
+        if not inside or (mask and mention[1:] == mask[1:] and mention.concept != MASK):
+            kept.append(mention)
+    return kept
 
 
 def _mend(sentence: Sentence, ready: Prepared) -> Sentence:
@@ -181,6 +193,8 @@ def _note_mentions(
         status = scope.status(mention)
         if status == "past" and ready.rules.concepts[mention.concept].lasting:
             status = "counts"
+        if status != "counts" and mention.concept in ready.quiet:
+            continue
         if status != "counts":
             reading.asides.append(Aside(words, status))
             continue
@@ -207,9 +221,7 @@ def _belongs(population: Population, reading: _Reading) -> bool:
     )
 
 
-def _fire(
-    rule: Rule, ready: Prepared, reading: _Reading, people: Iterable[str]
-) -> Finding | None:
+def _fire(rule: Rule, ready: Prepared, reading: _Reading, people: Iterable[str]) -> Finding | None:
     if rule.population and not set(rule.population) & set(people):
         return None
     if not all(concept in reading.words for concept in rule.all_of):

@@ -11,7 +11,13 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["Sentence", "plain_tokens", "sentences"]
+__all__ = ["Sentence", "plain_tokens", "sentences", "word_set"]
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text, apart by spaces."""
+    return frozenset(text.split())
+
 
 _LOOKALIKES = str.maketrans("аеорсухіԁјѕһαοι", "aeopcyxidjshaoi")
 _SHORT = (
@@ -33,16 +39,12 @@ _PIECE = re.compile(
     r"|(?P<end>[.!?;。！？]|\n\s*\n)|(?P<pause>[,:()\[\]\n–—•*|]|\s-+\s)"
 )
 _LONGEST_WORD = 40
-_NUMBERS = {
-    word: str(number)
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()
-    )
-} | {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80"}
-_BEFORE_NOT = frozenset(
-    "can could do does did is are was were has have had will would should".split()
-)
+_NUMBER_WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen
+fourteen fifteen sixteen seventeen eighteen nineteen twenty"""
+_NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split())}
+_NUMBERS |= {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70"}
+_NUMBERS |= {"eighty": "80"}
+_BEFORE_NOT = word_set("can could do does did is are was were has have had will would should")
 _CONTRACTED = {"can": "cant", "will": "wont"}
 
 
