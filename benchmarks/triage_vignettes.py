@@ -1,0 +1,177 @@
+"""Triage on vignettes that we wrote ourselves: how often is it too low, how often too high?
+
+    python benchmarks/triage_vignettes.py
+
+The vignettes (tests/assistant/data/vignettes.jsonl) were written by developers, not clinicians, and
+so were their expected tiers. Splits: ``development`` was there while the rules were written;
+``held-out`` was written after the rules were frozen, and its first result is kept in
+results/triage.first.json (``--keep-first``), for its misses were read afterwards; ``fresh`` was
+written after that and no rule was changed on its account.
+
+Too low: a tier below the expected one, ``unknown`` counting as the lowest; of these, "reassured"
+had a rule that fired with a tier that is too low, the others fired none and say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from compared import markdown_table
+
+from galenic.assistant.tiers import TIERS, Tier, rank
+from galenic.assistant.triage import triage
+from galenic.evaluate.metrics import wilson_interval
+
+ROOT = Path(__file__).parents[1]
+VIGNETTES = ROOT / "tests/assistant/data/vignettes.jsonl"
+RESULTS = ROOT / "results"
+ROUNDS = 5
+COMMAND = "python benchmarks/triage_vignettes.py"
+WRITTEN_BY = (
+    "Vignettes and expected tiers were written by developers, not clinicians, by the authors of "
+    "the rules; they say nothing of how safe this is for patients."
+)
+
+
+@dataclass(frozen=True)
+class Vignette:
+    id: str
+    split: str
+    text: str
+    expected: Tier
+    why: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    vignette: Vignette
+    tier: Tier
+    rules: tuple[str, ...]
+    microseconds: float
+
+    @property
+    def off(self) -> int:
+        """How many tiers too high; below 0 = too low."""
+        return rank(self.tier) - rank(self.vignette.expected)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep-first", action="store_true", help="write results/triage.first.json")
+    flags = parser.parse_args()
+    triage("warm up")
+    outcomes = [judge(vignette) for vignette in read_vignettes()]
+    splits = list(dict.fromkeys(outcome.vignette.split for outcome in outcomes))
+    measured = {
+        split: measure([o for o in outcomes if o.vignette.split == split]) for split in splits
+    }
+    about = {
+        "command": COMMAND + (" --keep-first" if flags.keep_first else ""),
+        "written_by": WRITTEN_BY,
+        "versions": {"python": sys.version.split()[0], "galenic": version("galenic")},
+    }
+    result = {**about, "splits": measured}
+    name = "triage.first.json" if flags.keep_first else "triage.json"
+    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    (RESULTS / name).write_text(text, encoding="utf-8")
+    page = markdown(result)
+    if not flags.keep_first:
+        (RESULTS / "triage.md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+def read_vignettes() -> list[Vignette]:
+    lines = VIGNETTES.read_text(encoding="utf-8").splitlines()
+    return [Vignette(**json.loads(line)) for line in lines]
+
+
+def judge(vignette: Vignette) -> Outcome:
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        result = triage(vignette.text)
+        times.append(1e6 * (time.perf_counter() - began))
+    rules = tuple(finding.id for finding in result.leading)
+    return Outcome(vignette, result.tier, rules, statistics.median(times))
+
+
+def measure(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    n = len(outcomes)
+    counts = Counter((o.vignette.expected, o.tier) for o in outcomes)
+    urgent = [o for o in outcomes if o.vignette.expected in ("emergency", "today")]
+    times = sorted(o.microseconds for o in outcomes)
+    return {
+        "n": n,
+        "right": share([o.off == 0 for o in outcomes]),
+        "too_low": share([o.off < 0 for o in outcomes]),
+        "too_low_reassured": share([o.off < 0 and o.tier != "unknown" for o in outcomes]),
+        "too_low_of_urgent": share([o.off < 0 for o in urgent]),
+        "too_high": share([o.off > 0 for o in outcomes]),
+        "confusion": {e: {t: counts[e, t] for t in TIERS} for e in TIERS},
+        "microseconds": {"p50": statistics.median(times), "p95": times[int(0.95 * (n - 1))]},
+        "misses": [
+            {**asdict(o.vignette), "tier": o.tier, "rules": list(o.rules)}
+            for o in outcomes
+            if o.off
+        ],
+    }
+
+
+def share(flags: Sequence[bool]) -> list[float]:
+    """Count, number, share and its 95 % Wilson interval."""
+    hits, n = sum(flags), len(flags)
+    return [hits, n, hits / n, *wilson_interval(hits, n)]
+
+
+def shown(value: Sequence[float]) -> str:
+    hits, n, rate, low, high = value
+    return f"{hits:.0f}/{n:.0f} = {rate:.3f} ({low:.3f}-{high:.3f})"
+
+
+KEYS = ("right", "too_low", "too_low_reassured", "too_low_of_urgent", "too_high")
+
+
+def markdown(result: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    lines = ["# Triage", "", f"`{result['command']}` ({versions}).", ""]
+    lines += [f"**{WRITTEN_BY}**", "", *__doc__.split("\n\n")[2].split("\n"), ""]
+    lines += [*__doc__.split("\n\n")[3].strip().split("\n"), "95 % Wilson intervals.", ""]
+    rows = [rates(name, one) for name, one in result["splits"].items()]
+    first = RESULTS / "triage.first.json"
+    if first.is_file():
+        kept = json.loads(first.read_text(encoding="utf-8"))["splits"]["held-out"]
+        rows.append(rates("held-out, first result", kept))
+    head = ["split", "right", "too low", "of these reassured", "too low of today and emergency",
+            "too high", "µs p50", "p95"]  # fmt: skip
+    lines += [markdown_table(head, rows), ""]
+    lines += ["Times: medians of 5 on two cores busy with other work.", ""]
+    for name, one in result["splits"].items():
+        lines += [f"## {name}", "", "Rows: expected; columns: given.", ""]
+        table = [[e, *(str(one["confusion"][e][t]) for t in TIERS)] for e in TIERS]
+        lines += [markdown_table(["", *TIERS], table), ""]
+        lines += [
+            f"- {m['id']} {m['expected']}, given {m['tier']}"
+            f"{' (' + ', '.join(m['rules']) + ')' if m['rules'] else ''}: {m['text']}"
+            for m in one["misses"]
+        ] or ["No misses."]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def rates(name: str, one: dict[str, Any]) -> list[str]:
+    times = one["microseconds"]
+    return [name, *(shown(one[key]) for key in KEYS), f"{times['p50']:.0f}", f"{times['p95']:.0f}"]
+
+
+if __name__ == "__main__":
+    main()
