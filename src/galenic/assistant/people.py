@@ -39,7 +39,7 @@ def ages_in_months(tokens: Sequence[str]) -> list[tuple[int, float]]:
             number = float(token)
         except ValueError:  # digits that float does not read, as "²"
             continue
-        months = _age(number, tokens[max(0, at - 4) : at], tokens[at + 1 : at + 5])
+        months = _age(number, tokens[max(0, at - 4) : at], tokens[at + 1 : at + 7])
         if months is not None and 0 <= months <= 12 * _ELDEST:
             under = at > 0 and tokens[at - 1] in _LESS
             found.append((at, max(0.0, months - 0.1) if under else months))
@@ -47,9 +47,9 @@ def ages_in_months(tokens: Sequence[str]) -> list[tuple[int, float]]:
 
 
 def _age(number: float, before: Sequence[str], after: Sequence[str]) -> float | None:
+    if list(after[:3]) == ["and", "a", "half"]:
+        number, after = number + 0.5, after[3:]
     unit, rest = (after[0] if after else ""), list(after[1:])
-    if rest[:3] == ["and", "a", "half"]:
-        number, rest = number + 0.5, rest[3:]
     per = _months(unit)
     last = before[-1] if before else ""
     if per is not None and rest[:1] in (["old"], ["olds"], ["o"]):

@@ -260,7 +260,8 @@ def _parse(text: str, origin: str) -> Rules:
     try:
         return Rules.model_validate(found)
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
         where, line = _place(node, first["loc"])
         raise UserError(f"{origin}, line {line}: {where}{first['msg']}.") from error
 
@@ -286,21 +287,23 @@ def _no_twins(node: yaml.Node, origin: str) -> None:
 def _place(node: yaml.Node, loc: tuple[int | str, ...]) -> tuple[str, int]:
     """The names on the way to a value, with the rule's id, and the line nearest to it."""
     names: list[str] = []
+    line = node.start_mark.line
     for part in loc:
-        child = _child(node, part)
-        if child is None:
+        found = _child(node, part)
+        if found is None:
             names.append(str(part))
             break
-        node = child
+        line, node = found
         rule = _child(node, "id")
-        names.append(f"rule {rule.value}" if rule is not None else str(part))
-    return (": ".join(names) + ": " if names else ""), node.start_mark.line + 1
+        names.append(f"rule {rule[1].value}" if rule is not None else str(part))
+    return (": ".join(names) + ": " if names else ""), line + 1
 
 
-def _child(node: yaml.Node, part: int | str) -> yaml.Node | None:
+def _child(node: yaml.Node, part: int | str) -> tuple[int, yaml.Node] | None:
+    """The line of a key or item, and its value."""
     if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == part), None)
+        pairs = (pair for pair in node.value if pair[0].value == part)
+        return next(((key.start_mark.line, value) for key, value in pairs), None)
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        found: yaml.Node = node.value[part]
-        return found
+        return node.value[part].start_mark.line, node.value[part]
     return None

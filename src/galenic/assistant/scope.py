@@ -38,6 +38,7 @@ _NOT = (("not",), ("hasnt",), ("havent",), ("be",), ("hadnt",), ("isnt",))
 _NEW_SPEAKER = word_set(
     "i im ive my he hes his she shes her we our they theyre their the it its there now then"
 )
+_HAVE_NOW = {f"i {verb}" for verb in ("have", "am", "feel", "cant", "need", "keep", "got")}
 _JOINS = frozenset({"and"})
 _BREAKS = word_set("but however although though except yet whereas")
 
@@ -142,23 +143,20 @@ class Scope:
         symptom_end = 0  # of a symptom in this item
         any_symptom = False
         for at in range(start, place + 1):
-            if at > start and self.pauses[at] and at >= list_end:
-                return False
-            if (at > start and self.pauses[at]) or self.tokens[at] in ("or", "nor"):
+            pause = at > start and self.pauses[at]
+            if pause or self.tokens[at] in ("or", "nor"):
                 words = symptom_end = 0
-            if 0 < symptom_end <= at:  # "no fever chest pain": nothing joins the second to the "no"
+            # "no fever chest pain": nothing joins the second to the "no".
+            if (pause and at >= list_end) or 0 < symptom_end <= at:
                 return False
             if at == place:
                 return True
-            if self._stops(at, start):
-                return False
             if at in self.symptoms:
                 symptom_end, any_symptom = max(symptom_end, self.symptoms[at]), True
             bridged = at in self._starts.get("bridges", {}) or at < symptom_end
-            if weak and not bridged and not (any_symptom and at < list_end):
-                return False
             words += 1
-            if words > REACH + 3 * weak:
+            strange = weak and not bridged and not (any_symptom and at < list_end)
+            if strange or words > REACH + 3 * weak or self._stops(at, start):
                 return False
         return False
 
@@ -204,6 +202,8 @@ class Scope:
         if self.pauses[at] or token in _BREAKS:
             return True
         follows = self.tokens[at + 1] if at + 1 < len(self.tokens) else ""
+        if f"{token} {follows}" in _HAVE_NOW:
+            return True
         return token in ("and", "so") and follows in _NEW_SPEAKER
 
     def _past(self, low: int, high: int) -> bool:

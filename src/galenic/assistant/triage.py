@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from galenic.assistant.people import ages_in_months
 from galenic.assistant.phrase import Mention
@@ -92,6 +93,12 @@ class Triage:
     def leading(self) -> tuple[Finding, ...]:
         """The findings that set the tier."""
         return tuple(finding for finding in self.findings if finding.tier == self.tier)
+
+    def describe(self) -> dict[str, Any]:
+        """For JSON: the fields, and `NOTICE`."""
+        findings = [{**vars(f), "source": f.source.model_dump()} for f in self.findings]
+        asides = [vars(aside) for aside in self.asides]
+        return {**vars(self), "findings": findings, "asides": asides, "notice": NOTICE}
 
 
 def triage(text: str, rules: Path | None = None) -> Triage:

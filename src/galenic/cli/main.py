@@ -34,6 +34,7 @@ from galenic.cli import (
     serve,
     status,
     study,
+    triage,
     unpack,
 )
 from galenic.errors import UserError
@@ -76,6 +77,7 @@ for module in (
     scan,
     index,
     search,
+    triage,
     purge,
     doctor,
 ):
