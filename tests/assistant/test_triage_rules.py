@@ -159,5 +159,6 @@ def test_phrases() -> None:
 
     assert found("my chest it really hurts") == {"chest"}
     assert found("chest is fine, no pain") == set()
-    assert found("chest a b c d e pain") == set()
+    assert found("chest a b c d e f pain") == {"chest"}
+    assert found("chest a b c d e f g pain") == set()
     assert found("lower back stiff bad") == found("back stiff really bad") == {"back"}

@@ -1,7 +1,7 @@
 """Phrases that reviewers can read, and finding them in tokens.
 
 A phrase is words apart by spaces. ``a|b`` is either word, ``a|b_c`` is "a" or "b c", ``word*`` any
-word that begins so, ``word?`` may be missing, ``..`` stands for up to four other words, ``#38-43``
+word that begins so, ``word?`` may be missing, ``..`` stands for up to six other words, ``#38-43``
 for a number in that range, and a word in CAPITALS for a set of words that is defined once. No
 regular expressions: each token starts a bounded number of short comparisons, so time grows with
 the length of the text and with nothing else.
@@ -19,7 +19,7 @@ from galenic.assistant.wording import plain_tokens, word_set
 
 __all__ = ["GAP_STOPS", "Matcher", "Mention", "Phrase", "parse_phrase"]
 
-GAP = 4
+GAP = 6
 """So many words may stand for ``..``."""
 GAP_STOPS = word_set(
     "no not without never nor neither but dont doesnt didnt isnt arent wasnt werent havent hasnt "

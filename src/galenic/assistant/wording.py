@@ -45,6 +45,11 @@ _NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split(
 _NUMBERS |= {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70"}
 _NUMBERS |= {"eighty": "80"}
 _BEFORE_NOT = word_set("can could do does did is are was were has have had will would should")
+_UNABLE = (
+    ("unable",),
+    *((no, "able") for no in ("not", "isnt", "arent", "wasnt", "aint", "never")),
+    *((no, "been", "able") for no in ("not", "havent", "hasnt", "hadnt", "never")),
+)
 _CONTRACTED = {"can": "cant", "will": "wont"}
 
 
@@ -99,6 +104,14 @@ def _flatten(text: str) -> str:
     return _DRAWN_OUT.sub(r"\1", _APOSTROPHES.sub("", plain))
 
 
+def _inability(tokens: list[str]) -> int:
+    """How many tokens before "to" say "cannot": "not able", "have not been able", "unable"."""
+    for said in _UNABLE:
+        if tuple(tokens[-len(said) :]) == said:
+            return len(said)
+    return 0
+
+
 def _close(found: list[Sentence], words: list[str], pauses: list[bool], *, asks: bool) -> None:
     if not words:
         return
@@ -109,6 +122,11 @@ def _close(found: list[Sentence], words: list[str], pauses: list[bool], *, asks:
         if word == "not" and tokens and tokens[-1] in _BEFORE_NOT and not pause:
             tokens[-1] = _CONTRACTED.get(tokens[-1], tokens[-1] + "nt")
             shown[-1] += " not"
+            continue
+        if word == "to" and (length := _inability(tokens)):
+            tokens[-length:] = ["cant"]
+            shown[-length:] = [" ".join([*shown[-length:], word])]
+            kept[-length:] = kept[-length : len(kept) - length + 1]
             continue
         token = "cant" if word == "cannot" else _NUMBERS.get(word, word).replace(",", ".")
         tokens.append(token)
