@@ -4,10 +4,10 @@
 
 The vignettes (tests/assistant/data/vignettes.jsonl) were written by developers, not clinicians, and
 so were their expected tiers. Splits: ``development`` was there while the rules were written;
-``held-out`` was written after the rules were frozen, ``fresh`` after they had been widened on
-account of the misses in ``held-out``. The first result of both, before their misses were read, is
-kept (``--keep-first``, results/triage.first.json): it says what to expect of new texts. What stands
-beside it now does not, for rules were widened since.
+``held-out`` was written after the rules were frozen; ``fresh`` after they had been widened on
+account of its misses; ``unseen`` after those of ``fresh``. The first result of these three, before
+their misses were read, is kept (``--keep-first``, results/triage.first.json): it says what to
+expect of new texts. What stands beside it now does not, for the rules were widened since.
 
 Too low: a tier below the expected one, ``unknown`` counting as the lowest; of these, "reassured"
 had a rule that fired with a tier that is too low, the others fired none and say so.
