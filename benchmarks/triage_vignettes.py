@@ -157,14 +157,18 @@ def markdown(result: dict[str, Any]) -> str:
     lines = ["# Triage", "", f"`{result['command']}` ({versions}).", ""]
     lines += [f"**{WRITTEN_BY}**", "", *__doc__.split("\n\n")[2].split("\n"), ""]
     lines += [*__doc__.split("\n\n")[3].strip().split("\n"), "95 % Wilson intervals.", ""]
-    rows = [rates(name, one) for name, one in result["splits"].items()]
-    rows += [rates(f"{name}, first result", one) for name, one in first_results().items()]
+    first = first_results()
+    rows = [rates(f"{name}, first result", one) for name, one in first.items()]
+    rows += [
+        rates(f"{name}, rules widened since" if name in first else name, one)
+        for name, one in result["splits"].items()
+    ]
     head = ["split", "right", "too low", "of these reassured", "too low of today and emergency",
             "too high", "µs p50", "p95"]  # fmt: skip
     lines += [markdown_table(head, rows), ""]
     lines += ["Times: medians of 5 on two cores busy with other work.", ""]
     for name, one in result["splits"].items():
-        lines += [f"## {name}", "", "Rows: expected; columns: given.", ""]
+        lines += [f"## {name}, now", "", "Rows: expected; columns: given.", ""]
         table = [[e, *(str(one["confusion"][e][t]) for t in TIERS)] for e in TIERS]
         lines += [markdown_table(["", *TIERS], table), ""]
         lines += [

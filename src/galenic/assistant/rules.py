@@ -186,14 +186,21 @@ def load_rules(path: Path) -> Rules:
     return _parse(text, f"--rules {path}")
 
 
-@cache
 def prepared(path: Path | None = None) -> Prepared:
-    """The reviewed rules, or those of a file, ready for use.
+    """The reviewed rules, read once, or those of a file as it is now, ready for use.
 
     Raises:
         UserError: as `load_rules`.
     """
-    rules = _parse(_shipped("rules.yaml"), "rules.yaml") if path is None else load_rules(path)
+    return _reviewed() if path is None else _prepare(load_rules(path), path)
+
+
+@cache
+def _reviewed() -> Prepared:
+    return _prepare(_parse(_shipped("rules.yaml"), "rules.yaml"), None)
+
+
+def _prepare(rules: Rules, path: Path | None) -> Prepared:
     symptoms, context = Matcher(), Matcher()
     for name, concept in rules.concepts.items():
         symptoms.add(name, _phrases(f"concept {name}", concept.say, rules.words, path))

@@ -25,7 +25,7 @@ NOTICE = (
     "For education only: no diagnosis, no medical advice, not a medical device. "
     "If you are worried or it gets worse, seek help, whatever stands here."
 )
-FIRST, LAST = 40_000, 10_000
+FIRST, LAST = 20_000, 5_000
 """Characters that are read at the beginning and the end of a longer text."""
 MOST_ASIDES = 20
 
