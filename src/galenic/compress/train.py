@@ -193,6 +193,10 @@ class Trainer:
     def close(self) -> None:
         """Wait for the other processes, and part from them."""
         self.accelerator.wait_for_everyone()
+        # DDP's reducer goes first: were it the last to hold the process group, Python's lock would
+        # be held while gloo's threads, which may want it, are waited for, now and then forever
+        self.wrapped = self.learner
+        self.accelerator.free_memory()
         self.accelerator.end_training()
 
     def _steps(self, epoch: int) -> list[list[Any]]:
