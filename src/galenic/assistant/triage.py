@@ -1,4 +1,4 @@
-"""How soon a person needs help, by reviewed rules and before any model runs.
+"""How soon a person needs help, by reviewable rules and before any model runs.
 
 The same text gives the same answer on every machine. Nothing is logged or stored. It is
 educational: no diagnosis, no medical device.

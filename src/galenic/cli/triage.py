@@ -1,4 +1,4 @@
-"""``galenic triage``: how soon help is needed, by reviewed rules and without a model."""
+"""``galenic triage``: how soon help is needed, by reviewable rules and without a model."""
 
 from __future__ import annotations
 
