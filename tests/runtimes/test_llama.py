@@ -13,7 +13,9 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
+from galenic.compress.quantize.kquant import quantize_gguf, uniform_types
 from galenic.errors import UserError
+from galenic.models.gguf_copy import gguf_source
 from galenic.models.load import ModelFiles
 from galenic.runtimes.base import Generation, Writing, encode_requests
 from galenic.runtimes.llama import LlamaRuntime
@@ -126,6 +128,34 @@ def test_sharing_changes_no_bit_with_quantized_weights(small_model: LlamaRuntime
     small_model.generate("Something else entirely", Writing(max_tokens=3))
     few = [small_model.score(build_pack(group, group[0].tokens[:5])) for group in groups]
     np.testing.assert_array_equal(np.concatenate(few), alone)
+
+
+@pytest.mark.parametrize("type_name", ["Q4_0", "Q8_0", "IQ4_NL", "Q4_K", "Q6_K"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sharing_changes_no_bit_with_types_that_are_interleaved(
+    type_name: str, threads: int, tmp_path: Path
+) -> None:
+    """Kernels for many rows and for what is left over sum in different orders."""
+    shape = TinyShape(hidden_size=256, ffn_size=512, num_heads=4, num_kv_heads=2)
+    source = gguf_source(write_tiny_gguf(tmp_path / "tiny.gguf", shape=shape))
+    quantize_gguf(source, tmp_path / "q.gguf", uniform_types(source, type_name))
+    tokens = np.random.default_rng(5).integers(3, VOCAB, size=140).tolist()
+    with LlamaRuntime(model_files(tmp_path / "q.gguf"), threads=threads) as runtime:
+        whole = runtime.log_probs(tokens)
+        for size in (1, 2, 3, 5, 37, 62, 79, 121):
+            np.testing.assert_array_equal(runtime.log_probs(tokens[:size]), whole[:size])
+        requests = [Request(tuple(tokens[:size]), size - 3) for size in (17, 62, 63, 120)]
+        alone = np.concatenate([runtime.score(build_pack([request])) for request in requests])
+        for prefix in (0, 1, 6, 13):
+            pack = build_pack(requests, tuple(tokens[:prefix]))
+            np.testing.assert_array_equal(runtime.score(pack), alone)
+        engine = runtime._engine
+        for size in (30, 61, 140):
+            engine.forget()
+            expected = engine.start(tokens[:size], room=1).copy()
+            for kept in (1, 5, 22, 29):
+                engine.start([*tokens[:kept], 7, 8, 9], room=1)
+                np.testing.assert_array_equal(engine.start(tokens[:size], room=1), expected)
 
 
 def test_long_texts_take_several_batches_and_a_larger_context(runtime: LlamaRuntime) -> None:

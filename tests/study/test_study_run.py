@@ -95,6 +95,15 @@ def test_nodes_wait_for_those_they_need_and_are_done_once(store: StudyFolder) ->
     assert again.started == []
 
 
+def test_what_most_wait_for_begins_first(store: StudyFolder) -> None:
+    whole = graph(
+        node("x", kind="answers"), node("a"), node("b"), node("c", "stage-b"), node("d", "stage-c")
+    )
+    engine = Script({}, room=1)
+    assert run_graph(whole, store, engine, Board()).complete
+    assert engine.started == ["stage-b", "stage-c", "answers-x", "stage-a", "stage-d"]
+
+
 def test_what_fails_blocks_only_what_needs_it_and_is_tried_again_later(store: StudyFolder) -> None:
     whole = graph(node("a"), node("b", "stage-a"), node("c", "stage-b"), node("d"))
     board = Board()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +23,20 @@ __all__ = ["MAX_LEAVES", "Interrupted", "LlamaEngine"]
 
 _SEQUENCES = 256  # as many as llama.cpp tells apart
 _PREFIX = 0  # the sequence that keeps the prefix
-_TWIN = _SEQUENCES - 1  # and the one for the double of a lone row
+_TWIN = _SEQUENCES - 1  # and the one of the rows that fill up a tile
 MAX_LEAVES = _SEQUENCES - 2
-_ROWS = 63
+_TILE = 4
+"""Rows that the kernels for many rows take at once. What is left over, llama.cpp gives to kernels
+for one row; those of some types (Q4_0, IQ4_NL, Q4_K and others whose blocks it interleaves) sum in
+another order, which the 8-bit rounding of activations turns into differences of up to half a nat
+and more. So rows come in whole tiles, filled up with rows of a text that nobody reads."""
+_FEWEST = 2 * _TILE
+"""Four rows alone are summed in another order than four of eight or more."""
+_ROWS = 15 * _TILE
 """Rows computed at once. Below 64 the attention kernel takes the cells of a row one by one and
 skips those of other texts, so that a value is, bit for bit, what its request alone would give. From
-64 on it works in tiles: then the place of a text in the cache changes the order of summation, which
-the 8-bit rounding of activations turns into differences of up to half a nat. The price is 3 % of
-the speed at 100 tokens, 15 % at 500 and 24 % at 1000."""
+64 on it works in tiles: then the place of a text in the cache changes the order of summation. The
+price is 3 % of the speed at 100 tokens, 15 % at 500 and 24 % at 1000."""
 _UBATCH = 64
 _SMALLEST_CONTEXT = 1024
 _KV_BYTES = 2  # flash attention computes with float16 keys and values, so they are kept as such
@@ -163,7 +168,7 @@ class LlamaEngine:
         """
         self._check_length(int(pack.positions.max(initial=len(pack.prefix) - 1)) + 1)
         largest = max((end - start for start, end in pack.trees), default=0)
-        self._reserve(len(pack.prefix) + largest + 1)
+        self._reserve(len(pack.prefix) + largest + _FEWEST)
         self._keep_prefix(pack.prefix)
         values = np.empty(len(pack.read_rows), dtype=np.float64)
         for start, end in pack.trees:
@@ -181,7 +186,7 @@ class LlamaEngine:
         if not tokens:
             raise ValueError("log_probs needs at least one token")
         self._check_length(len(tokens))
-        self._reserve(len(tokens) + 1)
+        self._reserve(len(tokens) + _FEWEST)
         self.forget()
         found = np.empty((len(tokens), self.vocab_size), dtype=np.float32)
         ids, positions = np.array(tokens, dtype=np.int32), np.arange(len(tokens), dtype=np.int32)
@@ -212,7 +217,7 @@ class LlamaEngine:
             going_on: asked before each batch; where it says no, `Interrupted` is raised.
         """
         self._check_length(len(tokens))
-        self._reserve(len(tokens) + room + 1)
+        self._reserve(len(tokens) + room + _FEWEST)
         shared = self._keep_begun(tokens)
         first, last = 0, 0
         for first, last in _parts(shared, len(tokens)):
@@ -314,19 +319,16 @@ class LlamaEngine:
         sequences: Sequence[Sequence[int]],
         wanted: NDArray[np.int8],
     ) -> None:
-        """Compute rows by the kernels for many rows: those for a lone row sum in another order.
-
-        A lone row therefore gets a double, and a lone wanted row (the last layer computes nothing
-        for the others) gets company.
-        """
-        twin = len(tokens) == 1
-        if twin:
-            tokens, positions = tokens.repeat(2), positions.repeat(2)
-            sequences, wanted = [*sequences, (_TWIN,)], np.append(wanted, np.int8(0))
-        if wanted.sum() == 1:
-            wanted[wanted.argmin()] = 1
+        """Compute rows in whole tiles, those of the last layer, which are the wanted ones, too."""
+        missing = _filling(len(tokens))
+        if missing:
+            tokens = np.append(tokens, tokens[-1:].repeat(missing))
+            positions = np.append(positions, np.arange(missing, dtype=np.int32))
+            sequences = [*sequences, *[(_TWIN,)] * missing]
+            wanted = np.append(wanted, np.zeros(missing, dtype=np.int8))
+        wanted[np.flatnonzero(wanted == 0)[: _filling(int(wanted.sum()))]] = 1
         self._decode(tokens, positions, sequences, wanted)
-        if twin:
+        if missing:
             self.library.llama_memory_seq_rm(self._memory, _TWIN, -1, -1)
 
     def _decode(
@@ -426,11 +428,14 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return shifted
 
 
+def _filling(rows: int) -> int:
+    """How many rows make whole tiles of so many, and enough of them; none are enough of none."""
+    return max(_FEWEST - rows, -rows % _TILE) if rows else 0
+
+
 def _parts(start: int, end: int) -> list[tuple[int, int]]:
-    """Cut rows [start, end) into nearly equal parts of at most `_ROWS`: none of one row, if any."""
-    count = -(-(end - start) // _ROWS)
-    cuts = [start + (end - start) * i // count for i in range(count + 1)] if count else []
-    return list(pairwise(cuts))
+    """Cut rows [start, end) into parts of at most `_ROWS`: whole tiles, but for the last."""
+    return [(first, min(first + _ROWS, end)) for first in range(start, end, _ROWS)]
 
 
 def _context_size(cells: int) -> int:

@@ -59,6 +59,7 @@ class _Run:
     board: Board
     states: dict[str, State]
     folders: dict[str, NodeFolder]
+    order: list[Node]
     tries: dict[str, int] = field(default_factory=dict)
     computed: int = 0
     full: bool = False
@@ -74,7 +75,7 @@ def run_graph(graph: Graph, store: StudyFolder, engine: Engine, board: Board) ->
         node_id: "waiting" if folder.result is None else "done"
         for node_id, folder in folders.items()
     }
-    run = _Run(graph, store, engine, board, states, folders)
+    run = _Run(graph, store, engine, board, states, folders, _longest_first(graph))
     try:
         while _go_on(run):
             board.update(states, folders)
@@ -85,11 +86,20 @@ def run_graph(graph: Graph, store: StudyFolder, engine: Engine, board: Board) ->
     return Outcome(states, run.computed, run.full)
 
 
+def _longest_first(graph: Graph) -> list[Node]:
+    """Nodes by how many others wait for them one behind the other: the longest chain first."""
+    behind = dict.fromkeys(graph.nodes, 0)
+    for node in reversed(graph.nodes.values()):  # a node stands behind those that it needs
+        for need in node.needs:
+            behind[need] = max(behind[need], 1 + behind[node.id])
+    return sorted(graph.nodes.values(), key=lambda node: -behind[node.id])
+
+
 def _go_on(run: _Run) -> bool:
     """Take in what has ended and start what can; whether there is more to wait for."""
     for path, status in run.engine.ended().items():
         _take_in(run, path, status)
-    for node in run.graph.nodes.values():
+    for node in run.order:
         if run.states[node.id] == "waiting":
             _try_to_start(run, node)
     return "running" in run.states.values()
