@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from served import Server
 
 from galenic.errors import UserError
 from galenic.evaluate.prompts import render_chat
@@ -26,7 +22,6 @@ from tiny import write_tiny_gguf
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1", "::1"])
 
-RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()"]
 ASK = {"messages": [{"role": "user", "content": "The heart"}], "max_tokens": 8}
 
 
@@ -42,68 +37,12 @@ def schema_form(schema: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def written(runtime: LlamaRuntime, question: str) -> str:
     """What the runtime writes to a question by itself."""
     assert runtime.chat_template is not None
     talk = [{"role": "user", "content": question}]
     prompt = render_chat(runtime.chat_template, talk, runtime.special_tokens)
     return runtime.generate(prompt, Writing(max_tokens=8)).text
-
-
-class Server:
-    """A server process."""
-
-    def __init__(self, model: Path, *flags: str, key: str | None = None) -> None:
-        self.port = free_port()
-        environment = {**os.environ, "GALENIC_THREADS": "1"}
-        environment.pop("GALENIC_API_KEY", None)
-        if key:
-            environment["GALENIC_API_KEY"] = key
-        line = ["serve", "--model", str(model), "--port", str(self.port), *flags]
-        self.process = subprocess.Popen(
-            [*RUN, *line], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        self.wait()
-
-    def wait(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                if self.send("GET", "/health")[0] in (200, 401, 421):
-                    return
-            except OSError:
-                time.sleep(0.1)
-        pytest.fail(f"no server: {self.stop()}")
-
-    def send(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, bytes, dict[str, str]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-            connection.request(method, path, data, headers or {})
-            found = connection.getresponse()
-            return found.status, found.read(), {k.lower(): v for k, v in found.getheaders()}
-        finally:
-            connection.close()
-
-    def chat(self, body: Any, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        status, data, _ = self.send("POST", "/v1/chat/completions", body, headers)
-        return status, json.loads(data)
-
-    def stop(self) -> str:
-        self.process.terminate()
-        try:
-            return self.process.communicate(timeout=20)[0].decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.communicate()[0].decode(errors="replace")
 
 
 @pytest.fixture(scope="module")

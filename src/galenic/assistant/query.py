@@ -15,7 +15,16 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-__all__ = ["LayTerm", "Query", "lay_terms", "make_query", "medical_words", "words"]
+__all__ = [
+    "LayTerm",
+    "Query",
+    "lay_terms",
+    "make_query",
+    "meanings",
+    "medical_words",
+    "stem",
+    "words",
+]
 
 MOST_WORDS = 64
 """Of a question, the first so many different ones count: more would make every search slow."""
@@ -99,21 +108,27 @@ def medical_words(said: Sequence[str]) -> tuple[str, ...]:
     The words of a phrase must stand in its order, with at most GAP others between two of them;
     fillers do not count. Endings do not matter.
     """
-    stems = [_stem(word) for word in said if word not in FILLERS]
-    found: dict[str, None] = {}
+    return tuple(meanings(said))
+
+
+def meanings(said: Sequence[str]) -> dict[str, frozenset[str]]:
+    """As `medical_words`: each with the stems of the words that say it."""
+    stems = [stem(word) for word in said if word not in FILLERS]
+    found: dict[str, frozenset[str]] = {}
     for first, phrase, means in _phrases():
-        starts = (at for at, stem in enumerate(stems) if stem == first)
+        starts = (at for at, one in enumerate(stems) if one == first)
         if any(_follows(stems, at, phrase) for at in starts):
-            found.update(dict.fromkeys(means))
-    return tuple(found)
+            for meaning in means:
+                found[meaning] = found.get(meaning, frozenset()) | set(phrase)
+    return found
 
 
 def _follows(stems: Sequence[str], at: int, phrase: Sequence[str]) -> bool:
-    for stem in phrase[1:]:
+    for one in phrase[1:]:
         near = stems[at + 1 : at + 2 + GAP]
-        if stem not in near:
+        if one not in near:
             return False
-        at += 1 + near.index(stem)
+        at += 1 + near.index(one)
     return True
 
 
@@ -131,7 +146,7 @@ def _phrases() -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
     phrases = []
     for term in lay_terms():
         for say in term.say:
-            stems = tuple(_stem(word) for word in words(say) if word not in FILLERS)
+            stems = tuple(stem(word) for word in words(say) if word not in FILLERS)
             phrases.append((stems[0], stems, term.means))
     return tuple(phrases)
 
@@ -140,7 +155,7 @@ _NO_ENDING = ("eed", "ess", "oss", "ass", "iss", "uss")
 """As in `bleed` and `illness`."""
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
     """The word without the common endings, the same for `burn`, `burns`, `burned`, `burning`."""
     for ending in ("ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) > len(ending) + 2 and word[-3:] not in _NO_ENDING:

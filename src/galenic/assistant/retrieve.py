@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from galenic.assistant.folder import index_path
-from galenic.assistant.query import Query, make_query
+from galenic.assistant.query import Query, make_query, words
 from galenic.assistant.store import Store, open_store, told
 from galenic.errors import UserError
 
@@ -131,6 +131,21 @@ class Retriever:
             return []
         with told(self.path):
             return [self._passage(query, *found) for found in self._best(query, k)]
+
+    def having(self, phrase: str) -> int:
+        """How many passages have a phrase, endings aside."""
+        quoted = '"' + " ".join(words(phrase)) + '"'
+        count = "SELECT count(*) FROM words WHERE words MATCH ?"
+        with told(self.path):
+            [found] = self.connection.execute(count, (quoted,)).fetchone()
+        return int(found)
+
+    @property
+    def size(self) -> int:
+        """How many passages there are."""
+        with told(self.path):
+            [found] = self.connection.execute("SELECT count(*) FROM passages").fetchone()
+        return int(found)
 
     def _best(self, query: Query, k: int) -> list[tuple[int, float]]:
         """Row and score of the best k, each text once, ties in the order of the documents."""

@@ -101,12 +101,14 @@ class Triage:
         return {**vars(self), "findings": findings, "asides": asides, "notice": NOTICE}
 
 
-def triage(text: str, rules: Path | None = None) -> Triage:
+def triage(text: str, rules: Path | None = None, *, about: str = "") -> Triage:
     """How soon the person who wrote the text needs help.
 
     Args:
         text: in the person's own words; of more than `FIRST` + `LAST` characters only the
             beginning and the end are read, and a note says so.
+        about: what is known of the person from elsewhere, a health record: it tells the groups of
+            people that they belong to; what it names besides does not count.
         rules: a rules file of one's own; None = the reviewed one.
 
     Raises:
@@ -116,6 +118,9 @@ def triage(text: str, rules: Path | None = None) -> Triage:
     cut = len(text) > FIRST + LAST
     reading = _read(f"{text[:FIRST]}\n\n{text[-LAST:]}" if cut else text, ready)
     people = _populations(ready.rules.populations, reading)
+    if about:
+        known = _populations(ready.rules.populations, _read(about, ready))
+        people = list(dict.fromkeys([*people, *known]))
     fired = [f for rule in ready.rules.rules if (f := _fire(rule, ready, reading, people))]
     fired.sort(key=lambda finding: -rank(finding.tier))
     tier = highest(*(finding.tier for finding in fired))

@@ -8,7 +8,9 @@ import typer
 
 from galenic import __version__
 from galenic.cli import (
+    ask,
     baseline,
+    chat,
     compare,
     compress,
     data,
@@ -70,6 +72,8 @@ for module in (
     merge,
     inspect,
     export,
+    ask,
+    chat,
     serve,
     pack,
     unpack,

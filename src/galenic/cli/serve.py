@@ -36,10 +36,12 @@ def command(**values: Any) -> None:
     if values.get("api_key") is None:
         values["api_key"] = os.environ.get(KEY)
     config = parse_config(ServeConfig, values)
+    from galenic.assistant.model import load_runtime
     from galenic.serve.app import NOTICE, create_app
-    from galenic.serve.load import load_runtime
 
-    runtime = load_runtime(config)
+    runtime = load_runtime(
+        config.model, threads=config.threads, context_length=config.context_length
+    )
     info = runtime.info
     typer.echo(
         f"{info.model} ({info.weights}, {info.runtime} runtime, {info.num_threads} threads) at "

@@ -10,10 +10,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -21,10 +20,12 @@ from galenic import __version__
 from galenic.errors import UserError
 from galenic.evaluate.prompts import render_chat
 from galenic.runtimes.base import Generation, Runtime, Writing
+from galenic.serve.ask import AssistantRoutes
+from galenic.serve.body import read_body, told
 from galenic.serve.guard import Guard, error_response
 from galenic.serve.schema import ChatRequest
 from galenic.serve.settings import ServeConfig
-from galenic.serve.worker import Busy, Order, Worker
+from galenic.serve.worker import Order, Worker
 
 __all__ = ["NOTICE", "create_app"]
 
@@ -32,10 +33,6 @@ NOTICE = (
     "For education and research. Not a medical device; no diagnosis, no treatment advice. In an "
     "emergency call your local emergency number."
 )
-DEEPEST = 32
-"""Levels that a request's JSON may be nested."""
-RETRY_AFTER = "5"
-"""Seconds after which a caller may try again."""
 
 
 def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
@@ -52,6 +49,7 @@ def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
             Route("/v1/models", server.models),
             Route("/v1/models/{name:path}", server.model),
             Route("/v1/chat/completions", server.chat, methods=["POST"]),
+            *AssistantRoutes(server.worker, config).routes,
         ],
         middleware=[Middleware(Guard, config=config)],
         lifespan=server.lifespan,
@@ -103,23 +101,10 @@ class _Server:
             },
         }
 
+    @told
     async def chat(self, request: Request) -> Response:
         """An answer, whole or as a stream of server-sent events."""
-        try:
-            return await self._chat(request)
-        except ClientDisconnect:
-            return error_response(413, f"at most {self.config.max_bytes} bytes are taken")
-        except ValidationError as error:
-            return error_response(400, _first(error))
-        except UserError as error:
-            return error_response(400, str(error))
-        except Busy:
-            refused = error_response(429, "too many requests are waiting", "rate_limit_error")
-            refused.headers["Retry-After"] = RETRY_AFTER
-            return refused
-
-    async def _chat(self, request: Request) -> Response:
-        asked = ChatRequest.model_validate(_parse(await request.body()))
+        asked = await read_body(request, ChatRequest)
         order = self._order(asked)
         answer = self.worker.stream(order)
         first = await anext(answer)
@@ -211,39 +196,3 @@ def _reason(made: Generation) -> str:
 def _event(frame: dict[str, Any], delta: dict[str, str], reason: str | None = None) -> str:
     choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
     return f"data: {json.dumps({**frame, 'choices': [choice]})}\n\n"
-
-
-def _parse(body: bytes) -> Any:
-    """The JSON of a request.
-
-    Raises:
-        UserError: it is no UTF-8, no JSON, or nested too deep.
-    """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError("the request is not UTF-8") from error
-    if _depth(text) > DEEPEST:
-        raise UserError(f"the request is nested deeper than {DEEPEST} levels")
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise UserError(f"the request is not JSON: {error}") from error
-
-
-def _depth(text: str) -> int:
-    """Most brackets open at once, those in strings counted too: more than enough for a bound."""
-    deepest = depth = 0
-    for character in text:
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"])

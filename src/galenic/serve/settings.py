@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -46,6 +47,12 @@ class ServeConfig(BaseModel):
     max_bytes: int = Field(262_144, ge=1024, description="Largest request, in bytes.")
     context_length: int | None = Field(
         None, ge=64, description="Longest conversation in tokens; default: the model's own limit."
+    )
+    style: Literal["auto", "extractive", "written"] = Field(
+        "auto",
+        description="Answers to health questions: extractive = sentences of passages as they are, "
+        "which the model only puts in order; written = the model writes, and is shown only as far "
+        "as passages carry it; auto = written from a billion parameters on.",
     )
     threads: int | None = Field(
         None, ge=1, description="Compute threads; default: chosen from the machine's live load."

@@ -9,21 +9,25 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from galenic.errors import UserError
 from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.runtimes.constrained import JsonForm
 
-__all__ = ["Busy", "Order", "Worker"]
+__all__ = ["Busy", "Order", "Task", "Worker"]
+
+T = TypeVar("T")
 
 
 class Busy(Exception):  # noqa: N818 - nothing went wrong
     """The line is full."""
+
+    TEXT = "Too many requests are waiting; try again in a few seconds."
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,15 @@ class Order:
     schema: dict[str, Any] | None = None
 
 
+Task: TypeAlias = Callable[[Callable[[], bool]], Iterator[T]]
+"""What is done in the model's thread: pieces of an answer, for as long as it is told to go on."""
+_END = object()
+
+
 @dataclass
 class _Job:
-    order: Order
-    deliver: Callable[[str | Generation | Exception], None]
+    task: Task[Any]
+    deliver: Callable[[Any], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -69,34 +78,40 @@ class Worker:
         """Callers in the line, without the one who is answered."""
         return max(0, self._inside - 1)
 
-    async def stream(self, order: Order) -> AsyncGenerator[str | Generation, None]:
-        """Pieces of the answer as they come, and at last the whole.
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may wait."""
+        return self._inside > self.max_queue
+
+    def stream(self, order: Order) -> AsyncGenerator[str | Generation, None]:
+        """Pieces of a text as they come, and at last the whole; see `run`."""
+        return self.run(lambda going_on: self._write(order, going_on))
+
+    async def run(self, task: Task[T]) -> AsyncGenerator[T, None]:
+        """What a task yields, as it comes.
 
         Closing the iterator early stops the work.
 
         Raises:
             Busy: the line is full; raised before the first piece.
-            UserError: the model cannot continue this prompt.
+            UserError: as the task.
         """
-        if self._inside > self.max_queue:
-            raise Busy
+        if self.full:
+            raise Busy(Busy.TEXT)
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | Generation | Exception] = asyncio.Queue()
+        pieces: asyncio.Queue[Any] = asyncio.Queue()
 
-        def deliver(piece: str | Generation | Exception) -> None:
+        def deliver(piece: Any) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        job = _Job(order, deliver)
+        job = _Job(task, deliver)
         self._inside += 1
         done = loop.run_in_executor(self._pool, self._work, job)
         try:
-            while True:
-                piece = await pieces.get()
+            while (piece := await pieces.get()) is not _END:
                 if isinstance(piece, Exception):
                     raise piece
                 yield piece
-                if isinstance(piece, Generation):
-                    return
         finally:
             job.cancelled.set()
             done.add_done_callback(self._leave)
@@ -127,20 +142,20 @@ class Worker:
 
         if job.cancelled.is_set():
             return
-        order = job.order
         try:
-            choices = None if order.schema is None else self._json_form.text(order.schema)
-        except UserError as error:
-            job.deliver(error)
-            return
-        how = replace(order.how, choices=choices)
-        stream = self.runtime.stream(order.prompt, how, going_on)
-        try:
-            while True:
-                try:
-                    job.deliver(next(stream))
-                except StopIteration as done:
-                    job.deliver(done.value)
+            for piece in job.task(going_on):
+                job.deliver(piece)
+                if job.cancelled.is_set():
                     return
         except (UserError, RuntimeError, ValueError) as error:
             job.deliver(error)
+        job.deliver(_END)
+
+    def _write(self, order: Order, going_on: Callable[[], bool]) -> Iterator[str | Generation]:
+        schema = order.schema
+        choices = None if schema is None else self._json_form.text(schema)
+        yield (
+            yield from self.runtime.stream(
+                order.prompt, replace(order.how, choices=choices), going_on
+            )
+        )

@@ -1,0 +1,31 @@
+"""The engine that a model runs in here: llama.cpp for a GGUF, PyTorch for a folder."""
+
+from __future__ import annotations
+
+from galenic.evaluate.divergence import serving_runtime
+from galenic.models.load import resolve_model
+from galenic.registry import RUNTIMES
+from galenic.runtimes.base import Runtime
+
+__all__ = ["DEFAULT_MODEL", "load_runtime"]
+
+DEFAULT_MODEL = "smollm2-135m"
+
+
+def load_runtime(
+    name: str, *, threads: int | None = None, context_length: int | None = None
+) -> Runtime:
+    """Load a model to answer with.
+
+    Args:
+        name: an embedded model, a dose, a GGUF file, a folder, or a Hub id.
+        threads: to compute with; None: chosen from the machine's live load.
+        context_length: longest text in tokens; None: the model's own limit.
+
+    Raises:
+        UserError: there is no such model, or it cannot be loaded.
+    """
+    model = resolve_model(name)
+    engine = RUNTIMES.load(serving_runtime(model, "auto"))
+    runtime: Runtime = engine(model, threads=threads, context_length=context_length)
+    return runtime

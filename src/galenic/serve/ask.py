@@ -1,0 +1,147 @@
+"""The assistant behind HTTP: triage, passages, and answers as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from galenic import __version__
+from galenic.assistant.about import indexed, scores
+from galenic.assistant.consult import Assistant, Question, make_question
+from galenic.assistant.events import Event, Tier, as_json, passage_json
+from galenic.assistant.folder import index_path
+from galenic.assistant.retrieve import MOST_RESULTS, search
+from galenic.assistant.triage import NOTICE, Triage, triage
+from galenic.errors import UserError
+from galenic.serve.body import read_body, told
+from galenic.serve.settings import ServeConfig
+from galenic.serve.worker import Busy, Worker
+
+__all__ = ["AssistantRoutes"]
+
+MOST_HISTORY = 50
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Ask(_Form):
+    question: str
+    history: list[str] = Field([], max_length=MOST_HISTORY)
+    context: str | None = None
+
+
+class _Triage(_Form):
+    text: str
+
+
+class _Search(_Form):
+    question: str
+    k: int = Field(5, ge=1, le=MOST_RESULTS)
+
+
+class AssistantRoutes:
+    """What the page and programs ask of the assistant.
+
+    Args:
+        worker: with the model.
+        config: bounds, and how answers are made.
+    """
+
+    def __init__(self, worker: Worker, config: ServeConfig) -> None:
+        self.worker = worker
+        self.config = config
+        self.assistant = Assistant(worker.runtime, config.style)
+        self.routes = [
+            Route("/v1/about", self.about),
+            Route("/v1/ask", self.ask, methods=["POST"]),
+            Route("/v1/triage", self.triage, methods=["POST"]),
+            Route("/v1/search", self.search, methods=["POST"]),
+        ]
+
+    @told
+    async def about(self, _: Request) -> Response:
+        """Versions, what is indexed, and the model's measured scores."""
+        collections = await asyncio.to_thread(indexed)
+        model = self.worker.runtime.info.model
+        rows, note = scores(model)
+        return JSONResponse(
+            {
+                "version": __version__,
+                "model": model,
+                "notice": NOTICE,
+                "attribution": [one.attribution for one in collections if one.attribution],
+                "index": {
+                    "passages": sum(one.num_passages for one in collections),
+                    "collections": [one.name for one in collections],
+                },
+                "key_required": self.config.api_key is not None,
+                "scores": rows,
+                "scores_note": note,
+            }
+        )
+
+    @told
+    async def triage(self, request: Request) -> Response:
+        """How soon help is needed, by the rules alone."""
+        form = await read_body(request, _Triage)
+        return JSONResponse((await asyncio.to_thread(triage, form.text)).describe())
+
+    @told
+    async def search(self, request: Request) -> Response:
+        """Passages for a question."""
+        form = await read_body(request, _Search)
+        if not index_path().is_file():
+            raise UserError("nothing is indexed; see `galenic index`")
+        found = await asyncio.to_thread(search, form.question, form.k)
+        return JSONResponse({"passages": [passage_json(one) for one in found]})
+
+    @told
+    async def ask(self, request: Request) -> Response:
+        """An answer: how soon help is needed at once, the rest in line."""
+        form = await read_body(request, _Ask)
+        asked = await asyncio.to_thread(
+            make_question, form.question, form.history, form.context or ""
+        )
+        found = await asyncio.to_thread(self.assistant.triage, asked)
+        if found.tier != "emergency" and self.worker.full:
+            raise Busy(f"{Busy.TEXT} By the rules alone: {found.tier}.")
+        return StreamingResponse(self._events(asked, found), media_type="text/event-stream")
+
+    async def _events(self, asked: Question, found: Triage) -> AsyncIterator[str]:
+        """Server-sent events; closing them stops the model."""
+        yield _event(Tier(found))
+        if found.tier == "emergency":  # nothing that waits for the model
+            for event in self.assistant.answer(asked, found):
+                yield _event(event)
+            return
+
+        def work(going_on: Any) -> Iterator[Event]:
+            return self.assistant.answer(asked, found, going_on)
+
+        answer = self.worker.run(work)
+        try:
+            async for event in answer:
+                yield _event(event)
+        except (UserError, Busy) as error:
+            yield _message("error", {"message": str(error)})
+        except (RuntimeError, ValueError):
+            yield _message("error", {"message": "the answer broke off; ask again"})
+        finally:
+            await answer.aclose()
+
+
+def _event(event: Event) -> str:
+    return _message(event.name, as_json(event))
+
+
+def _message(name: str, data: Any) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -1,0 +1,194 @@
+"""The assistant behind HTTP: events in their order, bounds, and nothing mixed up."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import Server
+
+from galenic.assistant.consult import Assistant, make_question
+from galenic.assistant.events import as_json
+from galenic.assistant.index import index_folder
+from galenic.assistant.model import load_runtime
+from galenic.assistant.triage import triage
+from tiny import write_tiny_gguf
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+UTI = "Burning when I pee. Could this be a UTI?"
+
+
+class Silent:
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None: ...
+    def advance(self, done: int, note: str = "") -> None: ...
+    def say(self, text: str) -> None: ...
+    def keep(self, text: str) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of the assistant's with an index, for this process and for servers."""
+    home = tmp_path_factory.mktemp("assistant")
+    docs = home / "docs"
+    docs.mkdir()
+    (docs / "uti.md").write_text(
+        "# Bladder infection\n\nA UTI makes burning when you pee. Germs often cause a UTI.\n"
+    )
+    (docs / "knee.md").write_text("# Knees\n\nKnees hurt after long walks on hills.\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GALENIC_HOME", str(home))
+        index_folder(docs, Silent())
+        yield home
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_gguf(tmp_path_factory.mktemp("served") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def server(model: Path, home: Path) -> Iterator[Server]:
+    found = Server(model, "--max-bytes", "50000")
+    yield found
+    said = found.stop()
+    assert "Traceback" not in said
+    assert "Burning" not in said  # nothing that was asked is logged
+
+
+def events(server: Server, **body: Any) -> list[tuple[str, Any]]:
+    status, data, headers = server.send("POST", "/v1/ask", body)
+    assert status == 200, data
+    assert headers["content-type"].startswith("text/event-stream")
+    blocks = [block.split("\n") for block in data.decode().strip().split("\n\n")]
+    return [
+        (name.removeprefix("event: "), json.loads(line.removeprefix("data: ")))
+        for name, line in blocks
+    ]
+
+
+def test_the_answer_is_that_of_the_assistant(server: Server, model: Path) -> None:
+    found = events(server, question=UTI)
+    assert found[0] == ("triage", json.loads(json.dumps(triage(UTI).describe())))
+    with load_runtime(str(model), threads=1) as runtime:
+        asked = make_question(UTI)
+        assistant = Assistant(runtime)
+        expected = [
+            (one.name, json.loads(json.dumps(as_json(one))))
+            for one in assistant.answer(asked, assistant.triage(asked))
+        ]
+    assert found[1:-1] == expected[:-1]
+    assert found[-1][0] == "done"
+    assert found[-1][1]["model"] == str(model)
+    assert any(name == "sentence" and one["section"] == "answer" for name, one in found)
+
+
+def test_an_emergency_is_answered_by_rules_alone(server: Server) -> None:
+    found = events(server, question="crushing chest pain and sweating")
+    assert [name for name, _ in found] == ["triage", "done"]
+    assert found[0][1]["tier"] == "emergency"
+    assert found[1][1]["model"] == ""
+
+
+def test_history_and_context_count(server: Server) -> None:
+    history = ["crushing chest pain and sweating"]
+    assert events(server, question="and now?", history=history)[0][1]["tier"] == "emergency"
+    raised = events(server, question=UTI, context="fever of 39")
+    assert raised[0][1]["tier"] == "today"
+
+
+def test_tier_and_passages_alone(server: Server) -> None:
+    status, data, _ = server.send("POST", "/v1/triage", {"text": UTI})
+    assert (status, json.loads(data)["tier"]) == (200, "days")
+    status, data, _ = server.send("POST", "/v1/search", {"question": "knees", "k": 1})
+    assert status == 200
+    assert [one["title"] for one in json.loads(data)["passages"]] == ["Knees"]
+
+
+def test_what_stands_behind(server: Server, model: Path, home: Path) -> None:
+    status, data, _ = server.send("GET", "/v1/about")
+    told = json.loads(data)
+    assert status == 200
+    assert told["model"] == str(model)
+    assert told["index"] == {"passages": 2, "collections": [str(home / "docs")]}
+    assert "not a medical device" in told["notice"]
+    assert told["scores"] == []
+    assert "galenic evaluate" in told["scores_note"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("/v1/ask", b"nonsense", 400, "not JSON"),
+        ("/v1/ask", b"\xff", 400, "UTF-8"),
+        ("/v1/ask", b"{" * 9000, 400, "nested"),
+        ("/v1/ask", {}, 400, "question"),
+        ("/v1/ask", {"question": 5}, 400, "question"),
+        ("/v1/ask", {"question": "  "}, 400, "no question"),
+        ("/v1/ask", {"question": "x" * 20_001}, 400, "20,000"),
+        ("/v1/ask", {"question": "x", "history": ["y"] * 51}, 400, "history"),
+        ("/v1/ask", {"question": "x", "context": '{"a": 1}'}, 400, "FHIR"),
+        ("/v1/ask", {"question": "x", "path": "/etc/passwd"}, 400, "path"),
+        ("/v1/ask", {"question": "x" * 60_000}, 413, "50000"),
+        ("/v1/triage", {"text": None}, 400, "text"),
+        ("/v1/search", {"question": "x", "k": 0}, 400, "k"),
+        ("/v1/search", {"question": "x", "k": 1000}, 400, "k"),
+    ],
+)
+def test_what_cannot_be_answered_is_said(
+    server: Server, path: str, body: Any, status: int, message: str
+) -> None:
+    found, data, _ = server.send("POST", path, body)
+    assert found == status
+    assert message in json.loads(data)["error"]["message"]
+
+
+def test_odd_texts_are_only_texts(server: Server) -> None:
+    for text in ("\x00\u202e", '" OR 1=1; DROP TABLE passages; --', "../../etc/passwd", "🙂" * 50):
+        assert events(server, question=text)[-1][0] == "done"
+        assert server.send("POST", "/v1/search", {"question": text})[0] == 200
+
+
+@pytest.mark.slow
+def test_many_callers_get_their_own_answers(server: Server) -> None:
+    found: dict[int, list[tuple[str, Any]]] = {}
+    asked = [UTI if at % 2 else f"My knees hurt since day {at}" for at in range(16)]
+
+    def ask(at: int) -> None:
+        found[at] = events(server, question=asked[at])
+
+    threads = [threading.Thread(target=ask, args=(at,)) for at in range(len(asked))]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    for at, text in enumerate(asked):
+        assert found[at][0][1]["tier"] == triage(text).tier
+        title = "Bladder infection" if at % 2 else "Knees"
+        titles = [one["title"] for name, told in found[at] if name == "sources"
+                  for one in told["sources"]]  # fmt: skip
+        assert titles[0] == title
+
+
+@pytest.mark.slow
+def test_a_full_line_still_tells_the_tier(model: Path, home: Path) -> None:
+    server = Server(model, "--max-queue", "0", "--max-tokens", "100000")
+    long = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1500, "temperature": 1.5}
+    busy = threading.Thread(target=server.send, args=("POST", "/v1/chat/completions", long))
+    busy.start()
+    told: dict[str, Any] = {}
+    for _ in range(200):
+        status, data, headers = server.send("POST", "/v1/ask", {"question": UTI})
+        if status == 429:
+            told = {"message": json.loads(data)["error"]["message"], **headers}
+            break
+    emergency = events(server, question="crushing chest pain and sweating")
+    server.stop()
+    busy.join()
+    assert "days" in told["message"]
+    assert told["retry-after"]
+    assert emergency[0][1]["tier"] == "emergency"
