@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from watching import Notes
 
 from echo import EchoRuntime
@@ -18,11 +20,15 @@ from galenic.assistant.consult import (
     collect,
     make_question,
 )
-from galenic.assistant.events import Done, Note, Sentence, Sources, as_json
+from galenic.assistant.events import Done, Note, Sentence, Sources, Tier, as_json
 from galenic.assistant.folder import kept_files, purge
 from galenic.assistant.history import History, history_path
 from galenic.assistant.index import index_folder
+from galenic.assistant.model import load_runtime
+from galenic.assistant.opinion import ambulance_share
+from galenic.assistant.triage import Triage
 from galenic.errors import UserError
+from galenic.runtimes.tree import Pack
 
 UTI = "Burning when I pee. Could this be a UTI?"
 INJECTION = (
@@ -197,6 +203,61 @@ def test_events_are_json(documents: Path) -> None:
     assert {type(event) for event in events} == {Sources, Sentence, Note, Done}
     for event in events:
         assert json.loads(json.dumps(as_json(event))) is not None
+
+
+# A second opinion
+
+
+class Alarmed(EchoRuntime):
+    """Takes what burns for most urgent, or for least."""
+
+    def __init__(self, urgent: bool) -> None:
+        super().__init__()
+        self.course = b"ambulance now" if urgent else b"at home"
+
+    def score(self, pack: Pack) -> NDArray[np.float64]:
+        values = np.zeros(len(pack.read_rows))
+        for at, (row, token) in enumerate(zip(pack.read_rows, pack.read_tokens, strict=True)):
+            text = bytes([*pack.path(int(row)), int(token)])
+            values[at] = 5.0 if b"burn" in text and text.endswith(self.course) else 0.0
+        return values
+
+
+def opinion(text: str, runtime: EchoRuntime) -> list[Triage]:
+    asked = make_question(text)
+    assistant = Assistant(runtime, second_opinion=True)
+    found = assistant.triage(asked)
+    return [one.triage for one in assistant.answer(asked, found) if isinstance(one, Tier)]
+
+
+def test_a_model_may_raise_a_tier_and_says_why() -> None:
+    [raised] = opinion("my tongue burns", Alarmed(urgent=True))
+    assert raised.tier == "today"
+    assert "model echo" in raised.raised
+    assert opinion("my tongue burns", Alarmed(urgent=False)) == []
+    assert opinion("Burning when I pee, fever, pain in my side", Untouchable()) == []
+    assert opinion("crushing chest pain and sweating", Untouchable()) == []
+
+
+def test_the_share_is_that_of_a_loop(smollm2: Path) -> None:
+    courses = (" call an ambulance now", " see a doctor today",
+               " see a doctor in the next days", " look after it at home")  # fmt: skip
+    with load_runtime(str(smollm2), threads=1) as runtime:
+
+        def likely(said: str, course: str) -> float:
+            before = (
+                f'A patient says: "{said}"\nQuestion: How soon does this patient need medical '
+                "help?\nAnswer: The patient should"
+            )
+            return runtime.loglikelihood(before, [course])[0]
+
+        text = "my arm is on fire"
+        odds = [
+            likely(text, one) - sum(likely(n, one) for n in ("N/A", "", "something", "...")) / 4
+            for one in courses
+        ]
+        expected = np.exp(odds[0]) / np.exp(odds).sum()
+        assert ambulance_share(runtime, text) == pytest.approx(expected, abs=1e-9)
 
 
 # History, and what stands behind

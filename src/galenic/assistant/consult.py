@@ -22,6 +22,7 @@ from galenic.assistant.events import Cited, Done, Event, Note, Sentence, Sources
 from galenic.assistant.folder import index_path
 from galenic.assistant.guards import of_answer, of_question
 from galenic.assistant.model import DEFAULT_MODEL, load_runtime
+from galenic.assistant.opinion import with_opinion
 from galenic.assistant.person import Person, read_person
 from galenic.assistant.retrieve import Passage, Retriever, open_retriever
 from galenic.assistant.triage import Triage, triage
@@ -119,12 +120,14 @@ class Assistant:
             ``written`` lets it write; ``auto`` by its size.
         index: of passages; None = the user's own.
         rules: of triage; None = the reviewed ones.
+        second_opinion: lets the model raise the tier; see `galenic.assistant.opinion`.
     """
 
     runtime: Runtime | None = None
     style: str = "auto"
     index: Path | None = None
     rules: Path | None = None
+    second_opinion: bool = False
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
@@ -140,12 +143,19 @@ class Assistant:
     ) -> Iterator[Event]:
         """All events behind `Tier`; of an emergency there is only the end.
 
+        Where the model raises the tier, `Tier` comes once more.
+
         Args:
             asked: by `make_question`.
             found: by `triage`.
             going_on: asked now and then; where it says no, the answer ends there.
         """
         begun = time.monotonic()
+        if self.second_opinion and self.runtime is not None and found.tier != "emergency":
+            raised = with_opinion(self.runtime, asked.text, found)
+            if raised != found:
+                found = raised
+                yield Tier(found)
         answer = _Answer(self, asked, found, going_on)
         if found.tier != "emergency":
             path = self.index or index_path()

@@ -12,13 +12,24 @@ if TYPE_CHECKING:
     from galenic.assistant.events import Cited, Event, Sentence
     from galenic.assistant.triage import Triage
 
-__all__ = ["MODEL_HELP", "STYLE_HELP", "print_events", "print_tier", "read_words", "terminal"]
+__all__ = [
+    "MODEL_HELP",
+    "OPINION_HELP",
+    "STYLE_HELP",
+    "print_events",
+    "print_tier",
+    "read_words",
+    "terminal",
+]
 
 MODEL_HELP = "smollm2-135m (embedded), a dose, a GGUF file, a folder, or a Hub id."
 STYLE_HELP = (
     "extractive = sentences of passages as they are, which the model only puts in order; written = "
     "the model writes, and is shown only as far as passages carry it; auto = written from a "
     "billion parameters on."
+)
+OPINION_HELP = (
+    "Let the model raise the tier to `today`, never lower it. Small models are often wrong in this."
 )
 MOST_BYTES = 1_000_000
 """Of standard input, or of a file of notes."""
@@ -95,12 +106,14 @@ def print_events(console: Console, events: Iterable[Event]) -> None:
     """Sentences as they come, and their passages at the end."""
     from rich.text import Text
 
-    from galenic.assistant.events import Done, Note, Sentence, Sources
+    from galenic.assistant.events import Done, Note, Sentence, Sources, Tier
 
     cited: list[Cited] = []
     section, seconds, model = "", 0.0, ""
     for event in events:
-        if isinstance(event, Sources):
+        if isinstance(event, Tier):
+            print_tier(console, event.triage)
+        elif isinstance(event, Sources):
             cited += event.sources
         elif isinstance(event, Note):
             style = "yellow" if event.kind == "guard" else "bold"

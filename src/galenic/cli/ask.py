@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galenic.cli.answer import MODEL_HELP, STYLE_HELP
+from galenic.cli.answer import MODEL_HELP, OPINION_HELP, STYLE_HELP
 
 __all__ = ["EXAMPLES", "HELP", "command", "read_context"]
 
@@ -42,6 +42,7 @@ def command(
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "smollm2-135m",
     style: Annotated[str, typer.Option(help=STYLE_HELP)] = "auto",
+    second_opinion: Annotated[bool, typer.Option("--second-opinion", help=OPINION_HELP)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Answer one question."""
@@ -62,7 +63,8 @@ def command(
             events += Assistant().answer(asked, found)
         else:
             with load_runtime(model) as runtime:
-                events += Assistant(runtime, style).answer(asked, found)
+                assistant = Assistant(runtime, style, second_opinion=second_opinion)
+                events += assistant.answer(asked, found)
         said = [{"event": event.name, **data_of(event)} for event in events]
         typer.echo(json.dumps(said, indent=1, ensure_ascii=False))
         return
@@ -70,7 +72,8 @@ def command(
     print_tier(console, found)
     if found.tier != "emergency":
         with load_runtime(model) as runtime:
-            print_events(console, Assistant(runtime, style).answer(asked, found))
+            assistant = Assistant(runtime, style, second_opinion=second_opinion)
+            print_events(console, assistant.answer(asked, found))
     console.print(NOTICE)
 
 

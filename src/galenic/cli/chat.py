@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galenic.cli.answer import MODEL_HELP, STYLE_HELP
+from galenic.cli.answer import MODEL_HELP, OPINION_HELP, STYLE_HELP
 from galenic.cli.ask import read_context
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def command(
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "smollm2-135m",
     style: Annotated[str, typer.Option(help=STYLE_HELP)] = "auto",
+    second_opinion: Annotated[bool, typer.Option("--second-opinion", help=OPINION_HELP)] = False,
     history: Annotated[
         bool, typer.Option("--history", help="Keep the conversation in a file of your own.")
     ] = False,
@@ -63,8 +64,9 @@ def command(
     kept = History(history_path() if history else None)
     console = terminal()
     console.print(NOTICE)
+    knobs = {"style": style, "second_opinion": second_opinion}
     with ExitStack() as stack:
-        talk = _Talk(console, notes, model, style, kept, stack)
+        talk = _Talk(console, notes, model, knobs, kept, stack)
         for said in _lines(console):
             if said == "/quit":
                 break
@@ -90,7 +92,7 @@ class _Talk:
     console: Console
     notes: str
     model: str
-    style: str
+    knobs: dict[str, Any]
     history: History
     stack: ExitStack
     runtime: Runtime | None = None
@@ -122,12 +124,12 @@ class _Talk:
         from galenic.cli.answer import print_events, print_tier
 
         asked = make_question(said, self.history.questions, self.notes)
-        found = Assistant(style=self.style).triage(asked)
+        found = Assistant().triage(asked)
         print_tier(self.console, found)
         if found.tier != "emergency" and self.runtime is None:
             self.runtime = self.stack.enter_context(load_runtime(self.model))
         heard: list[Event] = []
-        answer = Assistant(self.runtime, self.style).answer(asked, found)
+        answer = Assistant(self.runtime, **self.knobs).answer(asked, found)
         print_events(self.console, _heard(answer, heard))
         reply = collect(found, iter(heard))
         self.cited = list(reply.sources)

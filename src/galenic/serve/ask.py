@@ -59,7 +59,9 @@ class AssistantRoutes:
     def __init__(self, worker: Worker, config: ServeConfig) -> None:
         self.worker = worker
         self.config = config
-        self.assistant = Assistant(worker.runtime, config.style)
+        self.assistant = Assistant(
+            worker.runtime, config.style, second_opinion=config.second_opinion
+        )
         self.routes = [
             Route("/v1/about", self.about),
             Route("/v1/ask", self.ask, methods=["POST"]),

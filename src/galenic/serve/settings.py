@@ -54,6 +54,11 @@ class ServeConfig(BaseModel):
         "which the model only puts in order; written = the model writes, and is shown only as far "
         "as passages carry it; auto = written from a billion parameters on.",
     )
+    second_opinion: bool = Field(
+        False,
+        description="Let the model raise the tier to `today`, never lower it. Small models are "
+        "often wrong in this.",
+    )
     threads: int | None = Field(
         None, ge=1, description="Compute threads; default: chosen from the machine's live load."
     )
