@@ -20,9 +20,18 @@ from galenic.evaluate.compare import (
 from galenic.report.rows import Row, build_rows
 from galenic.report.runs import Run, load_run
 
-__all__ = ["GALENIC", "inspected", "markdown_table", "paired_answers", "pooled_answers"]
+__all__ = ["GALENIC", "Silent", "inspected", "markdown_table", "paired_answers", "pooled_answers"]
 
 GALENIC = str(Path(sys.executable).with_name("galenic"))
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None: ...
+    def advance(self, done: int, note: str = "") -> None: ...
+    def say(self, text: str) -> None: ...
+    def keep(self, text: str) -> None: ...
 
 
 def inspected(model: str, keys: Sequence[str]) -> dict[str, Any]:

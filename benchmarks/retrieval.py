@@ -33,7 +33,7 @@ from typing import Any
 import bm25s
 import numpy as np
 import Stemmer
-from compared import markdown_table
+from compared import Silent, markdown_table
 
 from galenic.assistant.documents.medquad import Answer, passages, read_answers
 from galenic.assistant.index import index_medquad
@@ -48,13 +48,6 @@ KEYS = ("recall@1", "recall@5", "recall@10", "mrr")
 DEPTH = 100
 """Passages looked at for each question; times are for 5."""
 RESULTS = Path(__file__).parents[1] / "results"
-
-
-class Silent:
-    def stage(self, text: str, total: int | None = None, done: int = 0) -> None: ...
-    def advance(self, done: int, note: str = "") -> None: ...
-    def say(self, text: str) -> None: ...
-    def keep(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)

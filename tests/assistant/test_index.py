@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from assistant.fhir_bundle import BUNDLE
-from assistant.watching import Notes
 from galenic.assistant import index as index_module
 from galenic.assistant.folder import index_path, kept_files, purge
 from galenic.assistant.index import Summary, index_folder, index_medquad, remove
@@ -24,6 +23,7 @@ from galenic.assistant.store import open_store
 from galenic.cache import locked
 from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.errors import UserError
+from watching import Notes
 
 
 def index(folder: Path, **options: Any) -> Summary:
@@ -276,7 +276,7 @@ def test_an_index_of_another_version(folder: Path) -> None:
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from assistant.watching import Notes
+from watching import Notes
 from galenic.assistant import index, store
 place, count, data = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 calls = 0

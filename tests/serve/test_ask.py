@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,17 +18,11 @@ from galenic.assistant.index import index_folder
 from galenic.assistant.model import load_runtime
 from galenic.assistant.triage import triage
 from tiny import write_tiny_gguf
+from watching import Notes
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 UTI = "Burning when I pee. Could this be a UTI?"
-
-
-class Silent:
-    def stage(self, text: str, total: int | None = None, done: int = 0) -> None: ...
-    def advance(self, done: int, note: str = "") -> None: ...
-    def say(self, text: str) -> None: ...
-    def keep(self, text: str) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (docs / "knee.md").write_text("# Knees\n\nKnees hurt after long walks on hills.\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GALENIC_HOME", str(home))
-        index_folder(docs, Silent())
+        index_folder(docs, Notes())
         yield home
 
 
@@ -177,18 +172,17 @@ def test_many_callers_get_their_own_answers(server: Server) -> None:
 @pytest.mark.slow
 def test_a_full_line_still_tells_the_tier(model: Path, home: Path) -> None:
     server = Server(model, "--max-queue", "0", "--max-tokens", "100000")
-    long = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1500, "temperature": 1.5}
-    busy = threading.Thread(target=server.send, args=("POST", "/v1/chat/completions", long))
-    busy.start()
-    told: dict[str, Any] = {}
-    for _ in range(200):
-        status, data, headers = server.send("POST", "/v1/ask", {"question": UTI})
-        if status == 429:
-            told = {"message": json.loads(data)["error"]["message"], **headers}
-            break
-    emergency = events(server, question="crushing chest pain and sweating")
+    long = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 100_000,
+            "temperature": 1.5, "stream": True}  # fmt: skip
+    data = json.dumps(long).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as busy:
+        busy.sendall(f"{head}\r\n\r\n".encode() + data)
+        assert b"200 OK" in busy.recv(200)  # the model is at work for somebody else now
+        status, told, headers = server.send("POST", "/v1/ask", {"question": UTI})
+        emergency = events(server, question="crushing chest pain and sweating")
     server.stop()
-    busy.join()
-    assert "days" in told["message"]
-    assert told["retry-after"]
+    assert status == 429
+    assert "days" in json.loads(told)["error"]["message"]
+    assert headers["retry-after"]
     assert emergency[0][1]["tier"] == "emergency"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from galenic.errors import UserError
 from galenic.runtimes.libllama import Batch, LibLlama
 from galenic.runtimes.llama_load import load_model
+from galenic.runtimes.tiles import FEWEST, fill, parts
 from galenic.runtimes.tree import Pack, common_prefix_length
 
 __all__ = ["MAX_LEAVES", "Interrupted", "LlamaEngine"]
@@ -25,18 +26,6 @@ _SEQUENCES = 256  # as many as llama.cpp tells apart
 _PREFIX = 0  # the sequence that keeps the prefix
 _TWIN = _SEQUENCES - 1  # and the one of the rows that fill up a tile
 MAX_LEAVES = _SEQUENCES - 2
-_TILE = 4
-"""Rows that the kernels for many rows take at once. What is left over, llama.cpp gives to kernels
-for one row; those of some types (Q4_0, IQ4_NL, Q4_K and others whose blocks it interleaves) sum in
-another order, which the 8-bit rounding of activations turns into differences of up to half a nat
-and more. So rows come in whole tiles, filled up with rows of a text that nobody reads."""
-_FEWEST = 2 * _TILE
-"""Four rows alone are summed in another order than four of eight or more."""
-_ROWS = 15 * _TILE
-"""Rows computed at once. Below 64 the attention kernel takes the cells of a row one by one and
-skips those of other texts, so that a value is, bit for bit, what its request alone would give. From
-64 on it works in tiles: then the place of a text in the cache changes the order of summation. The
-price is 3 % of the speed at 100 tokens, 15 % at 500 and 24 % at 1000."""
 _UBATCH = 64
 _SMALLEST_CONTEXT = 1024
 _KV_BYTES = 2  # flash attention computes with float16 keys and values, so they are kept as such
@@ -168,7 +157,7 @@ class LlamaEngine:
         """
         self._check_length(int(pack.positions.max(initial=len(pack.prefix) - 1)) + 1)
         largest = max((end - start for start, end in pack.trees), default=0)
-        self._reserve(len(pack.prefix) + largest + _FEWEST)
+        self._reserve(len(pack.prefix) + largest + FEWEST)
         self._keep_prefix(pack.prefix)
         values = np.empty(len(pack.read_rows), dtype=np.float64)
         for start, end in pack.trees:
@@ -186,11 +175,11 @@ class LlamaEngine:
         if not tokens:
             raise ValueError("log_probs needs at least one token")
         self._check_length(len(tokens))
-        self._reserve(len(tokens) + _FEWEST)
+        self._reserve(len(tokens) + FEWEST)
         self.forget()
         found = np.empty((len(tokens), self.vocab_size), dtype=np.float32)
         ids, positions = np.array(tokens, dtype=np.int32), np.arange(len(tokens), dtype=np.int32)
-        for first, last in _parts(0, len(ids)):
+        for first, last in parts(0, len(ids)):
             part, size = slice(first, last), last - first
             wanted = np.ones(size, dtype=np.int8)
             self._decode_some(ids[part], positions[part], [(_PREFIX,)] * size, wanted)
@@ -217,10 +206,10 @@ class LlamaEngine:
             going_on: asked before each batch; where it says no, `Interrupted` is raised.
         """
         self._check_length(len(tokens))
-        self._reserve(len(tokens) + room + _FEWEST)
+        self._reserve(len(tokens) + room + FEWEST)
         shared = self._keep_begun(tokens)
         first, last = 0, 0
-        for first, last in _parts(shared, len(tokens)):
+        for first, last in parts(shared, len(tokens)):
             if not going_on():
                 self.forget()
                 raise Interrupted
@@ -270,7 +259,7 @@ class LlamaEngine:
         try:
             for sequence in sequences if pack.prefix else ():
                 lib.llama_memory_seq_cp(self._memory, _PREFIX, sequence, -1, -1)
-            for first, last in _parts(start, end):
+            for first, last in parts(start, end):
                 rows, paths = slice(first, last), through[first - start : last - start]
                 reads = np.flatnonzero((pack.read_rows >= first) & (pack.read_rows < last))
                 wanted = np.zeros(last - first, dtype=np.int8)
@@ -301,7 +290,7 @@ class LlamaEngine:
         self._prefix = prefix
 
     def _run_alone(self, tokens: Sequence[int], *, read_last: bool) -> None:
-        for first, last in _parts(0, len(tokens)):
+        for first, last in parts(0, len(tokens)):
             self._run_part(tokens, first, last, read_last=read_last and last == len(tokens))
 
     def _run_part(self, tokens: Sequence[int], first: int, last: int, *, read_last: bool) -> None:
@@ -320,15 +309,9 @@ class LlamaEngine:
         wanted: NDArray[np.int8],
     ) -> None:
         """Compute rows in whole tiles, those of the last layer, which are the wanted ones, too."""
-        missing = _filling(len(tokens))
-        if missing:
-            tokens = np.append(tokens, tokens[-1:].repeat(missing))
-            positions = np.append(positions, np.arange(missing, dtype=np.int32))
-            sequences = [*sequences, *[(_TWIN,)] * missing]
-            wanted = np.append(wanted, np.zeros(missing, dtype=np.int8))
-        wanted[np.flatnonzero(wanted == 0)[: _filling(int(wanted.sum()))]] = 1
-        self._decode(tokens, positions, sequences, wanted)
-        if missing:
+        filled = fill(tokens, positions, sequences, wanted, twin=_TWIN)
+        self._decode(*filled)
+        if len(filled[0]) > len(tokens):
             self.library.llama_memory_seq_rm(self._memory, _TWIN, -1, -1)
 
     def _decode(
@@ -426,16 +409,6 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted -= shifted.max()
     shifted -= np.log(np.exp(shifted).sum())
     return shifted
-
-
-def _filling(rows: int) -> int:
-    """How many rows make whole tiles of so many, and enough of them; none are enough of none."""
-    return max(_FEWEST - rows, -rows % _TILE) if rows else 0
-
-
-def _parts(start: int, end: int) -> list[tuple[int, int]]:
-    """Cut rows [start, end) into parts of at most `_ROWS`: whole tiles, but for the last."""
-    return [(first, min(first + _ROWS, end)) for first in range(start, end, _ROWS)]
 
 
 def _context_size(cells: int) -> int:
