@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from galenic import __version__
+from galenic.assistant.rules import prepared
 from galenic.errors import UserError
 from galenic.evaluate.prompts import render_chat
 from galenic.runtimes.base import Generation, Runtime, Writing
@@ -65,7 +66,8 @@ class _Server:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Close the model at the end."""
+        """Read the rules of triage before anybody asks; close the model at the end."""
+        await asyncio.to_thread(prepared)
         try:
             yield
         finally:

@@ -1,0 +1,137 @@
+"""A real server with the real page and guard, and answers that a test has written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from galenic.serve.guard import Guard, error_response
+from galenic.serve.page import page_routes
+from galenic.serve.settings import ServeConfig
+
+__all__ = ["ABOUT", "Scripted", "event"]
+
+Events = AsyncIterator[bytes]
+
+ABOUT: dict[str, Any] = {
+    "version": "0.0.0",
+    "model": "tiny",
+    "notice": "For education only: no diagnosis, no medical advice, not a medical device.",
+    "attribution": ["MedQuAD, US National Institutes of Health, CC BY 4.0"],
+    "index": {"passages": 16407, "collections": ["medquad"]},
+    "key_required": False,
+    "scores": [
+        {
+            "benchmark": "pubmedqa",
+            "scoring": "letter",
+            "n": 500,
+            "accuracy": 0.436,
+            "low": 0.3932,
+            "high": 0.4798,
+            "macro_f1": 0.29996,
+            "majority": 0.552,
+        }
+    ],
+    "scores_note": "Near the majority baseline a model knows little medicine by itself.",
+}
+
+
+def event(name: str, **data: Any) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+class Scripted:
+    """The server; a test sets what it answers, and reads what it was asked.
+
+    Attributes:
+        play: makes the events of the next answers.
+        refuse: status and words with which questions are refused; none = they are answered.
+        key: that callers must show; none = no key.
+        asked: bodies of the questions.
+        refused: how many requests were not taken.
+        gate: a script may wait for it; closed at the beginning.
+        left: set when a caller has gone before the end of an answer.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+        routes = [
+            *page_routes(),
+            Route("/v1/about", self.about),
+            Route("/v1/ask", self.ask, methods=["POST"]),
+        ]
+        app = Starlette(routes=routes, middleware=[Middleware(Guard, config=_CONFIG)])
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=0, ws="none", lifespan="off", log_level="warning"
+        )
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        while not self.server.started:
+            self.thread.join(0.02)
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.origin = f"http://127.0.0.1:{port}"
+
+    def reset(self) -> None:
+        self.play: Callable[[], Events] = lambda: played(event("done", **_DONE))
+        self.refuse: tuple[int, str] | None = None
+        self.key: str | None = None
+        self.asked: list[dict[str, Any]] = []
+        self.refused = 0
+        self.gate = threading.Event()
+        self.left = threading.Event()
+
+    async def about(self, request: Request) -> Response:
+        return self._refusal(request) or JSONResponse(ABOUT)
+
+    async def ask(self, request: Request) -> Response:
+        self.asked.append(await request.json())
+        refusal = self._refusal(request)
+        if refusal is None and self.refuse is not None:
+            self.refused += 1
+            refusal = error_response(*self.refuse)
+        return refusal or StreamingResponse(self.play(), media_type="text/event-stream")
+
+    async def held(self, *before: bytes, after: tuple[bytes, ...] = ()) -> Events:
+        """Events, then nothing but comments until the gate opens, then the rest."""
+        try:
+            for one in before:
+                yield one
+            while not self.gate.is_set():
+                yield b": waiting\n\n"
+                await asyncio.sleep(0.03)
+            for one in after:
+                yield one
+        except asyncio.CancelledError:
+            self.left.set()
+            raise
+
+    def close(self) -> None:
+        self.gate.set()
+        self.server.should_exit = True
+        self.thread.join(20)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self.key is None or request.headers.get("authorization") == f"Bearer {self.key}":
+            return None
+        self.refused += 1
+        return error_response(401, "the API key is missing or wrong", "authentication_error")
+
+
+async def played(*events: bytes) -> Events:
+    for one in events:
+        yield one
+
+
+_CONFIG = ServeConfig.model_validate({})
+_DONE = {"seconds": 0.5, "model": "tiny", "tokens": 0}
