@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from galenic.assistant import DEFAULT_MODEL
 from galenic.assistant.answer.appointment import ASKING, to_ask, to_watch
 from galenic.assistant.answer.extract import choose
 from galenic.assistant.answer.order import order
@@ -21,7 +22,7 @@ from galenic.assistant.answer.write import write_answer
 from galenic.assistant.events import Cited, Done, Event, Note, Sentence, Sources, Tier
 from galenic.assistant.folder import index_path
 from galenic.assistant.guards import of_answer, of_question
-from galenic.assistant.model import DEFAULT_MODEL, load_runtime
+from galenic.assistant.model import load_runtime
 from galenic.assistant.opinion import with_opinion
 from galenic.assistant.person import Person, read_person
 from galenic.assistant.retrieve import Passage, Retriever, open_retriever

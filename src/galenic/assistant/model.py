@@ -7,9 +7,7 @@ from galenic.models.load import resolve_model
 from galenic.registry import RUNTIMES
 from galenic.runtimes.base import Runtime
 
-__all__ = ["DEFAULT_MODEL", "load_runtime"]
-
-DEFAULT_MODEL = "smollm2-135m"
+__all__ = ["load_runtime"]
 
 
 def load_runtime(

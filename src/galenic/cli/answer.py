@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,24 +16,44 @@ if TYPE_CHECKING:
     from galenic.assistant.triage import Triage
 
 __all__ = [
-    "MODEL_HELP",
-    "OPINION_HELP",
-    "STYLE_HELP",
+    "ContextFlag",
+    "ModelFlag",
+    "OpinionFlag",
+    "StyleFlag",
     "print_events",
     "print_tier",
     "read_words",
     "terminal",
 ]
 
-MODEL_HELP = "smollm2-135m (embedded), a dose, a GGUF file, a folder, or a Hub id."
-STYLE_HELP = (
-    "extractive = sentences of passages as they are, which the model only puts in order; written = "
-    "the model writes, and is shown only as far as passages carry it; auto = written from a "
-    "billion parameters on."
-)
-OPINION_HELP = (
-    "Let the model raise the tier to `today`, never lower it. Small models are often wrong in this."
-)
+ContextFlag: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Notes (text) or a health record (FHIR R4 JSON).", show_default=False),
+]
+ModelFlag: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="smollm2-135m (embedded), a dose, a GGUF file, a folder, or a Hub id.",
+    ),
+]
+StyleFlag: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="extractive = sentences of passages as they are, which the model only puts in order; "
+        "written = the model writes, and is shown only as far as passages carry it; auto = "
+        "written from a billion parameters on."
+    ),
+]
+OpinionFlag: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--second-opinion",
+        help="Let the model raise the tier to `today`, never lower it. Small models are often "
+        "wrong in this.",
+    ),
+]
 MOST_BYTES = 1_000_000
 """Of standard input, or of a file of notes."""
 HEADINGS = {

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from galenic.cli.answer import MODEL_HELP, OPINION_HELP, STYLE_HELP
+from galenic.assistant import DEFAULT_MODEL
+from galenic.cli.answer import ContextFlag, ModelFlag, OpinionFlag, StyleFlag
 
 __all__ = ["EXAMPLES", "HELP", "command", "read_context"]
 
@@ -36,13 +37,10 @@ def command(
     question: Annotated[
         str, typer.Argument(help="In your own words; - reads it from standard input.")
     ],
-    context: Annotated[
-        Path | None,
-        typer.Option(help="Notes (text) or a health record (FHIR R4 JSON).", show_default=False),
-    ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "smollm2-135m",
-    style: Annotated[str, typer.Option(help=STYLE_HELP)] = "auto",
-    second_opinion: Annotated[bool, typer.Option("--second-opinion", help=OPINION_HELP)] = False,
+    context: ContextFlag = None,
+    model: ModelFlag = DEFAULT_MODEL,
+    style: StyleFlag = "auto",
+    second_opinion: OpinionFlag = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Answer one question."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galenic.cli.answer import MODEL_HELP, OPINION_HELP, STYLE_HELP
+from galenic.assistant import DEFAULT_MODEL
+from galenic.cli.answer import ContextFlag, ModelFlag, OpinionFlag, StyleFlag
 from galenic.cli.ask import read_context
 
 if TYPE_CHECKING:
@@ -42,13 +42,10 @@ PROMPT = "\nYou: "
 
 
 def command(
-    context: Annotated[
-        Path | None,
-        typer.Option(help="Notes (text) or a health record (FHIR R4 JSON).", show_default=False),
-    ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "smollm2-135m",
-    style: Annotated[str, typer.Option(help=STYLE_HELP)] = "auto",
-    second_opinion: Annotated[bool, typer.Option("--second-opinion", help=OPINION_HELP)] = False,
+    context: ContextFlag = None,
+    model: ModelFlag = DEFAULT_MODEL,
+    style: StyleFlag = "auto",
+    second_opinion: OpinionFlag = False,
     history: Annotated[
         bool, typer.Option("--history", help="Keep the conversation in a file of your own.")
     ] = False,

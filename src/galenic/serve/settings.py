@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from galenic.assistant import DEFAULT_MODEL
 from galenic.errors import UserError
 
 __all__ = ["ServeConfig", "is_loopback"]
@@ -18,7 +19,7 @@ class ServeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(
-        "smollm2-135m",
+        DEFAULT_MODEL,
         description="smollm2-135m (embedded), a dose, a GGUF file, a folder, or a Hub id.",
     )
     host: str = Field(
