@@ -29,6 +29,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
+    "--host-resolver-rules=MAP ward3 127.0.0.1",
     "--remote-debugging-pipe",
 )
 SECONDS = 30.0
@@ -51,10 +52,10 @@ class Chromium:
             [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             os.environ,
             file_actions=[
+                (os.POSIX_SPAWN_DUP2, log, 1),  # first: the log may be 3 or 4 itself
+                (os.POSIX_SPAWN_DUP2, log, 2),
                 (os.POSIX_SPAWN_DUP2, their_in, 3),
                 (os.POSIX_SPAWN_DUP2, their_out, 4),
-                (os.POSIX_SPAWN_DUP2, log, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
             ],
             setpgroup=0,
         )

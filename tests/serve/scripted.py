@@ -19,7 +19,23 @@ from galenic.serve.guard import Guard, error_response
 from galenic.serve.page import page_routes
 from galenic.serve.settings import ServeConfig
 
-__all__ = ["ABOUT", "Scripted", "event"]
+__all__ = [
+    "ABOUT",
+    "DONE",
+    "FIRST",
+    "HOSTILE",
+    "NHS",
+    "REST",
+    "SOURCES",
+    "UTI",
+    "Scripted",
+    "event",
+    "finding",
+    "passage",
+    "played",
+    "said",
+    "triage",
+]
 
 Events = AsyncIterator[bytes]
 
@@ -48,6 +64,85 @@ ABOUT: dict[str, Any] = {
 
 def event(name: str, **data: Any) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+UTI = (
+    "Burning when I pee and I have to go all the time. Could this be a UTI, how urgent is it to "
+    "see a doctor, what should I ask at my appointment?"
+)
+NHS = {
+    "name": "NHS: Urinary tract infections (UTIs)",
+    "url": "https://www.nhs.uk/conditions/urinary-tract-infections-utis/",
+}
+HOSTILE = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
+DONE = event("done", seconds=3.24, model="tiny", tokens=0)
+
+
+def finding(tier: str, reason: str, do: str, *words: str) -> dict[str, Any]:
+    return {"id": "x", "tier": tier, "reason": reason, "do": do, "source": NHS, "words": words}
+
+
+def triage(tier: str, *findings: dict[str, Any], **more: Any) -> bytes:
+    empty: dict[str, Any] = {"populations": [], "asides": [], "notes": [], "raised": ""}
+    notice = "If you are worried or it gets worse, seek help, whatever stands here."
+    return event(
+        "triage", **{"tier": tier, "findings": findings, "notice": notice, **empty, **more}
+    )
+
+
+def passage(number: int, title: str, text: str, **more: Any) -> dict[str, Any]:
+    return {
+        "number": number,
+        "title": title,
+        "question": f"What are the symptoms of {title}?",
+        "text": text,
+        "source": "NIDDK",
+        "license": "CC BY 4.0",
+        "attribution": "US National Institutes of Health",
+        "url": "https://www.niddk.nih.gov/",
+        "document": "0000042.xml",
+        "place": "answer 3",
+        "collection": "medquad",
+        **more,
+    }
+
+
+def said(section: str, text: str, *sources: int, **more: Any) -> bytes:
+    return event("sentence", section=section, text=text, sources=sources, **more)
+
+
+BANNER = triage(
+    "days",
+    finding(
+        "days",
+        "Burning or frequent urination without fever or back pain suggests a bladder infection.",
+        "Arrange to see a doctor or pharmacist in the next days; sooner if it gets worse.",
+        "burning when i pee",
+        "uti",
+    ),
+    populations=["pregnant"],
+    asides=[{"words": "fever", "why": "denied"}],
+)
+SOURCES = event(
+    "sources",
+    sources=[
+        passage(1, "Bladder infection", "A burning feeling.\n\nA frequent urge.\n" * 40),
+        passage(2, "Cystitis", "Most cases are caused by germs. Größer als 38 °C: fever."),
+    ],
+)
+FIRST = (
+    BANNER,
+    SOURCES,
+    said("answer", "A burning feeling when you urinate is a common sign of infection.", 1, 2),
+    said("answer", "Drinking water may help.", 2),
+    said("watch", "Fever, shivering, or pain in the side or back: the same day.", rule=NHS),
+)
+REST = (
+    said("questions", "Do I need a urine test before treatment?", 1),
+    said("questions", "Which of my medicines matter for this?"),
+    event("note", kind="guard", text="A sentence with a dose was left out: ask a pharmacist."),
+    DONE,
+)
 
 
 class Scripted:
@@ -83,7 +178,7 @@ class Scripted:
         self.origin = f"http://127.0.0.1:{port}"
 
     def reset(self) -> None:
-        self.play: Callable[[], Events] = lambda: played(event("done", **_DONE))
+        self.play: Callable[[], Events] = lambda: played(DONE)
         self.refuse: tuple[int, str] | None = None
         self.key: str | None = None
         self.asked: list[dict[str, Any]] = []
@@ -133,5 +228,4 @@ async def played(*events: bytes) -> Events:
         yield one
 
 
-_CONFIG = ServeConfig.model_validate({})
-_DONE = {"seconds": 0.5, "model": "tiny", "tokens": 0}
+_CONFIG = ServeConfig.model_validate({"allow_host": "ward3"})

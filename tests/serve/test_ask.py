@@ -17,6 +17,7 @@ from galenic.assistant.events import as_json
 from galenic.assistant.index import index_folder
 from galenic.assistant.model import load_runtime
 from galenic.assistant.triage import triage
+from galenic.serve.page import PAGE_PATHS
 from tiny import write_tiny_gguf
 from watching import Notes
 
@@ -113,6 +114,18 @@ def test_what_stands_behind(server: Server, model: Path, home: Path) -> None:
     assert "not a medical device" in told["notice"]
     assert told["scores"] == []
     assert "galenic evaluate" in told["scores_note"]
+
+
+def test_the_page_comes_without_a_key_and_nothing_else_does(model: Path, home: Path) -> None:
+    server = Server(model, key="k" * 20)
+    for path in PAGE_PATHS:
+        status, data, headers = server.send("GET", path)
+        assert status == 200
+        assert data
+        assert "default-src 'none'" in headers["content-security-policy"]
+    for path in ("/v1/about", "/page.py", "/app.js/../page.py", "/..%2fapp.py"):
+        assert server.send("GET", path)[0] == 401
+    server.stop()
 
 
 @pytest.mark.parametrize(

@@ -5,92 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from chromium import BROWSERS, ENTER, ESCAPE, TAB, Chromium, Tab, find_browser, wait
-from scripted import ABOUT, Scripted, event, played
+from scripted import (
+    ABOUT,
+    DONE,
+    FIRST,
+    HOSTILE,
+    NHS,
+    REST,
+    SOURCES,
+    UTI,
+    Scripted,
+    event,
+    finding,
+    passage,
+    played,
+    said,
+    triage,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1"])]
 
-UTI = (
-    "Burning when I pee and I have to go all the time. Could this be a UTI, how urgent is it to "
-    "see a doctor, what should I ask at my appointment?"
-)
-NHS = {
-    "name": "NHS: Urinary tract infections (UTIs)",
-    "url": "https://www.nhs.uk/conditions/urinary-tract-infections-utis/",
-}
-HOSTILE = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
-DONE = event("done", seconds=3.24, model="tiny", tokens=0)
 LOST = "your text is still in the box"
-
-
-def finding(tier: str, reason: str, do: str, *words: str) -> dict[str, Any]:
-    return {"id": "x", "tier": tier, "reason": reason, "do": do, "source": NHS, "words": words}
-
-
-def triage(tier: str, *findings: dict[str, Any], **more: Any) -> bytes:
-    empty: dict[str, Any] = {"populations": [], "asides": [], "notes": [], "raised": ""}
-    notice = "If you are worried or it gets worse, seek help, whatever stands here."
-    return event(
-        "triage", **{"tier": tier, "findings": findings, "notice": notice, **empty, **more}
-    )
-
-
-def passage(number: int, title: str, text: str, **more: Any) -> dict[str, Any]:
-    return {
-        "number": number,
-        "title": title,
-        "question": f"What are the symptoms of {title}?",
-        "text": text,
-        "source": "NIDDK",
-        "license": "CC BY 4.0",
-        "attribution": "US National Institutes of Health",
-        "url": "https://www.niddk.nih.gov/",
-        "document": "0000042.xml",
-        "place": "answer 3",
-        "collection": "medquad",
-        **more,
-    }
-
-
-def said(section: str, text: str, *sources: int, **more: Any) -> bytes:
-    return event("sentence", section=section, text=text, sources=sources, **more)
-
-
-BANNER = triage(
-    "days",
-    finding(
-        "days",
-        "Burning or frequent urination without fever or back pain suggests a bladder infection.",
-        "Arrange to see a doctor or pharmacist in the next days; sooner if it gets worse.",
-        "burning when i pee",
-        "uti",
-    ),
-    populations=["pregnant"],
-    asides=[{"words": "fever", "why": "denied"}],
-)
-SOURCES = event(
-    "sources",
-    sources=[
-        passage(1, "Bladder infection", "A burning feeling.\n\nA frequent urge.\n" * 40),
-        passage(2, "Cystitis", "Most cases are caused by germs. Größer als 38 °C: fever."),
-    ],
-)
-FIRST = (
-    BANNER,
-    SOURCES,
-    said("answer", "A burning feeling when you urinate is a common sign of infection.", 1, 2),
-    said("answer", "Drinking water may help.", 2),
-    said("watch", "Fever, shivering, or pain in the side or back: the same day.", rule=NHS),
-)
-REST = (
-    said("questions", "Do I need a urine test before treatment?", 1),
-    said("questions", "Which of my medicines matter for this?"),
-    event("note", kind="guard", text="A sentence with a dose was left out: ask a pharmacist."),
-    DONE,
-)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +67,7 @@ def tab(browser: Chromium, server: Scripted) -> Iterator[Tab]:
     found.close()
     assert asked_for
     assert all(address.startswith(f"{server.origin}/") for address in asked_for), asked_for
-    refusals = [one for one in complaints if "the server responded with a status of" in one]
+    refusals = [one for one in complaints if "Failed to load resource" in one]
     assert len(refusals) == server.refused, complaints
     assert len(complaints) == len(refusals), complaints
 
@@ -142,8 +80,10 @@ def ask(tab: Tab, text: str) -> None:
 
 def answer(tab: Tab, server: Scripted, text: str, *events: bytes) -> None:
     server.play = lambda: played(*events)
+    turns = len(words(tab, ".turn"))
     ask(tab, text)
-    tab.until("document.querySelector('.turn:last-child .end')?.textContent.startsWith('Done')")
+    last = f"document.querySelectorAll('.turn')[{turns}]"
+    tab.until(f"{last}?.querySelector('.end').textContent.startsWith('Done')")
 
 
 def words(tab: Tab, selector: str) -> list[str]:
@@ -175,7 +115,7 @@ def test_an_answer_is_drawn_as_it_comes(tab: Tab, server: Scripted) -> None:
     assert words(tab, ".part h3")[-1] == "Questions for your appointment"
     assert words(tab, ".unsourced") == ["not sourced"]
     assert words(tab, ".note") == [
-        "Held back: A sentence with a dose was left out: ask a pharmacist."
+        "For your safety: A sentence with a dose was left out: ask a pharmacist."
     ]
     assert words(tab, ".end") == ["Done in 3.2 s · ordered by tiny"]
     assert tab.run(
@@ -223,10 +163,11 @@ def test_keys_of_the_composer(tab: Tab, server: Scripted) -> None:
 
 def test_an_emergency_is_an_alert(tab: Tab, server: Scripted) -> None:
     found = finding("emergency", "It can be a heart attack.", "Call 112 now.", "chest is crushed")
+    other = finding("emergency", "It can be a stroke.", "Call 112 now. Note the time.", "arm")
     lesser = finding("days", "A cold.", "Rest.", "cold")
-    answer(tab, server, "My chest is crushed", triage("emergency", found, lesser), DONE)
+    answer(tab, server, "My chest is crushed", triage("emergency", found, other, lesser), DONE)
     assert words(tab, "[role=alert].tier h2") == ["Emergency: get help now"]
-    assert words(tab, ".tier .do") == ["Call 112 now."]
+    assert words(tab, ".tier .do") == ["Call 112 now.", "Note the time."]
     assert "Also noticed, less urgent" in words(tab, ".tier h3")
     shapes = tab.run("document.querySelector('.tier use').getAttribute('href')")
     assert shapes == "#icon-emergency"
@@ -347,8 +288,10 @@ def test_refusals_are_said_and_the_text_stays(
 
 def test_a_key_is_asked_for_and_kept_in_memory(tab: Tab, server: Scripted) -> None:
     server.key = "k" * 16
-    ask(tab, "My question")
+    tab.open(f"{server.origin}/")
     tab.until("!document.querySelector('#key-form').hidden")
+    ask(tab, "My question")
+    tab.until("!document.querySelector('#problem').hidden")
     assert LOST in words(tab, "#problem")[0]
     assert value(tab, "#question") == "My question"
     assert tab.run("document.activeElement.id") == "key"
@@ -360,6 +303,25 @@ def test_a_key_is_asked_for_and_kept_in_memory(tab: Tab, server: Scripted) -> No
     assert server.asked[-1]["question"] == "My question"
     assert tab.run("localStorage.length + sessionStorage.length + document.cookie.length") == 0
     assert value(tab, "#key") == ""
+
+
+def test_a_server_that_is_gone_is_said(tab: Tab, server: Scripted) -> None:
+    offline = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    tab.send("Network.emulateNetworkConditions", offline=True, **offline)
+    ask(tab, "My question")
+    tab.until("!document.querySelector('#problem').hidden")
+    assert "cannot be reached" in words(tab, "#problem")[0]
+    assert value(tab, "#question") == "My question"
+    server.refused = 1  # the console names it once
+
+
+def test_the_page_says_where_it_runs(browser: Chromium, server: Scripted) -> None:
+    for name, where in (("localhost", "this machine"), ("ward3", "ward3")):
+        tab = Tab(browser)
+        tab.open(server.origin.replace("127.0.0.1", name))
+        tab.until("document.querySelector('#about').textContent !== ''")
+        assert words(tab, "#private")[0].startswith(f"Private: runs on {where}")
+        tab.close()
 
 
 @pytest.mark.parametrize(
@@ -391,7 +353,9 @@ def test_events_are_read_wherever_chunks_are_cut(tab: Tab) -> None:
         for (const size of [1, 2, 3, bytes.length]) {
           const stream = new ReadableStream({ start(to) {
             to.enqueue(bytes.slice(0, first));
-            for (let at = first; at < bytes.length; at += size) to.enqueue(bytes.slice(at, at + size));
+            for (let at = first; at < bytes.length; at += size) {
+              to.enqueue(bytes.slice(at, at + size));
+            }
             to.close();
           } });
           const found = [];
@@ -458,16 +422,14 @@ def test_every_control_has_a_name_and_a_place_in_the_order(tab: Tab, server: Scr
     roles = {role for role, _ in nodes}
     assert {"banner", "main", "contentinfo", "heading", "article", "textbox", "button"} <= roles
     assert ("button", "Source 1: Bladder infection") in nodes
-    tab.run("document.querySelector('#key-form').hidden = true; document.activeElement.blur()")
-    tab.press(TAB)
-    assert tab.run("document.activeElement.className") == "skip"
+    tab.run("document.querySelector('#key-form').hidden = true")
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     reached = set()
     for _ in range(60):
         tab.press(TAB)
         reached.add(tab.run("document.activeElement.id || document.activeElement.className"))
         assert tab.run(f"document.activeElement === document.body || {outline} !== 'none'")
-    assert {"question", "send", "clear", "context", "file", "cite", "open"} <= reached
+    assert {"skip", "question", "send", "clear", "context", "file", "cite", "open"} <= reached
 
 
 def test_contrast_of_the_tiers(tab: Tab, server: Scripted) -> None:
@@ -477,8 +439,8 @@ def test_contrast_of_the_tiers(tab: Tab, server: Scripted) -> None:
       const light = (colour) => {
         canvas.fillStyle = colour;
         canvas.fillRect(0, 0, 1, 1);
-        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(
-          (one) => (one / 255 <= 0.04045 ? one / 255 / 12.92 : ((one / 255 + 0.055) / 1.055) ** 2.4));
+        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((one) => one / 255).map(
+          (one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
       };
       const root = getComputedStyle(document.documentElement);

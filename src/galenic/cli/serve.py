@@ -1,4 +1,4 @@
-"""``galenic serve``: a model behind HTTP, for the people at this machine."""
+"""``galenic serve``: the assistant and a model behind HTTP, for the people at this machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 KEY = "GALENIC_API_KEY"
 HELP = (
-    "Serve a model to programs that speak OpenAI's chat completions, from this machine to this "
-    "machine. Nothing is logged, kept or sent on: neither questions nor answers."
+    "Serve the assistant as a web page, and a model to programs that speak OpenAI's chat completions, "
+    "from this machine to this machine. Nothing is logged, kept or sent on: neither questions nor "
+    "answers."
 )
 EXAMPLES = """
 **Examples**
@@ -44,8 +45,9 @@ def command(**values: Any) -> None:
     )
     info = runtime.info
     typer.echo(
-        f"{info.model} ({info.weights}, {info.runtime} runtime, {info.num_threads} threads) at "
-        f"http://{config.host}:{config.port}/v1\n{NOTICE}",
+        f"{info.model} ({info.weights}, {info.runtime} runtime, {info.num_threads} threads)\n"
+        f"page: http://{config.host}:{config.port}   API: http://{config.host}:{config.port}/v1\n"
+        f"{NOTICE}",
         err=True,
     )
     uvicorn.run(

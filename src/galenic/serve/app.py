@@ -24,6 +24,7 @@ from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.serve.ask import AssistantRoutes
 from galenic.serve.body import read_body, told
 from galenic.serve.guard import Guard, error_response
+from galenic.serve.page import page_routes
 from galenic.serve.schema import ChatRequest
 from galenic.serve.settings import ServeConfig
 from galenic.serve.worker import Order, Worker
@@ -51,6 +52,7 @@ def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
             Route("/v1/models/{name:path}", server.model),
             Route("/v1/chat/completions", server.chat, methods=["POST"]),
             *AssistantRoutes(server.worker, config).routes,
+            *page_routes(),
         ],
         middleware=[Middleware(Guard, config=config)],
         lifespan=server.lifespan,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
+from galenic.serve.page import PAGE_PATHS
 from galenic.serve.settings import ServeConfig
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-OPEN = ("/health",)
-"""Paths that need no key: they say nothing but that somebody is there."""
+OPEN = ("/health", *PAGE_PATHS)
+"""Paths that need no key: they say nothing but that somebody is there, and ask for the key."""
 
 
 def error_response(status: int, message: str, kind: str = "invalid_request_error") -> JSONResponse:

@@ -1,0 +1,44 @@
+"""The web page: a few files that the package carries, and nothing from anywhere else."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+__all__ = ["PAGE_PATHS", "page_routes"]
+
+_MEDIA_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+_FILES = {
+    "/": "index.html",
+    "/favicon.svg": "favicon.svg",
+    "/style.css": "style.css",
+    **{
+        f"/{name}.js": f"{name}.js"
+        for name in ("app", "banner", "dialogs", "dom", "stream", "turn")
+    },
+}
+PAGE_PATHS = tuple(_FILES)
+"""Paths that the page consists of; they say nothing of the model or of anybody who asks."""
+
+
+def page_routes() -> list[Route]:
+    """Routes of the page: the page itself at ``/``, its scripts, style and icon beside it."""
+    return [_route(path, name) for path, name in _FILES.items()]
+
+
+def _route(path: str, name: str) -> Route:
+    body = files("galenic.serve").joinpath("page", name).read_bytes()
+    media_type = _MEDIA_TYPES[f".{name.rpartition('.')[2]}"]
+
+    async def serve(_: Request) -> Response:
+        return Response(body, media_type=media_type)
+
+    return Route(path, serve)

@@ -1,0 +1,121 @@
+// One question and what is answered to it, drawn as the events come.
+
+import { banner } from "./banner.js";
+import { button, link, make } from "./dom.js";
+
+const SECTIONS = {
+  answer: "What the sources say",
+  watch: "What to watch for",
+  questions: "Questions for your appointment",
+};
+const NOTES = { guard: "For your safety", abstained: "No answer", note: "Note" };
+
+/** A turn of the conversation; `root` is its element. */
+export class Turn {
+  /** @param openPassage shows a passage: called with it and the button that asked for it. */
+  constructor(question, openPassage) {
+    this.openPassage = openPassage;
+    this.passages = new Map();
+    this.sections = new Map();
+    this.list = null;
+    this.head = make("div", { class: "banner" });
+    this.body = make("div", { class: "answer" });
+    this.waiting = make("p", { class: "waiting" }, "Reading the sources");
+    this.end = make("p", { class: "end soft" });
+    const answer = make("div", { "aria-live": "polite" }, this.head, this.body, this.waiting, this.end);
+    const asked = make("p", { class: "asked" }, make("span", { class: "unseen" }, "You: "), question);
+    this.root = make("article", { class: "turn" }, asked, answer);
+  }
+
+  /** Draw an event; names that are not known are left out. */
+  show({ name, data }) {
+    const known = {
+      triage: () => this.head.replaceChildren(banner(data)),
+      sources: () => this.addSources(data.sources),
+      sentence: () => this.addSentence(data),
+      note: () => this.addNote(data.kind, data.text),
+      done: () => this.finish(data),
+      error: () => this.breakOff(data.message),
+    };
+    if (Object.hasOwn(known, name)) known[name]();
+  }
+
+  addSources(sources) {
+    for (const one of sources) this.passages.set(one.number, one);
+    if (this.passages.size === 0) return;
+    this.list?.remove();
+    const rows = [...this.passages.values()].map((one) =>
+      make(
+        "li",
+        {},
+        this.cite(one.number, `[${one.number}] ${one.title}`, "open"),
+        make("span", { class: "soft" }, [one.source, one.place].filter(Boolean).join(", ")),
+      ),
+    );
+    const summary = make("summary", {}, `Passages found (${rows.length})`);
+    this.list = make("details", { class: "passages" }, summary, make("ul", {}, ...rows));
+    this.body.append(this.list);
+  }
+
+  addSentence({ section, text, sources = [], rule = null }) {
+    const marks = sources.flatMap((number) => [" ", this.cite(number, `[${number}]`, "cite")]);
+    if (rule) marks.push(" ", make("span", { class: "rule" }, link(rule.name, rule.url)));
+    if (marks.length === 0) marks.push(" ", make("span", { class: "unsourced" }, "not sourced"));
+    this.section(section).append(make("li", {}, make("span", {}, text), ...marks));
+  }
+
+  /** The list of a section; sections stand in their order, whatever comes first. */
+  section(name) {
+    const wanted = name in SECTIONS ? name : "answer";
+    if (!this.sections.has(wanted)) {
+      const list = make("ul");
+      const made = make("section", { class: `part part-${wanted}` }, make("h3", {}, SECTIONS[wanted]), list);
+      const order = Object.keys(SECTIONS);
+      const later = order.slice(order.indexOf(wanted) + 1).find((one) => this.sections.has(one));
+      this.body.insertBefore(made, later ? this.sections.get(later).parentNode : this.list);
+      this.sections.set(wanted, list);
+    }
+    return this.sections.get(wanted);
+  }
+
+  cite(number, label, kind) {
+    const passage = this.passages.get(number);
+    if (passage === undefined) return make("span", { class: "unsourced" }, `${label}: missing`);
+    const name = kind === "cite" ? { "aria-label": `Source ${number}: ${passage.title}` } : {};
+    return button(label, () => this.openPassage(passage), { class: kind, ...name });
+  }
+
+  addNote(kind, text) {
+    const known = kind in NOTES ? kind : "note";
+    const note = make("p", { class: `note note-${known}` }, make("strong", {}, `${NOTES[known]}: `), text);
+    this.body.insertBefore(note, this.list);
+    if (known !== "abstained" || this.list === null) return;
+    this.list.open = true;
+    this.list.firstChild.textContent = `The nearest passages (${this.passages.size})`;
+  }
+
+  finish({ seconds, model, tokens }) {
+    const parts = [`Done in ${Number(seconds).toFixed(1)} s`, model && `ordered by ${model}`];
+    if (model && tokens > 0) parts[1] = `written by ${model}, ${tokens} tokens`;
+    this.close(parts.filter(Boolean).join(" · "));
+  }
+
+  /** The person ended it; what was shown stays. */
+  stop() {
+    this.end.classList.add("stopped");
+    this.close("Stopped. What stands above is not complete.");
+  }
+
+  breakOff(message) {
+    const text = message || "the answer broke off";
+    this.body.append(make("p", { class: "note note-guard", role: "alert" }, make("strong", {}, "Broken off: "), text));
+    this.broken = true;
+    this.close("Not complete.");
+  }
+
+  close(words) {
+    this.ended = true;
+    this.waiting.remove();
+    this.end.textContent = words;
+  }
+}
