@@ -14,9 +14,9 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 KEY = "GALENIC_API_KEY"
 HELP = (
-    "Serve the assistant as a web page, and a model to programs that speak OpenAI's chat completions, "
-    "from this machine to this machine. Nothing is logged, kept or sent on: neither questions nor "
-    "answers."
+    "Serve the assistant as a web page, and a model to programs that speak OpenAI's chat "
+    "completions, from this machine to this machine. Nothing is logged, kept or sent on: neither "
+    "questions nor answers."
 )
 EXAMPLES = """
 **Examples**
