@@ -26,6 +26,7 @@ async function send() {
     if (running.signal.aborted) return; // it was cleared meanwhile
     begin(turn, text);
     await follow(turn, events, running.signal);
+    if (turn.broken) giveBack(text);
   } catch (error) {
     if (running.signal.aborted) turn.stop();
     else fail(turn, text, error);
@@ -51,7 +52,6 @@ async function follow(turn, events, signal) {
     scrollTo(turn);
   }
   if (!turn.ended) throw new Error("the answer ended before its end");
-  if (turn.broken) giveBack(text);
 }
 
 /** A question that was not answered: it stands in the box again, and is no history. */
