@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from galenic.assistant.query import STOP_WORDS, meanings, stem, words
+from galenic.assistant.query import MOST_WORDS, STOP_WORDS, meanings, stem, words
 from galenic.assistant.wording import word_set
 
 __all__ = ["Wanted", "carried", "stems", "wanted"]
@@ -84,7 +84,7 @@ def wanted(question: str, having: Callable[[str], int], size: int) -> Wanted:
     weights: dict[tuple[str, ...], float] = {}
     spoken = words(question)
     for word in dict.fromkeys(spoken):
-        if word not in STOP_WORDS and word not in _TALK:
+        if len(weights) < MOST_WORDS and word not in STOP_WORDS and word not in _TALK:
             weights.setdefault((stem(word),), _rarity(having(word), size))
     said = {}
     for meaning, by in meanings(spoken).items():
