@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from galenic.assistant.tiers import rank
 from galenic.assistant.triage import Triage, raise_to
@@ -46,11 +47,16 @@ def with_opinion(runtime: Runtime, text: str, found: Triage) -> Triage:
 
 def ambulance_share(runtime: Runtime, text: str) -> float:
     """Share of the most urgent of four courses, 0 to 1."""
-    plain = [_likelihoods(runtime, nothing) for nothing in _NOTHING]
-    prior = [sum(column) / len(plain) for column in zip(*plain, strict=True)]
     said = _likelihoods(runtime, " ".join(text.split())[-MOST_CHARACTERS:])
-    weights = [math.exp(one - before) for one, before in zip(said, prior, strict=True)]
+    weights = [math.exp(one - before) for one, before in zip(said, _prior(runtime), strict=True)]
     return weights[0] / sum(weights)
+
+
+@lru_cache(maxsize=1)
+def _prior(runtime: Runtime) -> tuple[float, ...]:
+    """Mean log-probability in nats of each course behind texts that say nothing."""
+    plain = [_likelihoods(runtime, nothing) for nothing in _NOTHING]
+    return tuple(sum(column) / len(plain) for column in zip(*plain, strict=True))
 
 
 def _likelihoods(runtime: Runtime, text: str) -> Sequence[float]:
