@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from galenic.assistant.answer.sentences import cut_sentences, trim
 from galenic.assistant.answer.support import Wanted, stems
+from galenic.assistant.documents.medquad import SOURCES
 from galenic.assistant.retrieve import Passage
 
 __all__ = ["Choice", "choose"]
@@ -21,6 +22,9 @@ MOST_OF_ONE = 2
 OWN, PASSAGE, TITLE, ASPECT, REPEATS = 1.0, 0.6, 0.4, 0.25, 0.7
 """Weights: the share of the question that the sentence has, its passage with title, the title
 alone; what was asked of it (treatment, cause ...); likeness to what was chosen."""
+RARE = 0.6
+"""A page on a rare disease that the question does not name counts so much less: what is common is
+likelier."""
 LEAST = 0.5
 """A sentence with less than this share of the best one's worth is left out."""
 _ASPECTS = {
@@ -80,13 +84,23 @@ def _all(wanted: Wanted, question: str, at: int, passage: Passage) -> list[Choic
     whole = wanted.share([stems(f"{passage.title} {passage.text}")])
     title = wanted.share([stems(passage.title)])
     bonus = PASSAGE * whole + TITLE * title + (ASPECT if about else 0.0)
+    factor = RARE if _is_rare(passage) and not _names(question, passage.title) else 1.0
     found = []
     for place, sentence in enumerate(cut_sentences(passage.text)):
         text = trim(sentence)
         own = wanted.share([stems(text)]) if text else 0.0
         if own > 0:
-            found.append(Choice(text, at, place, OWN * own + bonus))
+            found.append(Choice(text, at, place, factor * (OWN * own + bonus)))
     return found
+
+
+def _is_rare(passage: Passage) -> bool:
+    return passage.source in (SOURCES["GARD"], SOURCES["GHR"])
+
+
+def _names(question: str, title: str) -> bool:
+    """Whether a question has all words of a title."""
+    return set(stems(title)) <= set(stems(question))
 
 
 def _aspects(question: str) -> frozenset[str]:

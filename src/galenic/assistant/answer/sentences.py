@@ -76,5 +76,5 @@ class SentenceCutter:
 
     def rest(self) -> list[str]:
         """What is left when no more comes."""
-        last, self._text = self._text.strip(), ""
-        return [last] if last else []
+        text, self._text = self._text, ""
+        return cut_sentences(text)
