@@ -40,7 +40,7 @@ test-fast: install-dev  ## tests without the slow ones
 	$(BIN)/python -m pytest -m 'not slow'
 
 check: install-dev  ## style and types
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from watching import Notes
 
 from echo import EchoRuntime
 from galenic.assistant.about import UNMEASURED, indexed, scores
@@ -29,6 +28,7 @@ from galenic.assistant.opinion import ambulance_share
 from galenic.assistant.triage import Triage
 from galenic.errors import UserError
 from galenic.runtimes.tree import Pack
+from watching import Notes
 
 UTI = "Burning when I pee. Could this be a UTI?"
 INJECTION = (
