@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from galenic.assistant import DEFAULT_MODEL
+from galenic.cli.answer import ModelFlag
+
+if TYPE_CHECKING:
+    from galenic.assistant.prove import Proof
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -22,6 +28,8 @@ EXAMPLES = """\
 
 `GALENIC_LIBLLAMA=~/llama.cpp/lib galenic doctor` tests a build of your own
 
+`galenic doctor --prove-offline` answers a question with every network socket refused
+
 `galenic doctor --json` for a program
 """
 
@@ -34,11 +42,23 @@ _EXTRAS = {
 
 
 def command(
+    prove_offline: Annotated[
+        bool,
+        typer.Option(
+            "--prove-offline",
+            help="Instead, answer a question in a process to which every network socket is "
+            "refused (on Linux by the kernel), and say whether anything asked for one.",
+        ),
+    ] = False,
+    model: ModelFlag = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Check this machine."""
     import json
 
+    if prove_offline:
+        _prove(model, as_json=as_json)
+        return
     findings = {
         "machine": _machine(),
         "llama.cpp": _library(),
@@ -52,6 +72,50 @@ def command(
         _print(findings, ok)
     if not ok:
         raise typer.Exit(1)
+
+
+def _prove(model: str, *, as_json: bool) -> None:
+    import json
+    from dataclasses import asdict
+
+    from galenic.assistant.prove import prove_offline
+    from galenic.models.load import resolve_model
+
+    resolve_model(model)  # what has to be fetched is fetched before
+    proof = prove_offline(model)
+    if as_json:
+        typer.echo(json.dumps(asdict(proof), indent=1, ensure_ascii=False))
+    else:
+        _print_proof(proof)
+    if not proof.passed:
+        raise typer.Exit(1)
+
+
+def _print_proof(proof: Proof) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from galenic.assistant.prove import QUESTION
+
+    console = Console(highlight=False)
+    who = "the kernel (seccomp) and Python" if proof.kernel else "Python only, not native code"
+    console.print(f"Network sockets were refused by {who}; tried and refused:")
+    for what in proof.refused:
+        console.print(f"  - {what}")
+    if not proof.passed:
+        console.print(f"[bold red]NOT PROVEN:[/] {escape(proof.error)}")
+        return
+    console.print(f"Then this was asked: {escape(QUESTION)}")
+    console.print(
+        f"A whole answer came in {proof.seconds:.1f} s: tier {proof.tier}, {proof.sentences} "
+        f"sentences, {proof.sources} passages, model {escape(proof.model) or 'none'}."
+    )
+    if not proof.sources:
+        console.print("Nothing is indexed, so no passage was looked up: see `galenic index`.")
+    console.print(
+        "[green]Nothing asked for the network.[/]"
+        + (" Whoever had would have been killed." if proof.kernel else "")
+    )
 
 
 def _machine() -> dict[str, Any]:
