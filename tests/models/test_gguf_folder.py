@@ -15,7 +15,7 @@ from galenic.errors import UserError
 from galenic.models.gguf import read_header, read_metadata
 from galenic.models.gguf_folder import folder_to_gguf
 from galenic.models.load import ModelFiles
-from galenic.runtimes import llama_engine
+from galenic.runtimes import llama_context
 from galenic.runtimes.base import encode_requests
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
@@ -78,8 +78,8 @@ def change(file: Path, **changes: Any) -> None:
 @pytest.fixture
 def exact_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     """llama.cpp with float32 keys and values, which shows what float16 would hide."""
-    monkeypatch.setattr(llama_engine, "_GGML_TYPE_F16", 0)
-    monkeypatch.setattr(llama_engine, "_FLASH_ATTENTION_ON", 0)
+    monkeypatch.setattr(llama_context, "_GGML_TYPE_F16", 0)
+    monkeypatch.setattr(llama_context, "_FLASH_ATTENTION_ON", 0)
 
 
 def asked_of(size: int) -> list[Request]:

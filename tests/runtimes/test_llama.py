@@ -502,4 +502,4 @@ def test_nobody_waiting_ends_the_text(runtime: LlamaRuntime) -> None:
 def test_times_are_those_of_a_prompt_read_anew(runtime: LlamaRuntime) -> None:
     runtime.generate("The heart", Writing(max_tokens=2))
     runtime.time_tokens("The heart", 2)
-    assert runtime._engine._begun == tuple(runtime._engine.encode("The heart"))
+    assert runtime._engine._context._begun == tuple(runtime._engine.encode("The heart"))

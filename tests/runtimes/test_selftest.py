@@ -11,6 +11,7 @@ from galenic.cache import cache_folder
 from galenic.errors import UserError
 from galenic.runtimes import selftest
 from galenic.runtimes.libllama import LibLlama, load_library
+from galenic.runtimes.llama_context import LlamaContext
 from galenic.runtimes.selftest import (
     LlamaShape,
     SelfTest,
@@ -61,14 +62,13 @@ def test_a_wrong_model_does_not_pass(
 
 
 def test_a_library_that_cannot_compute_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = selftest.LlamaEngine
-    keep = engine._decode
+    keep = LlamaContext._decode
 
     def in_one_text(self: Any, tokens: Any, positions: Any, sequences: Any, wanted: Any) -> None:
         everyone = sorted({number for row in sequences for number in row})
         keep(self, tokens, positions, [everyone] * len(tokens), wanted)
 
-    monkeypatch.setattr(engine, "_decode", in_one_text)
+    monkeypatch.setattr(LlamaContext, "_decode", in_one_text)
     with pytest.raises(UserError, match="fails the self-test: llama_decode failed"):
         run_self_test(load_library())
 

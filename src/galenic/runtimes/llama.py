@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from galenic.errors import UserError
 from galenic.models.load import ModelFiles
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
-from galenic.runtimes.llama_engine import MAX_LEAVES, Interrupted, LlamaEngine
+from galenic.runtimes.llama_context import MAX_LEAVES, Interrupted
+from galenic.runtimes.llama_engine import LlamaEngine
 from galenic.runtimes.selftest import verified_library
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack

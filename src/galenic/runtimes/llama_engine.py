@@ -11,31 +11,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.runtimes.libllama import Batch, LibLlama
+from galenic.runtimes.libllama import LibLlama
+from galenic.runtimes.llama_context import MAX_LEAVES, LlamaContext
 from galenic.runtimes.llama_load import load_model
-from galenic.runtimes.tiles import FEWEST, fill, parts
-from galenic.runtimes.tree import Pack, common_prefix_length
+from galenic.runtimes.tiles import parts
+from galenic.runtimes.tree import Pack
 
-__all__ = ["MAX_LEAVES", "Interrupted", "LlamaEngine"]
+__all__ = ["LlamaEngine"]
 
-_SEQUENCES = 256  # as many as llama.cpp tells apart
-_PREFIX = 0  # the sequence that keeps the prefix
-_TWIN = _SEQUENCES - 1  # and the one of the rows that fill up a tile
-MAX_LEAVES = _SEQUENCES - 2
-_UBATCH = 64
-_SMALLEST_CONTEXT = 1024
-_KV_BYTES = 2  # flash attention computes with float16 keys and values, so they are kept as such
-_GGML_TYPE_F16 = 1
-_FLASH_ATTENTION_ON = 1  # without it no kernel skips the cells of other texts
 _PACKED_REFUSED = "this kind of model (recurrent or encoder-decoder) cannot be scored here"
-
-
-class Interrupted(Exception):  # noqa: N818 - nothing went wrong
-    """Nobody waits for the text any more."""
 
 
 class LlamaEngine:
@@ -53,18 +40,16 @@ class LlamaEngine:
     def __init__(self, library: LibLlama, path: Path, *, threads: int) -> None:
         self.library = library
         self.threads = threads
-        self._model = load_model(library, path)
-        self._vocab = library.llama_model_get_vocab(self._model)
-        self._context: int | None = None
-        self._memory: int | None = None
-        self._prefix: tuple[int, ...] | None = None
-        self._begun: tuple[int, ...] = ()
+        model = load_model(library, path)
+        self._model: int | None = model
+        self._vocab = library.llama_model_get_vocab(model)
+        self._context = LlamaContext(library, model, threads=threads)
         self.vocab_size = int(library.llama_vocab_n_tokens(self._vocab))
-        self.context_length = int(library.llama_model_n_ctx_train(self._model))
+        self.context_length = int(library.llama_model_n_ctx_train(model))
         if (
-            library.llama_model_is_recurrent(self._model)
-            or library.llama_model_is_hybrid(self._model)
-            or library.llama_model_has_encoder(self._model)
+            library.llama_model_is_recurrent(model)
+            or library.llama_model_is_hybrid(model)
+            or library.llama_model_has_encoder(model)
         ):
             self.close()
             raise UserError(f"{path}: {_PACKED_REFUSED}. Use a decoder-only transformer.")
@@ -157,8 +142,8 @@ class LlamaEngine:
         """
         self._check_length(int(pack.positions.max(initial=len(pack.prefix) - 1)) + 1)
         largest = max((end - start for start, end in pack.trees), default=0)
-        self._reserve(len(pack.prefix) + largest + FEWEST)
-        self._keep_prefix(pack.prefix)
+        self._context.reserve(len(pack.prefix) + largest)
+        self._context.keep_prefix(pack.prefix)
         values = np.empty(len(pack.read_rows), dtype=np.float64)
         for start, end in pack.trees:
             self._score_tree(pack, start, end, values)
@@ -175,16 +160,10 @@ class LlamaEngine:
         if not tokens:
             raise ValueError("log_probs needs at least one token")
         self._check_length(len(tokens))
-        self._reserve(len(tokens) + FEWEST)
-        self.forget()
+        self._context.reserve(len(tokens))
         found = np.empty((len(tokens), self.vocab_size), dtype=np.float32)
-        ids, positions = np.array(tokens, dtype=np.int32), np.arange(len(tokens), dtype=np.int32)
-        for first, last in parts(0, len(ids)):
-            part, size = slice(first, last), last - first
-            wanted = np.ones(size, dtype=np.int8)
-            self._decode_some(ids[part], positions[part], [(_PREFIX,)] * size, wanted)
-            for row in range(size):
-                found[first + row] = _log_softmax(self._logits(row))
+        for row, logits in enumerate(self._context.all_logits(tokens)):
+            found[row] = _log_softmax(logits)
         return found
 
     def start(
@@ -206,44 +185,20 @@ class LlamaEngine:
             going_on: asked before each batch; where it says no, `Interrupted` is raised.
         """
         self._check_length(len(tokens))
-        self._reserve(len(tokens) + room + FEWEST)
-        shared = self._keep_begun(tokens)
-        first, last = 0, 0
-        for first, last in parts(shared, len(tokens)):
-            if not going_on():
-                self.forget()
-                raise Interrupted
-            self._run_part(tokens, first, last, read_last=last == len(tokens))
-        self._begun = tuple(tokens)
-        return self._logits(last - first - 1)
-
-    def _keep_begun(self, tokens: Sequence[int]) -> int:
-        """Forget all but the beginning that the text shares with the one before; its length."""
-        shared = common_prefix_length([self._begun, tuple(tokens)])
-        shared = min(shared, len(tokens) - 1)  # the last is computed anew, for its logits
-        if not shared:
-            self.forget()
-            return 0
-        self._prefix, self._begun = None, ()
-        self.library.llama_memory_seq_rm(self._memory, _PREFIX, shared, -1)
-        return shared
+        self._context.reserve(len(tokens) + room)
+        return self._context.begin(tokens, going_on)
 
     def step(self, token: int, position: int) -> NDArray[np.float32]:
         """Add one token to the text that `start` began; logits after it, shape (vocab,)."""
-        one = np.array([token], dtype=np.int32)
-        at = np.array([position], dtype=np.int32)
-        self._decode(one, at, [(_PREFIX,)], np.ones(1, dtype=np.int8))
-        return self._logits(0)
+        return self._context.step(token, position)
 
     def forget(self) -> None:
         """Compute what comes next from its first token on."""
-        self._prefix, self._begun = None, ()
-        if self._memory is not None:
-            self.library.llama_memory_clear(self._memory, True)
+        self._context.forget()
 
     def close(self) -> None:
         """Free context and model. Safe to call twice."""
-        self._free_context()
+        self._context.close()
         if self._model is not None:
             self.library.llama_model_free(self._model)
             self._model = None
@@ -253,22 +208,17 @@ class LlamaEngine:
         leaves = pack.leaves[start]  # all paths of a tree run through its root
         if len(leaves) > MAX_LEAVES:
             raise ValueError(f"{len(leaves)} paths in a tree; at most {MAX_LEAVES}")
-        sequences = range(1, 1 + len(leaves))
-        through = [[1 + leaf - leaves[0] for leaf in paths] for paths in pack.leaves[start:end]]
-        lib = self.library
-        try:
-            for sequence in sequences if pack.prefix else ():
-                lib.llama_memory_seq_cp(self._memory, _PREFIX, sequence, -1, -1)
+        with self._context.branches(len(leaves)) as branches:
             for first, last in parts(start, end):
-                rows, paths = slice(first, last), through[first - start : last - start]
+                rows = slice(first, last)
+                through = [
+                    [branches[leaf - leaves[0]] for leaf in path] for path in pack.leaves[rows]
+                ]
                 reads = np.flatnonzero((pack.read_rows >= first) & (pack.read_rows < last))
                 wanted = np.zeros(last - first, dtype=np.int8)
                 wanted[pack.read_rows[reads] - first] = 1
-                self._decode_some(pack.tokens[rows], pack.positions[rows], paths, wanted)
+                self._context.run(pack.tokens[rows], pack.positions[rows], through, wanted)
                 self._read(pack, first, reads, values)
-        finally:
-            for sequence in sequences:
-                lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def _read(
         self, pack: Pack, first: int, reads: NDArray[np.intp], values: NDArray[np.float64]
@@ -276,132 +226,12 @@ class LlamaEngine:
         """Take the given reads from the batch whose first row is ``first``."""
         for row in np.unique(pack.read_rows[reads]):
             here = reads[pack.read_rows[reads] == row]
-            values[here] = _log_softmax(self._logits(int(row) - first))[pack.read_tokens[here]]
+            logits = self._context.logits(int(row) - first)
+            values[here] = _log_softmax(logits)[pack.read_tokens[here]]
 
     def _check_length(self, length: int) -> None:
         if length > self.context_length:
             raise ValueError(f"{length} tokens; the model takes at most {self.context_length}")
-
-    def _keep_prefix(self, prefix: tuple[int, ...]) -> None:
-        if prefix == self._prefix:
-            return
-        self.forget()
-        self._run_alone(prefix, read_last=False)
-        self._prefix = prefix
-
-    def _run_alone(self, tokens: Sequence[int], *, read_last: bool) -> None:
-        for first, last in parts(0, len(tokens)):
-            self._run_part(tokens, first, last, read_last=read_last and last == len(tokens))
-
-    def _run_part(self, tokens: Sequence[int], first: int, last: int, *, read_last: bool) -> None:
-        """Compute rows [first, last) of a text that stands alone."""
-        ids = np.array(tokens[first:last], dtype=np.int32)
-        wanted = np.zeros(len(ids), dtype=np.int8)
-        wanted[-1:] = read_last
-        positions = np.arange(first, last, dtype=np.int32)
-        self._decode_some(ids, positions, [(_PREFIX,)] * len(ids), wanted)
-
-    def _decode_some(
-        self,
-        tokens: NDArray[np.int32],
-        positions: NDArray[np.int32],
-        sequences: Sequence[Sequence[int]],
-        wanted: NDArray[np.int8],
-    ) -> None:
-        """Compute rows in whole tiles, those of the last layer, which are the wanted ones, too."""
-        filled = fill(tokens, positions, sequences, wanted, twin=_TWIN)
-        self._decode(*filled)
-        if len(filled[0]) > len(tokens):
-            self.library.llama_memory_seq_rm(self._memory, _TWIN, -1, -1)
-
-    def _decode(
-        self,
-        tokens: NDArray[np.int32],
-        positions: NDArray[np.int32],
-        sequences: Sequence[Sequence[int]],
-        wanted: NDArray[np.int8],
-    ) -> None:
-        """Compute rows, each belonging to the given sequences; logits of the wanted ones."""
-        tokens, positions = np.ascontiguousarray(tokens), np.ascontiguousarray(positions)
-        wanted = np.ascontiguousarray(wanted)
-        counts = np.array([len(row) for row in sequences], dtype=np.int32)
-        flat = np.array([number for row in sequences for number in row], dtype=np.int32)
-        starts = np.concatenate([[0], np.cumsum(counts[:-1])])
-        pointers = (flat.ctypes.data + flat.itemsize * starts).astype(np.uintp)
-        batch = Batch(
-            n_tokens=len(tokens),
-            token=tokens.ctypes.data,
-            pos=positions.ctypes.data,
-            n_seq_id=counts.ctypes.data,
-            seq_id=pointers.ctypes.data,
-            logits=wanted.ctypes.data,
-        )
-        self.library.log.clear()
-        status = self.library.llama_decode(self._context, batch)
-        if status != 0:
-            self._prefix, self._begun = None, ()
-            raise RuntimeError(f"llama_decode failed ({status}): {self.library.last_log()}")
-
-    def _logits(self, row: int) -> NDArray[np.float32]:
-        """View of the logits of a row of the last batch, shape (vocab,)."""
-        address = self.library.llama_get_logits_ith(self._context, row)
-        if not address:
-            raise RuntimeError(f"no logits for row {row}: {self.library.last_log()}")
-        return np.ctypeslib.as_array((ctypes.c_float * self.vocab_size).from_address(address))
-
-    def _reserve(self, cells: int) -> None:
-        """Make sure that the context holds so many tokens, and read its size back."""
-        lib = self.library
-        if self._context is not None and cells <= lib.llama_n_ctx(self._context):
-            return
-        self._free_context()
-        size = _context_size(cells)
-        self._check_memory(size)
-        params = lib.llama_context_default_params()
-        params.n_ctx, params.n_batch, params.n_ubatch = size, _SEQUENCES, _UBATCH
-        params.n_seq_max = _SEQUENCES  # and no more than n_batch, or llama.cpp aborts
-        params.n_outputs_max_per_seq = 0  # no limit: every row of a path may be read
-        params.n_threads = params.n_threads_batch = self.threads
-        params.type_k = params.type_v = _GGML_TYPE_F16
-        params.flash_attn_type = _FLASH_ATTENTION_ON
-        params.kv_unified = True  # a row may belong to many sequences
-        params.embeddings = params.offload_kqv = params.op_offload = False
-        lib.log.clear()
-        self._context = lib.llama_init_from_model(self._model, params)
-        if not self._context:
-            raise UserError(f"llama.cpp makes no context of {size} tokens: {lib.last_log()}")
-        made = (
-            lib.llama_n_ctx(self._context) >= cells,
-            lib.llama_n_batch(self._context) == _SEQUENCES,
-            lib.llama_n_ubatch(self._context) == _UBATCH,
-            lib.llama_n_seq_max(self._context) == _SEQUENCES,
-            lib.llama_n_threads(self._context) == self.threads,
-        )
-        if not all(made):
-            self._free_context()
-            raise UserError(
-                f"{lib.files.name} did not take the parameters of the context: its struct is laid "
-                "out in another way. Use the packaged library (unset GALENIC_LIBLLAMA)."
-            )
-        self._memory = lib.llama_get_memory(self._context)
-
-    def _check_memory(self, size: int) -> None:
-        lib = self.library
-        heads = lib.llama_model_n_head(self._model) or 1
-        width = lib.llama_model_n_embd(self._model) * lib.llama_model_n_head_kv(self._model) / heads
-        need = 2 * size * lib.llama_model_n_layer(self._model) * width * _KV_BYTES
-        free = psutil.virtual_memory().available
-        if need > free:
-            raise UserError(
-                f"a context of {size} tokens needs {need / 2**30:.1f} GiB of memory and "
-                f"{free / 2**30:.1f} GiB are free. Close other programs, or use a smaller model."
-            )
-
-    def _free_context(self) -> None:
-        if self._context is not None:
-            self.library.llama_free(self._context)
-        self._context = self._memory = self._prefix = None
-        self._begun = ()
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -409,10 +239,3 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted -= shifted.max()
     shifted -= np.log(np.exp(shifted).sum())
     return shifted
-
-
-def _context_size(cells: int) -> int:
-    """Room for the given tokens and some more, so that few packs need a new context."""
-    if cells <= 8 * _SMALLEST_CONTEXT:
-        return max(_SMALLEST_CONTEXT, 1 << (cells - 1).bit_length())
-    return -(-cells // (4 * _SMALLEST_CONTEXT)) * 4 * _SMALLEST_CONTEXT

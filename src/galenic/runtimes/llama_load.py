@@ -13,7 +13,7 @@ __all__ = ["load_model"]
 _LOAD_MODE_MMAP = 1
 
 
-def load_model(library: LibLlama, path: Path) -> int | None:
+def load_model(library: LibLlama, path: Path) -> int:
     """The library's handle of a model whose weights stay mapped from the file.
 
     Raises:

@@ -16,7 +16,7 @@ from galenic.errors import UserError
 from galenic.models.gguf_folder import folder_to_gguf
 from galenic.models.load import ModelFiles
 from galenic.registry import PRUNERS
-from galenic.runtimes import llama_engine
+from galenic.runtimes import llama_context
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
 from tiny_hf import FAMILIES, write_tiny_hf
@@ -117,8 +117,8 @@ def check_llama_cpp(
 ) -> None:
     from galenic.runtimes.torch import TorchRuntime
 
-    monkeypatch.setattr(llama_engine, "_GGML_TYPE_F16", 0)
-    monkeypatch.setattr(llama_engine, "_FLASH_ATTENTION_ON", 0)
+    monkeypatch.setattr(llama_context, "_GGML_TYPE_F16", 0)
+    monkeypatch.setattr(llama_context, "_FLASH_ATTENTION_ON", 0)
     folder = write_tiny_hf(tmp_path / "m", family, seed=3)
     run(folder, tmp_path / "out", method, **knobs)
     folder_to_gguf(tmp_path / "out", tmp_path / "out.gguf", "F32")
