@@ -3,23 +3,23 @@
     pip install -e '.[train,benchmark]' -c constraints.txt
     python benchmarks/evaluate_vs_lm_eval.py --data DIR --items 24 --rounds 2
 
-The harness runs its own `hf` model and its own multiple-choice tasks (built here from the same
-prompts), float32 on the CPU, batch 8. Galenic runs its torch runtime on the same folder. Loading is
-left out on both sides, tokenizing is in. What it prints: seconds, the ratio, the share of items
-where both predict the same, and what part of the machine's matrix-product speed was reached.
+The harness runs its own `hf` model, float32 on the CPU, batch 8, and its own multiple-choice tasks
+as `galenic export --to lm-eval` writes them, with the same prompts. Galenic runs its torch runtime
+on the same folder. Loading is left out on both sides, tokenizing is in. What it prints: seconds,
+the ratio, the share of items where both predict the same, and what part of the machine's
+matrix-product speed was reached.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import platform
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
+import yaml
 
 from galenic.benchmarks.base import Benchmark, original_label, rotate
 from galenic.data.example import Example
@@ -36,6 +37,7 @@ from galenic.data.sources import open_source
 from galenic.evaluate.choice import run_chunk
 from galenic.evaluate.plan import make_plan, sample
 from galenic.evaluate.prompts import Prompter
+from galenic.export.lm_eval import write_task
 from galenic.models.load import ModelFiles, resolve_model
 from galenic.registry import BENCHMARKS, SCORINGS
 from galenic.runtimes.torch import TorchRuntime
@@ -90,52 +92,34 @@ def run_galenic(
 
 
 def run_harness(model: Any, case: Case, lanes: list[Lane], room: Path) -> tuple[Predictions, float]:
-    """The harness's own multiple-choice task over a JSON file of the same prompts."""
+    """The harness's own multiple-choice task over the same prompts."""
     import lm_eval
     from lm_eval.api.task import ConfigurableTask
 
-    scoring = SCORINGS.load(case.scoring)()
-    tasks, rows = [], []
+    tasks, asked = [], {}
     for benchmark, examples in lanes:
-        mine = [
-            {
-                "key": [benchmark.name, example.id, r],
-                "prompt": benchmark.prompt(turned),
-                "choices": [scoring.continuation(turned, label) for label in turned.options],
-                "labels": [original_label(list(example.options), k, r) for k in turned.options],
-                "gold": list(turned.options).index(turned.answer),
-            }
-            for example in examples
-            for r, turned in enumerate(turns(case, benchmark, example))
-        ]
-        rows += mine
-        file = room / f"{benchmark.name}.jsonl"
-        file.write_text("".join(json.dumps(row) + "\n" for row in mine), encoding="utf-8")
-        config = {
-            "task": f"galenic_{benchmark.name}",
-            "dataset_path": "json",
-            "dataset_kwargs": {"data_files": {"test": str(file)}},
-            "test_split": "test",
-            "output_type": "multiple_choice",
-            "doc_to_text": "{{prompt}}",
-            "doc_to_choice": "{{choices}}",
-            "doc_to_target": "{{gold}}",
-            "target_delimiter": "",
-            "metric_list": [{"metric": "acc"}],
-        }
+        turned = {}
+        for example in examples:
+            for r, turn in enumerate(turns(case, benchmark, example)):
+                turned[f"{example.id}, turn {r}"] = (example, r, turn)
+        questions = tuple(replace(turn, id=name) for name, (_, _, turn) in turned.items())
+        task = write_task(room, benchmark, case.scoring, questions)
+        config = yaml.safe_load((room / f"{task}.yaml").read_text(encoding="utf-8"))
         tasks.append(ConfigurableTask(config=config))
+        asked[task] = (benchmark.name, turned)
     start = time.perf_counter()
     result = lm_eval.simple_evaluate(
         model=model, tasks=tasks, log_samples=True, bootstrap_iters=0, verbosity="ERROR"
     )
     seconds = time.perf_counter() - start
     predictions: Predictions = {}
-    for samples in result["samples"].values():
+    for task, samples in result["samples"].items():
+        name, turned = asked[task]
         for one in samples:
             values = [float(response[0]) for response in one["filtered_resps"]]
-            best = values.index(max(values))
-            name, item, r = one["doc"]["key"]
-            predictions[name, item, int(r)] = one["doc"]["labels"][best]
+            example, r, turn = turned[one["doc"]["id"]]
+            label = list(turn.options)[values.index(max(values))]
+            predictions[name, example.id, r] = original_label(list(example.options), label, r)
     return predictions, seconds
 
 

@@ -19,7 +19,7 @@ from galenic.data.sources import open_source
 from galenic.export.base import Exporter, Job, as_folder
 from galenic.registry import SCORINGS
 
-__all__ = ["LmEval"]
+__all__ = ["LmEval", "write_task"]
 
 MODEL, TASKS = "model", "tasks"
 SCORED = ("letter", "text")
@@ -60,7 +60,17 @@ def _source(data: str | None) -> Path | Literal["sample"] | None:
 def write_task(
     folder: Path, benchmark: Benchmark, scoring: str, examples: tuple[Example, ...]
 ) -> str:
-    """Write one task and its questions; its name."""
+    """Write one task, ``NAME.yaml``, and its questions beside it.
+
+    Args:
+        folder: where to.
+        benchmark: how to ask.
+        scoring: one of `SCORED`.
+        examples: what to ask; the harness gives back their ids.
+
+    Returns:
+        The task's name.
+    """
     name = f"galenic_{benchmark.name}_{scoring}"
     continuation = SCORINGS.load(scoring)().continuation
     file = folder / f"{name}.jsonl"
