@@ -22,7 +22,7 @@ from galenic.models.gguf_family import read_shape
 from galenic.models.gguf_names import gguf_name, row_order
 from galenic.models.gguf_write import GgufSource
 from galenic.models.layers import Layout, read_layout
-from galenic.models.stream import block_prefix
+from galenic.models.stream import assign_, block_prefix
 
 __all__ = ["PagedModel"]
 
@@ -143,9 +143,7 @@ class PagedModel:
             self._fill_(module, name, f"{prefix}{name}")
 
     def _fill_(self, module: Any, name: str, full: str) -> None:
-        owner, _, leaf = name.rpartition(".")
-        parameter = torch.nn.Parameter(self.tensor(full), requires_grad=False)
-        module.get_submodule(owner)._parameters[leaf] = parameter
+        assign_(module, name, self.tensor(full))
 
     def _check(self) -> None:
         for name, parameter in self.layout.model.named_parameters():

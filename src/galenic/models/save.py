@@ -19,7 +19,7 @@ from galenic.models.checkpoint import empty_model, open_checkpoint, tensor_names
 from galenic.models.forward import embed, head_logits, run_block
 from galenic.models.layers import Block, Layout, read_layout
 from galenic.models.load import ModelFiles
-from galenic.models.stream import assign_, block_prefix, open_stream, outer_names
+from galenic.models.stream import assign_, block_prefix, filled, open_stream, outer_names
 
 __all__ = ["LICENCE_FILES", "TOKENIZER_FILES", "TOLERANCE", "FolderWriter", "check_saved"]
 
@@ -176,13 +176,8 @@ class _Probe:
             if embedding.is_meta:
                 raise ValueError("the embedding must be written before the blocks")
             self.hidden, self.settings = _embed_tokens(self.layout)
-        empty = dict(block.module.state_dict(keep_vars=True))
-        for name, tensor in self.waiting.items():
-            assign_(block.module, name, tensor)
-        with torch.no_grad():
+        with filled(block.module, self.waiting.items()), torch.no_grad():
             self.hidden = run_block(block, self.hidden, self.settings[self.done])
-        for name, tensor in empty.items():
-            assign_(block.module, name, tensor)
         self.waiting.clear()
         self.done += 1
 

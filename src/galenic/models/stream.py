@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ __all__ = [
     "assign_",
     "block_prefix",
     "count_stored_zeros",
+    "filled",
     "open_stream",
     "read_tensor",
 ]
@@ -46,16 +47,13 @@ class Stream:
     @contextmanager
     def block(self, index: int) -> Iterator[Block]:
         """A block with its weights in memory, in float32; they are dropped on leaving."""
-        block = self.layout.blocks[index]
-        empty = dict(block.module.state_dict(keep_vars=True))
-        loaded = self.tensors(block_prefix(self.layout, index))
+        block, prefix = self.layout.blocks[index], self.prefix(index)
+        loaded = self.tensors(prefix)
+        names = list(block.module.state_dict())
         try:
-            for name in empty:
-                assign_(block.module, name, loaded.pop(f"{self.prefix(index)}{name}").float())
-            yield block
+            with filled(block.module, ((n, loaded.pop(f"{prefix}{n}").float()) for n in names)):
+                yield block
         finally:
-            for name, tensor in empty.items():
-                assign_(block.module, name, tensor)
             _return_memory()
 
     def prefix(self, index: int) -> str:
@@ -151,6 +149,19 @@ def assign_(model: Any, names: str | list[str], tensor: Any) -> None:
     for name in names:
         path, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(path), leaf, value)
+
+
+@contextmanager
+def filled(module: Any, tensors: Iterable[tuple[str, Any]]) -> Iterator[None]:
+    """Parameters and buffers of a module, by name, which are what they were again on leaving."""
+    before = dict(module.state_dict(keep_vars=True))
+    try:
+        for name, tensor in tensors:
+            assign_(module, name, tensor)
+        yield
+    finally:
+        for name, tensor in before.items():
+            assign_(module, name, tensor)
 
 
 def count_stored_zeros(checkpoint: Checkpoint) -> Counts:

@@ -76,7 +76,6 @@ class Quantizer(BaseModel, ABC):
         title: one line for people.
         reference_url: the paper, or the definition of the format.
         extra: of the package, which brings what the method needs; None without.
-        makes_gguf: whether it writes `WEIGHTS`; otherwise a folder for transformers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,7 +83,6 @@ class Quantizer(BaseModel, ABC):
     title: ClassVar[str]
     reference_url: ClassVar[str]
     extra: ClassVar[str | None] = None
-    makes_gguf: ClassVar[bool] = True
 
     @property
     def knobs(self) -> dict[str, Any]:
