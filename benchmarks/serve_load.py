@@ -79,8 +79,16 @@ class Server:
         self.process.wait()
 
 
+COMPLAINTS = ("a cough", "back pain", "a rash", "dizziness", "heartburn", "a sore knee",
+              "poor sleep", "hay fever")  # fmt: skip
+PEOPLE = ("A baker", "A pilot", "A swimmer", "A teacher", "A farmer", "A singer", "A painter",
+          "A gardener")  # fmt: skip
+
+
 def question(number: int) -> list[dict[str, str]]:
-    text = f"Patient {number} has had a cough for {number + 2} days. What is asked first?"
+    """One of its own for each number: who, what, and for how long."""
+    who, what = PEOPLE[number % 8], COMPLAINTS[number // 8 % 8]
+    text = f"{who} has had {what} for {number + 2} days. Write a short story about it."
     return [{"role": "user", "content": text}]
 
 
@@ -129,7 +137,7 @@ def first_tokens(model: str, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "cold_ms": round(1000 * statistics.median(cold)),
         "kept_ms": round(1000 * statistics.median(warm)),
-        "ratio": [round(f(ratios), 2) for f in (statistics.median, min, max)],
+        "ratio": {f.__name__: round(f(ratios), 2) for f in (statistics.median, min, max)},
     }
 
 
@@ -137,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--max-tokens", type=int, default=16)
+    parser.add_argument("--max-tokens", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("-o", "--output", default="results/serve_load")
     options = parser.parse_args()
