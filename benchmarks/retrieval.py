@@ -28,7 +28,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from sqlite3 import sqlite_version
-from typing import Any
+from typing import Any, TypeAlias
 
 import bm25s
 import numpy as np
@@ -48,6 +48,9 @@ KEYS = ("recall@1", "recall@5", "recall@10", "mrr")
 DEPTH = 100
 """Passages looked at for each question; times are for 5."""
 RESULTS = Path(__file__).parents[1] / "results"
+Units: TypeAlias = list[tuple[Answer, NewPassage]]
+Lanes: TypeAlias = dict[str, Callable[[str, int], list[Answer]]]
+Ranks: TypeAlias = dict[str, list[tuple[int | None, int | None]]]
 
 
 @dataclass(frozen=True)
@@ -127,29 +130,48 @@ def measure_quality(
     answers: Sequence[Answer], drawn: Sequence[Answer], folder: Path
 ) -> dict[str, Any]:
     """Recall and MRR of both, question by question in turns."""
+    path = folder / "blind.sqlite"
+    units = blind_index(answers, path)
+    with open_retriever(path) as retriever:
+        return summarized(*take_turns(word_lanes(retriever, units), drawn))
+
+
+def blind_index(answers: Sequence[Answer], path: Path) -> Units:
+    """Passages without questions, which go into an index; each with its answer."""
     units = [
         (answer, replace(passage, question=""))
         for answer in answers
         for passage in passages(answer)
     ]
-    path = folder / "blind.sqlite"
     with open_store(path, write=True) as store, store.batch():
         collection = store.collection("blind", "", "")
         store.put_file(collection, FileState("rows", 0, 0, ""), (unit for _, unit in units))
-    owners = {answer.id: answer for answer in answers}
+    return units
+
+
+def word_lanes(retriever: Retriever, units: Units) -> Lanes:
+    """Ours and bm25s."""
+    owners = {answer.id: answer for answer, _ in units}
     peer = Peer([unit for _, unit in units])
-    ranks: dict[str, list[tuple[int | None, int | None]]] = {"galenic": [], "bm25s": []}
-    seconds: dict[str, list[float]] = {"galenic": [], "bm25s": []}
-    with open_retriever(path) as retriever:
-        lanes: dict[str, Callable[[str, int], list[Answer]]] = {
-            "galenic": lambda q, k: [owners[place] for place in places(retriever, q, k)],
-            "bm25s": lambda q, k: [units[at][0] for at in peer.search(q, k)],
-        }
-        for number, wanted in enumerate(drawn):
-            for name in list(lanes)[:: 1 if number % 2 else -1]:
-                _, took = timed(partial(lanes[name], wanted.question, 5))
-                seconds[name].append(took)
-                ranks[name].append(rank_of(wanted, lanes[name](wanted.question, DEPTH)))
+    return {
+        "galenic": lambda q, k: [owners[place] for place in places(retriever, q, k)],
+        "bm25s": lambda q, k: [units[at][0] for at in peer.search(q, k)],
+    }
+
+
+def take_turns(lanes: Lanes, drawn: Sequence[Answer]) -> tuple[Ranks, dict[str, list[float]]]:
+    """Ranks of row and topic, and seconds for 5 passages, of every lane and question."""
+    ranks: Ranks = {name: [] for name in lanes}
+    seconds: dict[str, list[float]] = {name: [] for name in lanes}
+    for number, wanted in enumerate(drawn):
+        for name in list(lanes)[:: 1 if number % 2 else -1]:
+            _, took = timed(partial(lanes[name], wanted.question, 5))
+            seconds[name].append(took)
+            ranks[name].append(rank_of(wanted, lanes[name](wanted.question, DEPTH)))
+    return ranks, seconds
+
+
+def summarized(ranks: Ranks, seconds: dict[str, list[float]]) -> dict[str, Any]:
     return {
         name: {
             "row": scores([row for row, _ in ranks[name]]),
@@ -220,21 +242,20 @@ def write(flags: argparse.Namespace, result: dict[str, Any]) -> None:
     print(page)
 
 
+def found_rows(found: dict[str, Any]) -> list[list[str]]:
+    return [
+        [name, what, *(shown(lane[what][key]) for key in KEYS)]
+        for name, lane in found.items()
+        for what in ("row", "topic")
+    ]
+
+
 def shown(value: Sequence[float]) -> str:
     return "{:.3f} ({:.3f}-{:.3f})".format(*value)
 
 
 def markdown(about: dict[str, Any], result: dict[str, Any]) -> str:
     once, more = (Speed(**speed) for speed in result["speed"].values())
-    found = [
-        [
-            name,
-            what,
-            *(shown(lane[what][key]) for key in ("recall@1", "recall@5", "recall@10", "mrr")),
-        ]
-        for name, lane in result["found"].items()
-        for what in ("row", "topic")
-    ]
     speed = [
         [f"{name} x", f"{s.rows:,}", f"{s.passages:,}", f"{s.index_s:.1f}", f"{s.again_s:.2f}",
          f"{s.file_mb:.0f}", f"{s.p50_ms:.1f}", f"{s.p95_ms:.1f}"]
@@ -250,7 +271,8 @@ def markdown(about: dict[str, Any], result: dict[str, Any]) -> str:
         "query, and no question is in the index: topic, other names and answer only. 95 % "
         "intervals (Wilson; MRR: bootstrap). `row`: the row's own answer; `topic`: any answer on "
         "its topic.",
-        "", markdown_table(["search", "found", "recall@1", "recall@5", "recall@10", "MRR"], found),
+        "", markdown_table(["search", "found", "recall@1", "recall@5", "recall@10", "MRR"],
+                           found_rows(result["found"])),
         "", "bm25s has no columns. The weights of ours were chosen on 500 other rows (seed 1): "
         "with all weights 1 the two were alike (row, MRR 0.481 and 0.470), with these 0.529. "
         "Questions of MedQuAD name their topic and are made from templates, so this says little "

@@ -187,6 +187,8 @@ class _Answer:
         passages = self._passages(want, question, retriever)
         if retriever is None:
             yield Note("note", NO_INDEX)
+        elif retriever.note:
+            yield Note("note", retriever.note)
         answered = _support(want, passages) >= LEAST_SUPPORT
         if answered:
             writer = self._writer

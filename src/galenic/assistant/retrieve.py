@@ -1,5 +1,7 @@
 """Find the passages for a question: BM25 over titles, names, questions and texts (SQLite FTS5).
 
+Where the index has vectors, the passages nearest to the question count as much.
+
 Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009; FTS5's own
 formula, with a column's weight on each hit in it: https://sqlite.org/fts5.html#the_bm25_function.
 Questions are neither logged nor stored.
@@ -12,12 +14,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from galenic.assistant.folder import index_path
-from galenic.assistant.query import Query, make_query, words
+from galenic.assistant.query import MOST_CHARACTERS, Query, make_query, words
 from galenic.assistant.store import Store, open_store, told
+from galenic.assistant.vectors import Vectors, fuse
 from galenic.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from galenic.models.sentence import SentenceEncoder
 
 __all__ = ["WEIGHTS", "Passage", "Retriever", "Snippet", "open_retriever", "search"]
 
@@ -28,6 +37,8 @@ COMMON = 0.05
 """A phrase in more than this share of all passages is common."""
 _K1_AND_1 = 2.2
 """FTS5's k1 is 1.2; idf times this is what a phrase adds to a score at most."""
+FUSED = MOST_RESULTS
+"""Of each ranking so many passages go into the one of both, whatever number is asked for."""
 _SPARE = 40
 """Candidates beyond those asked for, since repeated answers are left out."""
 _SNIPPET_WORDS = 40
@@ -88,23 +99,26 @@ class Passage:
     score: float
 
 
-def search(question: str, k: int = 5, *, path: Path | None = None) -> list[Passage]:
+def search(
+    question: str, k: int = 5, *, path: Path | None = None, embeddings: bool = True
+) -> list[Passage]:
     """The best passages for a question, best first.
 
     Args:
         question: in a person's own words.
         k: at most so many, 1 to 100.
         path: of the index; the user's own by default.
+        embeddings: use vectors where the index has them.
 
     Raises:
         UserError: nothing is indexed, the index cannot be used, or ``k`` is out of range.
     """
-    with open_retriever(path) as retriever:
+    with open_retriever(path, embeddings=embeddings) as retriever:
         return retriever.search(question, k)
 
 
 @contextmanager
-def open_retriever(path: Path | None = None) -> Iterator[Retriever]:
+def open_retriever(path: Path | None = None, *, embeddings: bool = True) -> Iterator[Retriever]:
     """An open index for many searches, all in the thread that opened it.
 
     Raises:
@@ -112,15 +126,22 @@ def open_retriever(path: Path | None = None) -> Iterator[Retriever]:
     """
     path = path or index_path()
     with open_store(path) as store:
-        yield Retriever(store, path)
+        yield Retriever(store, path, embeddings=embeddings)
 
 
 class Retriever:
-    """Searches one index."""
+    """Searches one index.
 
-    def __init__(self, store: Store, path: Path) -> None:
+    Attributes:
+        note: after a search, why vectors that the index has were not used; empty otherwise.
+    """
+
+    def __init__(self, store: Store, path: Path, *, embeddings: bool = True) -> None:
         self.connection = store.connection
         self.path = path
+        self.note = ""
+        self._encoder: SentenceEncoder | None = None
+        self._unasked = embeddings
 
     def search(self, question: str, k: int = 5) -> list[Passage]:
         """As the function `search`."""
@@ -130,7 +151,10 @@ class Retriever:
         if not query.phrases:
             return []
         with told(self.path):
-            return [self._passage(query, *found) for found in self._best(query, k)]
+            vector = self._vector(question)
+            with self._snapshot():
+                best = self._best(query, k) if vector is None else self._fused(query, vector, k)
+                return [self._passage(query, *found) for found in best]
 
     def having(self, phrase: str) -> int:
         """How many passages have a phrase, endings aside."""
@@ -146,6 +170,41 @@ class Retriever:
         with told(self.path):
             [found] = self.connection.execute("SELECT count(*) FROM passages").fetchone()
         return int(found)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """The index as it is now, whatever another process writes meanwhile."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.execute("ROLLBACK")
+
+    def _vector(self, question: str) -> NDArray[np.float32] | None:
+        """Of the question; None where the search goes by words alone."""
+        if self._unasked:
+            self._unasked = False
+            if Vectors(self.connection).remembered() is not None:
+                from galenic.assistant.embed import usable
+
+                self._encoder, self.note = usable(self.connection)
+        if self._encoder is None:
+            return None
+        vectors = self._encoder.encode([question[:MOST_CHARACTERS]])
+        return vectors.reshape(-1)
+
+    def _fused(self, query: Query, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+        """Row and score of the best k by words and by vectors together, each text once."""
+        words_first = [(row, self._digest(row)) for row, _ in self._best(query, FUSED)]
+        nearest = Vectors(self.connection).nearest(vector, FUSED)
+        rows = {digest: row for row, digest in (*nearest, *words_first)}
+        rankings = ([digest for _, digest in ranking] for ranking in (words_first, nearest))
+        # Scores of BM25 and cosines do not compare, so only places count.
+        return [(rows[digest], -score) for digest, score in fuse(rankings)[:k]]
+
+    def _digest(self, row: int) -> bytes:
+        query = "SELECT digest FROM passages WHERE id = ?"
+        return bytes(self.connection.execute(query, (row,)).fetchone()[0])
 
     def _best(self, query: Query, k: int) -> list[tuple[int, float]]:
         """Row and score of the best k, each text once, ties in the order of the documents."""
@@ -201,7 +260,7 @@ class Retriever:
             "JOIN collections c ON c.id = f.collection WHERE p.id = ?",
             (row,),
         ).fetchone()
-        [snippet] = self.connection.execute(
+        marked = self.connection.execute(
             "SELECT snippet(words, 3, ?, ?, ' … ', ?) FROM words WHERE words MATCH ? AND rowid = ?",
             (_ON, _OFF, _SNIPPET_WORDS, query.expression, row),
         ).fetchone()
@@ -210,7 +269,7 @@ class Retriever:
         return Passage(
             id=f"{collection}/{document}#{number}",
             text=text,
-            snippet=_snippet(snippet),
+            snippet=_snippet(marked[0] if marked else _beginning(text)),
             title=title,
             question=heading,
             collection=collection,
@@ -232,6 +291,12 @@ def _once(rows: Iterable[_Row]) -> list[tuple[int, float]]:
             seen.add(digest)
             kept.append((row, rank))
     return kept
+
+
+def _beginning(text: str) -> str:
+    """The snippet of a passage that has none of the question's words."""
+    kept = text.split(maxsplit=_SNIPPET_WORDS)
+    return " ".join(kept[:_SNIPPET_WORDS]) + (" … " if len(kept) > _SNIPPET_WORDS else "")
 
 
 def _snippet(marked: str) -> Snippet:

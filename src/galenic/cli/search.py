@@ -16,8 +16,10 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = """Search what `galenic index` took in: passages with their place, source and licence.
 
-Everyday words are looked for in the words of medicine as well ("burning when I pee": dysuria). The
-question is neither logged nor stored. This is no diagnosis and no medical advice."""
+Everyday words are looked for in the words of medicine as well ("burning when I pee": dysuria). An
+index with vectors (`galenic index --embed`) is searched by words and by vectors, and both rankings
+are put together. The question is neither logged nor stored. This is no diagnosis and no medical
+advice."""
 EXAMPLES = """
 **Examples**
 
@@ -26,6 +28,8 @@ EXAMPLES = """
 `galenic search "side effects of metformin" -k 10`
 
 `galenic search --json "my last HbA1c"` for a program
+
+`galenic search --no-embeddings "trouble sleeping"` by words alone, to compare
 
 `galenic search -` reads the question from standard input, past the shell's history
 """
@@ -39,13 +43,19 @@ def command(
         int, typer.Option("-k", "--limit", min=1, max=100, help="At most so many passages.")
     ] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    embeddings: Annotated[
+        bool, typer.Option(help="Use the vectors of passages, where the index has them.")
+    ] = True,
 ) -> None:
     """Search the index."""
-    from galenic.assistant.retrieve import search
+    from galenic.assistant.retrieve import open_retriever
 
     if question == "-":
         question = sys.stdin.read()
-    found = search(question, k)
+    with open_retriever(embeddings=embeddings) as retriever:
+        found, note = retriever.search(question, k), retriever.note
+    if note:
+        typer.echo(note, err=True)
     if as_json:
         import json
         from dataclasses import asdict

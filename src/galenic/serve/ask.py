@@ -17,7 +17,7 @@ from galenic.assistant.about import indexed, scores
 from galenic.assistant.consult import Assistant, Question, make_question
 from galenic.assistant.events import Event, Tier, as_json, passage_json
 from galenic.assistant.folder import index_path
-from galenic.assistant.retrieve import MOST_RESULTS, search
+from galenic.assistant.retrieve import MOST_RESULTS, Passage, open_retriever
 from galenic.assistant.triage import NOTICE, Triage, triage
 from galenic.errors import UserError
 from galenic.serve.body import read_body, told
@@ -103,8 +103,9 @@ class AssistantRoutes:
         form = await read_body(request, _Search)
         if not index_path().is_file():
             raise UserError("nothing is indexed; see `galenic index`")
-        found = await asyncio.to_thread(search, form.question, form.k)
-        return JSONResponse({"passages": [passage_json(one) for one in found]})
+        found, note = await asyncio.to_thread(_search, form.question, form.k)
+        notes = {"note": note} if note else {}
+        return JSONResponse({"passages": [passage_json(one) for one in found], **notes})
 
     @told
     async def ask(self, request: Request) -> Response:
@@ -139,6 +140,11 @@ class AssistantRoutes:
             yield _message("error", {"message": "the answer broke off; ask again"})
         finally:
             await answer.aclose()
+
+
+def _search(question: str, k: int) -> tuple[list[Passage], str]:
+    with open_retriever() as retriever:
+        return retriever.search(question, k), retriever.note
 
 
 def _event(event: Event) -> str:
