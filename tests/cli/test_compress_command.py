@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from commands import galenic
 from galenic.recipe import shipped_recipes
 from tiny_hf import write_tiny_hf
 
 pytest.importorskip("torch", reason="needs the train extra")
 
-RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()"]
 RECIPE = "name: mine\ndescription: d\nstages: [{stage: prune, method: magnitude, sparsity: 0.3}]\n"
-
-
-def galenic(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*RUN, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
 
 
 @pytest.mark.slow

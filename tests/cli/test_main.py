@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from commands import GALENIC, galenic
 from tiny import write_tiny_gguf
 
 COMMANDS = ("evaluate", "report", "compare", "baseline", "prune", "inspect", "data", "doctor")
-RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()"]
-
-
-def galenic(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*RUN, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "100", **environment},
-    )
 
 
 def test_help_lists_every_command() -> None:
@@ -89,7 +77,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     arguments = ["evaluate", str(model), "--data", "sample", "--benchmarks", "sample"]
     arguments += ["--runtime", "llama", "--threads", "1", "--debias", "permutations"]
     arguments += ["--limit", "12", "-o", str(tmp_path / "run")]
-    process = subprocess.Popen([*RUN, *arguments], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*GALENIC, *arguments], stderr=subprocess.PIPE, text=True)
     records = tmp_path / "run" / "records.jsonl"
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from commands import galenic
 from tiny_hf import write_tiny_hf
 
 pytest.importorskip("torch", reason="needs the train extra")
-
-RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()", "prune"]
-
-
-def galenic_prune(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*RUN, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
 
 
 @pytest.mark.slow
 def test_a_model_pruned_and_described(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "m", "qwen2")
-    (tmp_path / "notes.txt").write_text("the patient " * 200)
+    text = tmp_path / "notes.txt"
+    text.write_text("the patient " * 200)
     arguments = ["--method", "sparsegpt", "--damping", 0.1, "--num-samples", 4, "--seq-len", 32]
     out = tmp_path / "out"
-    done = galenic_prune(model, *arguments, "--text", tmp_path / "notes.txt", "-o", out, "--json")
+    done = galenic("prune", model, *arguments, "--text", text, "-o", out, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((out / "manifest.json").read_text())
     assert json.loads(done.stdout)["stages"][0]["knobs"]["damping"] == 0.1
-    done = galenic_prune(out, "--method", "magnitude", "--neurons", "-o", tmp_path / "again")
+    done = galenic("prune", out, "--method", "magnitude", "--neurons", "-o", tmp_path / "again")
     assert done.returncode == 0, done.stderr
     assert "The file is no smaller and no faster" in done.stdout
     assert "of the blocks' parameters removed" in done.stdout
@@ -59,7 +46,7 @@ def test_a_model_pruned_and_described(tmp_path: Path) -> None:
 def test_a_mistake_gives_one_clear_error(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = galenic_prune("no-model", *arguments, "-o", tmp_path / "out")
+    done = galenic("prune", "no-model", *arguments, "-o", tmp_path / "out")
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -68,7 +55,7 @@ def test_a_mistake_gives_one_clear_error(
 
 def test_an_output_that_exists_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
-    done = galenic_prune("no-model", "-o", tmp_path)
+    done = galenic("prune", "no-model", "-o", tmp_path)
     assert done.returncode == 2
     assert "exists" in done.stderr
     assert (tmp_path / "mine").read_text() == "precious"

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
+from commands import GALENIC, galenic
 from tiny_hf import write_tiny_hf
 
 pytest.importorskip("torch", reason="needs the train extra")
 
-RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()"]
 STUDY = """\
 name: small
 description: A recipe that works and one that does not.
@@ -33,19 +32,9 @@ rows:
 """  # noqa: E501
 
 
-def galenic(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*RUN, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "200", "GALENIC_THREADS": "1"},
-    )
-
-
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GALENIC_THREADS", "1")
     write_tiny_hf(tmp_path / "model", "llama")
     words = "the patient has fever and a cough for two weeks and pain in the chest at night"
     (tmp_path / "text.txt").write_text("\n\n".join([words * 6] * 90))
@@ -118,7 +107,7 @@ def test_one_changed_knob_recomputes_only_what_hangs_on_it(home: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_study_leaves_nobody_at_work_and_goes_on(home: Path) -> None:
     without_the_wrong_row(home, "answers")
-    process = subprocess.Popen([*RUN, *map(str, arguments("-o", "out"))], cwd=home)
+    process = subprocess.Popen([*GALENIC, *map(str, arguments("-o", "out"))], cwd=home)
     deadline = time.monotonic() + 120
     while len(finished(home, "out")) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -144,7 +133,7 @@ def test_ray_gives_the_same_and_survives_the_death_of_a_worker(home: Path) -> No
     ray = pytest.importorskip("ray", reason="needs the ray extra")
     without_the_wrong_row(home, "answers")
     assert galenic(*arguments("-o", "local"), folder=home).returncode == 0
-    line = [*RUN, *map(str, arguments("-o", "onray", "--engine", "ray", "--jobs", "2"))]
+    line = [*GALENIC, *map(str, arguments("-o", "onray", "--engine", "ray", "--jobs", "2"))]
     environment = {**os.environ, "RAY_DISABLE_MEMORY_MONITOR": "1"}
     process = subprocess.Popen(line, cwd=home, env=environment)
     victim = wait_for_worker(process)

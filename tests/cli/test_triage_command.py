@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from commands import galenic
 from galenic.assistant.triage import NOTICE
 from galenic.cli.main import app
 from galenic.errors import UserError
-
-RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()", "triage"]
 
 
 def run(*arguments: str, given: str | bytes | None = None) -> Result:
@@ -69,7 +68,7 @@ def test_mistakes_exit_with_status_2(tmp_path: Path) -> None:
     rules = tmp_path / "mine.yaml"
     rules.write_text("sources: {}\nconcepts: {}\nrulez: []\n", encoding="utf-8")
     for arguments in (["  "], ["cough", "--rules", str(rules)]):
-        done = subprocess.run([*RUN, *arguments], capture_output=True, text=True, check=False)
+        done = galenic("triage", *arguments)
         assert done.returncode == 2 and "error:" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -7,16 +7,15 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-__all__ = ["Server"]
+from commands import GALENIC
 
-RUN = [sys.executable, "-c", "from galenic.cli.main import main; main()"]
+__all__ = ["Server"]
 
 
 def free_port() -> int:
@@ -36,7 +35,7 @@ class Server:
             environment["GALENIC_API_KEY"] = key
         line = ["serve", "--model", str(model), "--port", str(self.port), *flags]
         self.process = subprocess.Popen(
-            [*RUN, *line], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*GALENIC, *line], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         self.wait()
 
