@@ -130,11 +130,12 @@ def test_perplexity_is_exp_of_the_loss_of_transformers(tmp_path: Path, text: Pat
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    from galenic.evaluate.divergence import _cut, heldout_texts
+    from galenic.data.calibration import read_heldout_text
+    from galenic.evaluate.divergence import _cut
     from galenic.runtimes.torch import TorchRuntime
 
     with TorchRuntime(resolve_model(str(folder)), threads=1) as runtime:
-        (sample,) = _cut(runtime, heldout_texts(config(text)), config(text, num_samples=1))
+        (sample,) = _cut(runtime, read_heldout_text(config(text)), config(text, num_samples=1))
     ids = tokenizer(sample, return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         loss = float(model(ids, labels=ids).loss)

@@ -58,11 +58,12 @@ def command(
     config = parse_config(DivergenceConfig, values)
     if output is not None and not output.absolute().parent.is_dir():
         raise UserError(f"-o {output}: there is no folder {output.absolute().parent}.")
-    from galenic.evaluate.divergence import heldout_texts, measure_divergence
+    from galenic.data.calibration import read_heldout_text
+    from galenic.evaluate.divergence import measure_divergence
     from galenic.evaluate.parent import find_reference
     from galenic.models.load import resolve_model
 
-    heldout_texts(config)  # a missing file must not cost a model load
+    read_heldout_text(config)  # a missing file must not cost a model load
     with watched("Nothing was written.") as watcher:
         model = resolve_model(config.model)
         reference = find_reference(model, config.against)

@@ -35,6 +35,7 @@ __all__ = [
     "pack",
     "plain_texts",
     "read_calibration_text",
+    "read_heldout_text",
     "read_medquad",
 ]
 
@@ -97,15 +98,30 @@ def read_calibration_text(config: CalibrationConfig) -> list[CalibrationText]:
     Raises:
         UserError: nothing is named, or a file is missing or damaged.
     """
+    return _read_texts(config, "calibration", "this method needs calibration text")
+
+
+def read_heldout_text(config: CalibrationConfig) -> list[CalibrationText]:
+    """Read all that the config names to judge on, of MedQuAD what no method calibrates on.
+
+    Raises:
+        UserError: nothing is named, or a file is missing or damaged.
+    """
+    return _read_texts(config, "heldout", "perplexity needs text")
+
+
+def _read_texts(
+    config: CalibrationConfig, split: Literal["calibration", "heldout"], need: str
+) -> list[CalibrationText]:
     found = []
     if config.data is not None:
-        found.append(medquad_texts(Path(config.data), "calibration"))
+        found.append(medquad_texts(Path(config.data), split))
     if config.text is not None:
         found.append(plain_texts(Path(config.text)))
     if not found:
         raise UserError(
-            "this method needs calibration text: --data DIR with medquad/medquad.jsonl.gz in it, "
-            "--text FILE with text of your own, or both (half of each)."
+            f"{need}: --data DIR with {MEDQUAD} in it, --text FILE with text of your own, or both "
+            "(half of each)."
         )
     return found
 

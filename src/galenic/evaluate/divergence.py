@@ -22,18 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galenic.data.calibration import (
-    CalibrationConfig,
     CalibrationText,
-    medquad_texts,
     pack,
-    plain_texts,
+    read_heldout_text,
 )
 from galenic.errors import UserError
 from galenic.evaluate.alignment import (
@@ -56,7 +53,6 @@ __all__ = [
     "Judged",
     "KlSummary",
     "compare_rows",
-    "heldout_texts",
     "measure_divergence",
     "serving_runtime",
 ]
@@ -124,25 +120,6 @@ def serving_runtime(model: ModelFiles, asked: str) -> str:
     return "llama" if model.kind == "gguf" else "torch"
 
 
-def heldout_texts(config: CalibrationConfig) -> list[CalibrationText]:
-    """The text to judge on.
-
-    Raises:
-        UserError: nothing is named, or a file is missing or damaged.
-    """
-    found = []
-    if config.data is not None:
-        found.append(medquad_texts(Path(config.data), "heldout"))
-    if config.text is not None:
-        found.append(plain_texts(Path(config.text)))
-    if not found:
-        raise UserError(
-            "perplexity needs text: --data DIR with medquad/medquad.jsonl.gz in it, --text FILE "
-            "with text of your own, or both (half of each)."
-        )
-    return found
-
-
 def measure_divergence(
     model: ModelFiles, reference: ModelFiles | None, config: DivergenceConfig, watcher: Watcher
 ) -> Divergence:
@@ -154,7 +131,7 @@ def measure_divergence(
         UserError: the text is missing or too little, a model cannot be loaded, or a text is too
             long for one of them.
     """
-    texts = heldout_texts(config)
+    texts = read_heldout_text(config)
     threads = config.threads or choose_threads()
     files = [model] if reference is None else [model, reference]
     sides: list[_Side] = []

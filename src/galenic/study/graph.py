@@ -14,10 +14,9 @@ from typing import Any
 
 from galenic.benchmarks.select import resolve_benchmarks
 from galenic.compress.chain import CompressJob, read_learnt, read_texts, stage_keys
-from galenic.data.calibration import CalibrationConfig
+from galenic.data.calibration import CalibrationConfig, read_heldout_text
 from galenic.data.sources import open_source
 from galenic.evaluate.baseline import BaselineRow, baseline_row
-from galenic.evaluate.divergence import heldout_texts
 from galenic.models.load import ModelFiles, resolve_model
 from galenic.models.size import inspect_model
 from galenic.recipe import Recipe, dump_recipe
@@ -239,7 +238,7 @@ class _Base:
         config = CalibrationConfig.model_validate(
             {"data": self.texts.folder, "text": self.texts.text}
         )
-        texts = [[text.source, text.sha256] for text in heldout_texts(config)]
+        texts = [[text.source, text.sha256] for text in read_heldout_text(config)]
         spec = {
             "model": made,
             "base": self.model,
