@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from galenic.cli.options import ManifestOption, NewFolderOption
+from galenic.cli.options import ManifestOption, ModelArgument, NewFolderOption
 
 if TYPE_CHECKING:
     from galenic.artifact import Manifest
@@ -37,13 +37,7 @@ EXAMPLES = """
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id.",
-            show_default=False,
-        ),
-    ],
+    model: ModelArgument,
     *,
     recipe: Annotated[
         str,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from galenic.cli.options import NewFolderOption
+from galenic.cli.options import ModelArgument, NewFolderOption
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -24,13 +24,7 @@ EXAMPLES = """
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id.",
-            show_default=False,
-        ),
-    ],
+    model: ModelArgument,
     *,
     to: Annotated[
         str,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DataOption", "ManifestOption", "NewFolderOption", "RunsArgument"]
+__all__ = ["DataOption", "ManifestOption", "ModelArgument", "NewFolderOption", "RunsArgument"]
 
 DataOption = Annotated[
     Path | None,
@@ -16,6 +16,14 @@ DataOption = Annotated[
         envvar="GALENIC_DATA",
         help="Folder with the benchmark files (pubmedqa/, medqa/, medmcqa/ as gzip JSONL). "
         "Without it the sets come from the Hugging Face Hub into the user cache.",
+        show_default=False,
+    ),
+]
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        help="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id.",
         show_default=False,
     ),
 ]

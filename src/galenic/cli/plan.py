@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from galenic.cli.options import ModelArgument
+
 if TYPE_CHECKING:
     from galenic.compress.plan import Plan, Prediction
     from galenic.watcher import Watcher
@@ -32,13 +34,7 @@ DEFAULT_CONTEXT = 2048
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id.",
-            show_default=False,
-        ),
-    ],
+    model: ModelArgument,
     *,
     ram: Annotated[
         str | None,

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from galenic.study.engines.base import Engine
     from galenic.study.grid import Study
+    from galenic.study.run import Outcome
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -81,38 +85,47 @@ def command(
     ] = None,
 ) -> None:
     """Run a study."""
-    from galenic.cli.board import StudyBoard, state_line
+    from galenic.cli.board import state_line
+    from galenic.registry import ENGINES
     from galenic.study.grid import read_study
 
     changes = {"limit": limit, "benchmarks": benchmarks, "scoring": scoring}
     found = read_study(study).with_changes(
         models=model or (), evaluate={key: value for key, value in changes.items() if value}
     )
-    from galenic.registry import ENGINES
-    from galenic.study.graph import Texts, build_graph
-    from galenic.study.run import run_graph
-    from galenic.study.store import StudyFolder
-
     ENGINES.check(engine)
-    store = StudyFolder(output)
-    with store.held():
-        typer.echo(f"{found.name}: reading data and models", err=True)
-        graph = build_graph(found, Texts(data, text))
-        store.write(_facts(found), graph)
-        works = ENGINES.load(engine)(jobs=jobs, address=address)
-        titles = {node.id: node.title for node in graph.nodes.values()}
-        typer.echo(f"{len(titles)} nodes, on {works.where}", err=True)
-        try:
-            with StudyBoard(titles) as board:
-                outcome = run_graph(graph, store, works, board)
-        except KeyboardInterrupt:
-            typer.echo("\nstopped; the same command goes on from here.", err=True)
-            raise typer.Exit(130) from None
+    outcome = _run(
+        found, (data, text), output, lambda: ENGINES.load(engine)(jobs=jobs, address=address)
+    )
     typer.echo(f"{output}: {state_line(outcome.states)}; {outcome.computed} computed now.")
     if not outcome.complete:
         typer.echo("The same command tries again what is missing.", err=True)
         raise typer.Exit(1)
     typer.echo(f"galenic report {shlex.quote(str(output))}")
+
+
+def _run(
+    study: Study, texts: tuple[str | None, str | None], output: Path, start: Callable[[], Engine]
+) -> Outcome:
+    from galenic.cli.board import StudyBoard
+    from galenic.study.graph import Texts, build_graph
+    from galenic.study.run import run_graph
+    from galenic.study.store import StudyFolder
+
+    store = StudyFolder(output)
+    with store.held():
+        typer.echo(f"{study.name}: reading data and models", err=True)
+        graph = build_graph(study, Texts(*texts))
+        store.write(_facts(study), graph)
+        engine = start()
+        titles = {node.id: node.title for node in graph.nodes.values()}
+        typer.echo(f"{len(titles)} nodes, on {engine.where}", err=True)
+        try:
+            with StudyBoard(titles) as board:
+                return run_graph(graph, store, engine, board)
+        except KeyboardInterrupt:
+            typer.echo("\nstopped; the same command goes on from here.", err=True)
+            raise typer.Exit(130) from None
 
 
 def _facts(study: Study) -> dict[str, Any]:
