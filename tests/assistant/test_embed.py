@@ -21,9 +21,6 @@ from typer.testing import CliRunner, Result
 
 pytest.importorskip("torch", reason="needs the train extra")
 
-import torch
-import transformers
-
 from galenic.assistant import embed
 from galenic.assistant.consult import Assistant, make_question
 from galenic.assistant.embed import embed_index, find_encoder, forget_vectors, refresh
@@ -36,14 +33,13 @@ from galenic.assistant.vectors import Vectors, fuse
 from galenic.cli.main import app
 from galenic.errors import UserError
 from galenic.models import minilm as minilm_module
-from galenic.models.load import resolve_model
 from galenic.models.minilm import minilm_folder
-from galenic.models.sentence import SentenceEncoder, load_sentence_encoder
+from galenic.models.sentence import SentenceEncoder
+from naive_sentence import naive_vector
 from tiny_encoder import write_tiny_encoder
 from watching import Notes
 
 WORDS = ["pain", "patient", "question", "abstract", "zorb", "quax", "blim", "frop", "the", "maybe"]
-TEXTS = ["pain", "The patient has pain.", "", "yes " * 300, "[SEP] of naïve zorbs", "no\ud800"]
 
 
 @pytest.fixture(autouse=True)
@@ -85,39 +81,6 @@ def stored() -> dict[str, np.ndarray[Any, Any]]:
     return {text: np.frombuffer(vector, dtype="<f2").astype(np.float64) for text, vector in rows}
 
 
-def naive(encoder: Path, text: str, longest: int = 96) -> np.ndarray[Any, Any]:
-    """The mean over all tokens of one text alone, in float64, with transformers only."""
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(encoder)
-    model = transformers.AutoModel.from_pretrained(encoder).double().eval()
-    text = text.replace("\ud800", "?")
-    tokens = tokenizer(text, truncation=True, max_length=longest, split_special_tokens=True)
-    with torch.no_grad():
-        states = model(input_ids=torch.tensor([tokens["input_ids"]])).last_hidden_state[0]
-    total = np.zeros(states.shape[1])
-    for state in states:
-        total += state.numpy()
-    mean = total / len(states)
-    return np.asarray(mean / np.sqrt((mean * mean).sum()))
-
-
-@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "modernbert"])
-def test_vectors_are_those_of_a_naive_loop(tmp_path: Path, family: str) -> None:
-    path = write_tiny_encoder(tmp_path / family, family)
-    encoder = load_sentence_encoder(resolve_model(str(path)))
-    found = encoder.encode(TEXTS * 4)  # more than one batch
-    assert found.shape == (24, 32) and encoder.longest == 96
-    for text, vector in zip(TEXTS * 4, found, strict=True):
-        assert vector == pytest.approx(naive(path, text), abs=2e-5), text
-
-
-def test_texts_are_cut_where_the_model_says(tmp_path: Path) -> None:
-    path = write_tiny_encoder(tmp_path / "cut", "bert")
-    (path / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
-    encoder = load_sentence_encoder(resolve_model(str(path)))
-    [found] = encoder.encode(["pain of the patient " * 30])
-    assert found == pytest.approx(naive(path, "pain of the patient " * 30, 16), abs=2e-5)
-
-
 def test_rankings_are_fused_by_their_places() -> None:
     assert fuse([["a", "b", "c"], ["b", "d"]]) == [
         ("b", pytest.approx(1 / 62 + 1 / 61)),
@@ -136,8 +99,8 @@ def test_search_is_that_of_a_naive_loop(folder: Path, tiny: Path, question: str)
     vectors = stored()
     for text, vector in vectors.items():
         [title] = {p.name for p in folder.iterdir() if p.read_text() == text}
-        assert vector == pytest.approx(naive(tiny, f"{title}\n{text}"), abs=1e-3)
-    asked = naive(tiny, question)
+        assert vector == pytest.approx(naive_vector(tiny, f"{title}\n{text}"), abs=1e-3)
+    asked = naive_vector(tiny, question)
     nearest = sorted(vectors, key=lambda text: -float(vectors[text] @ asked))
     by_words = [p.text for p in search(question, 100, embeddings=False)]
     wanted = dict.fromkeys(vectors, 0.0)
@@ -383,14 +346,6 @@ def test_mistakes(folder: Path, tiny: Path, tmp_path: Path) -> None:
     done = run("index", str(folder), "--embed", str(tmp_path / "nowhere"))
     assert "no file or folder" in str(done.exception)
     assert not index_path().exists()  # said before any slow work
-    other = write_tiny_encoder(tmp_path / "cls", "bert")
-    (other / "1_Pooling").mkdir()
-    (other / "1_Pooling/config.json").write_text('{"pooling_mode_cls_token": true}')
-    with pytest.raises(UserError, match="pooling_mode_cls_token"):
-        find_encoder(str(other), Notes())
-    (other / "1_Pooling/config.json").write_text("{")
-    with pytest.raises(UserError, match="damaged"):
-        find_encoder(str(other), Notes())
     for given in (("--list", "--embed", "minilm"), ("--remove", "x", "--embed", "minilm")):
         assert "one of these is needed" in str(run("index", *given).exception)
 
@@ -471,18 +426,13 @@ def test_minilm_is_unpacked_once_and_fetched_only_where_asked(
 
 @pytest.mark.slow
 def test_the_real_encoder_finds_other_words_for_the_same(minilm: Path) -> None:
-    encoder = load_sentence_encoder(resolve_model(str(minilm)))
-    assert (encoder.width, encoder.longest) == (384, 256)
-    texts = ["Which drug lowers the blood pressure?", "word " * 600, "Gout. " * 20]
-    for text, vector in zip(texts, encoder.encode(texts), strict=True):
-        assert vector == pytest.approx(naive(minilm, text, 256), abs=1e-5)
     fill([
         "Insomnia is common in adults.",
         "Gout makes a joint red and swollen.",
         "Fractures of the wrist need a cast.",
         "Vaccines for children are given in two doses.",
     ])  # fmt: skip
-    embed_index(encoder, Notes())
+    give_vectors(minilm)
     question = "lying awake every night"
     assert search(question, embeddings=False) == []
     found: list[Passage] = search(question)
