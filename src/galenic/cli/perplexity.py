@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galenic.cli.flags import parse_config, with_flags
+from galenic.cli.numbers import check_file, show_numbers
 from galenic.evaluate.config import DivergenceConfig
 
 if TYPE_CHECKING:
@@ -48,16 +49,10 @@ def command(
     **values: Any,
 ) -> None:
     """Judge a model on held-out text."""
-    import json
-    from dataclasses import asdict
-
-    from galenic.cache import write_atomically
     from galenic.cli.progress import watched
-    from galenic.errors import UserError
 
     config = parse_config(DivergenceConfig, values)
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UserError(f"-o {output}: there is no folder {output.absolute().parent}.")
+    check_file(output)
     from galenic.data.calibration import read_heldout_text
     from galenic.evaluate.divergence import measure_divergence
     from galenic.evaluate.parent import find_reference
@@ -68,13 +63,7 @@ def command(
         model = resolve_model(config.model)
         reference = find_reference(model, config.against)
         found = measure_divergence(model, reference, config, watcher)
-    text = json.dumps(asdict(found), indent=1, allow_nan=False)
-    if output is not None:
-        write_atomically(output.absolute(), text + "\n")
-    if as_json:
-        typer.echo(text)
-    else:
-        _print(found)
+    show_numbers(found, _print, output, as_json=as_json)
 
 
 def _print(found: Divergence) -> None:

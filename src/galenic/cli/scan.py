@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galenic.cli.flags import parse_config, with_flags
+from galenic.cli.numbers import check_file
 from galenic.cli.options import DataOption
 from galenic.data.near import ScanConfig
 
@@ -64,11 +65,9 @@ def command(
     """Hold training data against test sets."""
     from galenic.cli.progress import watched
     from galenic.data.scan import read_test_sets, scan, training_rows, write_removed
-    from galenic.errors import UserError
 
     config = parse_config(ScanConfig, values)
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UserError(f"-o {output}: there is no folder {output.absolute().parent}.")
+    check_file(output)
     rows = training_rows(train, data)
     tests = read_test_sets(against, data)
     with watched("Nothing was written.") as watcher:

@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from galenic.cli.flags import parse_config
+from galenic.cli.numbers import check_file, show_numbers
 from galenic.errors import UserError
 from galenic.evaluate.config import EvaluateConfig, SpeedConfig
 
@@ -34,10 +33,6 @@ def show_speed(
     Raises:
         UserError: a flag that has nothing to do with speed was given.
     """
-    import json
-    from dataclasses import asdict
-
-    from galenic.cache import write_atomically
     from galenic.cli.progress import watched
     from galenic.evaluate.parent import find_reference
     from galenic.evaluate.throughput import measure_speed
@@ -49,21 +44,14 @@ def show_speed(
             raise UserError(
                 f"--{name.replace('_', '-')} changes nothing with --speed: leave it out."
             )
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UserError(f"-o {output}: there is no folder {output.absolute().parent}.")
+    check_file(output)
     if output is not None and output.is_dir():
         raise UserError(f"-o {output} is a folder; with --speed it names a JSON file.")
     config = parse_config(SpeedConfig, {n: getattr(evaluate, n) for n in SHARED} | own)
     with watched("Nothing was written.") as watcher:
         model = resolve_model(config.model)
         found = measure_speed(model, find_reference(model, config.against), config, watcher)
-    text = json.dumps(asdict(found), indent=1, allow_nan=False)
-    if output is not None:
-        write_atomically(output.absolute(), text + "\n")
-    if as_json:
-        typer.echo(text)
-    else:
-        _print(found)
+    show_numbers(found, _print, output, as_json=as_json)
 
 
 def _print(found: Throughput) -> None:
