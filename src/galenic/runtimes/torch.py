@@ -12,6 +12,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,14 +62,7 @@ class TorchRuntime(Runtime):
         context_length: int | None = None,
         dtype: str = "float32",
     ) -> None:
-        folder, held = model.path, dtype
-        if model.kind == "gguf":
-            from galenic.models.dequantize import dequantized_folder
-            from galenic.models.gguf import tensor_types
-
-            sizes = tensor_types(model.path)
-            folder = dequantized_folder(model)
-            held = f"{dtype}, dequantized from {max(sizes, key=sizes.__getitem__)}"
+        folder, held = _weights(model, dtype)
         num_threads = threads or choose_threads()
         torch.set_num_threads(num_threads)
         try:
@@ -348,6 +342,18 @@ def _probe(vocab_size: int) -> Pack:
         for i in range(1, 4)
     ]
     return build_pack(requests, stem[:4])
+
+
+def _weights(model: ModelFiles, dtype: str) -> tuple[Path, str]:
+    """The folder that transformers reads, and what its weights are held in."""
+    if model.kind != "gguf":
+        return model.path, dtype
+    from galenic.models.dequantize import dequantized_folder
+    from galenic.models.gguf import tensor_types
+
+    sizes = tensor_types(model.path)
+    held = f"{dtype}, dequantized from {max(sizes, key=sizes.__getitem__)}"
+    return dequantized_folder(model), held
 
 
 def _packing(config: Any) -> str:
