@@ -39,9 +39,13 @@ def perplexity(value: float, kl: float | None) -> dict[str, Any]:
 
 def speed(tokens: float) -> dict[str, Any]:
     names = ("prefill", "decode", "first_token_ms", "peak_rss")
-    measures = {name: spread(tokens * (1e6 if name == "peak_rss" else 1)) for name in names}
+
+    def measured(value: float) -> dict[str, Any]:
+        found = {name: spread(value * (1e6 if name == "peak_rss" else 1)) for name in names}
+        return {"measures": found, "runtime": "llama"}
+
     ratios = {name: spread(1.25) for name in names}
-    return {"model": {"measures": measures, "runtime": "llama"}, "ratios": ratios}
+    return {"model": measured(tokens), "reference": measured(tokens / 1.25), "ratios": ratios}
 
 
 def size(name: str) -> dict[str, Any]:
@@ -107,8 +111,8 @@ def _cell(
             node = Node("answers", key, f"{name}: {benchmark} {scoring}", needs, {}, 10)
             nodes[node.id] = node
             answers.setdefault(benchmark, {})[scoring] = node.id
-    judged = {}
-    for kind in ("perplexity", "speed"):
+    judged: dict[str, str | None] = {"speed": None}  # the dense model is timed beside others
+    for kind in ("perplexity", "speed") if made else ("perplexity",):
         node = Node(kind, name, f"{name}: {kind}", needs, {}, 10)
         nodes[node.id] = node
         store.node(node.id).begin(node)
@@ -147,4 +151,5 @@ def _answer(
     store.node(cell.perplexity or "").finish(
         {"perplexity": perplexity(10 + 5 * SKILLS[name], None if name == "dense" else 0.25)}
     )
-    store.node(cell.speed or "").finish({"speed": speed(100 * SKILLS[name])})
+    if cell.speed is not None:
+        store.node(cell.speed).finish({"speed": speed(100 * SKILLS[name])})

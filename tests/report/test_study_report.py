@@ -77,6 +77,22 @@ def test_collapse_and_kinds_are_seen(report: StudyReport) -> None:
     assert kinds[0].n == 40
 
 
+def test_marks_that_chance_gives_are_counted(report: StudyReport) -> None:
+    """Two rows beside the dense one, each benchmark in each scoring: one in twenty."""
+    tests = 2 * len(BENCHMARKS) * len(SCORINGS)
+    assert f"Of {tests} comparisons about {0.05 * tests:.0f} " in report.many_tests
+
+
+def test_the_speed_of_the_dense_model_is_what_it_was_beside_others(report: StudyReport) -> None:
+    speeds = [row.speed for row in report.rows]
+    beside = [found["reference"] for found in speeds[1:] if found is not None]
+    assert beside
+    assert speeds[0] is not None
+    assert speeds[0]["ratios"] is None
+    decode = sorted(one["measures"]["decode"]["median"] for one in beside)
+    assert speeds[0]["model"]["measures"]["decode"]["median"] == decode[len(decode) // 2]
+
+
 def test_the_files_say_it_all(tmp_path: Path) -> None:
     write_study(tmp_path / "study", titles={"small": "small | <b>4</b> bits"})
     paths = write_study_report(tmp_path / "study", tmp_path / "report")

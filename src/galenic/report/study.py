@@ -23,6 +23,7 @@ from galenic.study.graph import Cell
 from galenic.study.store import StudyFolder
 
 __all__ = [
+    "SIGNIFICANT",
     "Answers",
     "Changed",
     "Changes",
@@ -34,6 +35,8 @@ __all__ = [
 
 SHOWN = 3
 """Questions that a step newly broke, or fixed, of each kind that are shown."""
+SIGNIFICANT = 0.05
+"""Comparisons with a smaller p are marked."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,13 @@ class StudyReport:
         """Whether nothing is missing."""
         return not any(row.missing for row in self.rows)
 
+    @property
+    def many_tests(self) -> str:
+        """What to think of a single mark among many comparisons with the first row."""
+        every = [answers.versus for row in self.rows for answers in row.answers.values()]
+        tests = sum(one is not None for one in every)
+        return f"Of {tests} comparisons about {SIGNIFICANT * tests:.0f} get a mark by chance alone."
+
 
 def build_study_report(folder: Path) -> StudyReport:
     """Read what is there of a study, finished or not.
@@ -170,6 +180,7 @@ def build_study_report(folder: Path) -> StudyReport:
         before = _step_before(cell, cells, facts["nodes"])
         changes = [] if before is None else _changes(before, runs[id(before)], own)
         rows.append(_row(store, facts, cell, own, others, changes))
+    rows = [replace(row, speed=row.speed or _speed_beside(row, rows)) for row in rows]
     titles = {
         run.info.data[0].benchmark: run.info.data[0].title or run.info.data[0].benchmark
         for found in runs.values()
@@ -181,6 +192,19 @@ def build_study_report(folder: Path) -> StudyReport:
         scorings=list(facts["evaluate"]["scoring"]),
         benchmarks=titles,
     )
+
+
+def _speed_beside(row: TableRow, rows: Sequence[TableRow]) -> dict[str, Any] | None:
+    """The speed of a model as it is: the median of the runs in which it was timed beside others."""
+    if row.cell.made_by is not None:
+        return None
+    beside = [
+        other.speed["reference"]
+        for other in rows
+        if other.cell.model == row.cell.model and other.speed and other.speed["reference"]
+    ]
+    beside.sort(key=lambda found: float(found["measures"]["decode"]["median"]))
+    return {"model": beside[len(beside) // 2], "ratios": None} if beside else None
 
 
 def _runs(store: StudyFolder, cell: Cell) -> dict[tuple[str, str], Run]:

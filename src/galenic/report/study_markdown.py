@@ -9,13 +9,12 @@ import yaml
 
 from galenic.evaluate.compare import Comparison
 from galenic.report.document import DISCLAIMER
-from galenic.report.study import Answers, StudyReport, TableRow
+from galenic.report.study import SIGNIFICANT, Answers, StudyReport, TableRow
 from galenic.report.text import p_value, proportion, shorten, signed, span, spark
 from galenic.units import format_size
 
 __all__ = ["study_card", "study_markdown"]
 
-SIGNIFICANT = 0.05
 MOST_KINDS = 8
 SHOWN_WIDTH = 300
 
@@ -36,7 +35,7 @@ def study_markdown(report: StudyReport) -> str:
         "## What each recipe kept (Table 3)",
         "Accuracy with its 95 % interval; behind it the paired difference to the first row, marked "
         "\\* where the exact McNemar test gives p < .05. COLLAPSE: more than 90 % of the answers "
-        "are one label, so the accuracy is that label's share.",
+        "are one label, so the accuracy is that label's share. " + report.many_tests,
     ]
     for scoring in report.scorings:
         parts += [f"### Scoring: {scoring}", _table3(report, scoring)]
