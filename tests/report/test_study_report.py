@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from galenic.errors import UserError
 from galenic.evaluate.compare import compare_pairs, pair_records
-from galenic.report.plots import pareto_plot
+from galenic.report.pareto import Point, front, pareto_plot
 from galenic.report.runs import load_run
 from galenic.report.study import StudyReport, build_study_report
 from galenic.report.write import write_study_report
@@ -144,14 +146,41 @@ def test_a_study_without_answers_has_no_report(tmp_path: Path) -> None:
         build_study_report(tmp_path / "study")
 
 
-def test_the_front_joins_what_nobody_beats() -> None:
-    points = [
-        ("a", 100.0, 0.5, (0.4, 0.6)), ("b", 50.0, 0.4, (0.3, 0.5)),
-        ("c", 80.0, 0.3, (0.2, 0.4)), ("d", 120.0, 0.5, (0.4, 0.6)),
-    ]  # fmt: skip
-    from galenic.report.plots import _front
+POINTS = [
+    Point("a", 100.0, 0.5, 0.4, 0.6), Point("b", 50.0, 0.4, 0.3, 0.5),
+    Point("c", 80.0, 0.3, 0.2, 0.4), Point("d", 120.0, 0.5, 0.4, 0.6),
+    Point("same answer", 40.0, 0.9, 0.8, 1.0, collapsed=True),
+]  # fmt: skip
 
-    pairs = [(cost, value) for _, cost, value, _ in points]
-    assert _front(pairs, more=False) == [(50.0, 0.4), (100.0, 0.5)]
-    assert _front(pairs, more=True) == [(120.0, 0.5)]
-    assert "MB" in pareto_plot(points, "MB of the file", "x")
+
+def test_the_front_joins_what_nobody_beats() -> None:
+    assert [one.name for one in front(POINTS, more=False)] == ["b", "a"]
+    assert [one.name for one in front(POINTS, more=True)] == ["d"]
+    assert front(POINTS[-1:], more=False) == []
+
+
+def test_a_plot_says_what_it_shows() -> None:
+    svg = pareto_plot(POINTS, "MB of the file", "x")
+    for text in ("MB of the file", "same answer 40, 0.900 collapsed", "collapsed to one answer"):
+        assert text in svg
+    assert "collapsed" not in pareto_plot(POINTS[:4], "MB", "x")
+
+
+def test_names_stand_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine models of one size and nearly one accuracy, as at chance."""
+    from galenic.report import pareto
+
+    boxes: list[Any] = []
+    names = pareto._names
+    many = [Point(f"model {at}", 100.0, 0.3 + at / 1000, 0.2, 0.4) for at in range(9)]
+
+    def watch(figure: Any, axes: Any, points: Any) -> None:
+        names(figure, axes, points)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        boxes.extend(text.get_window_extent(renderer) for text in axes.texts)
+
+    monkeypatch.setattr(pareto, "_names", watch)
+    pareto_plot(many, "MB", "x")
+    assert len(boxes) == 9
+    pairs = [(a, b) for at, a in enumerate(boxes) for b in boxes[:at]]
+    assert not any(a.overlaps(b) for a, b in pairs)

@@ -17,16 +17,18 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
 
 from galenic.report.rows import Row
 from galenic.report.text import proportion, span
 
 __all__ = [
+    "BASELINE",
+    "GRID",
+    "MODEL",
     "accuracy_plot",
     "confusion_plot",
     "histogram_plot",
-    "pareto_plot",
+    "new_figure",
     "reliability_plot",
     "risk_coverage_plot",
 ]
@@ -71,7 +73,7 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
     """Accuracy with its interval, one line a row, and a mark at the majority baseline."""
     _need(rows)
     names = _row_names(rows)
-    with _figure((9.2, 0.8 + 0.27 * len(rows)), layout="constrained") as (figure, done):
+    with new_figure((9.2, 0.8 + 0.27 * len(rows)), layout="constrained") as (figure, done):
         axes = figure.add_subplot()
         places = range(len(rows))[::-1]
         axes.barh(
@@ -116,51 +118,6 @@ def _row_names(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def pareto_plot(
-    points: Sequence[tuple[str, float, float, tuple[float, float]]], x_label: str, title: str
-) -> str:
-    """Accuracy over a cost; the line joins those that no other beats in both.
-
-    Args:
-        points: name, cost, accuracy and its interval.
-        x_label: of the cost, which is better where it is less, or, after "more", more.
-        title: for the spoken label.
-    """
-    more = x_label.startswith("more")
-    with _figure((6.4, 4.0), layout="constrained") as (figure, done):
-        axes = figure.add_subplot()
-        for number, (name, cost, value, (low, high)) in enumerate(points):
-            axes.errorbar(
-                cost, value, yerr=[[value - low], [high - value]], fmt="o", ms=5, color=MODEL,
-                ecolor=GRID, elinewidth=0.8, capsize=2,
-            )  # fmt: skip
-            up = 6 if number % 2 else -11
-            axes.annotate(name, (cost, value), (4, up), textcoords="offset points", fontsize=8)
-        best = _front([(cost, value) for _, cost, value, _ in points], more=more)
-        axes.plot(*zip(*best, strict=True), color=BASELINE, lw=1.2, label="not beaten in both")
-        axes.set_xscale("log")
-        for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-            which(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.tick_params(axis="x", which="both", labelrotation=45)
-        axes.set_xlabel(x_label.removeprefix("more").strip())
-        axes.set_ylabel("accuracy")
-        axes.grid(color=GRID, alpha=0.2, lw=0.5)
-        axes.margins(x=0.22, y=0.08)
-        axes.legend(loc="best")
-        spoken = "; ".join(f"{name} {cost:g}, {value:.3f}" for name, cost, value, _ in points)
-        return done(f"{title}: {spoken}")
-
-
-def _front(points: Sequence[tuple[float, float]], *, more: bool) -> list[tuple[float, float]]:
-    """The points that no other beats in cost and accuracy, in order of cost."""
-    order = sorted(points, key=lambda point: (-point[0] if more else point[0], -point[1]))
-    front: list[tuple[float, float]] = []
-    for point in order:
-        if not front or point[1] > front[-1][1]:
-            front.append(point)
-    return front
-
-
 def reliability_plot(row: Row) -> str | None:
     """Accuracy against confidence in ten bins; None for answers without probabilities."""
     if row.calibration is None:
@@ -170,7 +127,7 @@ def reliability_plot(row: Row) -> str | None:
         for _, _, count, mean, share in row.calibration.bins
         if mean is not None and share is not None
     ]
-    with _figure(PANEL) as (figure, done):
+    with new_figure(PANEL) as (figure, done):
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], "--", color=GRID, lw=0.8)
         axes.bar(
@@ -198,7 +155,7 @@ def risk_coverage_plot(row: Row) -> str | None:
     """Error rate against the share of questions answered; None without probabilities."""
     if row.calibration is None:
         return None
-    with _figure(PANEL) as (figure, done):
+    with new_figure(PANEL) as (figure, done):
         axes = figure.add_subplot()
         coverage = [point[0] for point in row.calibration.curve]
         risks = [point[1] for point in row.calibration.curve]
@@ -222,7 +179,7 @@ def histogram_plot(row: Row) -> str:
     names = [*counts.labels, *(["unparsed"] if counts.unparsed else [])]
     predicted = [*counts.predicted.values(), *([counts.unparsed] if counts.unparsed else [])]
     gold = [*counts.gold.values(), *([0] if counts.unparsed else [])]
-    with _figure(PANEL) as (figure, done):
+    with new_figure(PANEL) as (figure, done):
         axes = figure.add_subplot()
         places = range(len(names))
         axes.bar(
@@ -248,7 +205,7 @@ def confusion_plot(row: Row) -> str:
     columns = [*labels, "unparsed"]
     if not row.counts.unparsed:
         columns, matrix = labels, [line[:-1] for line in matrix]
-    with _figure(PANEL) as (figure, done):
+    with new_figure(PANEL) as (figure, done):
         axes = figure.add_subplot()
         for y, line in enumerate(matrix):
             for x, value in enumerate(line):
@@ -285,7 +242,7 @@ def _unit_axes(axes: Any, x: str, y: str) -> None:
 
 
 @contextmanager
-def _figure(
+def new_figure(
     inches: tuple[float, float], layout: Literal["constrained"] | None = None
 ) -> Iterator[tuple[Figure, Callable[[str], str]]]:
     """A figure in our style and the function that turns it into SVG with a spoken label."""

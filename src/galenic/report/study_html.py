@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -10,6 +10,7 @@ from markupsafe import Markup
 from galenic.report import plots
 from galenic.report.document import DISCLAIMER, READING
 from galenic.report.html import page_template
+from galenic.report.pareto import Point, pareto_plot
 from galenic.report.study import Answers, StudyReport, TableRow
 from galenic.units import format_size
 
@@ -27,12 +28,6 @@ class Plot:
 def study_html(report: StudyReport) -> str:
     """Render the page; the template escapes everything but our own SVG."""
     several = len({row.cell.model for row in report.rows}) > 1
-    collapsed = [
-        (row, answers)
-        for row in report.rows
-        for answers in row.answers.values()
-        if answers.row.collapse
-    ]
     return page_template("study.html.jinja").render(
         report=report,
         facts=report.facts,
@@ -42,9 +37,9 @@ def study_html(report: StudyReport) -> str:
         sizes=["–" if row.size is None else format_size(row.size["file_bytes"])
                for row in report.rows],
         memory=[_memory(row) for row in report.rows],
-        collapsed=collapsed,
+        collapsed=_collapsed(report),
         bytes_plots=_pareto(report, "MB of the file", _megabytes),
-        speed_plots=_pareto(report, "more new tokens a second", _tokens_per_second),
+        speed_plots=_pareto(report, "new tokens a second", _tokens_per_second, more=True),
         reliability=_reliability(report),
         disclaimer=DISCLAIMER,
         reading=READING,
@@ -68,7 +63,11 @@ def _tokens_per_second(row: TableRow) -> float | None:
 
 
 def _pareto(
-    report: StudyReport, label: str, cost: Callable[[TableRow], float | None]
+    report: StudyReport,
+    label: str,
+    cost: Callable[[TableRow], float | None],
+    *,
+    more: bool = False,
 ) -> list[Plot]:
     """Accuracy over a cost, a plot for each benchmark and scoring with at least two models."""
     found = []
@@ -76,20 +75,40 @@ def _pareto(
         for benchmark, title in report.benchmarks.items():
             points = list(_points(report.rows, (benchmark, scoring), cost))
             if len(points) > 1:
-                svg = plots.pareto_plot(points, label, f"{title}, {scoring}")
+                svg = pareto_plot(points, label, f"{title}, {scoring}", more=more)
                 found.append(Plot(f"{title} · {scoring}", Markup(svg)))  # noqa: S704, our own SVG
     return found
 
 
 def _points(
     rows: Sequence[TableRow], key: tuple[str, str], cost: Callable[[TableRow], float | None]
-) -> list[tuple[str, float, float, tuple[float, float]]]:
-    found = []
+) -> Iterator[Point]:
     for row in rows:
         answers, value = row.answers.get(key), cost(row)
         if answers is not None and value:
             one = answers.row
-            found.append((row.cell.variant, float(value), one.accuracy, (one.low, one.high)))
+            yield Point(
+                name=row.cell.variant,
+                cost=float(value),
+                value=one.accuracy,
+                low=one.low,
+                high=one.high,
+                collapsed=bool(one.collapse),
+            )
+
+
+def _collapsed(report: StudyReport) -> list[tuple[str, list[tuple[str, str, float]]]]:
+    """Benchmark and scoring, and which models give them one answer: name, answer, share."""
+    found = []
+    for scoring in report.scorings:
+        for benchmark, title in report.benchmarks.items():
+            shown = [
+                (row.cell.title, *answers.row.collapse)
+                for row in report.rows
+                if (answers := row.answers.get((benchmark, scoring))) and answers.row.collapse
+            ]
+            if shown:
+                found.append((f"{title}, {scoring}", shown))
     return found
 
 
