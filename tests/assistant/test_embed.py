@@ -324,6 +324,33 @@ def test_answers_still_abstain(folder: Path, tiny: Path) -> None:
     assert not [one for one in events if isinstance(one, Sentence) and one.section == "answer"]
 
 
+def test_no_answer_is_lost_to_vectors(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What words carry is looked at, also where vectors put other passages first."""
+    fill(
+        [f"Zorb{n} hurts the frop of {WORDS[n % 10]} patients, and quax helps." for n in range(30)]
+    )
+    monkeypatch.setattr("galenic.assistant.consult.LOOKED_AT", 1)
+
+    def answered(question: str) -> bool:
+        asked, assistant = make_question(question), Assistant()
+        events = assistant.answer(asked, assistant.triage(asked))
+        return any(isinstance(one, Sentence) and one.section == "answer" for one in events)
+
+    questions = [f"Does quax help zorb{number}?" for number in range(30)]
+    before = {question for question in questions if answered(question)}
+    by_words = {question: search(question, 2) for question in questions}
+    give_vectors(tiny)
+    pushed_out = 0
+    with open_retriever() as retriever:
+        for question in questions:
+            both, found = retriever.to_answer(question, 2), search(question, 2)
+            assert both[:2] == found
+            assert {p.id for p in both} == {p.id for p in (*found, *by_words[question])}
+            pushed_out += len(both) > 2
+    assert pushed_out and before
+    assert before <= {question for question in questions if answered(question)}
+
+
 def test_answers_say_when_vectors_are_not_used(
     folder: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,10 @@ WRITES_FROM = 1_000_000_000
 """Parameters from which a model writes by itself; a smaller one only orders what sources say."""
 LOOKED_AT = 8
 """Passages that are found for a question."""
+OWN_LOOKED_AT = 2
+"""Passages of the person's own."""
+NEAREST = LOOKED_AT + OWN_LOOKED_AT
+"""Passages that are listed where there is no answer."""
 LEAST_SUPPORT = 0.6
 """Share of a question, by weight of its words, that one passage must have for an answer."""
 LEAST_SOURCED = 0.5
@@ -197,7 +201,7 @@ class _Answer:
             )
         elif passages:
             yield Note("abstained", ABSTAINED)
-            yield self._cite(passages)
+            yield self._cite(passages[:NEAREST])
         for text, source in to_watch(self.found, self.assistant.rules):
             yield Sentence("watch", text, rule=source)
         yield from self._questions(retriever, self._title(want) if answered else "")
@@ -228,7 +232,8 @@ class _Answer:
         """The person's own ones that have something of the question, then what is indexed."""
         own = [one for one in self.asked.person.passages if want.share([stems(one.text)])]
         own.sort(key=lambda one: -want.share([stems(one.text)]))
-        return own[:2] + ([] if retriever is None else retriever.search(question, LOOKED_AT))
+        found = [] if retriever is None else retriever.to_answer(question, LOOKED_AT)
+        return own[:OWN_LOOKED_AT] + found
 
     def _chosen(self, want: Wanted, passages: Sequence[Passage]) -> Iterator[Event]:
         """Sentences of passages as they are; the model orders them."""
@@ -267,7 +272,7 @@ class _Answer:
         sourced = sum(bool(one.passages) for one in kept)
         if not kept or sourced < LEAST_SOURCED * len(kept):
             yield Note("abstained", UNSOURCED)
-            yield self._cite(passages)
+            yield self._cite(passages[:NEAREST])
         else:
             used = sorted({at for one in kept for at in one.passages})
             yield self._cite([passages[at] for at in used])

@@ -151,10 +151,20 @@ class Retriever:
         if not query.phrases:
             return []
         with told(self.path):
-            vector = self._vector(question)
-            with self._snapshot():
-                best = self._best(query, k) if vector is None else self._fused(query, vector, k)
-                return [self._passage(query, *found) for found in best]
+            return self._found(query, k, self._vector(question))
+
+    def to_answer(self, question: str, k: int) -> list[Passage]:
+        """The best k, and behind them those of the best k by words alone that are not among them.
+
+        How well passages carry an answer is measured in words: none of these may be pushed out.
+        """
+        found = self.search(question, k)
+        if self._encoder is None:
+            return found
+        known = {passage.id for passage in found}
+        with told(self.path):
+            by_words = self._found(make_query(question), k, None) if found else []
+        return [*found, *(passage for passage in by_words if passage.id not in known)]
 
     def having(self, phrase: str) -> int:
         """How many passages have a phrase, endings aside."""
@@ -170,6 +180,11 @@ class Retriever:
         with told(self.path):
             [found] = self.connection.execute("SELECT count(*) FROM passages").fetchone()
         return int(found)
+
+    def _found(self, query: Query, k: int, vector: NDArray[np.float32] | None) -> list[Passage]:
+        with self._snapshot():
+            best = self._best(query, k) if vector is None else self._fused(query, vector, k)
+            return [self._passage(query, *found) for found in best]
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
