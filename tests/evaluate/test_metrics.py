@@ -193,19 +193,6 @@ def test_groups_keep_benchmark_scoring_and_debias_apart() -> None:
     }
 
 
-def test_labels_follow_the_options_then_gold_and_predictions() -> None:
-    record = Record(
-        benchmark="pubmedqa",
-        id="1",
-        scoring="text",
-        gold="yes",
-        prediction="no",
-        probabilities={"yes": 0.2, "no": 0.5, "maybe": 0.3},
-    )
-    assert metrics.answer_labels([record]) == ("yes", "no", "maybe")
-    assert metrics.answer_labels(make([("B", None), ("A", "C")])) == ("A", "B", "C")
-
-
 @pytest.mark.parametrize(
     "call",
     [
@@ -219,7 +206,6 @@ def test_labels_follow_the_options_then_gold_and_predictions() -> None:
         lambda: metrics.uniform_accuracy([]),
         lambda: metrics.flip_rate([]),
         lambda: metrics.position_shares([]),
-        lambda: metrics.answer_labels([]),
         lambda: metrics.best_label({}),
         lambda: metrics.wilson_interval(0, 0),
     ],

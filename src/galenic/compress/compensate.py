@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["compensate_", "output_error"]
+__all__ = ["compensate_"]
 
 
 def compensate_(linear_weight: Any, gram: Any, kept: Any, damping: float) -> None:
@@ -35,9 +35,3 @@ def compensate_(linear_weight: Any, gram: Any, kept: Any, damping: float) -> Non
         weight[:, kept] += torch.cholesky_solve(lost.T, factor).T
     weight[:, gone] = 0
     linear_weight.copy_(weight)
-
-
-def output_error(before: Any, after: Any, gram: Any) -> float:
-    """Squared output error over the tokens of a gram matrix when a weight changes."""
-    change = (after - before).double()
-    return float(((change @ gram.double()) * change).sum())

@@ -12,7 +12,7 @@ from typing import Any
 
 from galenic.models.layers import Block, Role, Sizes
 
-__all__ = ["Kept", "fill_", "keep_all", "norms_of"]
+__all__ = ["Kept", "fill_", "norms_of"]
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,6 @@ def _spread(numbers: Any, size: int) -> Any:
     import torch
 
     return (numbers[:, None] * size + torch.arange(size)).flatten()
-
-
-def keep_all(sizes: Sizes) -> Kept:
-    """A cut that removes nothing."""
-    import torch
-
-    return Kept(
-        torch.arange(sizes.ffn_size),
-        torch.arange(sizes.num_kv_heads),
-        torch.arange(sizes.hidden_size),
-        sizes,
-    )
 
 
 def norms_of(block: Block) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from galenic.evaluate.records import Record
 
 __all__ = [
     "COLLAPSE_SHARE",
-    "UNPARSED",
     "ClassScore",
     "Classification",
     "Collapse",
@@ -27,7 +26,6 @@ __all__ = [
     "Group",
     "Interval",
     "accuracy",
-    "answer_labels",
     "best_label",
     "classification",
     "collapse",
@@ -45,9 +43,6 @@ __all__ = [
 
 COLLAPSE_SHARE = 0.9
 """Above this share of one label among the parsed predictions a model is called collapsed."""
-
-UNPARSED = "unparsed"
-"""Column name of generated answers that no label could be read from."""
 
 
 class Group(NamedTuple):
@@ -140,21 +135,6 @@ def best_label(probabilities: Mapping[str, float]) -> str:
     if not probabilities:
         raise ValueError("no probabilities to choose from")
     return max(probabilities, key=lambda label: probabilities[label])
-
-
-def answer_labels(records: Sequence[Record]) -> tuple[str, ...]:
-    """All labels that the records know, options first in their order, then gold and predicted.
-
-    Generated answers carry no options, so pass the benchmark's own labels where they are at hand.
-    """
-    _need(records)
-    labels: dict[str, None] = {}
-    for record in records:
-        labels.update(dict.fromkeys(record.probabilities))
-    rest = {record.gold for record in records}
-    rest |= {record.prediction for record in records if record.prediction is not None}
-    labels.update(dict.fromkeys(sorted(rest)))
-    return tuple(labels)
 
 
 def accuracy(records: Sequence[Record]) -> float:
