@@ -134,6 +134,32 @@ def matrix_peak(rows: int = 768, width: int = 2048) -> float:
     return best
 
 
+def measure(
+    case: Case, lanes: list[Lane], runtime: TorchRuntime, harness: Any, rounds: int
+) -> None:
+    """Run both in turns and print what each round took."""
+    body = runtime.info.num_parameters - runtime._model.get_input_embeddings().weight.numel()
+    ratios, reached = [], []
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory() as room:
+            theirs, slow = run_harness(harness, case, lanes, Path(room))
+        peak = matrix_peak()
+        ours, fast, asked, computed = run_galenic(runtime, case, lanes)
+        same = sum(ours[key] == theirs[key] for key in theirs) / len(theirs)
+        ratios.append(slow / fast)
+        reached.append(2 * body * computed / fast / 1e9 / peak)
+        print(
+            f"  {case.name}, round {number + 1}: lm-eval {slow:.1f} s, galenic {fast:.1f} s "
+            f"({slow / fast:.2f} x), {asked:,} tokens asked, {computed:,} computed, "
+            f"{computed / fast:.0f} tokens/s = {reached[-1]:.0%} of the measured peak of "
+            f"{peak:.0f} GFLOP/s; same prediction {same:.1%} of {len(theirs)}"
+        )
+    print(
+        f"{case.name}: {statistics.median(ratios):.2f} x (target {case.target} x), "
+        f"{statistics.median(reached):.0%} of the matrix peak"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -158,7 +184,6 @@ def main() -> None:
     )
     harness = HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=8)
     source = open_source(options.data)
-    body = runtime.info.num_parameters - runtime._model.get_input_embeddings().weight.numel()
     print(
         f"{files.name} float32, {options.items} items a benchmark, {options.threads} threads, "
         f"lm-eval {version('lm-eval')} batch 8, torch {torch.__version__}, "
@@ -170,25 +195,7 @@ def main() -> None:
         for name in case.benchmarks:
             benchmark = BENCHMARKS.load(name)
             lanes.append((benchmark, sample(source.load(benchmark).examples, options.items, 0)))
-        ratios, reached = [], []
-        for number in range(options.rounds):
-            with tempfile.TemporaryDirectory() as room:
-                theirs, slow = run_harness(harness, case, lanes, Path(room))
-            peak = matrix_peak()
-            ours, fast, asked, computed = run_galenic(runtime, case, lanes)
-            same = sum(ours[key] == theirs[key] for key in theirs) / len(theirs)
-            ratios.append(slow / fast)
-            reached.append(2 * body * computed / fast / 1e9 / peak)
-            print(
-                f"  {case.name}, round {number + 1}: lm-eval {slow:.1f} s, galenic {fast:.1f} s "
-                f"({slow / fast:.2f} x), {asked:,} tokens asked, {computed:,} computed, "
-                f"{computed / fast:.0f} tokens/s = {reached[-1]:.0%} of the measured peak of "
-                f"{peak:.0f} GFLOP/s; same prediction {same:.1%} of {len(theirs)}"
-            )
-        print(
-            f"{case.name}: {statistics.median(ratios):.2f} x (target {case.target} x), "
-            f"{statistics.median(reached):.0%} of the matrix peak"
-        )
+        measure(case, lanes, runtime, harness, options.rounds)
 
 
 if __name__ == "__main__":
