@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from galenic.errors import UserError
 from galenic.evaluate.compare import compare_pairs, pair_records
-from galenic.report.pareto import Point, front, pareto_plot
+from galenic.report.pareto import Panel, Point, front, pareto_plot
 from galenic.report.runs import load_run
 from galenic.report.study import StudyReport, build_study_report
 from galenic.report.write import write_study_report
@@ -98,7 +98,10 @@ def test_the_speed_of_the_dense_model_is_what_it_was_beside_others(report: Study
 def test_the_files_say_it_all(tmp_path: Path) -> None:
     write_study(tmp_path / "study", titles={"small": "small | <b>4</b> bits"})
     paths = write_study_report(tmp_path / "study", tmp_path / "report")
-    texts = {path.name: path.read_text() for path in paths}
+    [picture] = [path for path in paths if path.suffix == ".png"]
+    width, height = struct.unpack(">II", picture.read_bytes()[16:24])
+    assert width > 2 * height > 600  # two benchmarks side by side
+    texts = {path.name: path.read_text() for path in paths if path != picture}
     assert set(texts) == {
         "report.md", "report.html", "report.json",
         "card-model-dense.md", "card-model-pruned.md", "card-model-small.md",
@@ -160,10 +163,10 @@ def test_the_front_joins_what_nobody_beats() -> None:
 
 
 def test_a_plot_says_what_it_shows() -> None:
-    svg = pareto_plot(POINTS, "MB of the file", "x")
+    svg = pareto_plot(Panel("x", POINTS, "MB of the file"))
     for text in ("MB of the file", "same answer 40, 0.900 collapsed", "collapsed to one answer"):
         assert text in svg
-    assert "collapsed" not in pareto_plot(POINTS[:4], "MB", "x")
+    assert "collapsed" not in pareto_plot(Panel("x", POINTS[:4], "MB"))
 
 
 def test_names_stand_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,11 +179,11 @@ def test_names_stand_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def watch(figure: Any, axes: Any, points: Any) -> None:
         names(figure, axes, points)
-        renderer = FigureCanvasAgg(figure).get_renderer()
+        renderer = figure.canvas.get_renderer()
         boxes.extend(text.get_window_extent(renderer) for text in axes.texts)
 
     monkeypatch.setattr(pareto, "_names", watch)
-    pareto_plot(many, "MB", "x")
+    pareto_plot(Panel("x", many, "MB"))
     assert len(boxes) == 9
     pairs = [(a, b) for at, a in enumerate(boxes) for b in boxes[:at]]
     assert not any(a.overlaps(b) for a, b in pairs)

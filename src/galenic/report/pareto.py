@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
 from galenic.report.plots import BASELINE, GRID, MODEL, new_figure
 
-__all__ = ["Point", "front", "pareto_plot"]
+__all__ = ["Panel", "Point", "front", "pareto_picture", "pareto_plot"]
 
 _PLACES = [
     (x, y, side)
@@ -57,39 +59,76 @@ def front(points: Sequence[Point], *, more: bool) -> list[Point]:
     return best
 
 
-def pareto_plot(points: Sequence[Point], x_label: str, title: str, *, more: bool = False) -> str:
-    """Draw accuracy over a cost; a line joins the `front`, hollow marks have collapsed.
+@dataclass(frozen=True)
+class Panel:
+    """What one plot shows.
 
-    Args:
+    Attributes:
+        title: benchmark and scoring.
         points: all models.
         x_label: of the cost.
-        title: for the spoken label.
         more: as for `front`.
     """
+
+    title: str
+    points: Sequence[Point]
+    x_label: str
+    more: bool = False
+
+
+def pareto_plot(panel: Panel) -> str:
+    """Draw accuracy over a cost; a line joins the `front`, hollow marks have collapsed."""
     with new_figure((6.4, 4.0), layout="constrained") as (figure, done):
-        axes = figure.add_subplot()
-        for collapsed, label in ((False, "answers"), (True, "collapsed to one answer")):
-            shown = [one for one in points if one.collapsed == collapsed]
-            if shown:
-                _marks(axes, shown, label, fill="none" if collapsed else MODEL)
-        if best := front(points, more=more):
-            line = ([one.cost for one in best], [one.value for one in best])
-            axes.plot(*line, color=BASELINE, lw=1.2, label="not beaten in both", zorder=1)
-        axes.set_xscale("log")
-        for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-            which(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.tick_params(axis="x", which="both", labelrotation=45)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel("accuracy")
-        axes.grid(color=GRID, alpha=0.2, lw=0.5)
-        axes.margins(x=0.22, y=0.08)
-        figure.legend(loc="outside upper center", ncols=3)
-        _names(figure, axes, points)
+        _draw(figure, [(figure.add_subplot(), panel)])
         spoken = "; ".join(
             f"{one.name} {one.cost:g}, {one.value:.3f}{' collapsed' * one.collapsed}"
-            for one in points
+            for one in panel.points
         )
-        return done(f"{title}: {spoken}")
+        return done(f"{panel.title}: {spoken}")
+
+
+def pareto_picture(panels: Sequence[Panel]) -> bytes:
+    """Draw several side by side, as a PNG for places that show no page."""
+    with new_figure((5.4 * len(panels), 4.2), layout="constrained") as (figure, _):
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for one, panel in zip(axes, panels, strict=True):
+            one.set_title(panel.title)
+        _draw(figure, list(zip(axes, panels, strict=True)))
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+        return buffer.getvalue()
+
+
+def _draw(figure: Figure, panels: Sequence[tuple[Any, Panel]]) -> None:
+    labels: dict[str, Any] = {}
+    for axes, panel in panels:
+        _axes(axes, panel)
+        labels |= {
+            label: mark for mark, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+    figure.legend(labels.values(), labels, loc="outside upper center", ncols=len(labels))
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # places what is there so far
+    for axes, panel in panels:
+        _names(figure, axes, panel.points)
+
+
+def _axes(axes: Any, panel: Panel) -> None:
+    for collapsed, label in ((False, "answers"), (True, "collapsed to one answer")):
+        shown = [one for one in panel.points if one.collapsed == collapsed]
+        if shown:
+            _marks(axes, shown, label, fill="none" if collapsed else MODEL)
+    if best := front(panel.points, more=panel.more):
+        line = ([one.cost for one in best], [one.value for one in best])
+        axes.plot(*line, color=BASELINE, lw=1.2, label="not beaten in both", zorder=1)
+    axes.set_xscale("log")
+    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        which(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.tick_params(axis="x", which="both", labelrotation=45)
+    axes.set_xlabel(panel.x_label)
+    axes.set_ylabel("accuracy")
+    axes.grid(color=GRID, alpha=0.2, lw=0.5)
+    axes.margins(x=0.22, y=0.08)
 
 
 def _marks(axes: Any, points: Sequence[Point], label: str, fill: str) -> None:
@@ -103,8 +142,7 @@ def _marks(axes: Any, points: Sequence[Point], label: str, fill: str) -> None:
 
 def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
     """Write each name where it covers no mark and no other name, as far as there is room."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw_without_rendering()  # places what is there so far
+    renderer = figure.canvas.get_renderer()
     per_point = figure.dpi / 72
     marks = [axes.transData.transform((one.cost, one.value)) for one in points]
     taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in marks]

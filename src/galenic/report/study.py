@@ -153,6 +153,11 @@ class StudyReport:
         """Whether nothing is missing."""
         return not any(row.missing for row in self.rows)
 
+    def name_of(self, row: TableRow) -> str:
+        """The row's title; with the model before it where there are several."""
+        several = len({one.cell.model for one in self.rows}) > 1
+        return f"{row.cell.model}: {row.cell.title}" if several else row.cell.title
+
     @property
     def many_tests(self) -> str:
         """What to think of a single mark among many comparisons with the first row."""

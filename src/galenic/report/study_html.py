@@ -10,7 +10,7 @@ from markupsafe import Markup
 from galenic.report import plots
 from galenic.report.document import DISCLAIMER, READING
 from galenic.report.html import page_template
-from galenic.report.pareto import Point, pareto_plot
+from galenic.report.pareto import Panel, Point, pareto_picture, pareto_plot
 from galenic.report.study import Answers, StudyReport, TableRow
 from galenic.units import format_size
 
@@ -27,13 +27,11 @@ class Plot:
 
 def study_html(report: StudyReport) -> str:
     """Render the page; the template escapes everything but our own SVG."""
-    several = len({row.cell.model for row in report.rows}) > 1
     return page_template("study.html.jinja").render(
         report=report,
         facts=report.facts,
         rows=report.rows,
-        names=[f"{row.cell.model}: {row.cell.title}" if several else row.cell.title
-               for row in report.rows],
+        names=[report.name_of(row) for row in report.rows],
         sizes=["–" if row.size is None else format_size(row.size["file_bytes"])
                for row in report.rows],
         memory=[_memory(row) for row in report.rows],
@@ -62,6 +60,23 @@ def _tokens_per_second(row: TableRow) -> float | None:
     return float(row.speed["model"]["measures"]["decode"]["median"])
 
 
+def study_picture(report: StudyReport) -> bytes | None:
+    """Accuracy over bytes as a PNG: of the scoring in which fewest models have collapsed.
+
+    None where no two models can be compared.
+    """
+    panels = _panels(report, "MB of the file", _megabytes)
+    by_scoring = {
+        scoring: [panel for one, panel in panels if one == scoring] for scoring in report.scorings
+    }
+
+    def faults(found: Sequence[Panel]) -> int:
+        return sum(point.collapsed for panel in found for point in panel.points)
+
+    drawn = [found for found in by_scoring.values() if found]
+    return pareto_picture(min(drawn, key=faults)) if drawn else None
+
+
 def _pareto(
     report: StudyReport,
     label: str,
@@ -69,14 +84,26 @@ def _pareto(
     *,
     more: bool = False,
 ) -> list[Plot]:
-    """Accuracy over a cost, a plot for each benchmark and scoring with at least two models."""
+    return [
+        Plot(panel.title, Markup(pareto_plot(panel)))  # noqa: S704, our own SVG
+        for _, panel in _panels(report, label, cost, more=more)
+    ]
+
+
+def _panels(
+    report: StudyReport,
+    label: str,
+    cost: Callable[[TableRow], float | None],
+    *,
+    more: bool = False,
+) -> list[tuple[str, Panel]]:
+    """Accuracy over a cost, for each scoring and benchmark with at least two models."""
     found = []
     for scoring in report.scorings:
         for benchmark, title in report.benchmarks.items():
             points = list(_points(report.rows, (benchmark, scoring), cost))
             if len(points) > 1:
-                svg = pareto_plot(points, label, f"{title}, {scoring}", more=more)
-                found.append(Plot(f"{title} · {scoring}", Markup(svg)))  # noqa: S704, our own SVG
+                found.append((scoring, Panel(f"{title} · {scoring}", points, label, more)))
     return found
 
 
@@ -103,7 +130,7 @@ def _collapsed(report: StudyReport) -> list[tuple[str, list[tuple[str, str, floa
     for scoring in report.scorings:
         for benchmark, title in report.benchmarks.items():
             shown = [
-                (row.cell.title, *answers.row.collapse)
+                (report.name_of(row), *answers.row.collapse)
                 for row in report.rows
                 if (answers := row.answers.get((benchmark, scoring))) and answers.row.collapse
             ]

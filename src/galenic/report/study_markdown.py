@@ -144,13 +144,8 @@ def _table3(report: StudyReport, scoring: str) -> str:
             _accuracy(row.answers.get((benchmark, scoring))) for benchmark in report.benchmarks
         ]
         pooled = row.pooled.get(scoring)
-        lines.append([_name(report, row), _size(row), *cells, _difference(pooled)])
+        lines.append([report.name_of(row), _size(row), *cells, _difference(pooled)])
     return _lines(head, lines)
-
-
-def _name(report: StudyReport, row: TableRow) -> str:
-    several = len({one.cell.model for one in report.rows}) > 1
-    return f"{row.cell.model}: {row.cell.title}" if several else row.cell.title
 
 
 def _size(row: TableRow) -> str:
@@ -181,7 +176,7 @@ def _costs(report: StudyReport) -> str:
         bits = row.size and row.size["bits_per_weight"]
         lines.append(
             [
-                _name(report, row),
+                report.name_of(row),
                 _size(row),
                 f"{bits:.2f}" if bits else "–",
                 *_text_measures(row.perplexity),
@@ -232,7 +227,7 @@ def _predictions(report: StudyReport) -> str:
         counts, versus = answers.row.counts, answers.versus
         lines.append(
             [
-                _name(report, row),
+                report.name_of(row),
                 report.benchmarks[benchmark],
                 scoring,
                 f"{spark(counts.predicted)} "
@@ -251,7 +246,7 @@ def _confidence(report: StudyReport) -> str:
     for row, benchmark, scoring, answers in _every(report):
         if (found := answers.row.calibration) is not None:
             numbers = (found.ece, found.brier, found.aurc, found.selective["0.50"])
-            name = [_name(report, row), report.benchmarks[benchmark], scoring]
+            name = [report.name_of(row), report.benchmarks[benchmark], scoring]
             lines.append([*name, *map(proportion, numbers)])
     head = ["model", "benchmark", "scoring", "ECE", "Brier", "AURC", "accuracy at 50 % coverage"]
     return _lines(head, lines)
@@ -262,7 +257,7 @@ def _changes(report: StudyReport) -> str:
     head += ["flipped"]
     lines = [
         [
-            _name(report, row),
+            report.name_of(row),
             found.parent,
             found.scoring,
             str(found.compared.n),
@@ -286,7 +281,7 @@ def _kinds(report: StudyReport) -> str:
         for one in [*answers.kinds, *answers.subjects][:MOST_KINDS]:
             lines.append(
                 [
-                    _name(report, row),
+                    report.name_of(row),
                     report.benchmarks[benchmark],
                     scoring,
                     one.kind,
@@ -306,7 +301,7 @@ def _words(report: StudyReport) -> str:
     head = ["model", "benchmark", "question", "right", "read", "what it wrote"]
     lines = [
         [
-            _name(report, row),
+            report.name_of(row),
             report.benchmarks.get(one.benchmark, one.benchmark),
             shorten(one.question, SHOWN_WIDTH),
             one.gold,

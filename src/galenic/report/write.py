@@ -43,7 +43,7 @@ def write_report(runs: Sequence[Run], folder: Path, *, examples: int = 3) -> lis
 
 
 def write_study_report(study: Path, folder: Path) -> list[Path]:
-    """Write the report of a study: the three files, and a model card for each model of it.
+    """Write the report of a study: the three files, a picture, and a card for each model of it.
 
     Args:
         study: its folder.
@@ -53,7 +53,7 @@ def write_study_report(study: Path, folder: Path) -> list[Path]:
         UserError: the folder cannot be made, or there is nothing to report on.
     """
     from galenic.report.study import StudyReport, build_study_report
-    from galenic.report.study_html import study_html
+    from galenic.report.study_html import study_html, study_picture
     from galenic.report.study_markdown import study_card, study_markdown
 
     report = build_study_report(study)
@@ -66,7 +66,8 @@ def write_study_report(study: Path, folder: Path) -> list[Path]:
     for row in report.rows:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(row.cell.model).name}-{row.cell.variant}")
         texts[f"card-{name}.md"] = study_card(report, row)
-    return _write(folder, texts)
+    pictures = {} if (drawn := study_picture(report)) is None else {"pareto.png": drawn}
+    return _write(folder, texts, pictures)
 
 
 def _make(folder: Path) -> None:
@@ -78,8 +79,11 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _write(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    for name, text in texts.items():
+def _write(
+    folder: Path, texts: Mapping[str, str], pictures: Mapping[str, bytes] | None = None
+) -> list[Path]:
+    files = {name: text.encode() for name, text in texts.items()} | dict(pictures or {})
+    for name, content in files.items():
         with replacing(folder / name) as part:
-            part.write_text(text, encoding="utf-8")
-    return [folder / name for name in texts]
+            part.write_bytes(content)
+    return [folder / name for name in files]
