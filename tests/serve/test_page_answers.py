@@ -55,6 +55,15 @@ def test_an_answer_is_drawn_as_it_comes(tab: Tab, server: Scripted) -> None:
     assert set(links) == {"noreferrer noopener"}
 
 
+def test_a_raised_tier_takes_the_place_of_the_first(tab: Tab, server: Scripted) -> None:
+    raised = triage("today", raised="the model finds an ambulance likely")
+    answer(tab, server, UTI, *FIRST, raised, *REST)
+    assert words(tab, ".tier h2") == ["Get medical help today"]
+    assert words(tab, ".tier .raised") == ["the model finds an ambulance likely"]
+    assert tab.run("document.querySelector('.tier').getAttribute('role')") == "alert"
+    assert words(tab, ".part h3")[0] == "What the sources say"  # what was drawn before stays
+
+
 def test_earlier_messages_and_notes_go_with_a_question(
     tab: Tab, server: Scripted, tmp_path: Path
 ) -> None:

@@ -16,12 +16,13 @@ const WHY_NOT = {
   question: "it was asked about, not reported",
 };
 
-/** The banner of what the rules found. An emergency interrupts a screen reader. */
+/** The banner of what the rules found. An emergency, and a tier that a model raised,
+ * interrupt a screen reader. */
 export function banner(found) {
   const tier = found.tier in TIERS ? found.tier : "unknown";
   const findings = found.findings ?? [];
   const leading = findings.filter((one) => one.tier === found.tier);
-  const role = tier === "emergency" ? { role: "alert" } : {};
+  const role = tier === "emergency" || found.raised ? { role: "alert" } : {};
   return make(
     "section",
     { class: `tier tier-${tier}`, "aria-label": "How soon to get help", ...role },
