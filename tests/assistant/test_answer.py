@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from echo import EchoRuntime, echo_logprob
 from galenic.assistant.answer.appointment import to_ask, to_watch
 from galenic.assistant.answer.extract import Choice, choose
-from galenic.assistant.answer.order import order
+from galenic.assistant.answer.order import order, undecided
 from galenic.assistant.answer.sentences import SentenceCutter, cut_sentences, trim
 from galenic.assistant.answer.support import carried, stems, wanted
 from galenic.assistant.answer.write import write_answer
@@ -143,6 +143,17 @@ def test_what_is_asked_of_it_counts() -> None:
     passages = [passage(text, "Zorb", kind) for text, kind in zip(texts, kinds, strict=True)]
     want = wanted("how do I treat zorb", lambda _: 2, 100)
     assert choose(want, "how do I treat zorb", passages)[0].passage == 1
+
+
+def test_the_model_orders_only_what_words_hold_for_equal() -> None:
+    clear = [Choice("One.", 0, 0, 1.0), Choice("Two.", 1, 0, 0.94), Choice("Three.", 2, 0, 0.99)]
+    assert undecided(clear) == [clear[:1]]
+    near = [Choice("One.", 0, 0, 0.96), Choice("Also.", 0, 1, 0.1), Choice("Two.", 1, 0, 1.0)]
+    far = Choice("Far.", 2, 0, 0.5)
+    assert undecided([*near, far]) == [near[:2], near[2:]]
+    ordered = order(EchoRuntime(), "why so", [*near, far])
+    assert ordered[3] == far
+    assert sorted(one.passage for one in ordered[:3]) == [0, 0, 1]
 
 
 def test_the_model_orders_by_the_likelihood_of_the_question() -> None:

@@ -79,7 +79,7 @@ def test_the_answer_is_that_of_the_assistant(server: Server, model: Path) -> Non
         ]
     assert found[1:-1] == expected[:-1]
     assert found[-1][0] == "done"
-    assert found[-1][1]["model"] == str(model)
+    assert found[-1][1]["model"] == expected[-1][1]["model"]
     assert any(name == "sentence" and one["section"] == "answer" for name, one in found)
 
 

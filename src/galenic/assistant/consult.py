@@ -16,7 +16,7 @@ from pathlib import Path
 from galenic.assistant import DEFAULT_MODEL
 from galenic.assistant.answer.appointment import ASKING, to_ask, to_watch
 from galenic.assistant.answer.extract import choose
-from galenic.assistant.answer.order import order
+from galenic.assistant.answer.order import order, undecided
 from galenic.assistant.answer.support import Wanted, stems, wanted
 from galenic.assistant.answer.write import write_answer
 from galenic.assistant.events import Cited, Done, Event, Note, Sentence, Sources, Tier
@@ -236,10 +236,10 @@ class _Answer:
         return own[:OWN_LOOKED_AT] + found
 
     def _chosen(self, want: Wanted, passages: Sequence[Passage]) -> Iterator[Event]:
-        """Sentences of passages as they are; the model orders them."""
+        """Sentences of passages as they are; the model orders those that words hold for equal."""
         chosen = choose(want, self._topic(), passages)
         runtime = self.assistant.runtime
-        if runtime is not None and self.going_on():
+        if runtime is not None and len(undecided(chosen)) > 1 and self.going_on():
             chosen = order(runtime, self.asked.text, chosen)
             self.model = runtime.info.model
         notes = {}
