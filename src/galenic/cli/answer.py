@@ -41,7 +41,7 @@ ModelFlag: TypeAlias = Annotated[
 StyleFlag: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="extractive = sentences of passages as they are, which the model only puts in order; "
+        help="extractive = sentences of passages as they are; the model orders equally good ones; "
         "written = the model writes, and is shown only as far as passages carry it; auto = "
         "written from a billion parameters on."
     ),
