@@ -229,8 +229,8 @@ def markdown(about: dict[str, Any], result: dict[str, Any]) -> str:
         markdown_table(["questions", "abstained"], abstained), "",
         "## From where it answers", "",
         "Questions of MedQuAD, which name their topic; only topic, names and answers are in the "
-        "index. First: the first sentence is from an answer on the same topic; any: one of them. The "
-        f"model orders passages within {1 - NEAR:.0%} of the best by words (`order`).",
+        "index. First: the first sentence is from an answer on the same topic; any: one of them. "
+        f"The model orders passages within {1 - NEAR:.0%} of the best by words (`order`).",
         "", markdown_table(["order", "first", "any", "abstained", "seconds p50"], origins), "",
         "## The second opinion", "",
         f"`--second-opinion` raises to `today` from a share of {about['threshold']} on, which was "
