@@ -77,7 +77,10 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     arguments = ["evaluate", str(model), "--data", "sample", "--benchmarks", "sample"]
     arguments += ["--runtime", "llama", "--threads", "1", "--debias", "permutations"]
     arguments += ["--limit", "12", "-o", str(tmp_path / "run")]
-    process = subprocess.Popen([*GALENIC, *arguments], stderr=subprocess.PIPE, text=True)
+    heard = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {GALENIC[2]}"
+    process = subprocess.Popen(  # a job in the background of a shell ignores Ctrl-C from birth
+        [*GALENIC[:2], heard, *arguments], stderr=subprocess.PIPE, text=True
+    )
     records = tmp_path / "run" / "records.jsonl"
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:

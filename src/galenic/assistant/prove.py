@@ -11,6 +11,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,11 +20,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from galenic.assistant import DEFAULT_MODEL
 from galenic.assistant.consult import ask
+from galenic.assistant.model import load_runtime
 from galenic.assistant.offline import kernel_refuses, python_refuses
 from galenic.errors import UserError
 
 __all__ = ["QUESTION", "Proof", "prove_offline", "read_proof"]
 
+NUM_TOKENS = 32
+"""That the model writes."""
 _STOPPED = 31
 """Number of SIGSYS on Linux for the machines whose kernel is asked."""
 QUESTION = (
@@ -41,7 +45,9 @@ class Proof:
         kernel: the kernel refused them, to native code as well; else only Python was watched.
         refused: calls that were tried beforehand and refused, as they should be.
         calls: of Python code during the answer; must be empty.
-        model, tier, sentences, sources, seconds: of the answer.
+        tier, sentences, sources: of the answer.
+        model, tokens: that wrote a few tokens besides, whether the answer needed it or not.
+        seconds: all that together, with loading the model.
         error: why not; empty if passed.
     """
 
@@ -53,6 +59,7 @@ class Proof:
     tier: str = ""
     sentences: int = 0
     sources: int = 0
+    tokens: int = 0
     seconds: float = 0.0
     error: str = ""
 
@@ -96,21 +103,30 @@ def main(model: str, index: Path | None) -> Proof:
     calls.calls.clear()
     if kernel:
         kernel_refuses(kill=True)
+    begun = time.monotonic()
     try:
         reply = ask(QUESTION, model=model, index=index)
+        name, tokens = _written(model)
     except (UserError, OSError) as error:
         return replace(proof, calls=tuple(calls.calls), error=str(error))
     return replace(
         proof,
         passed=not calls.calls,
         calls=tuple(calls.calls),
-        model=reply.model,
+        model=name,
         tier=reply.triage.tier,
         sentences=len(reply.sentences),
         sources=len(reply.sources),
-        seconds=round(reply.seconds, 3),
+        tokens=tokens,
+        seconds=round(time.monotonic() - begun, 3),
         error="the network was asked for during the answer." if calls.calls else "",
     )
+
+
+def _written(model: str) -> tuple[str, int]:
+    """Let the model write, too: an answer of passages alone may not need it."""
+    with load_runtime(model) as runtime:
+        return runtime.info.model, len(runtime.time_tokens(QUESTION, NUM_TOKENS))
 
 
 def _tried(*, kernel: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:

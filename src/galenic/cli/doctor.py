@@ -107,8 +107,9 @@ def _print_proof(proof: Proof) -> None:
         return
     console.print(f"Then this was asked: {escape(QUESTION)}")
     console.print(
-        f"A whole answer came in {proof.seconds:.1f} s: tier {proof.tier}, {proof.sentences} "
-        f"sentences, {proof.sources} passages, model {escape(proof.model) or 'none'}."
+        f"A whole answer came: tier {proof.tier}, {proof.sentences} sentences, {proof.sources} "
+        f"passages; and {escape(proof.model)} wrote {proof.tokens} tokens. All in "
+        f"{proof.seconds:.1f} s."
     )
     if not proof.sources:
         console.print("Nothing is indexed, so no passage was looked up: see `galenic index`.")
