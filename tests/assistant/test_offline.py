@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from commands import GALENIC
 from galenic.assistant.index import index_folder
 from galenic.assistant.offline import kernel_refuses
 from galenic.assistant.prove import Proof, prove_offline, read_proof
@@ -23,7 +23,6 @@ from watching import Notes
 
 MODEL = "smollm2-135m"
 QUESTION = "Burning when I pee. Could this be a UTI?"
-GALENIC = [sys.executable, "-c", "from galenic.cli.main import main; main()"]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is of Linux")
 
 
@@ -114,12 +113,16 @@ def test_python_refuses_and_counts_everywhere() -> None:
 
 @linux
 @pytest.mark.parametrize(
-    "call",
-    ["ctypes.CDLL(None).socket(2, 1, 0)", "os.system('exec 3<>/dev/tcp/127.0.0.1/9')"],
+    ("call", "error"),
+    [
+        ("ctypes.CDLL(None).socket(2, 1, 0)", "the kernel stopped it"),
+        (
+            "subprocess.run(['bash', '-c', 'exec 3<>/dev/tcp/127.0.0.1/9'], check=True)",
+            "died with <Signals.SIGSYS",
+        ),
+    ],
 )
-def test_a_call_during_the_answer_is_no_proof(call: str) -> None:
-    if "tcp" in call:
-        call = f'subprocess.run(["bash", "-c", "{call[11:-2]}"], check=True)'
+def test_a_call_during_the_answer_is_no_proof(call: str, error: str) -> None:
     code = (
         "import ctypes, subprocess, sys, json\n"
         "from dataclasses import asdict\n"
@@ -130,7 +133,7 @@ def test_a_call_during_the_answer_is_no_proof(call: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     proof = read_proof(done)
     assert not proof.passed
-    assert proof.error
+    assert error in proof.error
 
 
 def test_an_error_is_no_proof() -> None:
@@ -203,7 +206,7 @@ def test_an_answer_needs_no_interface_at_all(ready: None) -> None:
         pytest.skip("no network namespace can be made here (unshare)")
     done = subprocess.run(
         [*alone, *GALENIC, "ask", "--json", QUESTION],
-        capture_output=True, text=True, check=False, env={**os.environ},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

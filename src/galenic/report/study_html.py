@@ -11,7 +11,7 @@ from galenic.report import plots
 from galenic.report.document import DISCLAIMER, READING
 from galenic.report.html import page_template
 from galenic.report.pareto import Panel, Point, pareto_picture, pareto_plot
-from galenic.report.study import Answers, StudyReport, TableRow
+from galenic.report.study import SIGNIFICANT, Answers, StudyReport, TableRow
 from galenic.units import format_size
 
 __all__ = ["study_html"]
@@ -29,6 +29,7 @@ def study_html(report: StudyReport) -> str:
     """Render the page; the template escapes everything but our own SVG."""
     return page_template("study.html.jinja").render(
         report=report,
+        significant=SIGNIFICANT,
         facts=report.facts,
         rows=report.rows,
         names=[report.name_of(row) for row in report.rows],
