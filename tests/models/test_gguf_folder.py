@@ -214,7 +214,6 @@ def test_the_header(tmp_path: Path) -> None:
          "equal distances"),
         ("phi3", {"head_dim": 16}, "head_dim 16"),
         ("qwen2", {"head_dim": 16}, "head_dim 16"),
-        ("llama", {"model_type": "gemma3"}, "reads images too"),
         ("phi3", {"rope_parameters": {"rope_type": "longrope", "short_factor": [1.0] * 5,
                                       "original_max_position_embeddings": 32}},
          "5 rotary factors; 6 were expected"),

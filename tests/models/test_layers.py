@@ -122,12 +122,9 @@ def test_an_unknown_architecture_names_the_known_ones() -> None:
         read_layout(SimpleNamespace(config=config))
 
 
-@pytest.mark.parametrize(
-    ("model_type", "why"), [("gemma3", "reads images too"), ("smollm3", "no rotary positions")]
-)
-def test_a_near_name_is_another_architecture(model_type: str, why: str) -> None:
-    with pytest.raises(UserError, match=rf"of here: '{model_type}'\. .*{why}") as error:
-        check_family(model_type, "here")
+def test_a_near_name_is_another_architecture() -> None:
+    with pytest.raises(UserError, match=r"of here: 'smollm3'\. .*no rotary positions") as error:
+        check_family("smollm3", "here")
     assert "Did you mean" not in str(error.value)
 
 

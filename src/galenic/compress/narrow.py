@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from galenic.compress.compensate import compensate_
 from galenic.compress.importance import BlockScores
 from galenic.compress.slice import Kept, fill_
 from galenic.compress.statistics import Gram
+from galenic.models.configuration import changed_configuration
 from galenic.models.layers import Block, InputName, Layout, Sizes, read_layout
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ def narrow_config(config: Any, sizes: Sizes) -> Any:
     Raises:
         ValueError: transformers does not allow them for this architecture.
     """
-    facts = copy.deepcopy(config).to_dict() | {
+    widths = {
         "hidden_size": sizes.hidden_size,
         "intermediate_size": sizes.ffn_size,
         "num_attention_heads": sizes.num_heads,
         "num_key_value_heads": sizes.num_kv_heads,
         "head_dim": sizes.head_size,
     }
-    return type(config)(**facts)
+    return changed_configuration(config, widths)
 
 
 def meta_layout(config: Any) -> Layout:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from galenic.errors import UserError
+from galenic.models.configuration import read_configuration
 from galenic.models.gguf import GgufHeader, check_gguf
 from galenic.models.gguf_family import expected_tensors, read_shape
 from galenic.models.gguf_folder import folder_source
@@ -88,20 +89,19 @@ def open_outline(files: ModelFiles) -> Outline:
             that cannot be compressed.
     """
     try:
-        import transformers
+        import transformers  # noqa: F401
     except ImportError as error:
         raise UserError("planning needs an extra: pip install 'galenic[train]'.") from error
     from galenic.models.layers import check_family
+    from galenic.models.text_part import text_part
 
     if files.kind == "gguf":
         header = check_gguf(files.path)
         tensors = sum(tensor.num_bytes for tensor in header.tensors)
         size = files.path.stat().st_size - tensors
         return Outline(files.name, _gguf_config(header), size)
-    try:
-        config = transformers.AutoConfig.from_pretrained(files.path)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"transformers cannot read {files.path}: {error}") from error
+    files = text_part(files)
+    config = read_configuration(files.path, files.name)
     check_family(config.model_type, files.name)
     if getattr(config, "quantization_config", None) is not None:
         raise UserError(

@@ -14,12 +14,13 @@ import numpy as np
 
 from galenic.cache import Progress
 from galenic.errors import UserError
+from galenic.models.configuration import read_configuration
 from galenic.models.folder import check_folder
 from galenic.models.layers import Layout, check_family, count_parameters, read_layout
 from galenic.models.load import ModelFiles
 from galenic.models.tensors import StoredTensor, list_tensors
 
-__all__ = ["Checkpoint", "empty_model", "open_checkpoint", "tensor_names"]
+__all__ = ["Checkpoint", "empty_model", "main_dtype", "open_checkpoint", "tensor_names"]
 
 IGNORED = "rotary_emb.inv_freq"
 """Rotary frequencies, which older versions of transformers saved and none reads."""
@@ -31,7 +32,8 @@ class Checkpoint:
 
     Attributes:
         files: the model as the user named it.
-        folder: Hugging Face folder with its weights; of a GGUF, the dequantized copy.
+        folder: Hugging Face folder with its weights; of a GGUF, the dequantized copy; of a model
+            that reads images too, a copy of its text model.
         dtype: ``torch.dtype`` in which most of the folder's weights are stored.
         shapes: the model on the device ``meta``: every shape, no weight.
         tensors: the stored weights by name: those of the model, no more and no fewer.
@@ -59,18 +61,18 @@ def open_checkpoint(files: ModelFiles, *, progress: Progress | None = None) -> C
     """
     try:
         import torch  # noqa: F401
-        import transformers
+        import transformers  # noqa: F401
     except ImportError as error:
         raise UserError("compressing needs an extra: pip install 'galenic[train]'.") from error
-    folder = files.path
     if files.kind == "gguf":
         from galenic.models.dequantize import dequantized_folder
 
         folder = dequantized_folder(files, progress=progress)
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"transformers cannot read the model in {folder}: {error}") from error
+    else:
+        from galenic.models.text_part import text_part
+
+        folder = text_part(files, progress=progress).path
+    config = read_configuration(folder, str(folder))
     check_family(config.model_type, str(folder))
     if getattr(config, "quantization_config", None) is not None:
         raise UserError(
@@ -82,7 +84,7 @@ def open_checkpoint(files: ModelFiles, *, progress: Progress | None = None) -> C
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise UserError(f"the configuration in {folder} describes no model: {error}") from error
     tensors = _check_tensors(folder, model, list_tensors(check_folder(folder)))
-    return Checkpoint(files, folder, _main_dtype(tensors), read_layout(model), tensors)
+    return Checkpoint(files, folder, main_dtype(tensors), read_layout(model), tensors)
 
 
 def empty_model(config: Any) -> Any:
@@ -142,7 +144,8 @@ def _check_tensors(
     return {name: stored[name] for name in names}
 
 
-def _main_dtype(tensors: Mapping[str, StoredTensor]) -> Any:
+def main_dtype(tensors: Mapping[str, StoredTensor]) -> Any:
+    """The ``torch.dtype`` in which most of the weights are stored."""
     import torch
 
     sizes: Counter[str] = Counter()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
+from galenic.models.configuration import read_configuration
 from galenic.models.pairs import PairTokenizer
 
 if TYPE_CHECKING:
@@ -90,12 +91,7 @@ def refuse_writer(files: ModelFiles) -> Any:
 
     if files.kind != "folder":
         raise UserError(f"{files.name} is a GGUF file; an encoder is a Hugging Face folder.")
-    try:
-        config = transformers.AutoConfig.from_pretrained(files.path)
-    except (ValueError, OSError, KeyError) as error:
-        raise UserError(
-            f"transformers {transformers.__version__} cannot read {files.name}: {error}"
-        ) from error
+    config = read_configuration(files.path, files.name)
     if not _is_encoder(config):
         raise UserError(
             f"{files.name} is no encoder that transformers {transformers.__version__} has a "

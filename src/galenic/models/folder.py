@@ -20,6 +20,7 @@ __all__ = [
     "check_adapter",
     "check_folder",
     "check_safetensors",
+    "read_config",
 ]
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -53,7 +54,7 @@ def check_folder(folder: Path) -> list[Path]:
         adapter = (folder / "adapter_config.json").is_file()
         hint = " It holds a LoRA adapter: merge it into its base model first." if adapter else ""
         raise UserError(f"{folder} is not a model folder: it has no config.json.{hint}")
-    settings = _read_object(config)
+    settings = read_config(folder)
     if "model_type" not in settings and "architectures" not in settings:
         raise UserError(f"{config} names neither a model_type nor architectures.")
     weights = _weight_files(folder)
@@ -61,6 +62,15 @@ def check_folder(folder: Path) -> list[Path]:
         wanted = ", ".join(" + ".join(names) for names in TOKENIZERS)
         raise UserError(f"{folder} has no tokenizer; expected one of: {wanted}.")
     return weights
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's ``config.json``.
+
+    Raises:
+        UserError: it is no JSON object.
+    """
+    return _read_object(folder / "config.json")
 
 
 def _weight_files(folder: Path) -> list[Path]:

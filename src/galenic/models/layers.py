@@ -26,6 +26,7 @@ __all__ = [
     "check_family",
     "count_parameters",
     "read_layout",
+    "text_config",
 ]
 
 Role: TypeAlias = Literal["q", "k", "v", "o", "gate", "up", "down"]
@@ -189,8 +190,6 @@ class Counts:
 
 
 _OTHERS: Mapping[str, str] = {
-    "gemma3": "It reads images too; of Gemma 3 only text models are supported (gemma3_text: 270M "
-    "and 1B).",
     "smollm3": "Some of its blocks have no rotary positions, which is not supported.",
 }
 """Why an architecture is refused whose name is near that of one that is not."""
@@ -212,6 +211,12 @@ def check_family(model_type: str, name: str = "the model") -> None:
         "Qwen2, Qwen3, Gemma 3 (text) and Phi-3; as model_type in config.json: "
         f"{', '.join(sorted(FAMILIES))}."
     )
+
+
+def text_config(config: Any) -> Any:
+    """The configuration of the decoder within, where its architecture is known; else the same."""
+    inner = config.get_text_config()
+    return inner if inner.model_type in FAMILIES else config
 
 
 def read_layout(model: Any) -> Layout:

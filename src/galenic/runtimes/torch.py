@@ -19,10 +19,11 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from galenic.errors import UserError
 from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
+from galenic.models.configuration import read_configuration
 from galenic.models.encoder import refuse_encoder
 from galenic.models.load import ModelFiles
 from galenic.models.text_encoder import TextEncoder
@@ -65,9 +66,9 @@ class TorchRuntime(Runtime):
         folder, held = _weights(model, dtype)
         num_threads = threads or choose_threads()
         torch.set_num_threads(num_threads)
+        config = read_configuration(folder, model.name)
+        refuse_encoder(config, model.name)
         try:
-            config = AutoConfig.from_pretrained(folder)
-            refuse_encoder(config, model.name)
             packing = _packing(config)
             self._encoder = TextEncoder(folder, model.kind)
             self._tokenizer = self._encoder.tokenizer

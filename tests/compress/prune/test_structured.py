@@ -208,6 +208,20 @@ def test_heads_that_llama_cpp_needs(tmp_path: Path, family: str) -> None:
         run(folder, tmp_path / "out", kv_groups=1)
 
 
+def test_heads_that_transformers_needs(tmp_path: Path) -> None:
+    """Of 4 heads without sharing, 3 would not divide a hidden size of 64: as in Llama 3.2."""
+    folder = write_tiny_hf(tmp_path / "m", "llama", hidden_size=64)
+    model = load(folder)
+    model.config.num_key_value_heads = 4
+    type(model)(model.config).save_pretrained(folder)
+    with pytest.raises(UserError, match=r"--kv-groups 1: .*\(64\) is not a multiple of .*\(3\)"):
+        run(folder, tmp_path / "out", kv_groups=1)
+    run(folder, tmp_path / "out", sparsity=0.3)
+    found = load(tmp_path / "out").config
+    assert 64 % found.num_attention_heads == 0
+    assert found.num_key_value_heads == found.num_attention_heads
+
+
 def test_bad_knobs() -> None:
     for method in (Width, Depth):
         for sparsity in (-0.1, 1.0):

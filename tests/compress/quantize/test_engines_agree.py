@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,22 @@ def test_rounding_passes_and_every_planted_fault_is_caught(tmp_path: Path, kind:
         wrong = tmp_path / "wrong.gguf"
         quantize_gguf(changed(written, reads), wrong, types)
         assert not measure_agreement(model, wrong, types).holds, name
+
+
+def test_a_window_shorter_than_the_passage(tmp_path: Path) -> None:
+    """llama.cpp takes no more tokens of such a Mistral than its window has."""
+    from galenic.compress.quantize.config import QuantizeConfig
+    from galenic.compress.quantize.run import quantize
+    from galenic.registry import QUANTIZERS
+    from watching import Notes
+
+    folder = write_tiny_hf(tmp_path / "m", "mistral", hidden_size=64)
+    config = json.loads((folder / "config.json").read_bytes())
+    config["sliding_window"] = 16
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    quantizer = QUANTIZERS.load("kquant")(type="Q8_0", importance=False)
+    manifest = quantize(QuantizeConfig(model=str(folder)), quantizer, tmp_path / "q8", Notes())
+    assert manifest.stages[0].checks["logit_difference"] < 0.1
 
 
 def test_inputs_are_rounded_as_ggml_rounds_them(tmp_path: Path) -> None:

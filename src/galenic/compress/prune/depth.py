@@ -7,7 +7,6 @@ raises the perplexity least is taken out.
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from pydantic import Field
 from galenic.compress.depth_pattern import can_leave, is_even
 from galenic.compress.prune.base import DEFAULT_SPARSITY, Pruner, ZeroingPruner
 from galenic.errors import UserError
+from galenic.models.configuration import changed_configuration
 from galenic.models.layers import Block, Layout
 
 if TYPE_CHECKING:
@@ -182,11 +182,11 @@ class Depth(Pruner):
 
 def shallow_config(config: Any, kept: Sequence[int]) -> Any:
     """The configuration of a model with only the blocks of these numbers."""
-    facts = copy.deepcopy(config).to_dict()
+    changes: dict[str, Any] = {"num_hidden_layers": len(kept)}
     for name in ("layer_types", "mlp_layer_types"):
-        if facts.get(name) is not None:
-            facts[name] = [facts[name][index] for index in kept]
-    if facts.get("max_window_layers") is not None:
+        if (kinds := getattr(config, name, None)) is not None:
+            changes[name] = [kinds[index] for index in kept]
+    if (first := getattr(config, "max_window_layers", None)) is not None:
         # Qwen: windows begin at this layer; what counts is in layer_types
-        facts["max_window_layers"] = min(facts["max_window_layers"], len(kept))
-    return type(config)(**facts | {"num_hidden_layers": len(kept)})
+        changes["max_window_layers"] = min(first, len(kept))
+    return changed_configuration(config, changes)

@@ -83,9 +83,10 @@ def measure_agreement(model: PagedModel, path: Path, types: Mapping[str, str]) -
     from galenic.runtimes.threads import choose_threads
 
     config = model.layout.model.config
-    length = min(CHECKED_TOKENS, int(config.max_position_embeddings) // 2)
     engine = LlamaEngine(verified_library(), path, threads=choose_threads())
     try:
+        positions = min(int(config.max_position_embeddings) // 2, engine.context_length)
+        length = min(CHECKED_TOKENS, positions)
         tokens = _tokens(engine, length, int(config.vocab_size))
         found = engine.log_probs(tokens)
     finally:

@@ -26,6 +26,7 @@ from galenic.models.gguf import tensor_types
 from galenic.models.gguf_write import DENSE_TYPES
 from galenic.models.layers import count_parameters
 from galenic.models.load import ModelFiles, resolve_model
+from galenic.models.text_part import text_part
 from galenic.watcher import Watcher
 
 __all__ = ["quantize"]
@@ -52,7 +53,7 @@ def quantize(
     check_new(output)
     quantizer.require()
     texts = tuple(read_calibration_text(config)) if quantizer.calibrated else ()
-    files = resolve_model(config.model)
+    files = text_part(resolve_model(config.model))
     earlier = read_manifest(files.path if files.path.is_dir() else files.path.parent)
     watcher.stage(f"opening {files.name}")
     job = QuantizeJob(config, files, texts, watcher)
