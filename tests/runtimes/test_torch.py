@@ -200,5 +200,5 @@ def test_a_folder_that_transformers_cannot_load(tmp_path: Path, damage: str) -> 
     else:
         config["intermediate_size"] *= 2
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(UserError, match="cannot (load|read the configuration of) model"):
+    with pytest.raises(UserError, match=r"cannot (load|read the configuration of) model"):
         load(folder)
