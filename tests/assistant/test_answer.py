@@ -151,7 +151,7 @@ def test_the_model_orders_only_what_words_hold_for_equal() -> None:
     near = [Choice("One.", 0, 0, 0.96), Choice("Also.", 0, 1, 0.1), Choice("Two.", 1, 0, 1.0)]
     far = Choice("Far.", 2, 0, 0.5)
     assert undecided([*near, far]) == [near[:2], near[2:]]
-    ordered = order(EchoRuntime(), "why so", [*near, far])
+    ordered = order(EchoRuntime(), "why so", [*near, far], [near[:2], near[2:]])
     assert ordered[3] == far
     assert sorted(one.passage for one in ordered[:3]) == [0, 0, 1]
 
@@ -159,7 +159,7 @@ def test_the_model_orders_only_what_words_hold_for_equal() -> None:
 def test_the_model_orders_by_the_likelihood_of_the_question() -> None:
     runtime = EchoRuntime()
     chosen = [Choice(f"Sentence number {at} is this.", at // 2, at, 1.0) for at in range(6)]
-    ordered = order(runtime, "why  so", chosen)
+    ordered = order(runtime, "why  so", chosen, undecided(chosen))
     expected = []
     for at in range(3):
         text = " ".join(one.text for one in chosen if one.passage == at)
@@ -170,7 +170,7 @@ def test_the_model_orders_by_the_likelihood_of_the_question() -> None:
             path.append(token)
         expected.append((-total, at))
     assert [one.passage for one in ordered] == [at for _, at in sorted(expected) for _ in range(2)]
-    assert order(runtime, "why", chosen[:2]) == chosen[:2]
+    assert order(runtime, "why", chosen[:2], [chosen[:2]]) == chosen[:2]
 
 
 def test_what_a_model_writes_is_traced_to_its_passages() -> None:

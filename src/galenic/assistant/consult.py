@@ -239,8 +239,8 @@ class _Answer:
         """Sentences of passages as they are; the model orders those that words hold for equal."""
         chosen = choose(want, self._topic(), passages)
         runtime = self.assistant.runtime
-        if runtime is not None and len(undecided(chosen)) > 1 and self.going_on():
-            chosen = order(runtime, self.asked.text, chosen)
+        if runtime is not None and len(near := undecided(chosen)) > 1 and self.going_on():
+            chosen = order(runtime, self.asked.text, chosen, near)
             self.model = runtime.info.model
         notes = {}
         kept = []

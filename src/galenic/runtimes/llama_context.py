@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.runtimes.libllama import Batch, LibLlama
-from galenic.runtimes.tiles import FEWEST, fill, parts
+from galenic.runtimes.tiles import FEWEST, Rows, fill, parts
 from galenic.runtimes.tree import common_prefix_length
 
 __all__ = ["MAX_LEAVES", "Interrupted", "LlamaContext"]
@@ -85,7 +85,7 @@ class LlamaContext:
         """Add one token to the text that was begun; logits after it, shape (vocab,)."""
         one = np.array([token], dtype=np.int32)
         at = np.array([position], dtype=np.int32)
-        self._decode(one, at, [(_PREFIX,)], np.ones(1, dtype=np.int8))
+        self._decode(Rows(one, at, [(_PREFIX,)], np.ones(1, dtype=np.int8)))
         return self.logits(0)
 
     def all_logits(self, tokens: Sequence[int]) -> Iterator[NDArray[np.float32]]:
@@ -95,7 +95,7 @@ class LlamaContext:
         for first, last in parts(0, len(ids)):
             part, size = slice(first, last), last - first
             wanted = np.ones(size, dtype=np.int8)
-            self.run(ids[part], positions[part], [(_PREFIX,)] * size, wanted)
+            self.run(Rows(ids[part], positions[part], [(_PREFIX,)] * size, wanted))
             yield from (self.logits(row) for row in range(size))
 
     def keep_prefix(self, prefix: tuple[int, ...]) -> None:
@@ -119,24 +119,15 @@ class LlamaContext:
             for sequence in sequences:
                 lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
-    def run(
-        self,
-        tokens: NDArray[np.int32],
-        positions: NDArray[np.int32],
-        sequences: Sequence[Sequence[int]],
-        wanted: NDArray[np.int8],
-    ) -> None:
+    def run(self, rows: Rows) -> None:
         """Compute rows in whole tiles, those of the last layer, which are the wanted ones, too.
 
         Args:
-            tokens: at most as many as `galenic.runtimes.tiles.parts` puts together.
-            positions: of the tokens in their texts.
-            sequences: of each row, those it belongs to.
-            wanted: 1 for rows whose logits are read.
+            rows: at most as many as `galenic.runtimes.tiles.parts` puts together.
         """
-        filled = fill(tokens, positions, sequences, wanted, twin=_TWIN)
-        self._decode(*filled)
-        if len(filled[0]) > len(tokens):
+        filled = fill(rows, twin=_TWIN)
+        self._decode(filled)
+        if len(filled) > len(rows):
             self._library.llama_memory_seq_rm(self._memory, _TWIN, -1, -1)
 
     def logits(self, row: int) -> NDArray[np.float32]:
@@ -176,20 +167,15 @@ class LlamaContext:
         wanted = np.zeros(len(ids), dtype=np.int8)
         wanted[-1:] = read_last
         positions = np.arange(first, last, dtype=np.int32)
-        self.run(ids, positions, [(_PREFIX,)] * len(ids), wanted)
+        self.run(Rows(ids, positions, [(_PREFIX,)] * len(ids), wanted))
 
-    def _decode(
-        self,
-        tokens: NDArray[np.int32],
-        positions: NDArray[np.int32],
-        sequences: Sequence[Sequence[int]],
-        wanted: NDArray[np.int8],
-    ) -> None:
+    def _decode(self, rows: Rows) -> None:
         """Compute rows as they are given; logits of the wanted ones."""
-        tokens, positions = np.ascontiguousarray(tokens), np.ascontiguousarray(positions)
-        wanted = np.ascontiguousarray(wanted)
-        counts = np.array([len(row) for row in sequences], dtype=np.int32)
-        flat = np.array([number for row in sequences for number in row], dtype=np.int32)
+        tokens, positions, wanted = map(
+            np.ascontiguousarray, (rows.tokens, rows.positions, rows.wanted)
+        )
+        counts = np.array([len(row) for row in rows.sequences], dtype=np.int32)
+        flat = np.array([number for row in rows.sequences for number in row], dtype=np.int32)
         starts = np.concatenate([[0], np.cumsum(counts[:-1])])
         pointers = (flat.ctypes.data + flat.itemsize * starts).astype(np.uintp)
         batch = Batch(

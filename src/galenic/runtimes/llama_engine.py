@@ -17,7 +17,7 @@ from galenic.errors import UserError
 from galenic.runtimes.libllama import LibLlama
 from galenic.runtimes.llama_context import MAX_LEAVES, LlamaContext
 from galenic.runtimes.llama_load import load_model
-from galenic.runtimes.tiles import parts
+from galenic.runtimes.tiles import Rows, parts
 from galenic.runtimes.tree import Pack
 
 __all__ = ["LlamaEngine"]
@@ -217,7 +217,7 @@ class LlamaEngine:
                 reads = np.flatnonzero((pack.read_rows >= first) & (pack.read_rows < last))
                 wanted = np.zeros(last - first, dtype=np.int8)
                 wanted[pack.read_rows[reads] - first] = 1
-                self._context.run(pack.tokens[rows], pack.positions[rows], through, wanted)
+                self._context.run(Rows(pack.tokens[rows], pack.positions[rows], through, wanted))
                 self._read(pack, first, reads, values)
 
     def _read(

@@ -34,9 +34,17 @@ def undecided(chosen: Sequence[Choice]) -> list[list[Choice]]:
     ]
 
 
-def order(runtime: Runtime, question: str, chosen: Sequence[Choice]) -> list[Choice]:
-    """The sentences by passage; of the `undecided` first what makes the question likeliest."""
-    groups = undecided(chosen)
+def order(
+    runtime: Runtime, question: str, chosen: Sequence[Choice], groups: Sequence[Sequence[Choice]]
+) -> list[Choice]:
+    """The sentences by passage; of the first ones what makes the question likeliest comes first.
+
+    Args:
+        runtime: of the model.
+        question: as it was asked.
+        chosen: all sentences.
+        groups: the first of them, as `undecided` gives them.
+    """
     asked = " ".join(question.split())[:MOST_CHARACTERS]
     pairs = [(f"{' '.join(one.text for one in group)}\nQuestion:", f" {asked}") for group in groups]
     pack = build_pack(encode_requests(runtime, pairs))
