@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from numpy.typing import NDArray
 
+from galenic.compress.quantize import kquant
 from galenic.compress.quantize.kquant import (
     BLOCK_TYPES,
     FALLBACKS,
@@ -113,6 +114,23 @@ def test_importance_lowers_the_weighted_error(type_name: str) -> None:
         return float((weights * np.square(found - rows)).sum())
 
     assert error(aware) < 0.95 * error(plain)
+
+
+@pytest.mark.parametrize("threads", ["1", "3", "64"])
+@pytest.mark.parametrize("type_name", ["Q4_0", "Q6_K", "IQ4_NL"])
+def test_threads_change_nothing(
+    type_name: str, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GALENIC_THREADS", threads)
+    kquant._pool.cache_clear()
+    rng = np.random.default_rng(8)
+    rows = rng.normal(size=(50, 256 * 6)).astype(np.float32)
+    weights = rng.random(rows.shape[1], np.float32)
+    assert rows.size > kquant.SHARED_VALUES > rows[:10].size
+    found = quantize_rows(rows, type_name, importance=weights)
+    alone = [quantize_rows(rows[n : n + 1], type_name, importance=weights) for n in range(50)]
+    np.testing.assert_array_equal(found, np.concatenate(alone))
+    kquant._pool.cache_clear()
 
 
 def test_wrong_rows_and_weights() -> None:

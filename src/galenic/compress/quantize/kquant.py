@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -66,6 +68,9 @@ BLOCK_TYPES = (
 FALLBACKS = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 """What llama.cpp takes instead where 256 does not divide the length of a row and 32 does
 (``tensor_type_fallback`` in its llama-quant.cpp)."""
+
+SHARED_VALUES = 1 << 16
+"""Weights from which rounding them is shared by threads."""
 
 Importance: TypeAlias = Mapping[str, NDArray[np.float32]]
 """Tensor name to the mean squared activation of each input column."""
@@ -213,18 +218,42 @@ def quantize_rows(
     blocks = np.empty(size, np.uint8)
     library, number = load_library(), int(GGMLQuantizationType[type_name])
     library.ggml_quantize_init(number)
-    written = library.ggml_quantize_chunk(
-        number,
-        _pointer(values),
-        _pointer(blocks),
-        0,
-        rows.shape[0],
-        rows.shape[1],
-        None if weights is None else _pointer(weights),
-    )
+
+    def quantize_part(first: int, last: int) -> int:
+        return int(
+            library.ggml_quantize_chunk(
+                number,
+                _pointer(values),
+                _pointer(blocks),
+                first * rows.shape[1],
+                last - first,
+                rows.shape[1],
+                None if weights is None else _pointer(weights),
+            )
+        )
+
+    written = sum(_in_parts(quantize_part, rows.shape[0], rows.size))
     if written != size:
         raise RuntimeError(f"ggml wrote {written} bytes of {type_name}, {size} expected")
     return blocks.reshape(rows.shape[0], -1)
+
+
+def _in_parts(work: Callable[[int, int], int], rows: int, values: int) -> Iterable[int]:
+    """Do rows [first, last) on every thread; all on this one where there is little to do."""
+    if values < SHARED_VALUES:
+        return [work(0, rows)]
+    pool, count = _pool()
+    ends = sorted({rows * part // count for part in range(count + 1)})
+    return pool.map(work, ends[:-1], ends[1:])
+
+
+@cache
+def _pool() -> tuple[ThreadPoolExecutor, int]:
+    """Threads that quantize (ggml lets go of Python's lock), and how many there are."""
+    from galenic.runtimes.threads import choose_threads
+
+    threads = choose_threads()
+    return ThreadPoolExecutor(threads, "quantize"), threads
 
 
 def decode_rows(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32]:
