@@ -149,13 +149,14 @@ class Depth(Pruner):
         from galenic.compress.influence import block_influence, perplexities
 
         count, blocks = self.count(stream.layout), len(stream.layout.blocks)
-        rounds = 1 + (count if self.metric == "perplexity" else 0)
+        measures = self.metric == "perplexity" and self.candidates > 1
+        rounds = 1 + (count if measures else 0)
         influence = block_influence(stream, tokens, lambda done: advance(done / blocks / rounds))
         order = sorted(range(blocks), key=lambda index: influence[index])
         gone: list[int] = []
         while len(gone) < count:
             near = self._candidates(stream.layout, order, gone, count)
-            if self.metric == "perplexity" and len(near) > 1:
+            if measures and len(near) > 1:
                 sample = tokens[:MEASURED_SEQUENCES]
                 costs = perplexities(stream, sample, gone, near)
                 gone.append(near[costs.index(min(costs))])
