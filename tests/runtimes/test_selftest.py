@@ -19,6 +19,7 @@ from galenic.runtimes.selftest import (
     run_self_test,
     verified_library,
 )
+from galenic.runtimes.tiles import Rows
 from tiny import TinyShape, tiny_tensors, write_tiny_gguf
 
 SHAPES = [TinyShape(), TinyShape(num_layers=3, num_heads=8, num_kv_heads=1, tied=False)]
@@ -64,9 +65,9 @@ def test_a_wrong_model_does_not_pass(
 def test_a_library_that_cannot_compute_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     keep = LlamaContext._decode
 
-    def in_one_text(self: Any, tokens: Any, positions: Any, sequences: Any, wanted: Any) -> None:
-        everyone = sorted({number for row in sequences for number in row})
-        keep(self, tokens, positions, [everyone] * len(tokens), wanted)
+    def in_one_text(self: Any, rows: Rows) -> None:
+        everyone = sorted({number for row in rows.sequences for number in row})
+        keep(self, replace(rows, sequences=[everyone] * len(rows)))
 
     monkeypatch.setattr(LlamaContext, "_decode", in_one_text)
     with pytest.raises(UserError, match="fails the self-test: llama_decode failed"):
