@@ -23,6 +23,7 @@ __all__ = [
     "cache_folder",
     "file_sha256",
     "locked",
+    "made_once",
     "remember_sha256",
     "replacing",
     "write_atomically",
@@ -126,6 +127,22 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """A folder of the cache, made by whoever needs it first; others wait for that process.
+
+    Args:
+        folder: where it is to be.
+        make: writes it, under the temporary name that it is given.
+    """
+    if folder.is_dir():
+        return folder
+    with locked(folder):
+        if not folder.is_dir():  # another process may have written it meanwhile
+            with replacing(folder) as part:
+                make(part)
+    return folder
 
 
 def _sweep(path: Path) -> None:

@@ -20,6 +20,7 @@ from galenic.models.gguf_tokenizer import gguf_tokenizer
 from galenic.models.load import ModelFiles, resolve_model
 
 pytest.importorskip("transformers")
+from galenic.compress.outline import open_outline
 from galenic.models import dequantize
 from galenic.models.dequantize import dequantized_folder
 
@@ -156,6 +157,21 @@ def test_an_architecture_that_transformers_lacks(
     files = resolve_model(str(tiny.write_tiny_gguf(tmp_path / "x.gguf", architecture="unheard")))
     with pytest.raises(UserError, match=r"unheard.*llama runtime"), caplog.at_level(logging.ERROR):
         dequantized_folder(files)
+
+
+def test_a_header_that_describes_no_model(tmp_path: Path) -> None:
+    """3 heads do not divide a hidden size of 32; the check of transformers is no ValueError."""
+    path = tiny.write_tiny_gguf(tmp_path / "lies.gguf")
+    reader = gguf.GGUFReader(path, "r+")
+    for key in ("llama.attention.head_count", "llama.attention.head_count_kv"):
+        field = reader.fields[key]
+        field.parts[field.data[0]][0] = 3
+    reader.data.flush()
+    files = resolve_model(str(path))
+    with pytest.raises(UserError, match=r"cannot convert .*\(32\) is not a multiple.*\(3\)"):
+        dequantized_folder(files)
+    with pytest.raises(UserError, match=r"header of .*lies\.gguf describes no model: .*\(3\)"):
+        open_outline(files)
 
 
 def test_too_little_room_is_said_before_work(

@@ -191,8 +191,14 @@ def test_close_twice(folders: dict[str, Path]) -> None:
     assert dataclasses.asdict(runtime.info)["runtime"] == "torch"
 
 
-@pytest.mark.parametrize("damage", ["unknown architecture", "weights of another shape"])
-def test_a_folder_that_transformers_cannot_load(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("unknown architecture", "cannot read the configuration of model"),
+        ("weights of another shape", "cannot load model"),
+    ],
+)
+def test_a_folder_that_transformers_cannot_load(tmp_path: Path, damage: str, said: str) -> None:
     folder = write_tiny_hf(tmp_path / "model", "llama")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if damage == "unknown architecture":
@@ -200,5 +206,5 @@ def test_a_folder_that_transformers_cannot_load(tmp_path: Path, damage: str) -> 
     else:
         config["intermediate_size"] *= 2
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(UserError, match=r"cannot (load|read the configuration of) model"):
+    with pytest.raises(UserError, match=said):
         load(folder)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.models.configuration import read_configuration
+from galenic.models.configuration import read_configuration, refusals
 from galenic.models.gguf import GgufHeader, check_gguf
 from galenic.models.gguf_family import expected_tensors, read_shape
 from galenic.models.gguf_folder import folder_source
@@ -99,7 +99,7 @@ def open_outline(files: ModelFiles) -> Outline:
         header = check_gguf(files.path)
         tensors = sum(tensor.num_bytes for tensor in header.tensors)
         size = files.path.stat().st_size - tensors
-        return Outline(files.name, _gguf_config(header), size)
+        return Outline(files.name, _gguf_config(header, files.name), size)
     files = text_part(files)
     config = read_configuration(files.path, files.name)
     check_family(config.model_type, files.name)
@@ -111,8 +111,12 @@ def open_outline(files: ModelFiles) -> Outline:
     return Outline(files.name, config, header_bytes(folder_source(files.path)))
 
 
-def _gguf_config(header: GgufHeader) -> Any:
-    """The sizes in a GGUF's header; transformers reads them too, but takes a quarter minute."""
+def _gguf_config(header: GgufHeader, name: str) -> Any:
+    """The sizes in a GGUF's header; transformers reads them too, but takes a quarter minute.
+
+    Raises:
+        UserError: the architecture is unknown, or its sizes describe no model.
+    """
     import transformers
 
     from galenic.models.layers import check_family
@@ -121,18 +125,20 @@ def _gguf_config(header: GgufHeader) -> Any:
     model_type = _MODEL_TYPES.get(architecture, architecture)
     check_family(model_type)
     facts: dict[str, Any] = {
-        name: header.metadata[f"{architecture}.{key}"]
-        for name, key in _SETTINGS.items()
+        setting: header.metadata[f"{architecture}.{key}"]
+        for setting, key in _SETTINGS.items()
         if f"{architecture}.{key}" in header.metadata
     }
     shapes = {tensor.name: tuple(reversed(tensor.shape)) for tensor in header.tensors}
-    return transformers.AutoConfig.for_model(
-        model_type,
-        **facts | _windows(header.metadata, architecture, facts),
-        vocab_size=shapes["token_embd.weight"][0],
-        tie_word_embeddings="output.weight" not in shapes,
-        pad_token_id=None,
-    )
+    sizes = facts | _windows(header.metadata, architecture, facts)
+    with refusals(lambda why: UserError(f"the header of {name} describes no model: {why}")):
+        return transformers.AutoConfig.for_model(
+            model_type,
+            **sizes,
+            vocab_size=shapes["token_embd.weight"][0],
+            tie_word_embeddings="output.weight" not in shapes,
+            pad_token_id=None,
+        )
 
 
 def _windows(

@@ -71,7 +71,7 @@ def open_checkpoint(files: ModelFiles, *, progress: Progress | None = None) -> C
     else:
         from galenic.models.text_part import text_part
 
-        folder = text_part(files, progress=progress).path
+        folder = text_part(files).path
     config = read_configuration(folder, str(folder))
     check_family(config.model_type, str(folder))
     if getattr(config, "quantization_config", None) is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
 
-__all__ = ["changed_configuration", "read_configuration"]
+__all__ = ["changed_configuration", "read_configuration", "refusals"]
 
 
 def read_configuration(folder: Path, name: str) -> Any:
@@ -23,14 +25,15 @@ def read_configuration(folder: Path, name: str) -> Any:
     """
     import transformers
 
-    try:
-        return transformers.AutoConfig.from_pretrained(folder)
-    except _refusals() as error:
-        raise UserError(
+    def say(why: str) -> UserError:
+        return UserError(
             f"transformers {transformers.__version__} cannot read the configuration of {name}: "
-            f"{_reason(error)}\nThe files may be damaged or made for another version; models that "
-            "bring code of their own are not run."
-        ) from error
+            f"{why}\nThe files may be damaged or made for another version; models that bring code "
+            "of their own are not run."
+        )
+
+    with refusals(say):
+        return transformers.AutoConfig.from_pretrained(folder)
 
 
 def changed_configuration(config: Any, changes: dict[str, Any]) -> Any:
@@ -39,20 +42,21 @@ def changed_configuration(config: Any, changes: dict[str, Any]) -> Any:
     Raises:
         ValueError: transformers does not accept them for this architecture.
     """
-    try:
+    with refusals(ValueError):
         return type(config)(**copy.deepcopy(config).to_dict() | changes)
-    except _refusals() as error:
-        raise ValueError(_reason(error)) from error
 
 
-def _refusals() -> tuple[type[Exception], ...]:
-    """What transformers raises; the checks of huggingface_hub are no ValueError."""
+@contextmanager
+def refusals(say: Callable[[str], Exception]) -> Iterator[None]:
+    """Around what makes a configuration: whatever transformers raises becomes ``say(why)``.
+
+    The checks of huggingface_hub, which it uses, raise no ValueError; the name of the check that
+    found the fault is left out.
+    """
     from huggingface_hub.errors import StrictDataclassError
 
-    return (ValueError, TypeError, KeyError, OSError, StrictDataclassError)
-
-
-def _reason(error: Exception) -> str:
-    """Why, without the name of the check that found it."""
-    cause = error.__cause__ if isinstance(error.__cause__, ValueError | TypeError) else error
-    return str(cause)
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, OSError, StrictDataclassError) as error:
+        named = error.__cause__ if isinstance(error.__cause__, ValueError | TypeError) else error
+        raise say(str(named)) from error

@@ -12,8 +12,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from galenic.cache import Progress, cache_folder, locked, replacing
+from galenic.cache import Progress, cache_folder, made_once
 from galenic.errors import UserError
+from galenic.models.configuration import refusals
 from galenic.models.gguf import GgufHeader, check_gguf, count_parameters
 from galenic.models.load import ModelFiles
 from galenic.models.quiet import quiet_transformers
@@ -43,18 +44,16 @@ def dequantized_folder(files: ModelFiles, *, progress: Progress | None = None) -
     if files.kind != "gguf":
         raise ValueError(f"{files.path} is not a GGUF")
     target = cache_folder("dequantized") / f"{files.path.stem}-{files.sha256[:16]}-v{FORMAT}"
-    if target.is_dir():
-        return target
-    with locked(target):
-        if not target.is_dir():  # another process may have written it meanwhile
-            header = check_gguf(files.path)
-            _check(files.path, header, target.parent)
-            logger.info("converting %s to float32 once; this takes a while", files.path)
-            if progress is not None:
-                progress(f"converting {files.path.name} to float32", 0, 0)
-            with replacing(target) as part:
-                _convert(files.path, header, part)
-    return target
+
+    def make(part: Path) -> None:
+        header = check_gguf(files.path)
+        _check(files.path, header, target.parent)
+        logger.info("converting %s to float32 once; this takes a while", files.path)
+        if progress is not None:
+            progress(f"converting {files.path.name} to float32", 0, 0)
+        _convert(files.path, header, part)
+
+    return made_once(target, make)
 
 
 def _check(path: Path, header: GgufHeader, room: Path) -> None:
@@ -109,12 +108,17 @@ def _load(path: Path, header: GgufHeader) -> Any:
         options["quantization_config"] = transformers.GgufConfig(
             gguf_file=path.name, dequantize=True
         )
+
+    def say(why: object) -> UserError:
+        return UserError(f"transformers cannot convert {path}: {why} {INSTEAD}")
+
     try:
-        model, info = transformers.AutoModelForCausalLM.from_pretrained(
-            path.parent, dtype=torch.float32, output_loading_info=True, **options
-        )
-    except (ValueError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"transformers cannot convert {path}: {error} {INSTEAD}") from error
+        with refusals(say):
+            model, info = transformers.AutoModelForCausalLM.from_pretrained(
+                path.parent, dtype=torch.float32, output_loading_info=True, **options
+            )
+    except RuntimeError as error:
+        raise say(error) from error
     lost = {name: sorted(keys)[:3] for name, keys in info.items() if keys}
     found, expected = sum(p.numel() for p in model.parameters()), count_parameters(header)
     if lost or found != expected:

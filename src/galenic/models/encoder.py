@@ -7,7 +7,6 @@ some thirty more. The head is one linear map over what the encoder's first token
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
 from galenic.models.configuration import read_configuration
+from galenic.models.folder import config_json
 from galenic.models.pairs import PairTokenizer
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def is_multiple_choice(files: ModelFiles) -> bool:
     """Whether a model is an encoder with a multiple-choice head; reads its config only."""
     if files.kind != "folder":
         return False
-    config = json.loads((files.path / "config.json").read_bytes())
+    config = config_json(files.path)
     return any(str(name).endswith(HEAD) for name in config.get("architectures") or ())
 
 

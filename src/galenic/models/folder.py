@@ -20,7 +20,7 @@ __all__ = [
     "check_adapter",
     "check_folder",
     "check_safetensors",
-    "read_config",
+    "config_json",
 ]
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -54,7 +54,7 @@ def check_folder(folder: Path) -> list[Path]:
         adapter = (folder / "adapter_config.json").is_file()
         hint = " It holds a LoRA adapter: merge it into its base model first." if adapter else ""
         raise UserError(f"{folder} is not a model folder: it has no config.json.{hint}")
-    settings = read_config(folder)
+    settings = config_json(folder)
     if "model_type" not in settings and "architectures" not in settings:
         raise UserError(f"{config} names neither a model_type nor architectures.")
     weights = _weight_files(folder)
@@ -64,7 +64,7 @@ def check_folder(folder: Path) -> list[Path]:
     return weights
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def config_json(folder: Path) -> dict[str, Any]:
     """The folder's ``config.json``.
 
     Raises:

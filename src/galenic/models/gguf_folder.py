@@ -5,7 +5,6 @@ Needs neither PyTorch nor transformers: weights are mapped into memory and decod
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.models.folder import check_folder
+from galenic.models.folder import check_folder, config_json
 from galenic.models.gguf_family import ModelShape, add_shape, expected_tensors, read_shape
 from galenic.models.gguf_names import gguf_name, row_order
 from galenic.models.gguf_vocab import Vocabulary, read_vocabulary
@@ -52,7 +51,7 @@ def folder_source(folder: Path) -> GgufSource:
             would compute something else than transformers.
     """
     files = check_folder(folder)
-    config = json.loads((folder / "config.json").read_bytes())
+    config = config_json(folder)
     shape = read_shape(config, str(folder))
     stored = list_tensors(files)
     expected = expected_tensors(shape)

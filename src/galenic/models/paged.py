@@ -6,7 +6,6 @@ code runs a checkpoint and what was made of it, and memory does not grow with th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint, empty_model
+from galenic.models.folder import config_json
 from galenic.models.forward import embed
 from galenic.models.gguf_family import read_shape
 from galenic.models.gguf_names import gguf_name, row_order
@@ -45,8 +45,7 @@ class PagedModel:
 
     def __init__(self, checkpoint: Checkpoint, source: GgufSource) -> None:
         config = checkpoint.shapes.model.config
-        described = json.loads((checkpoint.folder / "config.json").read_bytes())
-        self._shape = read_shape(described, str(checkpoint.folder))
+        self._shape = read_shape(config_json(checkpoint.folder), str(checkpoint.folder))
         self._tensors = {tensor.name: tensor for tensor in source.tensors}
         self._source = source.name
         model = empty_model(config)

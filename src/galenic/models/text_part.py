@@ -12,14 +12,15 @@ import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from galenic.cache import Progress, cache_folder, locked, replacing
+from galenic.cache import cache_folder, made_once
 from galenic.errors import UserError
 from galenic.models.checkpoint import empty_model, main_dtype, tensor_names
 from galenic.models.configuration import read_configuration
-from galenic.models.folder import check_folder, read_config
+from galenic.models.folder import check_folder, config_json
 from galenic.models.layers import text_config
 from galenic.models.load import ModelFiles
 from galenic.models.save import FolderWriter
@@ -35,7 +36,7 @@ INNER = "language_model"
 """What transformers calls the decoder, in every model that has one beside other parts."""
 
 
-def text_part(files: ModelFiles, *, progress: Progress | None = None) -> ModelFiles:
+def text_part(files: ModelFiles) -> ModelFiles:
     """The same model, its path that of the decoder within, which is taken out once.
 
     A GGUF, and a folder that is nothing but a decoder or whose decoder is of an unknown
@@ -43,12 +44,11 @@ def text_part(files: ModelFiles, *, progress: Progress | None = None) -> ModelFi
 
     Args:
         files: the whole model.
-        progress: called before weights are copied.
 
     Raises:
         UserError: there is too little room, or the folder lacks weights of the decoder.
     """
-    if files.kind == "gguf" or "text_config" not in read_config(files.path):
+    if files.kind == "gguf" or "text_config" not in config_json(files.path):
         return files
     try:
         import transformers  # noqa: F401
@@ -61,20 +61,14 @@ def text_part(files: ModelFiles, *, progress: Progress | None = None) -> ModelFi
     if (config := text_config(whole)) is whole:
         return files
     target = cache_folder("text-parts") / f"{files.path.name}-{files.sha256[:16]}-v{FORMAT}"
-    with locked(target):
-        if not target.is_dir():
-            stored = list_tensors(check_folder(files.path))
-            if progress is not None:
-                progress(f"taking the text model out of {files.name}", 0, 0)
-            with replacing(target) as part:
-                part.mkdir()
-                _copy(files.path, config, stored, part)
-    return replace(files, path=target)
+    return replace(files, path=made_once(target, partial(_copy, files.path, config)))
 
 
-def _copy(source: Path, config: Any, stored: Mapping[str, StoredTensor], folder: Path) -> None:
+def _copy(source: Path, config: Any, folder: Path) -> None:
     import torch
 
+    folder.mkdir()
+    stored = list_tensors(check_folder(source))
     names = {name: _find(name, stored, source) for name in tensor_names(empty_model(config))}
     dtype = main_dtype(names)
     need = sum(math.prod(tensor.shape) for tensor in names.values()) * int(dtype.itemsize)

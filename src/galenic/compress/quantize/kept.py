@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.compress.quantize.kquant import decode_rows, quantize_rows
+from galenic.models.folder import config_json
 from galenic.models.gguf_family import read_shape
 from galenic.models.gguf_names import gguf_name, row_order
 from galenic.models.gguf_write import DENSE_TYPES, SourceTensor, encode_dense
@@ -30,8 +30,7 @@ class KeptTensors:
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder = folder
-        described = json.loads((model / "config.json").read_bytes())
-        self.shape = read_shape(described, str(model))
+        self.shape = read_shape(config_json(model), str(model))
         self.read: dict[str, int] = {}  # rows given out so far, by GGUF name
 
     def name(self, module: str) -> str:
