@@ -85,7 +85,9 @@ def make_trainer(
     objective: Any = None,
     **knobs: Any,
 ) -> Trainer:
-    knobs = {"batch_size": 4, "evaluate_every": 2, "checkpoint_every": 2, **knobs}
+    """In float32 unless the knobs say otherwise: references are computed so."""
+    usual = {"batch_size": 4, "evaluate_every": 2, "checkpoint_every": 2, "precision": "float32"}
+    knobs = {**usual, **knobs}
     return Trainer(
         Learner(model, objective or CrossEntropy()),
         data or Texts(some_items()),

@@ -19,6 +19,7 @@ import training
 from galenic.compress.heldout import Look
 from galenic.compress.learner import TrainItem
 from galenic.compress.run_folder import LOG, STATE
+from galenic.compress.train import choose_precision
 from galenic.errors import UserError
 from training import Quiet, Texts, load_tiny, make_trainer, some_items
 
@@ -44,6 +45,30 @@ def test_ten_examples_are_learnt_by_heart(tmp_path: Path) -> None:
     assert outcome.best.loss < 0.05
     assert outcome.best.accuracy == {"toy": 1.0}
     assert outcome.stopped == "all 60 steps are done"
+
+
+def test_bfloat16_takes_nearly_the_same_steps(tmp_path: Path) -> None:
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        trainer = make_trainer(
+            load_tiny(tmp_path / "model"), tmp_path / precision, precision=precision, epochs=2
+        )
+        trainer.run()
+        assert trainer.precision == precision
+        assert {weight.dtype for weight in trainer.parameters.values()} == {torch.float32}
+        found[precision] = losses(tmp_path / precision)
+    assert found["bfloat16"] != found["float32"]  # it was really used
+    assert found["bfloat16"] == pytest.approx(found["float32"], rel=0.02)
+
+
+@pytest.mark.parametrize(("has_amx", "chosen"), [(True, "bfloat16"), (False, "float32")])
+def test_the_precision_is_the_machines_faster_one(
+    monkeypatch: pytest.MonkeyPatch, has_amx: bool, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    assert choose_precision("auto") == chosen
+    assert choose_precision("float32") == "float32"
 
 
 def test_accumulated_gradients_give_the_same_steps(tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ import torch
 
 from galenic.compress.heldout import Look, Tally, describe, summarize
 from galenic.compress.run_folder import RunFolder
-from galenic.compress.train_config import TrainConfig
+from galenic.compress.train_config import Precision, TrainConfig
 from galenic.compress.verdict import Patience, best_of, judge
 from galenic.errors import UserError
 from galenic.watcher import Watcher
 
-__all__ = ["Outcome", "TrainConfig", "TrainData", "Trainable", "Trainer"]
+__all__ = ["Outcome", "TrainConfig", "TrainData", "Trainable", "Trainer", "choose_precision"]
 
 
 class TrainData(Protocol):
@@ -136,11 +136,8 @@ class Trainer:
         self.total = min(config.epochs * self.steps_per_epoch, config.max_steps or 1 << 62)
         if config.gradient_checkpointing:
             _checkpoint(learner.model)
-        self.precision = _precision()
-        self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(),
-            mixed_precision="bf16" if self.precision == "bfloat16" else "no",
-        )
+        self.precision = choose_precision(config.precision)
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         if str(self.accelerator.distributed_type).endswith("FSDP"):
             raise UserError(
                 "weights cannot be spread over processes (FSDP) here: each holds the whole model "
@@ -244,8 +241,10 @@ class Trainer:
         self.learner.train()
         for number, batch in enumerate(mine):
             with self.learner.attending(batch), self._gathering(number == len(mine) - 1):
+                with self._products():
+                    part = self.wrapped(batch)
                 # gradients of processes are averaged, and a mean over all texts is wanted
-                part = self.wrapped(batch) / whole * self.accelerator.num_processes
+                part = part / whole * self.accelerator.num_processes
                 self.accelerator.backward(part)
             loss += float(part.detach())
         for group in self.optimizer.param_groups:
@@ -261,6 +260,11 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss
+
+    def _products(self) -> Any:
+        """Not by accelerate, which has one precision for all that a process trains."""
+        narrow = self.precision == "bfloat16"
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=narrow)
 
     @contextmanager
     def _own_random(self) -> Iterator[None]:
@@ -302,7 +306,7 @@ class Trainer:
 
         count, rank = self.accelerator.num_processes, self.accelerator.process_index
         batches = self.learner.cut(self.data.heldout, self.config.batch_tokens)[rank::count]
-        tally = self.learner.measure(batches)
+        tally = self.learner.measure(batches)  # in float32, as the finished model is used
         look = summarize(gather_object([tally]), self.outcome.steps)
         self.outcome.looks.append(look)
         self.folder.note({"look": asdict(look)})
@@ -361,7 +365,10 @@ def _checkpoint(model: Any) -> None:
     (enable or model.gradient_checkpointing_enable)()
 
 
-def _precision() -> str:
-    """What the machine trains in: on CPUs bfloat16 is several times slower than float32."""
-    has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bfloat16" if has_bfloat16 else "float32"
+def choose_precision(wanted: Precision) -> Precision:
+    """What products are computed in here; without AMX, bfloat16 is the slower one on a CPU."""
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"

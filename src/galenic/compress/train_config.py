@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["TrainConfig", "TrainKnobs"]
+__all__ = ["Precision", "TrainConfig", "TrainKnobs"]
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 
 class TrainKnobs(BaseModel):
@@ -40,6 +44,11 @@ class TrainKnobs(BaseModel):
     checkpoint_every: int = Field(50, ge=1, description="Steps between saved states.")
     gradient_checkpointing: bool = Field(
         False, description="Compute blocks a second time in place of keeping their activations."
+    )
+    precision: Precision = Field(
+        "auto",
+        description="Of products; weights and their sums stay in float32. auto: bfloat16 where the "
+        "machine multiplies it faster (GPUs, CPUs with AMX), else float32.",
     )
 
 

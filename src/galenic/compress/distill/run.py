@@ -17,6 +17,7 @@ from galenic.compress.learner import Learner
 from galenic.compress.loading import load_dense
 from galenic.compress.objectives import Distillation
 from galenic.compress.processes import SilentWatcher, num_local, rank
+from galenic.compress.train import choose_precision
 from galenic.compress.train_config import TrainConfig, TrainKnobs
 from galenic.compress.tuning import Tuned, Tuning, resumable, set_threads, tune
 from galenic.errors import UserError
@@ -129,7 +130,7 @@ def _objective(job: DistillJob, method: Distiller, tokens: TokenMap | None) -> D
             len(layout.blocks),
             job.run / "teacher" / str(rank()),
             limit=int(method.cache_gb * 1e9 / num_local()),
-            key=job.teacher.files.sha256,
+            key=f"{job.teacher.files.sha256}/{choose_precision(method.precision)}",
         )
     return Distillation(
         Teacher(layout.model, tokens=tokens, blocks=blocks),

@@ -12,6 +12,7 @@ from galenic.compress.frozen import FrozenBlocks
 from galenic.compress.learner import Learner
 from galenic.compress.objectives import CrossEntropy
 from galenic.compress.processes import SilentWatcher, num_local, rank
+from galenic.compress.train import choose_precision
 from galenic.compress.tuning import Tuned, Tuning, resumable, set_threads, train_config, tune
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
@@ -93,9 +94,6 @@ def _lower_blocks(
     if num_local() > 1:  # each computes other texts, and a cache has one writer
         folder = folder / str(rank())
     limit = int(config.cache_gb * 1e9 / num_local())
-    return FrozenBlocks(layout, frozen, folder, limit=limit, key=_cache_key(method, checkpoint))
-
-
-def _cache_key(method: Finetuner, checkpoint: Checkpoint) -> str:
-    bits = method.knobs.get("base_bits")
-    return checkpoint.files.sha256 + (f"/{bits}" if bits else "")
+    bits, precision = method.knobs.get("base_bits"), choose_precision(config.precision)
+    key = f"{checkpoint.files.sha256}/{bits}/{precision}"
+    return FrozenBlocks(layout, frozen, folder, limit=limit, key=key)
