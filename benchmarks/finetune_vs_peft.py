@@ -168,6 +168,7 @@ def run_galenic(job: Job, items: list[Any], model: Any, layout: Any) -> Any:
             batch_tokens=MAX_LENGTH * job.batch_size,
             warmup=0.0,
             checkpoint_every=1 << 20,
+            precision="float32",
             seed=SEED,
         )
         trainer = Trainer(
