@@ -14,7 +14,6 @@ from typer.testing import CliRunner, Result
 from galenic.artifact import read_manifest
 from galenic.cli.main import app
 from galenic.compress.finetune.config import sources_in_data
-from galenic.compress.train import choose_precision
 from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.data.training import read_training
 from galenic.errors import UserError
@@ -64,6 +63,8 @@ def test_a_few_questions_are_learnt_by_heart_and_merged(tmp_path: Path) -> None:
         "--cache",
         "--permutations",
         1,
+        "--precision",
+        "float32",
     ]
     done = finetune(model, "--train", tmp_path / "q.jsonl", *LEARN, *arguments, "-o", out)
     assert done.exit_code == 0, (done.output, done.exception)
@@ -76,7 +77,7 @@ def test_a_few_questions_are_learnt_by_heart_and_merged(tmp_path: Path) -> None:
     stage = manifest.stages[-1]
     assert (stage.stage, stage.method) == ("finetune", "lora")
     assert stage.calibration is not None and stage.calibration["sources"][0]["removed"] == 0
-    assert f"trained in {choose_precision('auto')}" in stage.notes[0]
+    assert "trained in float32" in stage.notes[0]
     assert "not a medical device" in (out / "README.md").read_text()
     assert sorted(f.name for f in tmp_path.iterdir()) == ["m", "out", "q.jsonl"]
     merged = tmp_path / "merged"
