@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -193,6 +194,7 @@ def test_test_questions_are_not_learnt(tmp_path: Path) -> None:
         (["--train", "q.jsonl", "--cache-folder", "c"], "--cache-folder goes with --cache"),
         (["--train", "q.jsonl", "--learning-rate", "0"], "--learning-rate"),
         (["--train", "no.jsonl"], "no.jsonl does not exist"),
+        (["--train", "q.jsonl:kept", "--method", "full"], "kept goes with `galenic finetune"),
     ],
 )
 def test_a_mistake_gives_one_clear_error(
@@ -219,6 +221,42 @@ def test_sources_may_stand_where_the_folder_does(tmp_path: Path) -> None:
     for data in (None, "sample", str(tmp_path), "a/b"):
         with pytest.raises(UserError, match="name what to learn from"):
             read("", data)
+
+
+def chances(model: Path, questions: Path) -> np.ndarray:
+    """Of the options of each question, shape (questions, options)."""
+    out = questions.with_name(f"{model.name}-run")
+    asked = ["evaluate", model, "--benchmarks", questions, "--scoring", "text_per_byte", "-o", out]
+    done = CliRunner().invoke(app, [*map(str, asked)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    rows = map(json.loads, (out / "records.jsonl").read_text(encoding="utf-8").splitlines())
+    return np.array([list(row["probabilities"].values()) for row in rows])
+
+
+def test_what_is_to_be_kept_is_kept(tmp_path: Path) -> None:
+    """Questions are learnt; beside them others, which keep their options' chances, or not."""
+    model, others = write_tiny_hf(tmp_path / "m", "llama"), tmp_path / "others.jsonl"
+    write_questions(tmp_path / "q.jsonl", 12, fixed=True)
+    rows = [
+        {"id": f"k{i}", "question": f"Name the {i}", "options": ["red", "green"], "answer": 0}
+        for i in range(12)
+    ]
+    others.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    learnt = f"{tmp_path / 'q.jsonl'}:options"
+    more = ["--max-steps", 30, "--batch-size", 4, "--precision", "float32"]
+    for name, train in {"free": learnt, "held": f"{learnt},{others}:kept@30=2"}.items():
+        done = finetune(model, "--train", train, *LEARN, *more, "-o", tmp_path / name)
+        assert done.exit_code in (0, 1), (done.output, done.exception)  # 1: collapsed, said
+        merged = ["merge", model, tmp_path / name, "-o", tmp_path / f"{name}-merged"]
+        assert CliRunner().invoke(app, [*map(str, merged)]).exit_code == 0
+    before = chances(model, others)
+    free, held = (
+        np.abs(chances(tmp_path / f"{name}-merged", others) - before).max()
+        for name in ("free", "held")
+    )
+    assert held < free / 2
+    done = finetune(model, "--train", f"{others}:kept", *LEARN, *more, "-o", tmp_path / "only")
+    assert losses(tmp_path / "only")[0] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -191,6 +191,41 @@ def test_the_loss_of_options_is_that_of_the_right_one_among_them(
     assert sum(batch.weight for batch in batches) == pytest.approx(sum(i.weight for i in items))
 
 
+def test_what_is_kept_costs_its_distance_from_the_untuned_model(tmp_path: Path) -> None:
+    """KL of the options' softmax to the untuned one's, by texts one by one in float64."""
+    torch.manual_seed(0)
+    untuned, model = load_tiny(tmp_path), load_tiny(tmp_path)
+    before = Learner(untuned, CrossEntropy())
+
+    def logits(batch: Any) -> Any:
+        with before.attending(batch):
+            return before.logits(batch)
+
+    learner = Learner(model, CrossEntropy(logits))
+    kept = [replace(item, kept=True, scale=2.0) for item in ranked_items()[:2]]
+    assert packed_loss(learner, kept).item() == pytest.approx(0, abs=1e-6)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    items = [kept[0], *ranked_items()[2:], kept[1], *some_items(1)]
+    wanted = packed_loss(learner, [items[1], items[2], items[4]]).item()
+    plain = load_tiny(tmp_path)
+    changed = load_tiny(tmp_path)
+    changed.load_state_dict(model.state_dict())
+    for item in kept:
+        old, new = (2.0 * scores_alone(one, item) for one in (plain, changed))
+        old, new = (one - np.log(np.exp(one).sum()) for one in (old, new))
+        wanted += item.weight * float(np.exp(old) @ (old - new))
+    assert packed_loss(learner, items).item() == pytest.approx(wanted, rel=1e-4)
+    assert packed_loss(learner, items, 20).item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_nothing_is_kept_without_an_untuned_model(tmp_path: Path) -> None:
+    learner = Learner(load_tiny(tmp_path), CrossEntropy())
+    with pytest.raises(ValueError, match="no untuned model"):
+        packed_loss(learner, [replace(ranked_items()[0], kept=True)])
+
+
 def test_the_answer_among_options_is_the_likeliest_per_byte(tmp_path: Path) -> None:
     model = load_tiny(tmp_path)
     items = ranked_items()

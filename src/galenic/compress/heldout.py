@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from galenic.compress.learner import Batch, Learner
-from galenic.compress.objectives import Distillation, option_scores
+from galenic.compress.objectives import Distillation, option_scores, read_log_probs
 
 __all__ = ["Look", "Tally", "describe", "measure", "summarize"]
 
@@ -150,8 +150,7 @@ def _answers(logits: Any, batch: Batch) -> list[str | None]:
 def _ranked_scores(logits: Any, batch: Batch) -> dict[int, Any]:
     if not batch.ranked:
         return {}
-    losses = torch.nn.functional.cross_entropy(logits[batch.place], batch.targets, reduction="none")
-    return option_scores(-losses, batch)
+    return option_scores(read_log_probs(logits, batch), batch)
 
 
 def describe(look: Look, best: Look | None = None, *, unit: str = "step") -> str:

@@ -24,7 +24,16 @@ from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tr
 if TYPE_CHECKING:
     from galenic.compress.heldout import Tally
 
-__all__ = ["Batch", "Learner", "LowerBlocks", "Objective", "Option", "TrainItem", "cut_batches"]
+__all__ = [
+    "Batch",
+    "Learner",
+    "LowerBlocks",
+    "Objective",
+    "Option",
+    "TrainItem",
+    "cut_batches",
+    "make_batch",
+]
 
 SAME_LOGITS, ROUGH = {torch.float32: 1e-3}, 0.05
 """How far packed and plain logits may differ, beside the largest of them: more for narrow types,
@@ -63,6 +72,7 @@ class TrainItem:
         options: what the text behind ``start`` is to be likelier than, itself among them; empty
             where it is learnt by itself.
         scale: the softmax over the options takes their log-likelihoods per byte times this.
+        kept: this softmax is to stay that of the untuned model, whichever option is right.
     """
 
     tokens: tuple[int, ...]
@@ -75,6 +85,7 @@ class TrainItem:
     bundle: str = ""
     options: tuple[Option, ...] = ()
     scale: float = 1.0
+    kept: bool = False
 
     @property
     def requests(self) -> list[Request]:

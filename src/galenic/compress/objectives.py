@@ -7,33 +7,61 @@ from typing import Any
 
 import torch
 
-from galenic.compress.learner import Batch
+from galenic.compress.learner import Batch, make_batch
 
-__all__ = ["CrossEntropy", "Distillation", "option_scores"]
+__all__ = ["CrossEntropy", "Distillation", "option_scores", "read_log_probs"]
 
 
 class CrossEntropy:
     """Negative log-likelihood of the supervised tokens, in nats.
 
     Where a text has options, it is that of the right one among them: of the softmax over
-    its scale times their log-likelihoods per byte.
+    its scale times their log-likelihoods per byte. Where this softmax is to be kept, it is
+    ``KL(untuned || model)`` of it: Li and Hoiem, Learning without Forgetting (2016),
+    https://arxiv.org/abs/1606.09282.
+
+    Args:
+        untuned: gives the logits of the model before tuning at a batch's rows, shape
+            (r, vocabulary); needed where something is to be kept.
     """
+
+    def __init__(self, untuned: Callable[[Batch], Any] | None = None) -> None:
+        self.untuned = untuned
 
     def __call__(self, logits: Any, batch: Batch) -> Any:
         """Weighted sum over the batch's reads; logits (r, vocabulary)."""
-        losses = torch.nn.functional.cross_entropy(
-            logits[batch.place], batch.targets, reduction="none"
-        )
+        log_probs = read_log_probs(logits, batch)
         if not batch.ranked:
-            return losses @ batch.weights
+            return -log_probs @ batch.weights
+        wanted = self._wanted(batch)
         weights, total = batch.weights.clone(), 0.0
-        for number, scores in option_scores(-losses, batch).items():
+        for number, scores in option_scores(log_probs, batch).items():
             ranked = batch.ranked[number]
             reads = slice(*ranked.reads)
-            chosen = torch.log_softmax(ranked.scale * scores, dim=0)[ranked.gold]
-            total = total - chosen * batch.weights[reads].sum()
+            found = torch.log_softmax(ranked.scale * scores, dim=0)
+            before = wanted.get(number)
+            if before is None:
+                loss = -found[ranked.gold]
+            else:
+                loss = torch.nn.functional.kl_div(found, before, reduction="sum", log_target=True)
+            total = total + loss * batch.weights[reads].sum()
             weights[reads] = 0.0
-        return losses @ weights + total
+        return -log_probs @ weights + total
+
+    def _wanted(self, batch: Batch) -> dict[int, Any]:
+        """Log-probabilities of the untuned model, by place in the batch, of what is to be kept."""
+        kept = [number for number, item in enumerate(batch.items) if item.kept]
+        if not kept:
+            return {}
+        if self.untuned is None:
+            raise ValueError("there is no untuned model")
+        asked = make_batch([batch.items[number] for number in kept]).to(batch.weights.device)
+        with torch.no_grad():
+            scores = option_scores(read_log_probs(self.untuned(asked), asked), asked)
+        return {
+            number: torch.log_softmax(batch.ranked[number].scale * scores[place], dim=0)
+            for place, number in enumerate(kept)
+        }
 
 
 def option_scores(log_probs: Any, batch: Batch) -> dict[int, Any]:
@@ -50,6 +78,12 @@ def option_scores(log_probs: Any, batch: Batch) -> dict[int, Any]:
         sums = sums.index_add(0, ranked.option.to(reads.device), reads)
         found[number] = sums / ranked.num_bytes.to(reads.device)
     return found
+
+
+def read_log_probs(logits: Any, batch: Batch) -> Any:
+    """Log-probability of the token of every read, shape (p,)."""
+    losses = torch.nn.functional.cross_entropy(logits[batch.place], batch.targets, reduction="none")
+    return -losses
 
 
 class Distillation:

@@ -7,6 +7,7 @@ A source is written ``NAME[:FORM[@SCALE]][=WEIGHT]``, several apart by commas::
     medqa, medmcqa:text=0.5     one benchmark, its answer as a label or as text, half as often
     medmcqa:options             the text of the right option, to be likelier than the others
     medmcqa:options@1           the same, the loss taking likelihoods per byte times 1, not 3
+    medmcqa:kept@10             its options stay as likely as they were before tuning
     pubmedqa:artificial         yes/no questions made from the sentences of its abstracts; nothing
                                 of them is held out: real questions beside them are looked at
     questions.jsonl             questions of your own, as `galenic evaluate` reads them
@@ -37,6 +38,7 @@ from galenic.data.sources import Source, open_source
 from galenic.errors import UserError, unknown_name
 
 __all__ = [
+    "RANKED",
     "LabelText",
     "PairText",
     "SourceSpec",
@@ -50,16 +52,17 @@ __all__ = [
     "shuffle_options",
 ]
 
-Form: TypeAlias = Literal["label", "options", "artificial", "text", "pairs"]
+Form: TypeAlias = Literal["label", "options", "kept", "artificial", "text", "pairs"]
 FORMS: dict[str, Form] = {
     "train": "label",
     "label": "label",
     "options": "options",
+    "kept": "kept",
     "artificial": "artificial",
     "text": "text",
 }
 """What may stand behind a benchmark's name, and the form it means."""
-RANKED: tuple[Form, ...] = ("options", "artificial")
+RANKED: tuple[Form, ...] = ("options", "kept", "artificial")
 """Forms whose loss compares the options with each other."""
 HELDOUT_FOLD = 9
 OPTION_SCALE = 3.0
@@ -84,6 +87,7 @@ class LabelText:
         ranked: the answer is to be likelier per byte than the other choices, as `text_per_byte`
             scoring compares them, rather than likely.
         scale: the softmax over the choices takes log-likelihoods per byte times this.
+        kept: not the right choice is learnt, but the distribution that the untuned model has.
     """
 
     group: str
@@ -95,6 +99,7 @@ class LabelText:
     example: Example
     ranked: bool = False
     scale: float = OPTION_SCALE
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,8 +186,10 @@ class TrainingSet:
         if self.form == "text":
             return list(option_texts(self.benchmark, examples))
         texts = label_texts(self.benchmark, examples, seed=seed, epoch=epoch, shuffle=shuffle)
-        by_text = self.form in RANKED
-        return [_by_text(text, self.scale) if by_text else text for text in texts]
+        if self.form not in RANKED:
+            return list(texts)
+        kept = self.form == "kept"
+        return [replace(_by_text(text), scale=self.scale, kept=kept) for text in texts]
 
 
 def label_texts(
@@ -217,10 +224,10 @@ def label_texts(
     return texts
 
 
-def _by_text(text: LabelText, scale: float) -> LabelText:
+def _by_text(text: LabelText) -> LabelText:
     """The same question, to be answered by the text of an option."""
     choices = tuple((label, f" {option}") for label, option in text.example.options.items())
-    return replace(text, answer=dict(choices)[text.gold], choices=choices, ranked=True, scale=scale)
+    return replace(text, answer=dict(choices)[text.gold], choices=choices, ranked=True)
 
 
 def shuffle_options(example: Example, rng: random.Random) -> Example:
@@ -303,7 +310,7 @@ def _parse_source(part: str) -> SourceSpec:
     if form not in FORMS:
         raise unknown_name(f"form of {name}", form, FORMS)
     if at and FORMS[form] not in RANKED:
-        raise UserError(f"{part!r}: @ goes with {' and '.join(RANKED)}, which compare options.")
+        raise UserError(f"{part!r}: @ goes with {', '.join(RANKED)}, which compare options.")
     return SourceSpec(
         name,
         "pairs" if name == "medquad" else FORMS[form],

@@ -143,6 +143,7 @@ def _labels(
             bundle=text.example.context or text.example.question,
             options=_options(text, by_label) if text.ranked else (),
             scale=text.scale,
+            kept=text.kept,
         )
         found.append((item, excess > 0))
     return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from galenic.artifact import check_new
 from galenic.compress.finetune.base import Finetuner
 from galenic.compress.finetune.config import FinetuneConfig
 from galenic.compress.finetune.texts import REMOVED, prepare_texts, read_sources
 from galenic.compress.frozen import FrozenBlocks
-from galenic.compress.learner import Learner
+from galenic.compress.learner import Batch, Learner
 from galenic.compress.objectives import CrossEntropy
 from galenic.compress.processes import SilentWatcher, num_local, rank
 from galenic.compress.train import choose_precision
@@ -42,7 +43,7 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
     output = output.absolute()
     check_new(output)
     _check_cache(config, method)
-    sources = read_sources(config)
+    sources = read_sources(config, keeps=method.saves == "adapter")
     files = resolve_model(config.model)
     watcher.stage(f"opening {files.name}")
     checkpoint = open_checkpoint(files)
@@ -64,7 +65,7 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
                 model, folder, base=files.name, source=checkpoint.folder
             ),
             checkpoint=checkpoint,
-            learner=Learner(method.prepare(layout, config.seed), CrossEntropy(), lower),
+            learner=_learner(method.prepare(layout, config.seed), method, lower),
             data=texts.data,
             described=texts.described,
             config=how,
@@ -73,6 +74,19 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
             files=[run / REMOVED],
         )
         return tune(tuning, output, watcher)
+
+
+def _learner(model: Any, method: Finetuner, lower: FrozenBlocks | None) -> Learner:
+    """What is trained; an adapter is held to the model without it, where texts ask for that."""
+    if method.saves != "adapter":
+        return Learner(model, CrossEntropy(), lower)
+    untuned = Learner(model, CrossEntropy(), lower)
+
+    def logits(batch: Batch) -> Any:
+        with untuned.attending(batch), model.disable_adapter():
+            return untuned.logits(batch)
+
+    return Learner(model, CrossEntropy(logits), lower)
 
 
 def _check_cache(config: FinetuneConfig, method: Finetuner) -> None:

@@ -12,7 +12,8 @@ from galenic.compress.finetune.config import SourcesConfig, TextsConfig
 from galenic.compress.finetune.items import TokenTexts, choose_length
 from galenic.compress.processes import rank
 from galenic.data.scan import TestSets, read_test_sets, refuse_contaminated
-from galenic.data.training import TrainingSet, read_training
+from galenic.data.training import RANKED, TrainingSet, read_training
+from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint
 from galenic.models.text_encoder import TextEncoder
 from galenic.watcher import Watcher
@@ -53,13 +54,20 @@ class Texts:
     described: dict[str, Any]
 
 
-def read_sources(config: SourcesConfig) -> Sources:
+def read_sources(config: SourcesConfig, *, keeps: bool = False) -> Sources:
     """Read all that is named.
 
+    Args:
+        config: names them.
+        keeps: there is an untuned model to hold the tuned one to.
+
     Raises:
-        UserError: a source or test set is unknown, missing or damaged.
+        UserError: a source or test set is unknown, missing or damaged; or something is to be kept
+            and cannot.
     """
     train = read_training(config.train, config.data_source)
+    if not keeps and any(one.form == "kept" for one in train):
+        raise UserError("the form kept goes with `galenic finetune --method lora` in one place.")
     checked = config.against != NO_CHECK
     tests = read_test_sets(config.against, config.data_source) if checked else []
     return Sources(tuple(train), tests)
@@ -133,6 +141,7 @@ def describe_sources(
             "source": one.name,
             "form": one.form,
             "weight": one.weight,
+            "scale": one.scale if one.form in RANKED else None,
             "sha256": one.sha256,
             "texts": len(one.train),
             "heldout": len(one.heldout),
