@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from galenic.cache import Progress
 from galenic.errors import UserError
 from galenic.models.configuration import read_configuration
 from galenic.models.folder import check_folder
@@ -51,7 +50,7 @@ class Checkpoint:
         return count_parameters(self.shapes).total * int(self.dtype.itemsize)
 
 
-def open_checkpoint(files: ModelFiles, *, progress: Progress | None = None) -> Checkpoint:
+def open_checkpoint(files: ModelFiles) -> Checkpoint:
     """Read the configuration and build the model without weights; quick, but for a new GGUF.
 
     Raises:
@@ -67,7 +66,7 @@ def open_checkpoint(files: ModelFiles, *, progress: Progress | None = None) -> C
     if files.kind == "gguf":
         from galenic.models.dequantize import dequantized_folder
 
-        folder = dequantized_folder(files, progress=progress)
+        folder = dequantized_folder(files)
     else:
         from galenic.models.text_part import text_part
 

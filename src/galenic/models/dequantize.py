@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from galenic.cache import Progress, cache_folder, made_once
+from galenic.cache import cache_folder, made_once
 from galenic.errors import UserError
 from galenic.models.configuration import refusals
 from galenic.models.gguf import GgufHeader, check_gguf, count_parameters
@@ -30,12 +30,11 @@ COMPARED = ("llama", "qwen2")
 INSTEAD = "Use the llama runtime for this file, or the model's Hugging Face folder."
 
 
-def dequantized_folder(files: ModelFiles, *, progress: Progress | None = None) -> Path:
+def dequantized_folder(files: ModelFiles) -> Path:
     """Convert a GGUF once and return the folder; it takes 20 to 30 seconds for 100 M weights.
 
     Args:
         files: a model of kind ``"gguf"``.
-        progress: called before the conversion begins.
 
     Raises:
         UserError: the extra ``train`` is missing, there is too little room, or the model cannot be
@@ -49,8 +48,6 @@ def dequantized_folder(files: ModelFiles, *, progress: Progress | None = None) -
         header = check_gguf(files.path)
         _check(files.path, header, target.parent)
         logger.info("converting %s to float32 once; this takes a while", files.path)
-        if progress is not None:
-            progress(f"converting {files.path.name} to float32", 0, 0)
         _convert(files.path, header, part)
 
     return made_once(target, make)
