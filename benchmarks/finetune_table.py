@@ -12,11 +12,13 @@ from model_table import Row, arguments, run
 
 TUNE = (
     "finetune {parent} --top-blocks 10 --cache --cache-gb 14 --permutations 1 --side-by-side "
-    "--batch-tokens 6144 --rank 8 --learning-rate 5e-4 --epochs 2 --num-heldout 155 "
-    "--evaluate-every 50 --patience 20 --collapse-patience 9"
+    "--batch-tokens 6144 --learning-rate 5e-4 --num-heldout 155 --evaluate-every 50 "
+    "--patience 20 --collapse-patience 9"
 )
+FEW = "--rank 8 --epochs 2"
 LABELS = "pubmedqa=2,medmcqa"
 OPTIONS = "pubmedqa:options=2,pubmedqa:artificial,medmcqa:options@1"
+KEPT = "pubmedqa:options=2,pubmedqa:artificial,medmcqa:kept@10=0.5,medqa_4options:kept@10=0.15"
 
 
 def tuned(name: str, how: str, title: str, parent: str = "dense") -> list[Row]:
@@ -35,23 +37,41 @@ ROWS = [
         "--max-steps 50 --num-heldout 8 --evaluate-every 25",
         "as in the paper: MedQuAD, LoRA over nf4, 50 steps",
     ),
-    *tuned("labels", f"{TUNE} --train {LABELS}", "labels"),
-    *tuned("options", f"{TUNE} --train {OPTIONS}", "options' texts"),
-    *tuned("options-medquad", f"{TUNE} --train {OPTIONS},medquad=0.02", "options' texts + MedQuAD"),
+    *tuned("labels", f"{TUNE} {FEW} --train {LABELS}", "labels"),
+    *tuned("options", f"{TUNE} {FEW} --train {OPTIONS}", "options' texts"),
+    *tuned(
+        "options-medquad",
+        f"{TUNE} {FEW} --train {OPTIONS},medquad=0.02",
+        "options' texts + MedQuAD",
+    ),
+    *tuned(
+        "kept", f"{TUNE} --rank 16 --epochs 3 --train {KEPT}", "abstracts learnt, the others kept"
+    ),
+    Row(
+        "kept-q4",
+        "kept",
+        "quantize {parent} --target-bpw 5.25",
+        "abstracts learnt, the others kept, 5.25 bits",
+    ),
     Row("options-q4", "options", "quantize {parent} --target-bpw 4.5", "options' texts, 4.5 bits"),
     Row("width-20", "dense", "prune {parent} --method width --sparsity 0.2", "width 20 %"),
     Row(
         "healed",
         "width-20",
-        "distill {parent} --teacher {dense} --num-samples 1200",
+        "distill {parent} --teacher {dense} --num-samples 800",
         "width 20 %, healed",
     ),
-    *tuned("small", f"{TUNE} --train {OPTIONS}", "width 20 %, healed, options' texts", "healed"),
+    *tuned(
+        "small",
+        f"{TUNE} --rank 16 --epochs 2 --train {KEPT}",
+        "width 20 %, healed, tuned likewise",
+        "healed",
+    ),
     Row(
         "small-q4",
         "small",
-        "quantize {parent} --method gptq --target-bpw 4.5",
-        "width 20 %, healed, options' texts, 4.5 bits",
+        "quantize {parent} --method gptq --target-bpw 4.75",
+        "width 20 %, healed, tuned likewise, 4.75 bits",
     ),
 ]
 
