@@ -25,7 +25,14 @@ from galenic.models.gguf_names import file_name, pair_order
 from galenic.models.gguf_write import GgufSource, SourceTensor
 from galenic.models.tensors import list_tensors
 
-__all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "LowRank", "adapted_source", "read_adapter"]
+__all__ = [
+    "ADAPTER_CONFIG",
+    "ADAPTER_WEIGHTS",
+    "LowRank",
+    "adapted_source",
+    "adapted_tensors",
+    "read_adapter",
+]
 
 PREFIX = "base_model.model."
 
@@ -110,15 +117,7 @@ def adapted_source(
     Raises:
         UserError: the adapter is one of another model.
     """
-    architecture, metadata = source.architecture, header.metadata
-    family = next((f for f in FAMILIES.values() if f.architecture == architecture), None)
-    if family is None or family.fused:
-        raise UserError(f"adapters cannot be added to a GGUF of the architecture {architecture}.")
-    layers = int(metadata[f"{architecture}.block_count"])
-    added: dict[str, tuple[LowRank, NDArray[np.intp] | None]] = {}
-    for name, part in adapter.items():
-        order = _order(metadata, architecture, name) if family.rotary_pairs else None
-        added[file_name(architecture, layers, name)] = part, order
+    added = adapted_tensors(header, adapter)
     shapes = {tensor.name: tensor.shape for tensor in source.tensors}
     for name, (part, _) in added.items():
         if shapes.get(name) != part.shape:
@@ -127,6 +126,29 @@ def adapted_source(
                 f"{shapes.get(name, 'of no tensor')}, and what is added to it {part.shape}."
             )
     return replace(source, tensors=tuple(_adapted(t, added.get(t.name)) for t in source.tensors))
+
+
+def adapted_tensors(
+    header: GgufHeader, adapter: Mapping[str, LowRank]
+) -> dict[str, tuple[LowRank, NDArray[np.intp] | None]]:
+    """What is added to which tensor of the file, and the order of its rows there.
+
+    Raises:
+        UserError: the architecture stores its weights otherwise than adapters do.
+    """
+    metadata = header.metadata
+    architecture = str(metadata["general.architecture"])
+    family = next((f for f in FAMILIES.values() if f.architecture == architecture), None)
+    if family is None or family.fused:
+        raise UserError(f"adapters cannot be added to a GGUF of the architecture {architecture}.")
+    layers = int(metadata[f"{architecture}.block_count"])
+    return {
+        file_name(architecture, layers, name): (
+            part,
+            _order(metadata, architecture, name) if family.rotary_pairs else None,
+        )
+        for name, part in adapter.items()
+    }
 
 
 def _order(metadata: Mapping[str, Any], architecture: str, name: str) -> NDArray[np.intp] | None:
