@@ -18,8 +18,9 @@ from galenic.runtimes.tree import build_pack, sum_by_request
 __all__ = ["THRESHOLD", "ambulance_share", "with_opinion"]
 
 THRESHOLD = 0.3
-"""Share of "call an ambulance now" from which a text is for ``today``: on the development vignettes
-5 % of the texts that are less urgent have more (smollm2-135m and medical-135m)."""
+"""Share of "call an ambulance now" from which a text is for ``today``: of the 26 development
+vignettes that are less urgent 2 have more with smollm2-135m and 3 with medical-135m; of the 58
+urgent ones 21 and 35."""
 MOST_CHARACTERS = 2_000
 """Of a text; the end of a longer one counts, which is what was said last."""
 _COURSES = (
