@@ -52,8 +52,6 @@ from galenic.watcher import Watcher
 MOST_BYTES = 10_000_000
 DOSES = Path(__file__).parents[1] / "src" / "galenic" / "doses"
 HEAD = "token_embd.weight"
-SOME_BPW = 4.5
-"""Importance is measured by a method that needs a budget, and does not depend on it."""
 ASKED = ("pubmedqa", "medqa_4options", "medmcqa")
 """Of each of these the first packaged sample question is asked."""
 
@@ -151,8 +149,7 @@ def choose_types(
     job = QuantizeJob(
         config, resolve_model(config.model), tuple(read_calibration_text(config)), watcher
     )
-    method = KQuant(target_bpw=SOME_BPW)
-    method.check(job)
+    method = KQuant()
     found = method.sensitivity(job, folder, watcher.advance)
     save_file({HEAD: dict(found.columns)[HEAD]}, folder / IMPORTANCE)
     header = read_header(resolve_model(options.base).path)

@@ -22,7 +22,13 @@ from galenic.compress.finetune.lora import LoRA
 from galenic.compress.merge import merge
 from galenic.errors import UserError
 from galenic.models import dose as catalogue
-from galenic.models.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapted_source, read_adapter
+from galenic.models.adapter import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    adapted_source,
+    adapted_tensors,
+    read_adapter,
+)
 from galenic.models.dose import CARD, DOSES
 from galenic.models.embedded import EMBEDDED, EmbeddedModel
 from galenic.models.gguf import read_header
@@ -232,7 +238,8 @@ def test_a_packed_dose_can_be_pulled(
         name=NAME,
         base="tiny-base",
         data=str(data_dir),
-        target_bpw=15.0,
+        adapted_type="F16",
+        head_type="F16",
         description="A dose.",
         source=["nothing"],
         output=tmp_path / "doses",
@@ -244,6 +251,11 @@ def test_a_packed_dose_can_be_pulled(
     card = json.loads((folder / CARD).read_text())
     assert sha256(cache_folder("models") / f"{NAME}.gguf") == card["sha256"]
     assert {len(one["log_probs"]) for one in card["answers"]} == {3, 4}
-    assert len(card["types"]) >= 1
+    before, after = (read_header(one) for one in (base, cache_folder("models") / f"{NAME}.gguf"))
+    adapted = set(adapted_tensors(before, read_adapter(adapter)))
+    assert adapted
+    for old, new in zip(before.tensors, after.tensors, strict=True):
+        narrowed = old.name in adapted or old.name == "token_embd.weight"
+        assert new.type == ("F16" if narrowed else old.type)
     with pytest.raises(UserError, match="there already"):
         tool.pack(options, Quiet())
