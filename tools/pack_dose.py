@@ -32,6 +32,7 @@ from galenic.compress.merge import merge
 from galenic.compress.quantize.base import QuantizeJob
 from galenic.compress.quantize.block_types import KQuant
 from galenic.compress.quantize.config import QuantizeConfig
+from galenic.compress.quantize.gptq import EMBEDDING
 from galenic.compress.tuning import TRAINING_LOG
 from galenic.data.calibration import read_calibration_text
 from galenic.data.sources import open_source
@@ -51,7 +52,6 @@ from galenic.watcher import Watcher
 
 MOST_BYTES = 10_000_000
 DOSES = Path(__file__).parents[1] / "src" / "galenic" / "doses"
-HEAD = "token_embd.weight"
 ASKED = ("pubmedqa", "medqa_4options", "medmcqa")
 """Of each of these the first packaged sample question is asked."""
 
@@ -151,13 +151,13 @@ def choose_types(
     )
     method = KQuant()
     found = method.sensitivity(job, folder, watcher.advance)
-    save_file({HEAD: dict(found.columns)[HEAD]}, folder / IMPORTANCE)
+    save_file({EMBEDDING: dict(found.columns)[EMBEDDING]}, folder / IMPORTANCE)
     header = read_header(resolve_model(options.base).path)
     adapted = adapted_tensors(header, read_adapter(folder))
     types: dict[str, list[str]] = {}
     for tensor in header.tensors:
         kind = options.adapted_type if tensor.name in adapted else tensor.type
-        kind = options.head_type if tensor.name == HEAD else kind
+        kind = options.head_type if tensor.name == EMBEDDING else kind
         if kind != "F32":
             types.setdefault(kind, []).append(tensor.name)
     return {kind: tuple(names) for kind, names in sorted(types.items())}

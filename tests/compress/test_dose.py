@@ -251,6 +251,7 @@ def test_a_packed_dose_can_be_pulled(
     card = json.loads((folder / CARD).read_text())
     assert sha256(cache_folder("models") / f"{NAME}.gguf") == card["sha256"]
     assert {len(one["log_probs"]) for one in card["answers"]} == {3, 4}
+    assert len(card["types"]) >= 1
     before, after = (read_header(one) for one in (base, cache_folder("models") / f"{NAME}.gguf"))
     adapted = set(adapted_tensors(before, read_adapter(adapter)))
     assert adapted

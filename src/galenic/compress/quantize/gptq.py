@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from galenic.compress.statistics import Gram
     from galenic.models.gguf_write import GgufSource, SourceTensor
 
-__all__ = ["GPTQ"]
+__all__ = ["EMBEDDING", "GPTQ"]
 
 BLOCK = 32
 """Weights that share a scale in the file."""
