@@ -11,8 +11,10 @@ with start, imports and, but for llama.cpp, the checks that `galenic quantize` a
 is measured in the torch runtime on float32 activations: that of the weights alone.
 
 Models and measurements stay in the work folder: a stopped run goes on where it was, and rows can
-be made one by one (``--rows``, ``--measures``). The embedded model was itself quantized to Q4_1:
-types that hold those levels exactly (Q4_1, and Q5_1 by halving the step) are left out of the mixes.
+be made one by one (``--rows``, ``--measures``). What OUTPUT.json already holds of a row that the
+same command makes stays: times of two machines do not stand side by side. The embedded model was
+itself quantized to Q4_1: types that give those levels back, exactly (Q4_1; Q5_1 halves the step) or
+nearly (Q4_K, Q5_K), are left out of what is ours.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ from galenic.models.load import resolve_model
 
 BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
 MEASURES = ("perplexity", "accuracy")
-MIXED = "--exclude Q4_1,Q5_1"
+JUDGED_BY = ("model", "num_samples", "seed")
+MIXED = "--exclude Q4_1,Q4_K,Q5_1,Q5_K"
 GPTQ = "quantize {model} --method gptq"
 TUNED = "quantize {model} --method auto_round --bits 4"
 POLL = 0.2
@@ -163,6 +166,15 @@ class Comparison:
         self.work = Path(options.work).absolute()
         self.work.mkdir(parents=True, exist_ok=True)
         self.rows = {row.name: row for row in ROWS}
+        self.earlier = self.read_earlier()
+
+    def read_earlier(self) -> dict[str, dict[str, Any]]:
+        """Rows that were judged before by the same text, maybe elsewhere."""
+        output = Path(self.options.output or "-").with_suffix(".json")
+        known = json.loads(output.read_text("utf-8")) if output.exists() else {"rows": ()}
+        asked = {key: getattr(self.options, key) for key in JUDGED_BY}
+        same = asked.items() <= known.get("settings", {}).items()
+        return {fact["row"]: fact for fact in known["rows"]} if same else {}
 
     def file(self, name: str, what: str) -> Path:
         return self.work / f"{name}.{what}.json"
@@ -257,15 +269,19 @@ class Comparison:
         for size in (FOUR, HEAD, NF4):
             rows = [row for row in self.rows.values() if row.size == size]
             for row in sorted(rows, key=lambda row: not row.ours):
-                if not (build := self.found(row.name, "build")):
+                known = self.earlier.get(row.name, {})
+                if not (build := self.found(row.name, "build") or known.get("build")):
                     continue
                 found: dict[str, Any] = {"row": row.name, "size": size, "title": row.title}
-                found |= {"ours": row.ours, "build": build} | self.size(row.name)
+                found |= {"ours": row.ours, "build": build}
+                if (self.work / row.name).exists():
+                    found |= self.size(row.name)
                 if judged := self.judged(row.name):
                     found["perplexity"] = judged
                 if answers := list(self.accuracy(row.name)):
                     found["accuracy"] = answers
-                yield found
+                same = known.get("build", {}).get("command") == build["command"]
+                yield found | known if same else found
 
     def size(self, name: str) -> dict[str, Any]:
         return inspected(self.folder(name), ("file_bytes", "bits_per_weight"))

@@ -34,6 +34,8 @@ EXAMPLES = """
 
 `galenic quantize ./my-model --type Q8_0 --no-importance -o eight/`
 
+`galenic quantize ./merged --type Q4_1 --tensor-type 'blk\\.2[0-9]=Q8_0' --data DIR -o tuned/`
+
 `galenic quantize ./my-model --method nf4 -o four/`
 """
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from galenic.artifact import Manifest, read_manifest
 from galenic.compress.quantize.config import QuantizeConfig
@@ -75,6 +76,53 @@ def test_a_target_size_is_kept_and_the_same_seed_gives_the_same_bytes(
     assert 0.9 * size < len(files[0]) <= size
     types = {t.type for t in read_header(tmp_path / "a" / "model.gguf").tensors}
     assert "Q4_1" not in types
+
+
+def test_an_excluded_type_does_not_come_in_as_a_stand_in(tmp_path: Path, notes: Path) -> None:
+    model = write_tiny_gguf(tmp_path / "m.gguf")  # Q5_K does not divide its rows: Q5_1 would do
+    run(model, tmp_path / "out", notes, bits=6, importance=False, exclude="Q5_1")
+    types = {t.type for t in read_header(tmp_path / "out" / "model.gguf").tensors}
+    assert types == {"F32", "Q5_0"}
+
+
+def test_rules_give_single_tensors_a_type_of_their_own(tmp_path: Path, notes: Path) -> None:
+    model = write_tiny_gguf(tmp_path / "m.gguf")
+    rules = r"blk\.1\.ffn=q8_0, token_embd=Q5_0, blk\.1=Q4_1"
+    for name, knobs in (
+        ("typed", {"type": "Q4_0"}),
+        ("bits", {"bits": 4, "exclude": "IQ4_NL"}),
+        ("mixed", {"target_bpw": 7.0, "exclude": "Q8_0,Q4_1,Q5_0"}),
+    ):
+        run(model, tmp_path / name, notes, tensor_type=rules, **knobs)
+        for tensor in read_header(tmp_path / name / "model.gguf").tensors:
+            if "norm" in tensor.name:
+                assert tensor.type == "F32"
+            elif tensor.name.startswith("blk.1.ffn"):
+                assert tensor.type == "Q8_0"
+            elif tensor.name.startswith("token_embd"):
+                assert tensor.type == "Q5_0"
+            elif tensor.name.startswith("blk.1"):
+                assert tensor.type == "Q4_1"
+            else:
+                assert tensor.type in {"Q4_0", "IQ4_NL", "Q5_1"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("Q8_0", "not of the form"),
+        ("ffn(=Q8_0", "no regular expression"),
+        ("ffn=Q9", "Q9"),
+        ("nothing=Q8_0", "fits no matrix"),
+    ],
+)
+def test_a_wrong_rule_is_an_error_before_anything_is_written(
+    tmp_path: Path, notes: Path, rule: str, said: str
+) -> None:
+    model = write_tiny_gguf(tmp_path / "m.gguf")
+    with pytest.raises((UserError, ValidationError), match=said):
+        run(model, tmp_path / "out", notes, tensor_type=rule)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_quantized_parent_is_named(tmp_path: Path, notes: Path) -> None:

@@ -8,6 +8,7 @@ A mix spends bits where the error that was measured falls most per byte
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -38,12 +39,37 @@ def _split_names(value: object) -> object:
     return value
 
 
+def _split_rules(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
 def _check_type(kind: str) -> str:
     from galenic.compress.quantize.kquant import BLOCK_TYPES
 
     if kind.upper() not in BLOCK_TYPES:
         raise unknown_name("block type", kind, BLOCK_TYPES)
     return kind.upper()
+
+
+def _read_rule(rule: str) -> tuple[str, str]:
+    """Pattern and type of one ``NAME=TYPE``.
+
+    Raises:
+        UserError: it is not of that form, or the type or the expression is wrong.
+    """
+    from galenic.compress.quantize.kquant import fitting_type
+
+    pattern, _, kind = rule.rpartition("=")
+    if not pattern:
+        raise UserError(f"--tensor-type {rule!r} is not of the form NAME=TYPE, as ffn_down=Q8_0.")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"--tensor-type {rule!r}: no regular expression: {error}.") from error
+    fitting_type((1, 256), kind.upper())
+    return pattern, kind.upper()
 
 
 class TypedQuantizer(Quantizer):
@@ -74,6 +100,11 @@ class TypedQuantizer(Quantizer):
     exclude: Annotated[tuple[str, ...], BeforeValidator(_split_names)] = Field(
         (), description="Comma-separated types that are not to be used."
     )
+    tensor_type: Annotated[tuple[str, ...], BeforeValidator(_split_rules)] = Field(
+        (),
+        description="Comma-separated NAME=TYPE: tensors whose name in the GGUF contains NAME (a "
+        "regular expression) take this type, whatever the others take; the first match counts.",
+    )
 
     @field_validator("type")
     @classmethod
@@ -84,6 +115,11 @@ class TypedQuantizer(Quantizer):
     @classmethod
     def _known_types(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_check_type(kind) for kind in kinds)
+
+    @field_validator("tensor_type")
+    @classmethod
+    def _readable_rules(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple("=".join(_read_rule(rule)) for rule in rules)
 
     @field_validator("target_size")
     @classmethod
@@ -118,8 +154,9 @@ class TypedQuantizer(Quantizer):
         return self.bits or (None if self.mixed or self.type else 4)
 
     def notes(self, job: QuantizeJob) -> tuple[str, ...]:
-        options = self.options(job.source).values() if self.type else ()
-        others = [kind for kinds in options for kind in kinds if kind not in (self.type, "F32")]
+        options = self.options(job.source) if self.type else {}
+        free = [kinds for name, kinds in options.items() if self._ruled(name) is None]
+        others = [kind for kinds in free for kind in kinds if kind not in (self.type, "F32")]
         if not others:
             return ()
         kinds = ", ".join(sorted(set(others)))
@@ -137,8 +174,14 @@ class TypedQuantizer(Quantizer):
         known = FAST_TYPES if self.prefer == "speed" else BLOCK_TYPES
         return tuple(kind for kind in known if kind not in self.exclude)
 
+    def _ruled(self, name: str) -> str | None:
+        """The type that ``tensor_type`` gives a tensor, if any."""
+        rules = (_read_rule(rule) for rule in self.tensor_type)
+        return next((kind for pattern, kind in rules if re.search(pattern, name)), None)
+
     def check(self, job: QuantizeJob) -> int:
         source = job.source
+        self._check_rules(source)
         job.checkpoint  # noqa: B018  what it cannot open cannot be read back either
         options = self.options(source)
         if not self.mixed:
@@ -152,6 +195,17 @@ class TypedQuantizer(Quantizer):
             )
         return budget
 
+    def _check_rules(self, source: GgufSource) -> None:
+        from galenic.compress.quantize.kquant import quantizes
+
+        names = [tensor.name for tensor in source.tensors if quantizes(tensor)]
+        for rule in self.tensor_type:
+            if not any(re.search(_read_rule(rule)[0], name) for name in names):
+                raise UserError(
+                    f"--tensor-type {rule} fits no matrix of the model. They are called "
+                    f"{names[0]}, {names[-1]} and the like."
+                )
+
     def options(self, source: GgufSource) -> dict[str, dict[str, int]]:
         """Types that each tensor may take, smaller ones first, with its bytes in them."""
         return {tensor.name: self._options(tensor) for tensor in source.tensors}
@@ -162,10 +216,14 @@ class TypedQuantizer(Quantizer):
 
         if not quantizes(tensor):
             return {"F32": stored_bytes(tensor.shape, "F32")}
-        fitting = {fitting_type(tensor.shape, kind) for kind in self.candidates(tensor)}
+        ruled = self._ruled(tensor.name)
+        kinds = self.candidates(tensor) if ruled is None else (ruled,)
+        fitting = {fitting_type(tensor.shape, kind) for kind in kinds}
+        if ruled is None:  # nor may an excluded type come in as another's stand-in
+            fitting = fitting - set(self.exclude) or fitting
         found = [(stored_bytes(tensor.shape, kind), kind) for kind in fitting]
         sizes = {kind: size for size, kind in sorted(found)}
-        if self._bits is None:
+        if self._bits is None or ruled is not None:
             return sizes
         most = MOST_BITS[self._bits] / 8 * math.prod(tensor.shape)
         # the largest that is small enough, or the smallest where none is
