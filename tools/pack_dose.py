@@ -32,7 +32,6 @@ from galenic.compress.merge import merge
 from galenic.compress.quantize.base import QuantizeJob
 from galenic.compress.quantize.block_types import KQuant
 from galenic.compress.quantize.config import QuantizeConfig
-from galenic.compress.quantize.gptq import EMBEDDING
 from galenic.compress.tuning import TRAINING_LOG
 from galenic.data.calibration import read_calibration_text
 from galenic.data.sources import open_source
@@ -46,6 +45,7 @@ from galenic.models.adapter import (
 from galenic.models.dose import CARD, Answer, Dose
 from galenic.models.embedded import EMBEDDED
 from galenic.models.gguf import read_header
+from galenic.models.gguf_names import EMBEDDING
 from galenic.models.load import resolve_model
 from galenic.registry import BENCHMARKS
 from galenic.watcher import Watcher

@@ -16,7 +16,7 @@ from galenic.models.configuration import read_configuration, refusals
 from galenic.models.gguf import GgufHeader, check_gguf
 from galenic.models.gguf_family import expected_tensors, read_shape
 from galenic.models.gguf_folder import folder_source
-from galenic.models.gguf_names import gguf_name
+from galenic.models.gguf_names import EMBEDDING, gguf_name
 from galenic.models.gguf_write import GgufSource, SourceTensor, header_bytes
 from galenic.models.load import ModelFiles
 
@@ -135,7 +135,7 @@ def _gguf_config(header: GgufHeader, name: str) -> Any:
         return transformers.AutoConfig.for_model(
             model_type,
             **sizes,
-            vocab_size=shapes["token_embd.weight"][0],
+            vocab_size=shapes[EMBEDDING][0],
             tie_word_embeddings="output.weight" not in shapes,
             pad_token_id=None,
         )

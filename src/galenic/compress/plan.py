@@ -134,6 +134,7 @@ def outline_recipe(outline: Outline, recipe: Recipe) -> Made:
         if step.stage == "prune":  # tuning changes no shape
             outline = prune_outline(outline, step.method)
     from galenic.compress.quantize.kquant import quantizes
+    from galenic.models.gguf_names import EMBEDDING
     from galenic.models.gguf_write import stored_bytes
 
     source = outline.source
@@ -144,7 +145,7 @@ def outline_recipe(outline: Outline, recipe: Recipe) -> Made:
     for tensor in source.tensors:
         kind = types[tensor.name]
         stored[kind] += stored_bytes(tensor.shape, kind)
-        if quantizes(tensor) and (tied or tensor.name != "token_embd.weight"):
+        if quantizes(tensor) and (tied or tensor.name != EMBEDDING):
             read[kind] += math.prod(tensor.shape)
     weights = sum(math.prod(tensor.shape) for tensor in source.tensors)
     return Made(recipe.name, outline, dict(stored), dict(read), weights)

@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from galenic.models.gguf_family import ModelShape
 
-__all__ = ["file_name", "gguf_name", "pair_order", "row_order"]
+__all__ = ["EMBEDDING", "file_name", "gguf_name", "pair_order", "row_order"]
+
+EMBEDDING = "token_embd.weight"
+"""Of the token embedding, which a tied head shares."""
 
 
 def gguf_name(shape: ModelShape, name: str) -> str:

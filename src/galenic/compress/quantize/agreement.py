@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.models.gguf_names import EMBEDDING
+
 if TYPE_CHECKING:
     from galenic.models.paged import PagedModel
     from galenic.runtimes.llama_engine import LlamaEngine
@@ -128,7 +130,7 @@ def _rounded_inputs(model: PagedModel, types: Mapping[str, str]) -> Iterator[Non
     for name, module in model.layout.model.named_modules():
         if isinstance(module, torch.nn.Linear):
             stored = types.get(model.gguf_name(f"{name}.weight"))
-            kind = stored or types["token_embd.weight"]  # a tied head
+            kind = stored or types[EMBEDDING]  # a tied head
             hooks.append(module.register_forward_pre_hook(partial(_round_hook, kind)))
     try:
         yield

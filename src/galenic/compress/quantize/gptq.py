@@ -34,13 +34,12 @@ if TYPE_CHECKING:
     from galenic.compress.statistics import Gram
     from galenic.models.gguf_write import GgufSource, SourceTensor
 
-__all__ = ["EMBEDDING", "GPTQ"]
+__all__ = ["GPTQ"]
 
 BLOCK = 32
 """Weights that share a scale in the file."""
 INNER = "blk."
 """How the names of the blocks' tensors begin."""
-EMBEDDING = "token_embd.weight"
 FITTED_VALUES = 1 << 20
 """Weights of embedding or head that are fitted at once."""
 
@@ -257,6 +256,7 @@ class GPTQ(TypedQuantizer):
 
         from galenic.compress.calibrate import walk
         from galenic.compress.statistics import Gram
+        from galenic.models.gguf_names import EMBEDDING
         from galenic.models.stream import open_stream
         from galenic.runtimes.threads import choose_threads
 
