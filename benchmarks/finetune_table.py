@@ -18,7 +18,7 @@ TUNE = (
 FEW = "--rank 8 --epochs 2"
 LABELS = "pubmedqa=2,medmcqa"
 OPTIONS = "pubmedqa:options=2,pubmedqa:artificial,medmcqa:options@1"
-FINER = r"blk\.2[0-9]=Q8_0,token_embd=IQ4_NL"
+TUNED = r"blk\.2[0-9]=Q8_0"
 KEPT = "pubmedqa:options=2,pubmedqa:artificial,medmcqa:kept@10=0.5,medqa_4options:kept@10=0.15"
 
 
@@ -48,7 +48,7 @@ ROWS = [
     Row(
         "dose",
         "options-medquad",
-        f"quantize {{parent}} --type Q4_1 --tensor-type '{FINER}'",
+        f"quantize {{parent}} --type Q4_1 --tensor-type '{TUNED},token_embd=IQ4_NL'",
         "options' texts + MedQuAD, what was tuned Q8_0, the rest Q4_1",
     ),
     *tuned(
@@ -73,6 +73,12 @@ ROWS = [
         "small",
         "quantize {parent} --method gptq --target-bpw 4.75",
         "width 20 %, healed, tuned likewise, 4.75 bits",
+    ),
+    Row(
+        "small-dose",
+        "small",
+        f"quantize {{parent}} --method gptq --bits 4 --tensor-type '{TUNED}'",
+        "width 20 %, healed, tuned likewise, what was tuned Q8_0, the rest 4 bits",
     ),
 ]
 
