@@ -89,6 +89,20 @@ def test_every_family_is_stored_as_fitted(
     assert checks["tensor_bytes"] <= checks["promised_bytes"] <= 5.5 / 8 * weights
 
 
+def test_tensors_with_a_rule_are_fitted_in_their_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
+    fitted = spied(monkeypatch)
+    method = GPTQ(bits=4, tensor_type=r"blk\.1=Q8_0,token_embd=Q5_0", head_type="Q8_0")
+    quantize(config(tmp_path, model), method, tmp_path / "out", Quiet())
+    types = check_stored(tmp_path / "out", model, fitted)
+    wanted = {"blk.1": {"Q8_0"}, "token": {"Q5_0"}, "blk.0": {"IQ4_NL", "Q4_0"}}
+    for name in (name for name in types if "norm" not in name):
+        if name[:5] in wanted:
+            assert types[name] in wanted[name[:5]]
+
+
 @pytest.mark.slow
 def test_a_mix_may_take_k_quants_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
