@@ -20,9 +20,21 @@ from galenic.evaluate.compare import (
 from galenic.report.rows import Row, build_rows
 from galenic.report.runs import Run, load_run
 
-__all__ = ["GALENIC", "Silent", "inspected", "markdown_table", "paired_answers", "pooled_answers"]
+__all__ = [
+    "GALENIC",
+    "NO_MINIMUM",
+    "Silent",
+    "earlier_rows",
+    "inspected",
+    "markdown_table",
+    "paired_answers",
+    "pooled_answers",
+]
 
 GALENIC = str(Path(sys.executable).with_name("galenic"))
+NO_MINIMUM = "--exclude Q4_1,Q4_K,Q5_1,Q5_K"
+"""The embedded model comes in Q4_1: types with a minimum give its levels back, exactly (Q4_1; Q5_1
+halves the step) or nearly (Q4_K, Q5_K), and so flatter whoever uses them."""
 
 
 class Silent:
@@ -32,6 +44,14 @@ class Silent:
     def advance(self, done: int, note: str = "") -> None: ...
     def say(self, text: str) -> None: ...
     def keep(self, text: str) -> None: ...
+
+
+def earlier_rows(output: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Rows by name of a table measured before, maybe elsewhere; none where its settings differ."""
+    if not output.exists():
+        return {}
+    known = json.loads(output.read_text("utf-8"))
+    return {fact["row"]: fact for fact in known["rows"]} if known["settings"] == settings else {}
 
 
 def inspected(model: str, keys: Sequence[str]) -> dict[str, Any]:

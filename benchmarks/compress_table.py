@@ -10,6 +10,7 @@ turns: the same bits.
 
 from __future__ import annotations
 
+from compared import NO_MINIMUM
 from model_table import MEASURES, ROUNDED, Row, arguments, run
 
 
@@ -21,24 +22,22 @@ def p(name: str, how: str, title: str, parent: str = "dense") -> Row:
     return Row(name, parent, f"prune {{parent}} {how}", title)
 
 
-OWN = "--exclude Q4_1,Q4_K,Q5_1,Q5_K"
-"""The embedded model comes in Q4_1: these types give its levels back, exactly or nearly."""
 SMALL = [
     Row("dense", title="dense (dequantized from Q4_1)"),
     p("width-20", "--method width --sparsity 0.2", "width 20 %"),
     p("depth-20", "--method depth --sparsity 0.2", "depth 20 %"),
     p("vocab", "--method vocab", "vocab"),
     q("q4", "--bits 4 --exclude Q4_1", "4 bits, importance"),
-    q("q4-own", f"--bits 4 {OWN}", "4 bits, importance, no type with a minimum"),
+    q("q4-own", f"--bits 4 {NO_MINIMUM}", "4 bits, importance, no type with a minimum"),
     q("q4-plain", f"{ROUNDED}", "Q4_0, rounded to nearest"),
     q("gptq-4", "--method gptq --type Q4_0 --head-type Q8_0", "GPTQ, Q4_0, head Q8_0"),
     q("gptq-nl", "--method gptq --bits 4", "GPTQ, 4 bits, head too"),
     q("gptq-mixed", "--method gptq --target-bpw 4.5 --exclude Q4_1",
       "GPTQ, mixed, 4.5 bits a weight"),
     q("mixed-4.5", "--target-bpw 4.5 --exclude Q4_1", "mixed, 4.5 bits a weight"),
-    q("gptq-own", f"--method gptq --target-bpw 4.5 {OWN}",
+    q("gptq-own", f"--method gptq --target-bpw 4.5 {NO_MINIMUM}",
       "GPTQ, mixed, 4.5 bits a weight, no type with a minimum"),
-    q("mixed-own", f"--target-bpw 4.5 {OWN}",
+    q("mixed-own", f"--target-bpw 4.5 {NO_MINIMUM}",
       "mixed, 4.5 bits a weight, no type with a minimum"),
     q("nf4", "--method nf4", "nf4 (bitsandbytes)"),
     p("magnitude-20", "--method magnitude --sparsity 0.2", "magnitude 20 %"),
@@ -53,13 +52,13 @@ SMALL = [
     q("q8-plain", "--bits 8 --no-importance", "8 bits, rounded to nearest"),
     q("q6", "--bits 6", "6 bits, importance"),
     q("q6-plain", "--bits 6 --no-importance", "6 bits, rounded to nearest"),
-    q("q6-own", f"--bits 6 {OWN}", "6 bits, importance, no type with a minimum"),
-    q("q6-own-plain", f"--bits 6 --no-importance {OWN}",
+    q("q6-own", f"--bits 6 {NO_MINIMUM}", "6 bits, importance, no type with a minimum"),
+    q("q6-own-plain", f"--bits 6 --no-importance {NO_MINIMUM}",
       "6 bits, rounded to nearest, no type with a minimum"),
     q("q5", "--bits 5 --exclude Q4_1", "5 bits, importance"),
     q("q5-plain", "--bits 5 --no-importance --exclude Q4_1", "5 bits, rounded to nearest"),
-    q("q5-own", f"--bits 5 {OWN}", "5 bits, importance, no type with a minimum"),
-    q("q5-own-plain", f"--bits 5 --no-importance {OWN}",
+    q("q5-own", f"--bits 5 {NO_MINIMUM}", "5 bits, importance, no type with a minimum"),
+    q("q5-own-plain", f"--bits 5 --no-importance {NO_MINIMUM}",
       "5 bits, rounded to nearest, no type with a minimum"),
     q("int8", "--method int8", "int8 (bitsandbytes)"),
     q("width-20-q4", "--bits 4 --exclude Q4_1", "width 20 %, then 4 bits", "width-20"),

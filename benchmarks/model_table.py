@@ -19,7 +19,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from compared import GALENIC, inspected, markdown_table, paired_answers, pooled_answers
+from compared import (
+    GALENIC,
+    earlier_rows,
+    inspected,
+    markdown_table,
+    paired_answers,
+    pooled_answers,
+)
 
 from galenic.evaluate.compare import Comparison
 
@@ -66,16 +73,11 @@ class Table:
 
     def read_earlier(self, output: Path) -> dict[str, dict[str, Any]]:
         """Rows that were measured before with the same settings and commands, maybe elsewhere."""
-        if not output.exists():
-            return {}
-        known = json.loads(output.read_text("utf-8"))
-        if known["settings"] != settings_of(self.options):
-            return {}
         made = {row.name: self.made(row) for row in self.rows.values()}
         return {
-            fact["row"]: fact
-            for fact in known["rows"]
-            if fact["row"] in made and fact["made"] == made[fact["row"]]
+            name: fact
+            for name, fact in earlier_rows(output, settings_of(self.options)).items()
+            if name in made and fact["made"] == made[name]
         }
 
     def made(self, row: Row) -> list[str]:

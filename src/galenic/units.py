@@ -1,4 +1,4 @@
-"""Amounts of memory as people write them: ``8GB``, ``512 MB``, ``1.5GiB``."""
+"""Values as people write them in flags: ``8GB``, ``1.5GiB``; ``pubmedqa,medmcqa``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from galenic.errors import UserError
 
-__all__ = ["format_size", "parse_size"]
+__all__ = ["format_size", "parse_size", "split_commas"]
 
 UNITS: dict[str, int] = {
     "": 1,
@@ -51,3 +51,10 @@ def format_size(num_bytes: float) -> str:
             digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
             return f"{value:.{digits}f} {unit}"
     return f"{num_bytes:.0f} B"
+
+
+def split_commas(value: object) -> object:
+    """The parts of a comma-separated text, stripped, empty ones left out; all else as it is."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value

@@ -10,18 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from galenic.data.calibration import CalibrationConfig
 from galenic.errors import UserError
 from galenic.registry import SCORINGS
+from galenic.units import split_commas
 
 __all__ = ["DivergenceConfig", "EvaluateConfig", "SpeedConfig"]
 
 
-def _split_commas(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
 AUTO = "auto"
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
 
 
 class EvaluateConfig(BaseModel):

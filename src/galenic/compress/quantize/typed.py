@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from galenic.compress.quantize.base import QuantizeJob, Quantizer
 from galenic.errors import UserError, unknown_name
-from galenic.units import parse_size
+from galenic.units import parse_size, split_commas
 
 if TYPE_CHECKING:
     from galenic.compress.quantize.allocate import Choice
@@ -33,18 +33,6 @@ MOST_BITS = {2: 2.625, 3: 3.4375, 4: 4.5, 5: 5.5, 6: 6.5625, 7: 7.5, 8: 8.5}
 """Bits a weight of the largest type that ``--bits`` allows: scales come on top of the bits."""
 
 
-def _split_names(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip().upper() for part in value.split(",") if part.strip())
-    return value
-
-
-def _split_rules(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
 def _check_type(kind: str) -> str:
     from galenic.compress.quantize.kquant import BLOCK_TYPES
 
@@ -53,8 +41,8 @@ def _check_type(kind: str) -> str:
     return kind.upper()
 
 
-def _read_rule(rule: str) -> tuple[str, str]:
-    """Pattern and type of one ``NAME=TYPE``.
+def _check_rule(rule: str) -> str:
+    """One ``NAME=TYPE`` with its type in capitals.
 
     Raises:
         UserError: it is not of that form, or the type or the expression is wrong.
@@ -69,7 +57,7 @@ def _read_rule(rule: str) -> tuple[str, str]:
     except re.error as error:
         raise UserError(f"--tensor-type {rule!r}: no regular expression: {error}.") from error
     fitting_type((1, 256), kind.upper())
-    return pattern, kind.upper()
+    return f"{pattern}={kind.upper()}"
 
 
 class TypedQuantizer(Quantizer):
@@ -97,10 +85,10 @@ class TypedQuantizer(Quantizer):
         "size",
         description=f"speed: only types that compute fast on AVX2 ({', '.join(FAST_TYPES)}).",
     )
-    exclude: Annotated[tuple[str, ...], BeforeValidator(_split_names)] = Field(
+    exclude: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = Field(
         (), description="Comma-separated types that are not to be used."
     )
-    tensor_type: Annotated[tuple[str, ...], BeforeValidator(_split_rules)] = Field(
+    tensor_type: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = Field(
         (),
         description="Comma-separated NAME=TYPE: tensors whose name in the GGUF contains NAME (a "
         "regular expression) take this type, whatever the others take; the first match counts.",
@@ -119,7 +107,7 @@ class TypedQuantizer(Quantizer):
     @field_validator("tensor_type")
     @classmethod
     def _readable_rules(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple("=".join(_read_rule(rule)) for rule in rules)
+        return tuple(_check_rule(rule) for rule in rules)
 
     @field_validator("target_size")
     @classmethod
@@ -176,8 +164,8 @@ class TypedQuantizer(Quantizer):
 
     def _ruled(self, name: str) -> str | None:
         """The type that ``tensor_type`` gives a tensor, if any."""
-        rules = (_read_rule(rule) for rule in self.tensor_type)
-        return next((kind for pattern, kind in rules if re.search(pattern, name)), None)
+        rules = (rule.rpartition("=") for rule in self.tensor_type)
+        return next((kind for pattern, _, kind in rules if re.search(pattern, name)), None)
 
     def check(self, job: QuantizeJob) -> int:
         source = job.source
@@ -200,7 +188,7 @@ class TypedQuantizer(Quantizer):
 
         names = [tensor.name for tensor in source.tensors if quantizes(tensor)]
         for rule in self.tensor_type:
-            if not any(re.search(_read_rule(rule)[0], name) for name in names):
+            if not any(re.search(rule.rpartition("=")[0], name) for name in names):
                 raise UserError(
                     f"--tensor-type {rule} fits no matrix of the model. They are called "
                     f"{names[0]}, {names[-1]} and the like."
@@ -216,14 +204,14 @@ class TypedQuantizer(Quantizer):
 
         if not quantizes(tensor):
             return {"F32": stored_bytes(tensor.shape, "F32")}
-        ruled = self._ruled(tensor.name)
-        kinds = self.candidates(tensor) if ruled is None else (ruled,)
-        fitting = {fitting_type(tensor.shape, kind) for kind in kinds}
-        if ruled is None:  # nor may an excluded type come in as another's stand-in
-            fitting = fitting - set(self.exclude) or fitting
+        if ruled := self._ruled(tensor.name):
+            kind = fitting_type(tensor.shape, ruled)
+            return {kind: stored_bytes(tensor.shape, kind)}
+        fitting = {fitting_type(tensor.shape, kind) for kind in self.candidates(tensor)}
+        fitting = fitting - set(self.exclude) or fitting  # no excluded type as a stand-in
         found = [(stored_bytes(tensor.shape, kind), kind) for kind in fitting]
         sizes = {kind: size for size, kind in sorted(found)}
-        if self._bits is None or ruled is not None:
+        if self._bits is None:
             return sizes
         most = MOST_BITS[self._bits] / 8 * math.prod(tensor.shape)
         # the largest that is small enough, or the smallest where none is
