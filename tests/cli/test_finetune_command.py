@@ -277,7 +277,10 @@ def test_a_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_same_adapter(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "flags", [["--top-blocks", "2", "--cache"], ["--fsdp"]], ids=["ddp", "fsdp"]
+)
+def test_two_processes_make_the_same_adapter(tmp_path: Path, flags: list[str]) -> None:
     from safetensors.torch import load_file
 
     model = write_tiny_hf(tmp_path / "m", "llama")
@@ -285,21 +288,23 @@ def test_two_processes_make_the_same_adapter(tmp_path: Path) -> None:
     script = tmp_path / "command.py"  # what an installed command looks like to torchrun
     script.write_text("from galenic.cli.main import main\nmain()\n", encoding="utf-8")
     call = [str(script), "finetune", str(model), "--train", str(tmp_path / "q.jsonl"), *LEARN]
-    call += ["--max-steps", "6", "--batch-tokens", "64", "--top-blocks", "2", "--cache", "-o"]
+    call += ["--max-steps", "6", "--batch-tokens", "64", *flags]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    alone = [flag for flag in call if flag != "--fsdp"]
     one, two = (
         subprocess.run(
-            [sys.executable, *start, *call, str(tmp_path / name)],
+            [sys.executable, *start, "-o", str(tmp_path / name)],
             capture_output=True,
             text=True,
             check=False,
         )
-        for name, start in (("one", []), ("two", launch))
+        for name, start in (("one", alone), ("two", [*launch, *call]))
     )
     for done in (one, two):
         assert done.returncode == 0, done.stderr
     assert two.stdout.count("weights of step") == 1
     assert "2 process(es)" in two.stderr
+    assert ("spread over them (FSDP)" in two.stderr) == (flags == ["--fsdp"])
     assert two.stderr.count("step 6: held-out loss") == 1
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
     found, wanted = (
@@ -310,3 +315,23 @@ def test_two_processes_make_the_same_adapter(tmp_path: Path) -> None:
         torch.testing.assert_close(found[name], tensor, rtol=1e-2, atol=1e-3)
     left = {file.name for file in tmp_path.iterdir()}
     assert left == {"m", "q.jsonl", "command.py", "one", "two"}
+
+
+def test_weights_are_spread_over_several_processes_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_tiny_hf(tmp_path / "m", "llama")
+    write_questions(tmp_path / "q.jsonl", 12)
+    call = [model, "--train", tmp_path / "q.jsonl", *LEARN, "--fsdp", "-o", tmp_path / "out"]
+    alone = finetune(*call)
+    assert isinstance(alone.exception, UserError)
+    assert "this is the only one. Start with torchrun" in str(alone.exception)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for flags, what in (
+        (["--top-blocks", "2", "--cache"], "--cache"),
+        (["--base-bits", "4"], "--base-bits"),
+        (["--train", f"{tmp_path / 'q.jsonl'}:kept"], "the form kept"),
+    ):
+        both = finetune(*call, *flags)
+        assert str(both.exception) == f"--fsdp does not go with {what}. Leave one of the two out."
+    assert {file.name for file in tmp_path.iterdir()} == {"m", "q.jsonl"}

@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -174,16 +176,6 @@ def test_a_collapse_stops_the_run(tmp_path: Path) -> None:
     assert "COLLAPSED" in trainer.watcher.said[-1]  # type: ignore[attr-defined]
 
 
-def test_spreading_the_weights_over_processes_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from accelerate import Accelerator, DistributedType
-
-    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
-    with pytest.raises(UserError, match="FSDP"):
-        make_trainer(load_tiny(tmp_path / "model"), tmp_path / "run")
-
-
 def look(predictions: dict[str, int], gold: dict[str, int], loss: float = 1.0) -> Look:
     return Look(0, loss, {"g": 0.5}, {"g": predictions}, {"g": gold})
 
@@ -240,9 +232,14 @@ def test_checkpointed_gradients_are_the_same(tmp_path: Path) -> None:
         torch.testing.assert_close(found[1][name], one, rtol=1e-4, atol=1e-6)
 
 
-def run_in_process(folder: Path, model: Path, *launcher: str) -> subprocess.Popen[bytes]:
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def run_in_process(
+    folder: Path, model: Path, *launcher: str, flags: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, *launcher, str(CHILD), str(model), str(folder)]
+    command = [sys.executable, *launcher, str(CHILD), str(model), str(folder), *flags]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
 
 
@@ -267,20 +264,53 @@ def test_a_killed_process_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [(), ("--fsdp",)], ids=["ddp", "fsdp"])
+def test_two_processes_learn_as_one(tmp_path: Path, flags: tuple[str, ...]) -> None:
     load_tiny(tmp_path / "model")
     one = run_in_process(tmp_path / "one", tmp_path / "model")
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    two = run_in_process(tmp_path / "two", tmp_path / "model", *launcher)
+    two = run_in_process(tmp_path / "two", tmp_path / "model", *TWO, flags=flags)
     for process in (one, two):
         _, errors = process.communicate()
         assert process.returncode == 0, errors.decode()
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
-    looks = [
-        torch.load(tmp_path / name / STATE, weights_only=True)["outcome"]["looks"]
-        for name in ("one", "two")
-    ]
+    alone, shared = (
+        torch.load(tmp_path / name / STATE, weights_only=True) for name in ("one", "two")
+    )
+    looks = [state["outcome"]["looks"] for state in (alone, shared)]
     assert len(looks[0]) == len(looks[1])
     for a, b in zip(*looks, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=1e-3)
         assert b["gold"] == a["gold"]
+    for name, value in alone["best_weights"].items():
+        torch.testing.assert_close(shared["best_weights"][name], value, rtol=1e-2, atol=1e-3)
+    if flags:
+        model = torch.load(tmp_path / "two" / "model.pt", weights_only=True)
+        assert model.keys() == weights(load_tiny(tmp_path / "model")).keys()
+        for name, value in shared["best_weights"].items():
+            assert torch.equal(model[name.removeprefix("model.")], value), name
+
+
+@pytest.mark.slow
+def test_spread_weights_go_on_after_a_kill(tmp_path: Path) -> None:
+    """Its optimizer's state comes back in shares, too: the losses after it are the same."""
+    load_tiny(tmp_path / "model")
+    arguments = (tmp_path / "model", *TWO)
+    whole = run_in_process(tmp_path / "whole", *arguments, flags=["--fsdp"])
+    _, errors = whole.communicate()
+    assert whole.returncode == 0, errors.decode()
+    killed = run_in_process(tmp_path / "run", *arguments, flags=["--fsdp"])
+    log = tmp_path / "run" / LOG
+    while killed.poll() is None and not (log.exists() and len(losses(tmp_path / "run")) >= 7):
+        time.sleep(0.005)
+    launcher = psutil.Process(killed.pid)
+    for process in [*launcher.children(recursive=True), launcher]:
+        process.kill()
+    killed.communicate()
+    steps = len(losses(tmp_path / "run"))
+    again = run_in_process(tmp_path / "run", *arguments, flags=["--fsdp"])
+    _, errors = again.communicate()
+    assert again.returncode == 0, errors.decode()
+    assert steps < len(losses(tmp_path / "whole"))  # it was in the middle
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    one, two = (torch.load(tmp_path / name / STATE, weights_only=True) for name in ("whole", "run"))
+    assert all(torch.equal(one["weights"][name], two["weights"][name]) for name in one["weights"])

@@ -37,7 +37,7 @@ COLLAPSED = 1
 """Exit status when the training was stopped for a collapse."""
 
 
-@with_flags(EncoderConfig)
+@with_flags(EncoderConfig, without={"fsdp"})  # one process trains it
 def command(
     *,
     output: NewFolderOption,

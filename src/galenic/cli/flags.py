@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
@@ -17,16 +17,22 @@ from galenic.registry import Registry
 __all__ = ["parse_config", "parse_method", "with_flags", "with_knobs"]
 
 
-def with_flags(config: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_flags(
+    config: type[BaseModel], *, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Replace a command's ``**knobs`` by one flag for each field of the config.
 
     Required fields become arguments, the others options with the field's description, default and
-    bounds. The command receives them by field name.
+    bounds. The command receives them by field name; those in ``without`` keep their defaults.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True)
-        made = [_parameter(name, field) for name, field in config.model_fields.items()]
+        made = [
+            _parameter(name, field)
+            for name, field in config.model_fields.items()
+            if name not in without
+        ]
         kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
         parameters = [*made, *(p.replace(kind=p.KEYWORD_ONLY) for p in kept)]
 

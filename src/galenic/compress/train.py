@@ -3,7 +3,8 @@
 A run is a folder. Its state (trainable weights, optimizer, where it is in the data) is written at
 intervals under a temporary name and renamed, so that a killed run goes on from the last one, to the
 same weights as if nothing had happened. Several processes (``accelerate launch``, ``torchrun``)
-share each step's batches and add up their gradients.
+share each step's batches and add up their gradients; each holds the whole model (DDP), or a share
+of it (`galenic.compress.sharding`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Any, Protocol
 import torch
 
 from galenic.compress.heldout import Look, Tally, describe, summarize
+from galenic.compress.processes import spreads
 from galenic.compress.run_folder import RunFolder
+from galenic.compress.sharding import alike, optimizer_alike, refill, shard, unsharded
 from galenic.compress.train_config import Precision, TrainConfig
 from galenic.compress.verdict import Patience, best_of, judge
 from galenic.errors import UserError
@@ -67,6 +70,9 @@ class Trainable(Protocol):
         """As PyTorch has it."""
 
     def train(self) -> Any:
+        """As PyTorch has it."""
+
+    def to(self, device: Any) -> Any:
         """As PyTorch has it."""
 
 
@@ -126,8 +132,7 @@ class Trainer:
         from accelerate import Accelerator
 
         self.data, self.config, self.watcher, self.looks = data, config, watcher, looks
-        self.parameters = {n: p for n, p in learner.named_parameters() if p.requires_grad}
-        if not self.parameters:
+        if not any(p.requires_grad for _, p in learner.named_parameters()):
             raise UserError("there is nothing to train: no parameter requires gradients.")
         self.num_texts = len(data.epoch(0))
         if not self.num_texts or (looks and not data.heldout):
@@ -138,16 +143,17 @@ class Trainer:
             _checkpoint(learner.model)
         self.precision = choose_precision(config.precision)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
-        if str(self.accelerator.distributed_type).endswith("FSDP"):
-            raise UserError(
-                "weights cannot be spread over processes (FSDP) here: each holds the whole model "
-                "(DDP). Start with torchrun, or accelerate launch --multi_gpu or --multi_cpu."
-            )
-        optimizer = torch.optim.AdamW(
+        self.learner, self.hollow = learner, None
+        if spreads(config):
+            learner.to(self.accelerator.device)
+            self.hollow = shard(learner.model, self.accelerator.num_processes)
+        self.parameters = {n: p for n, p in learner.named_parameters() if p.requires_grad}
+        self.optimizer: Any = torch.optim.AdamW(
             self.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.learner = learner
-        self.wrapped, self.optimizer = self.accelerator.prepare(learner, optimizer)
+        self.wrapped: Any = learner
+        if self.hollow is None:
+            self.wrapped, self.optimizer = self.accelerator.prepare(learner, self.optimizer)
         self.folder = RunFolder(
             folder,
             {**config.model_dump(mode="json"), **fingerprint},
@@ -167,7 +173,10 @@ class Trainer:
         with self.folder.locked():
             self._restore(self.folder.open())
             self.accelerator.wait_for_everyone()  # all have read before one of them writes
-            self._say(f"training in {self.precision}, {self.accelerator.num_processes} process(es)")
+            self._say(
+                f"training in {self.precision}, {self.accelerator.num_processes} process(es)"
+                + (", the weights spread over them (FSDP)" if self.hollow is not None else "")
+            )
             if self.accelerator.is_main_process:
                 self.watcher.stage("training", total=self.total, done=self.outcome.steps)
             if self.looks and not self.outcome.looks:
@@ -185,6 +194,8 @@ class Trainer:
             self._save()
         if self.looks:
             self._put_back(self.best_weights)
+        if self.hollow is not None:
+            self.learner.model = refill(self.hollow, self.learner.model)
         return self.outcome
 
     def close(self) -> None:
@@ -249,7 +260,8 @@ class Trainer:
             loss += float(part.detach())
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule(self.outcome.steps)
-        norm = self.accelerator.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm)
+        parameters, highest = self.parameters.values(), self.config.max_grad_norm
+        norm = unsharded(torch.nn.utils.clip_grad_norm_(parameters, highest))
         loss = self._mean(loss)
         if not math.isfinite(loss) or not math.isfinite(float(norm)):
             raise UserError(
@@ -281,7 +293,9 @@ class Trainer:
         return [*batches, *[idle] * (-len(batches) % count)][rank::count]
 
     def _gathering(self, last: bool) -> Any:
-        return nullcontext() if last else self.accelerator.no_sync(self.wrapped)
+        # spread gradients are added up each time: waiting would keep them whole
+        waits = not last and self.hollow is None
+        return self.accelerator.no_sync(self.wrapped) if waits else nullcontext()
 
     def _mean(self, value: float) -> float:
         if self.accelerator.num_processes == 1:
@@ -305,8 +319,11 @@ class Trainer:
         from accelerate.utils import gather_object
 
         count, rank = self.accelerator.num_processes, self.accelerator.process_index
-        batches = self.learner.cut(self.data.heldout, self.config.batch_tokens)[rank::count]
-        tally = self.learner.measure(batches)  # in float32, as the finished model is used
+        batches = self.learner.cut(self.data.heldout, self.config.batch_tokens)
+        mine = batches[rank::count]
+        tally = self.learner.measure(mine)  # in float32, as the finished model is used
+        if self.hollow is not None and len(mine) < len(batches[::count]):
+            self.learner.measure(batches[:1])  # the others gather weights once more
         look = summarize(gather_object([tally]), self.outcome.steps)
         self.outcome.looks.append(look)
         self.folder.note({"look": asdict(look)})
@@ -327,22 +344,24 @@ class Trainer:
             for name, parameter in self.parameters.items():
                 parameter.copy_(weights[name])
 
+    def _alike(self, weights: dict[str, Any]) -> dict[str, Any]:
+        return {name: alike(value, self.parameters[name]) for name, value in weights.items()}
+
     def _save(self) -> None:
-        self.folder.save(
-            {
-                "weights": {n: p.detach() for n, p in self.parameters.items()},
-                "best_weights": self.best_weights,
-                "optimizer": self.optimizer.state_dict(),
-                "outcome": asdict(self.outcome),
-            }
-        )
+        state = {
+            "weights": {n: p.detach() for n, p in self.parameters.items()},
+            "best_weights": self.best_weights,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        self.folder.save({**unsharded(state), "outcome": asdict(self.outcome)})
 
     def _restore(self, state: dict[str, Any] | None) -> None:
         if state is None:
             return
-        self._put_back(state["weights"])
-        self.best_weights = state["best_weights"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._put_back(self._alike(state["weights"]))
+        self.best_weights = self._alike(state["best_weights"])
+        parameters = list(self.parameters.values())
+        self.optimizer.load_state_dict(optimizer_alike(state["optimizer"], parameters))
         self.outcome = Outcome.restored(state["outcome"])
         if self.outcome.steps:
             self._say(f"going on after step {self.outcome.steps} of {self.total}")

@@ -45,6 +45,10 @@ class TrainKnobs(BaseModel):
     gradient_checkpointing: bool = Field(
         False, description="Compute blocks a second time in place of keeping their activations."
     )
+    fsdp: bool = Field(
+        False,
+        description="Spread the weights over the processes (FSDP); else each holds them all (DDP).",
+    )
     precision: Precision = Field(
         "auto",
         description="Of products; weights and their sums stay in float32. auto: bfloat16 where the "

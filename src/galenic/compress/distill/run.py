@@ -16,7 +16,7 @@ from galenic.compress.frozen import FrozenBlocks
 from galenic.compress.learner import Learner
 from galenic.compress.loading import load_dense
 from galenic.compress.objectives import Distillation
-from galenic.compress.processes import SilentWatcher, num_local, rank
+from galenic.compress.processes import SilentWatcher, check_spread, num_local, rank
 from galenic.compress.train import choose_precision
 from galenic.compress.train_config import TrainConfig, TrainKnobs
 from galenic.compress.tuning import Tuned, Tuning, resumable, set_threads, tune
@@ -50,6 +50,7 @@ def distill(config: DistillConfig, method: Distiller, output: Path, watcher: Wat
     check_new(output)
     if config.teacher is None:
         raise UserError("name the model to learn from: --teacher MODEL, mostly the dense parent.")
+    check_spread(_how(method, config.seed))
     sources = method.read(config)
     student, teacher = (_open(name, watcher) for name in (config.model, config.teacher))
     check_new(output, student.num_bytes)

@@ -33,7 +33,7 @@ from galenic.compress.finetune.texts import (
     keep_untested,
     read_sources,
 )
-from galenic.compress.processes import num_local
+from galenic.compress.processes import check_spread, num_local
 from galenic.compress.run_folder import LOG
 from galenic.compress.sizes import weight_bytes
 from galenic.compress.train import Outcome, Trainer
@@ -86,6 +86,7 @@ def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> Trai
     """
     if num_local() > 1:
         raise UserError("an encoder is trained in one process: start it without torchrun.")
+    check_spread(config)
     output = output.absolute()
     check_new(output)
     sources = read_sources(config)

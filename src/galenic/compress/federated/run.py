@@ -38,7 +38,7 @@ from galenic.compress.federated.server import Interrupted, Server
 from galenic.compress.finetune.base import Finetuner
 from galenic.compress.finetune.card import TunedFacts, tuned_card
 from galenic.compress.finetune.config import FinetuneConfig
-from galenic.compress.processes import num_local
+from galenic.compress.processes import num_local, spreads
 from galenic.compress.run_folder import LOG
 from galenic.compress.sizes import count_stored, weight_bytes
 from galenic.compress.tuning import (
@@ -236,6 +236,8 @@ def _check(config: FinetuneConfig, method: Finetuner) -> None:
             raise UserError(f"--federated: the file says so as {key}; drop --{flag}.")
     if num_local() > 1:
         raise UserError("--federated starts its clients itself; run it without torchrun.")
+    if spreads(config):
+        raise UserError("--fsdp does not go with --federated: each client is one process.")
     if importlib.util.find_spec("flwr") is None or importlib.util.find_spec("ray") is None:
         raise UserError("--federated needs Flower: pip install 'galenic[train,federated]'.")
 

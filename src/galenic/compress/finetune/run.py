@@ -12,7 +12,7 @@ from galenic.compress.finetune.texts import REMOVED, prepare_texts, read_sources
 from galenic.compress.frozen import FrozenBlocks
 from galenic.compress.learner import Batch, Learner
 from galenic.compress.objectives import CrossEntropy
-from galenic.compress.processes import SilentWatcher, num_local, rank
+from galenic.compress.processes import SilentWatcher, check_spread, num_local, rank
 from galenic.compress.train import choose_precision
 from galenic.compress.tuning import Tuned, Tuning, resumable, set_threads, train_config, tune
 from galenic.errors import UserError
@@ -44,6 +44,12 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
     check_new(output)
     _check_cache(config, method)
     sources = read_sources(config, keeps=method.saves == "adapter")
+    clashes = {
+        "--cache": config.cache,
+        "--base-bits": method.knobs.get("base_bits") is not None,
+        "the form kept": any(one.form == "kept" for one in sources.train),
+    }
+    check_spread(config, clashes)
     files = resolve_model(config.model)
     watcher.stage(f"opening {files.name}")
     checkpoint = open_checkpoint(files)

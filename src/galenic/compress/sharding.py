@@ -1,0 +1,98 @@
+"""Weights spread over the processes: each keeps a share of every tensor (FSDP).
+
+A block's weights are gathered while it is computed and given away again; gradients and the
+optimizer's state exist as shares only. By PyTorch's ``fully_shard``; Zhao et al. (2023),
+https://arxiv.org/abs/2304.11277. What is written is whole, so that it does not show how many
+processes there were.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+__all__ = ["alike", "optimizer_alike", "refill", "shard", "unsharded"]
+
+
+def shard(model: Any, num_processes: int) -> Any:
+    """Leave each process its share of the weights; all processes do it together.
+
+    Args:
+        model: from transformers, with adapters or without; loaded alike in all processes, on the
+            device that it is trained on. It is changed.
+        num_processes: how many there are.
+
+    Returns:
+        A copy without weights, which `refill` makes whole.
+    """
+    parameters = list(model.parameters())
+    empty = {
+        id(p): torch.nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad)
+        for p in parameters
+    }
+    hollow = copy.deepcopy(model, empty)
+    mesh = init_device_mesh(parameters[0].device.type, (num_processes,))
+    kinds = {kind for part in model.modules() for kind in getattr(part, _WHOLE, None) or ()}
+    for part in list(model.modules()):
+        if part is not model and type(part).__name__ in kinds:
+            fully_shard(part, mesh=mesh)
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)
+    return hollow
+
+
+_WHOLE = "_no_split_modules"
+"""Where transformers names the classes of a model's blocks."""
+
+
+def refill(hollow: Any, model: Any) -> Any:
+    """The copy that `shard` returned, with the weights that the spread model has now, on the CPU.
+
+    All processes do it together.
+    """
+    made: dict[int, tuple[Any, Any]] = {}  # the empty ones stay alive, or their ids would be reused
+    for source, part in zip(model.modules(), hollow.modules(), strict=True):
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            if id(parameter) not in made:
+                value = unsharded(getattr(source, name).detach()).cpu()
+                made[id(parameter)] = parameter, torch.nn.Parameter(value, parameter.requires_grad)
+            setattr(part, name, made[id(parameter)][1])
+    return hollow
+
+
+def unsharded(value: Any) -> Any:
+    """The same mapping, list or tensor, with whole tensors for shares; all processes together."""
+    if isinstance(value, DTensor):
+        return value.full_tensor()
+    if isinstance(value, Mapping):
+        return {key: unsharded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(unsharded(one) for one in value)
+    return value
+
+
+def alike(value: Any, parameter: Any) -> Any:
+    """A whole tensor as the parameter is: this process's share of it, if that is spread."""
+    if not isinstance(parameter, DTensor):
+        return value
+    given = value.to(parameter.device)
+    return distribute_tensor(given, parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+
+def optimizer_alike(state: dict[str, Any], parameters: Sequence[Any]) -> dict[str, Any]:
+    """An optimizer's whole ``state_dict`` with its tensors as the parameters are."""
+    spread = {
+        number: {
+            name: alike(one, parameters[number])
+            if torch.is_tensor(one) and one.shape == parameters[number].shape
+            else one
+            for name, one in own.items()
+        }
+        for number, own in state["state"].items()
+    }
+    return {**state, "state": spread}
