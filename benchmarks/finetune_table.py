@@ -39,6 +39,7 @@ ROWS = [
         "as in the paper: MedQuAD, LoRA over nf4, 50 steps",
     ),
     *tuned("labels", f"{TUNE} {FEW} --train {LABELS}", "labels"),
+    *tuned("labels-medquad", f"{TUNE} {FEW} --train {LABELS},medquad=0.02", "labels + MedQuAD"),
     *tuned("options", f"{TUNE} {FEW} --train {OPTIONS}", "options' texts"),
     *tuned(
         "options-medquad",

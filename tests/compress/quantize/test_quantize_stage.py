@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from galenic.artifact import Manifest, read_manifest
+from galenic.artifact import Manifest, read_manifest, write_manifest
 from galenic.compress.quantize.config import QuantizeConfig
 from galenic.errors import UserError
 from galenic.models.gguf import read_header
@@ -21,6 +21,12 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 
 
 class Silent:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
     def stage(self, text: str, total: int | None = None, done: int = 0) -> None: ...
 
     def advance(self, done: int, note: str = "") -> None: ...
@@ -33,11 +39,11 @@ def notes(tmp_path: Path) -> Path:
     return path
 
 
-def run(model: Path, output: Path, notes: Path, **knobs: Any) -> Manifest:
+def run(model: Path, output: Path, notes: Path, watcher: Any = None, **knobs: Any) -> Manifest:
     from galenic.compress.quantize.run import quantize
 
     config = QuantizeConfig(model=str(model), text=str(notes), num_samples=4, seq_len=32)
-    return quantize(config, QUANTIZERS.load("kquant")(**knobs), output, Silent())
+    return quantize(config, QUANTIZERS.load("kquant")(**knobs), output, watcher or Silent())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -131,6 +137,33 @@ def test_a_quantized_parent_is_named(tmp_path: Path, notes: Path) -> None:
     again = run(tmp_path / "a", tmp_path / "b", notes, bits=4, importance=False)
     assert again.stages[-1].notes == ("dense (dequantized from Q8_0)",)
     assert [stage.stage for stage in again.stages] == ["quantize", "quantize"]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "top_blocks", "said"),
+    [
+        ({"bits": 4}, 1, r"keep its blocks finer (--tensor-type 'blk\.(2)\.=Q8_0') and evaluate"),
+        ({"bits": 4}, 2, r"(--tensor-type 'blk\.(1|2)\.=Q8_0')"),
+        ({"bits": 4}, None, "what the adapter of this model has learnt: evaluate it again"),
+        ({"bits": 4, "tensor_type": r"blk\.(2)\.=Q8_0"}, 1, None),
+        ({"type": "Q8_0"}, 1, None),
+    ],
+)
+def test_what_an_adapter_has_learnt_may_be_lost(
+    tmp_path: Path, notes: Path, knobs: dict[str, Any], top_blocks: int | None, said: str | None
+) -> None:
+    model = write_tiny_hf(tmp_path / "m", "llama", hidden_size=64)
+    quantized = run(model, tmp_path / "q", notes, bits=4, importance=False)
+    stage = quantized.stages[-1].model_copy(
+        update={"stage": "finetune", "method": "lora", "knobs": {"top_blocks": top_blocks}}
+    )
+    write_manifest(model, [stage])
+    watcher = Silent()
+    run(model, tmp_path / "out", notes, watcher, importance=False, **knobs)
+    if said is None:
+        assert not watcher.said
+    else:
+        assert said in watcher.said[0]
 
 
 @pytest.mark.parametrize(

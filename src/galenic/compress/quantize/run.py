@@ -65,6 +65,8 @@ def quantize(
             f"{files.name} takes {before['dense']:,} bytes as it is, and its tensors would take "
             f"{promised:,}: no smaller. Ask for fewer bits."
         )
+    if warning := _at_risk(job, quantizer, earlier, promised):
+        watcher.say(warning)
     calibration = _calibration(job) if quantizer.calibrated else None
     with new_artifact(output) as part:
         quantizer.apply(job, part, watcher.advance)
@@ -96,6 +98,26 @@ def _bytes_before(job: QuantizeJob) -> dict[str, int]:
     if quantized_types_of(job.files):
         dense = 2 * count_parameters(job.checkpoint.shapes).total
     return {"before": before, "dense": dense}
+
+
+def _at_risk(
+    job: QuantizeJob, quantizer: Quantizer, earlier: Manifest | None, promised: int
+) -> str | None:
+    """What to say where few bits may undo a tuning: an adapter moves weights by less than a step.
+
+    Measured in LOG.md, "Rounded to the base's own levels, an adapter is gone".
+    """
+    tuned = [one for one in (earlier.stages if earlier else ()) if one.method == "lora"]
+    bits = 8 * promised / count_parameters(job.checkpoint.shapes).total
+    if not tuned or bits >= 8 or quantizer.knobs.get("tensor_type"):
+        return None
+    count = len(job.checkpoint.shapes.blocks)
+    top = tuned[-1].knobs.get("top_blocks")
+    advice = "evaluate it again behind this"
+    if top and top < count and "tensor_type" in quantizer.knobs:
+        numbers = "|".join(map(str, range(count - top, count)))
+        advice = f"keep its blocks finer (--tensor-type 'blk\\.({numbers})\\.=Q8_0') and {advice}"
+    return f"few bits may take away what the adapter of this model has learnt: {advice}"
 
 
 def _weight_bytes(path: Path) -> int:
