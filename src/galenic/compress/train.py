@@ -177,11 +177,11 @@ class Trainer:
                 f"training in {self.precision}, {self.accelerator.num_processes} process(es)"
                 + (", the weights spread over them (FSDP)" if self.hollow is not None else "")
             )
-            if self.accelerator.is_main_process:
-                self.watcher.stage("training", total=self.total, done=self.outcome.steps)
             if self.looks and not self.outcome.looks:
+                self._stage("looking at the held-out texts")
                 self._look()
                 self._save()  # a look may take minutes
+            self._stage("training", total=self.total, done=self.outcome.steps)
             while self.outcome.steps < self.total and not self.outcome.stopped:
                 epoch, at = divmod(self.outcome.steps, self.steps_per_epoch)
                 for items in self._steps(epoch)[at:]:
@@ -334,6 +334,10 @@ class Trainer:
             self.watcher.keep(describe(look, self.outcome.best))
         verdict = judge(self.outcome.looks, self.patience)
         self.outcome.stopped, self.outcome.collapsed = verdict.reason, verdict.collapsed
+
+    def _stage(self, text: str, **progress: int) -> None:
+        if self.accelerator.is_main_process:
+            self.watcher.stage(text, **progress)
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
