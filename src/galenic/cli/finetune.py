@@ -41,6 +41,8 @@ EXAMPLES = """
 
 `galenic finetune smollm2-135m --federated clients.yaml -o adapter/`
 
+`torchrun --nproc-per-node 4 $(which galenic) finetune ./my-model --fsdp --train medqa -o adapter/`
+
 `galenic finetune ./my-model --method full --learning-rate 2e-5 --train medqa --data DIR -o tuned/`
 """
 COLLAPSED = 1
