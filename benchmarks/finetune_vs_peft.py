@@ -331,6 +331,8 @@ def main() -> None:
     if given.child:
         child(Job(**json.loads(given.child)))
         return
+    if given.texts % len(SOURCES) or given.texts % given.batch_size:
+        parser.error(f"--texts must be a multiple of {len(SOURCES)} and of --batch-size")
     names = ", ".join(f"{n} {version(n)}" for n in ("torch", "transformers", "peft"))
     print(f"{platform.platform()}, Python {platform.python_version()}, {names}")
     print(f"{given.texts} questions of {', '.join(SOURCES)}; {EPOCHS} passes, batches of ", end="")
