@@ -18,6 +18,7 @@ def held(tensor: Any) -> int:
 
 
 if __name__ == "__main__":
+    fsdp = "--fsdp" in sys.argv
     trainer = make_trainer(
         load_tiny(Path(sys.argv[1])),
         Path(sys.argv[2]),
@@ -26,10 +27,10 @@ if __name__ == "__main__":
         learning_rate=1e-3,
         checkpoint_every=3,
         evaluate_every=10,
-        fsdp="--fsdp" in sys.argv,
+        fsdp=fsdp,
     )
     trainer.run()
-    if "--fsdp" in sys.argv:
+    if fsdp:
         state = [v for one in trainer.optimizer.state.values() for v in one.values() if v.dim()]
         for tensors in (trainer.parameters.values(), state):
             share = sum(map(held, tensors)) / sum(tensor.numel() for tensor in tensors)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +237,7 @@ TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 def run_in_process(
-    folder: Path, model: Path, *launcher: str, flags: Sequence[str] = ()
+    folder: Path, model: Path, launcher: Sequence[str] = (), flags: Sequence[str] = ()
 ) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, *launcher, str(CHILD), str(model), str(folder), *flags]
@@ -244,20 +245,31 @@ def run_in_process(
 
 
 @pytest.mark.slow
-def test_a_killed_process_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("launcher", "flags"), [((), ()), (TWO, ("--fsdp",))], ids=["one", "fsdp"])
+def test_a_killed_process_goes_on_to_the_same_weights(
+    tmp_path: Path, launcher: tuple[str, ...], flags: tuple[str, ...]
+) -> None:
+    """Spread, the optimizer's state comes back in shares, too: the losses after it are the same."""
     load_tiny(tmp_path / "model")
-    whole = run_in_process(tmp_path / "whole", tmp_path / "model")
-    killed = run_in_process(tmp_path / "run", tmp_path / "model")
+    start = partial(run_in_process, model=tmp_path / "model", launcher=launcher, flags=flags)
+    whole = start(tmp_path / "whole")
+    killed = start(tmp_path / "run")
     log = tmp_path / "run" / LOG
     while killed.poll() is None and not (log.exists() and len(losses(tmp_path / "run")) >= 7):
         time.sleep(0.005)
+    children = psutil.Process(killed.pid).children(recursive=True)
     killed.send_signal(signal.SIGKILL)
+    for child in children:
+        child.kill()
     assert killed.wait() == -signal.SIGKILL
+    psutil.wait_procs(children)
     killed.communicate()
-    again = run_in_process(tmp_path / "run", tmp_path / "model")
+    steps = len(losses(tmp_path / "run"))
+    again = start(tmp_path / "run")
     for process in (whole, again):
         _, errors = process.communicate()
         assert process.returncode == 0, errors.decode()
+    assert steps < len(losses(tmp_path / "whole"))  # it was in the middle
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     one, two = (torch.load(tmp_path / name / STATE, weights_only=True) for name in ("whole", "run"))
     assert all(torch.equal(one["weights"][name], two["weights"][name]) for name in one["weights"])
@@ -268,7 +280,7 @@ def test_a_killed_process_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 def test_two_processes_learn_as_one(tmp_path: Path, flags: tuple[str, ...]) -> None:
     load_tiny(tmp_path / "model")
     one = run_in_process(tmp_path / "one", tmp_path / "model")
-    two = run_in_process(tmp_path / "two", tmp_path / "model", *TWO, flags=flags)
+    two = run_in_process(tmp_path / "two", tmp_path / "model", TWO, flags)
     for process in (one, two):
         _, errors = process.communicate()
         assert process.returncode == 0, errors.decode()
@@ -288,29 +300,3 @@ def test_two_processes_learn_as_one(tmp_path: Path, flags: tuple[str, ...]) -> N
         assert model.keys() == weights(load_tiny(tmp_path / "model")).keys()
         for name, value in shared["best_weights"].items():
             assert torch.equal(model[name.removeprefix("model.")], value), name
-
-
-@pytest.mark.slow
-def test_spread_weights_go_on_after_a_kill(tmp_path: Path) -> None:
-    """Its optimizer's state comes back in shares, too: the losses after it are the same."""
-    load_tiny(tmp_path / "model")
-    arguments = (tmp_path / "model", *TWO)
-    whole = run_in_process(tmp_path / "whole", *arguments, flags=["--fsdp"])
-    _, errors = whole.communicate()
-    assert whole.returncode == 0, errors.decode()
-    killed = run_in_process(tmp_path / "run", *arguments, flags=["--fsdp"])
-    log = tmp_path / "run" / LOG
-    while killed.poll() is None and not (log.exists() and len(losses(tmp_path / "run")) >= 7):
-        time.sleep(0.005)
-    launcher = psutil.Process(killed.pid)
-    for process in [*launcher.children(recursive=True), launcher]:
-        process.kill()
-    killed.communicate()
-    steps = len(losses(tmp_path / "run"))
-    again = run_in_process(tmp_path / "run", *arguments, flags=["--fsdp"])
-    _, errors = again.communicate()
-    assert again.returncode == 0, errors.decode()
-    assert steps < len(losses(tmp_path / "whole"))  # it was in the middle
-    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
-    one, two = (torch.load(tmp_path / name / STATE, weights_only=True) for name in ("whole", "run"))
-    assert all(torch.equal(one["weights"][name], two["weights"][name]) for name in one["weights"])

@@ -19,6 +19,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 __all__ = ["alike", "optimizer_alike", "refill", "shard", "unsharded"]
 
+BLOCK_CLASSES = "_no_split_modules"
+"""Where transformers names the classes of a model's blocks."""
+
 
 def shard(model: Any, num_processes: int) -> Any:
     """Leave each process its share of the weights; all processes do it together.
@@ -38,16 +41,12 @@ def shard(model: Any, num_processes: int) -> Any:
     }
     hollow = copy.deepcopy(model, empty)
     mesh = init_device_mesh(parameters[0].device.type, (num_processes,))
-    kinds = {kind for part in model.modules() for kind in getattr(part, _WHOLE, None) or ()}
+    kinds = {kind for part in model.modules() for kind in getattr(part, BLOCK_CLASSES, None) or ()}
     for part in list(model.modules()):
         if part is not model and type(part).__name__ in kinds:
             fully_shard(part, mesh=mesh)
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
     return hollow
-
-
-_WHOLE = "_no_split_modules"
-"""Where transformers names the classes of a model's blocks."""
 
 
 def refill(hollow: Any, model: Any) -> Any:

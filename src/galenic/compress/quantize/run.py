@@ -108,10 +108,12 @@ def _at_risk(
     Measured in LOG.md, "Rounded to the base's own levels, an adapter is gone".
     """
     tuned = [one for one in (earlier.stages if earlier else ()) if one.method == "lora"]
-    bits = 8 * promised / count_parameters(job.checkpoint.shapes).total
-    if not tuned or bits >= 8 or quantizer.knobs.get("tensor_type"):
+    if not tuned or quantizer.knobs.get("tensor_type"):
         return None
-    count = len(job.checkpoint.shapes.blocks)
+    shapes = job.checkpoint.shapes
+    if promised >= count_parameters(shapes).total:  # eight bits a weight
+        return None
+    count = len(shapes.blocks)
     top = tuned[-1].knobs.get("top_blocks")
     advice = "evaluate it again behind this"
     if top and top < count and "tensor_type" in quantizer.knobs:
