@@ -31,16 +31,16 @@ from compared import Silent, markdown_table
 
 from galenic.assistant.answer.order import NEAR
 from galenic.assistant.consult import LEAST_SUPPORT, Assistant, Reply, collect, make_question
-from galenic.assistant.documents.medquad import Answer, passages, read_answers
-from galenic.assistant.index import index_medquad
 from galenic.assistant.model import load_runtime
-from galenic.assistant.opinion import THRESHOLD, ambulance_share
-from galenic.assistant.store import FileState, open_store
-from galenic.assistant.tiers import rank
-from galenic.evaluate.metrics import wilson_interval
+from galenic.assistant.search.documents.medquad import Answer, passages, read_answers
+from galenic.assistant.search.index import index_medquad
+from galenic.assistant.search.store import FileState, open_store
+from galenic.assistant.triage.opinion import THRESHOLD, ambulance_share
+from galenic.assistant.triage.tiers import rank
+from galenic.evaluation.metrics import wilson_interval
 from galenic.runtimes.base import Runtime
 
-VIGNETTES = Path(__file__).parents[1] / "tests/assistant/data/vignettes.jsonl"
+VIGNETTES = Path(__file__).parents[1] / "tests/assistant/triage/data/vignettes.jsonl"
 OFF_TOPIC = (
     "How do I replace the battery of a laptop?",
     "What is the capital of Mongolia?",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from galenic.evaluate.compare import (
+from galenic.evaluation.compare import (
     ALL,
     Comparison,
     Pair,

@@ -36,8 +36,8 @@ transformers.LlamaForCausalLM(config).save_pretrained(folder)
 PRUNE = """
 import json, resource
 from pathlib import Path
-from galenic.compress.prune.config import PruneConfig
-from galenic.compress.prune.run import prune
+from galenic.compression.prune.config import PruneConfig
+from galenic.compression.prune.run import prune
 from galenic.registry import PRUNERS
 class Silent:
     def stage(self, text, total=None, done=0): pass

@@ -31,14 +31,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import torch
 import yaml
 
-from galenic.benchmarks.base import Benchmark, original_label, rotate
+from galenic.data.benchmarks.base import Benchmark, original_label, rotate
 from galenic.data.example import Example
 from galenic.data.sources import open_source
-from galenic.evaluate.choice import run_chunk
-from galenic.evaluate.plan import make_plan, sample
-from galenic.evaluate.prompts import Prompter
+from galenic.evaluation.choice import run_chunk
+from galenic.evaluation.plan import make_plan, sample
+from galenic.evaluation.prompts import Prompter
 from galenic.export.lm_eval import write_task
-from galenic.models.load import ModelFiles, resolve_model
+from galenic.models.files import ModelFiles
+from galenic.models.load import resolve_model
 from galenic.registry import BENCHMARKS, SCORINGS
 from galenic.runtimes.torch import TorchRuntime
 
@@ -176,7 +177,7 @@ def main() -> None:
     files = resolve_model(options.model)
     folder = files.path
     if files.kind == "gguf":
-        from galenic.models.dequantize import dequantized_folder
+        from galenic.models.gguf.dequantize import dequantized_folder
 
         folder = dequantized_folder(files)
     runtime = TorchRuntime(

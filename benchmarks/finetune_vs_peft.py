@@ -65,11 +65,11 @@ class Job:
 
 def read_items(job: Job) -> tuple[Any, list[Any]]:
     """The model's folder, and so many questions of each source, as tokens."""
-    from galenic.compress.finetune.items import encode_texts
-    from galenic.data.training import read_training
     from galenic.models.checkpoint import open_checkpoint
+    from galenic.models.encoders.text_encoder import TextEncoder
     from galenic.models.load import resolve_model
-    from galenic.models.text_encoder import TextEncoder
+    from galenic.training.finetune.items import encode_texts
+    from galenic.training.sources import read_training
 
     checkpoint = open_checkpoint(resolve_model(job.model))
     encoder = TextEncoder(checkpoint.folder, checkpoint.files.kind)
@@ -85,8 +85,8 @@ def prepare(job: Job, checkpoint: Any) -> tuple[Any, Any]:
     """The model with new adapters, by the same library and seed on both sides."""
     import torch
 
-    from galenic.compress.finetune.lora import LoRA
     from galenic.models.layers import read_layout
+    from galenic.training.finetune.lora import LoRA
 
     torch.set_num_threads(job.threads)
     from transformers import AutoModelForCausalLM
@@ -139,7 +139,7 @@ class Silent:
 
 
 def steps_of(job: Job, items: list[Any]) -> list[list[Any]]:
-    """The batches of all passes, in the order in which `galenic.compress.train` has them."""
+    """The batches of all passes, in the order in which `galenic.training.loop` has them."""
     steps = []
     for epoch in range(EPOCHS):
         order = list(items)
@@ -150,11 +150,11 @@ def steps_of(job: Job, items: list[Any]) -> list[list[Any]]:
 
 
 def run_galenic(job: Job, items: list[Any], model: Any, layout: Any) -> Any:
-    from galenic.compress.frozen import FrozenBlocks
-    from galenic.compress.learner import Learner
-    from galenic.compress.objectives import CrossEntropy
-    from galenic.compress.run_folder import LOG
-    from galenic.compress.train import TrainConfig, Trainer
+    from galenic.training.activation_cache import FrozenBlocks
+    from galenic.training.checkpoints import LOG
+    from galenic.training.learner import Learner
+    from galenic.training.loop import TrainConfig, Trainer
+    from galenic.training.losses import CrossEntropy
 
     with tempfile.TemporaryDirectory() as folder:
         lower = None

@@ -28,7 +28,7 @@ from compared import (
     pooled_answers,
 )
 
-from galenic.evaluate.compare import Comparison
+from galenic.evaluation.compare import Comparison
 
 BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
 SETTINGS = ("model", "limit", "num_samples", "scoring", "benchmarks")

@@ -36,11 +36,11 @@ from retrieval import (
     word_lanes,
 )
 
-from galenic.assistant.documents.medquad import Answer, read_answers
-from galenic.assistant.embed import embed_index, find_encoder
-from galenic.assistant.retrieve import Retriever, open_retriever
-from galenic.assistant.store import FileState, NewPassage, open_store
-from galenic.assistant.vectors import Remembered, Vectors
+from galenic.assistant.search.documents.medquad import Answer, read_answers
+from galenic.assistant.search.embed import embed_index, find_encoder
+from galenic.assistant.search.retrieve import Retriever, open_retriever
+from galenic.assistant.search.store import FileState, NewPassage, open_store
+from galenic.assistant.search.vectors import Remembered, Vectors
 
 BOTH = "galenic, with vectors"
 

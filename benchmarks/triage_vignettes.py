@@ -2,7 +2,8 @@
 
     python benchmarks/triage_vignettes.py
 
-The vignettes (tests/assistant/data/vignettes.jsonl) were written by developers, not clinicians, and
+The vignettes (tests/assistant/triage/data/vignettes.jsonl) were written by developers, not
+clinicians, and
 so were their expected tiers. Splits: ``development`` was there while the rules were written;
 ``held-out`` was written after the rules were frozen; ``fresh`` after they had been widened on
 account of its misses; ``unseen`` after those of ``fresh``. The first result of these three, before
@@ -29,12 +30,12 @@ from typing import Any
 
 from compared import markdown_table
 
-from galenic.assistant.tiers import TIERS, Tier, rank
-from galenic.assistant.triage import triage
-from galenic.evaluate.metrics import wilson_interval
+from galenic.assistant.triage.tiers import TIERS, Tier, rank
+from galenic.assistant.triage.triage import triage
+from galenic.evaluation.metrics import wilson_interval
 
 ROOT = Path(__file__).parents[1]
-VIGNETTES = ROOT / "tests/assistant/data/vignettes.jsonl"
+VIGNETTES = ROOT / "tests/assistant/triage/data/vignettes.jsonl"
 RESULTS = ROOT / "results"
 FIRST = RESULTS / "triage.first.json"
 ROUNDS = 5

@@ -20,7 +20,7 @@ from flwr.common.serde import message_to_proto
 from flwr.superlink.grid import InMemoryGrid
 
 from galenic.cli.main import main
-from galenic.compress.federated.server import Server
+from galenic.training.federated.server import Server
 
 COUNT = itertools.count()
 

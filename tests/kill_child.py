@@ -59,7 +59,7 @@ def _run(order: dict[str, Any]) -> None:
 
 def _serve() -> None:
     for module in ("prune", "quantize"):
-        import_module(f"galenic.compress.{module}.run")
+        import_module(f"galenic.compression.{module}.run")
     import_module("transformers.models.llama.modeling_llama")
     for line in sys.stdin:
         order = json.loads(line)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from galenic.evaluate.records import Record, Timing
+from galenic.evaluation.records import Record, Timing
 
 __all__ = ["OPTIONS", "write_run"]
 

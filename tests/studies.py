@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from galenic.evaluate.config import EvaluateConfig
+from galenic.evaluation.config import EvaluateConfig
 from galenic.study.graph import Cell, Graph, Node
 from galenic.study.store import Failure, StudyFolder
 from runs import write_run

@@ -10,22 +10,23 @@ from pathlib import Path
 import pytest
 
 import galenic
-from galenic.benchmarks.base import Benchmark
-from galenic.compress.prune.base import Pruner
-from galenic.compress.quantize.base import Quantizer
+from galenic.compression.prune.base import Pruner
+from galenic.compression.quantize.base import Quantizer
+from galenic.data.benchmarks.base import Benchmark
 from galenic.errors import UserError
-from galenic.evaluate.scoring.base import Scoring
+from galenic.evaluation.scoring.base import Scoring
 from galenic.registry import BENCHMARKS, PRUNERS, QUANTIZERS, RUNTIMES, SCORINGS, Registry
 from galenic.runtimes.base import Runtime
 
 PACKAGE = Path(galenic.__file__).parent
 # A room may import from those before it, never from those behind it.
 ORDER = (
-    ("errors", "cache", "registry", "units", "watcher"),
-    ("data", "benchmarks", "models"),
-    ("runtimes",),
-    ("evaluate", "artifact", "recipe"),
-    ("compress", "export"),
+    ("errors", "cache", "registry", "strict_yaml", "units", "watcher"),
+    ("data", "models"),
+    ("runtimes", "artifact"),
+    ("evaluation", "compression", "export"),
+    ("training",),
+    ("recipes",),
     ("assistant",),
     ("study",),
     ("report", "serve"),

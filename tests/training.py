@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from galenic.compress.finetune.lora import LoRA
-from galenic.compress.learner import Learner, TrainItem
-from galenic.compress.objectives import CrossEntropy
-from galenic.compress.train import TrainConfig, Trainer
 from galenic.models.layers import read_layout
+from galenic.training.batch import TrainItem
+from galenic.training.finetune.lora import LoRA
+from galenic.training.learner import Learner
+from galenic.training.loop import TrainConfig, Trainer
+from galenic.training.losses import CrossEntropy
+from galenic.training.validation import measure
 from tiny_hf import write_tiny_hf
 
 __all__ = ["Quiet", "Texts", "load_tiny", "make_trainer", "some_items", "write_adapter"]
@@ -95,6 +97,7 @@ def make_trainer(
         folder,
         fingerprint={"model": "tiny"},
         watcher=watcher or Quiet(),
+        measure=measure,
     )
 
 

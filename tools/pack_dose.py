@@ -24,15 +24,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from galenic.artifact import Stage, read_manifest, write_manifest
+from galenic.artifact.manifest import Stage, read_manifest, write_manifest
 from galenic.cli.progress import ConsoleWatcher
-from galenic.compress.card import CARD as README
-from galenic.compress.dose import IMPORTANCE, answers_of, build_dose
-from galenic.compress.merge import merge
-from galenic.compress.quantize.base import QuantizeJob
-from galenic.compress.quantize.block_types import KQuant
-from galenic.compress.quantize.config import QuantizeConfig
-from galenic.compress.tuning import TRAINING_LOG
+from galenic.compression.quantize.block_types import KQuant
+from galenic.compression.quantize.config import QuantizeConfig
+from galenic.compression.quantize.job import QuantizeJob
 from galenic.data.calibration import read_calibration_text
 from galenic.data.sources import open_source
 from galenic.errors import UserError
@@ -42,12 +38,16 @@ from galenic.models.adapter import (
     adapted_tensors,
     read_adapter,
 )
-from galenic.models.dose import CARD, Answer, Dose
-from galenic.models.embedded import EMBEDDED
-from galenic.models.gguf import read_header
-from galenic.models.gguf_names import EMBEDDING
+from galenic.models.fetch.dose import CARD, Answer, Dose
+from galenic.models.fetch.embedded import EMBEDDED
+from galenic.models.gguf.header import read_header
+from galenic.models.gguf.names import EMBEDDING
 from galenic.models.load import resolve_model
+from galenic.recipes.card import CARD as README
+from galenic.recipes.dose import IMPORTANCE, answers_of, build_dose
 from galenic.registry import BENCHMARKS
+from galenic.training.merge import merge
+from galenic.training.run import TRAINING_LOG
 from galenic.watcher import Watcher
 
 MOST_BYTES = 10_000_000

@@ -56,10 +56,10 @@ class Registry:
 BENCHMARKS = Registry(
     "benchmark",
     {
-        "pubmedqa": "galenic.benchmarks.pubmedqa:PUBMEDQA",
-        "medqa_4options": "galenic.benchmarks.medqa:MEDQA_4OPTIONS",
-        "medqa_5options": "galenic.benchmarks.medqa:MEDQA_5OPTIONS",
-        "medmcqa": "galenic.benchmarks.medmcqa:MEDMCQA",
+        "pubmedqa": "galenic.data.benchmarks.pubmedqa:PUBMEDQA",
+        "medqa_4options": "galenic.data.benchmarks.medqa:MEDQA_4OPTIONS",
+        "medqa_5options": "galenic.data.benchmarks.medqa:MEDQA_5OPTIONS",
+        "medmcqa": "galenic.data.benchmarks.medmcqa:MEDMCQA",
     },
 )
 
@@ -75,34 +75,34 @@ RUNTIMES = Registry(
 SCORINGS = Registry(
     "scoring",
     {
-        "letter": "galenic.evaluate.scoring.letter:Letter",
-        "text": "galenic.evaluate.scoring.text:Text",
-        "text_per_byte": "galenic.evaluate.scoring.text:TextPerByte",
-        "generate": "galenic.evaluate.scoring.generate:Generate",
-        "head": "galenic.evaluate.scoring.head:Head",
+        "letter": "galenic.evaluation.scoring.letter:Letter",
+        "text": "galenic.evaluation.scoring.text:Text",
+        "text_per_byte": "galenic.evaluation.scoring.text:TextPerByte",
+        "generate": "galenic.evaluation.scoring.generate:Generate",
+        "head": "galenic.evaluation.scoring.head:Head",
     },
 )
 
 PRUNERS = Registry(
     "pruning method",
     {
-        "magnitude": "galenic.compress.prune.magnitude:Magnitude",
-        "wanda": "galenic.compress.prune.wanda:Wanda",
-        "sparsegpt": "galenic.compress.prune.sparsegpt:SparseGPT",
-        "width": "galenic.compress.prune.width:Width",
-        "depth": "galenic.compress.prune.depth:Depth",
-        "vocab": "galenic.compress.prune.vocab:Vocab",
+        "magnitude": "galenic.compression.prune.magnitude:Magnitude",
+        "wanda": "galenic.compression.prune.wanda:Wanda",
+        "sparsegpt": "galenic.compression.prune.sparsegpt:SparseGPT",
+        "width": "galenic.compression.prune.width:Width",
+        "depth": "galenic.compression.prune.depth:Depth",
+        "vocab": "galenic.compression.prune.vocab:Vocab",
     },
 )
 
 QUANTIZERS = Registry(
     "quantization method",
     {
-        "kquant": "galenic.compress.quantize.block_types:KQuant",
-        "gptq": "galenic.compress.quantize.gptq:GPTQ",
-        "nf4": "galenic.compress.quantize.nf4:NF4",
-        "int8": "galenic.compress.quantize.int8:Int8",
-        "auto_round": "galenic.compress.quantize.auto_round:AutoRound",
+        "kquant": "galenic.compression.quantize.block_types:KQuant",
+        "gptq": "galenic.compression.quantize.gptq:GPTQ",
+        "nf4": "galenic.compression.quantize.nf4:NF4",
+        "int8": "galenic.compression.quantize.int8:Int8",
+        "auto_round": "galenic.compression.quantize.auto_round:AutoRound",
     },
 )
 
@@ -127,23 +127,23 @@ ENGINES = Registry(
 FINETUNERS = Registry(
     "fine-tuning method",
     {
-        "lora": "galenic.compress.finetune.lora:LoRA",
-        "full": "galenic.compress.finetune.full:Full",
+        "lora": "galenic.training.finetune.lora:LoRA",
+        "full": "galenic.training.finetune.full:Full",
     },
 )
 
 RECIPE_FINETUNERS = Registry(
     "fine-tuning method",
     {
-        "lora": "galenic.compress.finetune.stage:LoRAStage",
-        "full": "galenic.compress.finetune.stage:FullStage",
+        "lora": "galenic.training.finetune.stage:LoRAStage",
+        "full": "galenic.training.finetune.stage:FullStage",
     },
 )
 
 DISTILLERS = Registry(
     "distillation method",
     {
-        "logits": "galenic.compress.distill.logits:Logits",
-        "sequence": "galenic.compress.distill.sequence:Sequence",
+        "logits": "galenic.training.distill.logits:Logits",
+        "sequence": "galenic.training.distill.sequence:Sequence",
     },
 )

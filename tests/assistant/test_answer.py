@@ -17,9 +17,9 @@ from galenic.assistant.answer.order import order, undecided
 from galenic.assistant.answer.sentences import SentenceCutter, cut_sentences, trim
 from galenic.assistant.answer.support import carried, stems, wanted
 from galenic.assistant.answer.write import write_answer
-from galenic.assistant.retrieve import Passage, Snippet
-from galenic.assistant.tiers import rank
-from galenic.assistant.triage import triage
+from galenic.assistant.search.retrieve import Passage, Snippet
+from galenic.assistant.triage.tiers import rank
+from galenic.assistant.triage.triage import triage
 
 TEXT = st.text(alphabet="abAB .!?:;-\n(1", max_size=80)
 
@@ -209,7 +209,7 @@ def test_questions_for_the_appointment_without_an_index() -> None:
 
 
 def _rules() -> list:  # type: ignore[type-arg]
-    from galenic.assistant.rules import prepared
+    from galenic.assistant.triage.rules import prepared
 
     return prepared().rules.rules
 

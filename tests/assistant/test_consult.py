@@ -22,10 +22,10 @@ from galenic.assistant.consult import (
 from galenic.assistant.events import Done, Note, Sentence, Sources, Tier, as_json
 from galenic.assistant.folder import kept_files, purge
 from galenic.assistant.history import History, history_path
-from galenic.assistant.index import index_folder
 from galenic.assistant.model import load_runtime
-from galenic.assistant.opinion import ambulance_share
-from galenic.assistant.triage import Triage
+from galenic.assistant.search.index import index_folder
+from galenic.assistant.triage.opinion import ambulance_share
+from galenic.assistant.triage.triage import Triage
 from galenic.errors import UserError
 from galenic.runtimes.tree import Pack
 from watching import Notes

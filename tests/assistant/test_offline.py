@@ -14,9 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from commands import GALENIC
-from galenic.assistant.index import index_folder
 from galenic.assistant.offline import kernel_refuses
 from galenic.assistant.prove import Proof, prove_offline, read_proof
+from galenic.assistant.search.index import index_folder
 from galenic.cli.main import app
 from galenic.models.load import resolve_model
 from watching import Notes

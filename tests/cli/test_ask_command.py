@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from galenic.assistant.folder import kept_files
 from galenic.assistant.history import history_path
-from galenic.assistant.triage import NOTICE
+from galenic.assistant.triage.triage import NOTICE
 from galenic.cli.main import app
 from galenic.errors import UserError
 from tiny import write_tiny_gguf

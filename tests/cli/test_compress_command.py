@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands import galenic
-from galenic.recipe import shipped_recipes
+from galenic.recipes.recipe import shipped_recipes
 from tiny_hf import write_tiny_hf
 
 pytest.importorskip("torch", reason="needs the train extra")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from galenic.artifact import read_manifest
+from galenic.artifact.manifest import read_manifest
 from galenic.cli.main import app
 from galenic.errors import UserError
 from tiny_encoder import write_tiny_encoder
@@ -101,7 +101,7 @@ def test_a_trained_head_is_trained_on(tmp_path: Path) -> None:
 def test_a_stopped_training_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from galenic.compress.train import Trainer
+    from galenic.training.loop import Trainer
 
     model = write_tiny_encoder(tmp_path / "m", "bert")
     questions = write_questions(tmp_path / "q.jsonl")

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from galenic.artifact import read_manifest
+from galenic.artifact.manifest import read_manifest
 from galenic.cli.main import app
-from galenic.compress.finetune.config import sources_in_data
 from galenic.data.jsonl import encode_gzip, write_bytes
-from galenic.data.training import read_training
 from galenic.errors import UserError
+from galenic.training.finetune.config import sources_in_data
+from galenic.training.sources import read_training
 from killed import kill_and_go_on
 from tiny_hf import write_tiny_hf
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from galenic.cli.main import app
 from galenic.errors import UserError
-from galenic.models.gguf_folder import folder_to_gguf
+from galenic.models.gguf.folder import folder_to_gguf
 from tiny import TinyShape, tiny_tensors, tiny_vocabulary, write_tiny_gguf
 
 
@@ -61,8 +61,8 @@ def test_a_gguf(tmp_path: Path, tied: bool) -> None:
 
 
 def test_quantized_types_and_the_table(tmp_path: Path) -> None:
-    from galenic.compress.quantize.kquant import model_source, quantize_gguf, uniform_types
-    from galenic.models.load import ModelFiles
+    from galenic.compression.quantize.kquant import model_source, quantize_gguf, uniform_types
+    from galenic.models.files import ModelFiles
 
     path = write_tiny_gguf(tmp_path / "tiny.gguf", chat_template=None)
     source = model_source(ModelFiles("tiny", "gguf", path, "0" * 64))

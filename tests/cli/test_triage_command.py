@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from commands import galenic
-from galenic.assistant.triage import NOTICE
+from galenic.assistant.triage.triage import NOTICE
 from galenic.cli.main import app
 from galenic.errors import UserError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from galenic.benchmarks.select import resolve_benchmarks
+from galenic.data.benchmarks.select import resolve_benchmarks
 from galenic.data.sources import Dataset, open_source
 from galenic.registry import BENCHMARKS
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from galenic.errors import UserError
-from galenic.evaluate.prompts import render_chat
+from galenic.evaluation.prompts import render_chat
 from galenic.export.chat import FORMS, TALK, find_form
 from galenic.export.run import USE, export
 from galenic.models.load import resolve_model
@@ -53,7 +53,7 @@ def test_transformers_reads_the_folder_and_computes_the_same(tmp_path: Path) -> 
     torch = pytest.importorskip("torch", reason="needs the train extra")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from galenic.models.dequantize import dequantized_folder
+    from galenic.models.gguf.dequantize import dequantized_folder
 
     gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
     export(str(gguf), "transformers", tmp_path / "out")
@@ -124,8 +124,8 @@ def test_tasks_hold_our_prompts_and_the_right_answers(tmp_path: Path) -> None:
 def test_the_harness_runs_the_tasks_and_predicts_the_same(tmp_path: Path) -> None:
     lm_eval = pytest.importorskip("lm_eval", reason="needs the benchmark extra")
     from galenic.cli.progress import ConsoleWatcher
-    from galenic.evaluate.config import EvaluateConfig
-    from galenic.evaluate.run import evaluate
+    from galenic.evaluation.config import EvaluateConfig
+    from galenic.evaluation.run import evaluate
     from galenic.report.runs import load_run
 
     model = write_tiny_hf(tmp_path / "model", "llama")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galenic.errors import UserError
-from galenic.models.bpe import Bpe, read_bpe, read_tokenizer_file
+from galenic.models.tokenizers.bpe import Bpe, read_bpe, read_tokenizer_file
 
 tokenizers = pytest.importorskip("tokenizers", reason="needs the train extra")
 

@@ -14,8 +14,8 @@ import pytest
 
 from galenic.cache import cache_folder
 from galenic.errors import UserError
-from galenic.models import embedded
-from galenic.models.embedded import EMBEDDED, EmbeddedModel, embedded_path
+from galenic.models.fetch import embedded
+from galenic.models.fetch.embedded import EMBEDDED, EmbeddedModel, embedded_path
 from galenic.models.load import resolve_model
 from tiny import write_tiny_gguf
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from galenic.errors import UserError
-from galenic.models.hub import PATTERNS, is_hub_id
+from galenic.models.fetch.hub import PATTERNS, is_hub_id
 from galenic.models.load import resolve_model
 from tiny_hf import write_tiny_hf
 

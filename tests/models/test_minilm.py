@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="needs the train extra")
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from galenic.models.encoder import load_encoder
+from galenic.models.encoders.encoder import load_encoder
 from galenic.models.load import resolve_model
 
 TEXTS = ("Question: Which drug lowers the blood pressure?", "Question: [SEP]? " + "word " * 600)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from galenic.models.checkpoint import open_checkpoint
-from galenic.models.load import ModelFiles
+from galenic.models.files import ModelFiles
 from tiny_hf import FAMILIES, write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")

@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 
 from galenic.errors import UserError
+from galenic.models.encoders.sentence import SentenceEncoder, load_sentence_encoder
 from galenic.models.load import resolve_model
-from galenic.models.sentence import SentenceEncoder, load_sentence_encoder
 from naive_sentence import naive_vector
 from tiny_encoder import write_tiny_encoder
 

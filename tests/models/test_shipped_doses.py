@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from galenic.artifact import read_manifest
+from galenic.artifact.manifest import read_manifest
 from galenic.cache import file_sha256
-from galenic.compress.dose import build_dose, read_importance
 from galenic.models.adapter import read_adapter
-from galenic.models.dose import DOSES, read_dose
-from galenic.models.embedded import EMBEDDED
-from galenic.models.gguf import read_header
+from galenic.models.fetch.dose import DOSES, read_dose
+from galenic.models.fetch.embedded import EMBEDDED
+from galenic.models.gguf.header import read_header
+from galenic.recipes.dose import build_dose, read_importance
 
 MOST_BYTES = 10_000_000
 

@@ -10,7 +10,7 @@ import pytest
 
 from galenic.errors import UserError
 from galenic.models.checkpoint import open_checkpoint
-from galenic.models.gguf import check_gguf
+from galenic.models.gguf.header import check_gguf
 from galenic.models.load import resolve_model
 from galenic.models.text_part import text_part
 from tiny_hf import write_tiny_tokenizer
@@ -117,10 +117,10 @@ def test_a_lost_weight_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_it_is_pruned_and_quantized_like_any_other(tmp_path: Path) -> None:
-    from galenic.compress.prune.config import PruneConfig
-    from galenic.compress.prune.run import prune
-    from galenic.compress.quantize.config import QuantizeConfig
-    from galenic.compress.quantize.run import quantize
+    from galenic.compression.prune.config import PruneConfig
+    from galenic.compression.prune.run import prune
+    from galenic.compression.quantize.config import QuantizeConfig
+    from galenic.compression.quantize.run import quantize
     from galenic.registry import PRUNERS, QUANTIZERS
     from watching import Notes
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from galenic.errors import UserError
-from galenic.evaluate.compare import compare_pairs, pair_records
+from galenic.evaluation.compare import compare_pairs, pair_records
 from galenic.report.pareto import Panel, Point, front, pareto_plot
 from galenic.report.runs import load_run
 from galenic.report.study import StudyReport, build_study_report

@@ -10,9 +10,9 @@ import gguf
 import numpy as np
 import pytest
 
-from galenic.benchmarks.medqa import MEDQA_5OPTIONS
+from galenic.data.benchmarks.medqa import MEDQA_5OPTIONS
 from galenic.data.sources import open_source
-from galenic.models.load import ModelFiles
+from galenic.models.files import ModelFiles
 from galenic.runtimes.base import Runtime, Writing, encode_requests
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.tree import Request, build_pack, sum_by_request

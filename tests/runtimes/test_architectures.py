@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galenic.models.load import ModelFiles
+from galenic.models.files import ModelFiles
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
 from tiny_hf import write_tiny_tokenizer
 

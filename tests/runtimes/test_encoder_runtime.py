@@ -16,10 +16,10 @@ import torch
 from transformers import AutoModelForMultipleChoice, AutoTokenizer
 
 from galenic.errors import UserError
-from galenic.evaluate.config import EvaluateConfig
-from galenic.evaluate.records import Record
-from galenic.evaluate.run import evaluate
-from galenic.models.load import ModelFiles
+from galenic.evaluation.config import EvaluateConfig
+from galenic.evaluation.records import Record
+from galenic.evaluation.run import evaluate
+from galenic.models.files import ModelFiles
 from galenic.runtimes.encoder import EncoderRuntime
 from galenic.runtimes.torch import TorchRuntime
 from galenic.runtimes.tree import build_pack, sum_by_request

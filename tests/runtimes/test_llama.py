@@ -22,7 +22,7 @@ from tiny_llama import (
 )
 
 from galenic.errors import UserError
-from galenic.models.load import ModelFiles
+from galenic.models.files import ModelFiles
 from galenic.runtimes.base import Writing
 from galenic.runtimes.llama import LlamaRuntime
 from tiny import CHAT_TEMPLATE, TinyShape, tiny_tensors, tiny_vocabulary, write_tiny_gguf
@@ -142,7 +142,7 @@ def test_the_real_model_knows_that_paris_is_in_france(small_model: LlamaRuntime)
 SECOND_LIBRARY = """
 import json, sys
 from pathlib import Path
-from galenic.models.load import ModelFiles
+from galenic.models.files import ModelFiles
 from galenic.runtimes.base import Writing
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.tree import Request, build_pack, sum_by_request

@@ -9,9 +9,9 @@ import psutil
 import pytest
 from tiny_llama import PER_TOKEN, VOCAB, model_files, open_tiny, random_requests, reference_scores
 
-from galenic.compress.quantize.kquant import quantize_gguf, uniform_types
+from galenic.compression.quantize.kquant import quantize_gguf, uniform_types
 from galenic.errors import UserError
-from galenic.models.gguf_copy import gguf_source
+from galenic.models.gguf.copy import gguf_source
 from galenic.runtimes.base import Writing, encode_requests
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.tree import Request, build_pack, sum_by_request

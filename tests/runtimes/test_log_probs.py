@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from galenic.errors import UserError
-from galenic.models.load import ModelFiles, resolve_model
+from galenic.models.files import ModelFiles
+from galenic.models.load import resolve_model
 from galenic.runtimes.base import Runtime
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.selftest import LlamaShape, reference_logits

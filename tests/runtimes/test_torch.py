@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from galenic.errors import UserError
-from galenic.models.load import ModelFiles
+from galenic.models.files import ModelFiles
 from galenic.runtimes.base import Writing, encode_requests
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
 from tiny_hf import FAMILIES, write_tiny_hf

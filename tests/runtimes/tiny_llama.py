@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.models.load import ModelFiles
+from galenic.models.files import ModelFiles
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.selftest import LlamaShape, reference_logits
 from galenic.runtimes.tree import Request

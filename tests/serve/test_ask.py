@@ -14,9 +14,9 @@ from served import Server
 
 from galenic.assistant.consult import Assistant, make_question
 from galenic.assistant.events import as_json
-from galenic.assistant.index import index_folder
 from galenic.assistant.model import load_runtime
-from galenic.assistant.triage import triage
+from galenic.assistant.search.index import index_folder
+from galenic.assistant.triage.triage import triage
 from galenic.serve.page import PAGE_PATHS
 from tiny import write_tiny_gguf
 from watching import Notes

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from galenic.errors import UserError
-from galenic.recipe import read_recipe, shipped_files, shipped_recipes
+from galenic.recipes.recipe import read_recipe, shipped_files, shipped_recipes
 from galenic.study.grid import MEASURES, parse_study, read_study
 
 GRID: dict[str, Any] = {

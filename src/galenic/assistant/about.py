@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.assistant.folder import index_path
-from galenic.assistant.store import Collection, open_store
+from galenic.assistant.search.store import Collection, open_store
 
 __all__ = ["UNMEASURED", "indexed", "scores"]
 

@@ -21,12 +21,12 @@ from galenic.assistant.answer.support import Wanted, stems, wanted
 from galenic.assistant.answer.write import write_answer
 from galenic.assistant.events import Cited, Done, Event, Note, Sentence, Sources, Tier
 from galenic.assistant.folder import index_path
-from galenic.assistant.guards import of_answer, of_question
 from galenic.assistant.model import load_runtime
-from galenic.assistant.opinion import with_opinion
-from galenic.assistant.person import Person, read_person
-from galenic.assistant.retrieve import Passage, Retriever, open_retriever
-from galenic.assistant.triage import Triage, triage
+from galenic.assistant.record.person import Person, read_person
+from galenic.assistant.search.retrieve import Passage, Retriever, open_retriever
+from galenic.assistant.triage.guards import of_answer, of_question
+from galenic.assistant.triage.opinion import with_opinion
+from galenic.assistant.triage.triage import Triage, triage
 from galenic.errors import UserError, unknown_name
 from galenic.runtimes.base import Runtime
 
@@ -125,7 +125,7 @@ class Assistant:
             ``written`` lets it write; ``auto`` by its size.
         index: of passages; None = the user's own.
         rules: of triage; None = the reviewed ones.
-        second_opinion: lets the model raise the tier; see `galenic.assistant.opinion`.
+        second_opinion: lets the model raise the tier; see `galenic.assistant.triage.opinion`.
     """
 
     runtime: Runtime | None = None

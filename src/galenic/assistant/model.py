@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from galenic.evaluate.divergence import serving_runtime
+from galenic.evaluation.divergence import serving_runtime
 from galenic.models.load import resolve_model
 from galenic.registry import RUNTIMES
 from galenic.runtimes.base import Runtime

@@ -7,38 +7,13 @@ import sys
 import typer
 
 from galenic import __version__
-from galenic.cli import (
-    ask,
-    baseline,
-    chat,
-    compare,
-    compress,
-    data,
-    distill,
-    doctor,
-    encoder,
-    evaluate,
-    export,
-    finetune,
-    index,
-    inspect,
-    merge,
-    pack,
-    perplexity,
-    plan,
-    prune,
-    pull,
-    purge,
-    quantize,
-    report,
-    scan,
-    search,
-    serve,
-    status,
-    study,
-    triage,
-    unpack,
-)
+from galenic.cli.ask import ask, chat, index, search, triage
+from galenic.cli.compress import compress, plan, prune, quantize
+from galenic.cli.house import data, doctor, purge
+from galenic.cli.measure import baseline, compare, evaluate, inspect, perplexity, report
+from galenic.cli.ship import export, pack, pull, serve, unpack
+from galenic.cli.study import status, study
+from galenic.cli.train import distill, encoder, finetune, merge, scan
 from galenic.errors import UserError
 
 __all__ = ["app", "main"]

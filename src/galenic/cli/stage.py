@@ -12,7 +12,7 @@ from galenic.registry import Registry
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from galenic.artifact import Manifest
+    from galenic.artifact.manifest import Manifest
 
 __all__ = ["run_stage"]
 
@@ -40,7 +40,7 @@ def run_stage(
     Raises:
         UserError: a flag is not allowed, the folder exists, or as the stage.
     """
-    from galenic.artifact import check_new
+    from galenic.artifact.manifest import check_new
     from galenic.cli.progress import watched
 
     own = {name: values.pop(name) for name in config_type.model_fields}

@@ -21,7 +21,7 @@ from galenic.errors import UserError, unknown_name
 from galenic.registry import BENCHMARKS
 
 if TYPE_CHECKING:
-    from galenic.benchmarks.base import Benchmark
+    from galenic.data.benchmarks.base import Benchmark
 
 __all__ = [
     "SAMPLE_FOLDER",

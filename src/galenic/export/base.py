@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from galenic.models.files import ModelFiles
 from galenic.models.folder import MANIFEST
-from galenic.models.load import ModelFiles
 
 __all__ = ["Exporter", "Job", "as_folder", "as_gguf"]
 
@@ -68,7 +68,7 @@ def as_gguf(model: ModelFiles, folder: Path) -> Path:
     if source is not None:
         link_or_copy(source, target)
         return target
-    from galenic.models.gguf_folder import folder_to_gguf
+    from galenic.models.gguf.folder import folder_to_gguf
 
     folder_to_gguf(model.path, target, DENSE)
     return target
@@ -82,7 +82,7 @@ def as_folder(model: ModelFiles, folder: Path) -> Path:
     """
     source = model.path
     if model.kind == "gguf":
-        from galenic.models.dequantize import dequantized_folder
+        from galenic.models.gguf.dequantize import dequantized_folder
 
         source = dequantized_folder(model)
     for file in sorted(source.rglob("*")):

@@ -12,8 +12,8 @@ from typing import Literal
 
 import yaml
 
-from galenic.benchmarks.base import Benchmark
-from galenic.benchmarks.select import resolve_benchmarks
+from galenic.data.benchmarks.base import Benchmark
+from galenic.data.benchmarks.select import resolve_benchmarks
 from galenic.data.example import Example
 from galenic.data.sources import open_source
 from galenic.export.base import Exporter, Job, as_folder

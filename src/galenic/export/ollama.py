@@ -8,7 +8,7 @@ from typing import Any
 
 from galenic.export.base import Exporter, Job, as_gguf
 from galenic.export.chat import ChatForm, find_form
-from galenic.models.gguf import read_metadata
+from galenic.models.gguf.header import read_metadata
 
 __all__ = ["Ollama"]
 

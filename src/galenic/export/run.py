@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from galenic.artifact import check_new
+from galenic.artifact.manifest import check_new
 from galenic.cache import replacing
 from galenic.export.base import Job
 from galenic.models.load import resolve_model

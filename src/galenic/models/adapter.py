@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
-from galenic.models.gguf import GgufHeader
-from galenic.models.gguf_family import FAMILIES
-from galenic.models.gguf_names import file_name, pair_order
-from galenic.models.gguf_write import GgufSource, SourceTensor
+from galenic.models.gguf.family import FAMILIES
+from galenic.models.gguf.header import GgufHeader
+from galenic.models.gguf.names import file_name, pair_order
+from galenic.models.gguf.write import GgufSource, SourceTensor
 from galenic.models.tensors import list_tensors
 
 __all__ = [

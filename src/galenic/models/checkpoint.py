@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +11,16 @@ import numpy as np
 
 from galenic.errors import UserError
 from galenic.models.configuration import read_configuration
+from galenic.models.files import ModelFiles
 from galenic.models.folder import check_folder
 from galenic.models.layers import Layout, check_family, count_parameters, read_layout
-from galenic.models.load import ModelFiles
+from galenic.models.shapes import empty_model, main_dtype, tensor_names
 from galenic.models.tensors import StoredTensor, list_tensors
 
-__all__ = ["Checkpoint", "empty_model", "main_dtype", "open_checkpoint", "tensor_names"]
+__all__ = [
+    "Checkpoint",
+    "open_checkpoint",
+]
 
 IGNORED = "rotary_emb.inv_freq"
 """Rotary frequencies, which older versions of transformers saved and none reads."""
@@ -32,7 +33,7 @@ class Checkpoint:
     Attributes:
         files: the model as the user named it.
         folder: Hugging Face folder with its weights; of a GGUF, the dequantized copy; of a model
-            that reads images too, a copy of its text model.
+            that reads images too, a copy of its text model (`galenic.models.opened`).
         dtype: ``torch.dtype`` in which most of the folder's weights are stored.
         shapes: the model on the device ``meta``: every shape, no weight.
         tensors: the stored weights by name: those of the model, no more and no fewer.
@@ -64,13 +65,11 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
     except ImportError as error:
         raise UserError("compressing needs an extra: pip install 'galenic[train]'.") from error
     if files.kind == "gguf":
-        from galenic.models.dequantize import dequantized_folder
+        from galenic.models.gguf.dequantize import dequantized_folder
 
         folder = dequantized_folder(files)
     else:
-        from galenic.models.text_part import text_part
-
-        folder = text_part(files).path
+        folder = files.path
     config = read_configuration(folder, str(folder))
     check_family(config.model_type, str(folder))
     if getattr(config, "quantization_config", None) is not None:
@@ -84,30 +83,6 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
         raise UserError(f"the configuration in {folder} describes no model: {error}") from error
     tensors = _check_tensors(folder, model, list_tensors(check_folder(folder)))
     return Checkpoint(files, folder, main_dtype(tensors), read_layout(model), tensors)
-
-
-def empty_model(config: Any) -> Any:
-    """The model of a configuration, its parameters on ``meta``, ready for evaluation in float32.
-
-    Buffers that no file holds (rotary frequencies, the scale of Gemma's embedding) are real.
-    """
-    import accelerate
-    import torch
-    import transformers
-
-    with accelerate.init_empty_weights(include_buffers=False):
-        model = transformers.AutoModelForCausalLM.from_config(deepcopy(config), dtype=torch.float32)
-    model.tie_weights()  # again: as they were registered, shared weights became two
-    return model.eval()
-
-
-def tensor_names(model: Any) -> dict[str, list[str]]:
-    """The name under which each tensor is saved, with all its names: a tied head has none apart."""
-    first: dict[int, str] = {}
-    names: dict[str, list[str]] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        names.setdefault(first.setdefault(id(tensor), name), []).append(name)
-    return names
 
 
 def _check_tensors(
@@ -141,14 +116,3 @@ def _check_tensors(
                     "(tie_word_embeddings), and the stored ones differ."
                 )
     return {name: stored[name] for name in names}
-
-
-def main_dtype(tensors: Mapping[str, StoredTensor]) -> Any:
-    """The ``torch.dtype`` in which most of the weights are stored."""
-    import torch
-
-    sizes: Counter[str] = Counter()
-    for tensor in tensors.values():
-        sizes[tensor.dtype] += math.prod(tensor.shape)
-    kinds = {"F16": torch.float16, "BF16": torch.bfloat16}
-    return kinds.get(sizes.most_common(1)[0][0], torch.float32)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.models.gguf import LFS_POINTER
+from galenic.models.files import LFS_POINTER
 
 __all__ = [
     "ADAPTER_CONFIG",

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from galenic.cache import Progress, file_sha256
 from galenic.errors import UserError, unknown_name
-from galenic.models.dose import DOSES, dose_path
-from galenic.models.embedded import EMBEDDED, embedded_path
+from galenic.models.fetch.dose import DOSES, dose_path
+from galenic.models.fetch.embedded import EMBEDDED, embedded_path
+from galenic.models.fetch.hub import hub_folder, is_hub_id
+from galenic.models.files import ModelFiles
 from galenic.models.folder import ADAPTER_CONFIG, check_folder
-from galenic.models.gguf import check_gguf
-from galenic.models.hub import hub_folder, is_hub_id
+from galenic.models.gguf.header import check_gguf
 
-__all__ = ["ModelFiles", "resolve_model"]
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """A model on disk.
-
-    Attributes:
-        name: as the user wrote it.
-        kind: ``"gguf"`` (``path`` is the file) or ``"folder"`` (config, tokenizer, safetensors).
-        path: where it is.
-        sha256: of the weights: of the GGUF, or over the hashes of all weight files in name order.
-    """
-
-    name: str
-    kind: Literal["gguf", "folder"]
-    path: Path
-    sha256: str
+__all__ = [
+    "resolve_model",
+]
 
 
 def resolve_model(name: str, *, progress: Progress | None = None) -> ModelFiles:

@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.models.checkpoint import Checkpoint, empty_model
+from galenic.models.checkpoint import Checkpoint
 from galenic.models.folder import config_json
 from galenic.models.forward import embed
-from galenic.models.gguf_family import read_shape
-from galenic.models.gguf_names import gguf_name, row_order
-from galenic.models.gguf_write import GgufSource
+from galenic.models.gguf.family import read_shape
+from galenic.models.gguf.names import gguf_name, row_order
+from galenic.models.gguf.write import GgufSource
 from galenic.models.layers import Layout, read_layout
+from galenic.models.shapes import empty_model
 from galenic.models.stream import assign_, block_prefix
 
 __all__ = ["PagedModel"]

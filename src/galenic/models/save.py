@@ -14,19 +14,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from galenic.errors import UserError
-from galenic.models.checkpoint import empty_model, open_checkpoint, tensor_names
-from galenic.models.forward import embed, head_logits, run_block
+from galenic.models.check import check_failed, check_saved, embed_check_tokens
+from galenic.models.forward import head_logits, run_block
 from galenic.models.layers import Block, Layout, read_layout
-from galenic.models.load import ModelFiles
-from galenic.models.stream import assign_, block_prefix, filled, open_stream, outer_names
+from galenic.models.shapes import empty_model, tensor_names
+from galenic.models.stream import assign_, block_prefix, filled, outer_names
 
-__all__ = ["LICENCE_FILES", "TOKENIZER_FILES", "TOLERANCE", "FolderWriter", "check_saved"]
+__all__ = [
+    "LICENCE_FILES",
+    "TOKENIZER_FILES",
+    "FolderWriter",
+]
 
-TOLERANCE = 1e-4
-"""Largest difference of logits that is accepted, as a share of the largest logit. It holds for half
-precision too: the model in memory is looked at with its weights rounded as they are stored."""
-CHECKED_TOKENS = 64
 TOKENIZER_FILES = (
     "tokenizer*",
     "vocab.json",
@@ -125,7 +124,7 @@ class FolderWriter:
             raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, not the model's")
         stored = tensor.detach().to(self.dtype).contiguous()
         if not bool(torch.isfinite(stored).all()):
-            raise _failed(f"{name} holds values that are not finite")
+            raise check_failed(f"{name} holds values that are not finite")
         self._handle.seek(self._offsets[name])
         self._handle.write(memoryview(stored.view(torch.uint8).numpy()))
         self._left.discard(name)
@@ -175,7 +174,7 @@ class _Probe:
             embedding = self.layout.model.get_input_embeddings().weight
             if embedding.is_meta:
                 raise ValueError("the embedding must be written before the blocks")
-            self.hidden, self.settings = _embed_tokens(self.layout)
+            self.hidden, self.settings = embed_check_tokens(self.layout)
         with filled(block.module, self.waiting.items()), torch.no_grad():
             self.hidden = run_block(block, self.hidden, self.settings[self.done])
         self.waiting.clear()
@@ -187,21 +186,6 @@ class _Probe:
 
         with torch.no_grad():
             return head_logits(self.layout, self.hidden)
-
-
-def _embed_tokens(layout: Layout) -> tuple[Any, list[dict[str, Any]]]:
-    """The same few tokens for every model of one vocabulary, embedded."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = layout.model.get_input_embeddings().weight.shape[0]
-    tokens = torch.randint(vocabulary, (1, CHECKED_TOKENS), generator=generator)
-    # Embedding without the final norm, which may come later.
-    norm, layout.decoder.norm = layout.decoder.norm, torch.nn.Identity()
-    try:
-        return embed(layout, tokens)
-    finally:
-        layout.decoder.norm = norm
 
 
 def _header(shapes: dict[str, tuple[int, ...]], dtype: Any) -> tuple[bytes, dict[str, int]]:
@@ -221,51 +205,3 @@ def _header(shapes: dict[str, tuple[int, ...]], dtype: Any) -> tuple[bytes, dict
     text += b" " * (-len(text) % 8)  # so that the first tensor begins at a multiple of 8
     header = struct.pack("<Q", len(text)) + text
     return header, {name: len(header) + start for name, start in starts.items()}
-
-
-def check_saved(folder: Path, expected: Any) -> dict[str, float]:
-    """Read a folder back, block by block, into plain transformers classes.
-
-    Args:
-        folder: the model.
-        expected: logits of the checked tokens, shape (1, tokens, vocabulary), of the model in
-            memory with its weights rounded as they are stored.
-
-    Returns:
-        ``logit_difference``: the largest, as a share of the largest logit; ``tolerance``.
-
-    Raises:
-        UserError: a weight is not finite, a tensor is missing, misshapen or left over, or the
-            logits differ by more than `TOLERANCE`.
-    """
-    import torch
-
-    try:
-        stream = open_stream(open_checkpoint(ModelFiles(str(folder), "folder", folder, "")))
-    except UserError as error:
-        raise _failed(f"it cannot be opened: {error}") from error
-    layout = stream.layout
-    _check_finite({name: layout.model.state_dict()[name] for name in outer_names(layout)})
-    hidden, settings = _embed_tokens(layout)
-    with torch.no_grad():
-        for index, kept in enumerate(settings):
-            with stream.block(index) as block:
-                _check_finite(block.module.state_dict(prefix=stream.prefix(index)))
-                hidden = run_block(block, hidden, kept)
-        found = head_logits(layout, hidden)
-    difference = float((found - expected).abs().max() / expected.abs().max())
-    if not difference <= TOLERANCE:  # also when it is not a number
-        raise _failed(f"its logits differ by {difference:.2g} of the largest from those in memory")
-    return {"logit_difference": difference, "tolerance": TOLERANCE}
-
-
-def _check_finite(tensors: dict[str, Any]) -> None:
-    import torch
-
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise _failed(f"{name} holds values that are not finite")
-
-
-def _failed(why: str) -> UserError:
-    return UserError(f"the model was not saved, for read back {why}. Nothing was kept.")

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.bitsandbytes import packed_sizes
+from galenic.models.files import ModelFiles
 from galenic.models.folder import MANIFEST, check_folder
-from galenic.models.gguf import GgufHeader, check_gguf
-from galenic.models.gguf_copy import gguf_source
-from galenic.models.gguf_write import CHUNK_VALUES, SourceTensor
-from galenic.models.load import ModelFiles
+from galenic.models.gguf.copy import gguf_source
+from galenic.models.gguf.header import GgufHeader, check_gguf
+from galenic.models.gguf.write import CHUNK_VALUES, SourceTensor
 from galenic.models.tensors import StoredTensor, list_tensors
 
 __all__ = ["ModelSize", "inspect_model"]

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from galenic.errors import UserError
-from galenic.models.checkpoint import Checkpoint, empty_model, tensor_names
+from galenic.models.checkpoint import Checkpoint
 from galenic.models.layers import Block, Counts, Layout, count_parameters, read_layout
+from galenic.models.shapes import empty_model, tensor_names
 from galenic.models.tensors import StoredTensor
 
 __all__ = [

@@ -18,12 +18,12 @@ from typing import Any
 
 from galenic.cache import cache_folder, made_once
 from galenic.errors import UserError
-from galenic.models.checkpoint import empty_model, main_dtype, tensor_names
 from galenic.models.configuration import read_configuration
+from galenic.models.files import ModelFiles
 from galenic.models.folder import check_folder, config_json
 from galenic.models.layers import text_config
-from galenic.models.load import ModelFiles
 from galenic.models.save import FolderWriter
+from galenic.models.shapes import empty_model, main_dtype, tensor_names
 from galenic.models.tensors import StoredTensor, list_tensors
 
 __all__ = ["text_part"]

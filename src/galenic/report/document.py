@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from galenic import __version__
 from galenic.errors import UserError
-from galenic.evaluate.records import Timing
+from galenic.evaluation.records import Timing
 from galenic.report.rows import Row, build_rows
 from galenic.report.runs import DataEntry, Run
 from galenic.runtimes.base import RuntimeInfo

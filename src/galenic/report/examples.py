@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from galenic.evaluate.records import Record
+from galenic.evaluation.records import Record
 from galenic.report.rows import Row, group_of
 from galenic.report.runs import Run
 from galenic.report.text import shorten

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from galenic.evaluate import calibration, metrics
-from galenic.evaluate.compare import pair_table, paired_interval, with_plain_views
-from galenic.evaluate.records import Record
+from galenic.evaluation import calibration, metrics
+from galenic.evaluation.compare import pair_table, paired_interval, with_plain_views
+from galenic.evaluation.records import Record
 from galenic.report.runs import Item, Run
 from galenic.report.text import method
 
@@ -93,7 +93,7 @@ class Calibration(_Part):
 
 
 class Permutation(_Part):
-    """What turning the options does: see `galenic.evaluate.metrics.flip_rate`."""
+    """What turning the options does: see `galenic.evaluation.metrics.flip_rate`."""
 
     flip_rate: float
     items_flipped: float

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from galenic.data.jsonl import JsonlFile, read_jsonl
 from galenic.errors import UserError
-from galenic.evaluate.records import Record, Timing
+from galenic.evaluation.records import Record, Timing
 from galenic.runtimes.base import RuntimeInfo
 
 __all__ = ["DataEntry", "Item", "Run", "RunInfo", "load_run", "load_runs"]

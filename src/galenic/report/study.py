@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.evaluate.compare import (
+from galenic.evaluation.compare import (
     ALL,
     Comparison,
     Pair,
@@ -16,7 +16,7 @@ from galenic.evaluate.compare import (
     pair_records,
     pool_groups,
 )
-from galenic.evaluate.failures import KindErrors, errors_by_kind, errors_by_subject
+from galenic.evaluation.failures import KindErrors, errors_by_kind, errors_by_subject
 from galenic.report.rows import Row, build_rows
 from galenic.report.runs import Item, Run, load_run
 from galenic.study.graph import Cell

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from galenic.evaluate.compare import Comparison
+from galenic.evaluation.compare import Comparison
 from galenic.report.document import DISCLAIMER
 from galenic.report.study import SIGNIFICANT, Answers, StudyReport, TableRow
 from galenic.report.text import p_value, proportion, shorten, signed, span, spark
@@ -292,7 +292,7 @@ def _kinds(report: StudyReport) -> str:
                 ]
             )
     return _lines(head, lines) + (
-        "\n\nKinds are rules over the text (`galenic.evaluate.failures`); a question may be "
+        "\n\nKinds are rules over the text (`galenic.evaluation.failures`); a question may be "
         "of several. Kinds with fewer than five questions are left out."
     )
 

@@ -14,8 +14,8 @@ import transformers
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.models.encoder import load_encoder
-from galenic.models.load import ModelFiles
+from galenic.models.encoders.encoder import load_encoder
+from galenic.models.files import ModelFiles
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request

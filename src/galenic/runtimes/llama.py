@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.models.load import ModelFiles
+from galenic.models.files import ModelFiles
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.llama_context import MAX_LEAVES, Interrupted
 from galenic.runtimes.llama_engine import LlamaEngine

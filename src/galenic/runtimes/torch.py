@@ -24,9 +24,9 @@ from transformers import AutoModelForCausalLM
 from galenic.errors import UserError
 from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
 from galenic.models.configuration import read_configuration
-from galenic.models.encoder import refuse_encoder
-from galenic.models.load import ModelFiles
-from galenic.models.text_encoder import TextEncoder
+from galenic.models.encoders.encoder import refuse_encoder
+from galenic.models.encoders.text_encoder import TextEncoder
+from galenic.models.files import ModelFiles
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request, build_pack
@@ -349,8 +349,8 @@ def _weights(model: ModelFiles, dtype: str) -> tuple[Path, str]:
     """The folder that transformers reads, and what its weights are held in."""
     if model.kind != "gguf":
         return model.path, dtype
-    from galenic.models.dequantize import dequantized_folder
-    from galenic.models.gguf import tensor_types
+    from galenic.models.gguf.dequantize import dequantized_folder
+    from galenic.models.gguf.header import tensor_types
 
     sizes = tensor_types(model.path)
     held = f"{dtype}, dequantized from {max(sizes, key=sizes.__getitem__)}"

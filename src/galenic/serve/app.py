@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from galenic import __version__
-from galenic.assistant.rules import prepared
+from galenic.assistant.triage.rules import prepared
 from galenic.errors import UserError
-from galenic.evaluate.prompts import render_chat
+from galenic.evaluation.prompts import render_chat
 from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.serve.ask import AssistantRoutes
 from galenic.serve.body import read_body, told

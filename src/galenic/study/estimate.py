@@ -7,7 +7,7 @@ answers 1.6 GB (results/).
 
 from __future__ import annotations
 
-from galenic.recipe import parse_recipe
+from galenic.recipes.recipe import parse_recipe
 from galenic.study.graph import Node
 
 __all__ = ["memory_needed"]

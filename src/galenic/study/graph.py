@@ -12,14 +12,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from galenic.benchmarks.select import resolve_benchmarks
-from galenic.compress.chain import CompressJob, read_learnt, read_texts, stage_keys
+from galenic.data.benchmarks.select import resolve_benchmarks
 from galenic.data.calibration import CalibrationConfig, read_heldout_text
 from galenic.data.sources import open_source
-from galenic.evaluate.baseline import BaselineRow, baseline_row
-from galenic.models.load import ModelFiles, resolve_model
+from galenic.evaluation.baseline import BaselineRow, baseline_row
+from galenic.models.files import ModelFiles
+from galenic.models.load import resolve_model
 from galenic.models.size import inspect_model
-from galenic.recipe import Recipe, dump_recipe
+from galenic.recipes.recipe import Recipe, dump_recipe
+from galenic.recipes.run import CompressJob, read_learnt, read_texts, stage_keys
 from galenic.study.grid import Study, Variant
 
 __all__ = ["Cell", "Graph", "Node", "Texts", "build_graph"]

@@ -24,8 +24,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from galenic.errors import UserError
-from galenic.evaluate.config import EvaluateConfig
-from galenic.recipe import ROWS, Recipe, build_recipe, check_keys, find_recipe, read_yaml
+from galenic.evaluation.config import EvaluateConfig
+from galenic.recipes.recipe import ROWS, Recipe, build_recipe, find_recipe
+from galenic.strict_yaml import check_keys, read_yaml
 
 __all__ = ["MEASURES", "Study", "Variant", "parse_study", "read_study"]
 

@@ -95,8 +95,8 @@ def execute(folder: NodeFolder) -> None:
 
 def _stage(folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher) -> dict[str, Any]:
     """Make the model folder of a recipe's last stage."""
-    from galenic.compress.chain import CompressJob
-    from galenic.recipe import STAGES, parse_recipe
+    from galenic.recipes.recipe import STAGES, parse_recipe
+    from galenic.recipes.run import CompressJob
 
     recipe = parse_recipe(spec["recipe"])
     step = recipe.steps[-1]
@@ -110,8 +110,8 @@ def _stage(folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher) ->
 
 def _answers(folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher) -> dict[str, Any]:
     """Ask the questions of one benchmark in one way."""
-    from galenic.evaluate.config import EvaluateConfig
-    from galenic.evaluate.run import evaluate
+    from galenic.evaluation.config import EvaluateConfig
+    from galenic.evaluation.run import evaluate
 
     model = _model(folder, spec)
     config = EvaluateConfig(model=model, data=spec["data"], threads=_threads(), **spec["config"])
@@ -123,9 +123,9 @@ def _perplexity(
     folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher
 ) -> dict[str, Any]:
     """Judge a model on held-out text."""
-    from galenic.evaluate.config import DivergenceConfig
-    from galenic.evaluate.divergence import measure_divergence
-    from galenic.evaluate.parent import find_reference
+    from galenic.evaluation.config import DivergenceConfig
+    from galenic.evaluation.divergence import measure_divergence
+    from galenic.evaluation.parent import find_reference
     from galenic.models.load import resolve_model
 
     asked = {key: spec[key] for key in ("against", "data", "text", "runtime")}
@@ -138,9 +138,9 @@ def _perplexity(
 
 def _speed(folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher) -> dict[str, Any]:
     """Measure a model's speed and memory, in turns with the one it was made from."""
-    from galenic.evaluate.config import SpeedConfig
-    from galenic.evaluate.parent import find_reference
-    from galenic.evaluate.throughput import measure_speed
+    from galenic.evaluation.config import SpeedConfig
+    from galenic.evaluation.parent import find_reference
+    from galenic.evaluation.throughput import measure_speed
     from galenic.models.load import resolve_model
 
     asked = {"model": _model(folder, spec), "against": spec["base"], "threads": _threads()}

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from galenic.assistant.retrieve import Passage, Retriever
-from galenic.assistant.rules import Rule, Source, prepared
-from galenic.assistant.tiers import rank
-from galenic.assistant.triage import Triage
+from galenic.assistant.search.retrieve import Passage, Retriever
+from galenic.assistant.triage.rules import Rule, Source, prepared
+from galenic.assistant.triage.tiers import rank
+from galenic.assistant.triage.triage import Triage
 
 __all__ = ["Asking", "to_ask", "to_watch"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from galenic.assistant.answer.sentences import cut_sentences, trim
 from galenic.assistant.answer.support import Wanted, stems
-from galenic.assistant.documents.medquad import SOURCES
-from galenic.assistant.retrieve import Passage
+from galenic.assistant.search.documents.medquad import SOURCES
+from galenic.assistant.search.retrieve import Passage
 
 __all__ = ["Choice", "choose"]
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from galenic.assistant.query import MOST_WORDS, STOP_WORDS, meanings, stem, words
-from galenic.assistant.wording import word_set
+from galenic.assistant.search.query import MOST_WORDS, STOP_WORDS, meanings, stem, words
+from galenic.assistant.triage.wording import word_set
 
 __all__ = ["Wanted", "carried", "stems", "wanted"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from galenic.assistant.answer.sentences import SentenceCutter
 from galenic.assistant.answer.support import carried, stems
-from galenic.assistant.retrieve import Passage
-from galenic.evaluate.prompts import render_chat
+from galenic.assistant.search.retrieve import Passage
+from galenic.evaluation.prompts import render_chat
 from galenic.runtimes.base import Generation, Runtime, Writing
 
 __all__ = ["LEAST_CARRIED", "Written", "write_answer"]

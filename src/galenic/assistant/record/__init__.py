@@ -1,0 +1,1 @@
+"""The person: notes and health records (FHIR) as facts."""

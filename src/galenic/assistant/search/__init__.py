@@ -1,0 +1,1 @@
+"""Finding passages: documents, index, words and vectors. What is said from them is elsewhere."""

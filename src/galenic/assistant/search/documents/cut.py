@@ -1,0 +1,108 @@
+"""Cut a document into passages of 120 to 180 words, at paragraphs where possible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from galenic.assistant.search.documents.base import Line
+
+__all__ = ["Piece", "cut"]
+
+LEAST, MOST, TAIL = 120, 180, 40
+"""Words: a passage ends at the first paragraph after LEAST and before MOST; a rest of fewer than
+TAIL goes to the passage before it."""
+MOST_CHARACTERS = 2_400
+"""Of a passage: text in scripts without spaces, or without any, is one endless word."""
+
+# A sentence ends before an upper-case letter, a digit or a dash that begins an item of a list.
+_SENTENCE = re.compile(r"(?<=[.!?:;])[\"')\]]?\s+(?=[A-Z0-9(\"'“]|[-–•*]\s)|(?<=[。！？])")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A passage's text, the heading that it stands under and the places of its first and last line.
+
+    Paragraphs are apart by line ends.
+    """
+
+    text: str
+    heading: str
+    first: str
+    last: str
+
+
+@dataclass
+class _Open:
+    lines: list[Line]
+    words: int = 0
+    characters: int = 0
+
+    def add(self, line: Line, words: int) -> None:
+        self.lines.append(line)
+        self.words += words
+        self.characters += len(line.text) + 1
+
+    def has_room(self, line: Line, words: int, most: int) -> bool:
+        characters = self.characters + len(line.text) + 1
+        return self.words + words <= most and characters <= MOST_CHARACTERS
+
+    def has_room_for_all(self, other: _Open) -> bool:
+        characters = self.characters + other.characters
+        return self.words + other.words <= MOST + TAIL and characters <= MOST_CHARACTERS
+
+
+def cut(lines: Iterable[Line]) -> list[Piece]:
+    """Passages of the lines, in order; nothing is left out and nothing repeated."""
+    pieces = []
+    for heading, group in groupby(lines, key=lambda line: line.heading):
+        pieces += [_piece(heading, block.lines) for block in _blocks(group)]
+    return pieces
+
+
+def _blocks(lines: Iterable[Line]) -> list[_Open]:
+    done: list[_Open] = []
+    block = _Open([])
+    for line in lines:
+        for part in _parts(line, block):
+            words = len(part.text.split())
+            if block.lines and not block.has_room(part, words, MOST):
+                done.append(block)
+                block = _Open([])
+            block.add(part, words)
+        if block.words >= LEAST:
+            done.append(block)
+            block = _Open([])
+    if done and block.words < TAIL and done[-1].has_room_for_all(block):
+        done[-1].lines += block.lines
+    elif block.lines:
+        done.append(block)
+    return done
+
+
+def _parts(line: Line, block: _Open) -> list[Line]:
+    """The line itself, or its sentences when it is long or the open passage is short of words."""
+    words = len(line.text.split())
+    long = words > MOST or len(line.text) > MOST_CHARACTERS
+    if not long and (block.words >= LEAST or block.has_room(line, words, MOST)):
+        return [line]
+    parts = [part for sentence in _SENTENCE.split(line.text) for part in _chopped(sentence)]
+    return [replace(line, text=part, goes_on=at > 0) for at, part in enumerate(parts)]
+
+
+def _chopped(sentence: str) -> Iterator[str]:
+    """A sentence too long for any passage is cut between words, a word too long anywhere."""
+    words = sentence.split()
+    for start in range(0, len(words), MOST):
+        text = " ".join(words[start : start + MOST])
+        for at in range(0, len(text), MOST_CHARACTERS - 1):
+            yield text[at : at + MOST_CHARACTERS - 1]
+
+
+def _piece(heading: str, lines: list[Line]) -> Piece:
+    text = lines[0].text
+    for line in lines[1:]:
+        text += (" " if line.goes_on else "\n") + line.text
+    return Piece(text, heading, lines[0].place, lines[-1].place)

@@ -1,0 +1,91 @@
+"""PDF files, by pypdf (https://pypdf.readthedocs.io), which runs no scripts and opens no links."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from galenic.assistant.search.documents.base import Document, Line, SkipError, clean
+
+if TYPE_CHECKING:
+    from pypdf import PdfReader
+
+__all__ = ["read_pdf"]
+
+MOST_PAGES = 3_000
+_HYPHEN = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
+# What pypdf raises on files that break the format: its own errors, and those of Python where it
+# takes a value for what it should have been.
+_BROKEN = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError,
+    NotImplementedError, OSError, RecursionError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+def read_pdf(raw: bytes, name: str) -> Document:
+    """The text of each page; pages without (scans) are counted.
+
+    Raises:
+        SkipError: encrypted, damaged, or no text in it at all.
+    """
+    from pypdf.errors import DependencyError, PyPdfError
+
+    try:
+        with _quiet():
+            return _read(raw, name)
+    except DependencyError as error:
+        raise SkipError("encrypted PDF") from error
+    except (PyPdfError, *_BROKEN) as error:
+        raise SkipError("damaged PDF") from error
+
+
+def _read(raw: bytes, name: str) -> Document:
+    from pypdf import PdfReader
+
+    reader = PdfReader(io.BytesIO(raw), strict=False)
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise SkipError("encrypted PDF")
+    notes: Counter[str] = Counter()
+    lines: list[Line] = []
+    for number, page in enumerate(reader.pages, start=1):
+        if number > MOST_PAGES:
+            notes["PDF pages beyond the limit"] = len(reader.pages) - MOST_PAGES
+            break
+        text = page.extract_text()
+        if not text.strip():
+            notes["PDF pages without text"] += 1
+        lines += [Line(part, f"page {number}") for part in _paragraphs(text)]
+    if not lines:
+        raise SkipError("PDF without text (a scan?)")
+    return Document(_title(reader) or clean(name), lines, notes)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Paragraphs where empty lines show them, else the page as one."""
+    for part in _HYPHEN.sub("", text).split("\n\n"):
+        if line := clean(part):
+            yield line
+
+
+def _title(reader: PdfReader) -> str:
+    title = reader.metadata.title if reader.metadata else None
+    return clean(title)[:200] if isinstance(title, str) else ""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of a document goes to a log: pypdf's warnings may quote it."""
+    logger = logging.getLogger("pypdf")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

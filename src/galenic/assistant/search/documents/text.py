@@ -1,0 +1,91 @@
+"""Plain text and Markdown."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from galenic.assistant.search.documents.base import Document, Line, SkipError, clean
+
+__all__ = ["decode", "read_markdown", "read_text"]
+
+_HEAD = 8192
+"""Bytes that are looked at to tell text from other data."""
+_MOST_BAD = 0.1
+"""Share of characters that may be bad before a file counts as no text."""
+_HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*$")
+_FENCE = re.compile(r"\s*(```|~~~)")
+
+
+def decode(raw: bytes) -> tuple[str, Counter[str]]:
+    """UTF-8 with or without byte order mark, or UTF-16 with one; bad bytes become U+FFFD.
+
+    Returns:
+        the text and how many bad pieces were replaced.
+
+    Raises:
+        SkipError: it is no text.
+    """
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text, own = raw.decode("utf-16", errors="replace"), 0
+    elif b"\x00" in raw[:_HEAD]:
+        raise SkipError("binary")
+    else:
+        text, own = raw.decode("utf-8-sig", errors="replace"), raw.count(b"\xef\xbf\xbd")
+    bad = text.count("\ufffd") - own
+    if bad > _MOST_BAD * len(text):
+        raise SkipError("binary")
+    return text, Counter({"bad bytes replaced": bad} if bad > 0 else {})
+
+
+def read_text(raw: bytes, name: str) -> Document:
+    """Paragraphs are apart by empty lines; the title is the file's name.
+
+    Raises:
+        SkipError: it is no text.
+    """
+    text, notes = decode(raw)
+    return Document(clean(name), list(_paragraphs(text.splitlines())), notes)
+
+
+def read_markdown(raw: bytes, name: str) -> Document:
+    """As `read_text`, with headings kept; the first one of level 1 is the title.
+
+    Raises:
+        SkipError: it is no text.
+    """
+    text, notes = decode(raw)
+    title, heading, code = "", "", False
+    lines: list[Line] = []
+    open_lines: list[str] = []
+    begin = 1
+    for number, row in enumerate(text.splitlines(), start=1):
+        code ^= bool(_FENCE.match(row))
+        found = None if code or len(row) > 1000 else _HEADING.match(row)
+        if not found:
+            open_lines.append(row)
+            continue
+        lines += _paragraphs(open_lines, begin, heading)
+        open_lines, begin = [], number + 1
+        heading = clean(found[2])
+        if len(found[1]) == 1 and not title:
+            title = heading
+    lines += _paragraphs(open_lines, begin, heading)
+    return Document(title or clean(name), lines, notes)
+
+
+def _paragraphs(rows: list[str], begin: int = 1, heading: str = "") -> Iterator[Line]:
+    """Joined lines between empty ones; items of lists stand alone."""
+    held: list[str] = []
+    start = begin
+    for number, row in enumerate([*rows, ""], start=begin):
+        text = clean(row)
+        item = re.match(r"([-*+•]|\d{1,3}[.)])\s", text)
+        if held and (not text or item):
+            yield Line(" ".join(held), f"line {start}", heading)
+            held = []
+        if text:
+            start = start if held else number
+            held.append(text)

@@ -1,0 +1,199 @@
+"""Embeddings of passages and questions: made by an encoder on this machine, never by a service.
+
+Index and search work without; PyTorch is loaded only where an index has vectors or is to get some.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from galenic.assistant.folder import index_path
+from galenic.assistant.search.store import NOTHING, Store, open_store
+from galenic.assistant.search.vectors import Remembered, Vectors
+from galenic.cache import locked
+from galenic.errors import UserError
+from galenic.models.encoders.minilm import MINILM, minilm_folder
+from galenic.models.load import resolve_model
+from galenic.watcher import StepWatcher, Watcher
+
+if TYPE_CHECKING:
+    from galenic.models.encoders.sentence import SentenceEncoder
+
+__all__ = ["NO_ENCODER", "embed_index", "find_encoder", "forget_vectors", "refresh", "usable"]
+
+NO_ENCODER = "none"
+"""In place of an encoder's name: vectors go."""
+CHUNK = 128
+"""Passages in one transaction: what a killed run loses at most."""
+_loading = Lock()
+
+
+def find_encoder(name: str, watcher: Watcher) -> SentenceEncoder:
+    """The encoder of this name, loaded, with as many threads as are free.
+
+    Args:
+        name: ``minilm``, or what `resolve_model` takes.
+        watcher: told when something is fetched.
+
+    Raises:
+        UserError: packages are missing, or there is no such encoder.
+    """
+    from galenic.models.encoders.sentence import load_sentence_encoder, need_packages
+
+    need_packages()  # before something is fetched for them
+    steps = StepWatcher(watcher)
+    if name == MINILM:
+        files = resolve_model(str(minilm_folder(fetch=True, progress=steps.show)))
+        files = replace(files, name=MINILM)
+    else:
+        files = resolve_model(name, progress=steps.show)
+        if Path(name).expanduser().exists():  # holds in another working folder, too
+            files = replace(files, name=str(files.path))
+    encoder = load_sentence_encoder(files)
+    _use_free_threads()
+    return encoder
+
+
+def embed_index(encoder: SentenceEncoder, watcher: Watcher, *, path: Path | None = None) -> int:
+    """Give every passage of the index a vector that has none of this encoder.
+
+    Stopped at any time, the next call goes on where it was.
+
+    Args:
+        encoder: remembered for searches and for what is indexed later.
+        watcher: told how many passages are done.
+        path: of the index; the user's own by default.
+
+    Returns:
+        How many were embedded now.
+
+    Raises:
+        UserError: nothing is indexed, or the index cannot be used.
+    """
+    path = path or index_path()
+    if not path.is_file():
+        raise UserError(NOTHING)
+    files = encoder.files
+    about = Remembered(files.name, str(files.path), files.sha256, encoder.width)
+    with locked(path), open_store(path, write=True) as store:
+        vectors = Vectors(store.connection)
+        with store.batch():
+            vectors.remember(about)
+        todo = vectors.missing()
+        [total] = store.connection.execute("SELECT count(*) FROM passages").fetchone()
+        watcher.stage("embedding passages", total, total - len(todo))
+        for start in range(0, len(todo), CHUNK):
+            rows = todo[start : start + CHUNK]
+            made = encoder.encode([_text(store, row) for row in rows])
+            with store.batch():
+                vectors.put(rows, made)
+            watcher.advance(total - len(todo) + start + len(rows))
+    return len(todo)
+
+
+def refresh(watcher: Watcher, *, path: Path | None = None) -> tuple[int, str]:
+    """Embed what is new in an index that has vectors.
+
+    Returns:
+        How many passages were embedded, and why they could not be; empty when they could.
+    """
+    path = path or index_path()
+    with open_store(path) as store:
+        vectors = Vectors(store.connection)
+        about = vectors.remembered()
+        if about is None or not vectors.missing():
+            return 0, ""
+    try:
+        encoder = _remembered_encoder(about)
+    except UserError as error:
+        return 0, (
+            f"New passages have no vectors yet, so searches go by words alone: {error} "
+            f"`galenic index --embed {about.name}` makes them, `--embed {NO_ENCODER}` does without."
+        )
+    _use_free_threads()
+    return embed_index(encoder, watcher, path=path), ""
+
+
+def forget_vectors(*, path: Path | None = None) -> None:
+    """Remove all vectors from the index; searches go by words alone then.
+
+    Raises:
+        UserError: nothing is indexed, or the index cannot be used.
+    """
+    path = path or index_path()
+    if not path.is_file():
+        raise UserError(NOTHING)
+    with locked(path), open_store(path, write=True) as store:
+        with store.batch():
+            Vectors(store.connection).forget()
+        store.tidy(shrink=True)
+
+
+def usable(connection: sqlite3.Connection) -> tuple[SentenceEncoder | None, str]:
+    """The encoder for questions to an index; None without vectors, or with why they are not used.
+
+    Nothing is fetched. With vectors of only some passages the others would be pushed down, so then
+    none are used.
+    """
+    vectors = Vectors(connection)
+    about = vectors.remembered()
+    if about is None:
+        return None, ""
+    if not vectors.whole:
+        left = len(vectors.missing())
+        if not left:  # nothing is indexed
+            return None, ""
+        return None, (
+            f"Searched by words alone: {left:,} passages have no vectors yet. `galenic index "
+            f"--embed {about.name}` goes on."
+        )
+    try:
+        return _remembered_encoder(about), ""
+    except UserError as error:
+        return None, f"Searched by words alone, the vectors of the index are not used: {error}"
+
+
+def _text(store: Store, row: int) -> str:
+    """What is embedded of a passage: title, question or heading, and text."""
+    query = "SELECT title, question, text FROM passages WHERE id = ?"
+    return "\n".join(part for part in store.connection.execute(query, (row,)).fetchone() if part)
+
+
+def _remembered_encoder(about: Remembered) -> SentenceEncoder:
+    with _loading:  # two at once would load it twice
+        return _held(about)
+
+
+@lru_cache(maxsize=1)
+def _held(about: Remembered) -> SentenceEncoder:
+    """Kept for further questions of this process; by its path, so no Hub is asked."""
+    from galenic.models.encoders.sentence import load_sentence_encoder, need_packages
+
+    need_packages()
+    folder = Path(about.path)
+    if about.name == MINILM and not folder.is_dir():
+        folder = minilm_folder(fetch=False)
+    files = replace(resolve_model(str(folder)), name=about.name)
+    if files.sha256 != about.sha256:
+        raise UserError(
+            f"the encoder {folder} has changed since they were made; `galenic index --embed "
+            f"{about.name}` makes them anew."
+        )
+    encoder = load_sentence_encoder(files)
+    if encoder.width != about.width:
+        raise UserError(f"the encoder {folder} makes vectors of another width.")
+    return encoder
+
+
+def _use_free_threads() -> None:
+    """For long work only: a question is too short to measure the load for."""
+    import torch
+
+    from galenic.runtimes.threads import choose_threads
+
+    torch.set_num_threads(choose_threads())

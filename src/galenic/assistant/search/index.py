@@ -1,0 +1,245 @@
+"""Take documents into the index: only what is new or changed is read.
+
+Work goes in batches, each one transaction. Stopped at any time, the index holds whole files only,
+and the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from galenic.assistant.folder import index_path, make_private
+from galenic.assistant.search.documents import medquad
+from galenic.assistant.search.documents.base import Document, SkipError
+from galenic.assistant.search.documents.cut import cut
+from galenic.assistant.search.store import FileState, NewPassage, Store, open_store
+from galenic.assistant.search.walk import Found, read_file, walk
+from galenic.cache import locked
+from galenic.data.jsonl import read_jsonl
+from galenic.errors import UserError
+from galenic.registry import Registry
+from galenic.watcher import Watcher
+
+__all__ = ["MAX_BYTES", "MEDQUAD", "READERS", "Summary", "index_folder", "index_medquad", "remove"]
+
+MEDQUAD = "medquad"
+"""Name of the collection."""
+MAX_BYTES = 50_000_000
+BATCH = 32
+"""Files in one transaction."""
+OWN, OWN_LICENSE = "your own documents", "your own"
+
+READERS = Registry(
+    "kind of document",
+    {
+        ".txt": "galenic.assistant.search.documents.text:read_text",
+        ".md": "galenic.assistant.search.documents.text:read_markdown",
+        ".pdf": "galenic.assistant.search.documents.pdf:read_pdf",
+        ".json": "galenic.assistant.record.fhir:read_fhir",
+    },
+)
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    Attributes:
+        collection: its name in the index.
+        new, changed, unchanged, removed: numbers of files.
+        passages: written in this run.
+        skipped: why files or parts of them were left out, with counts.
+    """
+
+    collection: str
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    passages: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def index_folder(
+    folder: Path, watcher: Watcher, *, path: Path | None = None, max_bytes: int = MAX_BYTES
+) -> Summary:
+    """Bring what the index has of a folder up to date.
+
+    Args:
+        folder: of the user's own; read with all folders below it.
+        watcher: told how many files are done.
+        path: of the index; the user's own by default.
+        max_bytes: larger files are passed over.
+
+    Raises:
+        UserError: there is no such folder, or the index cannot be used.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is no folder. What an index has of a folder that is gone is removed with "
+            "`galenic index --remove FOLDER`."
+        )
+    found = walk(folder, READERS, max_bytes)
+    root = folder.resolve()
+    summary = Summary(str(root), skipped=found.skipped)
+    with _writing(path or index_path()) as store:
+        with store.batch():
+            collection = store.collection(summary.collection, OWN_LICENSE, "")
+        update = _Update(store, collection, root, max_bytes, summary)
+        before = store.files(collection)
+        with store.batch():
+            update.drop(before.keys() - {file.path for file in found.files})
+        watcher.stage("reading files", len(found.files))
+        for start in range(0, len(found.files), BATCH):
+            with store.batch():
+                for done, file in enumerate(found.files[start : start + BATCH], start=start + 1):
+                    update.see(file, before.get(file.path))
+                    watcher.advance(done)
+        store.tidy()
+    return summary
+
+
+def index_medquad(data: Path | None, watcher: Watcher, *, path: Path | None = None) -> Summary:
+    """Bring MedQuAD into the index, all or nothing.
+
+    Raises:
+        UserError: the file is missing, changed, damaged or invalid; the index cannot be used.
+    """
+    source = medquad.medquad_path(data)
+    file = read_jsonl(source)
+    status = source.stat()
+    summary = Summary(MEDQUAD)
+    state = FileState(medquad.MEDQUAD, status.st_size, status.st_mtime_ns, file.sha256)
+    with _writing(path or index_path()) as store:
+        with store.batch():
+            collection = store.collection(MEDQUAD, medquad.LICENSE, medquad.ATTRIBUTION)
+            before = store.files(collection).get(state.path)
+        if before and before.sha256 == file.sha256:
+            summary.unchanged = 1
+            return summary
+        watcher.stage("checking MedQuAD")
+        answers = medquad.read_answers(source.parents[1], file)
+        watcher.stage("indexing answers", len(answers))
+        with store.batch():
+            summary.passages = store.put_file(collection, state, _shown(answers, watcher))
+        store.tidy()
+    summary.new, summary.changed = (0, 1) if before else (1, 0)
+    return summary
+
+
+def remove(name: str, *, path: Path | None = None) -> str:
+    """Remove a collection, and return its name; its words are overwritten and the file shrinks.
+
+    Args:
+        name: ``medquad``, or a folder, which need not exist any more.
+        path: of the index.
+
+    Raises:
+        UserError: the index has no such collection.
+    """
+    path = path or index_path()
+    with open_store(path) as store:
+        known = [collection.name for collection in store.collections()]
+    wanted = next((n for n in (name, str(Path(name).resolve())) if n in known), None)
+    if wanted is None:
+        raise UserError(f"nothing of {name} is indexed. Indexed: {', '.join(known) or 'nothing'}.")
+    with _writing(path) as store:
+        with store.batch():
+            store.remove_collection(wanted)
+        store.tidy(shrink=True)
+    return wanted
+
+
+def _shown(answers: Sequence[medquad.Answer], watcher: Watcher) -> Iterator[NewPassage]:
+    for done, answer in enumerate(answers, start=1):
+        yield from medquad.passages(answer)
+        if done % 100 == 0 or done == len(answers):
+            watcher.advance(done)
+
+
+@dataclass
+class _Update:
+    """Brings a collection into line with its folder, file by file."""
+
+    store: Store
+    collection: int
+    root: Path
+    max_bytes: int
+    summary: Summary
+
+    def drop(self, gone: Iterable[str]) -> None:
+        """Remove files that are not there any more."""
+        for name in sorted(gone):
+            self.store.remove_file(self.collection, name)
+            self.summary.removed += 1
+
+    def see(self, file: Found, before: FileState | None) -> None:
+        """Read a file unless its size and time, or at least its content, are as they were."""
+        if before and (before.size, before.mtime_ns) == (file.size, file.mtime_ns):
+            self._keep(before)
+            return
+        read = read_file(self.root, file.path, self.max_bytes)
+        if read is None:
+            self.summary.skipped["files that cannot be read"] += 1
+            self.drop([file.path] if before else [])
+            return
+        state, raw = read
+        if before and before.sha256 == state.sha256:
+            self.store.touch_file(self.collection, state)
+            self._keep(before)
+        else:
+            self._put(state, raw, before)
+
+    def _keep(self, before: FileState) -> None:
+        if before.skipped:
+            self.summary.skipped[before.skipped] += 1
+        else:
+            self.summary.unchanged += 1
+
+    def _put(self, state: FileState, raw: bytes, before: FileState | None) -> None:
+        passages = list[NewPassage]()
+        try:
+            passages = self._passages(raw, state.path)
+        except SkipError as reason:
+            state = replace(state, skipped=str(reason))
+            self.summary.skipped[state.skipped] += 1
+        self.summary.passages += self.store.put_file(self.collection, state, passages)
+        if before and not before.skipped:
+            self.summary.changed += 1
+        elif not state.skipped:
+            self.summary.new += 1
+
+    def _passages(self, raw: bytes, path: str) -> list[NewPassage]:
+        name = Path(path)
+        document: Document = READERS.load(name.suffix.lower())(raw, name.name)
+        self.summary.skipped.update(document.notes)
+        if not document.lines:
+            raise SkipError("files without text")
+        return [
+            NewPassage(
+                title=document.title,
+                question="" if piece.heading == document.title else piece.heading,
+                text=piece.text,
+                place=_place(piece.first, piece.last),
+                source=OWN,
+            )
+            for piece in cut(document.lines)
+        ]
+
+
+def _place(first: str, last: str) -> str:
+    """``line 3``, ``lines 3 to 9``, ``pages 1 to 2``."""
+    kind, _, number = first.partition(" ")
+    return first if first == last else f"{kind}s {number} to {last.partition(' ')[2]}"
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Store]:
+    """The index, open for writing by this process alone."""
+    make_private(path)
+    with locked(path), open_store(path, write=True) as store:
+        yield store

@@ -1,0 +1,324 @@
+"""Find the passages for a question: BM25 over titles, names, questions and texts (SQLite FTS5).
+
+Where the index has vectors, the passages nearest to the question count as much.
+
+Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009; FTS5's own
+formula, with a column's weight on each hit in it: https://sqlite.org/fts5.html#the_bm25_function.
+Questions are neither logged nor stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from galenic.assistant.folder import index_path
+from galenic.assistant.search.query import MOST_CHARACTERS, Query, make_query, words
+from galenic.assistant.search.store import Store, open_store, told
+from galenic.assistant.search.vectors import Vectors, fuse
+from galenic.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from galenic.models.encoders.sentence import SentenceEncoder
+
+__all__ = ["WEIGHTS", "Passage", "Retriever", "Snippet", "open_retriever", "search"]
+
+WEIGHTS = {"title": 4.0, "names": 2.0, "question": 2.0, "text": 1.0}
+"""How much a hit in each column counts; chosen by `benchmarks/retrieval.py` on other rows."""
+MOST_RESULTS = 100
+COMMON = 0.05
+"""A phrase in more than this share of all passages is common."""
+_K1_AND_1 = 2.2
+"""FTS5's k1 is 1.2; idf times this is what a phrase adds to a score at most."""
+FUSED = MOST_RESULTS
+"""Of each ranking so many passages go into the one of both, whatever number is asked for."""
+_SPARE = 40
+"""Candidates beyond those asked for, since repeated answers are left out."""
+_SNIPPET_WORDS = 40
+_ON, _OFF = "\x01", "\x02"
+"""Around matched words; no passage has them, since control characters do not get into an index."""
+
+_Row: TypeAlias = tuple[int, float, bytes, str, str, int]
+"""Row number, score (lower is better), digest, collection, file, number in the file."""
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A part of a passage's text, and where the question's words stand in it (start, end)."""
+
+    text: str
+    marks: tuple[tuple[int, int], ...]
+
+    def marked(self, on: str, off: str) -> str:
+        """The text with every match between ``on`` and ``off``."""
+        pieces, at = [], 0
+        for start, end in self.marks:
+            pieces += [self.text[at:start], on, self.text[start:end], off]
+            at = end
+        return "".join([*pieces, self.text[at:]])
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A passage that was found, with all that is needed to cite it.
+
+    Attributes:
+        id: same as long as its document does not change.
+        text: whole.
+        snippet: the part of the text that fits the question best.
+        title: of the document, or the topic of an answer.
+        question: that it answers, or the heading it stands under; may be empty.
+        collection: ``medquad`` or a folder.
+        document: the file's name below the folder.
+        place: in the document.
+        source: who wrote it.
+        license, attribution: to be shown with it; attribution may be empty.
+        url: where it was published; may be empty.
+        score: higher is better; comparable within one search only.
+    """
+
+    id: str
+    text: str
+    snippet: Snippet
+    title: str
+    question: str
+    collection: str
+    document: str
+    place: str
+    source: str
+    license: str
+    attribution: str
+    url: str
+    score: float
+
+
+def search(
+    question: str, k: int = 5, *, path: Path | None = None, embeddings: bool = True
+) -> list[Passage]:
+    """The best passages for a question, best first.
+
+    Args:
+        question: in a person's own words.
+        k: at most so many, 1 to 100.
+        path: of the index; the user's own by default.
+        embeddings: use vectors where the index has them.
+
+    Raises:
+        UserError: nothing is indexed, the index cannot be used, or ``k`` is out of range.
+    """
+    with open_retriever(path, embeddings=embeddings) as retriever:
+        return retriever.search(question, k)
+
+
+@contextmanager
+def open_retriever(path: Path | None = None, *, embeddings: bool = True) -> Iterator[Retriever]:
+    """An open index for many searches, all in the thread that opened it.
+
+    Raises:
+        UserError: nothing is indexed, or the index cannot be used.
+    """
+    path = path or index_path()
+    with open_store(path) as store:
+        yield Retriever(store, path, embeddings=embeddings)
+
+
+class Retriever:
+    """Searches one index.
+
+    Attributes:
+        note: after a search, why vectors that the index has were not used; empty otherwise.
+    """
+
+    def __init__(self, store: Store, path: Path, *, embeddings: bool = True) -> None:
+        self.connection = store.connection
+        self.path = path
+        self.note = ""
+        self._encoder: SentenceEncoder | None = None
+        self._unasked = embeddings
+
+    def search(self, question: str, k: int = 5) -> list[Passage]:
+        """As the function `search`."""
+        if not 1 <= k <= MOST_RESULTS:
+            raise UserError(f"k = {k}: from 1 to {MOST_RESULTS} passages can be asked for.")
+        query = make_query(question)
+        if not query.phrases:
+            return []
+        with told(self.path):
+            return self._found(query, k, self._vector(question))
+
+    def to_answer(self, question: str, k: int) -> list[Passage]:
+        """The best k, and behind them those of the best k by words alone that are not among them.
+
+        How well passages carry an answer is measured in words: none of these may be pushed out.
+        """
+        found = self.search(question, k)
+        if self._encoder is None:
+            return found
+        known = {passage.id for passage in found}
+        with told(self.path):
+            by_words = self._found(make_query(question), k, None) if found else []
+        return [*found, *(passage for passage in by_words if passage.id not in known)]
+
+    def having(self, phrase: str) -> int:
+        """How many passages have a phrase, endings aside."""
+        quoted = '"' + " ".join(words(phrase)) + '"'
+        count = "SELECT count(*) FROM words WHERE words MATCH ?"
+        with told(self.path):
+            [found] = self.connection.execute(count, (quoted,)).fetchone()
+        return int(found)
+
+    @property
+    def size(self) -> int:
+        """How many passages there are."""
+        with told(self.path):
+            [found] = self.connection.execute("SELECT count(*) FROM passages").fetchone()
+        return int(found)
+
+    def _found(self, query: Query, k: int, vector: NDArray[np.float32] | None) -> list[Passage]:
+        with self._snapshot():
+            best = self._best(query, k) if vector is None else self._fused(query, vector, k)
+            return [self._passage(query, *found) for found in best]
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """The index as it is now, whatever another process writes meanwhile."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.execute("ROLLBACK")
+
+    def _vector(self, question: str) -> NDArray[np.float32] | None:
+        """Of the question; None where the search goes by words alone."""
+        if self._unasked:
+            self._unasked = False
+            if Vectors(self.connection).remembered() is not None:
+                from galenic.assistant.search.embed import usable
+
+                self._encoder, self.note = usable(self.connection)
+        if self._encoder is None:
+            return None
+        vectors = self._encoder.encode([question[:MOST_CHARACTERS]])
+        return vectors.reshape(-1)
+
+    def _fused(self, query: Query, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+        """Row and score of the best k by words and by vectors together, each text once."""
+        words_first = [(row, self._digest(row)) for row, _ in self._best(query, FUSED)]
+        nearest = Vectors(self.connection).nearest(vector, FUSED)
+        rows = {digest: row for row, digest in (*nearest, *words_first)}
+        rankings = ([digest for _, digest in ranking] for ranking in (words_first, nearest))
+        # Scores of BM25 and cosines do not compare, so only places count.
+        return [(rows[digest], -score) for digest, score in fuse(rankings)[:k]]
+
+    def _digest(self, row: int) -> bytes:
+        query = "SELECT digest FROM passages WHERE id = ?"
+        return bytes(self.connection.execute(query, (row,)).fetchone()[0])
+
+    def _best(self, query: Query, k: int) -> list[tuple[int, float]]:
+        """Row and score of the best k, each text once, ties in the order of the documents."""
+        common, bound = self._common(query)
+        limit = k + _SPARE
+        while True:
+            rows = self._ranked(query, common, limit)
+            best = _once(rows)[:k]
+            whole = len(best) == k or len(rows) < limit
+            if common and (len(best) < k or -best[-1][1] <= bound):
+                common = set()
+            elif whole:
+                return best
+            else:
+                limit *= 4
+
+    def _common(self, query: Query) -> tuple[set[str], float]:
+        """Phrases in too many passages to rank them all, and the most that they add to a score.
+
+        Passages with none of the other phrases need no look as long as k of those with one have
+        more than that ("MaxScore": Turtle and Flood, Query evaluation: strategies and
+        optimizations, 1995): what is found is the same.
+        """
+        [total] = self.connection.execute("SELECT count(*) FROM passages").fetchone()
+        common, bound = set(), 0.0
+        for phrase in query.phrases:
+            count = "SELECT count(*) FROM words WHERE words MATCH ?"
+            [having] = self.connection.execute(count, (phrase,)).fetchone()
+            if having > COMMON * total:
+                common.add(phrase)
+                bound += _K1_AND_1 * max(math.log((total - having + 0.5) / (having + 0.5)), 1e-6)
+        return (set(), 0.0) if len(common) == len(query.phrases) else (common, bound)
+
+    def _ranked(self, query: Query, common: set[str], limit: int) -> list[_Row]:
+        """The best rows by score and document; with ``common``, of those with another phrase."""
+        others = " OR ".join(phrase for phrase in query.phrases if phrase not in common)
+        # The + keeps SQLite from asking the full-text table row by row.
+        only = "AND +rowid IN (SELECT rowid FROM words WHERE words MATCH ?)" if common else ""
+        rows = self.connection.execute(
+            "SELECT w.rowid, w.score, p.digest, c.name, f.path, p.number FROM "  # noqa: S608
+            f"(SELECT rowid, bm25(words, {', '.join(map(str, WEIGHTS.values()))}) AS score "
+            f"FROM words WHERE words MATCH ? {only} ORDER BY score LIMIT ?) w "
+            "JOIN passages p ON p.id = w.rowid "
+            "JOIN files f ON f.id = p.file JOIN collections c ON c.id = f.collection",
+            (query.expression, *([others] if common else []), limit),
+        ).fetchall()
+        return sorted(rows, key=lambda row: (row[1], row[3:]))
+
+    def _passage(self, query: Query, row: int, rank: float) -> Passage:
+        found = self.connection.execute(
+            "SELECT p.text, p.title, p.question, c.name, f.path, p.number, p.place, p.source, "
+            "c.license, c.attribution, p.url FROM passages p JOIN files f ON f.id = p.file "
+            "JOIN collections c ON c.id = f.collection WHERE p.id = ?",
+            (row,),
+        ).fetchone()
+        marked = self.connection.execute(
+            "SELECT snippet(words, 3, ?, ?, ' … ', ?) FROM words WHERE words MATCH ? AND rowid = ?",
+            (_ON, _OFF, _SNIPPET_WORDS, query.expression, row),
+        ).fetchone()
+        text, title, heading, collection, document, number, place, source, *rights = found
+        license_, attribution, url = rights
+        return Passage(
+            id=f"{collection}/{document}#{number}",
+            text=text,
+            snippet=_snippet(marked[0] if marked else _beginning(text)),
+            title=title,
+            question=heading,
+            collection=collection,
+            document=document,
+            place=place,
+            source=source,
+            license=license_,
+            attribution=attribution,
+            url=url,
+            score=-rank,
+        )
+
+
+def _once(rows: Iterable[_Row]) -> list[tuple[int, float]]:
+    seen = set()
+    kept = []
+    for row, rank, digest, *_ in rows:
+        if digest not in seen:
+            seen.add(digest)
+            kept.append((row, rank))
+    return kept
+
+
+def _beginning(text: str) -> str:
+    """The snippet of a passage that has none of the question's words."""
+    kept = text.split(maxsplit=_SNIPPET_WORDS)
+    return " ".join(kept[:_SNIPPET_WORDS]) + (" … " if len(kept) > _SNIPPET_WORDS else "")
+
+
+def _snippet(marked: str) -> Snippet:
+    text, marks = "", []
+    for piece in marked.replace("\n", " ").split(_ON):
+        inside, closed, after = piece.partition(_OFF)
+        if closed:
+            marks.append((len(text), len(text) + len(inside)))
+        text += inside + after
+    return Snippet(text, tuple(marks))

@@ -1,0 +1,111 @@
+"""Which files of a folder are read, and why the others are not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from galenic.assistant.search.store import FileState
+
+__all__ = ["Found", "Walk", "read_file", "walk"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to read: its name below the folder, with ``/``, its size and its time."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass
+class Walk:
+    """The files to read, by name, and how many were passed over for what reason."""
+
+    files: list[Found] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def walk(folder: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
+    """Look through a folder and all below it.
+
+    Links are never followed: what they point to inside the folder is found under its own name, and
+    what lies outside was not asked for.
+    """
+    result = Walk()
+    known = frozenset(suffixes)
+    root = folder.resolve()
+
+    def failed(_: OSError) -> None:
+        result.skipped["folders that cannot be read"] += 1
+
+    for here, folders, names in os.walk(root, onerror=failed, followlinks=False):
+        for name in sorted(folders):
+            if reason := _unwanted(Path(here, name), root):
+                folders.remove(name)
+                result.skipped[reason] += 1
+        folders.sort()
+        for name in sorted(names):
+            path = Path(here, name)
+            if reason := _unwanted(path, root) or _look(path, known, max_bytes, root, result.files):
+                result.skipped[reason] += 1
+    return result
+
+
+def _unwanted(path: Path, root: Path) -> str:
+    if path.name.startswith("."):
+        return "hidden"
+    if path.is_symlink():
+        inside = path.resolve().is_relative_to(root)
+        return "links within the folder" if inside else "links out of the folder"
+    return ""
+
+
+def _look(
+    path: Path, suffixes: frozenset[str], max_bytes: int, root: Path, files: list[Found]
+) -> str:
+    """Add the file to the list, or say why not."""
+    if path.suffix.lower() not in suffixes:
+        return f"other kinds of file ({path.suffix.lower()[:12] or 'no suffix'})"
+    try:
+        status = path.lstat()
+        name = path.relative_to(root).as_posix()
+        name.encode()
+    except OSError:
+        return "files that cannot be read"
+    except UnicodeEncodeError:
+        return "names that are not UTF-8"
+    if not stat.S_ISREG(status.st_mode):
+        return "not regular files"
+    if status.st_size > max_bytes:
+        return "too large"
+    files.append(Found(name, status.st_size, status.st_mtime_ns))
+    return ""
+
+
+def read_file(root: Path, name: str, max_bytes: int) -> tuple[FileState, bytes] | None:
+    """The file as it is now, and its content.
+
+    None when it cannot be read, is a link by now or has grown over the limit.
+    """
+    path = root / name
+    if path.resolve() != path:
+        return None
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(handle)
+            content = file.read(max_bytes + 1)
+    except OSError:
+        return None
+    if len(content) > max_bytes:
+        return None
+    sha256 = hashlib.sha256(content).hexdigest()
+    return FileState(name, status.st_size, status.st_mtime_ns, sha256), content

@@ -1,0 +1,241 @@
+"""Does a symptom that is mentioned count: denied, long past, a relative's, or only asked about?
+
+After NegEx (Chapman et al., J Biomed Inform 34:301, 2001, https://doi.org/10.1006/jbin.2001.1029)
+and ConText (Harkema et al., J Biomed Inform 42:839, 2009, https://doi.org/10.1016/j.jbi.2009.05.002):
+words around a mention, with a reach. Here every doubt makes a symptom count: a denial ends at
+"and", at a comma unless an "or" closes the list, and where somebody new begins to speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Literal
+
+from galenic.assistant.triage.phrase import Mention
+from galenic.assistant.triage.wording import Sentence, word_set
+
+__all__ = ["CONTEXT_PARTS", "Scope", "Status"]
+
+Status = Literal["counts", "denied", "past", "family", "question"]
+
+CONTEXT_PARTS = (
+    "negators", "weak_negators", "bridges", "not_denials", "stops", "gone", "not_gone", "ruled_out",
+    "past", "present", "family", "family_past", "family_always", "risk", "lead", "prevention",
+    "personal", "not_personal",
+)  # fmt: skip
+"""The keys of ``context.yaml``."""
+
+REACH = 5
+"""Words that may stand between "no" and the symptom."""
+ITEM = 5
+"""Words of one item in "no fever, aches or cough"."""
+NEAR = 12
+"""Words in which a question, a relative or an ending is looked for."""
+CLAUSE = 40
+"""Words to each side of a symptom in which a year or a relative is looked for."""
+_NOT = (("not",), ("hasnt",), ("havent",), ("be",), ("hadnt",), ("isnt",))
+_NEW_SPEAKER = word_set(
+    "i im ive my he hes his she shes her we our they theyre their the it its there now then"
+)
+_HAVE_NOW = {f"i {verb}" for verb in ("have", "am", "feel", "cant", "need", "keep", "got")}
+_JOINS = frozenset({"and"})
+_BREAKS = word_set("but however although though except yet whereas")
+
+
+class Scope:
+    """What surrounds the mentions of one sentence.
+
+    Args:
+        sentence: the sentence.
+        marks: where it has the phrases of ``context.yaml``; their concept is the key there.
+        mentions: the symptoms in it.
+        about_risk: the text asks what a relative's illness means for the writer.
+    """
+
+    def __init__(
+        self,
+        sentence: Sentence,
+        marks: Iterable[Mention],
+        mentions: Iterable[Mention],
+        *,
+        about_risk: bool,
+    ) -> None:
+        self.tokens = sentence.tokens
+        self.pauses = sentence.pauses
+        self.about_risk = about_risk
+        self._starts: dict[str, dict[int, Mention]] = {}
+        for mark in marks:
+            self._starts.setdefault(mark.concept, {})[mark.start] = mark
+        self.symptoms: dict[int, int] = {}
+        for mention in mentions:
+            self.symptoms[mention.start] = max(self.symptoms.get(mention.start, 0), mention.end)
+
+    def status(self, mention: Mention) -> Status:
+        """Whether the mention counts, and if not, why."""
+        if self._denied(mention):
+            return "denied"
+        low, high = self._clause(mention)
+        if self._familys(mention, low, high):
+            return "family"
+        if self._past(low, high):
+            return "past"
+        return "question" if self._asked(mention) else "counts"
+
+    def is_gone(self, mention: Mention) -> bool:
+        """Whether the words after the mention say that it has passed."""
+        low, high = mention.end, mention.end + NEAR
+        return self._has("gone", low, high) and not self._has("not_gone", mention.start, high)
+
+    def is_in(self, part: str, place: int) -> bool:
+        """Whether a phrase of this part of the context covers the token."""
+        return any(m.end > place for m in self._between(part, max(0, place - NEAR), place + 1))
+
+    def _has(self, part: str, low: int, high: int) -> bool:
+        return any(mark.end <= high for mark in self._between(part, low, high))
+
+    def _between(self, part: str, low: int, high: int) -> list[Mention]:
+        starts = self._starts.get(part)
+        if not starts:
+            return []
+        places = range(low, min(high, len(self.tokens)))
+        return [starts[place] for place in places if place in starts]
+
+    @cached_property
+    def _excused(self) -> frozenset[int]:
+        """Places of "no" and "not" that deny nothing."""
+        return frozenset(
+            place
+            for m in self._starts.get("not_denials", {}).values()
+            for place in range(m.start, m.end)
+        )
+
+    # Denials ------------------------------------------------------------------------------------
+
+    def _denied(self, mention: Mention) -> bool:
+        if self._ruled_out(mention):
+            return True
+        place = mention.start
+        for part, weak in (("negators", False), ("weak_negators", True)):
+            for mark in self._between(part, max(0, place - 3 * NEAR), place):
+                if mark.start in self._excused or mark.end > place:
+                    continue
+                if self._reaches(mark.end, place, weak=weak):
+                    return True
+        return False
+
+    def _ruled_out(self, mention: Mention) -> bool:
+        after = mention.end
+        rest = self.tokens[after : after + 2]
+        ends = len(rest) == 1 or (len(rest) == 2 and self.pauses[after + 1])
+        if ends and rest[0] in ("no", "none", "negative", "denied", "absent", "nil"):
+            return True
+        if self._has("ruled_out", after, after + 4):
+            return True
+        before = self._between("ruled_out", max(0, mention.start - 5), mention.start)
+        return any(m.end <= mention.start and self.tokens[m.end - 1] == "out"
+                   and self.tokens[m.start - 1 : m.start] not in _NOT for m in before)  # fmt: skip
+
+    def _reaches(self, start: int, place: int, *, weak: bool) -> bool:
+        """Whether a denial that ends before ``start`` denies the symptom at ``place``."""
+        list_end = self._list_end(start)
+        words = 0  # of this item of the list
+        symptom_end = 0  # of a symptom in this item
+        any_symptom = False
+        for at in range(start, place + 1):
+            pause = at > start and self.pauses[at]
+            if pause or self.tokens[at] in ("or", "nor"):
+                words = symptom_end = 0
+            # "no fever chest pain": nothing joins the second to the "no".
+            if (pause and at >= list_end) or 0 < symptom_end <= at:
+                return False
+            if at == place:
+                return True
+            if at in self.symptoms:
+                symptom_end, any_symptom = max(symptom_end, self.symptoms[at]), True
+            bridged = at in self._starts.get("bridges", {}) or at < symptom_end
+            words += 1
+            strange = weak and not bridged and not (any_symptom and at < list_end)
+            if strange or words > REACH + 3 * weak or self._stops(at, start):
+                return False
+        return False
+
+    def _stops(self, at: int, start: int) -> bool:
+        token = self.tokens[at]
+        if token in _BREAKS or token in _JOINS:
+            return True
+        return at > start and at in self._starts.get("stops", {})
+
+    def _list_end(self, start: int) -> int:
+        """Where the list "A, B or C" that begins here ends; 0 = it is none."""
+        words, joined = 0, False
+        for at in range(start, min(start + 6 * ITEM, len(self.tokens))):
+            token = self.tokens[at]
+            if joined and (self.pauses[at] or words > ITEM):
+                return at
+            if token in ("or", "nor"):
+                joined, words = True, 0
+                continue
+            if self._stops(at, start) or (self.pauses[at] and token in _NEW_SPEAKER):
+                return at if joined else 0
+            words = 1 if self.pauses[at] else words + 1
+            if words > ITEM and not joined:
+                return 0
+        return min(start + 6 * ITEM, len(self.tokens)) if joined else 0
+
+    # The past and relatives ---------------------------------------------------------------------
+
+    def _clause(self, mention: Mention) -> tuple[int, int]:
+        """From the last break before the mention to the next one after it."""
+        low, least = mention.start, max(0, mention.start - CLAUSE)
+        while low > least and not self._breaks(low):
+            low -= 1
+        high, most = mention.end, min(len(self.tokens), mention.end + CLAUSE)
+        while high < most and not self._breaks(high):
+            high += 1
+        if 0 < low <= 5 and self._has("past", 0, low):  # "In 1990, my father ..."
+            low = 0
+        return low, high
+
+    def _breaks(self, at: int) -> bool:
+        token = self.tokens[at]
+        if self.pauses[at] or token in _BREAKS:
+            return True
+        follows = self.tokens[at + 1] if at + 1 < len(self.tokens) else ""
+        if f"{token} {follows}" in _HAVE_NOW:
+            return True
+        return token in ("and", "so") and follows in _NEW_SPEAKER
+
+    def _past(self, low: int, high: int) -> bool:
+        if self._has("present", low, high):
+            return False
+        return self._has("past", low, high)
+
+    def _familys(self, mention: Mention, low: int, high: int) -> bool:
+        if self._has("present", low, high):
+            return False
+        if self._has("family_always", max(low, mention.start - NEAR), high):
+            return True
+        people = self._between("family", max(low, mention.start - NEAR), mention.end)
+        if not people:
+            return False
+        said = {"i", "im", "ive"} & set(self.tokens[people[-1].end : mention.start])
+        if said or not self._has("family_past", low, mention.start):
+            return False
+        return self.about_risk or self._has("past", low, high)
+
+    # Questions ----------------------------------------------------------------------------------
+
+    def _asked(self, mention: Mention) -> bool:
+        before, start = max(0, mention.start - NEAR), mention.start
+        if any(m.end in (start, start - 1) for m in self._between("prevention", before, start)):
+            return True
+        if not self._between("lead", before, start + 1):
+            return False
+        general = {
+            place
+            for m in self._between("not_personal", before, mention.end + NEAR)
+            for place in range(m.start, m.end)
+        }
+        people = self._between("personal", before, mention.end + NEAR)
+        return all(person.start in general for person in people)

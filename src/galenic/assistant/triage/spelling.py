@@ -1,0 +1,94 @@
+"""Misspelt words that would matter: one letter too many, too few, wrong, or two swapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from galenic.assistant.triage.phrase import Matcher
+from galenic.assistant.triage.wording import word_set
+
+__all__ = ["Speller"]
+
+SHORTEST = 6
+"""Shorter words are too near to others: "heard" to "heart", "ever" to "fever"."""
+SHORTEST_CHANGED = 8
+"""The same for a letter that is replaced: "shallow" to "swallow", "cooking" to "choking"."""
+LONGEST = 24
+COMMON = word_set(
+    "without things thinks thought though through another because before really please little "
+    "people person should morning whether weather better letter matter mother father brother "
+    "bother rather either nothing anything something everything coming having giving living "
+    "wanted waited walked talked worked looked looking working walking talking getting setting "
+    "letting sitting hitting eating reading leading beating heading hearing wearing bearing "
+    "sharing strange change chance charge course source second person reason season contact "
+    "contract country county quite quiet rights lights nights sights weight height flight "
+    "bright slight sleeping sweeping dripping drinking thinking breaking speaking creaking "
+    "meeting moving loving counting stopping shopping stepping running turning burned learned "
+    "praying paying staying playing saying buying trying crying drying flying biting "
+    "fight checking switches possible relieve computed stained remove inserted decrease "
+    "freeze enlarge reaching staring sized injection injections faces storing binding joins "
+    "expose skinning bowing flushing notching branching coronal crowding raising thorough "
+    "relieves crusting compromise spanning topics topic balanced stretchy cloud crust stated "
+    "sever suckling stain spelling explored blinking construction deliver marking squinting "
+    "farther pieced startled spain grasping discharged thirty barley irritant infested "
+    "homeless weigh contracts seats stranger liked property calls cooked exercised baked "
+    "filing slash rinsing squeeze tables deceased noting exploring planing baking varnish "
+    "meditation slipping trophic twinkle landry bounding ejection tuning camping troubled "
+    "bridging rumbling tracing stocking stranding contusion beach propped emergence finishes "
+    "sevens tipped feather clamping inspect tuned compute cooking clinic faster shallow "
+    "action current currently states nearby starts lining staging storage forming attach "
+    "strong stores cushing rippling beaking"
+)
+"""Ordinary words that are one letter from one that matters."""
+
+
+class Speller:
+    """Words that phrases hold, and the way to them from a slip of the pen.
+
+    The first letter must be right. A word that any phrase knows is never changed.
+
+    Args:
+        table: spellings that are always replaced.
+        matchers: whose phrases say which words matter; only the first one's are targets.
+    """
+
+    def __init__(self, table: Mapping[str, str], *matchers: Matcher) -> None:
+        self.table = dict(table)
+        self.matchers = matchers
+        self.targets: dict[str, str] = {}
+        for word in sorted(matchers[0].vocabulary | matchers[0].stems | set(self.table.values())):
+            if SHORTEST <= len(word) <= LONGEST:
+                for form in (word, *_shorter(word)):
+                    self.targets.setdefault(form, word)
+
+    def mend(self, token: str) -> str:
+        """The word that was meant, or the token itself."""
+        if token in self.table:
+            return self.table[token]
+        if not SHORTEST - 1 <= len(token) <= LONGEST + 1 or token[0].isdecimal():
+            return token
+        if token in COMMON or any(matcher.knows(token) for matcher in self.matchers):
+            return token
+        for form in (token, *_shorter(token)):
+            word = self.targets.get(form)
+            if word is not None and word[0] == token[0] and _is_slip(token, word):
+                return word
+        return token
+
+
+def _is_slip(given: str, meant: str) -> bool:
+    """Whether one letter is missing, doubled or too many, two are swapped, or one is wrong."""
+    if len(given) != len(meant):
+        short, long = sorted((given, meant), key=len)
+        return len(long) == len(short) + 1 and short in _shorter(long)
+    wrong = [at for at in range(len(given)) if given[at] != meant[at]]
+    if len(wrong) == 1:
+        return len(given) >= SHORTEST_CHANGED
+    first, last = wrong[0], wrong[-1]
+    swapped = len(wrong) == 2 and last == first + 1
+    return swapped and given[first] == meant[last] and given[last] == meant[first]
+
+
+def _shorter(word: str) -> Iterable[str]:
+    """The word without one of its letters, the first one excepted."""
+    return (word[:at] + word[at + 1 :] for at in range(1, len(word)))

@@ -1,6 +1,0 @@
-"""The benchmarks: source, prompt, options, version."""
-
-from galenic.benchmarks.base import Benchmark, original_label, rotate
-from galenic.benchmarks.select import resolve_benchmarks
-
-__all__ = ["Benchmark", "original_label", "resolve_benchmarks", "rotate"]

@@ -1,0 +1,1 @@
+"""Commands for the person who asks: ask, chat, triage, index, search."""

@@ -1,0 +1,194 @@
+"""How an answer is shown in a terminal: tier, sentences, and the passages that they name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from galenic.assistant.events import Cited, Event, Sentence
+    from galenic.assistant.triage.triage import Triage
+
+__all__ = [
+    "ContextFlag",
+    "ModelFlag",
+    "OpinionFlag",
+    "StyleFlag",
+    "print_events",
+    "print_tier",
+    "read_words",
+    "terminal",
+]
+
+ContextFlag: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Notes (text) or a health record (FHIR R4 JSON).", show_default=False),
+]
+ModelFlag: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="smollm2-135m (embedded), a dose, a GGUF file, a folder, or a Hub id.",
+    ),
+]
+StyleFlag: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="extractive = sentences of passages as they are; the model orders equally good ones; "
+        "written = the model writes, and is shown only as far as passages carry it; auto = "
+        "written from a billion parameters on."
+    ),
+]
+OpinionFlag: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--second-opinion",
+        help="Let the model raise the tier to `today`, never lower it. Small models are often "
+        "wrong in this.",
+    ),
+]
+MOST_BYTES = 1_000_000
+"""Of standard input, or of a file of notes."""
+HEADINGS = {
+    "emergency": "EMERGENCY: get help now",
+    "today": "TODAY: speak to a doctor today",
+    "days": "DAYS: see somebody in the next days",
+    "self-care": "SELF-CARE: usually you can look after this yourself",
+    "unknown": "UNKNOWN: no rule knows this",
+}
+STYLES = {"emergency": "bold red", "today": "bold yellow"}
+SECTIONS = {
+    "answer": "What the sources say",
+    "watch": "What to watch for",
+    "questions": "Questions for your appointment",
+}
+
+
+def terminal() -> Console:
+    """Where it is shown: long lines stay lines when they are sent on to a file."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def read_words(text: str) -> str:
+    """The text, or standard input where it is ``-``.
+
+    Raises:
+        UserError: it is too long, no UTF-8, or empty.
+    """
+    from galenic.errors import UserError
+
+    if text == "-":
+        given = sys.stdin.buffer.read(MOST_BYTES + 1)
+        if len(given) > MOST_BYTES:
+            raise UserError(
+                f"standard input: more than {MOST_BYTES:,} bytes. Say it in fewer words."
+            )
+        try:
+            text = given.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"standard input is no UTF-8 text: {error.reason}.") from error
+    if not text.strip():
+        raise UserError("there is no text. Say what is wrong, in your own words.")
+    return text
+
+
+def print_tier(console: Console, result: Triage) -> None:
+    """How soon help is needed, what to do and why."""
+    from rich.text import Text
+
+    console.print(Text(HEADINGS[result.tier], style=STYLES.get(result.tier, "bold")))
+    for do in _without_beginnings([finding.do for finding in result.leading]):
+        console.print(Text(do))
+    if result.leading:
+        console.print()
+    for finding in result.leading:
+        words = ", ".join(f"“{word}”" for word in finding.words)
+        console.print(Text(f"Why: {finding.reason}"))
+        console.print(Text(f"     {words} (rule {finding.id})", style="dim"))
+        source = finding.source
+        console.print(Text(f"     {source.name}, {source.url}", style="dim"))
+    if result.raised:
+        console.print(Text(f"Raised: {result.raised}"))
+    for aside in result.asides:
+        console.print(Text(f"Not counted: “{aside.words}” ({aside.why})", style="dim"))
+    for note in result.notes:
+        console.print(Text(note))
+    console.print()
+
+
+def print_events(console: Console, events: Iterable[Event]) -> None:
+    """Sentences as they come, and their passages at the end."""
+    from rich.text import Text
+
+    from galenic.assistant.events import Done, Note, Sentence, Sources, Tier
+
+    cited: list[Cited] = []
+    section, seconds, model = "", 0.0, ""
+    for event in events:
+        if isinstance(event, Tier):
+            print_tier(console, event.triage)
+        elif isinstance(event, Sources):
+            cited += event.sources
+        elif isinstance(event, Note):
+            style = "yellow" if event.kind == "guard" else "bold"
+            console.print(Text(event.text, style=style))
+            console.print()
+        elif isinstance(event, Sentence):
+            if event.section != section:
+                console.print(Text(("\n" if section else "") + SECTIONS[event.section], "bold"))
+                section = event.section
+            console.print(_sentence(event))
+        elif isinstance(event, Done):
+            seconds, model = event.seconds, event.model
+    _print_sources(console, cited)
+    by = f"{model}, " if model else ""
+    console.print(Text(f"({by}{seconds:.1f} s, on this machine)", style="dim"))
+
+
+def _sentence(event: Sentence) -> object:
+    from rich.text import Text
+
+    text = Text(f"- {event.text}")
+    if event.sources:
+        text.append(" " + "".join(f"[{number}]" for number in event.sources), style="cyan")
+    elif event.rule is not None:
+        text.append(f" ({event.rule.name})", style="dim")
+    else:
+        text.append(" (not sourced)", style="yellow")
+    return text
+
+
+def _print_sources(console: Console, cited: list[Cited]) -> None:
+    from rich.text import Text
+
+    from galenic.assistant.search.documents.base import clean
+
+    if cited:
+        console.print(Text("\nSources", style="bold"))
+    for one in cited:
+        passage = one.passage
+        title = Text(f"[{one.number}] ", style="cyan")
+        title.append(passage.title)
+        if passage.question and passage.question != passage.title:
+            title.append(f" - {passage.question}")
+        console.print(title)
+        where = passage.url or clean(f"{passage.document}, {passage.place}")
+        console.print(Text(f"    {passage.source}; {passage.license}; {where}", style="dim"))
+    for attribution in dict.fromkeys(c.passage.attribution for c in cited if c.passage.attribution):
+        console.print(Text(f"    {attribution}", style="dim"))
+    console.print()
+
+
+def _without_beginnings(texts: list[str]) -> list[str]:
+    """Each text once, and none that another one begins with."""
+    unique = dict.fromkeys(texts)
+    return [t for t in unique if not any(u != t and u.startswith(t) for u in unique)]

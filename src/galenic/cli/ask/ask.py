@@ -1,0 +1,96 @@
+"""``galenic ask``: one question, one answer, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galenic.assistant import DEFAULT_MODEL
+from galenic.cli.ask.answer import ContextFlag, ModelFlag, OpinionFlag, StyleFlag
+
+__all__ = ["EXAMPLES", "HELP", "command", "read_context"]
+
+HELP = """Ask a health question: how soon is help needed, what do sources say, what to watch for.
+
+Rules say how soon help is needed before any model runs; in an emergency they answer alone. Each
+sentence names the passage that it is from (`galenic index`); where none fits there is no answer,
+but the nearest passages. Nothing is logged, stored or sent. This is no diagnosis and no medical
+advice."""
+EXAMPLES = """
+**Examples**
+
+`galenic ask "Burning when I pee. Could this be a UTI, and how urgent is it?"`
+
+`galenic ask --context notes.txt "Is this getting worse?"` with notes, or a FHIR R4 record (.json)
+
+`galenic ask --model dose/ --style written "..."` a larger model writes by itself
+
+`galenic ask -` reads the question from standard input, past the shell's history
+"""
+MOST_BYTES = 5_000_000
+"""Of a file of notes or a record."""
+
+
+def command(
+    question: Annotated[
+        str, typer.Argument(help="In your own words; - reads it from standard input.")
+    ],
+    context: ContextFlag = None,
+    model: ModelFlag = DEFAULT_MODEL,
+    style: StyleFlag = "auto",
+    second_opinion: OpinionFlag = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Answer one question."""
+    from galenic.assistant.consult import Assistant, make_question
+    from galenic.assistant.events import Event, Tier
+    from galenic.assistant.events import as_json as data_of
+    from galenic.assistant.model import load_runtime
+    from galenic.assistant.triage.triage import NOTICE
+    from galenic.cli.ask.answer import print_events, print_tier, read_words, terminal
+
+    asked = make_question(read_words(question), context=read_context(context))
+    found = Assistant(style=style).triage(asked)
+    if as_json:
+        import json
+
+        events: list[Event] = [Tier(found)]
+        if found.tier == "emergency":
+            events += Assistant().answer(asked, found)
+        else:
+            with load_runtime(model) as runtime:
+                assistant = Assistant(runtime, style, second_opinion=second_opinion)
+                events += assistant.answer(asked, found)
+        said = [{"event": event.name, **data_of(event)} for event in events]
+        typer.echo(json.dumps(said, indent=1, ensure_ascii=False))
+        return
+    console = terminal()
+    print_tier(console, found)
+    if found.tier != "emergency":
+        with load_runtime(model) as runtime:
+            assistant = Assistant(runtime, style, second_opinion=second_opinion)
+            print_events(console, assistant.answer(asked, found))
+    console.print(NOTICE)
+
+
+def read_context(path: Path | None) -> str:
+    """The text of a file of notes or of a record; empty without one.
+
+    Raises:
+        UserError: it cannot be read, or is no UTF-8 text.
+    """
+    from galenic.errors import UserError
+
+    if path is None:
+        return ""
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise UserError(f"--context {path}: {size:,} bytes; at most {MOST_BYTES:,} are read.")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"--context {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--context {path} is no UTF-8 text: {error.reason}.") from error

@@ -1,0 +1,149 @@
+"""``galenic chat``: a conversation on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from galenic.assistant import DEFAULT_MODEL
+from galenic.cli.ask.answer import ContextFlag, ModelFlag, OpinionFlag, StyleFlag
+from galenic.cli.ask.ask import read_context
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from galenic.assistant.events import Cited, Event
+    from galenic.assistant.history import History
+    from galenic.runtimes.base import Runtime
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = """Ask health questions one after the other.
+
+How soon help is needed is said for all that was said so far, and never sinks in a conversation.
+
+`/source 2` shows a passage, `/clear` forgets the conversation, `/quit` (or Ctrl-D) ends; Ctrl-C
+stops an answer. Nothing is stored unless `--history` asks for it. This is no diagnosis and no
+medical advice."""
+EXAMPLES = """
+**Examples**
+
+`galenic chat`
+
+`galenic chat --context record.json` with a health record (FHIR R4) or notes
+
+`galenic chat --history` goes on where it ended; `galenic purge` deletes what is kept
+"""
+PROMPT = "\nYou: "
+
+
+def command(
+    context: ContextFlag = None,
+    model: ModelFlag = DEFAULT_MODEL,
+    style: StyleFlag = "auto",
+    second_opinion: OpinionFlag = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Keep the conversation in a file of your own.")
+    ] = False,
+) -> None:
+    """Talk."""
+    from galenic.assistant.consult import Assistant
+    from galenic.assistant.history import History, history_path
+    from galenic.assistant.triage.triage import NOTICE
+    from galenic.cli.ask.answer import terminal
+
+    notes = read_context(context)
+    Assistant(style=style)  # a style that is not known is said at once
+    kept = History(history_path() if history else None)
+    console = terminal()
+    console.print(NOTICE)
+    knobs = {"style": style, "second_opinion": second_opinion}
+    with ExitStack() as stack:
+        talk = _Talk(console, notes, model, knobs, kept, stack)
+        for said in _lines(console):
+            if said == "/quit":
+                break
+            talk.take(said)
+
+
+def _lines(console: Console) -> Iterator[str]:
+    """What the person types, line by line, until the end of the input."""
+    while True:
+        try:
+            said = console.input(PROMPT).strip()
+        except (EOFError, KeyboardInterrupt):
+            console.print()
+            return
+        if said:
+            yield said
+
+
+@dataclass
+class _Talk:
+    """A conversation."""
+
+    console: Console
+    notes: str
+    model: str
+    knobs: dict[str, Any]
+    history: History
+    stack: ExitStack
+    runtime: Runtime | None = None
+    cited: list[Cited] = field(default_factory=list)
+
+    def take(self, said: str) -> None:
+        """A command, or a question."""
+        from galenic.errors import UserError
+
+        word, _, rest = said.partition(" ")
+        try:
+            if word == "/clear":
+                self.history.clear()
+                self.console.print("Forgotten.")
+            elif word == "/source":
+                self._show(rest)
+            elif word.startswith("/"):
+                self.console.print("There are /source NUMBER, /clear and /quit.", markup=False)
+            else:
+                self._answer(said)
+        except UserError as error:
+            self.console.print(str(error), style="red", markup=False)
+        except KeyboardInterrupt:
+            self.console.print("\n(stopped)")
+
+    def _answer(self, said: str) -> None:
+        from galenic.assistant.consult import Assistant, collect, make_question
+        from galenic.assistant.model import load_runtime
+        from galenic.cli.ask.answer import print_events, print_tier
+
+        asked = make_question(said, self.history.questions, self.notes)
+        found = Assistant().triage(asked)
+        print_tier(self.console, found)
+        if found.tier != "emergency" and self.runtime is None:
+            self.runtime = self.stack.enter_context(load_runtime(self.model))
+        heard: list[Event] = []
+        answer = Assistant(self.runtime, **self.knobs).answer(asked, found)
+        print_events(self.console, _heard(answer, heard))
+        reply = collect(found, iter(heard))
+        self.cited = list(reply.sources)
+        self.history.add(said, reply)
+
+    def _show(self, number: str) -> None:
+        found = [one.passage for one in self.cited if str(one.number) == number.strip()]
+        if not found:
+            self.console.print("There is no passage of that number in the last answer.")
+        for passage in found:
+            self.console.print(f"{passage.title} - {passage.question}", style="bold", markup=False)
+            self.console.print(passage.text, markup=False)
+            self.console.print(f"{passage.source}; {passage.url}", style="dim", markup=False)
+
+
+def _heard(events: Iterator[Event], heard: list[Event]) -> Iterator[Event]:
+    """The same events, noted as they pass."""
+    for event in events:
+        heard.append(event)
+        yield event

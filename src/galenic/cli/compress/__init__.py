@@ -1,0 +1,1 @@
+"""Commands that make a model smaller: compress, plan, prune, quantize."""

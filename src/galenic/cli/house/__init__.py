@@ -1,0 +1,1 @@
+"""House-keeping: data, doctor, purge."""

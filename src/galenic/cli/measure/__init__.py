@@ -1,0 +1,1 @@
+"""Commands that measure: evaluate, report, compare, baseline, perplexity, inspect."""

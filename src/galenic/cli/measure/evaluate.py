@@ -1,0 +1,104 @@
+"""``galenic evaluate``: a model, benchmarks, one command, one report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from galenic.cli.flags import parse_config, with_flags
+from galenic.errors import UserError
+from galenic.evaluation.config import EvaluateConfig
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Measure a model on medical benchmarks: accuracy with intervals, histogram, calibration. "
+    "Stop it at any time; the same command goes on where it was."
+)
+EXAMPLES = """
+**Examples**
+
+`galenic evaluate smollm2-135m --data sample`
+
+`galenic evaluate smollm2-135m --benchmarks pubmedqa,medqa,medmcqa --data DIR --limit 300`
+
+`galenic evaluate ./my-model --benchmarks my_exam.jsonl --debias permutations`
+
+`galenic evaluate model.gguf --benchmarks medmcqa --scoring generate --data DIR`
+
+`galenic evaluate small.gguf --speed --against model.gguf -o speed.json`
+"""
+
+
+@with_flags(EvaluateConfig)
+def command(
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder of the run; default: runs/<model>-<hash of the settings>.",
+            show_default=False,
+        ),
+    ] = None,
+    speed: Annotated[
+        bool,
+        typer.Option(
+            "--speed",
+            help="Measure speed and memory instead: prefill and decode tokens/s, time to first "
+            "token, peak RSS (mapped weights included). Only --runtime, --dtype, --threads and -o "
+            "(then a JSON file) apply.",
+        ),
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="With --speed: the model to take turns with; default: the first parent that the "
+            "model's manifest names. `none` for none.",
+            show_default=False,
+        ),
+    ] = None,
+    prompt_tokens: Annotated[
+        int, typer.Option(min=8, help="With --speed: tokens of the prompt.")
+    ] = 256,
+    new_tokens: Annotated[
+        int, typer.Option(min=2, help="With --speed: tokens generated after it.")
+    ] = 64,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="With --speed: timings of each model, in turns.")
+    ] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="With --speed: print JSON.")] = False,
+    **knobs: Any,
+) -> None:
+    """Evaluate a model."""
+    config = parse_config(EvaluateConfig, knobs)
+    if speed:
+        from galenic.cli.measure.speed import show_speed
+
+        own = {"against": against, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
+        show_speed(config, own | {"rounds": rounds}, output, as_json=as_json)
+        return
+    if (against, prompt_tokens, new_tokens, rounds, as_json) != (None, 256, 64, 5, False):
+        raise UserError(
+            "--against, --prompt-tokens, --new-tokens, --rounds and --json go with --speed. "
+            "To compare accuracies, evaluate both models and run `galenic compare`."
+        )
+    from rich.console import Console
+
+    from galenic.cli.progress import watched
+    from galenic.evaluation.run import default_folder, evaluate
+    from galenic.report.runs import load_run
+    from galenic.report.terminal import summary_table
+
+    folder = output or default_folder(config)
+    typed = shlex.join(["galenic", *sys.argv[1:]])
+    with watched(f"Nothing is lost: the same command goes on with {folder}.") as watcher:
+        outcome = evaluate(config, folder, watcher, typed)
+    out = Console() if sys.stdout.isatty() else Console(width=110)
+    out.print(summary_table(load_run(outcome.folder)))
+    typer.echo(f"records: {outcome.folder}    report: galenic report {outcome.folder}")

@@ -1,0 +1,150 @@
+"""``galenic inspect``: parameters, bytes by type, sparsity and origin of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from galenic.artifact.manifest import Manifest
+    from galenic.models.size import ModelSize
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Show what a model consists of: parameters, bytes by tensor type, bits per weight, tokenizer, "
+    "and what Galenic did to it. The model is not loaded."
+)
+EXAMPLES = """\
+**Examples**
+
+`galenic inspect smollm2-135m` the embedded model
+
+`galenic inspect small/ --zeros` a folder, with the share of weights that are zero
+
+`galenic inspect model.gguf --json` for a program
+"""
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="An embedded model, a GGUF, a Hugging Face folder or a Hub id.",
+            show_default=False,
+        ),
+    ],
+    zeros: Annotated[
+        bool, typer.Option("--zeros", help="Count weights that are exactly zero (reads them all).")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Show what a model consists of."""
+    import json
+    from dataclasses import asdict
+
+    from galenic.models.load import resolve_model
+    from galenic.models.size import inspect_model
+
+    found = inspect_model(resolve_model(model), zeros=zeros)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(_table(found))
+    if found.manifest is not None:
+        _show_history(console, found.manifest)
+
+
+def _show_history(console: Console, manifest: dict[str, Any]) -> None:
+    """What was done, stage by stage; a manifest that is not ours is shown as it is."""
+    import json
+
+    from pydantic import ValidationError
+
+    from galenic.artifact.manifest import MANIFEST, Manifest
+
+    try:
+        known = Manifest.model_validate(manifest)
+    except ValidationError:
+        console.print(f"[bold]{MANIFEST}[/]")
+        console.print_json(json.dumps(manifest))
+        return
+    console.print("[bold]what was done[/]")
+    console.print(_history(known))
+    if "recipe.yaml" in known.files:
+        console.print(f"by recipe.yaml, sha256 {known.files['recipe.yaml'].sha256}")
+
+
+def _history(manifest: Manifest) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for title in ("stage", "knobs", "made from"):
+        table.add_column(title, overflow="fold")
+    table.add_column("off blocks", justify="right")
+    table.add_column("off whole", justify="right")
+    for number, stage in enumerate(manifest.stages, 1):
+        knobs = ", ".join(f"{name} {value}" for name, value in sorted(stage.knobs.items()))
+        parent = f"{stage.parent.name}, sha256 {stage.parent.sha256[:12]}"
+        removed = (f"{share:.1%}" for share in map(stage.removed.get, ("blocks", "whole")) if share)
+        row = [str(number), f"{stage.stage} {stage.method}", escape(knobs), escape(parent)]
+        table.add_row(*row, *removed)
+    return table
+
+
+def _table(found: ModelSize) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in [*_what(found), *_parameters(found), *_stored(found)]:
+        table.add_row(name, escape(text))
+    return table
+
+
+def _what(found: ModelSize) -> list[tuple[str, str]]:
+    context = "not stated" if found.context_length is None else f"{found.context_length:,} tokens"
+    return [
+        ("model", f"{found.name} ({found.kind})"),
+        ("path", found.path),
+        ("sha256", found.sha256),
+        ("architecture", f"{found.architecture}, {found.num_layers or '?'} layers"),
+        ("context", context),
+        ("tokenizer", found.tokenizer),
+        ("chat template", "yes" if found.chat_template else "no"),
+    ]
+
+
+def _parameters(found: ModelSize) -> list[tuple[str, str]]:
+    total = found.parameters["total"]
+    rows = [("parameters", f"{total:,}")]
+    for part in ("embeddings", "blocks", "other"):
+        number = found.parameters[part]
+        share = f" ({number / total:.1%})" if total else ""
+        rows.append((f"  {part}", f"{number:,}{share}"))
+    if found.zeros is not None:
+        shares = f"{found.zeros['total']:.2%} of all, {found.zeros['blocks']:.2%} of the blocks"
+        rows.append(("  exact zeros", shares))
+    return rows
+
+
+def _stored(found: ModelSize) -> list[tuple[str, str]]:
+    bits = "weights are packed" if found.bits_per_weight is None else f"{found.bits_per_weight:.2f}"
+    stored = sum(found.bytes_by_type.values())
+    rows = [("bits per weight", bits), ("weight files", f"{found.file_bytes:,} bytes")]
+    for kind, number in found.bytes_by_type.items():
+        rows.append((f"  {kind}", f"{number:,} bytes ({number / stored:.1%})"))
+    return rows

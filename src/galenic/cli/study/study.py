@@ -1,0 +1,141 @@
+"""``galenic study``: a grid of models, recipes and benchmarks in one command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from galenic.study.engines.base import Engine
+    from galenic.study.grid import Study
+    from galenic.study.run import Outcome
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Compress models in several ways and judge each on the benchmarks: the rows of a study "
+    "(strict YAML), or a recipe with the dense model and every stage beside it. What is there is "
+    "not computed again; a study that was stopped goes on where it was; what fails is reported "
+    "and the rest goes on."
+)
+EXAMPLES = """
+**Examples**
+
+`galenic study paper --data DIR -o runs/paper`
+
+`galenic study paper --data DIR --limit 100 -o runs/look`
+
+`galenic study my-study.yaml --model ./my-model --engine ray -o runs/mine`
+
+`galenic status runs/paper`
+
+`galenic report runs/paper`
+"""
+
+
+def command(
+    study: Annotated[
+        str, typer.Argument(help="Name of a study or recipe, or a YAML file.", show_default=False)
+    ],
+    *,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the study.", show_default=False)
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--model", help="In place of the study's models; may be given again."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GALENIC_DATA",
+            help="Folder with the benchmark files and medquad/medquad.jsonl.gz. Without it the "
+            "benchmarks come from the Hugging Face Hub.",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="UTF-8 text file of your own, to calibrate on as well.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many questions a benchmark.")
+    ] = None,
+    benchmarks: Annotated[
+        str | None, typer.Option(help="In place of the study's, apart by commas.")
+    ] = None,
+    scoring: Annotated[
+        str | None, typer.Option(help="In place of the study's, apart by commas.")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local = processes on this machine; ray = a cluster (extra ray).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster; default: one is started here.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Nodes at once, memory permitting; default: one for every four cores."
+        ),
+    ] = None,
+) -> None:
+    """Run a study."""
+    from galenic.cli.board import state_line
+    from galenic.registry import ENGINES
+    from galenic.study.grid import read_study
+
+    changes = {"limit": limit, "benchmarks": benchmarks, "scoring": scoring}
+    found = read_study(study).with_changes(
+        models=model or (), evaluate={key: value for key, value in changes.items() if value}
+    )
+    ENGINES.check(engine)
+    outcome = _run(
+        found, (data, text), output, lambda: ENGINES.load(engine)(jobs=jobs, address=address)
+    )
+    typer.echo(f"{output}: {state_line(outcome.states)}; {outcome.computed} computed now.")
+    if not outcome.complete:
+        typer.echo("The same command tries again what is missing.", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"galenic report {shlex.quote(str(output))}")
+
+
+def _run(
+    study: Study, texts: tuple[str | None, str | None], output: Path, start: Callable[[], Engine]
+) -> Outcome:
+    from galenic.cli.board import StudyBoard
+    from galenic.study.graph import Texts, build_graph
+    from galenic.study.run import run_graph
+    from galenic.study.store import StudyFolder
+
+    store = StudyFolder(output)
+    with store.held():
+        typer.echo(f"{study.name}: reading data and models", err=True)
+        graph = build_graph(study, Texts(*texts))
+        store.write(_facts(study), graph)
+        engine = start()
+        titles = {node.id: node.title for node in graph.nodes.values()}
+        typer.echo(f"{len(titles)} nodes, on {engine.where}", err=True)
+        try:
+            with StudyBoard(titles) as board:
+                return run_graph(graph, store, engine, board)
+        except KeyboardInterrupt:
+            typer.echo("\nstopped; the same command goes on from here.", err=True)
+            raise typer.Exit(130) from None
+
+
+def _facts(study: Study) -> dict[str, Any]:
+    """What ``study.json`` says beside the graph."""
+    from galenic.artifact.manifest import library_versions
+
+    return {
+        "name": study.name,
+        "description": study.description,
+        "command": shlex.join(["galenic", *sys.argv[1:]]),
+        "evaluate": study.evaluate.model_dump(mode="json", exclude={"model", "data", "threads"}),
+        "versions": library_versions(),
+    }

@@ -1,0 +1,1 @@
+"""Commands that train: finetune, distill, encoder, merge, scan."""

@@ -1,0 +1,77 @@
+"""``galenic encoder``: train an encoder to choose among the options of medical questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from galenic.cli.flags import parse_config, with_flags
+from galenic.cli.options import ManifestOption, NewFolderOption
+from galenic.training.encoder.config import EncoderConfig
+
+if TYPE_CHECKING:
+    from galenic.training.encoder.run import TrainedEncoder
+
+__all__ = ["EXAMPLES", "HELP", "command"]
+
+HELP = (
+    "Train an encoder (BERT, RoBERTa, DeBERTa-v2, MPNet, ModernBERT ...) with a multiple-choice "
+    "head on medical questions, as a baseline for models that write: `galenic evaluate` measures "
+    "both alike. Test questions are taken out of what it learns from. A run that was stopped goes "
+    "on when the same command is given again; it stops by itself when predictions collapse."
+)
+EXAMPLES = """
+**Examples**
+
+`galenic encoder all-MiniLM-L6-v2/ --train medqa_4options,medmcqa,pubmedqa --data DIR -o enc/`
+
+`galenic encoder answerdotai/ModernBERT-base --max-length 1024 -o modern/`
+
+`galenic encoder ./my-encoder --train mine.jsonl --epochs 5 -o enc/`
+
+`galenic evaluate enc/ --benchmarks pubmedqa,medqa,medmcqa --data DIR`
+"""
+COLLAPSED = 1
+"""Exit status when the training was stopped for a collapse."""
+
+
+@with_flags(EncoderConfig, without={"fsdp"})  # one process trains it
+def command(
+    *,
+    output: NewFolderOption,
+    as_json: ManifestOption = False,
+    **values: Any,
+) -> None:
+    """Train an encoder."""
+    from galenic.artifact.manifest import check_new
+    from galenic.cli.progress import watched
+
+    config = parse_config(EncoderConfig, values)
+    check_new(output)
+    from galenic.training.encoder.run import train_encoder  # only now, for it takes seconds
+
+    with watched(
+        f"{output} was not written; the same command goes on behind the last saved state."
+    ) as watcher:
+        done = train_encoder(config, output, watcher)
+    if as_json:
+        typer.echo(done.manifest.model_dump_json(indent=1))
+    else:
+        _show(done, output)
+    if done.outcome.collapsed:
+        raise typer.Exit(COLLAPSED)
+
+
+def _show(done: TrainedEncoder, output: Path) -> None:
+    outcome, checks = done.outcome, done.manifest.stages[-1].checks
+    if outcome.collapsed:
+        typer.echo(f"stopped: {outcome.stopped}.", err=True)
+    best = outcome.best.step if outcome.best else 0
+    typer.echo(f"{output}: encoder of step {best} of {outcome.steps} ({outcome.stopped}).")
+    typer.echo(
+        f"Held-out loss {checks['heldout_loss_before']:.4f} before, "
+        f"{checks['heldout_loss']:.4f} after."
+    )
+    typer.echo(f"Next: galenic evaluate {output} --data DIR")

@@ -1,1 +1,0 @@
-"""Making models smaller: prune, heal, quantize."""

@@ -1,0 +1,1 @@
+"""Making models smaller, block by block: prune and quantize. Training is in training/."""

@@ -1,0 +1,210 @@
+"""What a pruning method is: a frozen class whose fields are its knobs."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from galenic.errors import UserError
+from galenic.models.layers import Block, InputName, Layout, Linear
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from galenic.compression.blocks.statistics import Statistic
+    from galenic.models.stream import Stream
+
+__all__ = ["Pruner", "ZeroingPruner"]
+
+UNSTRUCTURED = "unstructured"
+DEFAULT_SPARSITY = 0.2
+
+
+class Pruner(BaseModel, ABC):
+    """A way of removing parameters from the blocks of a model.
+
+    Attributes:
+        name: registry name.
+        title: one line for people.
+        reference_url: the paper.
+        shrinks: whether the checkpoint becomes smaller (otherwise zeros are left in place).
+        whole_texts: whether it reads the documents of the calibration text, all of them, in place
+            of sequences of tokens.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+    title: ClassVar[str]
+    reference_url: ClassVar[str]
+    shrinks: ClassVar[bool]
+    whole_texts: ClassVar[bool] = False
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """Every knob with the value that is used, as JSON has it."""
+        return self.model_dump(mode="json")
+
+    @property
+    @abstractmethod
+    def calibrated(self) -> bool:
+        """Whether it needs calibration text, with its knobs as they are."""
+
+    @abstractmethod
+    def check(self, layout: Layout) -> None:
+        """Raise UserError if this model cannot be pruned so. Needs no weights, only shapes."""
+
+    @abstractmethod
+    def apply(
+        self, stream: Stream, tokens: Any | None, folder: Path, advance: Callable[[int], None]
+    ) -> dict[str, float]:
+        """Write the pruned model into a folder.
+
+        Args:
+            stream: the model.
+            tokens: calibration text, shape (num_samples, seq_len); with ``whole_texts`` its
+                sources instead; None unless ``calibrated``.
+            folder: exists and is empty.
+            advance: told after each block how many are done.
+
+        Returns:
+            ``checks`` of the `galenic.models.save.FolderWriter` that wrote it.
+        """
+
+
+class ZeroingPruner(Pruner):
+    """Sets weights of the blocks' linear maps to zero, one block after the other."""
+
+    shrinks = False
+
+    sparsity: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Share of the blocks' parameters to remove (embeddings apart), at least 0 and "
+        f"below 1; default {DEFAULT_SPARSITY}, or what an N:M pattern takes from linear layers.",
+    )
+    pattern: str = Field(
+        UNSTRUCTURED,
+        description="unstructured, or N:M (2:4, 4:8 ...): of each M neighbouring inputs N are "
+        "kept.",
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _known_pattern(cls, pattern: str) -> str:
+        found = re.fullmatch(r"([1-9]\d{0,3}):([1-9]\d{0,3})", pattern)
+        if pattern != UNSTRUCTURED and (found is None or int(found[1]) >= int(found[2])):
+            raise UserError(
+                f"--pattern {pattern!r}: allowed are {UNSTRUCTURED!r} and N:M with N below M, for "
+                "example 2:4."
+            )
+        return pattern
+
+    @model_validator(mode="after")
+    def _one_sparsity(self) -> ZeroingPruner:
+        if self.group and self.sparsity is not None and self.sparsity != self.share:
+            raise UserError(
+                f"--sparsity {self.sparsity:g} and --pattern {self.pattern} contradict each "
+                f"other: the pattern removes {self.share:g}. Leave --sparsity out."
+            )
+        return self
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        return super().knobs | {"sparsity": self.share}
+
+    @property
+    def group(self) -> tuple[int, int] | None:
+        """N and M of an N:M pattern."""
+        if self.pattern == UNSTRUCTURED:
+            return None
+        keep, _, of = self.pattern.partition(":")
+        return int(keep), int(of)
+
+    @property
+    def share(self) -> float:
+        """The share of the blocks' parameters (N:M: of linear weights) that will be removed."""
+        if self.group:
+            return 1 - self.group[0] / self.group[1]
+        return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
+
+    def check(self, layout: Layout) -> None:
+        for linear in layout.blocks[0].linears.values() if self.group else ():
+            if self.group and linear.num_inputs % self.group[1]:
+                raise UserError(
+                    f"--pattern {self.pattern}: {linear.name} has {linear.num_inputs} inputs, "
+                    f"which groups of {self.group[1]} do not divide."
+                )
+        if (needed := self.linear_share(layout.blocks[0])) >= 1:
+            raise UserError(
+                f"--sparsity {self.share:g}: norms and biases stay, and without them the blocks "
+                f"cannot lose more than {self.share / needed:.4f} of their parameters."
+            )
+
+    def linear_share(self, block: Block) -> float:
+        """The share of a block's linear weights that makes up the share of all its parameters.
+
+        Norms and biases are never removed, so it is a little above ``share``. An N:M pattern keeps
+        its own.
+        """
+        if self.group:
+            return self.share
+        linear = sum(one.weight.numel() for one in block.linears.values())
+        whole = sum(parameter.numel() for parameter in block.module.parameters())
+        return float(self.share * whole / linear)
+
+    def apply(
+        self, stream: Stream, tokens: Any | None, folder: Path, advance: Callable[[int], None]
+    ) -> dict[str, float]:
+        from galenic.models.save import FolderWriter
+
+        checkpoint = stream.checkpoint
+        config = stream.layout.model.config
+        with FolderWriter(folder, config, checkpoint.folder, checkpoint.dtype) as writer:
+            writer.write_outer(stream.layout)
+
+            def rewrite_(block: Block, inputs: Mapping[InputName, Statistic]) -> None:
+                self.zero_block_([*block.linears.values()], inputs, self.linear_share(block))
+                writer.write_block(block)
+
+            self._visit(stream, tokens, rewrite_, advance)
+        return writer.checks
+
+    def _visit(
+        self,
+        stream: Stream,
+        tokens: Any | None,
+        rewrite_: Callable[[Block, Mapping[InputName, Statistic]], None],
+        advance: Callable[[int], None],
+    ) -> None:
+        if not self.calibrated:
+            for index in range(len(stream.layout.blocks)):
+                with stream.block(index) as block:
+                    rewrite_(block, {})
+                advance(index + 1)
+            return
+        if tokens is None:
+            raise ValueError(f"{self.name} needs calibration text")
+        from galenic.compression.blocks.walk import walk
+
+        walk(stream, tokens, self.statistic, rewrite_, advance)
+
+    def statistic(self, num_inputs: int) -> Statistic:
+        """An empty statistic of what a linear map with so many inputs reads."""
+        raise NotImplementedError(f"{self.name} reads no activations")
+
+    @abstractmethod
+    def zero_block_(
+        self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic], share: float
+    ) -> None:
+        """Remove weights of one block's linear maps, knowing what they read.
+
+        Args:
+            linears: the seven of the block.
+            inputs: what ``statistic`` gathered; empty unless ``calibrated``.
+            share: of their weights that is removed; without meaning for an N:M pattern.
+        """

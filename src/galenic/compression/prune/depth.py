@@ -1,0 +1,193 @@
+"""Depth pruning: whole blocks go, those without which the calibration text costs least.
+
+Candidates are the blocks that change the residual stream least (block influence: Men et al.,
+ShortGPT, 2024), https://arxiv.org/abs/2403.03853; of these, one at a time, the block whose removal
+raises the perplexity least is taken out.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from galenic.compression.prune.base import DEFAULT_SPARSITY, Pruner, ZeroingPruner
+from galenic.compression.prune.depth_pattern import can_leave, is_even
+from galenic.errors import UserError
+from galenic.models.configuration import changed_configuration
+from galenic.models.layers import Block, Layout
+
+if TYPE_CHECKING:
+    from galenic.models.stream import Stream
+
+__all__ = ["Depth", "shallow_config"]
+
+log = logging.getLogger(__name__)
+
+WINDOWED = ("gemma3_text",)
+"""Architectures whose sliding windows llama.cpp applies."""
+MEASURED_SEQUENCES = 8
+ROUNDING = 1e-9
+
+
+class Depth(Pruner):
+    """Remove the whole blocks that matter least."""
+
+    name = "depth"
+    title = "fewer blocks"
+    reference_url = "https://arxiv.org/abs/2403.03853"
+    shrinks = True
+
+    sparsity: float | None = Field(
+        None, ge=0, lt=1, description=ZeroingPruner.model_fields["sparsity"].description
+    )
+    protect_first: int = Field(1, ge=0, description="Blocks at the beginning that stay.")
+    protect_last: int = Field(1, ge=0, description="Blocks at the end that stay.")
+    candidates: int = Field(
+        5, ge=1, description="Blocks of least influence that are tried each time."
+    )
+    metric: Literal["perplexity", "influence"] = Field(
+        "perplexity",
+        description="What decides between candidates: measured perplexity of calibration text, or "
+        "block influence alone (quick).",
+    )
+    windows: Literal["even", "any"] = Field(
+        "even",
+        description="Where some layers have a sliding window: even = leave them as llama.cpp "
+        "needs them, at equal distances, for which more blocks may have to go; any = choose "
+        "freely, for transformers only.",
+    )
+
+    @property
+    def calibrated(self) -> bool:
+        return True
+
+    @property
+    def share(self) -> float:
+        """The share of the blocks that will be removed at least."""
+        return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        return super().knobs | {"sparsity": self.share}
+
+    def check(self, layout: Layout) -> None:
+        self.count(layout)
+
+    def count(self, layout: Layout) -> int:
+        """How many blocks will go: the fewest that are the share asked for.
+
+        Raises:
+            UserError: there are not so many, or none of the choices leaves the layers with a
+                window at equal distances.
+        """
+        blocks = len(layout.blocks)
+        wanted = math.ceil(blocks * self.share - ROUNDING)
+        most = blocks - max(1, len(self.protected(blocks)))
+        if wanted > most:
+            raise UserError(
+                f"--sparsity {self.share:g} removes {wanted} of {blocks} blocks, and {most} may "
+                f"go (--protect-first {self.protect_first}, --protect-last {self.protect_last})."
+            )
+        windows, protected = self._windows(layout), self.protected(blocks)
+        if windows is None or not wanted:
+            return wanted
+        for count in range(wanted, most + 1):
+            if can_leave(windows, blocks - count, (), protected):
+                if count > wanted:
+                    log.warning(
+                        "%d blocks go in place of %d: otherwise the layers with a sliding window "
+                        "would not stand at equal distances, which llama.cpp needs "
+                        "(--windows any removes %d, for transformers only)",
+                        count, wanted, wanted,
+                    )  # fmt: skip
+                return count
+        raise UserError(
+            f"--sparsity {self.share:g}: whichever blocks went, the layers with a sliding window "
+            "would not stand at equal distances, which llama.cpp needs. Protect fewer blocks, or "
+            "take --windows any, whose result only transformers can run."
+        )
+
+    def protected(self, blocks: int) -> set[int]:
+        """Blocks that stay in any case."""
+        last = range(max(0, blocks - self.protect_last), blocks)
+        return {*range(min(self.protect_first, blocks)), *last}
+
+    def _windows(self, layout: Layout) -> list[bool] | None:
+        """Of each layer whether it has a window; None where that puts no limit."""
+        kinds = getattr(layout.model.config, "layer_types", None)
+        if layout.family not in WINDOWED or self.windows == "any" or not kinds:
+            return None
+        found = [kind == "sliding_attention" for kind in kinds]
+        # A model that llama.cpp cannot take as it is need not become one that it can.
+        return found if is_even(found) else None
+
+    def apply(
+        self, stream: Stream, tokens: Any, folder: Path, advance: Callable[[int], None]
+    ) -> dict[str, float]:
+        from galenic.models.save import FolderWriter
+
+        layout = stream.layout
+        gone = self._choose(stream, tokens, lambda done: advance(int(done * len(layout.blocks))))
+        kept = [block.index for block in layout.blocks if block.index not in gone]
+        config = shallow_config(layout.model.config, kept)
+        checkpoint = stream.checkpoint
+        with FolderWriter(folder, config, checkpoint.folder, checkpoint.dtype) as writer:
+            writer.write_outer(layout)
+            for place, index in enumerate(kept):
+                with stream.block(index) as block:
+                    writer.write_block(Block(place, block.module, block.linears))
+        advance(len(layout.blocks))
+        return writer.checks
+
+    def _choose(self, stream: Stream, tokens: Any, advance: Callable[[float], None]) -> list[int]:
+        """The blocks that go, in the order in which they were chosen."""
+        from galenic.compression.prune.influence import block_influence, perplexities
+
+        count, blocks = self.count(stream.layout), len(stream.layout.blocks)
+        measures = self.metric == "perplexity" and self.candidates > 1
+        rounds = 1 + (count if measures else 0)
+        influence = block_influence(stream, tokens, lambda done: advance(done / blocks / rounds))
+        order = sorted(range(blocks), key=lambda index: influence[index])
+        gone: list[int] = []
+        while len(gone) < count:
+            near = self._candidates(stream.layout, order, gone, count)
+            if measures and len(near) > 1:
+                sample = tokens[:MEASURED_SEQUENCES]
+                costs = perplexities(stream, sample, gone, near)
+                gone.append(near[costs.index(min(costs))])
+            else:
+                gone.append(near[0])
+            advance(min(1.0, (1 + len(gone)) / rounds))
+        return gone
+
+    def _candidates(
+        self, layout: Layout, order: Sequence[int], gone: Sequence[int], count: int
+    ) -> list[int]:
+        """The blocks of least influence that may go next."""
+        protected, windows = self.protected(len(order)), self._windows(layout)
+        found = []
+        for index in order:
+            if index in protected or index in gone:
+                continue
+            if windows is None or can_leave(windows, len(order) - count, {*gone, index}, protected):
+                found.append(index)
+            if len(found) == self.candidates:
+                break
+        return found
+
+
+def shallow_config(config: Any, kept: Sequence[int]) -> Any:
+    """The configuration of a model with only the blocks of these numbers."""
+    changes: dict[str, Any] = {"num_hidden_layers": len(kept)}
+    for name in ("layer_types", "mlp_layer_types"):
+        if (kinds := getattr(config, name, None)) is not None:
+            changes[name] = [kinds[index] for index in kept]
+    if (first := getattr(config, "max_window_layers", None)) is not None:
+        # Qwen: windows begin at this layer; what counts is in layer_types
+        changes["max_window_layers"] = min(first, len(kept))
+    return changed_configuration(config, changes)

@@ -1,0 +1,89 @@
+"""The stage: a model in, a pruned model folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from galenic.artifact.manifest import (
+    Manifest,
+    Parent,
+    Stage,
+    check_new,
+    library_versions,
+    new_artifact,
+    read_manifest,
+    write_manifest,
+)
+from galenic.artifact.sizes import count_stored, weight_bytes
+from galenic.compression.blocks.tokens import as_tensor, describe_text, pack_tokens
+from galenic.compression.prune.base import Pruner
+from galenic.compression.prune.config import PruneConfig
+from galenic.data.calibration import read_calibration_text
+from galenic.models.checkpoint import open_checkpoint
+from galenic.models.files import ModelFiles
+from galenic.models.load import resolve_model
+from galenic.models.opened import open_model
+from galenic.models.stream import open_stream
+from galenic.watcher import Watcher
+
+__all__ = ["prune"]
+
+LIBRARIES = ("torch", "transformers", "safetensors")
+
+
+def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -> Manifest:
+    """Prune a model and write it as a new folder, which is there only if every check passed.
+
+    Args:
+        config: the model and the calibration text.
+        pruner: the method with its knobs.
+        output: the folder to make.
+        watcher: told of progress.
+
+    Raises:
+        UserError: whatever is wrong with the input, before any slow work; or a check of the saved
+            model failed.
+    """
+    check_new(output)
+    texts = read_calibration_text(config) if pruner.calibrated else []
+    files = resolve_model(config.model)
+    watcher.stage(f"opening {files.name}")
+    checkpoint = open_model(files)
+    check_new(output, checkpoint.num_bytes)
+    pruner.check(checkpoint.shapes)
+    earlier = read_manifest(checkpoint.folder)
+    packs = pruner.calibrated and not pruner.whole_texts
+    tokens = pack_tokens(config, texts, checkpoint) if packs else None
+    stream = open_stream(checkpoint, num_tokens=0 if tokens is None else tokens.size)
+    watcher.stage(f"pruning with {pruner.name}", total=len(stream.layout.blocks))
+    with new_artifact(output) as part:
+        given = texts or None if tokens is None else as_tensor(tokens)
+        checks = pruner.apply(stream, given, part, watcher.advance)
+        del stream, given
+        watcher.stage("counting and hashing")
+        written = open_checkpoint(ModelFiles(str(output), "folder", part, ""))
+        before, after = count_stored(checkpoint), count_stored(written)
+        stage = Stage(
+            stage="prune",
+            method=pruner.name,
+            reference_url=pruner.reference_url,
+            knobs=pruner.knobs,
+            parent=Parent(name=files.name, sha256=files.sha256),
+            calibration=describe_text(config, texts, tokens) if texts else None,
+            parameters={"before": before, "after": after},
+            removed=_removed(before, after),
+            sizes={"before": weight_bytes(checkpoint.folder), "after": weight_bytes(part)},
+            checks={**checks},
+            versions=library_versions(*LIBRARIES),
+        )
+        return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
+
+
+def _removed(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
+    """Shares that are gone, or zero and were not before."""
+
+    def share(part: str, zeros: str) -> float:
+        gone = before[part] - after[part] + max(0, after[zeros] - before[zeros])
+        return gone / before[part]
+
+    return {"blocks": share("blocks", "zeros_in_blocks"), "whole": share("total", "zeros")}

@@ -1,0 +1,205 @@
+"""Width pruning: every block loses the same number of feed-forward channels and key/value groups.
+
+Widths stay equal from block to block, so the result is an ordinary smaller checkpoint. After
+Minitron (Muralidharan et al., 2024), https://arxiv.org/abs/2407.14679, with Taylor scores
+(Molchanov et al., 2019), https://arxiv.org/abs/1906.10771, and a least-squares correction of the
+maps behind what goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from galenic.compression.prune.base import DEFAULT_SPARSITY, Pruner, ZeroingPruner
+from galenic.compression.prune.cut import GGUF_MULTIPLE, choose_cuts
+from galenic.errors import UserError
+from galenic.models.layers import Layout, Sizes
+
+if TYPE_CHECKING:
+    from galenic.models.stream import Stream
+
+__all__ = ["Width"]
+
+
+class Width(Pruner):
+    """Remove the feed-forward channels and key/value groups that matter least."""
+
+    name = "width"
+    title = "narrower blocks: fewer channels and key/value groups"
+    reference_url = "https://arxiv.org/abs/2407.14679"
+    shrinks = True
+
+    sparsity: float | None = Field(
+        None, ge=0, lt=1, description=ZeroingPruner.model_fields["sparsity"].description
+    )
+    ffn_multiple: int = Field(
+        32,
+        ge=GGUF_MULTIPLE,
+        description="The feed-forward channels that stay are a multiple of this, itself a multiple "
+        "of 32 (blocks of quantized GGUFs); 256 where k-quants are wanted.",
+    )
+    kv_groups: int | None = Field(
+        None,
+        ge=0,
+        description="Key/value heads to remove from each block, each with its query heads; by "
+        "default as many as cost least by the scores.",
+    )
+    hidden_size: int | None = Field(
+        None,
+        ge=GGUF_MULTIPLE,
+        description="Width of the residual stream that stays, a multiple of 32 (256 where k-quants "
+        "are wanted): embedding, norms, head and every linear map become narrower. By default it "
+        "stays as it is.",
+    )
+    score: Literal["taylor", "activation", "combined", "magnitude"] = Field(
+        "combined",
+        description="What tells how much a channel or group matters: first-order change of the "
+        "loss, energy of its output, both, or its weights alone (the plain baseline).",
+    )
+    compensate: bool | None = Field(
+        None,
+        description="Let what stays make up for what goes by least squares on the calibration "
+        "text; by default unless the score is magnitude.",
+    )
+    damping: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="Added to the diagonal of the Hessian, as a share of its mean.",
+    )
+
+    @field_validator("ffn_multiple", "hidden_size")
+    @classmethod
+    def _fits_gguf(cls, size: int | None, info: ValidationInfo) -> int | None:
+        if size is not None and size % GGUF_MULTIPLE:
+            flag = f"--{str(info.field_name).replace('_', '-')}"
+            raise UserError(
+                f"{flag} {size} is no multiple of {GGUF_MULTIPLE}, the smallest block of a "
+                "quantized GGUF."
+            )
+        return size
+
+    @property
+    def calibrated(self) -> bool:
+        return self.score != "magnitude" or self.corrects
+
+    @property
+    def share(self) -> float:
+        """The share of the blocks' parameters that will be removed at least."""
+        return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
+
+    @property
+    def corrects(self) -> bool:
+        """Whether what stays is adjusted."""
+        return self.score != "magnitude" if self.compensate is None else self.compensate
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        return super().knobs | {"sparsity": self.share, "compensate": self.corrects}
+
+    def check(self, layout: Layout) -> None:
+        self.cuts(layout)
+
+    def cuts(self, layout: Layout) -> list[Sizes]:
+        """Every cut that comes into question, with the fewest groups first.
+
+        Raises:
+            UserError: there is none.
+        """
+        self._check_hidden(layout)
+        heads = layout.sizes.num_kv_heads
+        if self.kv_groups and self.kv_groups >= heads:
+            raise UserError(
+                f"--kv-groups {self.kv_groups}: the model has {heads} key/value heads in each "
+                "block, and one must stay."
+            )
+        if self.kv_groups and _heads_fill(layout):
+            raise UserError(
+                f"--kv-groups {self.kv_groups}: llama.cpp cannot run a {layout.family} model with "
+                "fewer heads of the same size. Leave it out."
+            )
+        groups = range(heads) if self.kv_groups is None else [self.kv_groups]
+        groups = [0] if self.kv_groups is None and _heads_fill(layout) else groups
+        return choose_cuts(
+            layout.blocks[0],
+            layout.sizes,
+            self.share,
+            self.ffn_multiple,
+            self._allowed(layout, groups),
+            self.hidden_size,
+        )
+
+    def _check_hidden(self, layout: Layout) -> None:
+        before = layout.sizes.hidden_size
+        if self.hidden_size is None:
+            return
+        if self.hidden_size >= before:
+            raise UserError(f"--hidden-size {self.hidden_size}: the model has {before} already.")
+        if _heads_fill(layout):
+            raise UserError(
+                f"--hidden-size {self.hidden_size}: llama.cpp takes the head size of a "
+                f"{layout.family} model to be hidden size / heads, so that the former cannot "
+                "change alone. Leave it out."
+            )
+
+    def _allowed(self, layout: Layout, groups: Sequence[int]) -> list[int]:
+        """Numbers of groups to remove that transformers allows for this architecture."""
+        from galenic.compression.prune.narrow import narrow_config
+
+        sizes, allowed, why = layout.sizes, [], ""
+        shared = sizes.num_heads // sizes.num_kv_heads
+        for removed in groups:
+            kept = sizes.num_kv_heads - removed
+            hidden = self.hidden_size or sizes.hidden_size
+            cut = replace(sizes, hidden_size=hidden, num_heads=kept * shared, num_kv_heads=kept)
+            try:
+                narrow_config(layout.model.config, cut)
+                allowed.append(removed)
+            except ValueError as error:
+                why = str(error)
+        if not allowed:
+            asked = {"--kv-groups": self.kv_groups, "--hidden-size": self.hidden_size}
+            flags = " ".join(f"{flag} {n}" for flag, n in asked.items() if n is not None)
+            raise UserError(f"{flags}: {why} Choose another number.")
+        return allowed
+
+    def apply(
+        self, stream: Stream, tokens: Any, folder: Path, advance: Callable[[int], None]
+    ) -> dict[str, float]:
+        from galenic.compression.prune.importance import score_blocks
+        from galenic.compression.prune.narrow import (
+            estimate_damage,
+            meta_layout,
+            narrow,
+            narrow_config,
+        )
+        from galenic.models.save import FolderWriter
+
+        # Two runs of each block to score it, one to cut it, told as the one pass that users see
+        scores = score_blocks(stream, tokens, self.score, folder, lambda done: advance(done // 3))
+        blocks = len(scores)
+        cut = min(self.cuts(stream.layout), key=lambda cut: estimate_damage(scores, cut))
+        config = narrow_config(stream.layout.model.config, cut)
+        checkpoint = stream.checkpoint
+        with FolderWriter(folder, config, checkpoint.folder, checkpoint.dtype) as writer:
+            narrow(
+                stream,
+                scores,
+                meta_layout(config),
+                writer,
+                (tokens, self.damping) if self.corrects else None,
+                lambda done: advance((2 * blocks + done) // 3),
+            )
+        return writer.checks
+
+
+def _heads_fill(layout: Layout) -> bool:
+    """Whether llama.cpp takes the head size to be hidden size / heads."""
+    from galenic.models.gguf.family import FAMILIES
+
+    return FAMILIES[layout.family].heads_fill

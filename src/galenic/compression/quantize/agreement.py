@@ -1,0 +1,167 @@
+"""Do both engines predict the same with a written GGUF? If not, its layout is wrong.
+
+llama.cpp rounds what enters a matrix product (to 8 bits where the weights are quantized), and
+models differ a hundredfold in how much that moves their predictions. So no fixed tolerance tells
+rounding from a fault. Here transformers runs the text twice, plainly and with inputs rounded as
+llama.cpp rounds them; what the second differs from the first is what llama.cpp may.
+Rounding: ``vec_dot_type`` in https://github.com/ggml-org/ggml/blob/master/src/ggml-cpu/ggml-cpu.c
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.models.gguf.names import EMBEDDING
+
+if TYPE_CHECKING:
+    from galenic.models.paged import PagedModel
+    from galenic.runtimes.llama_engine import LlamaEngine
+
+__all__ = ["PASSAGE", "Agreement", "measure_agreement"]
+
+PASSAGE = (
+    "Anaemia means that the blood carries too little oxygen, most often because the body lacks "
+    "iron. People feel tired and weak, look pale and are short of breath when they climb stairs. "
+    "A blood count shows it; the doctor then looks for the cause, for example heavy periods, "
+    "bleeding in the stomach or bowel, or a diet without enough iron."
+)
+"""What both engines read. Random tokens would do for a layout, but a model is far more sensitive to
+rounding on what it never saw: the measured effect is three times as large."""
+CHECKED_TOKENS = 48
+ROUNDING_FACTOR = 3.0
+"""How much more than rounding does to transformers llama.cpp may differ. Measured: 0.9 to 1.5."""
+FLOOR = 0.02
+"""What is always allowed: keys, values and attention weights are float16 in llama.cpp (0.001)."""
+STRANGER_SHARE = 0.5
+"""Never as much as this share of the distance to the predictions for the next position."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far llama.cpp's logits are from those of transformers with the same weights.
+
+    All are root mean squares over vocabulary and positions, as a share of the spread (standard
+    deviation over the vocabulary) of the logits. A shift common to a position's logits changes no
+    probability and does not count.
+
+    Attributes:
+        difference: of the two engines.
+        rounding: of transformers from itself when it rounds inputs as llama.cpp does.
+        tolerance: the largest difference that rounding explains.
+    """
+
+    difference: float
+    rounding: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether rounding explains the difference; not where one is not a number."""
+        return self.difference <= self.tolerance
+
+
+def measure_agreement(model: PagedModel, path: Path, types: Mapping[str, str]) -> Agreement:
+    """Run a text through both engines.
+
+    Args:
+        model: transformers with the weights of the file.
+        path: the GGUF.
+        types: type of each of its tensors.
+
+    Raises:
+        UserError: llama.cpp refuses the file.
+    """
+    from galenic.runtimes.llama_engine import LlamaEngine
+    from galenic.runtimes.selftest import verified_library
+    from galenic.runtimes.threads import choose_threads
+
+    config = model.layout.model.config
+    engine = LlamaEngine(verified_library(), path, threads=choose_threads())
+    try:
+        positions = min(int(config.max_position_embeddings) // 2, engine.context_length)
+        length = min(CHECKED_TOKENS, positions)
+        tokens = _tokens(engine, length, int(config.vocab_size))
+        found = engine.log_probs(tokens)
+    finally:
+        engine.close()
+    plain, rounded = _both(model, tokens, types)
+    rounding = _distance(rounded, plain)
+    stranger = _distance(plain[1:], plain[:-1])
+    tolerance = min(max(FLOOR, ROUNDING_FACTOR * rounding), STRANGER_SHARE * stranger)
+    return Agreement(_distance(found, plain), rounding, tolerance)
+
+
+def _tokens(engine: LlamaEngine, length: int, vocab_size: int) -> list[int]:
+    """The passage; random tokens where the file has no tokenizer (llama.cpp would abort)."""
+    if engine.metadata("tokenizer.ggml.model") not in (None, "none", "no_vocab"):
+        tokens = engine.encode(PASSAGE)[:length]
+        if len(tokens) == length:
+            return tokens
+    drawn: list[int] = np.random.default_rng(0).integers(vocab_size, size=length).tolist()
+    return drawn
+
+
+def _both(
+    model: PagedModel, tokens: Sequence[int], types: Mapping[str, str]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits of transformers, plain and with rounded inputs, each of shape (length, vocab)."""
+    import torch
+
+    with _rounded_inputs(model, types):
+        logits = model.logits(torch.tensor([tokens, tokens]))
+    return logits[0].numpy(), logits[1].numpy()
+
+
+@contextmanager
+def _rounded_inputs(model: PagedModel, types: Mapping[str, str]) -> Iterator[None]:
+    """Round what enters linear maps, for all texts but the first."""
+    import torch
+
+    hooks = []
+    for name, module in model.layout.model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            stored = types.get(model.gguf_name(f"{name}.weight"))
+            kind = stored or types[EMBEDDING]  # a tied head
+            hooks.append(module.register_forward_pre_hook(partial(_round_hook, kind)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _round_hook(kind: str, module: Any, inputs: tuple[Any]) -> tuple[Any]:  # noqa: ARG001
+    import torch
+
+    return (torch.cat([inputs[0][:1], _round(inputs[0][1:], kind)]),)
+
+
+def _round(values: Any, kind: str) -> Any:
+    """Values as llama.cpp rounds them before it multiplies with weights of that type."""
+    import torch
+
+    if kind in ("F32", "F16", "BF16"):
+        dtype = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind]
+        return values.to(dtype).float()
+    blocks = values.reshape(-1, 256 if kind.endswith("_K") else 32)
+    scale = blocks.abs().amax(dim=-1, keepdim=True) / 127
+    levels = (blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)).round()
+    kept = scale if kind.endswith("_K") else scale.half().float()
+    return (levels * kept).reshape(values.shape)
+
+
+def _distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    squares = spread = 0.0
+    for one, other in zip(found, expected, strict=True):  # a position at a time: memory
+        squares += float((one.astype(np.float64) - other).var())
+        spread += float(other.var(dtype=np.float64))
+    return math.sqrt(squares / spread) if spread and math.isfinite(squares) else math.nan

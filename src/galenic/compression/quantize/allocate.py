@@ -1,0 +1,206 @@
+"""Which type for which tensor: the least total error within a budget of bytes.
+
+Each tensor takes one of a few types, each with a size and an error: a multiple-choice knapsack.
+Sizes of tensors share large divisors, so dynamic programming over bytes solves it exactly for
+small models, and to within the unit of bytes (a 65536th of the range of sizes) for large ones.
+https://en.wikipedia.org/wiki/Knapsack_problem#Multiple-choice_knapsack_problem
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.compression.quantize.kquant import (
+    BLOCK_TYPES,
+    Importance,
+    check_importance,
+    quantize_rows,
+)
+from galenic.errors import UserError
+from galenic.models.gguf.write import (
+    CHUNK_VALUES,
+    GgufSource,
+    SourceTensor,
+    encode_dense,
+    stored_bytes,
+)
+
+__all__ = ["Choice", "allocate", "measure_choices"]
+
+UNITS = 1 << 16
+"""Steps of size that the exact search tells apart, at most."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to store a tensor.
+
+    Attributes:
+        type: ggml type.
+        num_bytes: it takes.
+        error: it makes, in a measure that adds up over tensors; not negative.
+    """
+
+    type: str
+    num_bytes: int
+    error: float
+
+
+Choices: TypeAlias = Mapping[str, Sequence[Choice]]
+
+
+def allocate(choices: Choices, budget: int) -> dict[str, str]:
+    """Choose a type for every tensor so that the errors add up to the least.
+
+    A larger budget never gives a larger total error.
+
+    Args:
+        choices: tensor name to the ways to store it, at least one.
+        budget: bytes of all tensors together.
+
+    Returns:
+        Tensor name to type.
+
+    Raises:
+        UserError: even the smallest types take more than the budget.
+        ValueError: a tensor without choices, or an error that is negative or not finite.
+    """
+    for name, options in choices.items():
+        if not options:
+            raise ValueError(f"{name} has no choices")
+        if not all(math.isfinite(option.error) and option.error >= 0 for option in options):
+            raise ValueError(f"{name} has an error that is negative or not finite")
+    smallest = {name: min(o.num_bytes for o in options) for name, options in choices.items()}
+    spare = budget - sum(smallest.values())
+    if spare < 0:
+        raise UserError(
+            f"the smallest types take {sum(smallest.values()):,} bytes, and the budget is "
+            f"{budget:,}. Raise it, or allow smaller types."
+        )
+    extras = [
+        [option.num_bytes - smallest[name] for option in options]
+        for name, options in choices.items()
+    ]
+    unit = _unit(extras)
+    most = sum(max(row) // unit + (max(row) % unit > 0) for row in extras)
+    chosen = _solve(
+        [[-(-extra // unit) for extra in row] for row in extras],
+        [[option.error for option in options] for options in choices.values()],
+        min(spare // unit, most),
+    )
+    return {
+        name: options[number].type
+        for (name, options), number in zip(choices.items(), chosen, strict=True)
+    }
+
+
+def _unit(extras: list[list[int]]) -> int:
+    """Bytes of one step: the common divisor, or more where that makes too many steps.
+
+    It does not depend on the budget, for otherwise a larger budget might be used less well.
+    """
+    common = math.gcd(*(extra for row in extras for extra in row)) or 1
+    steps = -(-sum(max(row) for row in extras) // UNITS)
+    return -(-steps // common) * common or common
+
+
+def _solve(sizes: list[list[int]], errors: list[list[float]], room: int) -> list[int]:
+    """Number of the choice of each tensor; sizes count from the tensor's smallest choice."""
+    best: NDArray[np.float64] = np.zeros(room + 1)  # least error of the tensors so far, by room
+    taken: list[NDArray[np.uint8]] = []
+    for row, costs in zip(sizes, errors, strict=True):
+        total = np.full(room + 1, np.inf)
+        choice = np.zeros(room + 1, np.uint8)
+        for number, (size, cost) in enumerate(zip(row, costs, strict=True)):
+            if size > room:
+                continue
+            candidate = best[: room + 1 - size] + cost
+            better = candidate < total[size:]
+            total[size:][better] = candidate[better]
+            choice[size:][better] = number
+        best = total
+        taken.append(choice)
+    chosen = []
+    for row, choice in zip(reversed(sizes), reversed(taken), strict=True):
+        number = int(choice[room])
+        chosen.append(number)
+        room -= row[number]
+    return chosen[::-1]
+
+
+def measure_choices(
+    source: GgufSource,
+    options: Mapping[str, Iterable[str]],
+    *,
+    importance: Importance | None = None,
+    row_importance: Importance | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, tuple[Choice, ...]]:
+    """Quantize every tensor in every type that it may take, and measure the error of its output.
+
+    The error is the sum over rows of ``importance * (quantized - original)^2``: with the mean
+    squared activation as importance, the expected squared change of the output where columns are
+    uncorrelated. Tensors that are not quantized have one choice, F32.
+
+    Args:
+        source: from `galenic.compression.quantize.kquant.model_source`.
+        options: tensor name to types that fit it; tensors without are left out.
+        importance: of input columns; equal where a tensor has none.
+        row_importance: of output rows, likewise. With the mean squared gradient at the outputs, the
+            error is twice the change of the model's loss, and so comparable between tensors.
+        advance: told how many tensors are done.
+
+    Raises:
+        UserError: an unknown type, or an importance that does not fit.
+    """
+    weights = dict(importance or {})
+    check_importance(source, weights)
+    choices = {}
+    rows = dict(row_importance or {})
+    for number, tensor in enumerate(source.tensors):
+        advance(number + 1)
+        types = list(options.get(tensor.name, ()))
+        if not types:
+            continue
+        errors = _errors(tensor, types, weights.get(tensor.name), rows.get(tensor.name))
+        choices[tensor.name] = tuple(
+            Choice(kind, stored_bytes(tensor.shape, kind), error)
+            for kind, error in zip(types, errors, strict=True)
+        )
+    return choices
+
+
+def _errors(
+    tensor: SourceTensor,
+    types: list[str],
+    weights: NDArray[np.float32] | None,
+    row_weights: NDArray[np.float32] | None,
+) -> list[float]:
+    from gguf import GGMLQuantizationType, quants
+
+    errors = [0.0] * len(types)
+    if types == ["F32"]:
+        return errors
+    columns = tensor.shape[-1]
+    step = max(1, CHUNK_VALUES // math.prod(tensor.shape[1:]))
+    for start in range(0, tensor.shape[0], step):
+        stop = min(start + step, tensor.shape[0])
+        rows = tensor.read(start, stop).reshape(-1, columns)
+        for number, kind in enumerate(types):
+            if kind in BLOCK_TYPES:
+                encoded = quantize_rows(rows, kind, importance=weights)
+            else:
+                encoded = encode_dense(tensor, kind, rows)
+            decoded = quants.dequantize(encoded, GGMLQuantizationType[kind]).reshape(rows.shape)
+            squares = np.square(decoded - rows).astype(np.float64)
+            columnwise = squares.sum(axis=0)
+            if row_weights is not None:
+                columnwise = row_weights[start:stop].astype(np.float64) @ squares
+            errors[number] += float(columnwise.sum() if weights is None else columnwise @ weights)
+    return errors

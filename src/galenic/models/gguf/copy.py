@@ -1,0 +1,94 @@
+"""A GGUF as the source of another one: the same metadata, tensors decoded to float32 by rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.models.gguf.header import TensorInfo, check_gguf
+from galenic.models.gguf.write import GgufSource, SourceTensor
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+__all__ = ["gguf_source"]
+
+_WRITTEN_ANEW = (
+    "GGUF.",
+    "general.architecture",
+    "general.alignment",
+    "general.file_type",
+    "general.quantization_version",
+)
+
+
+def gguf_source(path: Path, texts: Mapping[str, str] | None = None) -> GgufSource:
+    """Check a GGUF and say what a copy of it has in it.
+
+    Args:
+        path: of the file.
+        texts: metadata that the copy says otherwise, by key.
+
+    Raises:
+        UserError: the file is damaged, or has tensors of a type that cannot be decoded.
+    """
+    header = check_gguf(path)
+    return GgufSource(
+        str(path),
+        header.metadata["general.architecture"],
+        partial(_copy_metadata, path=path, texts=dict(texts or {})),
+        tuple(_tensor(path, info) for info in header.tensors),
+    )
+
+
+def _copy_metadata(writer: GGUFWriter, *, path: Path, texts: Mapping[str, str]) -> None:
+    from gguf import GGUFReader, GGUFValueType
+
+    for name, text in texts.items():
+        writer.add_string(name, text)
+    reader: Any = GGUFReader(path)
+    for name, field in reader.fields.items():
+        if name.startswith(_WRITTEN_ANEW) or name in texts:
+            continue
+        kind = field.types[0]
+        inner = field.types[-1] if kind == GGUFValueType.ARRAY else None
+        writer.add_key_value(name, field.contents(), kind, sub_type=inner)
+
+
+def _tensor(path: Path, info: TensorInfo) -> SourceTensor:
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
+
+    kind = GGMLQuantizationType[info.type]
+    try:
+        quants.dequantize(np.zeros((1, GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
+    except NotImplementedError as error:
+        raise UserError(
+            f"{path}: tensor {info.name} of type {info.type} cannot be decoded here."
+        ) from error
+    shape = tuple(reversed(info.shape))
+    return SourceTensor(info.name, shape, partial(_read, path, info, kind, shape))
+
+
+def _read(
+    path: Path, info: TensorInfo, kind: Any, shape: tuple[int, ...], start: int, stop: int
+) -> NDArray[np.float32]:
+    from gguf import quants
+
+    # vectors are one row each here, and given out value by value; mapped anew each time, so that
+    # pages once read do not stay in memory
+    rows = shape[0] if len(shape) > 1 else 1
+    bytes_of: NDArray[np.uint8] = np.memmap(
+        path, np.uint8, "r", info.offset, (rows, info.num_bytes // rows)
+    )
+    if len(shape) == 1:
+        values: NDArray[np.float32] = quants.dequantize(np.ascontiguousarray(bytes_of), kind)
+        return values.reshape(shape)[start:stop]
+    part = np.ascontiguousarray(bytes_of[start:stop])
+    values = quants.dequantize(part, kind)
+    return values.reshape(stop - start, *shape[1:])

@@ -1,0 +1,325 @@
+"""What a GGUF says of a model: metadata and expected tensors, from a Hugging Face config.
+
+One row of `FAMILIES` is one architecture. What llama.cpp would compute otherwise than transformers
+is refused, not left out: a file that loads and predicts something else is worse than none.
+
+Metadata keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from galenic.errors import UserError
+from galenic.models.gguf.rope import Rope, read_rope
+from galenic.models.layers import check_family
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+__all__ = ["FAMILIES", "Family", "ModelShape", "add_shape", "expected_tensors", "read_shape"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family of models goes into a GGUF.
+
+    Attributes:
+        architecture: llama.cpp's name.
+        rotary_pairs: query and key rows are reordered, because llama.cpp turns neighbouring rows
+            against each other and transformers rows half a head apart.
+        biases: projections that always have a bias.
+        head_norms: query and key heads are normalised.
+        sandwich: attention and feed-forward outputs are normalised too.
+        fused: query, key and value are one matrix, gate and up another.
+        norm_shift: added to norm weights, which this family stores less one.
+        activation: the only one that llama.cpp computes for it.
+        tied: whether the head is the embedding where the config does not say.
+        windows: llama.cpp applies sliding windows.
+        scalings: rotary scalings that llama.cpp computes as transformers does.
+        heads_fill: llama.cpp takes the head size to be hidden size / heads.
+    """
+
+    architecture: str
+    rotary_pairs: bool = False
+    biases: tuple[str, ...] = ()
+    head_norms: bool = False
+    sandwich: bool = False
+    fused: bool = False
+    norm_shift: float = 0.0
+    activation: str = "silu"
+    tied: bool = False
+    windows: bool = False
+    scalings: tuple[str, ...] = ("default", "linear", "yarn")
+    heads_fill: bool = False
+
+
+FAMILIES = {
+    "llama": Family("llama", rotary_pairs=True, scalings=("default", "linear", "yarn", "llama3")),
+    "mistral": Family("llama", rotary_pairs=True),
+    "qwen2": Family("qwen2", biases=("q_proj", "k_proj", "v_proj"), heads_fill=True),
+    "qwen3": Family("qwen3", head_norms=True),
+    "gemma3_text": Family(
+        "gemma3",
+        head_norms=True,
+        sandwich=True,
+        norm_shift=1.0,
+        activation="gelu_pytorch_tanh",
+        tied=True,
+        windows=True,
+        scalings=("default", "linear"),
+    ),
+    "phi3": Family("phi3", fused=True, scalings=("default", "longrope"), heads_fill=True),
+}
+"""``model_type`` of config.json to family."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Sizes of a model, in the field words of transformers.
+
+    Attributes:
+        attention_bias: projections of the attention that have a bias.
+        mlp_bias: whether the feed-forward projections have biases.
+        context_length: positions for which llama.cpp computes what transformers does.
+        window: of the sliding layers, or None.
+        window_period: every so many layers one is not sliding (0 where there is no window).
+    """
+
+    family: Family
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    norm_epsilon: float
+    context_length: int
+    tied: bool
+    attention_bias: tuple[str, ...]
+    mlp_bias: bool
+    window: int | None
+    window_period: int
+    rope: Rope
+
+
+def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
+    """Read and check a config.
+
+    Args:
+        config: the content of config.json.
+        name: of the model, for messages.
+
+    Raises:
+        UserError: another architecture, a missing or impossible value, or something that llama.cpp
+            would compute otherwise.
+    """
+    model_type = str(config.get("model_type"))
+    check_family(model_type, name)
+    family = FAMILIES[model_type]
+    given = _Config(config, name)
+    hidden, heads = given.size("hidden_size"), given.size("num_attention_heads")
+    kv_heads = given.size("num_key_value_heads", heads)
+    needs_head_dim = model_type in ("qwen3", "gemma3_text")  # their default is not the quotient
+    head_dim = given.size("head_dim", None if needs_head_dim else hidden // heads)
+    if heads % kv_heads or head_dim % 2:
+        raise UserError(f"{name}: {heads} heads of {head_dim}, {kv_heads} key heads: impossible.")
+    num_layers = given.size("num_hidden_layers")
+    rope = read_rope(config, name, head_dim, family.scalings)
+    _refuse_differences(config, name, family, head_dim, hidden // heads, num_layers)
+    window, period = _window(config, name, num_layers)
+    return ModelShape(
+        family=family,
+        vocab_size=given.size("vocab_size"),
+        hidden_size=hidden,
+        intermediate_size=given.size("intermediate_size"),
+        num_layers=num_layers,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=head_dim,
+        norm_epsilon=given.number("rms_norm_eps"),
+        context_length=_context(
+            given.size("max_position_embeddings"), None if family.windows else window, rope, name
+        ),
+        tied=bool(config.get("tie_word_embeddings", family.tied)),
+        attention_bias=_attention_bias(config, name, family),
+        mlp_bias=bool(config.get("mlp_bias")),
+        window=window,
+        window_period=period,
+        rope=rope,
+    )
+
+
+class _Config:
+    def __init__(self, config: Mapping[str, Any], name: str) -> None:
+        self.config = config
+        self.name = name
+
+    def size(self, key: str, default: int | None = None) -> int:
+        value = self.config.get(key)
+        value = default if value is None else value
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(
+                f"config.json of {self.name}: {key} is {value!r}, not a positive number."
+            )
+        return value
+
+    def number(self, key: str) -> float:
+        value = self.config.get(key)
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise UserError(
+                f"config.json of {self.name}: {key} is {value!r}, not a positive number."
+            )
+        return float(value)
+
+
+def _refuse_differences(
+    config: Mapping[str, Any],
+    name: str,
+    family: Family,
+    head_dim: int,
+    quotient: int,
+    num_layers: int,
+) -> None:
+    """Raise where llama.cpp would compute something else without saying so."""
+    odd = []
+    activation = config.get("hidden_activation") or config.get("hidden_act") or family.activation
+    if activation != family.activation:
+        odd.append(f"activation {activation}")
+    for key in ("attn_logit_softcapping", "final_logit_softcapping", "use_bidirectional_attention"):
+        if config.get(key):
+            odd.append(f"{key} {config[key]}")
+    if family.sandwich:
+        # llama.cpp tells the 27B model, which scales by another size, by its number of layers
+        expected = quotient if num_layers == 62 else head_dim
+        if config.get("query_pre_attn_scalar", expected) != expected:
+            odd.append(f"query_pre_attn_scalar {config['query_pre_attn_scalar']} (not {expected})")
+    if family.heads_fill and head_dim != quotient:
+        odd.append(f"head_dim {head_dim} (not {quotient})")
+    if odd:
+        raise UserError(
+            f"config.json of {name} has {', '.join(odd)}, which llama.cpp does not compute for "
+            f"{family.architecture}."
+        )
+
+
+def _attention_bias(config: Mapping[str, Any], name: str, family: Family) -> tuple[str, ...]:
+    if not config.get("attention_bias"):
+        return family.biases
+    if family.architecture != "llama":
+        raise UserError(
+            f"config.json of {name} has attention_bias, which llama.cpp does not know for "
+            f"{family.architecture}."
+        )
+    return "q_proj", "k_proj", "v_proj", "o_proj"
+
+
+def _window(config: Mapping[str, Any], name: str, num_layers: int) -> tuple[int | None, int]:
+    """Size of the sliding window and the period of the layers without one."""
+    window = config.get("sliding_window")
+    layers = config.get("layer_types")
+    if not window or config.get("use_sliding_window") is False:
+        return None, 0
+    if not isinstance(window, int) or window < 1:
+        raise UserError(f"config.json of {name}: sliding_window is {window!r}.")
+    if layers is None:
+        # configs older than layer_types: every sixth layer sees all (Gemma), or none does
+        pattern = config.get("sliding_window_pattern", config.get("_sliding_window_pattern"))
+        return window, pattern if isinstance(pattern, int) else 6
+    slides = [layer == "sliding_attention" for layer in layers]
+    if len(slides) != num_layers:
+        raise UserError(
+            f"config.json of {name} has {len(slides)} layer_types for {num_layers} layers."
+        )
+    if not any(slides):
+        return None, 0
+    period = slides.index(False) + 1 if False in slides else num_layers + 1
+    if slides != [index % period < period - 1 for index in range(num_layers)]:
+        raise UserError(
+            f"config.json of {name}: its layers without sliding window do not stand at equal "
+            "distances, which llama.cpp needs."
+        )
+    return window, period
+
+
+def _context(positions: int, window: int | None, rope: Rope, name: str) -> int:
+    """Cut the context to where llama.cpp computes what transformers does."""
+    limits = {"sliding window, which it ignores for this architecture": window}
+    if rope.kind == "longrope":
+        limits["short rotary factors, beside which it takes the long ones at wrong times"] = (
+            rope.original
+        )
+    for why, limit in limits.items():
+        if limit is not None and limit < positions:
+            logger.warning(
+                "%s: the context is cut from %d to %d positions, because llama.cpp would predict "
+                "something else beyond (%s)",
+                name, positions, limit, why,
+            )  # fmt: skip
+            positions = limit
+    return positions
+
+
+def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
+    """Names (as transformers saves them) and shapes of all tensors of a model."""
+    hidden = shape.hidden_size
+    expected: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (shape.vocab_size, hidden),
+        "model.norm.weight": (hidden,),
+    }
+    if not shape.tied:
+        expected["lm_head.weight"] = (shape.vocab_size, hidden)
+    for layer in range(shape.num_layers):
+        prefix = f"model.layers.{layer}."
+        expected |= {prefix + name: size for name, size in _layer_tensors(shape).items()}
+    return expected
+
+
+def _layer_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
+    family, hidden, inner = shape.family, shape.hidden_size, shape.intermediate_size
+    query, key = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
+    if family.fused:
+        attention = {"qkv_proj": (query + 2 * key, hidden), "o_proj": (hidden, query)}
+        feed = {"gate_up_proj": (2 * inner, hidden), "down_proj": (hidden, inner)}
+    else:
+        attention = {"q_proj": (query, hidden), "k_proj": (key, hidden)}
+        attention |= {"v_proj": (key, hidden), "o_proj": (hidden, query)}
+        feed = {"gate_proj": (inner, hidden), "up_proj": (inner, hidden)}
+        feed |= {"down_proj": (hidden, inner)}
+    norms = ["input_layernorm", "post_attention_layernorm"]
+    if family.sandwich:
+        norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
+    rows: dict[str, tuple[int, ...]] = {f"{norm}.weight": (hidden,) for norm in norms}
+    for part, sizes in (("self_attn", attention), ("mlp", feed)):
+        for name, size in sizes.items():
+            rows[f"{part}.{name}.weight"] = size
+            if name in shape.attention_bias or (part == "mlp" and shape.mlp_bias):
+                rows[f"{part}.{name}.bias"] = size[:1]
+    if family.head_norms:
+        rows["self_attn.q_norm.weight"] = rows["self_attn.k_norm.weight"] = (shape.head_dim,)
+    return rows
+
+
+def add_shape(writer: GGUFWriter, shape: ModelShape) -> None:
+    """Add the metadata of the architecture to a writer."""
+    writer.add_context_length(shape.context_length)
+    writer.add_embedding_length(shape.hidden_size)
+    writer.add_block_count(shape.num_layers)
+    writer.add_feed_forward_length(shape.intermediate_size)
+    writer.add_head_count(shape.num_heads)
+    writer.add_head_count_kv(shape.num_kv_heads)
+    writer.add_key_length(shape.head_dim)
+    writer.add_value_length(shape.head_dim)
+    writer.add_layer_norm_rms_eps(shape.norm_epsilon)
+    writer.add_vocab_size(shape.vocab_size)
+    shape.rope.describe(writer)
+    if shape.family.windows and shape.window is not None:
+        writer.add_sliding_window(shape.window)
+        writer.add_sliding_window_pattern(shape.window_period)

@@ -1,0 +1,127 @@
+"""An ordinary Hugging Face folder as a GGUF: ``config.json``, safetensors, ``tokenizer.json``.
+
+Needs neither PyTorch nor transformers: weights are mapped into memory and decoded row by row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.errors import UserError
+from galenic.models.folder import check_folder, config_json
+from galenic.models.gguf.family import ModelShape, add_shape, expected_tensors, read_shape
+from galenic.models.gguf.names import gguf_name, row_order
+from galenic.models.gguf.vocab import Vocabulary, read_vocabulary
+from galenic.models.gguf.write import GgufSource, SourceTensor, dense_types, write_gguf
+from galenic.models.tensors import StoredTensor, list_tensors
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+__all__ = ["folder_source", "folder_to_gguf"]
+
+
+def folder_to_gguf(folder: Path, target: Path, type_name: str = "F16") -> None:
+    """Convert a folder; vectors stay F32.
+
+    Args:
+        folder: a model of a family of `galenic.models.gguf.family.FAMILIES`.
+        target: the GGUF to write; one that is there is replaced when the new one is whole.
+        type_name: of matrices: F32, F16 or BF16.
+
+    Raises:
+        UserError: as `folder_source` and `write_gguf`.
+    """
+    source = folder_source(folder)
+    write_gguf(source, target, dense_types(source, type_name))
+
+
+def folder_source(folder: Path) -> GgufSource:
+    """Check a folder and say what its GGUF has in it.
+
+    Raises:
+        UserError: the folder is not whole, tensors are missing, misshapen or too many, or llama.cpp
+            would compute something else than transformers.
+    """
+    files = check_folder(folder)
+    config = config_json(folder)
+    shape = read_shape(config, str(folder))
+    stored = list_tensors(files)
+    expected = expected_tensors(shape)
+    _check(folder, shape, expected, {name: tensor.shape for name, tensor in stored.items()})
+    vocabulary = read_vocabulary(folder, shape.vocab_size)
+    tensors = [_tensor(shape, stored[name]) for name in expected]
+    tensors += [
+        SourceTensor(name, divisors.shape, partial(_slice, divisors))
+        for name, divisors in shape.rope.tensors.items()
+    ]
+    describe = partial(_describe, name=folder.absolute().name, shape=shape, vocabulary=vocabulary)
+    return GgufSource(str(folder), shape.family.architecture, describe, tuple(tensors))
+
+
+def _describe(writer: GGUFWriter, *, name: str, shape: ModelShape, vocabulary: Vocabulary) -> None:
+    writer.add_type("model")
+    # llama.cpp takes any model with "phi3" or "phi-3" in its name for one with the SentencePiece
+    # tokenizer of Phi-3: special tokens eat the spaces after them, and loading fails without them
+    if not vocabulary.phi3_spaces:
+        name = re.sub(r"(?i)(phi)-?3", r"\1_3", name)
+    elif not re.search(r"(?i)phi-?3", name):
+        name += " (Phi-3 tokens)"
+    writer.add_name(name)
+    add_shape(writer, shape)
+    vocabulary.describe(writer)
+
+
+def _check(
+    folder: Path,
+    shape: ModelShape,
+    expected: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, tuple[int, ...]],
+) -> None:
+    missing = [name for name in expected if name not in found]
+    if missing:
+        raise UserError(f"{folder} lacks {len(missing)} tensors, for example {missing[0]}.")
+    known = {*expected, *(["lm_head.weight"] if shape.tied else [])}  # saved twice by some
+    odd = [name for name in found if name not in known and "inv_freq" not in name]
+    if odd:
+        raise UserError(
+            f"{folder} has {len(odd)} tensors that a {shape.family.architecture} model has no "
+            f"place for, for example {odd[0]}."
+        )
+    for name, size in expected.items():
+        if tuple(found[name]) != size:
+            raise UserError(
+                f"{folder}: tensor {name} has the shape {tuple(found[name])}; config.json makes it "
+                f"{size}."
+            )
+
+
+def _tensor(shape: ModelShape, stored: StoredTensor) -> SourceTensor:
+    shift = shape.family.norm_shift if stored.name.endswith("norm.weight") else 0.0
+    stored.map()  # refuses types that cannot be read
+    read = partial(_read, stored, row_order(shape, stored.name), shift)
+    return SourceTensor(gguf_name(shape, stored.name), stored.shape, read)
+
+
+def _read(
+    stored: StoredTensor,
+    order: NDArray[np.intp] | None,
+    shift: float,
+    start: int,
+    stop: int,
+) -> NDArray[np.float32]:
+    array = stored.map()  # anew each time, so that pages once read do not stay in memory
+    rows = np.asarray(array[start:stop] if order is None else array[order[start:stop]])
+    values = stored.decode(rows)
+    return values + np.float32(shift) if shift else values
+
+
+def _slice(array: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
+    return array[start:stop]

@@ -1,0 +1,313 @@
+"""The header of a GGUF file: metadata and tensor table, read quickly and without trust.
+
+Only the header is touched, whatever the size of the file, and every length in it is checked
+against the file before it is used: a damaged or hostile file is a `UserError`, never a hang.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galenic.errors import UserError
+from galenic.models.files import LFS_POINTER
+
+__all__ = [
+    "GgufHeader",
+    "TensorInfo",
+    "check_gguf",
+    "count_parameters",
+    "read_header",
+    "read_metadata",
+    "tensor_types",
+]
+
+MAGIC = b"GGUF"
+SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
+STRING, ARRAY = 8, 9
+MAX_KEYS, MAX_TENSORS, MAX_ITEMS, MAX_DIMS = 1 << 16, 1 << 20, 1 << 24, 4
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One row of the tensor table.
+
+    Attributes:
+        name: as in the file, for example ``"blk.0.attn_q.weight"``.
+        shape: fastest dimension first, as the file has it (the reverse of PyTorch's order).
+        type: name of the ggml type, for example ``"Q4_1"``.
+        offset: first byte, counted from the start of the file.
+        num_bytes: stored size.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class GgufHeader:
+    """What stands before the weights.
+
+    Attributes:
+        version: of the format, 2 or 3.
+        metadata: key to value; arrays only those that were asked for.
+        array_lengths: key to number of items, of every array.
+        tensors: the tensor table in file order.
+    """
+
+    version: int
+    metadata: Mapping[str, Any]
+    array_lengths: Mapping[str, int]
+    tensors: tuple[TensorInfo, ...]
+
+
+def check_gguf(path: Path) -> GgufHeader:
+    """Check that a file is a whole language model in one GGUF, and return its header.
+
+    Raises:
+        UserError: not a GGUF, damaged, truncated (with expected and found sizes), one part of a
+            split model, or something else than a model (an adapter, a vocabulary).
+    """
+    header = read_header(path)
+    kind = header.metadata.get("general.type", "model")
+    if kind != "model":
+        raise UserError(f"{path} holds a GGUF of type {kind!r}; a model is needed.")
+    if not isinstance(header.metadata.get("general.architecture"), str):
+        raise UserError(f"{path} does not name its architecture (general.architecture).")
+    parts = header.metadata.get("split.count", 1)
+    if parts not in (0, 1):
+        raise UserError(
+            f"{path} is one of {parts} parts of a split model. Join them first: "
+            "llama-gguf-split --merge FIRST_PART.gguf WHOLE.gguf"
+        )
+    if not header.tensors:
+        raise UserError(f"{path} has no weights; it may be a vocabulary only.")
+    return header
+
+
+def read_metadata(path: Path, *, arrays: Collection[str] = ()) -> Mapping[str, Any]:
+    """Read the key-value pairs: numbers, booleans and strings, and the arrays named in ``arrays``.
+
+    Arrays such as the vocabulary are long, so they are skipped unless asked for.
+
+    Raises:
+        UserError: as `read_header`.
+    """
+    return read_header(path, arrays=arrays).metadata
+
+
+def tensor_types(path: Path) -> Counter[str]:
+    """Bytes stored in each tensor type, for example ``{"Q4_1": 66_355_200, "Q8_0": ...}``.
+
+    Raises:
+        UserError: as `read_header`.
+    """
+    total: Counter[str] = Counter()
+    for tensor in read_header(path).tensors:
+        total[tensor.type] += tensor.num_bytes
+    return total
+
+
+def count_parameters(header: GgufHeader) -> int:
+    """All weights, embeddings included (once, where they are shared with the output)."""
+    return sum(math.prod(t.shape) for t in header.tensors if not t.name.startswith("rope_freqs"))
+
+
+def read_header(path: Path, *, arrays: Collection[str] = ()) -> GgufHeader:
+    """Read the header of a GGUF.
+
+    Raises:
+        UserError: not a GGUF, an unknown version or type, damaged, or shorter than its tensor
+            table says.
+    """
+    with _mapped(path) as data:
+        cursor = _Cursor(path, data)
+        version = _check_start(path, data)
+        cursor.at = 8
+        num_tensors, num_keys = cursor.number("Q"), cursor.number("Q")
+        if num_tensors > MAX_TENSORS or num_keys > MAX_KEYS:
+            raise cursor.damaged(f"it claims {num_tensors} tensors and {num_keys} metadata keys")
+        metadata: dict[str, Any] = {}
+        lengths: dict[str, int] = {}
+        for _ in range(num_keys):
+            key = cursor.text("a metadata key")
+            if not key or key in metadata or key in lengths:
+                raise cursor.damaged(f"metadata key {key!r} is empty or stands twice")
+            kind = cursor.number("I")
+            if kind == ARRAY:
+                items = cursor.array(key, keep=key in arrays)
+                lengths[key] = items if isinstance(items, int) else len(items)
+                if not isinstance(items, int):
+                    metadata[key] = items
+            else:
+                metadata[key] = cursor.value(key, kind)
+        rows = [_read_row(cursor) for _ in range(num_tensors)]
+        tensors = _place(path, rows, _data_start(cursor, metadata), len(data))
+    return GgufHeader(version, metadata, lengths, tensors)
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    if not path.is_file():
+        raise UserError(f"{path} is not a file.")
+    with path.open("rb") as handle:
+        if path.stat().st_size < 24:  # magic, version, two counts; an empty file cannot be mapped
+            raise UserError(f"{path} is not a GGUF: it has only {path.stat().st_size} bytes.")
+        with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
+
+
+def _check_start(path: Path, data: mmap.mmap) -> int:
+    """Check magic and version; return the version."""
+    if data[: len(LFS_POINTER)] == LFS_POINTER:
+        raise UserError(f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull`.")
+    if data[:4] != MAGIC:
+        raise UserError(
+            f"{path} is not a GGUF: begins with {data[:4]!r}, not {MAGIC!r}. "
+            "Give a .gguf file, a Hugging Face model folder or a Hub id."
+        )
+    version = int(struct.unpack_from("<I", data, 4)[0])
+    if version not in (2, 3):
+        order = " It may be big-endian." if version in (2 << 24, 3 << 24) else ""
+        raise UserError(f"{path} is a GGUF of version {version}; 2 and 3 can be read.{order}")
+    return version
+
+
+class _Cursor:
+    """Reads values one after the other; never beyond the end of the file."""
+
+    def __init__(self, path: Path, data: mmap.mmap) -> None:
+        self.path = path
+        self.data = data
+        self.end = len(data)
+        self.at = 0
+
+    def damaged(self, why: str) -> UserError:
+        return UserError(f"{self.path} is a damaged GGUF: {why}. Download or convert it again.")
+
+    def take(self, size: int, what: str) -> int:
+        """Step over ``size`` bytes and return where they begin."""
+        start = self.at
+        if size > self.end - start:
+            raise UserError(
+                f"{self.path} is truncated or damaged: {what} needs {size} bytes at byte {start}, "
+                f"but the file ends at {self.end}. Download it again."
+            )
+        self.at = start + size
+        return start
+
+    def number(self, code: str, what: str = "the header") -> Any:
+        start = self.take(struct.calcsize("<" + code), what)
+        return struct.unpack_from("<" + code, self.data, start)[0]
+
+    def text(self, what: str) -> str:
+        length = self.number("Q", what)
+        start = self.take(length, what)
+        return self.data[start : start + length].decode("utf-8", errors="replace")
+
+    def value(self, key: str, kind: int) -> Any:
+        if kind == STRING:
+            return self.text(f"metadata {key!r}")
+        if kind not in SCALARS:
+            raise self.damaged(f"metadata {key!r} has the unknown type {kind}")
+        return self.number(SCALARS[kind], f"metadata {key!r}")
+
+    def array(self, key: str, *, keep: bool) -> list[Any] | int:
+        """Read an array, or only step over it and return its length."""
+        what = f"metadata array {key!r}"
+        kind, length = self.number("I", what), self.number("Q", what)
+        if length > MAX_ITEMS:
+            raise self.damaged(f"{what} claims {length} items")
+        if kind in SCALARS:
+            code = f"<{length}{SCALARS[kind]}"
+            start = self.take(struct.calcsize(code), what)
+            return list(struct.unpack_from(code, self.data, start)) if keep else length
+        if kind != STRING:
+            raise self.damaged(f"{what} has items of the unknown type {kind}")
+        if keep:
+            return [self.text(what) for _ in range(length)]
+        self._skip_strings(length, what)
+        return int(length)
+
+    def _skip_strings(self, count: int, what: str) -> None:
+        # The hot loop of a start (hundreds of thousands of tokens and merges): no calls in it.
+        at, data, limit, unpack = self.at, self.data, self.end - 8, struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            if at > limit:
+                break
+            at += 8 + unpack(data, at)[0]
+        else:
+            self.take(at - self.at, what)
+            return
+        self.take(at + 8 - self.at, what)  # beyond the end: raises
+
+
+def _read_row(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
+    name = cursor.text("a tensor name")
+    num_dims = cursor.number("I", "the tensor table")
+    if not name or not 1 <= num_dims <= MAX_DIMS:
+        raise cursor.damaged(f"tensor {name!r} has {num_dims} dimensions")
+    shape = tuple(cursor.number("Q", "the tensor table") for _ in range(num_dims))
+    kind, offset = cursor.number("I", "the tensor table"), cursor.number("Q", "the tensor table")
+    return name, shape, kind, offset
+
+
+def _data_start(cursor: _Cursor, metadata: Mapping[str, Any]) -> int:
+    alignment = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
+        raise cursor.damaged(f"general.alignment is {alignment!r}")
+    return -(-cursor.at // alignment) * alignment
+
+
+def _place(
+    path: Path, rows: list[tuple[str, tuple[int, ...], int, int]], start: int, size: int
+) -> tuple[TensorInfo, ...]:
+    """Turn table rows into tensors; the last byte of each must lie within the file."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    known = {int(kind): kind for kind in GGMLQuantizationType}
+    tensors = []
+    for name, shape, number, offset in rows:
+        if number not in known or known[number] not in GGML_QUANT_SIZES:
+            raise UserError(f"{path}: tensor {name!r} has type {number}, which is not known here.")
+        block, block_bytes = GGML_QUANT_SIZES[known[number]]
+        if 0 in shape or shape[0] % block:
+            raise UserError(
+                f"{path} is a damaged GGUF: tensor {name!r} of shape {shape} cannot be stored as "
+                f"{known[number].name}, whose blocks have {block} values."
+            )
+        num_bytes = math.prod(shape) // block * block_bytes
+        tensors.append(TensorInfo(name, shape, known[number].name, start + offset, num_bytes))
+    if len({tensor.name for tensor in tensors}) != len(tensors):
+        raise UserError(f"{path} is a damaged GGUF: a tensor name stands twice.")
+    needed = max((tensor.offset + tensor.num_bytes for tensor in tensors), default=0)
+    if needed > size:
+        raise UserError(
+            f"{path} is truncated: its header describes {needed:,} bytes, the file has {size:,}. "
+            "Download it again."
+        )
+    return tuple(tensors)

@@ -1,0 +1,65 @@
+"""What a tensor of a Hugging Face model is called in a GGUF, and how its rows are ordered there."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.models.gguf.family import ModelShape
+
+__all__ = ["EMBEDDING", "file_name", "gguf_name", "pair_order", "row_order"]
+
+EMBEDDING = "token_embd.weight"
+"""Of the token embedding, which a tied head shares."""
+
+
+def gguf_name(shape: ModelShape, name: str) -> str:
+    """`file_name` in a model of this shape."""
+    return file_name(shape.family.architecture, shape.num_layers, name)
+
+
+def file_name(architecture: str, num_layers: int, name: str) -> str:
+    """The name in the file, for example ``"blk.0.attn_q.weight"``.
+
+    Args:
+        architecture: as llama.cpp calls it.
+        num_layers: of the model.
+        name: as transformers has it, with ``.weight`` or ``.bias`` at its end.
+    """
+    from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
+
+    numbers = {label: number for number, label in MODEL_ARCH_NAMES.items()}
+    known: MODEL_ARCH = numbers[architecture]
+    names = get_tensor_name_map(known, num_layers)
+    found: str | None = names.get_name(name, try_suffixes=(".weight", ".bias"))
+    if found is None:
+        raise RuntimeError(f"the gguf package has no name for {name}")
+    return found
+
+
+def row_order(shape: ModelShape, name: str) -> NDArray[np.intp] | None:
+    """`pair_order` in a model of this shape; None where its family keeps the order."""
+    if not shape.family.rotary_pairs:
+        return None
+    return pair_order(name, shape.num_heads, shape.num_kv_heads, shape.head_dim)
+
+
+def pair_order(
+    name: str, num_heads: int, num_kv_heads: int, head_dim: int
+) -> NDArray[np.intp] | None:
+    """Rows of queries and keys so that those that turn against each other become neighbours.
+
+    Args:
+        name: as transformers has it.
+        num_heads: of the queries.
+        num_kv_heads: of keys and values.
+        head_dim: rows of a head.
+
+    Returns:
+        The transformers row that stands in each row of the GGUF; None for other tensors.
+    """
+    heads = {"q_proj": num_heads, "k_proj": num_kv_heads}.get(name.split(".")[-2])
+    if heads is None:
+        return None
+    rows = np.arange(heads * head_dim)
+    return rows.reshape(heads, 2, head_dim // 2).swapaxes(1, 2).reshape(-1)

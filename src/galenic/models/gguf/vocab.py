@@ -1,0 +1,281 @@
+"""The tokenizer of a Hugging Face folder as the metadata of a GGUF.
+
+Of byte-level BPE a GGUF names the rule that cuts text into words before merging, and llama.cpp has
+that rule built in; so the rule in ``tokenizer.json`` is looked up among those of
+`galenic.models.gguf.tokenizer`, and one that is not there is an error rather than a guess.
+SentencePiece-style BPE has no such rule, and scores in place of merges
+(`galenic.models.gguf.pieces`).
+
+Formats: https://huggingface.co/docs/tokenizers/components and
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#ggml
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galenic.errors import UserError
+from galenic.models.gguf.pieces import (
+    BYTE_TOKENS,
+    is_run,
+    is_sentencepiece,
+    piece_scores,
+    puts_space_first,
+    strips_as_phi3,
+)
+from galenic.models.gguf.tokenizer import PRE_TOKENIZERS
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+__all__ = ["Vocabulary", "read_vocabulary"]
+
+logger = logging.getLogger(__name__)
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+NAMES = ("gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "tekken", "gpt-4o", "default")
+"""One name for each rule; `PRE_TOKENIZERS` has further ones that mean the same."""
+
+_GPT2 = PRE_TOKENIZERS["gpt-2"].patterns[0]
+_SUFFIX = r"'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])"
+_SPELLINGS = {
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)?": f"(?:{_SUFFIX})?",
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)": _SUFFIX,
+    r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]": r"(?:(?=\p{L})[^a-z])",
+    r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]": r"(?:(?=\p{L})[^A-Z])",
+}
+"""How tokenizer.json spells what llama.cpp, and `PRE_TOKENIZERS` with it, spells otherwise."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What a GGUF says of its tokenizer.
+
+    Attributes:
+        tokens: by id; as many as the embedding has rows.
+        types: of each token, as in the GGUF format.
+        pre: name of the rule that cuts text into words (``default`` for SentencePiece, where
+            none does).
+        add_bos: whether a start token is put before every text.
+        add_eos: whether an end token is put after it.
+        special: merges, ids of special tokens and chat template, as the gguf package reads them.
+        scores: of SentencePiece tokens, higher ones are merged earlier; None for byte-level BPE.
+        space_first: whether a space is put before the text.
+        phi3_spaces: whether special tokens eat the spaces after them as llama.cpp does it for
+            models that are named Phi-3.
+    """
+
+    tokens: tuple[str, ...]
+    types: tuple[int, ...]
+    pre: str
+    add_bos: bool
+    add_eos: bool
+    special: Any
+    scores: tuple[float, ...] | None = None
+    space_first: bool = False
+    phi3_spaces: bool = False
+
+    def describe(self, writer: GGUFWriter) -> None:
+        """Add the tokenizer's metadata to a writer."""
+        writer.add_tokenizer_model("gpt2" if self.scores is None else "llama")
+        writer.add_tokenizer_pre(self.pre)
+        writer.add_token_list(list(self.tokens))
+        writer.add_token_types(list(self.types))
+        if self.scores is not None:
+            writer.add_token_scores(list(self.scores))
+        writer.add_add_bos_token(self.add_bos)
+        writer.add_add_eos_token(self.add_eos)
+        writer.add_add_space_prefix(self.space_first)
+        self.special.add_to_gguf(writer, quiet=True)
+
+
+def read_vocabulary(folder: Path, size: int) -> Vocabulary:
+    """Read the tokenizer of a folder.
+
+    Args:
+        folder: with ``tokenizer.json`` and, where there is one, ``tokenizer_config.json``.
+        size: rows of the embedding; ids without a token are filled with unused ones.
+
+    Raises:
+        UserError: there is no tokenizer.json, it is not BPE, its rules are not known to llama.cpp,
+            or it has more tokens than the embedding has rows.
+    """
+    from gguf import SpecialVocab
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UserError(
+            f"{folder} has no tokenizer.json, which a GGUF is made from. transformers writes it: "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
+        )
+    facts = _read(path)
+    model, added = facts.get("model") or {}, facts.get("added_tokens") or []
+    pieces = is_sentencepiece(model)
+    _check_model(path, model, None if pieces else facts.get("normalizer"))
+    tokens, types = _tokens(path, model, added, size)
+    special = SpecialVocab(folder, load_merges=not pieces, n_vocab=size)
+    ends = _end_ids(folder, tokens, _ends(path, facts), special)
+    special.add_special_token = {}
+    add_bos, add_eos = (number is not None for number in ends)
+    if pieces:
+        whole = {token["content"] for token in added}
+        if model.get("unk_token") in tokens:
+            special.special_token_ids["unk"] = tokens.index(model["unk_token"])
+        return Vocabulary(
+            tokens, types, "default", add_bos, add_eos, special,
+            scores=piece_scores(path, tokens, model, whole),
+            space_first=puts_space_first(path, facts),
+            phi3_spaces=strips_as_phi3(path, added, tokens),
+        )  # fmt: skip
+    _warn_of_spaces(path, added)
+    pre = _name_rule(path, facts.get("pre_tokenizer"), bool(model.get("ignore_merges")))
+    return Vocabulary(tokens, types, pre, add_bos, add_eos, special)
+
+
+def _end_ids(
+    folder: Path, tokens: Sequence[str], ends: tuple[str | None, str | None], special: Any
+) -> list[int | None]:
+    """Ids of the tokens that are put before and after a text, which are noted in ``special``."""
+    numbers = [tokens.index(token) if token else None for token in ends]
+    for name, number in zip(("bos", "eos"), numbers, strict=True):
+        said = special.add_special_token.get(name)
+        if number is not None:
+            special.special_token_ids[name] = number
+        elif said and _read(folder / "tokenizer_config.json").get(f"add_{name}_token"):
+            raise UserError(
+                f"{folder}: tokenizer_config.json says add_{name}_token, and tokenizer.json adds "
+                "none. Correct one of the two."
+            )
+    return numbers
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: not readable as JSON ({error}).") from error
+    if not isinstance(facts, dict):
+        raise UserError(f"{path} is damaged: a JSON object was expected.")
+    return facts
+
+
+def _check_model(
+    path: Path, model: Mapping[str, Any], normalizer: Mapping[str, Any] | None
+) -> None:
+    kind = model.get("type")
+    if kind != "BPE":
+        raise UserError(
+            f"{path} is a tokenizer of kind {kind}; only BPE can be written into a GGUF here. "
+            "Convert the model with llama.cpp's convert_hf_to_gguf.py instead."
+        )
+    odd = [
+        name
+        for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
+        if model.get(name)
+    ]
+    # Qwen composes accents (NFC) first; llama.cpp never does, for any model
+    if normalizer is not None and normalizer.get("type") != "NFC":
+        odd.append(f"normalizer {normalizer.get('type')}")
+    if odd:
+        raise UserError(f"{path} has {', '.join(odd)}, which llama.cpp does not do.")
+
+
+def _name_rule(path: Path, pre: Mapping[str, Any] | None, ignore_merges: bool) -> str:
+    """The name by which llama.cpp knows how this tokenizer cuts text into words."""
+    found = tuple(_patterns(path, pre or {}))
+    for name in NAMES:
+        rule = PRE_TOKENIZERS[name]
+        if rule.patterns == found and rule.ignore_merges == ignore_merges:
+            return name
+    raise UserError(
+        f"{path} cuts text into words by a rule that llama.cpp has no name for here: {found}, "
+        f"ignore_merges {ignore_merges}. Known: {', '.join(NAMES)}."
+    )
+
+
+def _patterns(path: Path, pre: Mapping[str, Any]) -> Iterator[str]:
+    """Regular expressions that cut one after the other, in the spelling of `PRE_TOKENIZERS`."""
+    steps = pre.get("pretokenizers", ()) if pre.get("type") == "Sequence" else [pre]
+    if not steps or steps[-1].get("type") != "ByteLevel":
+        raise UserError(f"{path} is not byte-level: its pre-tokenizer is {pre.get('type')}.")
+    for step in steps:
+        kind = step.get("type")
+        if kind == "ByteLevel" and not step.get("add_prefix_space"):
+            if step.get("use_regex", True):
+                yield _GPT2
+        elif kind == "Digits":
+            yield r"\p{N}" if step.get("individual_digits") else r"\p{N}+"
+        elif kind == "Split" and _cuts_out(step):
+            pattern = step["pattern"].get("Regex", "")
+            for theirs, ours in _SPELLINGS.items():
+                pattern = pattern.replace(theirs, ours)
+            yield pattern
+        else:
+            raise UserError(f"{path} has the pre-tokenizer {step}, which llama.cpp does not do.")
+
+
+def _cuts_out(step: Mapping[str, Any]) -> bool:
+    """Whether a split keeps every match as a word (two ways to say it)."""
+    way = (step.get("behavior"), bool(step.get("invert")))
+    return way in (("Isolated", False), ("Removed", True)) and "Regex" in step.get("pattern", {})
+
+
+def _tokens(
+    path: Path, model: Mapping[str, Any], added: Sequence[Mapping[str, Any]], size: int
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    vocab, pieces = model.get("vocab") or {}, is_sentencepiece(model)
+    by_id = {number: (token, NORMAL) for token, number in vocab.items()}
+    for token in added:
+        kind = CONTROL if token.get("special") else USER_DEFINED
+        if pieces and is_run(token["content"]):  # so that llama.cpp writes it as spaces
+            kind = NORMAL
+        if kind == CONTROL and token["id"] >= size:  # the image token of Gemma 3 without images
+            logger.warning("%s: the model has no row for %r; left out", path, token["content"])
+        else:
+            by_id[token["id"]] = token["content"], kind
+    if pieces:
+        # Gemma has the tab under the id of its byte, as well or instead; llama.cpp takes the byte
+        for byte, name in enumerate(BYTE_TOKENS):
+            number = vocab.get(name, vocab.get(chr(byte)) if byte < 128 else None)
+            if number is not None:
+                by_id[number] = name, BYTE
+        if model.get("unk_token") in vocab:
+            by_id[vocab[model["unk_token"]]] = model["unk_token"], UNKNOWN
+    if len(by_id) != len({token for token, _ in by_id.values()}):
+        raise UserError(f"{path} has two ids for one token.")
+    if max(by_id, default=0) >= size:
+        raise UserError(
+            f"{path} has token ids up to {max(by_id)}, and the embedding has {size} rows."
+        )
+    rows = [by_id.get(number, (f"[PAD{number}]", UNUSED)) for number in range(size)]
+    return tuple(token for token, _ in rows), tuple(kind for _, kind in rows)
+
+
+def _warn_of_spaces(path: Path, added: Sequence[Mapping[str, Any]]) -> None:
+    for token in added:
+        if any(token.get(name) for name in ("lstrip", "rstrip", "single_word")):
+            logger.warning("%s: %r eats spaces beside it; a GGUF cannot say so", path, token)
+
+
+def _ends(path: Path, facts: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Special tokens that are put before and after every text."""
+    post = facts.get("post_processor") or {}
+    steps = post.get("processors", ()) if post.get("type") == "Sequence" else [post]
+    templates = [step for step in steps if step.get("type") == "TemplateProcessing"]
+    if any(step.get("type") not in (None, "ByteLevel", "TemplateProcessing") for step in steps):
+        raise UserError(f"{path} has the post-processor {post.get('type')}, not known here.")
+    if not templates:
+        return None, None
+    row = [
+        "" if "Sequence" in item else item["SpecialToken"]["id"] for item in templates[0]["single"]
+    ]
+    if len(templates) > 1 or row.count("") != 1 or len(row) - 1 > (row[0] != "") + (row[-1] != ""):
+        raise UserError(f"{path} puts {row} around a text; a GGUF has one token on each side.")
+    return row[0] or None, row[-1] or None

@@ -1,0 +1,1 @@
+"""Tokenizers read from files alone: byte pairs, and cutting a vocabulary."""

@@ -1,0 +1,123 @@
+"""A tokenizer folder with fewer tokens: ids renumbered in their old order, everywhere they stand.
+
+Formats: https://huggingface.co/docs/tokenizers/components and
+https://huggingface.co/docs/transformers/main_classes/tokenizer
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from galenic.errors import UserError
+from galenic.models.tokenizers.bpe import Bpe
+
+__all__ = ["COPIED_FILES", "named_ids", "renumber_config", "write_cut_tokenizer"]
+
+COPIED_FILES = ("chat_template*", "special_tokens_map.json")
+"""Tokenizer files that name tokens by their text only; all others hold ids or whole vocabularies
+(``vocab.json``, ``merges.txt``, ``tokenizer.model``) and would contradict the cut one."""
+
+
+def named_ids(config: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The token ids that a configuration names: ``bos_token_id``, ``eos_token_id`` and such."""
+    found = {}
+    for key, value in config.items():
+        if not key.endswith("_token_id") or value is None:
+            continue
+        ids = value if isinstance(value, list) else [value]
+        if all(isinstance(number, int) and not isinstance(number, bool) for number in ids):
+            found[key] = ids
+    return found
+
+
+def renumber_config(config: dict[str, Any], new_ids: Mapping[int, int]) -> None:
+    """Change the token ids that a configuration names, in place; one that is gone becomes None."""
+    for key, ids in named_ids(config).items():
+        kept = [new_ids[number] for number in ids if number in new_ids]
+        config[key] = kept if isinstance(config[key], list) else next(iter(kept), None)
+
+
+def write_cut_tokenizer(
+    source: Path, target: Path, facts: Mapping[str, Any], bpe: Bpe, kept: Collection[str]
+) -> dict[int, int]:
+    """Write ``tokenizer.json``, ``tokenizer_config.json`` and ``generation_config.json``.
+
+    Args:
+        source: the parent's folder.
+        target: where to write.
+        facts: the parent's ``tokenizer.json``.
+        bpe: its tables.
+        kept: tokens to keep, closed (`galenic.models.tokenizers.bpe.Bpe.close`).
+
+    Returns:
+        Old id to new id of every kept token, in ascending order.
+
+    Raises:
+        UserError: a post-processor that is not known here.
+    """
+    ids = sorted(bpe.vocab[token] for token in kept)
+    new_ids = {old: new for new, old in enumerate(ids)}
+    by_token = {token: new_ids[bpe.vocab[token]] for token in kept}
+    model = dict(facts["model"])
+    model["vocab"] = {
+        token: by_token[token] for token in model["vocab"] if token in by_token
+    }  # in the old order
+    model["merges"] = [merge for merge in model["merges"] if _stays(merge, by_token)]
+    cut = dict(facts) | {"model": model}
+    cut["added_tokens"] = [
+        token | {"id": by_token[token["content"]]} for token in facts.get("added_tokens") or []
+    ]
+    cut["post_processor"] = _post_processor(source, facts.get("post_processor"), by_token)
+    if padding := facts.get("padding"):
+        cut["padding"] = padding | {"pad_id": by_token[padding["pad_token"]]}
+    _write(target / "tokenizer.json", cut)
+    _copy_changed(source, target, "tokenizer_config.json", _renumber_decoder, new_ids)
+    _copy_changed(source, target, "generation_config.json", renumber_config, new_ids)
+    return new_ids
+
+
+def _stays(merge: Any, kept: Collection[str]) -> bool:
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left in kept and right in kept and left + right in kept
+
+
+def _post_processor(source: Path, step: Any, by_token: Mapping[str, int]) -> Any:
+    if step is None or step["type"] == "ByteLevel":
+        return step
+    if step["type"] == "Sequence":
+        parts = [_post_processor(source, part, by_token) for part in step["processors"]]
+        return step | {"processors": parts}
+    if step["type"] == "TemplateProcessing":
+        special = {
+            name: entry | {"ids": [by_token[token] for token in entry["tokens"]]}
+            for name, entry in step["special_tokens"].items()
+        }
+        return step | {"special_tokens": special}
+    raise UserError(
+        f"{source / 'tokenizer.json'} has a post-processor of kind {step['type']}, whose token ids "
+        "cannot be changed here."
+    )
+
+
+def _renumber_decoder(config: dict[str, Any], new_ids: Mapping[int, int]) -> None:
+    if rows := config.get("added_tokens_decoder"):
+        config["added_tokens_decoder"] = {
+            str(new_ids[int(number)]): row for number, row in rows.items() if int(number) in new_ids
+        }
+
+
+def _copy_changed(
+    source: Path, target: Path, name: str, change: Any, new_ids: Mapping[int, int]
+) -> None:
+    if (source / name).is_file():
+        facts = json.loads((source / name).read_bytes())
+        change(facts, new_ids)
+        _write(target / name, facts)
+
+
+def _write(path: Path, facts: Any) -> None:
+    text = json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,140 @@
+"""Compounding a dose on the user's machine: base + adapter, quantized and compared.
+
+Takes seconds and needs no PyTorch. What comes out is held against what was measured: its hash
+where the machine computes the same bits, and its answers everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galenic.cache import Progress, file_sha256, locked, remember_sha256, replacing
+from galenic.compression.quantize.kquant import quantize_gguf
+from galenic.errors import UserError
+from galenic.models.adapter import adapted_source, read_adapter
+from galenic.models.fetch.dose import (
+    DOSES,
+    Answer,
+    Dose,
+    dose_file,
+    dose_path,
+    mark_made,
+    read_dose,
+)
+from galenic.models.fetch.embedded import embedded_path
+from galenic.models.gguf.copy import gguf_source
+from galenic.models.gguf.header import read_header
+from galenic.models.gguf.write import GgufSource
+from galenic.models.tensors import list_tensors
+
+__all__ = ["IMPORTANCE", "answers_of", "build_dose", "dose_source", "pull_dose", "read_importance"]
+
+IMPORTANCE = "importance.safetensors"
+
+
+def pull_dose(name: str, *, progress: Progress | None = None) -> Path:
+    """The GGUF of a dose of the package, made in the user's cache unless it is there.
+
+    Raises:
+        UserError: its base cannot be fetched, or what comes out is not what was measured.
+    """
+    path = dose_file(name)
+    with locked(path):
+        try:
+            return dose_path(name, progress=progress)
+        except UserError:
+            dose = read_dose(DOSES[name])
+            mark_made(path, dose, build_dose(DOSES[name], path, progress=progress))
+    return path
+
+
+def dose_source(base: Path, folder: Path, name: str, licence: str) -> GgufSource:
+    """The base with the adapter added, under a name of its own."""
+    texts = {"general.name": name, "general.license": licence}
+    return adapted_source(gguf_source(base, texts), read_header(base), read_adapter(folder))
+
+
+def build_dose(folder: Path, target: Path, *, progress: Progress | None = None) -> str:
+    """Fetch the base, add the adapter, quantize, check.
+
+    Args:
+        folder: the card, the adapter, the importance.
+        target: the GGUF to write; one that is there is replaced when the new one is whole.
+        progress: told of each step.
+
+    Returns:
+        SHA-256 of the file; it differs from the card's where another build of llama.cpp rounds
+        otherwise, and the answers agree all the same.
+
+    Raises:
+        UserError: the base is another file, something is damaged, or the answers differ.
+    """
+    dose = read_dose(folder)
+    base = embedded_path(dose.base, progress=progress)
+    if (found := file_sha256(base, progress=progress)) != dose.base_sha256:
+        raise UserError(f"{dose.base} has the SHA-256 {found}; this dose needs {dose.base_sha256}.")
+    if progress is not None:
+        progress("adding the adapter and quantizing", 0, 0)
+    source = dose_source(base, folder, dose.name, dose.licence)
+    types = {tensor.name: "F32" for tensor in source.tensors}
+    types |= {name: kind for kind, names in dose.types.items() for name in names}
+    with replacing(target) as part:
+        quantize_gguf(source, part, types, importance=read_importance(folder))
+        _check_answers(part, dose)
+        sha256 = file_sha256(part)
+    remember_sha256(target, sha256)
+    return sha256
+
+
+def read_importance(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Importance of the input columns by GGUF name; empty where the dose has none."""
+    path = folder / IMPORTANCE
+    if not path.is_file():
+        return {}
+    return {name: tensor.decode(tensor.map()) for name, tensor in list_tensors([path]).items()}
+
+
+def _check_answers(path: Path, dose: Dose) -> None:
+    found = answers_of(path, [(answer.prompt, answer.log_probs) for answer in dose.answers])
+    for wanted, answer in zip(dose.answers, found, strict=True):
+        for label, value in wanted.log_probs.items():
+            if not abs(answer.log_probs[label] - value) <= dose.tolerance:  # also NaN
+                raise UserError(
+                    f"the model that was made here does not answer as the measured one: {label!r} "
+                    f"has a log-probability of {answer.log_probs[label]:.3f}, measured were "
+                    f"{value:.3f} (allowed: {dose.tolerance:g}). Nothing was kept."
+                )
+
+
+def answers_of(path: Path, asked: Sequence[tuple[str, Iterable[str]]]) -> list[Answer]:
+    """Log-probability of the first token of each label after its prompt, by llama.cpp.
+
+    Args:
+        path: of the GGUF.
+        asked: prompts with their labels.
+    """
+    from galenic.runtimes.llama_engine import LlamaEngine
+    from galenic.runtimes.selftest import verified_library
+    from galenic.runtimes.threads import choose_threads
+
+    engine = LlamaEngine(verified_library(), path, threads=choose_threads())
+    try:
+        answers = []
+        for prompt, labels in asked:
+            tokens = engine.encode(prompt)
+            logits = engine.start(tokens, room=1).astype(np.float64)
+            total = float(np.logaddexp.reduce(logits))
+            ends = {label: engine.encode(f"{prompt} {label}") for label in labels}
+            first = {label: end[len(tokens)] for label, end in ends.items()}
+            log_probs = {label: float(logits[token]) - total for label, token in first.items()}
+            if not all(math.isfinite(value) for value in log_probs.values()):
+                raise UserError("the model that was made here computes values that are not finite.")
+            answers.append(Answer(prompt=prompt, log_probs=log_probs))
+        return answers
+    finally:
+        engine.close()

@@ -1,0 +1,354 @@
+"""Which recipe fits a device: file size, memory and speed of each, predicted without weights.
+
+Sizes follow from the shapes and the methods' own arithmetic. Which types a mix takes hangs on the
+calibration text; here all weights matter alike. Memory is weights as the engine holds them, keys
+and values, scores of tokens, and what a process takes anyway. Speed is what each weight that is
+read costs in its type, measured on this machine by `galenic.recipes.probe`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galenic.errors import UserError
+from galenic.recipes.recipe import Recipe, read_recipe, shipped_recipes
+from galenic.recipes.shapes import Outline, prune_outline
+
+if TYPE_CHECKING:
+    from galenic.models.files import ModelFiles
+    from galenic.models.gguf.write import GgufSource
+    from galenic.recipes.probe import Machine
+    from galenic.watcher import Watcher
+
+__all__ = [
+    "RULE",
+    "Device",
+    "Made",
+    "Plan",
+    "PlanSettings",
+    "Prediction",
+    "follow_all",
+    "main_types",
+    "make_plan",
+    "measure_made",
+    "outline_recipe",
+    "predict",
+    "rank",
+]
+
+RULE = (
+    "Recommended is, of those that fit, the one that leaves the most of the blocks' weights; of "
+    "equals, the one with the most bits a weight, then with the most tokens."
+)
+LOGIT_ROWS = 256
+"""Positions for which the llama runtime makes room for the scores of all tokens, in float32."""
+MAIN_SHARE = 0.02
+"""A type with less of a model's bytes need not be timed."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What there is, None where it does not matter.
+
+    Attributes:
+        ram: bytes that running the model may take.
+        disk: bytes that its file may take.
+        min_speed: new tokens a second that it must reach.
+    """
+
+    ram: int | None = None
+    disk: int | None = None
+    min_speed: float | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a recipe would make: shapes and types.
+
+    Attributes:
+        recipe: its name.
+        outline: the model after pruning.
+        bytes_of: of its tensors, by type.
+        weights_read: by type, for one new token: all but the rows of a separate embedding.
+        num_weights: of all tensors.
+    """
+
+    recipe: str
+    outline: Outline
+    bytes_of: dict[str, int]
+    weights_read: dict[str, int]
+    num_weights: int
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the GGUF."""
+        return sum(self.bytes_of.values()) + self.outline.header_bytes
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits of a weight."""
+        return 8 * sum(self.bytes_of.values()) / self.num_weights
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row of a plan.
+
+    Attributes:
+        recipe: its name.
+        file_bytes: of the GGUF.
+        peak_bytes: memory while it runs; None where nothing was measured.
+        tokens_per_second: new tokens of one answer; likewise.
+        bits_per_weight: stored.
+        blocks_kept: share of the blocks' weights that are neither gone nor zero.
+        vocab_size: tokens that stay.
+        misses: what does not fit; empty where all does.
+    """
+
+    recipe: str
+    file_bytes: int
+    peak_bytes: int | None
+    tokens_per_second: float | None
+    bits_per_weight: float
+    blocks_kept: float
+    vocab_size: int
+    misses: tuple[str, ...]
+
+
+def outline_recipe(outline: Outline, recipe: Recipe) -> Made:
+    """Follow a recipe with shapes.
+
+    Raises:
+        UserError: the model cannot be compressed so, or what comes out cannot be predicted.
+    """
+    *earlier, last = recipe.steps
+    if last.stage != "quantize":
+        raise UserError(f"{recipe.name} makes no GGUF, and only those are predicted.")
+    for step in earlier:
+        if step.stage == "prune":  # tuning changes no shape
+            outline = prune_outline(outline, step.method)
+    from galenic.compression.quantize.kquant import quantizes
+    from galenic.models.gguf.names import EMBEDDING
+    from galenic.models.gguf.write import stored_bytes
+
+    source = outline.source
+    types = _types(source, last.method)
+    tied = not any(tensor.name == "output.weight" for tensor in source.tensors)
+    stored: Counter[str] = Counter()
+    read: Counter[str] = Counter()
+    for tensor in source.tensors:
+        kind = types[tensor.name]
+        stored[kind] += stored_bytes(tensor.shape, kind)
+        if quantizes(tensor) and (tied or tensor.name != EMBEDDING):
+            read[kind] += math.prod(tensor.shape)
+    weights = sum(math.prod(tensor.shape) for tensor in source.tensors)
+    return Made(recipe.name, outline, dict(stored), dict(read), weights)
+
+
+def _types(source: GgufSource, method: Any) -> dict[str, str]:
+    from galenic.compression.quantize.allocate import Choice
+    from galenic.compression.quantize.typed import TypedQuantizer
+
+    if not isinstance(method, TypedQuantizer):
+        raise UserError(f"what {method.name} makes cannot be predicted.")
+    options = method.options(source)
+    choices = {
+        tensor.name: [
+            Choice(kind, size, _noise(kind) * math.prod(tensor.shape))
+            for kind, size in options[tensor.name].items()
+        ]
+        for tensor in source.tensors
+    }
+    return method.pick(source, choices)
+
+
+@cache
+def _noise(type_name: str) -> float:
+    """Mean squared error of a type on Gaussian numbers of variance 1."""
+    import numpy as np
+
+    from galenic.compression.quantize.kquant import quantize_rows
+    from galenic.models.gguf.write import DENSE_TYPES
+
+    if type_name in DENSE_TYPES:
+        return 0.0
+    from gguf import GGMLQuantizationType, quants
+
+    rows = np.random.default_rng(0).normal(size=(64, 1024)).astype(np.float32)
+    made = quantize_rows(rows, type_name)
+    error = quants.dequantize(made, GGMLQuantizationType[type_name]) - rows
+    return float(np.mean(error.astype(np.float64) ** 2))
+
+
+def main_types(made: Sequence[Made]) -> list[str]:
+    """The quantized types that make up a part worth timing of any model, smaller ones first."""
+    from galenic.compression.quantize.kquant import BLOCK_TYPES
+
+    found = set()
+    for one in made:
+        total = sum(one.bytes_of.values())
+        found |= {kind for kind, size in one.bytes_of.items() if size >= MAIN_SHARE * total}
+    return [kind for kind in BLOCK_TYPES if kind in found] or ["Q8_0"]
+
+
+def predict(made: Made, device: Device, context: int, machine: Machine | None) -> Prediction:
+    """What running it takes, and whether the device has it.
+
+    Args:
+        made: from `outline_recipe`.
+        device: its limits.
+        context: tokens of conversation that are to be held.
+        machine: from `galenic.recipes.probe.probe_machine`; None without.
+    """
+    peak = speed = None
+    if machine is not None:
+        weights = sum(size * machine.resident_of(kind) for kind, size in made.bytes_of.items())
+        peak = int(machine.base_bytes + weights + made.outline.header_bytes)
+        peak += made.outline.kv_bytes(context)
+        peak += 4 * LOGIT_ROWS * int(made.outline.config.vocab_size)
+        speed = 1 / sum(n * machine.seconds_of(kind) for kind, n in made.weights_read.items())
+    return Prediction(
+        recipe=made.recipe,
+        file_bytes=made.file_bytes,
+        peak_bytes=peak,
+        tokens_per_second=speed,
+        bits_per_weight=made.bits_per_weight,
+        blocks_kept=made.outline.blocks_kept,
+        vocab_size=int(made.outline.config.vocab_size),
+        misses=_misses(device, made.file_bytes, peak, speed),
+    )
+
+
+def _misses(
+    device: Device, file_bytes: int, peak: int | None, speed: float | None
+) -> tuple[str, ...]:
+    misses = []
+    # Without a measurement, memory is at least the file
+    if device.ram is not None and (file_bytes if peak is None else peak) > device.ram:
+        misses.append("memory")
+    if device.disk is not None and file_bytes > device.disk:
+        misses.append("disk")
+    if device.min_speed is not None and speed is not None and speed < device.min_speed:
+        misses.append("speed")
+    return tuple(misses)
+
+
+def rank(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Those that fit first, and of these the one that keeps most (`RULE`)."""
+
+    def key(one: Prediction) -> tuple[Any, ...]:
+        kept = round(one.blocks_kept, 2)  # width and depth do not hit a share exactly
+        return bool(one.misses), -kept, -round(one.bits_per_weight, 1), -one.vocab_size, one.recipe
+
+    return sorted(predictions, key=key)
+
+
+def follow_all(
+    recipes: Mapping[str, Recipe], outline: Outline
+) -> tuple[list[Made], dict[str, str]]:
+    """What each recipe would make; of those that do not suit the model, why."""
+    made, unsuited = [], {}
+    for name, recipe in recipes.items():
+        try:
+            made.append(outline_recipe(outline, recipe))
+        except UserError as error:
+            unsuited[name] = str(error)
+    return made, unsuited
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer.
+
+    Attributes:
+        model: as the user wrote it.
+        context: tokens of conversation that memory is stated for.
+        threads: that speed is stated for; None where nothing was timed.
+        rows: best first.
+        unsuited: recipe to why the model cannot be compressed so.
+    """
+
+    model: str
+    context: int
+    threads: int | None
+    rows: tuple[Prediction, ...]
+    unsuited: dict[str, str]
+
+    @property
+    def recommended(self) -> Prediction | None:
+        """The first row, if it fits."""
+        return self.rows[0] if self.rows and not self.rows[0].misses else None
+
+
+def make_plan(
+    files: ModelFiles, device: Device, settings: PlanSettings, watcher: Watcher
+) -> tuple[Plan, dict[str, Prediction]]:
+    """Predict every shipped recipe for a model.
+
+    Args:
+        files: the model.
+        device: its limits.
+        settings: context, threads, and whether to time this machine.
+        watcher: told of progress.
+
+    Returns:
+        The plan, and each recipe's prediction for as little context as `measure_made` needs.
+
+    Raises:
+        UserError: the model cannot be read, or no recipe suits it.
+    """
+    from galenic.recipes.probe import CONTEXT, probe_machine
+    from galenic.recipes.shapes import open_outline
+
+    watcher.stage(f"looking at {files.name}")
+    outline = open_outline(files)
+    recipes = {name: read_recipe(name) for name in shipped_recipes()}
+    made, unsuited = follow_all(recipes, outline)
+    if not made:
+        raise UserError(f"no recipe suits {files.name}. {next(iter(unsuited.values()))}")
+    machine = None
+    if settings.probe:
+        machine = probe_machine(outline, main_types(made), watcher, threads=settings.threads)
+    context = min(settings.context, int(outline.config.max_position_embeddings))
+    rows = rank([predict(one, device, context, machine) for one in made])
+    threads = None if machine is None else machine.threads
+    short = {one.recipe: predict(one, device, CONTEXT, machine) for one in made}
+    return Plan(files.name, context, threads, tuple(rows), unsuited), short
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """How a plan is made: see the flags of `galenic plan`."""
+
+    context: int = 2048
+    threads: int | None = None
+    probe: bool = True
+
+
+def measure_made(folder: Path, threads: int | None, watcher: Watcher) -> dict[str, float]:
+    """``file_bytes``, ``peak_bytes`` and ``tokens_per_second`` of a model that was made.
+
+    Measured as `galenic.recipes.probe` measures: a short prompt, in a process of its own.
+    """
+    from galenic.evaluation.config import SpeedConfig
+    from galenic.evaluation.throughput import measure_speed
+    from galenic.models.load import resolve_model
+    from galenic.models.size import inspect_model
+    from galenic.recipes.probe import NEW, PROMPT
+
+    files = resolve_model(str(folder))
+    config = SpeedConfig(
+        model=str(folder), threads=threads, prompt_tokens=PROMPT, new_tokens=NEW, rounds=3
+    )
+    found = measure_speed(files, None, config, watcher).model.measures
+    return {
+        "file_bytes": float(inspect_model(files).file_bytes),
+        "peak_bytes": found["peak_rss"].median,
+        "tokens_per_second": found["decode"].median,
+    }

@@ -1,0 +1,1 @@
+"""Training on a CPU: one loop, batches, losses, validation. Pruning is in compression/."""

@@ -1,0 +1,157 @@
+"""Frozen lower blocks: what they put out for a text is computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galenic.models.layers import Layout
+from galenic.runtimes.tree import Pack, Request, build_pack
+from galenic.runtimes.tree_attention import TreePlan, active_plan
+from galenic.training.learner import standing_aside
+
+__all__ = ["FrozenBlocks"]
+
+STATES, INDEX = "states.bin", "index.jsonl"
+FLOAT_BYTES = 4
+
+
+class FrozenBlocks:
+    """The first blocks of a model, none of which is trained, with a bounded cache.
+
+    A text is known by its tokens: a row sees only what stands before it in its text, so its hidden
+    state does not depend on what else is in the pack. The index is written after the states it
+    points to, so that a killed process leaves a cache that can be used.
+
+    Args:
+        layout: of the model, before or after adapters are in place.
+        count: how many blocks are frozen, at least 1; all of a model that is not trained.
+        folder: of the cache; one process at a time.
+        limit: most bytes of hidden states; texts beyond are computed each time.
+        key: what the states depend on besides ``count``: the hash of the weights. A cache of
+            another key is deleted.
+
+    Attributes:
+        blocks: the frozen blocks' modules.
+        computed: rows that were computed, for information.
+    """
+
+    def __init__(self, layout: Layout, count: int, folder: Path, *, limit: int, key: str) -> None:
+        if not 1 <= count <= len(layout.blocks):
+            raise ValueError(f"count {count} must be in [1, {len(layout.blocks)}]")
+        self.decoder = layout.decoder
+        self.blocks: Sequence[Any] = [block.module for block in layout.blocks[:count]]
+        self.above: Sequence[Any] = [block.module for block in layout.blocks[count:]]
+        self.width, self.limit = layout.sizes.hidden_size, limit
+        self.states, self.index = folder / STATES, folder / INDEX
+        self.places: dict[str, tuple[int, int]] = {}
+        self.computed = self.size = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self._open(f"{key}/{count}/{self.width}")
+
+    def __call__(self, pack: Pack) -> Any:
+        """Hidden states of the pack's rows after the frozen blocks, shape (1, rows, hidden)."""
+        out = np.empty((len(pack.tokens), self.width), dtype=np.float32)
+        missing: list[tuple[list[int], tuple[int, ...]]] = []
+        for rows in _paths(pack):
+            text = tuple(int(token) for token in pack.tokens[rows])
+            place = self.places.get(_name(text))
+            if place is None:
+                missing.append((rows, text))
+            else:
+                out[rows] = self._read(*place)
+        if missing:
+            self._fill(out, missing)
+        return torch.from_numpy(out)[None]
+
+    def _fill(
+        self, out: NDArray[np.float32], missing: Sequence[tuple[list[int], tuple[int, ...]]]
+    ) -> None:
+        # one token more: the last one of a request is never computed
+        pack = build_pack([Request((*text, 0), len(text)) for _, text in missing])
+        found = self._compute(pack)
+        for (rows, text), end in zip(missing, pack.read_rows.tolist(), strict=True):
+            states = found[_rows_to(pack, end)]
+            out[rows] = states
+            self._keep(text, states)
+
+    def _compute(self, pack: Pack) -> NDArray[np.float32]:
+        device = next(self.decoder.parameters()).device
+        seen: list[Any] = []
+        hook = self.blocks[-1].register_forward_hook(lambda _, __, result: seen.append(result))
+        for block in self.blocks:
+            block.eval()
+        try:
+            with torch.no_grad(), active_plan(TreePlan(pack)), standing_aside(self.above):
+                self.decoder(
+                    input_ids=torch.from_numpy(pack.tokens.astype(np.int64))[None].to(device),
+                    position_ids=torch.from_numpy(pack.positions.astype(np.int64))[None].to(device),
+                    use_cache=False,
+                )
+        finally:
+            hook.remove()
+        self.computed += len(pack.tokens)
+        states: NDArray[np.float32] = seen[0][0].float().cpu().numpy()
+        return states
+
+    def _keep(self, text: tuple[int, ...], states: NDArray[np.float32]) -> None:
+        start = self.size
+        if _name(text) in self.places or start + states.nbytes > self.limit:
+            return
+        with self.states.open("r+b") as handle:
+            handle.seek(start)
+            handle.write(states.tobytes())
+        self.size = start + states.nbytes
+        self.places[_name(text)] = (start, len(states))
+        with self.index.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps([_name(text), start, len(states)]) + "\n")
+
+    def _read(self, start: int, rows: int) -> NDArray[np.float32]:
+        shape = (rows, self.width)
+        return np.memmap(self.states, dtype=np.float32, mode="r", offset=start, shape=shape)
+
+    def _open(self, key: str) -> None:
+        lines = self.index.read_text(encoding="utf-8").splitlines() if self.index.exists() else []
+        self.size = 0
+        if not self.states.exists() or not lines or lines[0] != json.dumps(key):
+            self.states.write_bytes(b"")
+            self.index.write_text(json.dumps(key) + "\n", encoding="utf-8")
+            return
+        whole = self.states.stat().st_size
+        for line in lines[1:]:
+            try:
+                name, start, rows = json.loads(line)
+            except ValueError:
+                break  # killed while it was written
+            end = start + rows * self.width * FLOAT_BYTES
+            if end > whole:
+                break
+            self.places[name], self.size = (start, rows), end
+        rows_of = [json.dumps([name, *place]) for name, place in self.places.items()]
+        text = "\n".join([json.dumps(key), *rows_of]) + "\n"
+        self.index.write_text(text, encoding="utf-8")
+
+
+def _name(text: tuple[int, ...]) -> str:
+    return hashlib.sha256(np.array(text, dtype="<i8").tobytes()).hexdigest()
+
+
+def _paths(pack: Pack) -> list[list[int]]:
+    """For each leaf the rows from the root to it."""
+    inner = set(pack.parents.tolist())
+    return [_rows_to(pack, row) for row in range(len(pack.tokens)) if row not in inner]
+
+
+def _rows_to(pack: Pack, row: int) -> list[int]:
+    rows = []
+    while row >= 0:
+        rows.append(row)
+        row = int(pack.parents[row])
+    return rows[::-1]

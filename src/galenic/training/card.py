@@ -1,0 +1,122 @@
+"""The card of a tuned model or of an adapter: what it is, what it learnt from, what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from galenic.artifact.licence import LIMITS, text_read
+from galenic.artifact.manifest import Stage
+
+__all__ = ["TunedFacts", "tuned_card"]
+
+
+TITLES = {
+    "heldout_loss": "loss, nats per token",
+    "heldout_kl": "KL from the teacher, nats per token",
+}
+
+
+@dataclass(frozen=True)
+class TunedFacts:
+    """All that a card is made from.
+
+    Attributes:
+        parent: the model it was made from, as the user wrote it.
+        licence: of the parent, None where it states none.
+        saves: ``"adapter"`` or ``"model"``.
+        stage: what was done.
+    """
+
+    parent: str
+    licence: str | None
+    saves: str
+    stage: Stage
+
+
+def tuned_card(facts: TunedFacts) -> str:
+    """The card as Markdown; the same facts give the same bytes."""
+    parts = [
+        _what(facts),
+        "## What was done\n\n" + _done(facts.stage),
+        "## What it learnt from\n\n" + _sources(facts.stage.calibration or {}),
+        "## What was seen on held-out texts\n\n" + _checks(facts.stage.checks),
+        "## How to run\n\n" + _run(facts),
+        "## What it is for, and what it is not\n\n" + LIMITS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(facts: TunedFacts) -> str:
+    taught = facts.stage.knobs.get("teacher")
+    thing = "An adapter for" if facts.saves == "adapter" else "A tuned form of"
+    done = f"healed by `{taught}`" if taught else f"fine-tuned ({facts.stage.method})"
+    licence = (
+        f"The parent states the licence `{facts.licence}`; it holds here as well."
+        if facts.licence
+        else "The parent's files state no licence. Look it up at its source: it holds here as well."
+    )
+    return (
+        f"# {facts.parent}, {done}\n\n"
+        f"{thing} `{facts.parent}` (weights' SHA-256 `{facts.stage.parent.sha256}`), made by "
+        f"Galenic. {licence} The texts it learnt from have licences of their own."
+    )
+
+
+def _done(stage: Stage) -> str:
+    knobs = ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in sorted(stage.knobs.items())
+        if value not in (None, [], False)
+    )
+    trained = stage.parameters["trained"]["total"]
+    lines = [f"- [{stage.method}]({stage.reference_url}), {trained:,} numbers trained: {knobs}"]
+    lines += [f"- {note}" for note in stage.notes]
+    return "\n".join(lines) + "\n\n`training.jsonl` has every step, `manifest.json` every hash."
+
+
+def _sources(texts: dict[str, Any]) -> str:
+    if any("form" not in one for one in texts.get("sources", ())):
+        besides = texts.get("train")
+        plain = f"{text_read(texts).capitalize()}."
+        return f"{plain}\n\nBesides:\n\n{_sources(besides)}" if besides else plain
+    lines = [
+        "| source | form | weight | texts | held out | taken out |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {one['source']} | {one['form']} | {one['weight']:g} | {one['texts']:,} | "
+        f"{one['heldout']:,} | {one['removed']:,} |"
+        for one in texts.get("sources", ())
+    ]
+    held = (
+        "It was not held against test sets."
+        if texts.get("against") == "none"
+        else "`removed.jsonl` lists rows that are test questions, or nearly"
+        + (": they were left in." if texts.get("allow_contaminated") else ", and were taken out.")
+    )
+    return "\n".join(lines) + f"\n\n{held}"
+
+
+def _checks(checks: dict[str, float]) -> str:
+    lines = ["| | before | after |", "|---|---:|---:|"]
+    for name, value in checks.items():
+        if not name.startswith("heldout_") or "_before" in name:
+            continue
+        kind, _, group = name.partition("heldout_accuracy_")
+        before = f"heldout_accuracy_before_{group}" if not kind else f"{name}_before"
+        title = f"accuracy on {group}" if not kind else TITLES[name]
+        lines.append(f"| {title} | {checks[before]:.4f} | {value:.4f} |")
+    return "\n".join(lines) + (
+        "\n\nThese are few texts, looked at to choose among weights: no benchmark result."
+    )
+
+
+def _run(facts: TunedFacts) -> str:
+    if facts.saves == "model":
+        return "```\ngalenic evaluate tuned/ --data DIR\n```"
+    return (
+        "With Galenic (this folder being `adapter/`):\n\n```\n"
+        f"galenic merge {facts.parent} adapter/ -o merged/\ngalenic evaluate merged/ --data DIR\n"
+        "```\n\nThe library peft reads it as well, over the weights that it was trained beside."
+    )

@@ -1,0 +1,172 @@
+"""What a way of distilling is: a frozen class whose fields are its knobs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from galenic.training.config import TrainKnobs
+
+if TYPE_CHECKING:
+    from galenic.models.checkpoint import Checkpoint
+    from galenic.models.layers import Layout
+    from galenic.training.batch import TrainItem
+    from galenic.training.distill.config import DistillConfig
+    from galenic.training.finetune.base import Finetuner
+    from galenic.training.loop import TrainData
+    from galenic.watcher import Watcher
+
+__all__ = ["DistillJob", "Distiller", "HealingText"]
+
+
+@dataclass(frozen=True)
+class DistillJob:
+    """A student, its teacher, and where the work is done.
+
+    Attributes:
+        config: what was asked for.
+        student: the model that learns.
+        teacher: the model that it learns from.
+        run: folder of the unfinished run.
+        watcher: told of progress.
+    """
+
+    config: DistillConfig
+    student: Checkpoint
+    teacher: Checkpoint
+    run: Path
+    watcher: Watcher
+
+    @cached_property
+    def loaded_teacher(self) -> Layout:
+        """The teacher in memory, in float32, with its own attention until it is packed."""
+        from galenic.training.loading import load_dense
+
+        self.watcher.stage(f"loading {self.teacher.files.name}")
+        return load_dense(self.teacher)
+
+
+@dataclass(frozen=True)
+class HealingText:
+    """What a student learns from.
+
+    Attributes:
+        data: its tokens.
+        described: sources with hashes and sizes, as a manifest has it.
+    """
+
+    data: TrainData
+    described: dict[str, Any]
+
+
+class Distiller(TrainKnobs, ABC):
+    """What a student learns of its teacher, and how.
+
+    Attributes:
+        name: registry name.
+        title: one line for people.
+        reference_url: the paper.
+        calibrated: whether it needs calibration text.
+        default_alpha: ``alpha`` where none is given.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    reference_url: ClassVar[str]
+    calibrated: ClassVar[bool] = True
+    default_alpha: ClassVar[float]
+
+    num_samples: int = Field(1000, ge=1, description="Texts to learn in each pass.")
+    epochs: int = Field(1, ge=1, description="Passes over the texts.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="Highest learning rate.")
+    batch_size: int = Field(8, ge=1, description="Texts in each optimizer step.")
+    batch_tokens: int = Field(
+        1024,
+        ge=16,
+        description="Tokens computed at once; a step's gradients are accumulated over as many "
+        "such batches as it needs. Bounds the memory.",
+    )
+    alpha: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of the teacher's probabilities in the loss; the rest is cross-entropy "
+        "with the text. Default: 1, or 0 with sequence.",
+    )
+    temperature: float = Field(
+        1.0, gt=0, le=100, description="Both models' probabilities are softened by it."
+    )
+    rank: int | None = Field(
+        None,
+        ge=1,
+        description="Train thin matrices of this rank beside the linear maps (LoRA, alpha twice "
+        "the rank) and add them to the weights at the end. None trains all weights.",
+    )
+    cache_gb: float = Field(
+        1.0,
+        ge=0,
+        description="Most gigabytes on disk for what the teacher's blocks put out, so that for "
+        "texts that come again, as the held-out ones, only its head is computed.",
+    )
+
+    @property
+    def share(self) -> float:
+        """``alpha`` as it is used."""
+        return self.default_alpha if self.alpha is None else self.alpha
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """Every knob with the value that is used, as JSON has it."""
+        return self.model_dump(mode="json") | {"alpha": self.share}
+
+    @property
+    def tuner(self) -> Finetuner:
+        """What is trained of the student."""
+        from galenic.training.finetune.full import Full
+        from galenic.training.finetune.lora import LoRA
+
+        if self.rank is None:
+            return Full.model_validate({})
+        return LoRA.model_validate({"rank": self.rank, "alpha": 2.0 * self.rank})
+
+    @abstractmethod
+    def read(self, config: DistillConfig) -> Any:
+        """Read the texts that are named, before any slow work.
+
+        Raises:
+            UserError: nothing is named, or a file is missing or damaged.
+        """
+
+    @abstractmethod
+    def prepare(self, job: DistillJob, sources: Any) -> HealingText:
+        """Turn what `read` gave into tokens of the student.
+
+        Raises:
+            UserError: there is too little text, or it does not fit one of the models.
+        """
+
+
+class MixedTexts:
+    """Packed text, and texts of other sources with it; a `galenic.training.loop.TrainData`.
+
+    Args:
+        items: learnt in every pass.
+        heldout: looked at meanwhile.
+        more: other texts, which may differ from pass to pass; None without.
+    """
+
+    def __init__(
+        self, items: list[TrainItem], heldout: list[TrainItem], more: TrainData | None = None
+    ) -> None:
+        self.items, self.more = items, more
+        self.heldout: Sequence[TrainItem] = [*heldout, *(more.heldout if more else ())]
+
+    def epoch(self, number: int) -> list[TrainItem]:
+        """The texts of a pass."""
+        return [*self.items, *(self.more.epoch(number) if self.more else ())]

@@ -1,0 +1,130 @@
+"""Logit distillation: at every token of plain text the student learns what the teacher expects."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galenic.data.calibration import (
+    CalibrationConfig,
+    CalibrationText,
+    medquad_texts,
+    plain_texts,
+)
+from galenic.errors import UserError
+from galenic.training.distill.base import Distiller, DistillJob, HealingText, MixedTexts
+
+if TYPE_CHECKING:
+    from galenic.models.checkpoint import Checkpoint
+    from galenic.training.batch import TrainItem
+    from galenic.training.distill.config import DistillConfig
+    from galenic.training.finetune.texts import Sources
+
+__all__ = ["Logits", "split_text"]
+
+HELDOUT_TENTHS = 1
+"""Tenths of a text file's paragraphs that are held out, by their hash."""
+
+
+@dataclass(frozen=True)
+class PlainSources:
+    """Text as it lies there.
+
+    Attributes:
+        train: to learn from.
+        heldout: to look at meanwhile; no document or topic of it is in ``train``.
+        more: sources of ``--train``; None without.
+    """
+
+    train: tuple[CalibrationText, ...]
+    heldout: tuple[CalibrationText, ...]
+    more: Sources | None
+
+
+class Logits(Distiller):
+    """Learn the teacher's probabilities of every next token of plain text."""
+
+    name = "logits"
+    title = "the teacher's probabilities of every token"
+    reference_url = "https://arxiv.org/abs/1503.02531"
+    default_alpha = 1.0  # cross-entropy learns the text instead, and leaves the teacher
+
+    def read(self, config: DistillConfig) -> PlainSources:
+        from galenic.training.finetune.texts import read_sources
+
+        train, heldout = [], []
+        if config.data is not None:
+            train.append(medquad_texts(Path(config.data), "calibration"))
+            heldout.append(medquad_texts(Path(config.data), "heldout"))
+        if config.text is not None:
+            own, apart = split_text(plain_texts(Path(config.text)))
+            train.append(own)
+            heldout.append(apart)
+        if not train:
+            raise UserError(
+                "healing needs text: --data DIR with medquad/medquad.jsonl.gz in it, --text FILE "
+                "with text of your own, or both (half of each)."
+            )
+        more = read_sources(config) if config.train else None
+        return PlainSources(tuple(train), tuple(heldout), more)
+
+    def prepare(self, job: DistillJob, sources: PlainSources) -> HealingText:
+        from galenic.training.finetune.texts import prepare_texts
+
+        config, student = job.config, job.student
+        longest = int(job.teacher.shapes.model.config.max_position_embeddings)
+        if config.seq_len > longest:
+            raise UserError(f"--seq-len {config.seq_len}: the teacher takes at most {longest}.")
+        job.watcher.stage("encoding the text")
+        items, described = _items(config, self.num_samples, sources.train, student)
+        heldout, apart = _items(config, config.num_heldout, sources.heldout, student)
+        described["heldout"] = apart
+        if sources.more is None:
+            return HealingText(MixedTexts(items, heldout), described)
+        more = prepare_texts(config, sources.more, student, job.run, config.seed, job.watcher)
+        described["train"] = more.described
+        return HealingText(MixedTexts(items, heldout, more.data), described)
+
+
+def split_text(text: CalibrationText) -> tuple[CalibrationText, CalibrationText]:
+    """Hold a tenth of the documents of a text out, by a hash of each.
+
+    Returns:
+        What can be learnt from, and what is held out.
+    """
+    out = [_is_heldout(document) for document in text.documents]
+    pairs = list(zip(text.documents, out, strict=True))
+    return (
+        replace(text, documents=tuple(document for document, apart in pairs if not apart)),
+        replace(
+            text,
+            source=f"{text.source}, held-out part",
+            documents=tuple(document for document, apart in pairs if apart),
+        ),
+    )
+
+
+def _is_heldout(document: str) -> bool:
+    return hashlib.sha256(document.encode()).digest()[0] * 10 // 256 < HELDOUT_TENTHS
+
+
+def _items(
+    config: DistillConfig, count: int, texts: Sequence[CalibrationText], student: Checkpoint
+) -> tuple[list[TrainItem], dict[str, Any]]:
+    """Sequences without padding in which every token but the first is learnt."""
+    from galenic.compression.blocks.tokens import describe_text, pack_tokens
+    from galenic.training.batch import TrainItem
+
+    cut = CalibrationConfig(
+        data=config.data,
+        text=config.text,
+        num_samples=count,
+        seq_len=config.seq_len,
+        seed=config.seed,
+    )
+    tokens = pack_tokens(cut, texts, student)
+    items = [TrainItem(tuple(row), 1) for row in tokens.tolist()]
+    return items, describe_text(cut, texts, tokens)

@@ -1,0 +1,63 @@
+"""Which of several processes this is, as ``torchrun`` and ``accelerate launch`` tell it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from galenic.errors import UserError
+
+if TYPE_CHECKING:
+    from galenic.training.config import TrainKnobs
+
+__all__ = ["SilentWatcher", "check_spread", "num_local", "rank", "spreads"]
+
+
+def rank() -> int:
+    """Number of this process from 0; the first one writes and speaks."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def num_local() -> int:
+    """How many of them share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def spreads(config: TrainKnobs) -> bool:
+    """Whether the weights are spread over the processes: by ``--fsdp``, or by accelerate's word."""
+    return config.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
+def check_spread(config: TrainKnobs, clashes: dict[str, bool] | None = None) -> None:
+    """Raise UserError if the weights cannot be spread here as wanted.
+
+    Args:
+        config: how to train.
+        clashes: what does not go with it, and whether that is wanted.
+    """
+    if not spreads(config):
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        raise UserError(
+            "--fsdp spreads the weights over several processes, and this is the only one. Start "
+            "with torchrun --nproc-per-node 2 $(which galenic) ..., or leave --fsdp out."
+        )
+    for what, wanted in (clashes or {}).items():
+        if wanted:
+            raise UserError(f"--fsdp does not go with {what}. Leave one of the two out.")
+
+
+class SilentWatcher:
+    """For all processes but the first."""
+
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
+        """Say nothing."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Say nothing."""
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def keep(self, text: str) -> None:
+        """Say nothing."""

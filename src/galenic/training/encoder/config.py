@@ -1,0 +1,38 @@
+"""What `galenic encoder` is told."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from galenic.training.config import TrainConfig
+from galenic.training.finetune.config import SourcesConfig
+
+__all__ = ["EncoderConfig"]
+
+
+class EncoderConfig(TrainConfig, SourcesConfig):
+    """The encoder, the questions, and how to train."""
+
+    model: str = Field(
+        description="The encoder: a Hugging Face folder or a Hub id (BERT, RoBERTa, DeBERTa-v2, "
+        "MPNet, ModernBERT ...), with or without a multiple-choice head."
+    )
+    train: str = Field(
+        "benchmarks:train",
+        description="Questions to learn from, apart by commas: benchmarks:train, medqa, "
+        "medmcqa=0.5 (half as often), FILE.jsonl.",
+    )
+    data: str | None = Field(
+        None,
+        description="Folder with the data files; without it they come from the Hugging Face Hub.",
+    )
+    max_length: int | None = Field(
+        None,
+        ge=16,
+        description="Most tokens of a question with one option: the beginning of the question is "
+        "cut. Evaluation keeps to it. Default: what the encoder takes.",
+    )
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="Highest learning rate.")
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads; default: the cores that nobody else is using."
+    )

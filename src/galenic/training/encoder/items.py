@@ -1,0 +1,93 @@
+"""Questions as pairs of the encoder that learns them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from galenic.errors import UserError
+from galenic.evaluation.prompts import Prompter
+from galenic.evaluation.scoring.head import Head
+from galenic.models.encoders.pairs import PairTokenizer
+from galenic.training.encoder.learner import ChoiceItem
+from galenic.training.epochs import Passes
+from galenic.training.sources import LabelText, PairText, TrainingSet, epoch_texts
+
+__all__ = ["Choices", "PairTexts", "check_sets"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Questions as pairs.
+
+    Attributes:
+        items: in the order of the texts.
+        cut: how many of them are not whole.
+    """
+
+    items: tuple[ChoiceItem, ...]
+    cut: int = 0
+
+
+class PairTexts(Passes[ChoiceItem]):
+    """Questions of training sets as pairs.
+
+    Args:
+        sets: see `check_sets`.
+        pairs: the encoder's tokenizer.
+        num_heldout: most questions of each source to look at, drawn at random.
+        seed: of orders and choices.
+
+    Attributes:
+        first: of the first pass, for information.
+
+    Raises:
+        UserError: nothing is left to learn or to look at.
+    """
+
+    def __init__(
+        self, sets: Sequence[TrainingSet], pairs: PairTokenizer, *, num_heldout: int, seed: int
+    ) -> None:
+        self.sets, self.pairs, self.seed = tuple(sets), pairs, seed
+        self.asked = {
+            one.name: Prompter(one.benchmark, Head()) for one in sets if one.benchmark is not None
+        }
+        self.first = self._encode(epoch_texts(self.sets, seed=seed, epoch=0))
+        super().__init__(self.first.items)
+        looked_at = [text for one in sets for text in one.some_heldout(num_heldout, seed)]
+        self.heldout = self._encode(looked_at).items
+        if not self.first.items or not self.heldout:
+            raise UserError(
+                f"of {', '.join(one.name for one in sets)} no question is left to learn, or none "
+                "to look at meanwhile: there are too few."
+            )
+
+    def _items(self, number: int) -> tuple[ChoiceItem, ...]:
+        return self._encode(epoch_texts(self.sets, seed=self.seed, epoch=number)).items
+
+    def _encode(self, texts: Sequence[LabelText | PairText]) -> Choices:
+        examples = [(text.group, text.example) for text in texts if isinstance(text, LabelText)]
+        asked = [
+            (self.asked[group].text(example), option)
+            for group, example in examples
+            for option in example.options.values()
+        ]
+        found = iter(self.pairs.encode(asked))
+        items, cut = [], 0
+        for group, example in examples:
+            labels = tuple(example.options)
+            mine = [next(found) for _ in labels]
+            cut += any(pair.cut for pair in mine)
+            tokens = tuple(pair.tokens for pair in mine)
+            items.append(ChoiceItem(tokens, labels, labels.index(example.answer), group))
+        return Choices(tuple(items), cut)
+
+
+def check_sets(sets: Sequence[TrainingSet]) -> None:
+    """Raise UserError for a source that is not questions with options."""
+    for one in sets:
+        if one.form in ("text", "pairs"):
+            raise UserError(
+                f"{one.name} in the form {one.form!r} has no options to choose among. An encoder "
+                "learns from benchmarks:train, medqa, medmcqa, pubmedqa or question files."
+            )

@@ -1,0 +1,230 @@
+"""The stage: an encoder and questions in, an encoder with a trained multiple-choice head out.
+
+What an unfinished run needs to go on lies in ``.NAME.run`` beside the output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galenic.artifact.licence import CARD, parent_licence
+from galenic.artifact.manifest import (
+    Manifest,
+    Parent,
+    Stage,
+    check_new,
+    library_versions,
+    new_artifact,
+    read_manifest,
+    write_manifest,
+)
+from galenic.artifact.sizes import weight_bytes
+from galenic.errors import UserError
+from galenic.models.encoders.encoder import Encoder, load_encoder, refuse_writer
+from galenic.models.files import ModelFiles
+from galenic.models.load import resolve_model
+from galenic.models.quiet import quiet_transformers
+from galenic.models.save import LICENCE_FILES
+from galenic.models.size import inspect_model
+from galenic.training.card import TunedFacts, tuned_card
+from galenic.training.checkpoints import LOG
+from galenic.training.distributed import check_spread, num_local
+from galenic.training.encoder.config import EncoderConfig
+from galenic.training.encoder.items import PairTexts, check_sets
+from galenic.training.encoder.learner import ChoiceLearner, measure_choices
+from galenic.training.finetune.texts import (
+    REMOVED,
+    Sources,
+    describe_sources,
+    keep_untested,
+    read_sources,
+)
+from galenic.training.loop import Outcome, Trainer
+from galenic.training.run import (
+    TRAINING_LOG,
+    heldout_checks,
+    resumable,
+    set_threads,
+    train_config,
+    write_log,
+)
+from galenic.watcher import Watcher
+
+__all__ = ["METHOD", "TrainedEncoder", "train_encoder"]
+
+METHOD = "encoder"
+REFERENCE = "https://arxiv.org/abs/1810.04805"
+LIBRARIES = ("torch", "transformers", "accelerate", "safetensors")
+TOLERANCE = 1e-4
+"""Largest difference of scores that is accepted after reading back, beside 1 and the largest."""
+CHECKED = 8
+"""Held-out questions that are scored once more by what was saved."""
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """What came of it: the manifest that was written, and how the training ended."""
+
+    manifest: Manifest
+    outcome: Outcome
+
+
+def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> TrainedEncoder:
+    """Train an encoder to choose among options, and write the weights of the best look.
+
+    Args:
+        config: the encoder, the questions, and how to train.
+        output: the folder to make.
+        watcher: told of progress.
+
+    Raises:
+        UserError: something is wrong with the input, before any slow work; the training diverged;
+            or a check of what was saved failed. What is needed to go on stays beside the output.
+    """
+    if num_local() > 1:
+        raise UserError("an encoder is trained in one process: start it without torchrun.")
+    check_spread(config)
+    output = output.absolute()
+    check_new(output)
+    sources = read_sources(config)
+    check_sets(sources.train)
+    files = resolve_model(config.model)
+    refuse_writer(files)
+    check_new(output, weight_bytes(files.path))
+    set_threads(config.threads)
+    watcher.stage(f"opening {files.name}")
+    encoder = load_encoder(files, seed=config.seed, longest=config.max_length)
+    with resumable(output) as run:
+        data = _prepare(config, sources, encoder, run, watcher)
+    described = _describe(config, sources, data, run)
+    trainer = Trainer(
+        ChoiceLearner(encoder),
+        data,
+        train_config(config),
+        run / "state",
+        fingerprint={"model": files.sha256, "method": {"name": METHOD}, "texts": described},
+        watcher=watcher,
+        measure=measure_choices,
+    )
+    outcome = trainer.run()
+    done = _Done(config, files, encoder, data, described, trainer.precision, outcome)
+    with new_artifact(output) as part:
+        watcher.stage("writing and reading back")
+        manifest = _write(done, part, run)
+    shutil.rmtree(run)
+    return TrainedEncoder(manifest, outcome)
+
+
+def _prepare(
+    config: EncoderConfig, sources: Sources, encoder: Encoder, run: Path, watcher: Watcher
+) -> PairTexts:
+    """Take out what is tested, and write the rest as pairs."""
+    kept = keep_untested(config, sources, run, watcher)
+    watcher.stage("encoding the questions")
+    data = PairTexts(kept, encoder.pairs, num_heldout=config.num_heldout, seed=config.seed)
+    if data.first.cut:
+        watcher.say(
+            f"of {len(data.first.items):,} questions {data.first.cut:,} do not fit into "
+            f"{encoder.pairs.longest} tokens with each option and were cut"
+        )
+    return data
+
+
+def _describe(
+    config: EncoderConfig, sources: Sources, data: PairTexts, run: Path
+) -> dict[str, Any]:
+    return {
+        "sources": describe_sources(sources.train, data.sets),
+        "documents": len(data.first.items),
+        "heldout": len(data.heldout),
+        "cut": data.first.cut,
+        "against": config.against,
+        "removed_sha256": hashlib.sha256((run / REMOVED).read_bytes()).hexdigest(),
+        "allow_contaminated": config.allow_contaminated,
+        "max_length": data.pairs.longest,
+        "num_heldout": config.num_heldout,
+        "seed": config.seed,
+    }
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A finished training."""
+
+    config: EncoderConfig
+    files: ModelFiles
+    encoder: Encoder
+    data: PairTexts
+    described: dict[str, Any]
+    precision: str
+    outcome: Outcome
+
+
+def _write(done: _Done, part: Path, run: Path) -> Manifest:
+    """All files of the finished folder, the manifest last."""
+    files = done.files
+    checks = _save(done, part)
+    shutil.copyfile(run / REMOVED, part / REMOVED)
+    write_log(run / "state" / LOG, part / TRAINING_LOG)
+    after = ModelFiles(files.name, "folder", part, "")
+    best = done.outcome.best.step if done.outcome.best else 0
+    parameters = inspect_model(after).parameters
+    stage = Stage(
+        stage="finetune",
+        method=METHOD,
+        reference_url=REFERENCE,
+        knobs=train_config(done.config).model_dump(mode="json"),
+        parent=Parent(name=files.name, sha256=files.sha256),
+        calibration=done.described,
+        parameters={
+            "before": inspect_model(files).parameters,
+            "trained": {"total": parameters["total"]},
+            "after": parameters,
+        },
+        removed={"blocks": 0.0, "whole": 0.0},
+        sizes={"before": weight_bytes(files.path), "after": weight_bytes(part)},
+        notes=(
+            f"trained in {done.precision}; the weights are those of step {best} of "
+            f"{done.outcome.steps}",
+            f"ended because {done.outcome.stopped}",
+        ),
+        checks={**checks, **heldout_checks(done.outcome)},
+        versions=library_versions(*LIBRARIES),
+    )
+    facts = TunedFacts(files.name, parent_licence(files), "model", stage)
+    (part / CARD).write_text(tuned_card(facts), encoding="utf-8", newline="\n")
+    earlier = read_manifest(files.path)
+    return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
+
+
+def _save(done: _Done, part: Path) -> dict[str, float]:
+    """Weights and tokenizer, read back and compared; the tokenizer keeps the longest pair.
+
+    Raises:
+        UserError: what is read back scores otherwise.
+    """
+    import torch
+
+    pairs = done.encoder.pairs
+    with quiet_transformers():
+        done.encoder.model.cpu().eval().save_pretrained(part)
+    tokenizer = pairs.tokenizer
+    tokenizer.model_max_length = pairs.longest
+    tokenizer.save_pretrained(part)
+    for pattern in LICENCE_FILES:
+        for file in sorted(done.files.path.glob(pattern)):
+            shutil.copyfile(file, part / file.name)
+    written = load_encoder(ModelFiles("what was saved", "folder", part, ""))
+    checked = [pair for item in done.data.heldout[:CHECKED] for pair in item.pairs]
+    with torch.no_grad():
+        wanted, found = done.encoder.scores(checked), written.scores(checked)
+    difference = float((found - wanted).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(wanted.abs().max())):
+        raise UserError(
+            f"the encoder was not saved, for read back it scores otherwise (by {difference:.2g})."
+        )
+    return {"score_difference": difference, "tolerance": TOLERANCE}

@@ -1,0 +1,149 @@
+"""Who takes part in a federated training, as a strict YAML file.
+
+    rounds: 5
+    local_epochs: 1
+    clients:
+      - {name: clinic-a, train: clinic-a.jsonl}
+      - {name: clinic-b, train: medqa, data: /srv/b, weight: 2}
+
+Paths are seen from the file's folder. Nothing of the clients' texts is read here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from galenic.data.benchmarks.custom import is_custom
+from galenic.errors import UserError, unknown_name
+from galenic.strict_yaml import StrictLoader
+from galenic.training.sources import parse_sources
+
+__all__ = ["Client", "Federation", "read_federation"]
+
+
+class Client(BaseModel):
+    """One who trains on texts of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Letters, digits, dots and hyphens; the manifest has it.",
+    )
+    train: str = Field(min_length=1, description="What it learns from, as --train takes it.")
+    data: str | None = Field(
+        None, description="Folder with its data files; default: that of --data."
+    )
+    weight: float = Field(
+        1.0, gt=0, le=1000, description="Its texts count so many times in the mean."
+    )
+
+
+class Federation(BaseModel):
+    """Clients, and how they train together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clients: tuple[Client, ...] = Field(min_length=2)
+    rounds: int = Field(3, ge=1, description="How often adapters are averaged.")
+    local_epochs: int = Field(
+        1, ge=1, description="Passes of a client over its texts in each round."
+    )
+    local_steps: int | None = Field(
+        None, ge=1, description="At most so many optimizer steps of a client in each round."
+    )
+    fraction: float = Field(
+        1.0, gt=0, le=1, description="Share of the clients that train in a round, drawn at random."
+    )
+    seed: int = Field(0, ge=0, description="Of that draw.")
+    at_once: int = Field(
+        1, ge=1, description="Clients that train at the same time; each holds the model in memory."
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Federation:
+        names = [client.name for client in self.clients]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the name {name!r} stands twice")
+        return self
+
+
+def read_federation(path: Path) -> Federation:
+    """Read the file, with every path in it made absolute.
+
+    Raises:
+        UserError: it is not there, is no YAML, says something that is not known or allowed, or
+            names files that are not there.
+    """
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {error}") from error
+    try:
+        federation = _parse(found)
+        clients = tuple(_found(client, path.absolute().parent) for client in federation.clients)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return federation.model_copy(update={"clients": clients})
+
+
+def _parse(found: Any) -> Federation:
+    if not isinstance(found, dict):
+        raise UserError(f"a mapping with {', '.join(Federation.model_fields)} was expected.")
+    _check_keys("key", found, Federation)
+    clients = found.get("clients")
+    if not isinstance(clients, list) or len(clients) < 2:
+        raise UserError("clients: a list of at least two is needed.")
+    for number, client in enumerate(clients, 1):
+        if not isinstance(client, dict):
+            raise UserError(f"client {number}: a mapping with name and train was expected.")
+        _check_keys(f"key of client {number}", client, Client)
+    try:
+        return Federation(**found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "clients"
+        raise UserError(f"{where}: {first['msg']}.") from error
+
+
+def _check_keys(kind: str, given: dict[Any, Any], model: type[BaseModel]) -> None:
+    for key in given:
+        if key not in model.model_fields:
+            raise unknown_name(kind, str(key), model.model_fields)
+
+
+def _found(client: Client, folder: Path) -> Client:
+    """The same client with absolute paths.
+
+    Raises:
+        UserError: a file or folder is not there.
+    """
+    try:
+        parse_sources(client.train)
+    except UserError as error:
+        raise UserError(f"client {client.name}: {error}") from error
+    parts = [_absolute(client, part.strip(), folder) for part in client.train.split(",") if part]
+    data = client.data
+    if data not in (None, "sample"):
+        place = folder / Path(data).expanduser()
+        if not place.is_dir():
+            raise UserError(f"client {client.name}: there is no folder {place}.")
+        data = str(place)
+    return client.model_copy(update={"train": ", ".join(parts), "data": data})
+
+
+def _absolute(client: Client, source: str, folder: Path) -> str:
+    name, equals, weight = source.partition("=")
+    if not is_custom(name.strip()):
+        return source
+    place = folder / Path(name.strip()).expanduser()
+    if not place.is_file():
+        raise UserError(f"client {client.name}: there is no file {place}.")
+    return f"{place}{equals}{weight}"

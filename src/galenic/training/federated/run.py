@@ -1,0 +1,330 @@
+"""The stage: clients tune one adapter together, in Flower's simulation engine on this machine.
+
+What an unfinished run needs to go on lies in ``.NAME.run`` beside the output: the server's state,
+and below ``clients`` a folder for each client, in which alone its texts leave traces.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from galenic.artifact.licence import CARD, parent_licence
+from galenic.artifact.manifest import (
+    Manifest,
+    Parent,
+    Stage,
+    check_new,
+    library_versions,
+    new_artifact,
+    write_manifest,
+)
+from galenic.artifact.sizes import count_stored, weight_bytes
+from galenic.errors import UserError
+from galenic.models.checkpoint import Checkpoint
+from galenic.models.load import resolve_model
+from galenic.models.opened import open_model
+from galenic.runtimes.threads import choose_threads
+from galenic.training.card import TunedFacts, tuned_card
+from galenic.training.checkpoints import LOG
+from galenic.training.distributed import num_local, spreads
+from galenic.training.early_stopping import Patience
+from galenic.training.federated.client import ClientJob, client_app
+from galenic.training.federated.clients import Federation
+from galenic.training.federated.server import Interrupted, Server
+from galenic.training.finetune.base import Finetuner
+from galenic.training.finetune.config import FinetuneConfig
+from galenic.training.run import (
+    TRAINING_LOG,
+    Tuned,
+    heldout_checks,
+    run_folder,
+    set_threads,
+    train_config,
+)
+from galenic.watcher import Watcher
+
+__all__ = ["finetune_federated", "simulate"]
+
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors", "flwr", "ray")
+OBJECT_STORE = 1 << 28
+"""Bytes of memory, beside those of the weights, in which the engine keeps messages."""
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",
+}
+"""Neither library reports to its makers; no tip of a later version is shown; clients' processes are
+as important as this one, not the least of all."""
+ENGINE_TRIES = 4
+
+
+def finetune_federated(
+    config: FinetuneConfig,
+    method: Finetuner,
+    federation: Federation,
+    output: Path,
+    watcher: Watcher,
+) -> Tuned:
+    """Tune an adapter with clients that keep their texts, and write the best averaged one.
+
+    Args:
+        config: the model, how texts are prepared and how each client trains; ``train`` is empty.
+        method: what is trained.
+        federation: the clients, and how often they are asked.
+        output: the folder to make.
+        watcher: told of progress.
+
+    Raises:
+        UserError: something is wrong with the input, before any slow work; or a client failed. What
+            is needed to go on stays beside the output.
+    """
+    _check(config, method)
+    output = output.absolute()
+    check_new(output)
+    files = resolve_model(config.model)
+    watcher.stage(f"opening {files.name}")
+    checkpoint = open_model(files)
+    method.check(checkpoint.shapes)
+    watcher.stage("loading the weights")
+    set_threads(config.threads)
+    model = method.prepare(method.load(checkpoint), config.seed)
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    run = run_folder(output)
+    server = Server(
+        federation,
+        {name: value.detach().numpy().copy() for name, value in parameters.items()},
+        run / "state",
+        fingerprint={
+            **train_config(config).model_dump(mode="json"),
+            "model": files.sha256,
+            "method": {"name": method.name, **method.knobs},
+        },
+        patience=Patience(config.patience, config.collapse_patience, unit="round"),
+        watcher=watcher,
+    )
+    threads = max(1, (config.threads or choose_threads()) // federation.at_once)
+    theirs = config.model_copy(update={"threads": threads})
+    simulate(server, ClientJob(theirs, method, federation, str(run)))
+    _put(parameters, server)
+    with new_artifact(output) as part:
+        watcher.stage("writing")
+        manifest = _write(_Done(config, method, checkpoint, model, federation, server), part)
+    shutil.rmtree(run)
+    return Tuned(manifest, server.outcome)
+
+
+def simulate(server: Server, job: ClientJob) -> None:
+    """Run server and clients in Flower's simulation engine; nothing is sent off this machine.
+
+    Raises:
+        UserError: see `Server.run`; or the engine cannot be started here.
+        KeyboardInterrupt: the user stopped it; finished rounds are kept.
+    """
+    clients = len(job.federation.clients)
+    at_once = min(job.federation.at_once, clients)
+    size = sum(value.nbytes for value in server.best_weights.values())
+    with tempfile.TemporaryDirectory(prefix="galenic-", ignore_cleanup_errors=True) as folder:
+        # before the imports, which read them; Ray's ports answer only who knows the token
+        os.environ.update(QUIET, FLWR_HOME=folder)
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+        from flwr.serverapp import ServerApp
+        from flwr.simulation import run_simulation
+
+        for name in ("flwr", "ray"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        app = ServerApp()
+        app.main()(lambda grid, context: server.run(grid))  # noqa: ARG005
+        try:
+            _start_engine(at_once, OBJECT_STORE + 4 * size * (at_once + 1), folder)
+            with _interruptible(server):
+                run_simulation(
+                    server_app=app,
+                    client_app=client_app(job),
+                    num_supernodes=clients,
+                    backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
+                )
+        except Interrupted:
+            raise KeyboardInterrupt from None
+        finally:
+            server.interrupted.set()  # should the engine have ended without the server's knowing
+
+
+def _start_engine(at_once: int, memory: int, folder: str) -> None:
+    """Start Ray, which Flower then finds running; it gives up after 30 seconds on a busy machine.
+
+    Args:
+        at_once: clients' processes.
+        memory: bytes for messages.
+        folder: for sockets and the processes' logs.
+
+    Raises:
+        UserError: it cannot be started.
+    """
+    import ray
+
+    for attempt in range(1, ENGINE_TRIES + 1):
+        try:
+            ray.init(
+                num_cpus=at_once,
+                object_store_memory=memory,
+                include_dashboard=False,
+                logging_level=logging.CRITICAL,
+                log_to_driver=False,
+                runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}},
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+            )
+        except Exception as error:  # Ray raises just that
+            ray.shutdown()
+            if attempt == ENGINE_TRIES:
+                raise UserError(f"Flower's engine cannot be started here: {error}") from error
+        else:
+            return
+
+
+@contextmanager
+def _interruptible(server: Server) -> Iterator[None]:
+    """Let Ctrl-C end the clients' processes: the engine itself would wait for them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        server.interrupted.set()
+        _end_clients()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_clients() -> None:
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::"):
+                process.kill()
+
+
+def _check(config: FinetuneConfig, method: Finetuner) -> None:
+    if config.train:
+        raise UserError("--federated: the file names what each client learns from; drop --train.")
+    if method.saves != "adapter":
+        raise UserError(f"--federated averages adapters; --method {method.name} makes none.")
+    if config.cache:
+        raise UserError("--cache does not go with --federated.")
+    for name in ("epochs", "max_steps"):
+        if getattr(config, name) != FinetuneConfig.model_fields[name].default:
+            flag, key = name.replace("_", "-"), {"epochs": "local_epochs"}.get(name, "local_steps")
+            raise UserError(f"--federated: the file says so as {key}; drop --{flag}.")
+    if num_local() > 1:
+        raise UserError("--federated starts its clients itself; run it without torchrun.")
+    if spreads(config):
+        raise UserError("--fsdp does not go with --federated: each client is one process.")
+    if importlib.util.find_spec("flwr") is None or importlib.util.find_spec("ray") is None:
+        raise UserError("--federated needs Flower: pip install 'galenic[train,federated]'.")
+
+
+def _put(parameters: dict[str, Any], server: Server) -> None:
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(torch.from_numpy(server.best_weights[name]))
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A finished training."""
+
+    config: FinetuneConfig
+    method: Finetuner
+    checkpoint: Checkpoint
+    model: Any
+    federation: Federation
+    server: Server
+
+
+def _write(done: _Done, part: Path) -> Manifest:
+    """All files of the finished folder, the manifest last; no list of texts taken out."""
+    files, method = done.checkpoint.files, done.method
+    checks = method.save(done.model, part, base=files.name, source=done.checkpoint.folder)
+    shutil.copyfile(done.server.path / LOG, part / TRAINING_LOG)
+    stage = _stage(done, part, checks)
+    facts = TunedFacts(files.name, parent_licence(files), method.saves, stage)
+    (part / CARD).write_text(tuned_card(facts), encoding="utf-8", newline="\n")
+    return write_manifest(part, [stage])
+
+
+def _stage(done: _Done, part: Path, checks: dict[str, float]) -> Stage:
+    files, outcome = done.checkpoint.files, done.server.outcome
+    best = outcome.best.step if outcome.best else 0
+    trained = sum(value.size for value in done.server.best_weights.values())
+    adapter = sum(file.stat().st_size for file in part.glob("*.safetensors"))
+    return Stage(
+        stage="finetune",
+        method=done.method.name,
+        reference_url=done.method.reference_url,
+        knobs={**train_config(done.config).model_dump(mode="json"), **_knobs(done)},
+        parent=Parent(name=files.name, sha256=files.sha256),
+        calibration=_texts(done),
+        parameters={"before": count_stored(done.checkpoint), "trained": {"total": trained}},
+        removed={"blocks": 0.0, "whole": 0.0},
+        sizes={"before": weight_bytes(done.checkpoint.folder), "after": adapter},
+        notes=(
+            f"federated averaging (https://arxiv.org/abs/1602.05629) of "
+            f"{len(done.federation.clients)} clients; the weights are those after round {best} of "
+            f"{outcome.steps}",
+            f"ended because {outcome.stopped}",
+        ),
+        checks={**checks, **heldout_checks(outcome)},
+        versions=library_versions(*LIBRARIES),
+    )
+
+
+def _knobs(done: _Done) -> dict[str, Any]:
+    """The method's knobs and the federation's, which stand in place of the local run's length."""
+    federation = done.federation
+    return {
+        **done.method.knobs,
+        "epochs": federation.local_epochs,
+        "max_steps": federation.local_steps,
+        "rounds": federation.rounds,
+        "fraction": federation.fraction,
+        "clients_seed": federation.seed,
+    }
+
+
+def _texts(done: _Done) -> dict[str, Any]:
+    """What clients said of their texts: sources, hashes and counts."""
+    said = done.server.clients
+    clients = [
+        {"name": client.name, "weight": client.weight, **said[client.name]}
+        for client in done.federation.clients
+    ]
+    sources = [
+        {**source, "source": f"{one['name']}: {Path(source['source']).name}"}
+        for one in clients
+        for source in one["sources"]
+    ]
+    first = clients[0]
+    shared = {key: first[key] for key in ("against", "allow_contaminated", "max_length", "seed")}
+    return {"clients": clients, "sources": sources, **shared}

@@ -1,0 +1,152 @@
+"""What `galenic finetune` is told besides the method's own knobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from galenic.data.benchmarks.custom import is_custom
+from galenic.errors import UserError
+from galenic.registry import BENCHMARKS, FINETUNERS
+from galenic.training.config import TrainConfig
+
+__all__ = [
+    "CacheConfig",
+    "FinetuneConfig",
+    "SourcesConfig",
+    "TextsConfig",
+    "default_folder",
+    "sources_in_data",
+]
+
+
+class SourcesConfig(BaseModel):
+    """Which texts a model learns from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: str = Field(
+        "",
+        description="What to learn from, apart by commas: medquad, benchmarks:train, medqa, "
+        "medmcqa:text=0.5 (half as often), medmcqa:options@1, FILE.jsonl.",
+    )
+    data: str | None = Field(
+        None,
+        description="Folder with the data files; without it they come from the Hugging Face Hub. "
+        "Names of sources, as --train takes them, may stand here instead: the folder is then that "
+        "of GALENIC_DATA.",
+    )
+    against: str = Field(
+        "all",
+        description="Test sets whose questions must not be learnt, apart by commas; all = the "
+        "reported split of every benchmark, none = no check.",
+    )
+    allow_contaminated: bool = Field(
+        False, description="Learn from texts even if they are test questions, or nearly so."
+    )
+    max_length: int | None = Field(
+        None,
+        ge=16,
+        description="Most tokens of a text: of a question the beginning is cut, of a response the "
+        "end. Default: 1024, or what the model takes if that is less.",
+    )
+    num_heldout: int = Field(
+        100, ge=1, description="Held-out texts of each source to look at, drawn at random."
+    )
+
+    @property
+    def data_source(self) -> Path | Literal["sample"] | None:
+        """The folder as `galenic.data.sources.open_source` takes it."""
+        return None if self.data is None else Path(self.data)
+
+
+class TextsConfig(SourcesConfig):
+    """Which texts a model that writes learns from, and how they are prepared."""
+
+    permutations: int | None = Field(
+        None,
+        ge=1,
+        description="Orders of the options of each question, one after the other; default: a new "
+        "one each time. With --cache a few, so that an order comes again.",
+    )
+    side_by_side: bool = Field(
+        False,
+        description="Learn all texts of a question in one step: what they share is computed once. "
+        "For weights above 1, and for medqa with its two forms.",
+    )
+
+
+class CacheConfig(BaseModel):
+    """Whether what frozen blocks put out is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cache: bool = Field(
+        False,
+        description="With --top-blocks: keep on disk what the blocks below put out, and compute it "
+        "only once for each text.",
+    )
+    cache_gb: float = Field(
+        8.0, gt=0, description="Most gigabytes of it; texts beyond are computed each time."
+    )
+
+
+class FinetuneConfig(CacheConfig, TrainConfig, TextsConfig):
+    """The model, the method's name, the texts, and how to train."""
+
+    model: str = Field(
+        description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
+    )
+    method: str = Field("lora", description=f"One of: {', '.join(FINETUNERS)}.")
+    cache_folder: str | None = Field(
+        None,
+        description="Folder to keep it in for other runs; default: with the run, and deleted at "
+        "its end.",
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads; default: the cores that nobody else is using."
+    )
+
+
+def default_folder(config: FinetuneConfig, knobs: Mapping[str, Any]) -> Path:
+    """Where the result goes unless the user says: the same settings give the same folder.
+
+    Args:
+        config: how it is trained.
+        knobs: of the method.
+    """
+    machine = {"threads", "cache", "cache_gb", "cache_folder", "data"}
+    facts = [config.model_dump(mode="json", exclude=machine), dict(knobs)]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return Path("tuned") / f"{Path(config.model).stem or 'model'}-{config.method}-{digest[:8]}"
+
+
+def sources_in_data(values: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
+    """Read ``--data medquad`` as ``--train medquad --data FOLDER``.
+
+    Args:
+        values: ``train`` and ``data`` as they were given.
+        folder: where the data lies if ``data`` names sources, as the environment says.
+
+    Raises:
+        UserError: nothing to learn from is named.
+    """
+    train, data = values["train"], values["data"]
+    if train:
+        return dict(values)
+    if data is None or data == "sample" or _is_path(data):
+        raise UserError("name what to learn from: --train medquad, benchmarks:train, FILE.jsonl.")
+    return {**values, "train": data, "data": folder}
+
+
+def _is_path(data: str) -> bool:
+    names = [part.partition("=")[0].partition(":")[0].strip() for part in data.split(",")]
+    if all(name in ("medquad", "benchmarks", "medqa", *BENCHMARKS) for name in names):
+        return False  # even where a folder of that name lies: alone it would be of no use
+    files = [is_custom(part.partition("=")[0].strip()) for part in data.split(",")]
+    return Path(data).is_dir() or ("/" in data and not any(files))

@@ -1,0 +1,165 @@
+"""Low-rank adapters beside the linear maps, by the library peft."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, field_validator
+
+from galenic.errors import UserError
+from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
+from galenic.models.layers import Layout, Role
+from galenic.training.finetune.base import Finetuner
+
+if TYPE_CHECKING:
+    from galenic.models.checkpoint import Checkpoint
+
+__all__ = ["LoRA", "lay_over"]
+
+
+class LoRA(Finetuner):
+    """Learn ``W + s B A`` in place of ``W``: two thin matrices beside each linear map.
+
+    rsLoRA: Kalajdzievski (2023), https://arxiv.org/abs/2312.03732. DoRA: Liu et al. (2024),
+    https://arxiv.org/abs/2402.09353. QLoRA, over a packed base: Dettmers et al. (2023),
+    https://arxiv.org/abs/2305.14314.
+    """
+
+    name = "lora"
+    title = "thin matrices beside the linear maps (LoRA, rsLoRA, DoRA)"
+    reference_url = "https://arxiv.org/abs/2106.09685"
+    saves = "adapter"
+
+    rank: int = Field(16, ge=1, description="Rank of each adapter.")
+    alpha: float = Field(32.0, gt=0, description="Adapters are scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of an adapter's inputs dropped.")
+    rslora: bool = Field(False, description="Scale by alpha / sqrt(rank) (rsLoRA).")
+    dora: bool = Field(False, description="Learn direction and length apart (DoRA).")
+    targets: tuple[Role, ...] = Field(
+        ("q", "k", "v", "o", "gate", "up", "down"),
+        min_length=1,
+        description="Linear maps that get an adapter.",
+    )
+
+    base_bits: int | None = Field(
+        None,
+        description="Hold the frozen weights in 8 bits (int8) or 4 (nf4) by bitsandbytes (QLoRA): "
+        "less memory, slower on a CPU.",
+    )
+
+    @field_validator("base_bits")
+    @classmethod
+    def _known_bits(cls, bits: int | None) -> int | None:
+        if bits not in (None, 4, 8):
+            raise UserError(f"--base-bits {bits}: allowed are 4 and 8; leave it out for float32.")
+        return bits
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else value
+
+    def check(self, layout: Layout) -> None:
+        super().check(layout)
+        if self.base_bits is not None:
+            from galenic.models.bitsandbytes import require_bitsandbytes
+
+            require_bitsandbytes()
+        narrowest = min(
+            min(linear.module.weight.shape)
+            for block in layout.blocks
+            for linear in (block.linears[role] for role in self.targets)
+        )
+        if self.rank > narrowest:
+            raise UserError(
+                f"--rank {self.rank} is more than the narrowest of the linear maps has: "
+                f"{narrowest}."
+            )
+
+    def load(self, checkpoint: Checkpoint) -> Layout:
+        if self.base_bits is None:
+            return super().load(checkpoint)
+        from galenic.training.loading import load_packed
+
+        return load_packed(checkpoint, self.base_bits)
+
+    def prepare(self, layout: Layout, seed: int) -> Any:
+        import torch
+
+        with _quiet():
+            import peft
+
+        names = {
+            block.linears[role].name
+            for block in self.trained_blocks(layout)
+            for role in self.targets
+        }
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            use_rslora=self.rslora,
+            use_dora=self.dora,
+            target_modules=sorted(names),
+        )
+        with torch.random.fork_rng(), _quiet():
+            torch.manual_seed(seed)
+            return peft.get_peft_model(layout.model, config)
+
+    def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:  # noqa: ARG002
+        with _quiet():
+            model.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # a form with nothing filled in
+        path = folder / ADAPTER_CONFIG
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = base
+        config["target_modules"] = sorted(config["target_modules"])  # a set: in any order
+        text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+        path.write_text(text, encoding="utf-8", newline="\n")
+        (folder / ADAPTER_WEIGHTS).chmod(path.stat().st_mode)  # written for the owner alone
+        return {}
+
+
+def lay_over(model: Any, folder: Path) -> Any:
+    """The model with a saved adapter over it, not trainable; any adapter that peft reads.
+
+    Raises:
+        UserError: it is not an adapter of this model.
+    """
+    from safetensors import safe_open
+
+    with _quiet():
+        import peft
+
+    check_adapter(folder)
+    try:
+        with _quiet(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")  # see below
+            both = peft.PeftModel.from_pretrained(model, str(folder))
+            found = set(peft.get_peft_model_state_dict(both, save_embedding_layers=False))
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} is not an adapter of this model: {error}") from error
+    with safe_open(folder / ADAPTER_WEIGHTS, "np") as file:
+        saved = set(file.keys())
+    if unmatched := sorted(found ^ saved):
+        raise UserError(
+            f"{folder} is not an adapter of this model: {len(unmatched)} tensors have no "
+            f"counterpart, the first {unmatched[0]}."
+        )
+    return both
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings at names that transformers changed and peft still uses."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it; it misses kernels
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        yield

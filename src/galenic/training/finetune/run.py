@@ -1,0 +1,121 @@
+"""The stage: a model and training text in, an adapter or a tuned model out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from galenic.artifact.manifest import check_new
+from galenic.errors import UserError
+from galenic.models.checkpoint import Checkpoint
+from galenic.models.layers import Layout
+from galenic.models.load import resolve_model
+from galenic.models.opened import open_model
+from galenic.training.activation_cache import FrozenBlocks
+from galenic.training.batch import Batch
+from galenic.training.distributed import SilentWatcher, check_spread, num_local, rank
+from galenic.training.finetune.base import Finetuner
+from galenic.training.finetune.config import FinetuneConfig
+from galenic.training.finetune.texts import REMOVED, prepare_texts, read_sources
+from galenic.training.learner import Learner
+from galenic.training.loop import choose_precision
+from galenic.training.losses import CrossEntropy
+from galenic.training.run import Tuned, Tuning, resumable, set_threads, train_config, tune
+from galenic.watcher import Watcher
+
+__all__ = ["finetune"]
+
+
+def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: Watcher) -> Tuned:
+    """Tune a model on text and write what was learnt, the weights of the best look.
+
+    Several processes that are started alike (``torchrun``) do it together.
+
+    Args:
+        config: the model, the texts, and how to train.
+        method: what is trained, with its knobs.
+        output: the folder to make.
+        watcher: told of progress.
+
+    Raises:
+        UserError: something is wrong with the input, before any slow work; the training diverged;
+            or a check of what was saved failed. What is needed to go on stays beside the output.
+    """
+    watcher = watcher if rank() == 0 else SilentWatcher()
+    output = output.absolute()
+    check_new(output)
+    _check_cache(config, method)
+    sources = read_sources(config, keeps=method.saves == "adapter")
+    clashes = {
+        "--cache": config.cache,
+        "--base-bits": method.knobs.get("base_bits") is not None,
+        "the form kept": any(one.form == "kept" for one in sources.train),
+    }
+    check_spread(config, clashes)
+    files = resolve_model(config.model)
+    watcher.stage(f"opening {files.name}")
+    checkpoint = open_model(files)
+    check_new(output, checkpoint.num_bytes if method.saves == "model" else 0)
+    method.check(checkpoint.shapes)
+    with resumable(output) as run:
+        texts = prepare_texts(config, sources, checkpoint, run, config.seed, watcher)
+        watcher.stage("loading the weights")
+        set_threads(config.threads)
+        layout = method.load(checkpoint)
+        lower = _lower_blocks(config, method, layout, checkpoint, run)
+        how = train_config(config)
+        tuning = Tuning(
+            stage="finetune",
+            method=method,
+            knobs={**how.model_dump(mode="json"), **method.knobs},
+            saves=method.saves,
+            save=lambda model, folder: method.save(
+                model, folder, base=files.name, source=checkpoint.folder
+            ),
+            checkpoint=checkpoint,
+            learner=_learner(method.prepare(layout, config.seed), method, lower),
+            data=texts.data,
+            described=texts.described,
+            config=how,
+            run=run,
+            depends={},
+            files=[run / REMOVED],
+        )
+        return tune(tuning, output, watcher)
+
+
+def _learner(model: Any, method: Finetuner, lower: FrozenBlocks | None) -> Learner:
+    """What is trained; an adapter is held to the model without it, where texts ask for that."""
+    if method.saves != "adapter":
+        return Learner(model, CrossEntropy(), lower)
+    untuned = Learner(model, CrossEntropy(), lower)
+
+    def logits(batch: Batch) -> Any:
+        with untuned.attending(batch), model.disable_adapter():
+            return untuned.logits(batch)
+
+    return Learner(model, CrossEntropy(logits), lower)
+
+
+def _check_cache(config: FinetuneConfig, method: Finetuner) -> None:
+    if not config.cache:
+        if config.cache_folder is not None:
+            raise UserError("--cache-folder goes with --cache.")
+        return
+    if method.top_blocks is None:
+        raise UserError("--cache goes with --top-blocks: only blocks below those are kept.")
+
+
+def _lower_blocks(
+    config: FinetuneConfig, method: Finetuner, layout: Layout, checkpoint: Checkpoint, run: Path
+) -> FrozenBlocks | None:
+    frozen = len(layout.blocks) - len(method.trained_blocks(layout))
+    if not config.cache or not frozen:
+        return None
+    folder = Path(config.cache_folder) if config.cache_folder else run / "cache"
+    if num_local() > 1:  # each computes other texts, and a cache has one writer
+        folder = folder / str(rank())
+    limit = int(config.cache_gb * 1e9 / num_local())
+    bits, precision = method.knobs.get("base_bits"), choose_precision(config.precision)
+    key = f"{checkpoint.files.sha256}/{bits}/{precision}"
+    return FrozenBlocks(layout, frozen, folder, limit=limit, key=key)

@@ -1,0 +1,175 @@
+"""From the names of sources to tokens: read, held against test sets, encoded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galenic.errors import UserError
+from galenic.models.checkpoint import Checkpoint
+from galenic.models.encoders.text_encoder import TextEncoder
+from galenic.training.contamination import TestSets, read_test_sets, refuse_contaminated
+from galenic.training.distributed import rank
+from galenic.training.finetune.config import SourcesConfig, TextsConfig
+from galenic.training.finetune.items import TokenTexts, choose_length
+from galenic.training.sources import RANKED, TrainingSet, read_training
+from galenic.watcher import Watcher
+
+__all__ = [
+    "REMOVED",
+    "Sources",
+    "Texts",
+    "describe_sources",
+    "keep_untested",
+    "prepare_texts",
+    "read_sources",
+]
+
+REMOVED = "removed.jsonl"
+"""Rows that are test questions, or nearly; taken out unless they were asked for."""
+NO_CHECK = "none"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Training sets as they lie there, and the test sets that they are held against."""
+
+    train: tuple[TrainingSet, ...]
+    tests: TestSets
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts that can be learnt.
+
+    Attributes:
+        data: their tokens.
+        described: sources with hashes and counts, and how they were prepared, as JSON has it.
+    """
+
+    data: TokenTexts
+    described: dict[str, Any]
+
+
+def read_sources(config: SourcesConfig, *, keeps: bool = False) -> Sources:
+    """Read all that is named.
+
+    Args:
+        config: names them.
+        keeps: there is an untuned model to hold the tuned one to.
+
+    Raises:
+        UserError: a source or test set is unknown, missing or damaged; or something is to be kept
+            and cannot.
+    """
+    train = read_training(config.train, config.data_source)
+    if not keeps and any(one.form == "kept" for one in train):
+        raise UserError("the form kept goes with `galenic finetune --method lora` in one place.")
+    checked = config.against != NO_CHECK
+    tests = read_test_sets(config.against, config.data_source) if checked else []
+    return Sources(tuple(train), tests)
+
+
+def prepare_texts(
+    config: TextsConfig,
+    sources: Sources,
+    checkpoint: Checkpoint,
+    folder: Path,
+    seed: int,
+    watcher: Watcher,
+) -> Texts:
+    """Take out what is tested, and encode the rest for a model.
+
+    Args:
+        config: how.
+        sources: what `read_sources` read.
+        checkpoint: the model.
+        folder: an existing one; a list of what was taken out is written to `REMOVED` in it.
+        seed: of the order of texts.
+        watcher: told of progress.
+
+    Raises:
+        UserError: a source is largely a test set; or nothing is left to learn.
+    """
+    kept = keep_untested(config, sources, folder, watcher)
+    longest = int(checkpoint.shapes.model.config.max_position_embeddings)
+    config = config.model_copy(update={"max_length": choose_length(config.max_length, longest)})
+    watcher.stage("encoding the texts")
+    encoder = TextEncoder(checkpoint.folder, checkpoint.files.kind)
+    data = TokenTexts(kept, encoder, config, seed=seed)
+    first = data.first
+    if first.cut or first.skipped:
+        watcher.say(
+            f"of {len(first.items) + first.skipped:,} texts {first.cut:,} are longer than "
+            f"{config.max_length} tokens and were cut, {first.skipped:,} were left out"
+        )
+    return Texts(data, _describe(config, sources.train, data, _removed(folder), seed))
+
+
+def keep_untested(
+    config: SourcesConfig, sources: Sources, folder: Path, watcher: Watcher
+) -> list[TrainingSet]:
+    """Take out what is tested, as `prepare_texts` does.
+
+    Raises:
+        UserError: a source is largely a test set.
+    """
+    removed = _removed(folder)
+    if not sources.tests:
+        removed.write_text("", encoding="utf-8")
+        watcher.say("the training data is not held against any test set, as was asked")
+        return list(sources.train)
+    kept, _ = refuse_contaminated(
+        list(sources.train),
+        sources.tests,
+        removed=removed,
+        watcher=watcher,
+        allow=config.allow_contaminated,
+    )
+    return kept
+
+
+def describe_sources(
+    before: Sequence[TrainingSet], kept: Sequence[TrainingSet]
+) -> list[dict[str, Any]]:
+    """Sources with hashes and counts, as JSON has it; ``before`` what is tested was taken out."""
+    return [
+        {
+            "source": one.name,
+            "form": one.form,
+            "weight": one.weight,
+            "scale": one.scale if one.form in RANKED else None,
+            "sha256": one.sha256,
+            "texts": len(one.train),
+            "heldout": len(one.heldout),
+            "removed": len(old.train) + len(old.heldout) - len(one.train) - len(one.heldout),
+        }
+        for old, one in zip(before, kept, strict=True)
+    ]
+
+
+def _removed(folder: Path) -> Path:
+    return folder / (REMOVED if rank() == 0 else f".{rank()}-{REMOVED}")
+
+
+def _describe(
+    config: TextsConfig, before: tuple[TrainingSet, ...], data: TokenTexts, removed: Path, seed: int
+) -> dict[str, Any]:
+    return {
+        "sources": describe_sources(before, data.sets),
+        "documents": len(data.first.items),
+        "heldout": len(data.heldout),
+        "cut": data.first.cut,
+        "skipped": data.first.skipped,
+        "against": config.against,
+        "removed_sha256": hashlib.sha256(removed.read_bytes()).hexdigest(),
+        "allow_contaminated": config.allow_contaminated,
+        "max_length": config.max_length,
+        "permutations": config.permutations,
+        "side_by_side": config.side_by_side,
+        "num_heldout": config.num_heldout,
+        "seed": seed,
+    }

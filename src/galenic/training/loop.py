@@ -1,0 +1,401 @@
+"""The one training loop: what is trained, on what, and with which loss are arguments.
+
+A run is a folder. Its state (trainable weights, optimizer, where it is in the data) is written at
+intervals under a temporary name and renamed, so that a killed run goes on from the last one, to the
+same weights as if nothing had happened. Several processes (``accelerate launch``, ``torchrun``)
+share each step's batches and add up their gradients; each holds the whole model (DDP), or a share
+of it (`galenic.training.fsdp`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+import torch
+
+from galenic.errors import UserError
+from galenic.training.batch import Tally
+from galenic.training.checkpoints import RunFolder
+from galenic.training.config import Precision, TrainConfig
+from galenic.training.distributed import spreads
+from galenic.training.early_stopping import Patience, best_of, judge
+from galenic.training.fsdp import alike, optimizer_alike, refill, shard, unsharded
+from galenic.training.validation import Look, describe, summarize
+from galenic.watcher import Watcher
+
+__all__ = ["Outcome", "TrainConfig", "TrainData", "Trainable", "Trainer", "choose_precision"]
+
+
+class TrainData(Protocol):
+    """What is learnt, and ``heldout``: what is looked at meanwhile; as the learner takes it."""
+
+    heldout: Sequence[Any]
+
+    def epoch(self, number: int) -> Sequence[Any]:
+        """The texts of a pass, in a fixed order; the same number always gives the same.
+
+        All passes have as many texts.
+        """
+
+
+class Trainable(Protocol):
+    """What is trained: a PyTorch module that gives a batch's summed loss when it is called.
+
+    Its texts have a ``bundle``: those that share one stand side by side; empty for none. Its
+    batches are dataclasses with ``num_tokens`` and ``weights`` (of the losses that are summed, a
+    tensor), and ``weight``, their sum.
+
+    `galenic.training.learner.Learner` is one.
+    """
+
+    model: Any
+    """From transformers."""
+
+    def cut(self, items: Sequence[Any], most_tokens: int) -> list[Any]:
+        """Put texts into batches of at most so many tokens (or of one longer text)."""
+
+    def attending(self, batch: Any) -> AbstractContextManager[None]:
+        """Entered around all that is computed of a batch, the backward pass included."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Any]]:
+        """As PyTorch has it."""
+
+    def train(self) -> Any:
+        """As PyTorch has it."""
+
+    def to(self, device: Any) -> Any:
+        """As PyTorch has it."""
+
+
+@dataclass
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        steps: optimizer steps done.
+        stopped: why, for people; empty while it runs.
+        best: the best look; its weights are the ones in the model at the end.
+        looks: all of them, the first before any step.
+        collapsed: whether it was stopped because its predictions had collapsed.
+    """
+
+    steps: int = 0
+    stopped: str = ""
+    best: Look | None = None
+    looks: list[Look] = field(default_factory=list)
+    collapsed: bool = False
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> Outcome:
+        """From what ``dataclasses.asdict`` made of one."""
+        best, looks = saved["best"], [Look(**look) for look in saved["looks"]]
+        return cls(**{**saved, "best": Look(**best) if best else None, "looks": looks})
+
+
+Measure = Callable[[Any, Iterable[Any]], Tally]
+"""Loss and answers of a learner on batches; leaves the model in evaluation mode."""
+
+
+class Trainer:
+    """One training run.
+
+    Args:
+        learner: model and objective; parameters that require gradients are trained.
+        data: what is learnt.
+        config: how.
+        folder: of the run; an unfinished run that lies there is continued.
+        fingerprint: what the run depends on besides ``config`` (data, model, method); plain values.
+        watcher: told of progress.
+        measure: ``measure(learner, batches)`` gives loss and answers on the held-out split, by
+            which the best weights are kept; without it the last ones are.
+
+    Raises:
+        UserError: nothing is to be trained, or there is nothing to learn from or to look at.
+    """
+
+    def __init__(
+        self,
+        learner: Trainable,
+        data: TrainData,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        fingerprint: dict[str, Any],
+        watcher: Watcher,
+        measure: Measure | None = None,
+    ) -> None:
+        from accelerate import Accelerator
+
+        self.data, self.config, self.watcher, self.measure = data, config, watcher, measure
+        if not any(p.requires_grad for _, p in learner.named_parameters()):
+            raise UserError("there is nothing to train: no parameter requires gradients.")
+        self.num_texts = len(data.epoch(0))
+        if not self.num_texts or (measure and not data.heldout):
+            raise UserError("training needs at least one text to learn and one to look at.")
+        self.steps_per_epoch = math.ceil(self.num_texts / config.batch_size)
+        self.total = min(config.epochs * self.steps_per_epoch, config.max_steps or 1 << 62)
+        if config.gradient_checkpointing:
+            _checkpoint(learner.model)
+        self.precision = choose_precision(config.precision)
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        self.learner, self.hollow = learner, None
+        if spreads(config):
+            learner.to(self.accelerator.device)
+            self.hollow = shard(learner.model, self.accelerator.num_processes)
+        self.parameters = {n: p for n, p in learner.named_parameters() if p.requires_grad}
+        self.optimizer: Any = torch.optim.AdamW(
+            self.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.wrapped: Any = learner
+        if self.hollow is None:
+            self.wrapped, self.optimizer = self.accelerator.prepare(learner, self.optimizer)
+        self.folder = RunFolder(
+            folder,
+            {**config.model_dump(mode="json"), **fingerprint},
+            writes=self.accelerator.is_main_process,
+        )
+        self.outcome = Outcome()
+        self.best_weights: dict[str, Any] = {}
+        patience = config.patience, config.collapse_patience
+        self.patience = Patience(*patience, rise=self._rise)
+
+    def run(self) -> Outcome:
+        """Train to the end, or go on with what is there, and put the best weights in place.
+
+        Raises:
+            UserError: another run lies in the folder, or the loss is no longer a number.
+        """
+        with self.folder.locked():
+            self._restore(self.folder.open())
+            self.accelerator.wait_for_everyone()  # all have read before one of them writes
+            self._say(
+                f"training in {self.precision}, {self.accelerator.num_processes} process(es)"
+                + (", the weights spread over them (FSDP)" if self.hollow is not None else "")
+            )
+            if self.measure and not self.outcome.looks:
+                self._stage("looking at the held-out texts")
+                self._look()
+                self._save()  # a look may take minutes
+            self._stage("training", total=self.total, done=self.outcome.steps)
+            while self.outcome.steps < self.total and not self.outcome.stopped:
+                epoch, at = divmod(self.outcome.steps, self.steps_per_epoch)
+                for items in self._steps(epoch)[at:]:
+                    self._advance(items)
+                    if self.outcome.steps >= self.total or self.outcome.stopped:
+                        break
+            if self.measure and self.outcome.looks[-1].step != self.outcome.steps:
+                self._look()
+            self.outcome.stopped = self.outcome.stopped or f"all {self.total} steps are done"
+            self._save()
+        if self.measure:
+            self._put_back(self.best_weights)
+        if self.hollow is not None:
+            self.learner.model = refill(self.hollow, self.learner.model)
+        return self.outcome
+
+    def close(self) -> None:
+        """Wait for the other processes, and part from them."""
+        self.accelerator.wait_for_everyone()
+        # DDP's reducer goes first: were it the last to hold the process group, Python's lock would
+        # be held while gloo's threads, which may want it, are waited for, now and then forever
+        self.wrapped = self.learner
+        self.accelerator.free_memory()
+        self.accelerator.end_training()
+
+    def _steps(self, epoch: int) -> list[list[Any]]:
+        items = list(self.data.epoch(epoch))
+        if len(items) != self.num_texts:
+            raise ValueError(f"pass {epoch} has {len(items)} texts, the first {self.num_texts}")
+        items = _shuffle(items, Random(f"{self.config.seed}-{epoch}"))  # noqa: S311
+        size = self.config.batch_size
+        return [items[start : start + size] for start in range(0, len(items), size)]
+
+    def _advance(self, items: Sequence[Any]) -> None:
+        """A step, and what is due after it."""
+        began = time.perf_counter()
+        batches = self.learner.cut(items, self.config.batch_tokens)
+        with self._own_random():
+            loss = self._learn(batches)
+        self.outcome.steps += 1
+        step = self.outcome.steps
+        speed = sum(batch.num_tokens for batch in batches) / (time.perf_counter() - began)
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.folder.note(
+            {
+                "step": step,
+                "loss": loss,
+                "learning_rate": rate,
+                "tokens_per_second": round(speed, 1),
+            }
+        )
+        if self.accelerator.is_main_process:
+            self.watcher.advance(step, f"loss {loss:.4f}, lr {rate:.1e}, {speed:.0f} tokens/s")
+        if self.measure and step % self.config.evaluate_every == 0:
+            self._look()
+        if step % self.config.checkpoint_every == 0:
+            self._save()
+
+    def _learn(self, batches: list[Any]) -> float:
+        """One optimizer step; returns the mean loss of its texts, before it.
+
+        Raises:
+            UserError: the loss or its gradient is no longer a number; the weights stay.
+        """
+        whole = sum(batch.weight for batch in batches)
+        mine = self._share(batches)
+        loss = 0.0
+        self.learner.train()
+        for number, batch in enumerate(mine):
+            with self.learner.attending(batch), self._gathering(number == len(mine) - 1):
+                with self._products():
+                    part = self.wrapped(batch)
+                # gradients of processes are averaged, and a mean over all texts is wanted
+                part = part / whole * self.accelerator.num_processes
+                self.accelerator.backward(part)
+            loss += float(part.detach())
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self._schedule(self.outcome.steps)
+        parameters, highest = self.parameters.values(), self.config.max_grad_norm
+        norm = unsharded(torch.nn.utils.clip_grad_norm_(parameters, highest))
+        loss = self._mean(loss)
+        if not math.isfinite(loss) or not math.isfinite(float(norm)):
+            raise UserError(
+                f"the loss is {loss:.4g} and its gradient {float(norm):.4g} at step "
+                f"{self.outcome.steps + 1}: the training has diverged. Lower --learning-rate and "
+                "begin again with another folder."
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss
+
+    def _products(self) -> Any:
+        """Not by accelerate, which has one precision for all that a process trains."""
+        narrow = self.precision == "bfloat16"
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=narrow)
+
+    @contextmanager
+    def _own_random(self) -> Iterator[None]:
+        """Dropout that depends on seed, step and process alone, so that nothing need be saved."""
+        place = f"{self.config.seed}-{self.outcome.steps}-{self.accelerator.process_index}"
+        with torch.random.fork_rng():
+            torch.manual_seed(Random(place).getrandbits(63))  # noqa: S311
+            yield
+
+    def _share(self, batches: list[Any]) -> list[Any]:
+        """This process's batches; every process has as many, for they wait for each other."""
+        count, rank = self.accelerator.num_processes, self.accelerator.process_index
+        idle = replace(batches[-1], weights=torch.zeros_like(batches[-1].weights))
+        return [*batches, *[idle] * (-len(batches) % count)][rank::count]
+
+    def _gathering(self, last: bool) -> Any:
+        # spread gradients are added up each time: waiting would keep them whole
+        waits = not last and self.hollow is None
+        return self.accelerator.no_sync(self.wrapped) if waits else nullcontext()
+
+    def _mean(self, value: float) -> float:
+        if self.accelerator.num_processes == 1:
+            return value
+        given = torch.tensor([value], device=self.accelerator.device)
+        return float(self.accelerator.gather(given).mean())
+
+    def _schedule(self, step: int) -> float:
+        """Share of the highest learning rate: a linear rise, then half a cosine down to zero."""
+        rise = self._rise
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.total - rise)))
+
+    @property
+    def _rise(self) -> int:
+        return round(self.config.warmup * self.total)
+
+    def _look(self) -> None:
+        """Measure the held-out split; remember the best weights, and whether to stop."""
+        from accelerate.utils import gather_object
+
+        if self.measure is None:
+            raise ValueError("nothing measures the held-out split")
+        count, rank = self.accelerator.num_processes, self.accelerator.process_index
+        batches = self.learner.cut(self.data.heldout, self.config.batch_tokens)
+        mine = batches[rank::count]
+        tally = self.measure(self.learner, mine)  # in float32, as the finished model is used
+        if self.hollow is not None and len(mine) < len(batches[::count]):
+            self.measure(self.learner, batches[:1])  # the others gather weights once more
+        look = summarize(gather_object([tally]), self.outcome.steps)
+        self.outcome.looks.append(look)
+        self.folder.note({"look": asdict(look)})
+        self.outcome.best = best_of(self.outcome.looks)
+        if self.outcome.best is look:
+            self.best_weights = {n: p.detach().clone() for n, p in self.parameters.items()}
+        if self.accelerator.is_main_process:
+            self.watcher.keep(describe(look, self.outcome.best))
+        verdict = judge(self.outcome.looks, self.patience)
+        self.outcome.stopped, self.outcome.collapsed = verdict.reason, verdict.collapsed
+
+    def _stage(self, text: str, **progress: int) -> None:
+        if self.accelerator.is_main_process:
+            self.watcher.stage(text, **progress)
+
+    def _say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            self.watcher.say(text)
+
+    def _put_back(self, weights: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(weights[name])
+
+    def _alike(self, weights: dict[str, Any]) -> dict[str, Any]:
+        return {name: alike(value, self.parameters[name]) for name, value in weights.items()}
+
+    def _save(self) -> None:
+        state = {
+            "weights": {n: p.detach() for n, p in self.parameters.items()},
+            "best_weights": self.best_weights,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        self.folder.save({**unsharded(state), "outcome": asdict(self.outcome)})
+
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        self._put_back(self._alike(state["weights"]))
+        self.best_weights = self._alike(state["best_weights"])
+        parameters = list(self.parameters.values())
+        self.optimizer.load_state_dict(optimizer_alike(state["optimizer"], parameters))
+        self.outcome = Outcome.restored(state["outcome"])
+        if self.outcome.steps:
+            self._say(f"going on after step {self.outcome.steps} of {self.total}")
+
+
+def _shuffle(items: Sequence[Any], rng: Random) -> list[Any]:
+    """A random order in which the texts of a bundle stand side by side."""
+    bundles: dict[str | int, list[Any]] = {}
+    for number, item in enumerate(items):
+        bundles.setdefault(item.bundle or number, []).append(item)
+    order = list(bundles.values())
+    rng.shuffle(order)
+    return [item for bundle in order for item in bundle]
+
+
+def _checkpoint(model: Any) -> None:
+    """Compute blocks again in the backward pass; the pack's plan is still the active one then."""
+    # transformers renamed it in 5.20 or so, and warns at the old name
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)()
+
+
+def choose_precision(wanted: Precision) -> Precision:
+    """What products are computed in here; without AMX, bfloat16 is the slower one on a CPU."""
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"

@@ -1,0 +1,112 @@
+"""The stage: a model and an adapter in, one ordinary model folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from galenic.artifact.manifest import (
+    Manifest,
+    Parent,
+    Stage,
+    check_new,
+    library_versions,
+    new_artifact,
+    read_manifest,
+    write_manifest,
+)
+from galenic.artifact.sizes import count_stored, weight_bytes
+from galenic.cache import file_sha256
+from galenic.errors import UserError
+from galenic.models.checkpoint import Checkpoint, open_checkpoint
+from galenic.models.files import ModelFiles
+from galenic.models.folder import ADAPTER_WEIGHTS, check_adapter
+from galenic.models.load import resolve_model
+from galenic.models.opened import open_model
+from galenic.training.finetune.full import write_model
+from galenic.training.finetune.lora import lay_over
+from galenic.training.loading import load_dense, load_rounded
+from galenic.watcher import Watcher
+
+__all__ = ["merge"]
+
+TOLERANCE = 1e-4
+"""Largest difference of logits that is accepted, as a share of the largest logit."""
+CHECKED_TOKENS = 64
+LIBRARIES = ("torch", "transformers", "peft", "safetensors")
+
+
+def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest:
+    """Add an adapter to the weights it was trained beside, and write the sum as a new folder.
+
+    A quantized GGUF is merged as its dequantized weights. So is a base that was packed while the
+    adapter was trained: the adapter has learnt to live with rounded weights. The whole model is
+    held in memory, in float32, and stored in the type of the base.
+
+    Args:
+        model: the base, as `galenic.models.load.resolve_model` takes it.
+        adapter: folder with an adapter that peft reads.
+        output: the folder to make.
+        watcher: told of progress.
+
+    Raises:
+        UserError: something is wrong with the input; or the merged model does not compute what base
+            and adapter compute.
+    """
+    check_new(output)
+    check_adapter(adapter)
+    files = resolve_model(model)
+    watcher.stage(f"opening {files.name}")
+    checkpoint = open_model(files)
+    check_new(output, checkpoint.num_bytes)
+    watcher.stage("merging")
+    merged, difference = _merged(checkpoint, adapter)
+    with new_artifact(output) as part:
+        watcher.stage("writing and reading back")
+        checks = write_model(merged, part, checkpoint.folder, checkpoint.dtype)
+        written = open_checkpoint(ModelFiles(str(output), "folder", part, ""))
+        stage = Stage(
+            stage="merge",
+            method="merge",
+            reference_url="https://arxiv.org/abs/2106.09685",
+            knobs={"adapter": file_sha256(adapter / ADAPTER_WEIGHTS)},
+            parent=Parent(name=files.name, sha256=files.sha256),
+            calibration=None,
+            parameters={"before": count_stored(checkpoint), "after": count_stored(written)},
+            removed={"blocks": 0.0, "whole": 0.0},
+            sizes={"before": weight_bytes(checkpoint.folder), "after": weight_bytes(part)},
+            checks={"adapter_logit_difference": difference, **checks},
+            versions=library_versions(*LIBRARIES),
+        )
+        earlier = [read_manifest(checkpoint.folder), read_manifest(adapter)]
+        stages = [stage for manifest in earlier if manifest for stage in manifest.stages]
+        return write_manifest(part, [*stages, stage])
+
+
+def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
+    """The merged model, and how far its logits are from those of base and adapter."""
+    import torch
+
+    bits = _trained_bits(adapter)
+    base = load_rounded(checkpoint, bits) if bits else load_dense(checkpoint).model
+    both = lay_over(base, adapter).eval()
+    size = int(base.get_input_embeddings().weight.shape[0])
+    tokens = torch.arange(CHECKED_TOKENS)[None] * 7919 % size
+    with torch.no_grad():
+        wanted = both(input_ids=tokens, use_cache=False).logits
+        merged = both.merge_and_unload(safe_merge=True)
+        found = merged(input_ids=tokens, use_cache=False).logits
+    difference = float((found - wanted).abs().max() / wanted.abs().max())
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"the merged model's logits differ from those of base and adapter by {difference:.2g} "
+            f"of the largest ({TOLERANCE:g} is allowed). Nothing was written."
+        )
+    return merged, difference
+
+
+def _trained_bits(adapter: Path) -> int | None:
+    """Bits of the base that an adapter of ours was trained over; None where it was float32."""
+    manifest = read_manifest(adapter)
+    bits = manifest.stages[-1].knobs.get("base_bits") if manifest and manifest.stages else None
+    return bits if isinstance(bits, int) else None

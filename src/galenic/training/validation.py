@@ -1,0 +1,171 @@
+"""Looks at texts that are not learnt: loss, accuracy, and the histogram of predictions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from galenic.training.batch import Batch, Tally
+from galenic.training.learner import Learner
+from galenic.training.losses import Distillation, option_scores, read_log_probs
+
+__all__ = [
+    "Look",
+    "describe",
+    "measure",
+    "summarize",
+]
+
+COLLAPSED_SHARE = 0.9
+"""Above this share of one answer, which is right less often, predictions have collapsed."""
+FEWEST_ANSWERS = 10
+"""Of fewer answers nothing is concluded: a few may be alike by chance."""
+BAR_LENGTH, BLOCK = 20, "█"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at the held-out split.
+
+    Attributes:
+        step: optimizer steps done.
+        loss: mean over the supervised tokens, weighted, in nats.
+        accuracy: by group, among the choices.
+        predictions: by group, how often each choice was the likeliest.
+        gold: by group, how often each choice was right.
+        divergence: mean over the supervised tokens of KL(teacher || model), in nats.
+        share: of the divergence in what is minimised; 0 without a teacher.
+    """
+
+    step: int
+    loss: float
+    accuracy: dict[str, float]
+    predictions: dict[str, dict[str, int]]
+    gold: dict[str, dict[str, int]]
+    divergence: float = 0.0
+    share: float = 0.0
+
+    @property
+    def judged(self) -> float:
+        """What the best look has least of: the loss, or what a student is to minimise."""
+        return self.share * self.divergence + (1 - self.share) * self.loss
+
+    def collapsed(self) -> dict[str, str]:
+        """Groups whose predictions are nearly all one answer, with that answer."""
+        found = {}
+        for group, counts in self.predictions.items():
+            total = sum(counts.values())
+            label, most = max(counts.items(), key=lambda pair: pair[1])
+            usual = self.gold[group].get(label, 0) / total
+            if total >= FEWEST_ANSWERS and most / total > max(COLLAPSED_SHARE, usual):
+                found[group] = label
+        return found
+
+
+def measure(learner: Learner, batches: Iterable[Batch]) -> Tally:
+    """Loss and answers on these batches; the model is left in evaluation mode."""
+    taught = learner.objective if isinstance(learner.objective, Distillation) else None
+    text, tally = taught.text if taught else learner.objective, Tally()
+    tally.share = taught.alpha if taught else 0.0
+    learner.eval()
+    with torch.no_grad():
+        for batch in batches:
+            with learner.attending(batch):
+                logits = learner.logits(batch)
+                if taught and taught.alpha:
+                    tally.divergence += float(taught.divergence(logits, batch))
+            tally.loss += float(text(logits, batch))
+            tally.weight += batch.weight
+            for item, label in zip(batch.items, _answers(logits, batch), strict=True):
+                if label is not None:
+                    tally.answers[item.group, label, item.gold] += 1
+    return tally
+
+
+def summarize(tallies: Sequence[Tally], step: int) -> Look:
+    """Put the parts of all processes together.
+
+    Raises:
+        ValueError: no texts.
+    """
+    weight = sum(tally.weight for tally in tallies)
+    if not weight:
+        raise ValueError("nothing to look at")
+    predictions: dict[str, Counter[str]] = {}
+    gold: dict[str, Counter[str]] = {}
+    right: Counter[str] = Counter()
+    for tally in tallies:
+        for (group, label, true), count in tally.answers.items():
+            predictions.setdefault(group, Counter())[label] += count
+            gold.setdefault(group, Counter())[true] += count
+            right[group] += count * (label == true)
+    return Look(
+        step=step,
+        loss=sum(tally.loss for tally in tallies) / weight,
+        accuracy={group: right[group] / gold[group].total() for group in sorted(gold)},
+        predictions={group: dict(sorted(predictions[group].items())) for group in sorted(gold)},
+        gold={group: dict(sorted(gold[group].items())) for group in sorted(gold)},
+        divergence=sum(tally.divergence for tally in tallies) / weight,
+        share=tallies[0].share,
+    )
+
+
+def _answers(logits: Any, batch: Batch) -> list[str | None]:
+    """The likeliest choice of each item by the token that tells them apart; None without.
+
+    Of options it is the likeliest per byte.
+    """
+    ranked = _ranked_scores(logits, batch)
+    found: list[str | None] = []
+    for number, item in enumerate(batch.items):
+        if number in ranked:
+            found.append(item.options[int(ranked[number].argmax())].label)
+            continue
+        if not item.choices:
+            found.append(None)
+            continue
+        row = logits[batch.place[batch.first[number] + item.shared]]  # its reads are in order
+        scores = [float(row[token]) for _, token in item.choices]
+        found.append(item.choices[scores.index(max(scores))][0])
+    return found
+
+
+def _ranked_scores(logits: Any, batch: Batch) -> dict[int, Any]:
+    if not batch.ranked:
+        return {}
+    return option_scores(read_log_probs(logits, batch), batch)
+
+
+def describe(look: Look, best: Look | None = None, *, unit: str = "step") -> str:
+    """For people: a line with the loss, and one for each group with accuracy and histogram.
+
+    Args:
+        look: what is described.
+        best: the best one so far.
+        unit: what ``look.step`` counts.
+    """
+    first = f"{unit} {look.step}: {_numbers(look)}"
+    if best is not None and best.step != look.step:
+        first += f" (best: {unit} {best.step}, {_numbers(best)})"
+    width = max((len(group) for group in look.predictions), default=0)
+    lines = [first]
+    for group, counts in look.predictions.items():
+        total = sum(counts.values())
+        bars = "  ".join(
+            f"{label} {count} {BLOCK * round(BAR_LENGTH * count / total)}"
+            for label, count in counts.items()
+        )
+        mark = "  COLLAPSED" if group in look.collapsed() else ""
+        lines.append(
+            f"  {group:<{width}}  right {look.accuracy[group]:.3f}  predicted {bars}{mark}"
+        )
+    return "\n".join(lines)
+
+
+def _numbers(look: Look) -> str:
+    taught = f", KL to the teacher {look.divergence:.4f}" if look.share else ""
+    return f"held-out loss {look.loss:.4f}{taught}"

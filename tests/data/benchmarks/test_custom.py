@@ -1,0 +1,89 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galenic.data.benchmarks.custom import custom_benchmark, parse_custom
+from galenic.data.rows import RowError
+from galenic.data.sources import Dataset, open_source
+from galenic.errors import UserError
+
+ROW: dict[str, Any] = {"question": "Which?", "options": ["one", "two", "three"], "answer": 2}
+
+
+def load(path: Path, rows: list[dict[str, Any]]) -> Dataset:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return open_source("sample").load(custom_benchmark(path))
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "label"),
+    [
+        (["one", "two"], 0, "A"),
+        (["one", "two"], "B", "B"),
+        (["one", "two"], "two", "B"),
+        ({"1": "one", "2": "two"}, "2", "2"),
+        ({"x": "one", "y": "two"}, "two", "y"),
+        ({"A": "B", "B": "A"}, "A", "A"),  # a label goes before a text
+    ],
+)
+def test_answer_as_label_text_or_index(options: object, answer: object, label: str) -> None:
+    example = parse_custom({**ROW, "id": "q", "options": options, "answer": answer})
+    assert example.answer == label
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"answer": 3}, "`answer` 3 is no index of 3 options (from 0)"),
+        ({"answer": -1}, "`answer` -1 is no index"),
+        ({"answer": True}, "none of the options"),
+        ({"answer": 1, "options": {"A": "one", "B": "two"}}, "give a label"),
+        ({"answer": "four"}, "`answer` 'four' is none of the options A, B, C"),
+        ({"answer": "same", "options": ["same", "same"]}, "the text of 2 options: give a label"),
+        ({"answer": None}, "`answer` is missing"),
+        ({"options": ["one"]}, "at least two options, found 1"),
+        ({"options": ["x"] * 27}, "at most 26"),
+        ({"options": "one, two"}, "must be an object"),
+        ({"question": ""}, "`question` is empty"),
+    ],
+)
+def test_broken_rows(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(RowError) as error:
+        parse_custom({**ROW, "id": "q", **changes})
+    assert problem in str(error.value)
+
+
+def test_loads_through_any_source(tmp_path: Path) -> None:
+    rows = [{**ROW, "id": "mine", "topic": "x"}, {**ROW, "context": "Read this."}, {**ROW, "id": 7}]
+    dataset = load(tmp_path / "My questions.jsonl", rows)
+    assert [example.id for example in dataset.examples] == ["mine", "line-2", "7"]
+    assert dataset.examples[0].meta == {"topic": "x"}
+    assert (dataset.file, dataset.checksum) == ("My questions.jsonl", "unknown")
+    assert dataset.benchmark.name == "custom_my_questions"
+    prompt = dataset.benchmark.prompt(dataset.examples[1])
+    assert prompt == "Context: Read this.\nQuestion: Which?\nA. one\nB. two\nC. three\nAnswer:"
+
+
+def test_error_names_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    with pytest.raises(UserError) as error:
+        load(path, [ROW, {**ROW, "answer": "?"}])
+    assert str(error.value) == f"{path}, line 2: `answer` '?' is none of the options A, B, C."
+
+
+def test_training_file_beside_it_gives_fewshot_examples(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    assert "train" not in load(path, [ROW]).benchmark.splits
+    (tmp_path / "q_train.jsonl").write_text(json.dumps({**ROW, "question": "Solved?"}) + "\n")
+    benchmark = custom_benchmark(path)
+    train = open_source("sample").load(benchmark, benchmark.fewshot_split)
+    assert [example.question for example in train.examples] == ["Solved?"]
+
+
+def test_missing_file_and_wrong_ending(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no\.jsonl does not exist"):
+        custom_benchmark(tmp_path / "no.jsonl")
+    with pytest.raises(UserError, match=r"must end in \.jsonl"):
+        custom_benchmark(tmp_path / "q.csv")

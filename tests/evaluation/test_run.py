@@ -1,0 +1,252 @@
+"""Whole runs on a tiny real GGUF through llama.cpp: stop anywhere, go on, same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galenic.errors import UserError
+from galenic.evaluation.config import EvaluateConfig
+from galenic.evaluation.folder import RunFolder
+from galenic.evaluation.records import Record, Timing
+from galenic.evaluation.run import Outcome, default_folder, evaluate
+from tiny import write_tiny_gguf
+
+FILES = ("records.jsonl", "items.jsonl")
+
+
+class Quiet:
+    """Takes progress and keeps what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
+        self.said.append(text)
+
+    def advance(self, done: int, note: str = "") -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def keep(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_gguf(tmp_path_factory.mktemp("model") / "tiny.gguf", seed=1)
+
+
+def settings(path: Path, /, **changes: Any) -> EvaluateConfig:
+    knobs: dict[str, Any] = {
+        "model": str(path),
+        "benchmarks": "sample",
+        "data": "sample",
+        "limit": 6,
+        "runtime": "llama",
+        "threads": 1,
+    }
+    return EvaluateConfig(**(knobs | changes))
+
+
+def run(config: EvaluateConfig, folder: Path, watcher: Quiet | None = None) -> Outcome:
+    return evaluate(config, folder, watcher or Quiet(), "galenic evaluate test")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def records(folder: Path) -> list[Record]:
+    lines = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Record.model_validate_json(line) for line in lines]
+
+
+def test_every_question_and_scoring_has_one_record(model: Path, tmp_path: Path) -> None:
+    outcome = run(settings(model), tmp_path / "run")
+    found = records(outcome.folder)
+    assert len(found) == outcome.num_records == 4 * 6 * 3
+    assert len({record.key for record in found}) == len(found)
+    for record in found:
+        assert sum(record.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert record.prediction == max(record.probabilities, key=record.probabilities.__getitem__)
+    manifest = json.loads((outcome.folder / "run.json").read_text(encoding="utf-8"))
+    assert manifest["model"]["runtime"] == "llama"
+    assert [one["num_items"] for one in manifest["data"]] == [6] * 4
+    assert not (outcome.folder / ".lock").exists()
+
+
+def test_cut_anywhere_and_continued_gives_the_same_bytes(model: Path, tmp_path: Path) -> None:
+    config = settings(model, debias="permutations", limit=3)
+    whole = tmp_path / "whole"
+    run(config, whole)
+    expected = contents(whole)
+    size = len(expected["records.jsonl"])
+    rng = random.Random(5)
+    for number, keep in enumerate([0, 1, size - 1, size, *rng.sample(range(size), 6)]):
+        folder = tmp_path / f"cut{number}"
+        shutil.copytree(whole, folder)
+        with (folder / "records.jsonl").open("r+b") as file:
+            file.truncate(keep)
+        watcher = Quiet()
+        outcome = run(config, folder, watcher)
+        assert contents(folder) == expected, keep
+        there = expected["records.jsonl"][:keep].count(b"\n")
+        assert outcome.num_resumed == there
+        timings = (folder / "timings.jsonl").read_text(encoding="utf-8").splitlines()
+        chunks = [Timing.model_validate_json(line).chunk for line in timings]
+        assert chunks == sorted(set(chunks)) == list(range(len(chunks)))
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_loses_nothing(model: Path, tmp_path: Path) -> None:
+    expected = tmp_path / "whole"
+    config = settings(model, limit=None)
+    run(config, expected)
+    folder = tmp_path / "killed"
+    arguments = ["evaluate", str(model), "--benchmarks", "sample", "--data", "sample"]
+    arguments += ["--runtime", "llama", "--threads", "1", "-o", str(folder)]
+    code = "import sys; from galenic.cli.main import main; main()"
+    rng = random.Random(11)
+    kills = 0
+    for _ in range(40):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        before = _size(folder / "records.jsonl")
+        deadline = time.monotonic() + 60
+        while (  # let it write something, then kill it at some moment
+            process.poll() is None
+            and _size(folder / "records.jsonl") <= before
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.02))
+        if process.poll() is not None:
+            assert process.returncode == 0
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert kills >= 3
+    assert subprocess.run([sys.executable, "-c", code, *arguments], check=False).returncode == 0
+    assert contents(folder) == contents(expected)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def test_a_finished_run_is_not_computed_again(model: Path, tmp_path: Path) -> None:
+    config = settings(model)
+    run(config, tmp_path / "run")
+    before = (tmp_path / "run" / "timings.jsonl").read_bytes()
+    outcome = run(config, tmp_path / "run")
+    assert outcome.num_resumed == outcome.num_records
+    assert (tmp_path / "run" / "timings.jsonl").read_bytes() == before
+
+
+def test_another_run_in_the_folder_is_refused(model: Path, tmp_path: Path) -> None:
+    run(settings(model), tmp_path / "run")
+    before = contents(tmp_path / "run")
+    with pytest.raises(UserError, match=r"config\.seed.*differ"):
+        run(settings(model, seed=1), tmp_path / "run")
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_folder_with_other_things_is_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="holds no run"):
+        run(settings(model), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_second_process_in_the_folder_is_refused(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run"):
+        code = "from galenic.evaluation.folder import RunFolder; import pathlib, sys\n"
+        code += "RunFolder(pathlib.Path(sys.argv[1]))"
+        second = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "run")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "another galenic process" in second.stderr
+
+
+def test_records_that_are_not_this_plans_are_refused(model: Path, tmp_path: Path) -> None:
+    config = settings(model)
+    run(config, tmp_path / "run")
+    path = tmp_path / "run" / "records.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(reversed(lines)), encoding="utf-8")
+    with pytest.raises(UserError, match="other questions"):
+        run(config, tmp_path / "run")
+    path.write_text("{}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="line 1 is no record"):
+        run(config, tmp_path / "run")
+
+
+def test_fewshot_and_chat_template_change_the_answers(model: Path, tmp_path: Path) -> None:
+    plain = records(run(settings(model), tmp_path / "a").folder)
+    shots = records(run(settings(model, num_fewshot=2), tmp_path / "b").folder)
+    chat = records(run(settings(model, chat_template=True), tmp_path / "c").folder)
+    key = ("medmcqa", "letter")
+    values = [
+        [r.loglikelihoods for r in found if (r.benchmark, r.scoring) == key]
+        for found in (plain, shots, chat)
+    ]
+    assert values[0] != values[1] != values[2] != values[0]
+
+
+def test_generated_answers_are_recorded(model: Path, tmp_path: Path) -> None:
+    config = settings(model, scoring="generate", limit=2, max_tokens=8)
+    found = records(run(config, tmp_path / "run").folder)
+    assert len(found) == 8
+    assert all(record.text is not None and not record.probabilities for record in found)
+
+
+def test_your_own_exam(model: Path, tmp_path: Path) -> None:
+    exam = tmp_path / "my_exam.jsonl"
+    row = {"question": "Which is a vitamin?", "options": ["Iron", "Retinol"], "answer": "B"}
+    exam.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    config = settings(model, benchmarks=str(exam), limit=None)
+    found = records(run(config, tmp_path / "run").folder)
+    assert [record.gold for record in found] == ["B"] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"benchmarks": "pubmdqa"}, "pubmedqa"),
+        ({"data": "/nowhere/at/all"}, "no such folder"),
+        ({"model": "/nowhere/model.gguf"}, "model.gguf"),
+        ({"split": "tset"}, "test"),
+    ],
+)
+def test_mistakes_are_named_and_leave_nothing(
+    model: Path, tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run(settings(model, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_default_folder_is_the_same_for_the_same_settings(model: Path) -> None:
+    first, again = default_folder(settings(model)), default_folder(settings(model))
+    assert first == again != default_folder(settings(model, seed=4))
+    assert first.parent == Path("runs")

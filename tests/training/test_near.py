@@ -1,0 +1,96 @@
+"""Near-duplicate search against the naive way, and duplicates of every kind planted."""
+
+from __future__ import annotations
+
+import random
+import string
+
+import pytest
+
+from galenic.training.near import Passage, ScanConfig, Scanner, jaccard, shingles, words_of
+
+ONE = "A 54-year-old man comes to the physician because of a 3-day history of fever, chills and a "
+TEST = ONE + "productive cough; which of the following drugs is the best next step in management?"
+CONFIG = ScanConfig.model_validate({})
+
+
+def passages(*texts: str) -> list[Passage]:
+    return [Passage(f"r{i}", "question", text) for i, text in enumerate(texts)]
+
+
+def scan(train: str, *tests: str, **knobs: float) -> list[tuple[str, str]]:
+    scanner = Scanner([("set", passages(*tests))], ScanConfig.model_validate(knobs))
+    return [(hit.kind, hit.test.row) for hit in scanner.scan(passages(train))]
+
+
+def test_words_forget_case_accents_signs_and_forms() -> None:
+    assert words_of("  Sjögren’s  SYNDROME (ﬁne)\n") == ("sjogren", "s", "syndrome", "fine")
+    assert words_of("Sjo\u0308gren") == words_of("sjögren") == words_of("SJÖGREN")
+    assert words_of("ＡＢＣ１２ snake_case µg") == ("abc12", "snake", "case", "μg")
+    assert words_of("…?! —") == ()
+
+
+def test_shingles_and_jaccard_by_hand() -> None:
+    assert shingles(["a", "b", "c", "d"], 3) == {("a", "b", "c"), ("b", "c", "d")}
+    assert shingles(["a"], 3) == {("a",)}
+    assert shingles([], 3) == frozenset()
+    assert jaccard(frozenset("abc"), frozenset("bcd")) == 0.5
+    assert jaccard(frozenset(), frozenset()) == 0
+
+
+def test_planted_duplicates_of_every_kind() -> None:
+    assert scan(TEST, TEST) == [("exact", "r0")]
+    assert scan(TEST.upper().replace(",", " -- "), TEST) == [("normalised", "r0")]
+    pasted = f"Answer with a letter.\n\nQuestion: {TEST}\nA. aspirin\nB. rest\n" + "and so on " * 99
+    assert scan(pasted, TEST) == [("contained", "r0")]
+    assert scan(TEST.replace("54", "55").replace("cough", "couch"), TEST) == [("near", "r0")]
+    assert scan("Sepsis?", "sepsis") == [("normalised", "r0")]
+    # A short test text inside a longer one is no sign of anything.
+    assert scan("What is the cause of sepsis in the old?", "sepsis") == []
+
+
+def test_unrelated_text_and_templates_are_no_hits() -> None:
+    assert scan("Marfan syndrome is a disorder of connective tissue. " * 9, TEST) == []
+    form = "Which of the following statements is not true about {}?"
+    assert scan(form.format("apoptosis"), form.format("the larynx")) == []
+    assert scan("?", "!", TEST) == []
+    assert Scanner([]).scan(passages(TEST)) == []
+
+
+def test_rows_agree_once_and_in_every_set() -> None:
+    train = [Passage("t", "question", TEST.upper()), Passage("t", "item", TEST + " aspirin rest")]
+    tests = [Passage("x", "question", TEST), Passage("x", "item", TEST + " Aspirin, rest")]
+    hits = Scanner([("one", tests), ("two", tests[:1])]).scan(train)
+    assert [(hit.test_set, hit.kind) for hit in hits] == [
+        ("one", "normalised"),
+        ("two", "normalised"),
+    ]
+
+
+def varied(rng: random.Random, base: list[str], share: float) -> str:
+    return " ".join(word if rng.random() > share else "".join(rng.choices(string.ascii_lowercase,
+                    k=5)) for word in base)  # fmt: skip
+
+
+@pytest.mark.parametrize("shingle", [1, 3])
+@pytest.mark.parametrize("threshold", [0.4, 0.7])
+def test_near_equals_the_naive_way(threshold: float, shingle: int) -> None:
+    rng = random.Random(5)
+    vocabulary = ["".join(rng.choices(string.ascii_lowercase, k=6)) for _ in range(400)]
+    bases = [rng.choices(vocabulary, k=rng.randint(20, 80)) for _ in range(40)]
+    tests = passages(*(" ".join(base) for base in bases))
+    train = passages(*(varied(rng, rng.choice(bases), rng.random() / 3) for _ in range(150)))
+    config = ScanConfig.model_validate({"threshold": threshold, "shingle": shingle})
+    found = {(h.train.row, h.test.row): h.similarity
+             for h in Scanner([("set", tests)], config).scan(train)}  # fmt: skip
+
+    def similarity(a: str, b: str) -> float:
+        one, two = a.split(), b.split()
+        x = {tuple(one[i : i + shingle]) for i in range(len(one) - shingle + 1)}
+        y = {tuple(two[i : i + shingle]) for i in range(len(two) - shingle + 1)}
+        return len([each for each in x if each in y]) / len(x | y)
+
+    naive = {(a.row, b.row): similarity(a.text, b.text) for a in train for b in tests}
+    naive = {pair: value for pair, value in naive.items() if value >= threshold}
+    assert len(naive) > 20
+    assert found == pytest.approx(naive)
