@@ -64,6 +64,7 @@ class Scope:
         self.tokens = sentence.tokens
         self.pauses = sentence.pauses
         self.about_risk = about_risk
+        self._list_ends: dict[int, int] = {}
         self._starts: dict[str, dict[int, Mention]] = {}
         for mark in marks:
             self._starts.setdefault(mark.concept, {})[mark.start] = mark
@@ -168,6 +169,11 @@ class Scope:
 
     def _list_end(self, start: int) -> int:
         """Where the list "A, B or C" that begins here ends; 0 = it is none."""
+        if start not in self._list_ends:
+            self._list_ends[start] = self._find_list_end(start)
+        return self._list_ends[start]
+
+    def _find_list_end(self, start: int) -> int:
         words, joined = 0, False
         for at in range(start, min(start + 6 * ITEM, len(self.tokens))):
             token = self.tokens[at]

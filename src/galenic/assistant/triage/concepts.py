@@ -1,0 +1,56 @@
+"""The first layer: rules over concepts. It decides, and it is where false alarms are removed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from galenic.assistant.triage.reading import Reading
+from galenic.assistant.triage.result import Finding
+from galenic.assistant.triage.rules import Prepared, Rule
+from galenic.assistant.triage.tiers import Tier
+
+__all__ = ["Short", "find", "one_short"]
+
+
+class Short(NamedTuple):
+    """A rule that would fire if the text said one of these concepts as well."""
+
+    rule: Rule
+    missing: tuple[str, ...]
+
+
+def find(reading: Reading, ready: Prepared, people: Collection[str]) -> list[Finding]:
+    """The rules that fire, in the order of the file."""
+    return [f for rule in ready.rules.rules if (f := _fire(rule, ready, reading, people))]
+
+
+def one_short(reading: Reading, ready: Prepared, people: Collection[str]) -> list[Short]:
+    """The rules that are one concept short; a rule of one concept alone is not near to anything."""
+    found = []
+    for rule in ready.rules.rules:
+        if rule.population and not set(rule.population) & set(people):
+            continue
+        missing = [name for name in rule.all_of if name not in reading.words]
+        some = [name for name in rule.any_of if name in reading.words]
+        lacking = rule.at_least - len(some) if rule.any_of else 0
+        if len(missing) + max(0, lacking) != 1 or not (len(missing) < len(rule.all_of) or some):
+            continue
+        found.append(Short(rule, tuple(missing or set(rule.any_of) - set(some))))
+    return found
+
+
+def _fire(rule: Rule, ready: Prepared, reading: Reading, people: Collection[str]) -> Finding | None:
+    if rule.population and not set(rule.population) & set(people):
+        return None
+    if not all(concept in reading.words for concept in rule.all_of):
+        return None
+    some = [concept for concept in rule.any_of if concept in reading.words]
+    if rule.any_of and len(some) < rule.at_least:
+        return None
+    used = [*rule.all_of, *some]
+    tier: Tier = rule.tier
+    if rule.when_gone is not None and not any(concept in reading.here for concept in used):
+        tier = rule.when_gone
+    words = tuple(dict.fromkeys(word for concept in used for word in reading.words[concept]))
+    return Finding(rule.id, tier, rule.reason, rule.do, ready.rules.sources[rule.source], words)

@@ -1,0 +1,134 @@
+"""What a text says: concepts that count, those that do not and why, ages, groups of people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from galenic.assistant.triage.people import ages_in_months
+from galenic.assistant.triage.phrase import Mention
+from galenic.assistant.triage.result import Aside
+from galenic.assistant.triage.rules import MASK, Population, Prepared
+from galenic.assistant.triage.scope import Scope
+from galenic.assistant.triage.wording import Sentence, sentences
+
+__all__ = ["Reading", "populations", "read"]
+
+MOST_ASIDES = 20
+
+
+@dataclass
+class Reading:
+    """What a text says.
+
+    Attributes:
+        words: per concept the words that count.
+        here: concepts that are not over yet.
+        denied: concepts that the text says are not there.
+        asides: what does not count.
+        months: ages, in months.
+        sentences: of the text.
+    """
+
+    words: dict[str, list[str]] = field(default_factory=dict)
+    here: set[str] = field(default_factory=set)
+    denied: set[str] = field(default_factory=set)
+    asides: list[Aside] = field(default_factory=list)
+    months: list[float] = field(default_factory=list)
+    sentences: list[Sentence] = field(default_factory=list)
+
+    def say(self, concept: str, words: str, ready: Prepared, *, here: bool = True) -> None:
+        """Let the concept, and those that include it, count on account of these words."""
+        for name in ready.families.get(concept, ()):
+            said = self.words.setdefault(name, [])
+            if words not in said and len(said) < MOST_ASIDES:
+                said.append(words)
+            if here:
+                self.here.add(name)
+
+
+def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
+    """Read a text.
+
+    Args:
+        text: of any length; time grows in proportion to it.
+        ready: the rules, made ready.
+        happening: what is only asked about counts as well.
+    """
+    reading = Reading(sentences=[_mend(sentence, ready) for sentence in sentences(text)])
+    marks = [ready.context.find(sentence.tokens) for sentence in reading.sentences]
+    about_risk = any(mark.concept == "risk" for found in marks for mark in found)
+    for sentence, context in zip(reading.sentences, marks, strict=True):
+        mentions = _unmasked(ready.symptoms.find(sentence.tokens))
+        scope = Scope(sentence, context, mentions, about_risk=about_risk)
+        _note_mentions(sentence, scope, mentions, ready, reading, happening=happening)
+        for at, months in ages_in_months(sentence.tokens):
+            if scope.status(Mention("age", at, at + 1)) != "family" and not scope.is_in("past", at):
+                reading.months.append(months)
+    return reading
+
+
+def populations(known: dict[str, Population], *readings: Reading) -> list[str]:
+    """The groups of people that any of the readings names."""
+    return [
+        name
+        for name, population in known.items()
+        if any(_belongs(population, reading) for reading in readings)
+    ]
+
+
+def _unmasked(mentions: Sequence[Mention]) -> list[Mention]:
+    """Without what stands wholly inside "hay fever", "chest of drawers" and the like."""
+    covered = {p: m for m in mentions if m.concept == MASK for p in range(m.start, m.end)}
+    kept = []
+    for mention in mentions:
+        mask = covered.get(mention.start)
+        inside = mask is not None and mention.end <= mask.end
+        if not inside or (mask and mention[1:] == mask[1:] and mention.concept != MASK):
+            kept.append(mention)
+    return kept
+
+
+def _mend(sentence: Sentence, ready: Prepared) -> Sentence:
+    tokens = [ready.speller.mend(token) for token in sentence.tokens]
+    for at, (token, follows) in enumerate(pairwise(tokens)):
+        if follows in ready.rules.compounds.get(token, ()):
+            tokens[at] = token + "x"
+    return replace(sentence, tokens=tuple(tokens))
+
+
+def _note_mentions(
+    sentence: Sentence,
+    scope: Scope,
+    mentions: Iterable[Mention],
+    ready: Prepared,
+    reading: Reading,
+    *,
+    happening: bool,
+) -> None:
+    for mention in mentions:
+        words = " ".join(sentence.shown[mention.start : mention.end])
+        status = scope.status(mention)
+        if status == "past" and ready.rules.concepts[mention.concept].lasting:
+            status = "counts"
+        if status == "question" and happening:
+            status = "counts"
+        if status != "counts" and mention.concept in ready.quiet:
+            continue
+        if status == "counts":
+            reading.say(mention.concept, words, ready, here=not scope.is_gone(mention))
+            continue
+        reading.asides.append(Aside(words, status))
+        if status == "denied":
+            reading.denied.add(mention.concept)
+
+
+def _belongs(population: Population, reading: Reading) -> bool:
+    if any(concept in reading.words for concept in population.concepts):
+        return True
+    young, old = population.under_months, population.from_years
+    return any(
+        (young is not None and months < young) or (old is not None and months >= 12 * old)
+        for months in reading.months
+    )
