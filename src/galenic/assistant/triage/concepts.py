@@ -36,7 +36,7 @@ def one_short(reading: Reading, ready: Prepared, people: Collection[str]) -> lis
         lacking = rule.at_least - len(some) if rule.any_of else 0
         if len(missing) + max(0, lacking) != 1 or not (len(missing) < len(rule.all_of) or some):
             continue
-        found.append(Short(rule, tuple(missing or set(rule.any_of) - set(some))))
+        found.append(Short(rule, tuple(missing or [n for n in rule.any_of if n not in some])))
     return found
 
 
