@@ -85,15 +85,15 @@ def make_trainer(
     data: Texts | None = None,
     watcher: Quiet | None = None,
     objective: Any = None,
-    **knobs: Any,
+    **options: Any,
 ) -> Trainer:
-    """In float32 unless the knobs say otherwise: references are computed so."""
+    """In float32 unless the options say otherwise: references are computed so."""
     usual = {"batch_size": 4, "evaluate_every": 2, "checkpoint_every": 2, "precision": "float32"}
-    knobs = {**usual, **knobs}
+    options = {**usual, **options}
     return Trainer(
         Learner(model, objective or CrossEntropy()),
         data or Texts(some_items()),
-        TrainConfig(**knobs),
+        TrainConfig(**options),
         folder,
         fingerprint={"model": "tiny"},
         watcher=watcher or Quiet(),

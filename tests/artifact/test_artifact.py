@@ -18,7 +18,10 @@ from galenic.artifact.manifest import (
     read_manifest,
     write_manifest,
 )
+from galenic.artifact.record import NamedMethod, record_stage
 from galenic.errors import UserError
+from galenic.jsonl import append_jsonl
+from galenic.models.files import ModelFiles
 
 
 def stage(**changes: Any) -> Stage:
@@ -26,7 +29,7 @@ def stage(**changes: Any) -> Stage:
         "stage": "prune",
         "method": "wanda",
         "reference_url": "https://arxiv.org/abs/2306.11695",
-        "knobs": {"sparsity": 0.2},
+        "options": {"sparsity": 0.2},
         "parent": Parent(name="model", sha256="0" * 64),
         "calibration": None,
         "parameters": {"before": {"total": 10}, "after": {"total": 8}},
@@ -115,3 +118,49 @@ def test_a_manifest_that_cannot_be_read(tmp_path: Path, content: str, message: s
     (tmp_path / MANIFEST).write_text(content)
     with pytest.raises(UserError, match=message):
         read_manifest(tmp_path)
+
+
+def test_a_manifest_of_the_version_before_is_read(tmp_path: Path) -> None:
+    stored = Path(__file__).parent / "stored" / "manifest-0.1.0.json"
+    text = stored.read_text(encoding="utf-8")
+    assert '"knobs"' in text and '"options": {' not in text
+    (tmp_path / MANIFEST).write_text(text, encoding="utf-8")
+    before = read_manifest(tmp_path)
+    assert before is not None
+    assert before.stages[0].options["rank"] == 8
+    written = write_manifest(tmp_path, [*before.stages, stage()])  # a further stage upon it
+    assert read_manifest(tmp_path) == written
+    assert '"knobs"' not in (tmp_path / MANIFEST).read_text(encoding="utf-8")
+    assert written.stages[0].options == before.stages[0].options
+
+
+def test_a_stage_is_recorded_behind_those_before(tmp_path: Path) -> None:
+    earlier = write_manifest(tmp_path, [stage()])
+    (tmp_path / "weights").write_bytes(b"abc")
+    manifest = record_stage(
+        tmp_path,
+        "merge",
+        NamedMethod("merge", "https://example.org"),
+        ModelFiles("parent", "folder", tmp_path, "1" * 64),
+        earlier=[None, earlier],
+        libraries=["pytest", "no-such-library"],
+        card=lambda done: f"# {done.method}",
+        options={"rank": 2},
+        parameters={},
+        checks={"difference": 0.0},
+    )
+    first, second = manifest.stages
+    assert first == stage()
+    assert (second.stage, second.options, second.parent.name) == ("merge", {"rank": 2}, "parent")
+    assert second.removed == {"blocks": 0.0, "whole": 0.0}
+    assert sorted(second.versions) == ["galenic", "pytest", "python"]
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == "# merge"
+    assert sorted(manifest.files) == ["README.md", "weights"]
+    assert read_manifest(tmp_path) == manifest
+
+
+def test_lines_are_added_behind_those_there(tmp_path: Path) -> None:
+    append_jsonl(tmp_path / "log.jsonl", [{"a": "\u00e9"}])
+    append_jsonl(tmp_path / "log.jsonl", ['{"b": 2}', [3]])
+    text = (tmp_path / "log.jsonl").read_bytes().decode()
+    assert text == '{"a": "\u00e9"}\n{"b": 2}\n[3]\n'

@@ -56,8 +56,8 @@ def test_a_narrowed_model_comes_closer_to_its_parent(models: Path, tmp_path: Pat
     stage = stage_of(out)
     assert (stage["stage"], stage["method"]) == ("distill", "logits")
     assert stage["parent"]["name"].endswith("narrow")
-    assert len(stage["knobs"]["teacher_sha256"]) == 64
-    assert stage["knobs"]["alpha"] == 1.0
+    assert len(stage["options"]["teacher_sha256"]) == 64
+    assert stage["options"]["alpha"] == 1.0
     checks = stage["checks"]
     assert checks["heldout_kl"] < 0.8 * checks["heldout_kl_before"]
     assert checks["logit_difference"] < 1e-3
@@ -176,6 +176,6 @@ stages:
     assert done.exit_code == 0, (done.output, done.exception)
     stages = json.loads((tmp_path / "out" / "manifest.json").read_text())["stages"]
     assert [one["stage"] for one in stages] == ["prune", "distill", "quantize"]
-    assert stages[1]["knobs"]["teacher"] == str(models / "parent")
+    assert stages[1]["options"]["teacher"] == str(models / "parent")
     assert stages[1]["checks"]["heldout_kl"] < stages[1]["checks"]["heldout_kl_before"]
     assert stages[1]["calibration"]["num_samples"] == 40

@@ -56,8 +56,8 @@ def test_ten_questions_are_learnt_by_heart_and_evaluated(tmp_path: Path, family:
     model, out = write_tiny_encoder(tmp_path / "m", family), tmp_path / "enc"
     questions = write_questions(tmp_path / "q.jsonl")
     (model / "LICENSE").write_text("free", encoding="utf-8")
-    knobs = ["--epochs", 20, "--batch-size", 4, "--evaluate-every", 20, "--max-length", 64]
-    done = galenic("encoder", model, "--train", questions, *LEARN, *knobs, "-o", out)
+    options = ["--epochs", 20, "--batch-size", 4, "--evaluate-every", 20, "--max-length", 64]
+    done = galenic("encoder", model, "--train", questions, *LEARN, *options, "-o", out)
     assert done.exit_code == 0, (done.output, done.exception)
     assert "Next: galenic evaluate" in done.output
     losses = [row["loss"] for row in steps(out)]
@@ -87,10 +87,12 @@ def test_ten_questions_are_learnt_by_heart_and_evaluated(tmp_path: Path, family:
 def test_a_trained_head_is_trained_on(tmp_path: Path) -> None:
     model = write_tiny_encoder(tmp_path / "m", "bert", head=True)
     questions = write_questions(tmp_path / "q.jsonl")
-    knobs = [*LEARN, "--max-steps", 1, "--max-length", 16]
-    first = galenic("encoder", model, "--train", questions, *knobs, "-o", tmp_path / "a")
+    options = [*LEARN, "--max-steps", 1, "--max-length", 16]
+    first = galenic("encoder", model, "--train", questions, *options, "-o", tmp_path / "a")
     assert "16 tokens with each option and were cut" in " ".join(first.output.split())
-    second = galenic("encoder", tmp_path / "a", "--train", questions, *knobs, "-o", tmp_path / "b")
+    second = galenic(
+        "encoder", tmp_path / "a", "--train", questions, *options, "-o", tmp_path / "b"
+    )
     assert second.exit_code == 0, (second.output, second.exception)
     manifest = read_manifest(tmp_path / "b")
     assert manifest is not None and len(manifest.stages) == 2
@@ -105,8 +107,8 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
 
     model = write_tiny_encoder(tmp_path / "m", "bert")
     questions = write_questions(tmp_path / "q.jsonl")
-    knobs = [*LEARN, "--epochs", 2, "--batch-size", 3, "--checkpoint-every", 2]
-    command = ["encoder", model, "--train", questions, *knobs, "-o"]
+    options = [*LEARN, "--epochs", 2, "--batch-size", 3, "--checkpoint-every", 2]
+    command = ["encoder", model, "--train", questions, *options, "-o"]
     assert galenic(*command, tmp_path / "whole").exit_code == 0
     learn, left = Trainer._learn, [5]
 
@@ -135,9 +137,9 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     model = write_tiny_encoder(tmp_path / "m", "roberta")
     questions = write_questions(tmp_path / "q.jsonl", 40)
-    knobs = [*LEARN, "--epochs", 4, "--batch-size", 4, "--checkpoint-every", 3]
-    knobs += ["--patience", 99, "--collapse-patience", 99, "--evaluate-every", 40]
-    command = [*map(str, ["encoder", model, "--train", questions, *knobs, "-o"])]
+    options = [*LEARN, "--epochs", 4, "--batch-size", 4, "--checkpoint-every", 3]
+    options += ["--patience", 99, "--collapse-patience", 99, "--evaluate-every", 40]
+    command = [*map(str, ["encoder", model, "--train", questions, *options, "-o"])]
     assert galenic(*command, tmp_path / "whole").exit_code == 0
     code = "from galenic.cli.main import main; main()"
     state = tmp_path / ".enc.run" / "state" / "state.pt"

@@ -189,7 +189,7 @@ def test_test_questions_are_not_learnt(tmp_path: Path) -> None:
         (["--data", "medka"], "unknown benchmark 'medka'"),
         (["--train", "medquad", "--data", "/not/there"], "/not/there"),
         (["--train", "q.jsonl", "--method", "lara"], "lora"),
-        (["--train", "q.jsonl", "--method", "full", "--rank", "3"], "--rank is a knob of lora"),
+        (["--train", "q.jsonl", "--method", "full", "--rank", "3"], "--rank is an option of lora"),
         (["--train", "q.jsonl", "--cache"], "--cache goes with --top-blocks"),
         (["--train", "q.jsonl", "--cache-folder", "c"], "--cache-folder goes with --cache"),
         (["--train", "q.jsonl", "--learning-rate", "0"], "--learning-rate"),

@@ -1,11 +1,11 @@
-"""Flags made from the knobs of several methods."""
+"""Flags made from the options of several methods."""
 
 from __future__ import annotations
 
 import pytest
 from pydantic import BaseModel, Field
 
-from galenic.cli.flags import parse_method, with_knobs
+from galenic.cli.flags import parse_method, with_options
 from galenic.errors import UserError
 from galenic.registry import PRUNERS, Registry
 
@@ -26,22 +26,22 @@ class Base(BaseModel):
 METHODS = Registry("method", {"first": f"{__name__}:First", "second": f"{__name__}:Second"})
 
 
-def test_knobs_are_optional_and_say_whose_they_are() -> None:
-    fields = with_knobs(Base, METHODS).model_fields
+def test_options_are_optional_and_say_whose_they_are() -> None:
+    fields = with_options(Base, METHODS).model_fields
     assert list(fields) == ["model", "share", "gentle"]
     assert fields["model"].is_required()
     assert fields["share"].default is fields["gentle"].default is None
     assert fields["share"].description == "How much. (default: 0.5)"
     assert fields["gentle"].description == "Go slowly. (first; default: False)"
-    assert with_knobs(Base, METHODS)(model="m", share=None)
+    assert with_options(Base, METHODS)(model="m", share=None)
     with pytest.raises(ValueError, match="less than 1"):
-        with_knobs(Base, METHODS)(model="m", share=1)
+        with_options(Base, METHODS)(model="m", share=1)
 
 
 def test_only_what_was_given_reaches_the_method() -> None:
     assert parse_method(METHODS, "second", {"share": None, "gentle": None}) == Second()
     assert parse_method(METHODS, "first", {"share": 0.1, "gentle": True}).gentle
-    with pytest.raises(UserError, match="--gentle is a knob of first, not of second"):
+    with pytest.raises(UserError, match="--gentle is an option of first, not of second"):
         parse_method(METHODS, "second", {"gentle": False})
     with pytest.raises(UserError, match=r"--share 2\.0: .*less than 1"):
         parse_method(METHODS, "second", {"share": 2.0})
@@ -49,9 +49,9 @@ def test_only_what_was_given_reaches_the_method() -> None:
         parse_method(METHODS, "frist", {})
 
 
-def test_a_knob_means_the_same_in_every_pruning_method() -> None:
+def test_a_option_means_the_same_in_every_pruning_method() -> None:
     seen: dict[str, tuple[object, ...]] = {}
     for name in PRUNERS:
-        for knob, field in PRUNERS.load(name).model_fields.items():
+        for option, field in PRUNERS.load(name).model_fields.items():
             facts = (field.annotation, field.default, field.description, tuple(field.metadata))
-            assert seen.setdefault(knob, facts) == facts, (name, knob)
+            assert seen.setdefault(option, facts) == facts, (name, option)

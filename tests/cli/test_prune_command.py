@@ -23,7 +23,7 @@ def test_a_model_pruned_and_described(tmp_path: Path) -> None:
     done = galenic("prune", model, *arguments, "--text", text, "-o", out, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((out / "manifest.json").read_text())
-    assert json.loads(done.stdout)["stages"][0]["knobs"]["damping"] == 0.1
+    assert json.loads(done.stdout)["stages"][0]["options"]["damping"] == 0.1
     done = galenic("prune", out, "--method", "magnitude", "--neurons", "-o", tmp_path / "again")
     assert done.returncode == 0, done.stderr
     assert "The file is no smaller and no faster" in done.stdout
@@ -36,7 +36,7 @@ def test_a_model_pruned_and_described(tmp_path: Path) -> None:
         (["--sparsity", "1"], "--sparsity"),
         (["--sparsity", "-0.1"], "--sparsity"),
         (["--method", "wando"], "wanda"),
-        (["--damping", "0.1"], "--damping is a knob of sparsegpt, width, not of wanda"),
+        (["--damping", "0.1"], "--damping is an option of sparsegpt, width, not of wanda"),
         (["--pattern", "4:2"], "--pattern"),
         (["--text", "/not/there.txt"], "/not/there.txt"),
         (["--data", "/not/there"], "/not/there"),

@@ -92,7 +92,7 @@ def test_a_study_from_beginning_to_report(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_changed_knob_recomputes_only_what_hangs_on_it(home: Path) -> None:
+def test_one_changed_option_recomputes_only_what_hangs_on_it(home: Path) -> None:
     without_the_wrong_row(home, "answers")
     assert galenic(*arguments("-o", "out"), folder=home).returncode == 0
     before = finished(home, "out")

@@ -48,8 +48,8 @@ def text(tmp_path: Path) -> Path:
 
 
 def config(text: Path, **changes: Any) -> DivergenceConfig:
-    knobs = {"model": "m", "text": str(text), "num_samples": 4, "seq_len": 40, "threads": 1}
-    return DivergenceConfig(**(knobs | changes))
+    options = {"model": "m", "text": str(text), "num_samples": 4, "seq_len": 40, "threads": 1}
+    return DivergenceConfig(**(options | changes))
 
 
 def random_rows(seed: int, rows: int, size: int) -> Any:
@@ -195,7 +195,7 @@ def test_the_parent_that_the_manifest_names(tmp_path: Path) -> None:
 def write_stage(folder: Path, name: str, sha256: str) -> None:
     from galenic.artifact.manifest import MANIFEST
 
-    known = {"stage": "prune", "method": "m", "reference_url": "u", "knobs": {}, "removed": {}}
+    known = {"stage": "prune", "method": "m", "reference_url": "u", "options": {}, "removed": {}}
     known |= {"calibration": None, "parameters": {}, "checks": {}, "versions": {}}
     stage = Stage(parent=Parent(name=name, sha256=sha256), **known)
     manifest = Manifest(stages=(stage,), files={})

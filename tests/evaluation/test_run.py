@@ -50,7 +50,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(path: Path, /, **changes: Any) -> EvaluateConfig:
-    knobs: dict[str, Any] = {
+    options: dict[str, Any] = {
         "model": str(path),
         "benchmarks": "sample",
         "data": "sample",
@@ -58,7 +58,7 @@ def settings(path: Path, /, **changes: Any) -> EvaluateConfig:
         "runtime": "llama",
         "threads": 1,
     }
-    return EvaluateConfig(**(knobs | changes))
+    return EvaluateConfig(**(options | changes))
 
 
 def run(config: EvaluateConfig, folder: Path, watcher: Quiet | None = None) -> Outcome:

@@ -34,7 +34,7 @@ def test_it_says_how_it_was_trained(name: str) -> None:
     assert stage.calibration is not None
     assert stage.calibration["against"] == "all"  # held against every test set
     assert not stage.calibration["allow_contaminated"]
-    assert {"learning_rate", "seed", "rank", "epochs"} <= set(stage.knobs)
+    assert {"learning_rate", "seed", "rank", "epochs"} <= set(stage.options)
     steps = (folder / "training.jsonl").read_text(encoding="utf-8").count('"step"')
     assert steps >= 100
 

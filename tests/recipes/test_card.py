@@ -36,7 +36,7 @@ STAGE = Stage(
     stage="prune",
     method="wanda",
     reference_url="https://arxiv.org/abs/2306.11695",
-    knobs={"sparsity": 0.5, "pattern": "unstructured", "bits": None, "exclude": []},
+    options={"sparsity": 0.5, "pattern": "unstructured", "bits": None, "exclude": []},
     parent=Parent(name="m", sha256="ab" * 32),
     calibration={
         "sources": [{"source": "MedQuAD, calibration part", "sha256": "cd" * 32}],

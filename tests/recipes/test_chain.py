@@ -25,6 +25,8 @@ stages:
   - {stage: prune, method: magnitude, sparsity: 0.1}
   - {stage: prune, method: wanda, sparsity: 0.5}
 """
+KEYS = ["0ae4e7712627e976", "9473ae653abbce09"]
+"""First digits of the keys that version 0.1.0 gave the stages of `TWO`."""
 
 
 @dataclass
@@ -106,7 +108,7 @@ def test_what_was_stopped_goes_on_and_ends_the_same(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dose", "straight"]
 
 
-def test_what_was_stopped_starts_anew_when_a_knob_changed(
+def test_what_was_stopped_starts_anew_when_an_option_changed(
     model: Path, text: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -129,12 +131,25 @@ def test_keys_tell_apart_what_matters_and_nothing_else(model: Path, text: Path) 
     assert stage_keys(other_seed, "abc", texts)[0] == first  # magnitude reads no text
     assert stage_keys(other_seed, "abc", texts)[1] != second
     assert not {first, second} & set(stage_keys(recipe, "abd", texts))
-    knob = parse_recipe(TWO.replace("sparsity: 0.5", "sparsity: 0.4"))
-    assert stage_keys(knob, "abc", texts)[0] == first
-    assert stage_keys(knob, "abc", texts)[1] != second
+    option = parse_recipe(TWO.replace("sparsity: 0.5", "sparsity: 0.4"))
+    assert stage_keys(option, "abc", texts)[0] == first
+    assert stage_keys(option, "abc", texts)[1] != second
     learnt = [stage_keys(recipe, "abc", texts, {1: [sha256]}) for sha256 in ("x", "y")]
     assert learnt[0][0] == learnt[1][0] == first
     assert len({second, learnt[0][1], learnt[1][1]}) == 3
+
+
+def test_keys_are_those_of_the_version_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a compression that 0.1.0 left half-finished goes on, with the same libraries."""
+    from galenic.data.calibration import CalibrationText
+
+    def installed(*names: str) -> dict[str, str]:
+        return {name: "1" for name in names if name != "gguf"}
+
+    monkeypatch.setattr("galenic.recipes.run.versions", installed)
+    recipe = parse_recipe(TWO)
+    texts = [CalibrationText(source="notes", sha256="1" * 64, documents=())]
+    assert [key[:16] for key in stage_keys(recipe, "abc", texts)] == KEYS
 
 
 def test_missing_text_is_an_error_before_any_work(model: Path, tmp_path: Path) -> None:
@@ -195,7 +210,7 @@ stages:
     assert [stage.method for stage in manifest.stages] == ["magnitude", "lora"]
     tuned = manifest.stages[1]
     assert tuned.parent.name == "stage 1 of healed (prune magnitude)"
-    assert tuned.knobs["rank"] == 4 and tuned.knobs["train"].endswith("q.jsonl")
+    assert tuned.options["rank"] == 4 and tuned.options["train"].endswith("q.jsonl")
     assert tuned.checks["heldout_loss"] < tuned.checks["heldout_loss_before"]
     assert tuned.parameters["after"]["total"] == manifest.stages[0].parameters["after"]["total"]
     assert {"model.safetensors", "training.jsonl", "removed.jsonl"} < set(manifest.files)
@@ -222,7 +237,7 @@ stages:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ("", "train"),
         ("train: medqa, data: x", "data"),
@@ -230,8 +245,8 @@ stages:
         ("train: medqa, rank: 0", "rank"),
     ],
 )
-def test_a_tuning_stage_says_what_is_wrong(knobs: str, message: str) -> None:
-    given = f", {knobs}" if knobs else ""
+def test_a_tuning_stage_says_what_is_wrong(options: str, message: str) -> None:
+    given = f", {options}" if options else ""
     with pytest.raises(UserError, match=message):
         parse_recipe(
             f"name: x\ndescription: y\nstages:\n  - {{stage: finetune, method: lora{given}}}\n"

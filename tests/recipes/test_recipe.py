@@ -66,7 +66,10 @@ def _resolved(recipe: object) -> object:
         (("name: mine", "nam: mine"), "unknown recipe key 'nam'. Did you mean 'name'"),
         (("stage: prune", "stage: prone"), "stage 1: unknown stage 'prone'. Did you mean 'prune'"),
         (("method: wanda", "method: wando"), "unknown pruning method 'wando'. Did you mean 'wanda"),
-        (("sparsity: 0.5", "sparsty: 0.5"), "unknown knob of wanda 'sparsty'. Did you mean 'spars"),
+        (
+            ("sparsity: 0.5", "sparsty: 0.5"),
+            "unknown option of wanda 'sparsty'. Did you mean 'spars",
+        ),
         (("sparsity: 0.5", "sparsity: 1.5"), "sparsity: 1.5: Input should be less than 1"),
         (("sparsity: 0.5", "sparsity: often"), "sparsity: 'often'"),
         (("sparsity: 0.5", "pattern: '4:2'"), "--pattern '4:2'"),

@@ -97,8 +97,8 @@ def test_a_long_option_leaves_half_the_room_to_the_text(tmp_path: Path) -> None:
 
 
 def settings(folder: Path, **changes: Any) -> EvaluateConfig:
-    knobs: dict[str, Any] = {"model": str(folder), "benchmarks": "sample", "data": "sample"}
-    return EvaluateConfig(**knobs | {"limit": 6, "threads": 1} | changes)
+    options: dict[str, Any] = {"model": str(folder), "benchmarks": "sample", "data": "sample"}
+    return EvaluateConfig(**options | {"limit": 6, "threads": 1} | changes)
 
 
 def test_evaluating_end_to_end(folder: Path, tmp_path: Path) -> None:

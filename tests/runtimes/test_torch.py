@@ -26,10 +26,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {family: write_tiny_hf(root / family, family, seed=3) for family in FAMILIES}
 
 
-def load(folder: Path, **knobs: object) -> object:
+def load(folder: Path, **options: object) -> object:
     from galenic.runtimes.torch import TorchRuntime
 
-    return TorchRuntime(ModelFiles(folder.name, "folder", folder, "0" * 64), threads=1, **knobs)
+    return TorchRuntime(ModelFiles(folder.name, "folder", folder, "0" * 64), threads=1, **options)
 
 
 def forest(size: int, seed: int, prefix: tuple[int, ...] = ()) -> list[Request]:

@@ -23,8 +23,8 @@ def node(kind: str = "answers", dtype: str = "float32", **spec: object) -> Node:
     return Node(kind, "k", "t", (), {"config": {"dtype": dtype}, **spec}, 10**9)
 
 
-def stage(name: str, method: str, knobs: str = "") -> Node:
-    return node("stage", recipe=RECIPE.format(name, method, knobs))
+def stage(name: str, method: str, options: str = "") -> Node:
+    return node("stage", recipe=RECIPE.format(name, method, options))
 
 
 def test_memory_grows_with_what_is_held() -> None:

@@ -18,8 +18,8 @@ def passages(*texts: str) -> list[Passage]:
     return [Passage(f"r{i}", "question", text) for i, text in enumerate(texts)]
 
 
-def scan(train: str, *tests: str, **knobs: float) -> list[tuple[str, str]]:
-    scanner = Scanner([("set", passages(*tests))], ScanConfig.model_validate(knobs))
+def scan(train: str, *tests: str, **options: float) -> list[tuple[str, str]]:
+    scanner = Scanner([("set", passages(*tests))], ScanConfig.model_validate(options))
     return [(hit.kind, hit.test.row) for hit in scanner.scan(passages(train))]
 
 

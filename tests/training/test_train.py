@@ -97,8 +97,8 @@ def test_the_first_step_by_hand(tmp_path: Path) -> None:
         labels[0, -1] = tokens[0, -1]
         share = item.weight / sum(item.weight for item in items)
         (share * plain(input_ids=tokens, labels=labels).loss).backward()
-    knobs = {"learning_rate": 1e-3, "weight_decay": 0.1, "warmup": 0.0, "max_grad_norm": 0.5}
-    trainer = make_trainer(model, tmp_path / "run", data=Texts(items), max_steps=1, **knobs)
+    options = {"learning_rate": 1e-3, "weight_decay": 0.1, "warmup": 0.0, "max_grad_norm": 0.5}
+    trainer = make_trainer(model, tmp_path / "run", data=Texts(items), max_steps=1, **options)
     trainer.run()
     after = torch.load(tmp_path / "run" / STATE, weights_only=True)["weights"]
     gradients = [p.grad.double() for p in plain.parameters()]
@@ -114,15 +114,15 @@ def test_the_first_step_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fail_at", [1, 3, 4])
 def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, fail_at: int) -> None:
-    knobs = {"epochs": 2, "max_steps": 6, "learning_rate": 1e-3}
+    options = {"epochs": 2, "max_steps": 6, "learning_rate": 1e-3}
     whole = load_tiny(tmp_path / "model", dropout=0.2)
-    first = make_trainer(whole, tmp_path / "whole", **knobs).run()
+    first = make_trainer(whole, tmp_path / "whole", **options).run()
     broken = load_tiny(tmp_path / "model", dropout=0.2)
     with pytest.raises(KeyboardInterrupt):
-        make_trainer(broken, tmp_path / "run", watcher=Quiet(fail_at), **knobs).run()
+        make_trainer(broken, tmp_path / "run", watcher=Quiet(fail_at), **options).run()
     torch.manual_seed(99)  # the machine's own randomness plays no part
     resumed, watcher = load_tiny(tmp_path / "model", dropout=0.2), Quiet()
-    second = make_trainer(resumed, tmp_path / "run", watcher=watcher, **knobs).run()
+    second = make_trainer(resumed, tmp_path / "run", watcher=watcher, **options).run()
     assert second == first
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     assert any("going on after step" in text for text in watcher.said) == (fail_at > 2)
@@ -151,8 +151,8 @@ def test_the_best_weights_are_kept_and_no_gain_ends_the_run(tmp_path: Path) -> N
     warm = make_trainer(model, tmp_path / "warm", epochs=9, learning_rate=3e-3, evaluate_every=30)
     warm.run()
     before = weights(model)
-    knobs = {"epochs": 20, "learning_rate": 1e-3, "warmup": 0.0, "patience": 2}
-    outcome = make_trainer(model, tmp_path / "run", data=Texts(items, turned), **knobs).run()
+    options = {"epochs": 20, "learning_rate": 1e-3, "warmup": 0.0, "patience": 2}
+    outcome = make_trainer(model, tmp_path / "run", data=Texts(items, turned), **options).run()
     assert outcome.best is not None
     assert outcome.best.step == 0
     assert outcome.steps == 4
@@ -167,9 +167,9 @@ def test_a_collapse_stops_the_run(tmp_path: Path) -> None:
         for i in some_items(10)
     ]
     model = load_tiny(tmp_path / "model")
-    knobs = {"epochs": 40, "learning_rate": 3e-3, "warmup": 0.0, "patience": 99}
+    options = {"epochs": 40, "learning_rate": 3e-3, "warmup": 0.0, "patience": 99}
     trainer = make_trainer(
-        model, tmp_path / "run", data=Texts(wrong, some_items(10)), collapse_patience=2, **knobs
+        model, tmp_path / "run", data=Texts(wrong, some_items(10)), collapse_patience=2, **options
     )
     outcome = trainer.run()
     assert "collapsed to one answer (toy: 'yes') for 2 looks in a row" in outcome.stopped

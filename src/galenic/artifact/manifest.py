@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from galenic.cache import locked, replacing
 from galenic.errors import UserError
@@ -26,9 +26,9 @@ __all__ = [
     "Parent",
     "Stage",
     "check_new",
-    "library_versions",
     "new_artifact",
     "read_manifest",
+    "versions",
     "write_manifest",
 ]
 
@@ -60,7 +60,8 @@ class Stage(_Record):
         stage: what kind, for example ``"prune"``.
         method: registry name.
         reference_url: the method's paper.
-        knobs: every knob with the value it had.
+        options: every option with the value it had; version 0.1.0 called them ``knobs``, and
+            such manifests are read.
         parent: what it was done to.
         calibration: sources with their hashes, sizes, seed and the hash of the tokens; None
             without.
@@ -78,7 +79,7 @@ class Stage(_Record):
     stage: str
     method: str
     reference_url: str
-    knobs: dict[str, Any]
+    options: dict[str, Any] = Field(validation_alias=AliasChoices("options", "knobs"))
     parent: Parent
     calibration: dict[str, Any] | None
     parameters: dict[str, dict[str, int]]
@@ -102,7 +103,7 @@ class Manifest(_Record):
     Attributes:
         format: of this file.
         stages: everything that was done to the model, the first thing first.
-        recipe: the recipe that the stages follow, with every knob; None without one.
+        recipe: the recipe that the stages follow, with every option; None without one.
         files: name to hash and size, of every other file of the folder.
     """
 
@@ -167,7 +168,7 @@ def _own(path: Path) -> Iterator[None]:
             path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
 
 
-def library_versions(*names: str) -> dict[str, str]:
+def versions(*names: str) -> dict[str, str]:
     """Versions of Python, of Galenic and of the named libraries that are installed."""
     found = {"python": platform.python_version()}
     for name in ("galenic", *names):

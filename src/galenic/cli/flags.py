@@ -1,4 +1,4 @@
-"""Command-line flags made from the fields of a config: each knob is declared once."""
+"""Command-line flags made from the fields of a config: each option is declared once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pydantic.fields import FieldInfo
 from galenic.errors import UserError
 from galenic.registry import Registry
 
-__all__ = ["parse_config", "parse_method", "with_flags", "with_knobs"]
+__all__ = ["parse_config", "parse_method", "with_flags", "with_options"]
 
 
 def with_flags(
     config: type[BaseModel], *, without: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Replace a command's ``**knobs`` by one flag for each field of the config.
+    """Replace a command's ``**options`` by one flag for each field of the config.
 
     Required fields become arguments, the others options with the field's description, default and
     bounds. The command receives them by field name; those in ``without`` keep their defaults.
@@ -66,10 +66,10 @@ def parse_config(config: type[Config], values: dict[str, Any]) -> Config:
         raise UserError(f"{flag} {first['input']!r}: {first['msg']}") from error
 
 
-def with_knobs(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
-    """A config with the knobs of all methods added, none of them required or set.
+def with_options(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
+    """A config with the options of all methods added, none of them required or set.
 
-    A knob's help says which methods have it, unless all do, and the default it has there.
+    An option's help says which methods have it, unless all do, and the default it has there.
     """
     owners: dict[str, list[str]] = {}
     found: dict[str, FieldInfo] = {}
@@ -90,23 +90,23 @@ def with_knobs(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
             if (value := getattr(rule, limit, None)) is not None
         }
         fields[name] = (_kind(field)[0] | None, Field(None, description=help_text, **limits))
-    return create_model(f"{config.__name__}WithKnobs", __base__=config, **fields)
+    return create_model(f"{config.__name__}WithOptions", __base__=config, **fields)
 
 
 def parse_method(methods: Registry, name: str, values: dict[str, Any]) -> Any:
     """Build the named method from those flag values that were given.
 
     Raises:
-        UserError: unknown method, a knob that it does not have, or a value that is not allowed.
+        UserError: unknown method, an option that it does not have, or a value that is not allowed.
     """
     method = methods.load(name)
-    given = {knob: value for knob, value in values.items() if value is not None}
-    for knob in given:
-        if knob not in method.model_fields:
-            owners = [other for other in methods if knob in methods.load(other).model_fields]
-            flag = "--" + knob.replace("_", "-")
+    given = {option: value for option, value in values.items() if value is not None}
+    for option in given:
+        if option not in method.model_fields:
+            owners = [other for other in methods if option in methods.load(other).model_fields]
+            flag = "--" + option.replace("_", "-")
             raise UserError(
-                f"{flag} is a knob of {', '.join(owners)}, not of {name}. Leave it out."
+                f"{flag} is an option of {', '.join(owners)}, not of {name}. Leave it out."
             )
     return parse_config(method, given)
 

@@ -28,7 +28,7 @@ def run_stage(
 
     Args:
         config_type: of the stage; its fields are among the flags.
-        methods: of the stage; ``method`` among the fields names one, whose knobs are the others.
+        methods: of the stage; ``method`` among the fields names one, whose options are the others.
         stage: ``"module:function"`` that does it, imported when all flags are right, for that
             takes seconds.
         output: the folder to make.

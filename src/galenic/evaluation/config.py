@@ -1,4 +1,4 @@
-"""Every knob of an evaluation, declared once: flags, run manifest and docs come from here."""
+"""Every option of an evaluation, declared once: flags, run manifest and docs come from here."""
 
 from __future__ import annotations
 

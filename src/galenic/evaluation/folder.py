@@ -8,7 +8,6 @@ so a run that is killed at any moment loses at most the chunk it was computing.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from galenic.cache import replacing
 from galenic.errors import UserError
 from galenic.evaluation.records import Record, Timing
+from galenic.jsonl import append_jsonl
 
 __all__ = ["RunFolder"]
 
@@ -151,8 +151,8 @@ class RunFolder:
 
     def append(self, records: Sequence[Record], timing: Timing) -> None:
         """Add the records of one chunk and its timing; on disk when this returns."""
-        _append_lines(self.path / "records.jsonl", [record.model_dump_json() for record in records])
-        _append_lines(self.path / "timings.jsonl", [timing.model_dump_json()])
+        append_jsonl(self.path / "records.jsonl", [record.model_dump_json() for record in records])
+        append_jsonl(self.path / "timings.jsonl", [timing.model_dump_json()])
 
 
 def _differences(before: Any, wanted: Any) -> list[str]:
@@ -168,13 +168,6 @@ def _json(value: Mapping[str, Any]) -> str:
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     with replacing(path) as part:
         part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-
-
-def _append_lines(path: Path, lines: Sequence[str]) -> None:
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write("".join(f"{line}\n" for line in lines))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _drop_partial_line(path: Path) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from galenic.artifact.manifest import versions
 from galenic.data.benchmarks.select import resolve_benchmarks
 from galenic.data.example import Example
 from galenic.data.sources import Dataset, Source, open_source
@@ -148,10 +148,10 @@ def _load_runtime(
         from galenic.evaluation.speed import choose_runtime
 
         name = choose_runtime(model, config, watcher.say)
-    knobs: dict[str, Any] = {"threads": threads, "context_length": config.context_length}
+    options: dict[str, Any] = {"threads": threads, "context_length": config.context_length}
     if name == "torch":
-        knobs["dtype"] = config.dtype
-    runtime: Runtime = RUNTIMES.load(name)(model, **knobs)
+        options["dtype"] = config.dtype
+    runtime: Runtime = RUNTIMES.load(name)(model, **options)
     info = runtime.info
     watcher.say(
         f"{info.model}: {info.num_parameters / 1e6:.0f}M parameters, {info.weights}, "
@@ -282,7 +282,7 @@ def _manifest(
         "config": config.model_dump(mode="json"),
         "model": asdict(runtime.info),
         "data": [_describe(one) for one in asked],
-        "versions": _versions(),
+        "versions": versions(*REPORTED),
         "machine": {
             "processor": _processor(),
             "cores": psutil.cpu_count(logical=False),
@@ -318,16 +318,6 @@ def _item(one: Asked, example: Example) -> dict[str, Any]:
         "answer": example.answer,
         "meta": dict(example.meta),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "galenic": version("galenic")}
-    for name in REPORTED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _processor() -> str:

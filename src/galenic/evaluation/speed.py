@@ -81,8 +81,8 @@ def prefill_speed(runtime: Runtime, rounds: int = 3) -> float:
 def _measure(model: ModelFiles, config: EvaluateConfig) -> dict[str, float]:
     speeds = {}
     for name in ("llama", "torch"):
-        knobs = {"dtype": config.dtype} if name == "torch" else {}
-        with RUNTIMES.load(name)(model, threads=config.threads, **knobs) as runtime:
+        options = {"dtype": config.dtype} if name == "torch" else {}
+        with RUNTIMES.load(name)(model, threads=config.threads, **options) as runtime:
             speeds[name] = round(prefill_speed(runtime), 1)
     return speeds
 

@@ -31,10 +31,10 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
         ``prompt_tokens``, and ``weights`` and ``engine`` as the runtime states them.
     """
     model = ModelFiles(**settings["model"] | {"path": Path(settings["model"]["path"])})
-    knobs: dict[str, Any] = {"threads": settings["threads"]}
+    options: dict[str, Any] = {"threads": settings["threads"]}
     if settings["runtime"] == "torch":
-        knobs["dtype"] = settings["dtype"]
-    with RUNTIMES.load(settings["runtime"])(model, **knobs) as runtime:
+        options["dtype"] = settings["dtype"]
+    with RUNTIMES.load(settings["runtime"])(model, **options) as runtime:
         prompt = _prompt(runtime, settings["prompt_tokens"])
         num_prompt = len(runtime.encode_batch([prompt])[0])
         # The first pass brings the weights into memory and makes the context.

@@ -91,16 +91,18 @@ def _what(facts: CardFacts) -> str:
 def _done(facts: CardFacts) -> str:
     lines = []
     for number, stage in enumerate(facts.stages, 1):
-        knobs = ", ".join(
+        options = ", ".join(
             f"{key} {_show(value)}"
-            for key, value in sorted(stage.knobs.items())
+            for key, value in sorted(stage.options.items())
             if value not in (None, [])  # not asked for
         )
-        lines.append(f"{number}. {stage.stage}, [{stage.method}]({stage.reference_url}): {knobs}.")
+        lines.append(
+            f"{number}. {stage.stage}, [{stage.method}]({stage.reference_url}): {options}."
+        )
         if stage.calibration:
             lines.append(f"   Fitted on {text_read(stage.calibration)}.")
     return "\n".join(lines) + (
-        "\n\n`recipe.yaml` has every knob, `manifest.json` the hashes, versions and checks."
+        "\n\n`recipe.yaml` has every option, `manifest.json` the hashes, versions and checks."
     )
 
 

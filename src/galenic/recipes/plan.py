@@ -157,7 +157,7 @@ def _types(source: GgufSource, method: Any) -> dict[str, str]:
 
     if not isinstance(method, TypedQuantizer):
         raise UserError(f"what {method.name} makes cannot be predicted.")
-    options = method.options(source)
+    options = method.type_choices(source)
     choices = {
         tensor.name: [
             Choice(kind, size, _noise(kind) * math.prod(tensor.shape))

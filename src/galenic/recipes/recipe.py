@@ -6,8 +6,8 @@
     stages:
       - {stage: prune, method: wanda, sparsity: 0.5}
 
-Every knob belongs to the class of its method, which checks it. Nothing is ignored: a key, stage,
-method or knob that is not known is an error which names those that are.
+Every option belongs to the class of its method, which checks it. Nothing is ignored: a key, stage,
+method or option that is not known is an error which names those that are.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ CALIBRATION = ("num_samples", "seq_len", "seed")
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of a recipe: its kind, and the method with its knobs."""
+    """One stage of a recipe: its kind, and the method with its options."""
 
     stage: str
     method: Any
@@ -111,8 +111,8 @@ class Step:
         return f"{self.stage} {self.method.name}"
 
     def describe(self) -> dict[str, Any]:
-        """Stage, method and every knob with the value that is used, as YAML has it."""
-        return {"stage": self.stage, "method": self.method.name, **self.method.knobs}
+        """Stage, method and every option with the value that is used, as YAML has it."""
+        return {"stage": self.stage, "method": self.method.name, **self.method.options}
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _built(found: Any, origin: str) -> Recipe:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """YAML with every knob spelled out; `parse_recipe` reads the same recipe from it."""
+    """YAML with every option spelled out; `parse_recipe` reads the same recipe from it."""
     return yaml.safe_dump(recipe.describe(), sort_keys=False, allow_unicode=True, width=96)
 
 
@@ -224,7 +224,7 @@ def build_recipe(found: Any) -> Recipe:
     """A recipe from what its YAML says.
 
     Raises:
-        UserError: a key, stage, method or knob is unknown, missing or not allowed.
+        UserError: a key, stage, method or option is unknown, missing or not allowed.
     """
     if not isinstance(found, dict):
         raise UserError(f"a mapping with the keys {', '.join(KEYS)} was expected.")
@@ -254,7 +254,7 @@ def build_recipe(found: Any) -> Recipe:
 def _parse_step(number: int, given: Any) -> Step:
     where = f"stage {number}"
     if not isinstance(given, dict) or not isinstance(given.get("stage"), str):
-        raise UserError(f"{where}: a mapping with stage, method and knobs was expected.")
+        raise UserError(f"{where}: a mapping with stage, method and options was expected.")
     stage = given["stage"]
     if stage not in STAGES:
         raise UserError(f"{where}: {unknown_name('stage', stage, STAGES)}")
@@ -264,9 +264,9 @@ def _parse_step(number: int, given: Any) -> Step:
         raise UserError(f"{where} ({stage}): method: one of {', '.join(methods)} is needed.")
     try:
         method = methods.load(name)
-        knobs = {key: value for key, value in given.items() if key not in ("stage", "method")}
-        check_keys(f"knob of {name}", knobs, method.model_fields)
-        return Step(stage, _build(method, knobs))
+        options = {key: value for key, value in given.items() if key not in ("stage", "method")}
+        check_keys(f"option of {name}", options, method.model_fields)
+        return Step(stage, _build(method, options))
     except UserError as error:
         raise UserError(f"{where} ({stage}): {error}") from error
 

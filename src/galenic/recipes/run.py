@@ -1,7 +1,7 @@
 """The stages of a recipe in order: a model in, one finished folder out.
 
 Each stage writes a folder of its own into ``.NAME.parts`` beside the output, under a name made of
-a hash of all that goes into it: the model, the stages before, the knobs, the text, the libraries.
+a hash of all that goes into it: the model, the stages before, the options, the text, the libraries.
 So a compression that was killed goes on behind the last finished stage when it is started again,
 and only then; with anything changed it starts anew.
 """
@@ -15,7 +15,6 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from galenic.artifact.manifest import (
     check_new,
     new_artifact,
     read_manifest,
+    versions,
     write_manifest,
 )
 from galenic.cache import locked
@@ -118,13 +118,14 @@ def stage_keys(
         texts: calibration text; for stages that read none it does not count.
         learnt: hashes of what a stage is trained on, by its place among the stages.
     """
-    versions = {name: _version(name) for name in LIBRARIES}
+    found = versions(*LIBRARIES)
+    libraries = {name: found.get(name) for name in LIBRARIES}
     sources = [[text.source, text.sha256] for text in texts]
     calibration = recipe.describe()["calibration"] | {"sources": sources}
     keys, before = [], parent_sha256
     for place, step in enumerate(recipe.steps):
         used = calibration if step.method.calibrated else None
-        facts = [before, step.describe(), used, versions, *(learnt or {}).get(place, ())]
+        facts = [before, step.describe(), used, libraries, *(learnt or {}).get(place, ())]
         before = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         keys.append(before)
     return keys
@@ -260,10 +261,3 @@ def _facts(job: CompressJob, files: ModelFiles, last: Path, watcher: Watcher) ->
         measured=measured,
         measured_on=measured_on,
     )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # an extra that is not installed
-        return None

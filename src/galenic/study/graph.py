@@ -1,6 +1,6 @@
 """What a study computes, as a graph: each node has a key made of everything its result depends on.
 
-So what is there is not computed again, by whatever row it was asked for, and a changed knob costs
+So what is there is not computed again, by whatever row it was asked for, and a changed option costs
 only what hangs on it.
 """
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from galenic.jsonl import append_jsonl
 from galenic.models.layers import Layout
 from galenic.runtimes.tree import Pack, Request, build_pack
 from galenic.runtimes.tree_attention import TreePlan, active_plan
@@ -110,8 +111,7 @@ class FrozenBlocks:
             handle.write(states.tobytes())
         self.size = start + states.nbytes
         self.places[_name(text)] = (start, len(states))
-        with self.index.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps([_name(text), start, len(states)]) + "\n")
+        append_jsonl(self.index, [[_name(text), start, len(states)]])
 
     def _read(self, start: int, rows: int) -> NDArray[np.float32]:
         shape = (rows, self.width)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from galenic.artifact.licence import LIMITS, text_read
+from galenic.artifact.licence import LIMITS, parent_licence, text_read
 from galenic.artifact.manifest import Stage
+from galenic.models.files import ModelFiles
 
-__all__ = ["TunedFacts", "tuned_card"]
+__all__ = ["tuned_card"]
 
 
 TITLES = {
@@ -18,7 +19,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class TunedFacts:
+class _Facts:
     """All that a card is made from.
 
     Attributes:
@@ -34,8 +35,15 @@ class TunedFacts:
     stage: Stage
 
 
-def tuned_card(facts: TunedFacts) -> str:
-    """The card as Markdown; the same facts give the same bytes."""
+def tuned_card(parent: ModelFiles, saves: str, stage: Stage) -> str:
+    """The card as Markdown; the same facts give the same bytes.
+
+    Args:
+        parent: the model it was made from.
+        saves: ``"adapter"`` or ``"model"``.
+        stage: what was done.
+    """
+    facts = _Facts(parent.name, parent_licence(parent), saves, stage)
     parts = [
         _what(facts),
         "## What was done\n\n" + _done(facts.stage),
@@ -47,8 +55,8 @@ def tuned_card(facts: TunedFacts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _what(facts: TunedFacts) -> str:
-    taught = facts.stage.knobs.get("teacher")
+def _what(facts: _Facts) -> str:
+    taught = facts.stage.options.get("teacher")
     thing = "An adapter for" if facts.saves == "adapter" else "A tuned form of"
     done = f"healed by `{taught}`" if taught else f"fine-tuned ({facts.stage.method})"
     licence = (
@@ -64,13 +72,13 @@ def _what(facts: TunedFacts) -> str:
 
 
 def _done(stage: Stage) -> str:
-    knobs = ", ".join(
+    options = ", ".join(
         f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in sorted(stage.knobs.items())
+        for key, value in sorted(stage.options.items())
         if value not in (None, [], False)
     )
     trained = stage.parameters["trained"]["total"]
-    lines = [f"- [{stage.method}]({stage.reference_url}), {trained:,} numbers trained: {knobs}"]
+    lines = [f"- [{stage.method}]({stage.reference_url}), {trained:,} numbers trained: {options}"]
     lines += [f"- {note}" for note in stage.notes]
     return "\n".join(lines) + "\n\n`training.jsonl` has every step, `manifest.json` every hash."
 
@@ -112,7 +120,7 @@ def _checks(checks: dict[str, float]) -> str:
     )
 
 
-def _run(facts: TunedFacts) -> str:
+def _run(facts: _Facts) -> str:
     if facts.saves == "model":
         return "```\ngalenic evaluate tuned/ --data DIR\n```"
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from galenic.cache import locked, replacing
 from galenic.errors import UserError
+from galenic.jsonl import append_jsonl
 
 __all__ = ["LOG", "STATE", "RunFolder"]
 
@@ -82,8 +82,7 @@ class RunFolder:
     def note(self, row: dict[str, Any]) -> None:
         """Add a line to the log."""
         if self.writes:
-            with (self.path / LOG).open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(row) + "\n")
+            append_jsonl(self.path / LOG, [row])
 
     def _check_kind(self) -> None:
         if not self.path.exists():

@@ -6,12 +6,12 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Precision", "TrainConfig", "TrainKnobs"]
+__all__ = ["Precision", "TrainConfig", "TrainOptions"]
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 
-class TrainKnobs(BaseModel):
+class TrainOptions(BaseModel):
     """How to train, but for the seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,7 +56,7 @@ class TrainKnobs(BaseModel):
     )
 
 
-class TrainConfig(TrainKnobs):
+class TrainConfig(TrainOptions):
     """How to train."""
 
     seed: int = Field(0, ge=0, description="Of the order of texts and of new weights.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from galenic.errors import UserError
 
 if TYPE_CHECKING:
-    from galenic.training.config import TrainKnobs
+    from galenic.training.config import TrainOptions
 
 __all__ = ["SilentWatcher", "check_spread", "num_local", "rank", "spreads"]
 
@@ -23,12 +23,12 @@ def num_local() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def spreads(config: TrainKnobs) -> bool:
+def spreads(config: TrainOptions) -> bool:
     """Whether the weights are spread over the processes: by ``--fsdp``, or by accelerate's word."""
     return config.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
-def check_spread(config: TrainKnobs, clashes: dict[str, bool] | None = None) -> None:
+def check_spread(config: TrainOptions, clashes: dict[str, bool] | None = None) -> None:
     """Raise UserError if the weights cannot be spread here as wanted.
 
     Args:

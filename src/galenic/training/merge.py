@@ -7,14 +7,11 @@ from typing import Any
 
 from galenic.artifact.manifest import (
     Manifest,
-    Parent,
-    Stage,
     check_new,
-    library_versions,
     new_artifact,
     read_manifest,
-    write_manifest,
 )
+from galenic.artifact.record import NamedMethod, record_stage
 from galenic.artifact.sizes import count_stored, weight_bytes
 from galenic.cache import file_sha256
 from galenic.errors import UserError
@@ -34,6 +31,7 @@ TOLERANCE = 1e-4
 """Largest difference of logits that is accepted, as a share of the largest logit."""
 CHECKED_TOKENS = 64
 LIBRARIES = ("torch", "transformers", "peft", "safetensors")
+MERGE = NamedMethod("merge", "https://arxiv.org/abs/2106.09685")
 
 
 def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest:
@@ -65,22 +63,18 @@ def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest
         watcher.stage("writing and reading back")
         checks = write_model(merged, part, checkpoint.folder, checkpoint.dtype)
         written = open_checkpoint(ModelFiles(str(output), "folder", part, ""))
-        stage = Stage(
-            stage="merge",
-            method="merge",
-            reference_url="https://arxiv.org/abs/2106.09685",
-            knobs={"adapter": file_sha256(adapter / ADAPTER_WEIGHTS)},
-            parent=Parent(name=files.name, sha256=files.sha256),
-            calibration=None,
+        return record_stage(
+            part,
+            "merge",
+            MERGE,
+            files,
+            earlier=[read_manifest(checkpoint.folder), read_manifest(adapter)],
+            libraries=LIBRARIES,
+            options={"adapter": file_sha256(adapter / ADAPTER_WEIGHTS)},
             parameters={"before": count_stored(checkpoint), "after": count_stored(written)},
-            removed={"blocks": 0.0, "whole": 0.0},
             sizes={"before": weight_bytes(checkpoint.folder), "after": weight_bytes(part)},
             checks={"adapter_logit_difference": difference, **checks},
-            versions=library_versions(*LIBRARIES),
         )
-        earlier = [read_manifest(checkpoint.folder), read_manifest(adapter)]
-        stages = [stage for manifest in earlier if manifest for stage in manifest.stages]
-        return write_manifest(part, [*stages, stage])
 
 
 def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
@@ -108,5 +102,5 @@ def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
 def _trained_bits(adapter: Path) -> int | None:
     """Bits of the base that an adapter of ours was trained over; None where it was float32."""
     manifest = read_manifest(adapter)
-    bits = manifest.stages[-1].knobs.get("base_bits") if manifest and manifest.stages else None
+    bits = manifest.stages[-1].options.get("base_bits") if manifest and manifest.stages else None
     return bits if isinstance(bits, int) else None

@@ -10,23 +10,20 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from galenic.artifact.licence import CARD, parent_licence
 from galenic.artifact.manifest import (
     Manifest,
-    Parent,
-    Stage,
-    library_versions,
     new_artifact,
     read_manifest,
-    write_manifest,
 )
+from galenic.artifact.record import record_stage
 from galenic.artifact.sizes import count_stored, weight_bytes
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint, open_checkpoint
-from galenic.training.card import TunedFacts, tuned_card
+from galenic.training.card import tuned_card
 from galenic.training.checkpoints import LOG, STATE
 from galenic.training.config import TrainConfig
 from galenic.training.distributed import num_local
@@ -60,7 +57,7 @@ class Tuning:
     Attributes:
         stage: what kind, as a manifest names it.
         method: with ``name`` and ``reference_url``.
-        knobs: every knob with the value that is used.
+        options: every option with the value that is used.
         saves: a whole ``"model"``, or an ``"adapter"`` to lay over it.
         save: writes a trained model into a folder, and returns what was checked.
         checkpoint: the model before.
@@ -75,7 +72,7 @@ class Tuning:
 
     stage: str
     method: Any
-    knobs: dict[str, Any]
+    options: dict[str, Any]
     saves: str
     save: Callable[[Any, Path], dict[str, float]]
     checkpoint: Checkpoint
@@ -124,7 +121,7 @@ def tune(tuning: Tuning, output: Path, watcher: Watcher) -> Tuned:
         run / "state",
         fingerprint={
             "model": tuning.checkpoint.files.sha256,
-            "method": {"name": tuning.method.name, **tuning.method.knobs},
+            "method": {"name": tuning.method.name, **tuning.method.options},
             "texts": tuning.described,
             **tuning.depends,
         },
@@ -191,23 +188,20 @@ def _write(tuning: Tuning, outcome: Outcome, trained: int, how: str, part: Path)
     for file in tuning.files:
         shutil.copyfile(file, part / file.name)
     write_log(tuning.run / "state" / LOG, part / TRAINING_LOG)
-    stage = Stage(
-        stage=tuning.stage,
-        method=tuning.method.name,
-        reference_url=tuning.method.reference_url,
-        knobs=tuning.knobs,
-        parent=Parent(name=files.name, sha256=files.sha256),
+    return record_stage(
+        part,
+        tuning.stage,
+        tuning.method,
+        files,
+        earlier=[read_manifest(tuning.checkpoint.folder) if tuning.saves == "model" else None],
+        libraries=LIBRARIES,
+        card=partial(tuned_card, files, tuning.saves),
+        options=tuning.options,
         calibration=tuning.described,
-        removed={"blocks": 0.0, "whole": 0.0},
         notes=_notes(outcome, how),
         checks={**checks, **heldout_checks(outcome)},
-        versions=library_versions(*LIBRARIES),
         **_sizes(tuning, trained, part),
     )
-    facts = TunedFacts(files.name, parent_licence(files), tuning.saves, stage)
-    (part / CARD).write_text(tuned_card(facts), encoding="utf-8", newline="\n")
-    earlier = read_manifest(tuning.checkpoint.folder) if tuning.saves == "model" else None
-    return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
 
 
 def write_log(source: Path, target: Path) -> None:

@@ -107,7 +107,7 @@ def naive_sparsegpt(
 
 
 @pytest.mark.parametrize(
-    ("knobs", "block", "group"),
+    ("options", "block", "group"),
     [
         ({"sparsity": 0.5, "block_size": 128}, 128, None),
         ({"sparsity": 0.3, "block_size": 5}, 5, None),
@@ -116,10 +116,10 @@ def naive_sparsegpt(
     ],
 )
 def test_sparsegpt_equals_the_loop(
-    knobs: dict[str, Any], block: int, group: tuple[int, int] | None
+    options: dict[str, Any], block: int, group: tuple[int, int] | None
 ) -> None:
     weight, inputs = random_(6, 12), correlated(40, 12)
-    method = SparseGPT(**knobs)
+    method = SparseGPT(**options)
     expected = naive_sparsegpt(
         weight.tolist(), (inputs.T @ inputs).tolist(), method.share, block, group
     )
@@ -183,10 +183,10 @@ def test_every_group_keeps_n_of_m(name: str, pattern: str) -> None:
     assert ((found.view(6, -1, of) != 0).sum(dim=-1) == keep).all()
 
 
-@pytest.mark.parametrize("knobs", [{"sparsity": 0.2}, {"sparsity": 0.5}, {"pattern": "2:4"}])
+@pytest.mark.parametrize("options", [{"sparsity": 0.2}, {"sparsity": 0.5}, {"pattern": "2:4"}])
 @pytest.mark.parametrize("seed", [9, 10, 11])
 def test_output_error_falls_from_magnitude_to_wanda_to_sparsegpt(
-    knobs: dict[str, Any], seed: int
+    options: dict[str, Any], seed: int
 ) -> None:
     weight, inputs = random_(24, 64), correlated(300, 64, seed)
 
@@ -194,7 +194,7 @@ def test_output_error_falls_from_magnitude_to_wanda_to_sparsegpt(
         left = pruned(method, weight, inputs)
         return float((inputs @ (left - weight).T).square().sum())
 
-    errors = [error(PRUNERS.load(name)(**knobs)) for name in ("sparsegpt", "wanda", "magnitude")]
+    errors = [error(PRUNERS.load(name)(**options)) for name in ("sparsegpt", "wanda", "magnitude")]
     assert errors[0] < 0.9 * errors[1]
     assert errors[1] < 0.9 * errors[2]
 
@@ -226,7 +226,7 @@ def test_whole_neurons_go_by_norm_and_take_their_bias_along() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "message"),
+    ("name", "options", "message"),
     [
         ("wanda", {"pattern": "4:2"}, "--pattern '4:2'"),
         ("wanda", {"pattern": "half"}, "unstructured"),
@@ -237,9 +237,11 @@ def test_whole_neurons_go_by_norm_and_take_their_bias_along() -> None:
         ("magnitude", {"pattern": "2:4", "scope": "row"}, "--scope row"),
     ],
 )
-def test_knobs_that_contradict_each_other(name: str, knobs: dict[str, Any], message: str) -> None:
+def test_options_that_contradict_each_other(
+    name: str, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
-        PRUNERS.load(name)(**knobs)
+        PRUNERS.load(name)(**options)
 
 
 @pytest.mark.parametrize("name", list(PRUNERS))

@@ -50,11 +50,11 @@ def notes(tmp_path: Path) -> Path:
     return path
 
 
-def run(model: Path, output: Path, notes: Path, method: str = "wanda", **knobs: Any) -> Manifest:
+def run(model: Path, output: Path, notes: Path, method: str = "wanda", **options: Any) -> Manifest:
     config = PruneConfig(
         model=str(model), method=method, text=str(notes), num_samples=4, seq_len=32
     )
-    return prune(config, PRUNERS.load(method)(**knobs), output, Silent())
+    return prune(config, PRUNERS.load(method)(**options), output, Silent())
 
 
 def load(folder: Path) -> Layout:
@@ -93,7 +93,7 @@ def _check_manifest(manifest: Manifest, output: Path, pruned: Layout) -> None:
     # half of all the blocks' parameters; counts of each of 7 linear maps are rounded
     assert abs(zeros - 0.5 * sum(p.numel() for p in weights)) <= 3.5 * len(pruned.blocks)
     assert 0 < stage.removed["whole"] < stage.removed["blocks"]
-    assert stage.knobs["sparsity"] == 0.5
+    assert stage.options["sparsity"] == 0.5
     assert stage.checks["logit_difference"] <= stage.checks["tolerance"]
     assert (stage.calibration is None) == (stage.method == "magnitude")
     assert {f.name for f in output.iterdir()} == {*manifest.files, "manifest.json"}

@@ -39,14 +39,14 @@ class Silent:
     def keep(self, text: str) -> None: ...
 
 
-def run(model: Path, output: Path, method: str = "width", **knobs: Any) -> Manifest:
+def run(model: Path, output: Path, method: str = "width", **options: Any) -> Manifest:
     notes = model.parent / "notes.txt"
     lines = [f"The patient number {i} was seen on day {i * i} of the year." for i in range(60)]
     notes.write_text("\n\n".join(lines), encoding="utf-8")
     config = PruneConfig(
         model=str(model), method=method, text=str(notes), num_samples=4, seq_len=32
     )
-    return prune(config, PRUNERS.load(method)(**knobs), output, Silent())
+    return prune(config, PRUNERS.load(method)(**options), output, Silent())
 
 
 def load(folder: Path) -> Any:
@@ -97,11 +97,11 @@ def test_width_by_magnitude_asks_for_no_text(tmp_path: Path) -> None:
     config = PruneConfig(model=str(folder), method="width")
     stage = prune(config, Width(score="magnitude"), tmp_path / "out", Silent()).stages[-1]
     assert stage.calibration is None
-    assert not stage.knobs["compensate"]
-    for knobs in ({"score": "magnitude", "compensate": True}, {"compensate": False}):
-        assert Width(**knobs).calibrated
+    assert not stage.options["compensate"]
+    for options in ({"score": "magnitude", "compensate": True}, {"compensate": False}):
+        assert Width(**options).calibrated
         with pytest.raises(UserError, match="--data"):
-            prune(config, Width(**knobs), tmp_path / "other", Silent())
+            prune(config, Width(**options), tmp_path / "other", Silent())
 
 
 @pytest.mark.parametrize("method", ["width", "depth"])
@@ -113,14 +113,14 @@ def test_llama_cpp_predicts_the_same(
 
 
 def check_llama_cpp(
-    tmp_path: Path, family: str, method: str, monkeypatch: pytest.MonkeyPatch, **knobs: Any
+    tmp_path: Path, family: str, method: str, monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> None:
     from galenic.runtimes.torch import TorchRuntime
 
     monkeypatch.setattr(llama_context, "_GGML_TYPE_F16", 0)
     monkeypatch.setattr(llama_context, "_FLASH_ATTENTION_ON", 0)
     folder = write_tiny_hf(tmp_path / "m", family, seed=3)
-    run(folder, tmp_path / "out", method, **knobs)
+    run(folder, tmp_path / "out", method, **options)
     folder_to_gguf(tmp_path / "out", tmp_path / "out.gguf", "F32")
     rng = np.random.default_rng(0)
     asked = [Request(tuple(rng.integers(3, 290, 45).tolist()), 40) for _ in range(3)]
@@ -142,8 +142,8 @@ def test_channels_without_weights_go_first_and_change_nothing(tmp_path: Path) ->
     model.save_pretrained(folder)
     before = logits(model)
     for score in ("taylor", "activation", "combined"):
-        knobs = {"score": score, "kv_groups": 1, "sparsity": 0.35}
-        run(folder, tmp_path / score, **knobs)
+        options = {"score": score, "kv_groups": 1, "sparsity": 0.35}
+        run(folder, tmp_path / score, **options)
         small = load(tmp_path / score)
         assert small.config.intermediate_size == 64
         torch.testing.assert_close(logits(small), before, rtol=1e-4, atol=2e-4)
@@ -157,8 +157,8 @@ def test_depth_keeps_the_blocks_as_they_are(tmp_path: Path) -> None:
     model.save_pretrained(folder)
     for metric in ("perplexity", "influence"):
         # one candidate: to a random model any loss may be a gain
-        knobs = {"metric": metric, "candidates": 1, "protect_first": 0, "protect_last": 0}
-        manifest = run(folder, tmp_path / metric, "depth", sparsity=0.3, **knobs)
+        options = {"metric": metric, "candidates": 1, "protect_first": 0, "protect_last": 0}
+        manifest = run(folder, tmp_path / metric, "depth", sparsity=0.3, **options)
         assert load(tmp_path / metric).config.num_hidden_layers == 2
         torch.testing.assert_close(logits(load(tmp_path / metric)), logits(model))
         assert manifest.stages[-1].removed["blocks"] == pytest.approx(1 / 3)
@@ -185,7 +185,7 @@ def test_gemma_windows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
 
 
 @pytest.mark.parametrize(
-    ("method", "knobs", "message"),
+    ("method", "options", "message"),
     [
         ("width", {"sparsity": 0.99}, "would leave nothing"),
         ("width", {"ffn_multiple": 128}, "--ffn-multiple 128: the model has 96"),
@@ -194,10 +194,10 @@ def test_gemma_windows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
         ("depth", {"protect_first": 3}, "and 0 may go"),
     ],
 )
-def test_bad_wishes(tmp_path: Path, method: str, knobs: dict[str, Any], message: str) -> None:
+def test_bad_wishes(tmp_path: Path, method: str, options: dict[str, Any], message: str) -> None:
     folder = write_tiny_hf(tmp_path / "m", "llama")
     with pytest.raises(UserError, match=message):
-        run(folder, tmp_path / "out", method, **knobs)
+        run(folder, tmp_path / "out", method, **options)
     assert not (tmp_path / "out").exists()
 
 
@@ -222,7 +222,7 @@ def test_heads_that_transformers_needs(tmp_path: Path) -> None:
     assert found.num_key_value_heads == found.num_attention_heads
 
 
-def test_bad_knobs() -> None:
+def test_bad_options() -> None:
     for method in (Width, Depth):
         for sparsity in (-0.1, 1.0):
             with pytest.raises(ValueError, match="sparsity"):
@@ -262,8 +262,8 @@ def test_dimensions_that_carry_nothing_go_first_and_change_nothing(tmp_path: Pat
     model.save_pretrained(folder)
     before = logits(model)
     for score in ("taylor", "activation", "combined"):
-        knobs = {"score": score, "hidden_size": 32, "sparsity": 0.0, "kv_groups": 0}
-        run(folder, tmp_path / score, **knobs)
+        options = {"score": score, "hidden_size": 32, "sparsity": 0.0, "kv_groups": 0}
+        run(folder, tmp_path / score, **options)
         small = load(tmp_path / score)
         assert small.config.hidden_size == 32
         torch.testing.assert_close(logits(small), before, rtol=1e-3, atol=3e-3)
@@ -280,8 +280,8 @@ def test_channels_make_up_in_a_narrower_stream_too(tmp_path: Path) -> None:
     assert wide.stages[-1].removed["blocks"] > 0.3
     expected, errors = logits(load(tmp_path / "wide")), []
     for made_up in (False, True):
-        knobs = {"hidden_size": 32, "kv_groups": 0, "sparsity": 0.45}
-        run(folder, tmp_path / str(made_up), compensate=made_up, damping=1e-4, **knobs)
+        options = {"hidden_size": 32, "kv_groups": 0, "sparsity": 0.45}
+        run(folder, tmp_path / str(made_up), compensate=made_up, damping=1e-4, **options)
         small = load(tmp_path / str(made_up))
         assert small.config.intermediate_size == 64
         errors.append(float((logits(small) - expected).square().mean()))

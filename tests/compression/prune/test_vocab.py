@@ -33,15 +33,17 @@ class Silent:
     def advance(self, done: int, note: str = "") -> None: ...
 
 
-def cut(tmp_path: Path, family: str, pieces: str | None = None, **knobs: Any) -> tuple[Path, Path]:
+def cut(
+    tmp_path: Path, family: str, pieces: str | None = None, **options: Any
+) -> tuple[Path, Path]:
     model = tmp_path / family
     write_tiny_hf(model, family, **({"pieces": pieces} if pieces else {}))
     notes = tmp_path / "notes.txt"
     notes.write_text("\n\n".join([TEXT] * 3), encoding="utf-8")
     config = PruneConfig(model=str(model), method="vocab", text=str(notes))
     output = tmp_path / f"{family}-cut"
-    knobs = knobs or {"min_count": 1, "keep_first": 0}
-    manifest = prune(config, Vocab(**knobs), output, Silent())
+    options = options or {"min_count": 1, "keep_first": 0}
+    manifest = prune(config, Vocab(**options), output, Silent())
     checks = manifest.stages[-1].checks
     assert checks["calibration_text_growth"] == 0
     assert checks["tokens_after"] < checks["tokens_before"]

@@ -26,7 +26,7 @@ class Silent:
     def advance(self, done: int, note: str = "") -> None: ...
 
 
-def run(model: Path, tmp_path: Path, **knobs: Any) -> Any:
+def run(model: Path, tmp_path: Path, **options: Any) -> Any:
     from galenic.compression.quantize.run import quantize
 
     text = tmp_path / "notes.txt"
@@ -34,7 +34,7 @@ def run(model: Path, tmp_path: Path, **knobs: Any) -> Any:
     config = QuantizeConfig(
         model=str(model), method="auto_round", text=str(text), num_samples=4, seq_len=32
     )
-    return quantize(config, AutoRound(**knobs), tmp_path / "out", Silent())
+    return quantize(config, AutoRound(**options), tmp_path / "out", Silent())
 
 
 def test_a_missing_package_is_named_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_model_of_which_nothing_is_tuned_is_refused(
 
 @pytest.mark.slow  # the package takes seconds to import
 @pytest.mark.parametrize(
-    ("family", "hidden_size", "knobs"),
+    ("family", "hidden_size", "options"),
     [
         ("llama", 64, {"iters": 2}),
         ("phi3", 64, {"iters": 0}),
@@ -89,7 +89,7 @@ def test_the_file_holds_what_the_package_found(
     monkeypatch: pytest.MonkeyPatch,
     family: str,
     hidden_size: int,
-    knobs: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
     pytest.importorskip("auto_round", reason="needs the auto-round extra")
     from galenic.models.gguf.copy import gguf_source
@@ -104,13 +104,13 @@ def test_the_file_holds_what_the_package_found(
 
     monkeypatch.setattr(AutoRound, "_tune", keep)
     model = write_tiny_hf(tmp_path / "m", family, hidden_size=hidden_size)
-    stage = run(model, tmp_path, **knobs).stages[-1]
+    stage = run(model, tmp_path, **options).stages[-1]
     assert stage.checks["tensor_bytes"] == stage.checks["promised_bytes"]
     assert stage.versions["auto-round"]
     found[0].save_pretrained(tmp_path / "found")
     for file in model.glob("tokenizer*"):
         shutil.copyfile(file, tmp_path / "found" / file.name)
-    written, kind = tmp_path / "out" / "model.gguf", AutoRound(**knobs).type_name
+    written, kind = tmp_path / "out" / "model.gguf", AutoRound(**options).type_name
     theirs = {t.name: t for t in folder_source(tmp_path / "found").tensors}
     types = {t.name: t.type for t in read_header(written).tensors}
     assert sum(found == kind for found in types.values()) >= 3
@@ -122,7 +122,7 @@ def test_the_file_holds_what_the_package_found(
         if tensor.shape[0] % 32 == 0:  # others the package leaves alone
             # scales are rounded to float16, and codes of up to 16 multiply that
             np.testing.assert_allclose(values, expected, atol=2e-3 * np.abs(expected).max())
-        step = np.abs(expected).max() / 2 ** (AutoRound(**knobs).bits - 1)
+        step = np.abs(expected).max() / 2 ** (AutoRound(**options).bits - 1)
         assert np.abs(values - expected).max() < 1.5 * step
 
 

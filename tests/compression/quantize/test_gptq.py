@@ -79,7 +79,7 @@ def test_every_family_is_stored_as_fitted(
     model = write_tiny_hf(tmp_path / "model", family, hidden_size=64)
     fitted = spied(monkeypatch)
     manifest = quantize(config(tmp_path, model), GPTQ(target_bpw=5.5), tmp_path / "out", Quiet())
-    assert manifest.stages[-1].knobs["act_order"] is True
+    assert manifest.stages[-1].options["act_order"] is True
     assert sorted(p.name for p in (tmp_path / "out").glob("*.gguf")) == ["model.gguf"]
     types = check_stored(tmp_path / "out", model, fitted)
     assert len(fitted) == (12 if family == "phi3" else 21)
@@ -196,7 +196,7 @@ def test_less_is_lost_than_by_rounding_alone(llama: Path, tmp_path: Path) -> Non
     assert found["gptq"] < 0.8 * found["kquant"]
 
 
-def test_wrong_knobs() -> None:
+def test_wrong_options() -> None:
     with pytest.raises(UserError, match="group-size 48 is no multiple of 32"):
         GPTQ(group_size=48)
     with pytest.raises(UserError, match="block-size 128 is no multiple of --group-size 96"):

@@ -39,11 +39,11 @@ def notes(tmp_path: Path) -> Path:
     return path
 
 
-def run(model: Path, output: Path, notes: Path, watcher: Any = None, **knobs: Any) -> Manifest:
+def run(model: Path, output: Path, notes: Path, watcher: Any = None, **options: Any) -> Manifest:
     from galenic.compression.quantize.run import quantize
 
     config = QuantizeConfig(model=str(model), text=str(notes), num_samples=4, seq_len=32)
-    return quantize(config, QUANTIZERS.load("kquant")(**knobs), output, watcher or Silent())
+    return quantize(config, QUANTIZERS.load("kquant")(**options), output, watcher or Silent())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -94,12 +94,12 @@ def test_an_excluded_type_does_not_come_in_as_a_stand_in(tmp_path: Path, notes: 
 def test_rules_give_single_tensors_a_type_of_their_own(tmp_path: Path, notes: Path) -> None:
     model = write_tiny_gguf(tmp_path / "m.gguf")
     rules = r"blk\.1\.ffn=q8_0, token_embd=Q5_0, blk\.1=Q4_1"
-    for name, knobs in (
+    for name, options in (
         ("typed", {"type": "Q4_0"}),
         ("bits", {"bits": 4, "exclude": "IQ4_NL"}),
         ("mixed", {"target_bpw": 7.0, "exclude": "Q8_0,Q4_1,Q5_0"}),
     ):
-        run(model, tmp_path / name, notes, tensor_type=rules, **knobs)
+        run(model, tmp_path / name, notes, tensor_type=rules, **options)
         for tensor in read_header(tmp_path / name / "model.gguf").tensors:
             if "norm" in tensor.name:
                 assert tensor.type == "F32"
@@ -140,7 +140,7 @@ def test_a_quantized_parent_is_named(tmp_path: Path, notes: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "top_blocks", "said"),
+    ("options", "top_blocks", "said"),
     [
         ({"bits": 4}, 1, r"keep its blocks finer (--tensor-type 'blk\.(2)\.=Q8_0') and evaluate"),
         ({"bits": 4}, 2, r"(--tensor-type 'blk\.(1|2)\.=Q8_0')"),
@@ -150,16 +150,16 @@ def test_a_quantized_parent_is_named(tmp_path: Path, notes: Path) -> None:
     ],
 )
 def test_what_an_adapter_has_learnt_may_be_lost(
-    tmp_path: Path, notes: Path, knobs: dict[str, Any], top_blocks: int | None, said: str | None
+    tmp_path: Path, notes: Path, options: dict[str, Any], top_blocks: int | None, said: str | None
 ) -> None:
     model = write_tiny_hf(tmp_path / "m", "llama", hidden_size=64)
     quantized = run(model, tmp_path / "q", notes, bits=4, importance=False)
     stage = quantized.stages[-1].model_copy(
-        update={"stage": "finetune", "method": "lora", "knobs": {"top_blocks": top_blocks}}
+        update={"stage": "finetune", "method": "lora", "options": {"top_blocks": top_blocks}}
     )
     write_manifest(model, [stage])
     watcher = Silent()
-    run(model, tmp_path / "out", notes, watcher, importance=False, **knobs)
+    run(model, tmp_path / "out", notes, watcher, importance=False, **options)
     if said is None:
         assert not watcher.said
     else:
@@ -167,7 +167,7 @@ def test_what_an_adapter_has_learnt_may_be_lost(
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"type": "Q9_9"}, "unknown block type"),
         ({"bits": 4, "target_bpw": 5}, "contradict"),
@@ -178,11 +178,11 @@ def test_what_an_adapter_has_learnt_may_be_lost(
     ],
 )
 def test_mistakes_end_before_slow_work(
-    tmp_path: Path, notes: Path, knobs: dict[str, Any], message: str
+    tmp_path: Path, notes: Path, options: dict[str, Any], message: str
 ) -> None:
     model = write_tiny_gguf(tmp_path / "m.gguf")
     with pytest.raises((UserError, ValueError), match=message):
-        run(model, tmp_path / "out", notes, **knobs)
+        run(model, tmp_path / "out", notes, **options)
     assert {path.name for path in tmp_path.iterdir()} == {"m.gguf", "notes.txt"}
 
 

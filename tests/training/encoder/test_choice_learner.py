@@ -49,9 +49,9 @@ def examples() -> list[Example]:
 
 def training_set(train: list[Example], **changes: Any) -> TrainingSet:
     (benchmark,) = resolve_benchmarks(["medmcqa"])
-    knobs: dict[str, Any] = {"form": "label", "benchmark": benchmark, "weight": 1.0}
-    knobs |= {"heldout": tuple(train), "sha256": "0" * 64} | changes
-    return TrainingSet(name=benchmark.name, train=tuple(train), **knobs)
+    options: dict[str, Any] = {"form": "label", "benchmark": benchmark, "weight": 1.0}
+    options |= {"heldout": tuple(train), "sha256": "0" * 64} | changes
+    return TrainingSet(name=benchmark.name, train=tuple(train), **options)
 
 
 def texts(encoder: Encoder, **changes: Any) -> PairTexts:

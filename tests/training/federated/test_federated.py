@@ -26,8 +26,8 @@ pytest.importorskip("ray", reason="needs the federated extra (flwr[simulation])"
 CHILD = Path(__file__).parents[2] / "federated_child.py"
 CANARY = "canarywort"
 COUNTS = {"east": 20, "south": 35, "west": 50}
-KNOBS = ["--against", "none", "--rank", "4", "--learning-rate", "0.003", "--batch-size", "4"]
-KNOBS += ["--threads", "1"]
+OPTIONS = ["--against", "none", "--rank", "4", "--learning-rate", "0.003", "--batch-size", "4"]
+OPTIONS += ["--threads", "1"]
 
 
 def write_clients(folder: Path, **keys: Any) -> Path:
@@ -52,7 +52,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     wire = folder / "wire"
     wire.mkdir(exist_ok=True)
-    arguments = ["finetune", folder / "model", "--federated", clients, "-o", output, *KNOBS]
+    arguments = ["finetune", folder / "model", "--federated", clients, "-o", output, *OPTIONS]
     return subprocess.run(
         [sys.executable, CHILD, wire, *map(str, arguments)],
         env=os.environ | environment,
@@ -143,7 +143,7 @@ def check_manifest(out: Path, alone: list[Any]) -> None:
     manifest = read_manifest(out)
     assert manifest is not None
     stage = manifest.stages[-1]
-    assert (stage.stage, stage.method, stage.knobs["rounds"]) == ("finetune", "lora", 1)
+    assert (stage.stage, stage.method, stage.options["rounds"]) == ("finetune", "lora", 1)
     assert stage.calibration is not None
     listed = stage.calibration["clients"]
     assert [one["name"] for one in listed] == list(COUNTS)

@@ -51,7 +51,7 @@ def test_every_method_is_described(name: str) -> None:
     assert method.reference_url.startswith("https://")
     assert method.saves in {"adapter", "model"}
     assert all(field.description for field in type(method).model_fields.values())
-    json.dumps(method.knobs)
+    json.dumps(method.options)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -137,7 +137,7 @@ def test_the_targets_get_the_adapters(tmp_path: Path) -> None:
     assert {min(shape) for shape in shapes.values()} == {3}
 
 
-def test_wrong_knobs_are_refused(tmp_path: Path) -> None:
+def test_wrong_options_are_refused(tmp_path: Path) -> None:
     layout = read_layout(load_tiny(tmp_path / "model"))
     with pytest.raises(UserError, match="--top-blocks 4: the model has 3 blocks"):
         Full(top_blocks=4).check(layout)

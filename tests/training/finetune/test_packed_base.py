@@ -73,7 +73,7 @@ def test_a_packed_base_is_learnt_over_and_merged(tmp_path: Path, bits: int) -> N
     assert done.outcome.best is not None
     assert done.outcome.best.loss < 0.5 * done.outcome.looks[0].loss
     manifest = read_manifest(tmp_path / "out")
-    assert manifest is not None and manifest.stages[0].knobs["base_bits"] == bits
+    assert manifest is not None and manifest.stages[0].options["base_bits"] == bits
     merge(str(tmp_path / "m"), tmp_path / "out", tmp_path / "merged", Quiet())
     merged = logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged"))
     packed = lay_over(load_packed(found, bits).model, tmp_path / "out")

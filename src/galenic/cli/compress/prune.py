@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from galenic.cli.flags import with_flags, with_knobs
+from galenic.cli.flags import with_flags, with_options
 from galenic.cli.options import ManifestOption, NewFolderOption
 from galenic.cli.stage import run_stage
 from galenic.compression.prune.config import PruneConfig
@@ -38,7 +38,7 @@ EXAMPLES = """
 """
 
 
-@with_flags(with_knobs(PruneConfig, PRUNERS))
+@with_flags(with_options(PruneConfig, PRUNERS))
 def command(
     *,
     output: NewFolderOption,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from galenic.cli.flags import with_flags, with_knobs
+from galenic.cli.flags import with_flags, with_options
 from galenic.cli.options import ManifestOption, NewFolderOption
 from galenic.cli.stage import run_stage
 from galenic.compression.quantize.config import QuantizeConfig
@@ -40,7 +40,7 @@ EXAMPLES = """
 """
 
 
-@with_flags(with_knobs(QuantizeConfig, QUANTIZERS))
+@with_flags(with_options(QuantizeConfig, QUANTIZERS))
 def command(
     *,
     output: NewFolderOption,

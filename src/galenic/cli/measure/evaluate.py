@@ -73,10 +73,10 @@ def command(
         int, typer.Option(min=1, help="With --speed: timings of each model, in turns.")
     ] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="With --speed: print JSON.")] = False,
-    **knobs: Any,
+    **options: Any,
 ) -> None:
     """Evaluate a model."""
-    config = parse_config(EvaluateConfig, knobs)
+    config = parse_config(EvaluateConfig, options)
     if speed:
         from galenic.cli.measure.speed import show_speed
 

@@ -89,15 +89,15 @@ def _history(manifest: Manifest) -> Table:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
-    for title in ("stage", "knobs", "made from"):
+    for title in ("stage", "options", "made from"):
         table.add_column(title, overflow="fold")
     table.add_column("off blocks", justify="right")
     table.add_column("off whole", justify="right")
     for number, stage in enumerate(manifest.stages, 1):
-        knobs = ", ".join(f"{name} {value}" for name, value in sorted(stage.knobs.items()))
+        options = ", ".join(f"{name} {value}" for name, value in sorted(stage.options.items()))
         parent = f"{stage.parent.name}, sha256 {stage.parent.sha256[:12]}"
         removed = (f"{share:.1%}" for share in map(stage.removed.get, ("blocks", "whole")) if share)
-        row = [str(number), f"{stage.stage} {stage.method}", escape(knobs), escape(parent)]
+        row = [str(number), f"{stage.stage} {stage.method}", escape(options), escape(parent)]
         table.add_row(*row, *removed)
     return table
 

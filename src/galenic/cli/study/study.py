@@ -130,12 +130,12 @@ def _run(
 
 def _facts(study: Study) -> dict[str, Any]:
     """What ``study.json`` says beside the graph."""
-    from galenic.artifact.manifest import library_versions
+    from galenic.artifact.manifest import versions
 
     return {
         "name": study.name,
         "description": study.description,
         "command": shlex.join(["galenic", *sys.argv[1:]]),
         "evaluate": study.evaluate.model_dump(mode="json", exclude={"model", "data", "threads"}),
-        "versions": library_versions(),
+        "versions": versions(),
     }

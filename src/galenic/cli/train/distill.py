@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
+from galenic.cli.flags import parse_config, parse_method, with_flags, with_options
 from galenic.cli.options import ManifestOption, NewFolderOption
 from galenic.registry import DISTILLERS
 from galenic.training.distill.config import DistillConfig
@@ -34,7 +34,7 @@ EXAMPLES = """
 """
 
 
-@with_flags(with_knobs(DistillConfig, DISTILLERS))
+@with_flags(with_options(DistillConfig, DISTILLERS))
 def command(
     *,
     output: NewFolderOption,

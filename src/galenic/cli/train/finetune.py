@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galenic.cli.flags import parse_config, parse_method, with_flags, with_knobs
+from galenic.cli.flags import parse_config, parse_method, with_flags, with_options
 from galenic.cli.options import ManifestOption
 from galenic.registry import FINETUNERS
 from galenic.training.finetune.config import FinetuneConfig, default_folder, sources_in_data
@@ -49,7 +49,7 @@ COLLAPSED = 1
 """Exit status when the training was stopped for a collapse."""
 
 
-@with_flags(with_knobs(FinetuneConfig, FINETUNERS))
+@with_flags(with_options(FinetuneConfig, FINETUNERS))
 def command(
     *,
     output: Annotated[
@@ -91,7 +91,7 @@ def command(
     config = parse_config(FinetuneConfig, own)
     method = parse_method(FINETUNERS, config.method, values)
     settings = {} if federation is None else {"federated": federation.model_dump(mode="json")}
-    output = output or default_folder(config, {**method.knobs, **settings})
+    output = output or default_folder(config, {**method.options, **settings})
     check_new(output)
 
     with watched(
@@ -132,7 +132,7 @@ def _show(outcome: Outcome, manifest: Manifest, model: str, output: Path) -> Non
         typer.echo(f"stopped: {outcome.stopped}.", err=True)
     kind = "after" if "after" in stage.parameters else "trained"
     what = "tuned model" if kind == "after" else f"adapter, {stage.sizes['after'] / 1e6:.1f} MB"
-    unit = "round" if "rounds" in stage.knobs else "step"
+    unit = "round" if "rounds" in stage.options else "step"
     typer.echo(
         f"{output}: {what}, weights of {unit} {best} of {outcome.steps} ({outcome.stopped})."
     )

@@ -1,4 +1,4 @@
-"""What a pruning method is: a frozen class whose fields are its knobs."""
+"""What a pruning method is: a frozen class whose fields are its options."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Pruner(BaseModel, ABC):
     whole_texts: ClassVar[bool] = False
 
     @property
-    def knobs(self) -> dict[str, Any]:
-        """Every knob with the value that is used, as JSON has it."""
+    def options(self) -> dict[str, Any]:
+        """Every option with the value that is used, as JSON has it."""
         return self.model_dump(mode="json")
 
     @property
     @abstractmethod
     def calibrated(self) -> bool:
-        """Whether it needs calibration text, with its knobs as they are."""
+        """Whether it needs calibration text, with its options as they are."""
 
     @abstractmethod
     def check(self, layout: Layout) -> None:
@@ -114,8 +114,8 @@ class ZeroingPruner(Pruner):
         return self
 
     @property
-    def knobs(self) -> dict[str, Any]:
-        return super().knobs | {"sparsity": self.share}
+    def options(self) -> dict[str, Any]:
+        return super().options | {"sparsity": self.share}
 
     @property
     def group(self) -> tuple[int, int] | None:

@@ -72,8 +72,8 @@ class Depth(Pruner):
         return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
 
     @property
-    def knobs(self) -> dict[str, Any]:
-        return super().knobs | {"sparsity": self.share}
+    def options(self) -> dict[str, Any]:
+        return super().options | {"sparsity": self.share}
 
     def check(self, layout: Layout) -> None:
         self.count(layout)

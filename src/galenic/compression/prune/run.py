@@ -6,14 +6,11 @@ from pathlib import Path
 
 from galenic.artifact.manifest import (
     Manifest,
-    Parent,
-    Stage,
     check_new,
-    library_versions,
     new_artifact,
     read_manifest,
-    write_manifest,
 )
+from galenic.artifact.record import record_stage
 from galenic.artifact.sizes import count_stored, weight_bytes
 from galenic.compression.blocks.tokens import as_tensor, describe_text, pack_tokens
 from galenic.compression.prune.base import Pruner
@@ -36,7 +33,7 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
 
     Args:
         config: the model and the calibration text.
-        pruner: the method with its knobs.
+        pruner: the method with its options.
         output: the folder to make.
         watcher: told of progress.
 
@@ -63,20 +60,20 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
         watcher.stage("counting and hashing")
         written = open_checkpoint(ModelFiles(str(output), "folder", part, ""))
         before, after = count_stored(checkpoint), count_stored(written)
-        stage = Stage(
-            stage="prune",
-            method=pruner.name,
-            reference_url=pruner.reference_url,
-            knobs=pruner.knobs,
-            parent=Parent(name=files.name, sha256=files.sha256),
+        return record_stage(
+            part,
+            "prune",
+            pruner,
+            files,
+            earlier=[earlier],
+            libraries=LIBRARIES,
+            options=pruner.options,
             calibration=describe_text(config, texts, tokens) if texts else None,
             parameters={"before": before, "after": after},
             removed=_removed(before, after),
             sizes={"before": weight_bytes(checkpoint.folder), "after": weight_bytes(part)},
             checks={**checks},
-            versions=library_versions(*LIBRARIES),
         )
-        return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
 
 
 def _removed(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:

@@ -99,8 +99,8 @@ class Width(Pruner):
         return self.score != "magnitude" if self.compensate is None else self.compensate
 
     @property
-    def knobs(self) -> dict[str, Any]:
-        return super().knobs | {"sparsity": self.share, "compensate": self.corrects}
+    def options(self) -> dict[str, Any]:
+        return super().options | {"sparsity": self.share, "compensate": self.corrects}
 
     def check(self, layout: Layout) -> None:
         self.cuts(layout)

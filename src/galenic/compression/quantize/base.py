@@ -1,4 +1,4 @@
-"""What a quantization method is: a frozen class whose fields are its knobs."""
+"""What a quantization method is: a frozen class whose fields are its options."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Quantizer(BaseModel, ABC):
     extra: ClassVar[str | None] = None
 
     @property
-    def knobs(self) -> dict[str, Any]:
-        """Every knob with the value that is used, as JSON has it."""
+    def options(self) -> dict[str, Any]:
+        """Every option with the value that is used, as JSON has it."""
         return self.model_dump(mode="json")
 
     def require(self) -> None:
@@ -58,7 +58,7 @@ class Quantizer(BaseModel, ABC):
     @property
     @abstractmethod
     def calibrated(self) -> bool:
-        """Whether it needs calibration text, with its knobs as they are."""
+        """Whether it needs calibration text, with its options as they are."""
 
     @abstractmethod
     def check(self, job: QuantizeJob) -> int:

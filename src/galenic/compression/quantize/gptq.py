@@ -127,7 +127,7 @@ class GPTQ(TypedQuantizer):
         return known if self.mixed else tuple(kind for kind in known if kind in GRIDS)
 
     def notes(self, job: QuantizeJob) -> tuple[str, ...]:
-        options = self.options(job.source).items()
+        options = self.type_choices(job.source).items()
         whole = [name for name, kinds in options if "F16" in kinds and name.startswith(INNER)]
         found = super().notes(job)
         if whole:

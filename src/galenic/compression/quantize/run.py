@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from galenic.artifact.manifest import (
     Manifest,
-    Parent,
-    Stage,
     check_new,
     new_artifact,
     read_manifest,
-    write_manifest,
 )
+from galenic.artifact.record import record_stage
 from galenic.compression.quantize.base import Quantizer
 from galenic.compression.quantize.config import QuantizeConfig
 from galenic.compression.quantize.job import QuantizeJob
@@ -44,7 +40,7 @@ def quantize(
 
     Args:
         config: the model and the calibration text.
-        quantizer: the method with its knobs.
+        quantizer: the method with its options.
         output: the folder to make.
         watcher: told of progress.
 
@@ -80,8 +76,22 @@ def quantize(
                 f"its tensors take {checks['tensor_bytes']:,.0f} bytes and its file {after:,}; "
                 f"promised were at most {promised:,}, in a file below {before['dense']:,}"
             )
-        stage = _stage(job, quantizer, calibration, checks, {**before, "after": after})
-        return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
+        counts = asdict(count_parameters(job.checkpoint.shapes))
+        return record_stage(
+            part,
+            "quantize",
+            quantizer,
+            files,
+            earlier=[earlier],
+            libraries=(*LIBRARIES, *EXTRA_LIBRARIES.get(quantizer.extra or "", ())),
+            options=quantizer.options,
+            calibration=calibration,
+            parameters={"before": counts, "after": counts},
+            removed={},
+            sizes={**before, "after": after},
+            notes=_notes(job, quantizer),
+            checks=checks,
+        )
 
 
 def quantized_types_of(files: ModelFiles) -> tuple[str, ...]:
@@ -110,15 +120,15 @@ def _at_risk(
     Measured in LOG.md, "Rounded to the base's own levels, an adapter is gone".
     """
     tuned = [one for one in (earlier.stages if earlier else ()) if one.method == "lora"]
-    if not tuned or quantizer.knobs.get("tensor_type"):
+    if not tuned or quantizer.options.get("tensor_type"):
         return None
     shapes = job.checkpoint.shapes
     if promised >= count_parameters(shapes).total:  # eight bits a weight
         return None
     count = len(shapes.blocks)
-    top = tuned[-1].knobs.get("top_blocks")
+    top = tuned[-1].options.get("top_blocks")
     advice = "evaluate it again behind this"
-    if top and top < count and "tensor_type" in quantizer.knobs:
+    if top and top < count and "tensor_type" in quantizer.options:
         numbers = "|".join(map(str, range(count - top, count)))
         advice = f"keep its blocks finer (--tensor-type 'blk\\.({numbers})\\.=Q8_0') and {advice}"
     return f"few bits may take away what the adapter of this model has learnt: {advice}"
@@ -135,31 +145,7 @@ def _calibration(job: QuantizeJob) -> dict[str, Any]:
     return describe_text(job.config, job.texts, job.tokens.numpy())
 
 
-def _stage(
-    job: QuantizeJob,
-    quantizer: Quantizer,
-    calibration: dict[str, Any] | None,
-    checks: dict[str, float],
-    sizes: dict[str, int],
-) -> Stage:
-    counts = asdict(count_parameters(job.checkpoint.shapes))
+def _notes(job: QuantizeJob, quantizer: Quantizer) -> tuple[str, ...]:
     types = quantized_types_of(job.files)
     notes = (f"dense (dequantized from {', '.join(types)})",) if types else ()
-    return Stage(
-        stage="quantize",
-        method=quantizer.name,
-        reference_url=quantizer.reference_url,
-        knobs=quantizer.knobs,
-        parent=Parent(name=job.files.name, sha256=job.files.sha256),
-        calibration=calibration,
-        parameters={"before": counts, "after": counts},
-        removed={},
-        sizes=sizes,
-        notes=(*notes, *quantizer.notes(job)),
-        checks=checks,
-        versions={"python": platform.python_version()}
-        | {
-            name: version(name)
-            for name in (*LIBRARIES, *EXTRA_LIBRARIES.get(quantizer.extra or "", ()))
-        },
-    )
+    return (*notes, *quantizer.notes(job))

@@ -130,8 +130,8 @@ class TypedQuantizer(Quantizer):
         return self
 
     @property
-    def knobs(self) -> dict[str, Any]:
-        return super().knobs | {"bits": self._bits}
+    def options(self) -> dict[str, Any]:
+        return super().options | {"bits": self._bits}
 
     @property
     def mixed(self) -> bool:
@@ -143,7 +143,7 @@ class TypedQuantizer(Quantizer):
         return self.bits or (None if self.mixed or self.type else 4)
 
     def notes(self, job: QuantizeJob) -> tuple[str, ...]:
-        options = self.options(job.source) if self.type else {}
+        options = self.type_choices(job.source) if self.type else {}
         free = [kinds for name, kinds in options.items() if self._ruled(name) is None]
         others = [kind for kinds in free for kind in kinds if kind not in (self.type, "F32")]
         if not others:
@@ -172,7 +172,7 @@ class TypedQuantizer(Quantizer):
         source = job.source
         self._check_rules(source)
         job.checkpoint  # noqa: B018  what it cannot open cannot be read back either
-        options = self.options(source)
+        options = self.type_choices(source)
         if not self.mixed:
             return sum(max(sizes.values()) for sizes in options.values())
         smallest = sum(min(sizes.values()) for sizes in options.values())
@@ -195,7 +195,7 @@ class TypedQuantizer(Quantizer):
                     f"{names[0]}, {names[-1]} and the like."
                 )
 
-    def options(self, source: GgufSource) -> dict[str, dict[str, int]]:
+    def type_choices(self, source: GgufSource) -> dict[str, dict[str, int]]:
         """Types that each tensor may take, smaller ones first, with its bytes in them."""
         return {tensor.name: self._options(tensor) for tensor in source.tensors}
 
@@ -229,7 +229,7 @@ class TypedQuantizer(Quantizer):
             found: what weights the errors; None: all weights matter alike.
             advance: told how many tensors are done.
         """
-        options = self.options(job.source)
+        options = self.type_choices(job.source)
         if all(len(kinds) == 1 for kinds in options.values()):
             return {name: kind for name, kinds in options.items() for kind in kinds}
         job.watcher.stage("measuring errors", total=len(job.source.tensors))
@@ -254,7 +254,7 @@ class TypedQuantizer(Quantizer):
         )
 
     def pick(self, source: GgufSource, choices: Mapping[str, Sequence[Choice]]) -> dict[str, str]:
-        """Tensor name to type, the errors of its `options` known."""
+        """Tensor name to type, the errors of its `type_choices` known."""
         from galenic.compression.quantize.allocate import allocate
 
         if self.mixed:

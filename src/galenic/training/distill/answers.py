@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
+from galenic.jsonl import append_jsonl
 
 __all__ = ["Answer", "AnswerBook", "continue_greedily"]
 
@@ -61,16 +62,13 @@ class AnswerBook:
 
     def add(self, prompts: Sequence[str], answers: Sequence[Answer]) -> None:
         """Write answers down."""
-        with self.path.open("a", encoding="utf-8") as handle:
-            for prompt, answer in zip(prompts, answers, strict=True):
-                row = {
-                    "id": _key(prompt),
-                    "prompt": prompt,
-                    "answer": answer.text,
-                    "finished": answer.finished,
-                }
-                handle.write(json.dumps(row, ensure_ascii=False) + "\n")
-                self.answers[_key(prompt)] = answer
+        given = list(zip(prompts, answers, strict=True))
+        rows = (
+            {"id": _key(p), "prompt": p, "answer": one.text, "finished": one.finished}
+            for p, one in given
+        )
+        append_jsonl(self.path, rows)
+        self.answers |= {_key(prompt): answer for prompt, answer in given}
 
     def _read(self) -> None:
         raw = self.path.read_bytes()

@@ -1,4 +1,4 @@
-"""What a way of distilling is: a frozen class whose fields are its knobs."""
+"""What a way of distilling is: a frozen class whose fields are its options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from galenic.training.config import TrainKnobs
+from galenic.training.config import TrainOptions
 
 if TYPE_CHECKING:
     from galenic.models.checkpoint import Checkpoint
@@ -65,7 +65,7 @@ class HealingText:
     described: dict[str, Any]
 
 
-class Distiller(TrainKnobs, ABC):
+class Distiller(TrainOptions, ABC):
     """What a student learns of its teacher, and how.
 
     Attributes:
@@ -121,8 +121,8 @@ class Distiller(TrainKnobs, ABC):
         return self.default_alpha if self.alpha is None else self.alpha
 
     @property
-    def knobs(self) -> dict[str, Any]:
-        """Every knob with the value that is used, as JSON has it."""
+    def options(self) -> dict[str, Any]:
+        """Every option with the value that is used, as JSON has it."""
         return self.model_dump(mode="json") | {"alpha": self.share}
 
     @property

@@ -1,4 +1,4 @@
-"""What `galenic distill` is told besides the method's own knobs."""
+"""What `galenic distill` is told besides the method's own options."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from galenic.models.encoders.text_encoder import TextEncoder
 from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
 from galenic.training.activation_cache import FrozenBlocks
-from galenic.training.config import TrainConfig, TrainKnobs
+from galenic.training.config import TrainConfig, TrainOptions
 from galenic.training.distill.base import Distiller, DistillJob, HealingText
 from galenic.training.distill.config import DistillConfig
 from galenic.training.distill.sequence import ANSWERS
@@ -38,7 +38,7 @@ def distill(config: DistillConfig, method: Distiller, output: Path, watcher: Wat
 
     Args:
         config: student, teacher and texts.
-        method: what is learnt of the teacher, with its knobs.
+        method: what is learnt of the teacher, with its options.
         output: the folder to make.
         watcher: told of progress.
 
@@ -103,7 +103,7 @@ def _tuning(
     return Tuning(
         stage="distill",
         method=method,
-        knobs={**method.knobs, "teacher": teacher.name, "teacher_sha256": teacher.sha256},
+        options={**method.options, "teacher": teacher.name, "teacher_sha256": teacher.sha256},
         saves="model",
         save=save,
         checkpoint=student,
@@ -118,8 +118,8 @@ def _tuning(
 
 
 def _how(method: Distiller, seed: int) -> TrainConfig:
-    knobs = {name: getattr(method, name) for name in TrainKnobs.model_fields}
-    return TrainConfig(**knobs, seed=seed)
+    options = {name: getattr(method, name) for name in TrainOptions.model_fields}
+    return TrainConfig(**options, seed=seed)
 
 
 def _objective(job: DistillJob, method: Distiller, tokens: TokenMap | None) -> Distillation:

@@ -8,20 +8,17 @@ from __future__ import annotations
 import hashlib
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from galenic.artifact.licence import CARD, parent_licence
 from galenic.artifact.manifest import (
     Manifest,
-    Parent,
-    Stage,
     check_new,
-    library_versions,
     new_artifact,
     read_manifest,
-    write_manifest,
 )
+from galenic.artifact.record import NamedMethod, record_stage
 from galenic.artifact.sizes import weight_bytes
 from galenic.errors import UserError
 from galenic.models.encoders.encoder import Encoder, load_encoder, refuse_writer
@@ -30,7 +27,7 @@ from galenic.models.load import resolve_model
 from galenic.models.quiet import quiet_transformers
 from galenic.models.save import LICENCE_FILES
 from galenic.models.size import inspect_model
-from galenic.training.card import TunedFacts, tuned_card
+from galenic.training.card import tuned_card
 from galenic.training.checkpoints import LOG
 from galenic.training.distributed import check_spread, num_local
 from galenic.training.encoder.config import EncoderConfig
@@ -173,19 +170,21 @@ def _write(done: _Done, part: Path, run: Path) -> Manifest:
     after = ModelFiles(files.name, "folder", part, "")
     best = done.outcome.best.step if done.outcome.best else 0
     parameters = inspect_model(after).parameters
-    stage = Stage(
-        stage="finetune",
-        method=METHOD,
-        reference_url=REFERENCE,
-        knobs=train_config(done.config).model_dump(mode="json"),
-        parent=Parent(name=files.name, sha256=files.sha256),
+    return record_stage(
+        part,
+        "finetune",
+        NamedMethod(METHOD, REFERENCE),
+        files,
+        earlier=[read_manifest(files.path)],
+        libraries=LIBRARIES,
+        card=partial(tuned_card, files, "model"),
+        options=train_config(done.config).model_dump(mode="json"),
         calibration=done.described,
         parameters={
             "before": inspect_model(files).parameters,
             "trained": {"total": parameters["total"]},
             "after": parameters,
         },
-        removed={"blocks": 0.0, "whole": 0.0},
         sizes={"before": weight_bytes(files.path), "after": weight_bytes(part)},
         notes=(
             f"trained in {done.precision}; the weights are those of step {best} of "
@@ -193,12 +192,7 @@ def _write(done: _Done, part: Path, run: Path) -> Manifest:
             f"ended because {done.outcome.stopped}",
         ),
         checks={**checks, **heldout_checks(done.outcome)},
-        versions=library_versions(*LIBRARIES),
     )
-    facts = TunedFacts(files.name, parent_licence(files), "model", stage)
-    (part / CARD).write_text(tuned_card(facts), encoding="utf-8", newline="\n")
-    earlier = read_manifest(files.path)
-    return write_manifest(part, [*(earlier.stages if earlier else ()), stage])
 
 
 def _save(done: _Done, part: Path) -> dict[str, float]:

@@ -18,27 +18,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from galenic.artifact.licence import CARD, parent_licence
 from galenic.artifact.manifest import (
     Manifest,
-    Parent,
-    Stage,
     check_new,
-    library_versions,
     new_artifact,
-    write_manifest,
 )
+from galenic.artifact.record import record_stage
 from galenic.artifact.sizes import count_stored, weight_bytes
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint
 from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
 from galenic.runtimes.threads import choose_threads
-from galenic.training.card import TunedFacts, tuned_card
+from galenic.training.card import tuned_card
 from galenic.training.checkpoints import LOG
 from galenic.training.distributed import num_local, spreads
 from galenic.training.early_stopping import Patience
@@ -112,7 +109,7 @@ def finetune_federated(
         fingerprint={
             **train_config(config).model_dump(mode="json"),
             "model": files.sha256,
-            "method": {"name": method.name, **method.knobs},
+            "method": {"name": method.name, **method.options},
         },
         patience=Patience(config.patience, config.collapse_patience, unit="round"),
         watcher=watcher,
@@ -268,26 +265,20 @@ def _write(done: _Done, part: Path) -> Manifest:
     files, method = done.checkpoint.files, done.method
     checks = method.save(done.model, part, base=files.name, source=done.checkpoint.folder)
     shutil.copyfile(done.server.path / LOG, part / TRAINING_LOG)
-    stage = _stage(done, part, checks)
-    facts = TunedFacts(files.name, parent_licence(files), method.saves, stage)
-    (part / CARD).write_text(tuned_card(facts), encoding="utf-8", newline="\n")
-    return write_manifest(part, [stage])
-
-
-def _stage(done: _Done, part: Path, checks: dict[str, float]) -> Stage:
-    files, outcome = done.checkpoint.files, done.server.outcome
+    outcome = done.server.outcome
     best = outcome.best.step if outcome.best else 0
     trained = sum(value.size for value in done.server.best_weights.values())
     adapter = sum(file.stat().st_size for file in part.glob("*.safetensors"))
-    return Stage(
-        stage="finetune",
-        method=done.method.name,
-        reference_url=done.method.reference_url,
-        knobs={**train_config(done.config).model_dump(mode="json"), **_knobs(done)},
-        parent=Parent(name=files.name, sha256=files.sha256),
+    return record_stage(
+        part,
+        "finetune",
+        method,
+        files,
+        libraries=LIBRARIES,
+        card=partial(tuned_card, files, method.saves),
+        options={**train_config(done.config).model_dump(mode="json"), **_options(done)},
         calibration=_texts(done),
         parameters={"before": count_stored(done.checkpoint), "trained": {"total": trained}},
-        removed={"blocks": 0.0, "whole": 0.0},
         sizes={"before": weight_bytes(done.checkpoint.folder), "after": adapter},
         notes=(
             f"federated averaging (https://arxiv.org/abs/1602.05629) of "
@@ -296,15 +287,14 @@ def _stage(done: _Done, part: Path, checks: dict[str, float]) -> Stage:
             f"ended because {outcome.stopped}",
         ),
         checks={**checks, **heldout_checks(outcome)},
-        versions=library_versions(*LIBRARIES),
     )
 
 
-def _knobs(done: _Done) -> dict[str, Any]:
-    """The method's knobs and the federation's, which stand in place of the local run's length."""
+def _options(done: _Done) -> dict[str, Any]:
+    """The method's options and the federation's, which stand in place of the local run's length."""
     federation = done.federation
     return {
-        **done.method.knobs,
+        **done.method.options,
         "epochs": federation.local_epochs,
         "max_steps": federation.local_steps,
         "rounds": federation.rounds,

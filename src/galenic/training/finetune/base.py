@@ -1,4 +1,4 @@
-"""What a fine-tuning method is: a frozen class whose fields are its knobs."""
+"""What a fine-tuning method is: a frozen class whose fields are its options."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Finetuner(BaseModel, ABC):
     )
 
     @property
-    def knobs(self) -> dict[str, Any]:
-        """Every knob with the value that is used, as JSON has it."""
+    def options(self) -> dict[str, Any]:
+        """Every option with the value that is used, as JSON has it."""
         return self.model_dump(mode="json")
 
     def check(self, layout: Layout) -> None:

@@ -1,4 +1,4 @@
-"""What `galenic finetune` is told besides the method's own knobs."""
+"""What `galenic finetune` is told besides the method's own options."""
 
 from __future__ import annotations
 
@@ -113,15 +113,15 @@ class FinetuneConfig(CacheConfig, TrainConfig, TextsConfig):
     )
 
 
-def default_folder(config: FinetuneConfig, knobs: Mapping[str, Any]) -> Path:
+def default_folder(config: FinetuneConfig, options: Mapping[str, Any]) -> Path:
     """Where the result goes unless the user says: the same settings give the same folder.
 
     Args:
         config: how it is trained.
-        knobs: of the method.
+        options: of the method.
     """
     machine = {"threads", "cache", "cache_gb", "cache_folder", "data"}
-    facts = [config.model_dump(mode="json", exclude=machine), dict(knobs)]
+    facts = [config.model_dump(mode="json", exclude=machine), dict(options)]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Path("tuned") / f"{Path(config.model).stem or 'model'}-{config.method}-{digest[:8]}"
 

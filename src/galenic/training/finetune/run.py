@@ -33,7 +33,7 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
 
     Args:
         config: the model, the texts, and how to train.
-        method: what is trained, with its knobs.
+        method: what is trained, with its options.
         output: the folder to make.
         watcher: told of progress.
 
@@ -48,7 +48,7 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
     sources = read_sources(config, keeps=method.saves == "adapter")
     clashes = {
         "--cache": config.cache,
-        "--base-bits": method.knobs.get("base_bits") is not None,
+        "--base-bits": method.options.get("base_bits") is not None,
         "the form kept": any(one.form == "kept" for one in sources.train),
     }
     check_spread(config, clashes)
@@ -67,7 +67,7 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
         tuning = Tuning(
             stage="finetune",
             method=method,
-            knobs={**how.model_dump(mode="json"), **method.knobs},
+            options={**how.model_dump(mode="json"), **method.options},
             saves=method.saves,
             save=lambda model, folder: method.save(
                 model, folder, base=files.name, source=checkpoint.folder
@@ -116,6 +116,6 @@ def _lower_blocks(
     if num_local() > 1:  # each computes other texts, and a cache has one writer
         folder = folder / str(rank())
     limit = int(config.cache_gb * 1e9 / num_local())
-    bits, precision = method.knobs.get("base_bits"), choose_precision(config.precision)
+    bits, precision = method.options.get("base_bits"), choose_precision(config.precision)
     key = f"{checkpoint.files.sha256}/{bits}/{precision}"
     return FrozenBlocks(layout, frozen, folder, limit=limit, key=key)

@@ -36,7 +36,7 @@ class StageConfig(CalibrationConfig):
 
 
 class _Settings(CacheConfig, TrainConfig, TextsConfig):
-    """How to train, beside the knobs of the method."""
+    """How to train, beside the options of the method."""
 
     calibrated: ClassVar[bool] = False
     whole_texts: ClassVar[bool] = False
