@@ -1,0 +1,313 @@
+"""Train the classifier of triage, and say how well it does on conditions that it has not seen.
+
+    python tools/train_triage.py                    # the report, and the weights into the package
+    python tools/train_triage.py --report-only
+
+Training, thresholds and calibration use `tools/triage/corpus` alone. Conditions are kept apart: a
+text is judged by a model that saw no text of its condition; thresholds, too, are judged on
+conditions that they were not chosen on. The weights that ship are then trained on all texts, with
+the thresholds and the temperature found this way. Everything is seeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from galenic.assistant.triage.classifier import KINDS, WEIGHTS, Weights, write_weights
+from galenic.assistant.triage.features import BUCKETS, counts, tokens
+from galenic.training.near import Passage, ScanConfig, Scanner
+
+CORPUS = Path(__file__).parent / "triage" / "corpus"
+SELF_HARM = {"suicidal_plain", "suicidal_oblique", "overdose_deliberate", "self_harm"}
+FOLDS, SEED = 5, 0
+STRENGTH = 2.0
+"""Inverse of the ridge penalty."""
+FEWEST_WORDS, FEWEST_LETTERS = 2, 3
+"""Texts in which an n-gram must stand to count."""
+MIXTURES = 600
+"""Harmless mixtures, and as many urgent ones, in training."""
+FALSE_ALARMS = {"emergency": 0.04, "today": 0.06, "self_harm": 0.01}
+"""Share of benign texts that a threshold may let through."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    texts: list[str]
+    tiers: np.ndarray
+    conditions: np.ndarray
+    self_harm: np.ndarray
+    alike: np.ndarray
+    """Alarming words, and not for today."""
+    benign: np.ndarray
+    """Look-alikes, general questions and small complaints: not for today."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    words: sp.csr_matrix
+    letters: sp.csr_matrix
+
+    def __getitem__(self, rows: Any) -> Counted:
+        return Counted(self.words[rows], self.letters[rows])
+
+
+def read_corpus() -> Corpus:
+    rows = [json.loads(line) for path in sorted(CORPUS.glob("*.jsonl")) for line in path.open()]
+    tiers = np.array([row["tier"] for row in rows])
+    conditions = np.array([row["condition"] for row in rows])
+    urgent = np.isin(tiers, ["emergency", "today"])
+    alike = np.array([row["lookalike"] for row in rows], dtype=bool)
+    return Corpus(
+        texts=[row["text"] for row in rows],
+        tiers=tiers,
+        conditions=conditions,
+        self_harm=np.isin(conditions, list(SELF_HARM)) & urgent & ~alike,
+        alike=alike & ~urgent,
+        benign=(alike | np.isin(tiers, ["general", "self-care"])) & ~urgent,
+    )
+
+
+def near_duplicates(texts: Sequence[str]) -> tuple[int, int]:
+    """Texts that an earlier text equals, and those that one nearly equals."""
+    passages = [Passage(str(at), "text", text) for at, text in enumerate(texts)]
+    config = ScanConfig(near_words=6)  # most texts are short
+    scanner = Scanner([("corpus", passages)], config)
+    hits = [h for h in scanner.scan(passages) if h.train.row != h.test.row]
+    pairs = [h for h in hits if int(h.test.row) < int(h.train.row)]
+    same = {h.train.row for h in pairs if h.kind in ("exact", "normalised")}
+    return len(same), len({h.train.row for h in pairs})
+
+
+def count(texts: Sequence[str]) -> Counted:
+    counted = [counts(tokens(text)) for text in texts]
+    return Counted(*(_matrix([pair[part] for pair in counted]) for part in (0, 1)))
+
+
+def _matrix(rows: Sequence[dict[int, int]]) -> sp.csr_matrix:
+    starts = np.cumsum([0, *map(len, rows)])
+    columns = np.fromiter((c for row in rows for c in row), np.int64, starts[-1])
+    values = np.fromiter((v for row in rows for v in row.values()), np.float64, starts[-1])
+    return sp.csr_matrix((values, columns, starts), shape=(len(rows), BUCKETS))
+
+
+def rarity(counted: Counted) -> np.ndarray:
+    """Inverse document frequency of each column; 0 where it is in too few texts to count."""
+    found = np.zeros(BUCKETS)
+    n = counted.words.shape[0]
+    for matrix, fewest in ((counted.words, FEWEST_WORDS), (counted.letters, FEWEST_LETTERS)):
+        frequency = np.bincount(matrix.indices, minlength=BUCKETS)
+        weight = np.where(frequency >= fewest, np.log((1 + n) / (1 + frequency)) + 1, 0)
+        found = np.maximum(found, weight)
+    return found.astype(np.float16).astype(np.float64)  # as they are kept
+
+
+def scaled(counted: Counted, idf: np.ndarray) -> sp.csr_matrix:
+    """Rows as `classifier` makes them: words and letters of length 1 each, added."""
+    parts = []
+    for matrix in (counted.words, counted.letters):
+        part = matrix.copy()
+        part.data = (1 + np.log(part.data)) * idf[part.indices]
+        lengths = np.sqrt(np.asarray(part.multiply(part).sum(1))).ravel()
+        parts.append(sp.diags(1 / np.maximum(lengths, 1e-9)) @ part)
+    return (parts[0] + parts[1]).tocsr()
+
+
+def mixtures(corpus: Corpus, rows: np.ndarray, each: int) -> tuple[list[str], np.ndarray]:
+    """Longer texts out of several: harmless ones together, and an urgent one among harmless ones.
+
+    Without them a model learns that long is urgent, and that a harmless sentence makes up for an
+    urgent one. Returns the texts and, for each, the row whose tier it has.
+    """
+    chance = np.random.default_rng(SEED)
+    harmless = rows[corpus.benign[rows]]
+    urgent = rows[np.isin(corpus.tiers[rows], ["emergency", "today"])]
+    texts, kept = [], []
+    for at in range(2 * each):
+        leading = chance.choice(harmless if at % 2 else urgent)
+        others = chance.choice(harmless, chance.integers(1, 4), replace=False)
+        parts = [corpus.texts[one] for one in (leading, *others)]
+        texts.append(" ".join(parts[one] for one in chance.permutation(len(parts))))
+        kept.append(leading)
+    return texts, np.array(kept)
+
+
+def fit(counted: Counted, corpus: Corpus, rows: np.ndarray) -> Weights:
+    """Two linear models in one table: five kinds of urgency, and self-harm."""
+    idf = rarity(counted[rows])
+    texts, leading = mixtures(corpus, rows, MIXTURES)
+    made = sp.vstack([scaled(counted[rows], idf), scaled(count(texts), idf)]).tocsr()
+    rows = np.concatenate([rows, leading])
+    used = np.flatnonzero(idf)
+    table, bias = np.zeros((BUCKETS, len(KINDS) + 1)), np.zeros(len(KINDS) + 1)
+    kinds = _logistic().fit(made[:, used], corpus.tiers[rows])
+    order = [list(kinds.classes_).index(kind) for kind in KINDS]
+    table[used, :-1], bias[:-1] = kinds.coef_[order].T, kinds.intercept_[order]
+    harm = _logistic().fit(made[:, used], corpus.self_harm[rows])
+    table[used, -1], bias[-1] = harm.coef_[0], harm.intercept_[0]
+    return Weights.from_floats(idf, table, bias)
+
+
+def _logistic() -> LogisticRegression:
+    return LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-3, random_state=SEED)
+
+
+def score(weights: Weights, counted: Counted) -> np.ndarray:
+    """What the weights say of each text before calibration, shape (n, kinds + 1)."""
+    rows = scaled(counted, weights.rarity.astype(np.float64))
+    return rows @ (weights.table * weights.scale) + weights.bias
+
+
+def softmax(scores: np.ndarray, temperature: float) -> np.ndarray:
+    raised = np.exp((scores - scores.max(1, keepdims=True)) / temperature)
+    return raised / raised.sum(1, keepdims=True)
+
+
+def best_temperature(scores: np.ndarray, tiers: np.ndarray) -> float:
+    right = np.array([KINDS.index(tier) for tier in tiers])
+
+    def loss(temperature: float) -> float:
+        found = softmax(scores, temperature)[np.arange(len(right)), right]
+        return float(-np.log(found + 1e-12).mean())
+
+    return float(minimize_scalar(loss, bounds=(0.1, 5), method="bounded").x)
+
+
+def harm_calibration(scores: np.ndarray, harm: np.ndarray) -> tuple[float, float]:
+    """Platt's scale and shift."""
+    fitted = LogisticRegression(C=1e6).fit(scores[:, None], harm)
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def signals(scores: np.ndarray, temperature: float, platt: tuple[float, float]) -> dict[str, Any]:
+    """The three probabilities that thresholds stand on."""
+    kinds = softmax(scores[:, :-1], temperature)
+    harm = 1 / (1 + np.exp(-(platt[0] * scores[:, -1] + platt[1])))
+    return {"emergency": kinds[:, 0], "today": kinds[:, 0] + kinds[:, 1], "self_harm": harm}
+
+
+def thresholds(found: dict[str, Any], benign: np.ndarray) -> dict[str, float]:
+    return {
+        name: float(np.quantile(found[name][benign], 1 - share))
+        for name, share in FALSE_ALARMS.items()
+    }
+
+
+def expected_calibration_error(p: np.ndarray, happened: np.ndarray, bins: int = 10) -> float:
+    bin_of = np.minimum((p * bins).astype(int), bins - 1)
+    parts = [
+        abs(p[bin_of == b].mean() - happened[bin_of == b].mean()) * (bin_of == b).mean()
+        for b in range(bins)
+        if (bin_of == b).any()
+    ]
+    return float(sum(parts))
+
+
+def held_out(counted: Counted, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of each text by a model without its condition, and the fold that it was in."""
+    scores = np.zeros((len(corpus.texts), len(KINDS) + 1))
+    fold_of = folds(corpus.conditions)
+    for fold in range(FOLDS):
+        test = fold_of == fold
+        scores[test] = score(fit(counted, corpus, np.flatnonzero(~test)), counted[test])
+    return scores, fold_of
+
+
+def mixed_report(counted: Counted, corpus: Corpus, limit: float, temperature: float) -> None:
+    """Emergencies among harmless sentences, and harmless sentences, of conditions not seen."""
+    test = folds(corpus.conditions) == 0
+    weights = fit(counted, corpus, np.flatnonzero(~test))
+    texts, leading = mixtures(corpus, np.flatnonzero(test), 300)
+    raised = softmax(score(weights, count(texts))[:, :-1], temperature)[:, 0] >= limit
+    emergency = corpus.tiers[leading] == "emergency"
+    harmless = corpus.benign[leading]
+    print(
+        f"mixtures of unseen conditions: {raised[emergency].mean():.3f} of {emergency.sum()} with "
+        f"an emergency raised, {raised[harmless].mean():.3f} of {harmless.sum()} harmless ones"
+    )
+
+
+def folds(conditions: np.ndarray) -> np.ndarray:
+    """A fold for each text: conditions dealt out like cards, those of self-harm one to a fold."""
+    names = sorted(set(conditions))
+    np.random.default_rng(SEED).shuffle(names)
+    names.sort(key=lambda name: name not in SELF_HARM)
+    place = {name: at % FOLDS for at, name in enumerate(names)}
+    return np.array([place[name] for name in conditions])
+
+
+def report(scores: np.ndarray, fold_of: np.ndarray, corpus: Corpus) -> None:
+    """Recall and false alarms; thresholds and calibration come from the other folds each time."""
+    raised = {name: np.zeros(len(corpus.texts), bool) for name in FALSE_ALARMS}
+    p = {name: np.zeros(len(corpus.texts)) for name in FALSE_ALARMS}
+    for fold in range(FOLDS):
+        rest, test = fold_of != fold, fold_of == fold
+        temperature = best_temperature(scores[rest, :-1], corpus.tiers[rest])
+        platt = harm_calibration(scores[rest, -1], corpus.self_harm[rest])
+        found = signals(scores, temperature, platt)
+        limits = thresholds({k: v[rest] for k, v in found.items()}, corpus.benign[rest])
+        for name in FALSE_ALARMS:
+            raised[name][test] = found[name][test] >= limits[name]
+            p[name][test] = found[name][test]
+    emergency = corpus.tiers == "emergency"
+    truth = {
+        "emergency": emergency,
+        "today": emergency | (corpus.tiers == "today"),
+        "self_harm": corpus.self_harm,
+    }
+    alarm = {
+        "benign": corpus.benign,
+        "look-alikes": corpus.alike,
+        "general": corpus.tiers == "general",
+        "self-care": corpus.tiers == "self-care",
+        "days": corpus.tiers == "days",
+        "today": corpus.tiers == "today",
+    }
+    for name, true in truth.items():
+        shares = ", ".join(f"{k} {raised[name][v].mean():.3f}" for k, v in alarm.items())
+        print(
+            f"raise to {name}: recall {raised[name][true].mean():.3f} of {true.sum()}, "
+            f"AUC {roc_auc_score(true, p[name]):.3f}, "
+            f"calibration error {expected_calibration_error(p[name], true):.3f}; raised of {shares}"
+        )
+    either = raised["emergency"] | raised["today"] | raised["self_harm"]
+    print(f"emergencies raised to today at least: {either[emergency].mean():.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--report-only", action="store_true", help="write no weights")
+    parser.add_argument("--output", type=Path, default=WEIGHTS, help="the file of the weights")
+    options = parser.parse_args()
+    corpus = read_corpus()
+    n = len(corpus.texts)
+    same, near = near_duplicates(corpus.texts)
+    print(f"{n} texts of {len(set(corpus.conditions))} conditions; {corpus.benign.sum()} benign")
+    print(f"near-duplicates {near} ({near / n:.2%}), of them {same} the same words")
+    counted = count(corpus.texts)
+    scores, fold_of = held_out(counted, corpus)
+    report(scores, fold_of, corpus)
+    temperature = best_temperature(scores[:, :-1], corpus.tiers)
+    platt = harm_calibration(scores[:, -1], corpus.self_harm)
+    limits = thresholds(signals(scores, temperature, platt), corpus.benign)
+    print(f"temperature {temperature:.3f}, Platt {platt[0]:.3f} {platt[1]:.3f}, {limits}")
+    mixed_report(counted, corpus, limits["emergency"], temperature)
+    if options.report_only:
+        return
+    weights = fit(counted, corpus, np.arange(n))
+    write_weights(weights.calibrated(temperature, platt, limits), options.output)
+    print(f"{options.output}: {options.output.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
