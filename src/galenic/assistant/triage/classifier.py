@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -36,6 +37,20 @@ SOURCE = Source(
     url="https://arxiv.org/abs/1706.04599",
 )
 
+_SENTENCE = re.compile(r"[^.!?;\n]+[.!?;\n]*")
+_BESIDE = re.compile(
+    r"\b(?:(?:it'?s|it is|this is|that'?s) (?:probably|surely|likely|maybe|just)? ?"
+    r"(?:nothing|fine|ok(?:ay)?|not (?:serious|urgent|a big deal|an emergency))"
+    r"|(?:i'?m|i am) sure (?:it|that|this)|probably (?:nothing|fine|overreacting)"
+    r"|(?:don'?t|do not) want to (?:bother|trouble|worry|fuss|waste)"
+    r"|no (?:big deal|rush|hurry|need to worry)|not worried|don'?t worry|overreacting"
+    r"|(?:ignore|disregard|forget) (?:all|any|the|your|previous|prior|earlier)\b"
+    r"|(?:answer|reply|respond|classify|label|rate|triage|tell me|say|output|mark) (?:\w+ ){0,4}"
+    r"(?:self-?care|not urgent|non-urgent|low (?:risk|priority)|no emergency|harmless))",
+    re.IGNORECASE,
+)
+_BESIDE_MOST = 5
+"""Tokens that such a sentence may have besides: with more it says something."""
 _EMERGENCY = Finding(
     id="classifier-emergency",
     tier="emergency",
@@ -144,9 +159,10 @@ def estimate(text: str) -> Estimate:
     """How likely each kind of urgency is, by the way the text is written.
 
     A text of more than `WINDOW` tokens is read in windows, at most `MOST_WINDOWS` of them.
+    Sentences that only play down, or that tell a machine what to do, are not read.
     """
     weights = _weights()
-    scores = [_scores(window, weights) for window in _windows(tokens(text))]
+    scores = [_scores(window, weights) for window in _windows(tokens(_to_the_point(text)))]
     found = [_kinds(one, weights) for one in scores]
     worst = max(found, key=lambda kinds: (kinds[0], kinds[0] + kinds[1]))
     a, b = weights.platt
@@ -156,7 +172,7 @@ def estimate(text: str) -> Estimate:
 
 def findings(text: str) -> tuple[Finding, ...]:
     """What the layer raises to, if anything: never below what others found."""
-    if not tokens(text):
+    if not tokens(_to_the_point(text)):
         return ()
     found = estimate(text)
     emergency, today, harm = _weights().limits
@@ -168,6 +184,18 @@ def findings(text: str) -> tuple[Finding, ...]:
     if p["emergency"] + p["today"] >= today:
         return (_TODAY,)
     return ()
+
+
+def _to_the_point(text: str) -> str:
+    """Without sentences that play down: they must not make up for what else is said."""
+    parts = _SENTENCE.findall(text)
+    kept = [part for part in parts if not _plays_down(part)]
+    return "".join(kept) if len(kept) < len(parts) else text
+
+
+def _plays_down(sentence: str) -> bool:
+    rest, found = _BESIDE.subn(" ", sentence)
+    return found > 0 and len(re.findall(r"\w+", rest)) <= _BESIDE_MOST
 
 
 def _windows(words: list[str]) -> Iterator[list[str]]:
