@@ -1,24 +1,31 @@
-"""Cut passages and written answers into sentences, and make them fit to be read one by one."""
+"""Cut texts into sentences that can be shown whole, and what a model writes into sentences."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["SentenceCutter", "cut_sentences", "trim"]
+__all__ = ["SentenceCutter", "cut_sentences", "plain", "whole_sentences"]
 
-LONGEST = 55
-"""Words of a sentence that is shown; a longer one ends at an item of its list, or is left out."""
+LONGEST = 60
+"""Words of a sentence or list that is shown; a longer one is left out, never cut."""
 
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9(\"'“]|[-–•*]\s+[A-Z])|\n+")
 _ABBREVIATED = re.compile(
     r"(?:\b(?:[A-Z]|Dr|Mr|Mrs|Ms|Prof|St|No|vs|e\.g|i\.e|etc|approx|Fig|al|U\.S)\.)$"
 )
-_ITEM = re.compile(r"\s+[-–•*]\s+")
-_FOOTNOTE = re.compile(r"\s*\[\d+(?:[-,]\d+)*\]|(?<=\w)\*(?=\w|\s)")
+_ITEM = re.compile(r"^(?:[-–•*]|\d{1,2}[.)])\s+")
+_INSIDE = re.compile(r"\s[-–•*]\s+(?=[A-Z])")
+_FOOTNOTE = re.compile(r"\s*\[\d+(?:[-,]\d+)*\]")
+_WHOLE = re.compile(r"[.!?][\"')\]]*$")
+
+
+def plain(text: str) -> str:
+    """Text on one line without footnote marks: the form in which a sentence is found in its source."""
+    return " ".join(_FOOTNOTE.sub("", text).split())
 
 
 def cut_sentences(text: str) -> list[str]:
-    """The sentences of a text, in order; lists stay with the words that lead to them."""
+    """The pieces of a text between ends of sentences and lines, in order."""
     found: list[str] = []
     open_part = ""
     at = 0
@@ -32,32 +39,55 @@ def cut_sentences(text: str) -> list[str]:
     return [sentence for part in found if (sentence := " ".join(part.split()))]
 
 
-def trim(sentence: str) -> str:
-    """A sentence as it is shown: lists on one line, footnote marks out; empty when it says nothing.
+def whole_sentences(text: str) -> list[str]:
+    """What of a text may be shown alone: whole sentences, and lists with the words that lead to them.
 
-    Words are only left out, never changed.
+    A line without an end (a heading, a sentence that was broken), a lead whose list has no marks,
+    and a sentence with a list run into it are left out. Nothing is cut, spliced or completed.
     """
-    plain = _FOOTNOTE.sub("", sentence).strip(" -–•*")
-    lead, *items = _ITEM.split(plain)
-    if items:
-        plain = f"{lead.rstrip(':;,')}: {_joined(items, LONGEST - len(lead.split()))}"
-    size = len(plain.split())
-    if not 4 <= size <= LONGEST or plain.endswith((":", "?")):
-        return ""
-    if not plain[0].isalnum() or plain[0].islower():  # a list that began elsewhere
-        return ""
-    return plain if plain[-1] in ".!" else f"{plain.rstrip(',;')}."
+    found: list[str] = []
+    rows = [row for row in (" ".join(row.split()) for row in text.splitlines()) if row]
+    at = 0
+    while at < len(rows):
+        row = rows[at]
+        items = _items(rows, at + 1) if row.endswith(":") else []
+        if items:
+            lead = cut_sentences(row)[-1]
+            found += [one for one in cut_sentences(row)[:-1] if _shows(one)]
+            block = "\n".join([lead, *items])
+            if len(block.split()) <= LONGEST:
+                found.append(plain_lines(block))
+        elif not _ITEM.match(row):
+            found += [plain(one) for one in cut_sentences(row) if _shows(one)]
+        at += 1 + len(items)
+    return found
 
 
-def _joined(items: list[str], room: int) -> str:
-    """As many items as there is room for."""
-    kept: list[str] = []
-    for item in items:
-        room -= len(item.split())
-        if room < 0:
-            break
-        kept.append(item.strip(" .;,"))
-    return "; ".join(kept).replace(":;", ":")
+def plain_lines(block: str) -> str:
+    """A list, line by line, without footnote marks."""
+    return "\n".join(plain(row) for row in block.split("\n"))
+
+
+def _items(rows: list[str], at: int) -> list[str]:
+    """The marked rows from here on."""
+    end = at
+    while end < len(rows) and _ITEM.match(rows[end]):
+        end += 1
+    return rows[at:end]
+
+
+def _shows(sentence: str) -> bool:
+    """Whether it is a whole sentence that says something alone."""
+    said = plain(sentence)
+    size = len(said.split())
+    starts = bool(said) and (said[0].isupper() or said[0].isdigit() or said[0] in "\"'“(")
+    return (
+        3 <= size <= LONGEST
+        and starts
+        and bool(_WHOLE.search(said))
+        and not said.endswith("?")
+        and not _INSIDE.search(said)
+    )
 
 
 class SentenceCutter:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from galenic.assistant.search.query import MOST_WORDS, STOP_WORDS, meanings, stem, words
 from galenic.assistant.triage.wording import word_set
 
-__all__ = ["Wanted", "carried", "stems", "wanted"]
+__all__ = ["TALK", "Wanted", "carried", "stems", "wanted"]
 
 _TALK = word_set("""
 advice afraid anything appointment ask asked bad best better boy bring brother call came care
@@ -30,6 +30,8 @@ trying two unwell urgent urgently use used usually visit want wanted way week we
 wonder wondering work worried worry worse would wrong year years yesterday
 """)
 """Words of talking about a complaint; they say nothing of which one."""
+TALK = frozenset(map(stem, _TALK)) | _TALK
+"""The same as stems."""
 _NUMBER = re.compile(r"\d+(?:[.,/]\d+)*")
 
 

@@ -1,17 +1,23 @@
 """Guarded in code, whatever a model or a passage says: doses, stopping medicines, self-harm.
 
-The phrases stand in ``guards.yaml``, to be read and criticised like the rules of triage.
+The phrases stand in ``guards.yaml``, to be read and criticised like the rules of triage. Before they
+are looked for, what is written to get around them is put straight: letters set apart, dotted
+abbreviations, fractions, and in questions letters left out and misspelt names of medicines.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import product
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from galenic.assistant.handbook.medicines import drug_words
 from galenic.assistant.triage.phrase import Matcher, parse_phrase
 from galenic.assistant.triage.wording import sentences
 
@@ -19,7 +25,11 @@ __all__ = ["Guard", "of_answer", "of_question"]
 
 
 class Guard(BaseModel):
-    """What is looked for, what makes it harmless, and what the reader is told."""
+    """What is looked for, what makes it harmless, and what the reader is told.
+
+    Attributes:
+        ends: nothing else is said to a question of this kind.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +37,7 @@ class Guard(BaseModel):
     say: tuple[str, ...] = Field(min_length=1)
     unless: tuple[str, ...] = ()
     note: str
+    ends: bool = False
 
 
 class _File(BaseModel):
@@ -45,30 +56,81 @@ class _Ready:
     matcher: Matcher
 
     def first(self, text: str) -> Guard | None:
-        """The first guard that stands against a text."""
-        found = {
-            mention.concept
-            for sentence in sentences(text)
-            for mention in self.matcher.find(sentence.tokens)
-        }
-        hits = (one for one in self.guards if one.id in found and _harmless(one) not in found)
-        return next(hits, None)
+        """The first guard that stands against a text, sentence by sentence."""
+        for sentence in sentences(text):
+            found = {mention.concept for mention in self.matcher.find(sentence.tokens)}
+            for one in self.guards:
+                if one.id in found and _harmless(one) not in found:
+                    return one
+        return None
 
 
 def of_question(text: str) -> Guard | None:
     """What a question asks that is for a doctor or pharmacist to say."""
-    return _guards()[0].first(text)
+    plain = _straight(text)
+    return _guards()[0].first(_mended(plain)) or _guards()[0].first(plain)
 
 
 def of_answer(sentence: str) -> Guard | None:
     """Why a sentence must not be shown, if it must not."""
-    return _guards()[1].first(sentence)
+    return _guards()[1].first(_straight(sentence))
+
+
+_DOTTED = re.compile(r"\b(?:[a-z]\.){2,}", re.I)
+_APART = re.compile(r"(?<![^\W_])(?:[^\W\d_][\s\-_.·*]){2,}[^\W\d_](?![^\W_])")
+_FRACTIONS = (("1/2", " half "), ("½", " half "), ("1/4", " quarter "), ("¼", " quarter "))
+_SHORT = {
+    "hw": "how", "mny": "many", "mch": "much", "u": "you", "r": "are", "tabs": "tablets",
+    "2day": "today", "2moro": "tomorrow", "wat": "what", "shud": "should", "cn": "can",
+}  # fmt: skip
+_LONG_NAME = 6
+"""Letters from which a misspelt name of a medicine is mended."""
+
+
+def _straight(text: str) -> str:
+    """Letters set apart put together, dotted abbreviations without dots, fractions as words."""
+    for said, word in _FRACTIONS:
+        text = re.sub(rf"(?<![\d/]){re.escape(said)}(?![\d/])", word, text)
+    text = _DOTTED.sub(lambda found: f"{found[0].replace('.', '')} ", text)
+    text = _APART.sub(lambda found: re.sub(r"[\s\-_.·*]", "", found[0]), text)
+    return re.sub(r"(?<=\d)(?=[a-z])", " ", text, flags=re.I)
+
+
+def _mended(text: str) -> str:
+    return re.sub(r"[^\W_]+", lambda found: _mended_word(found[0]), text)
+
+
+@lru_cache(maxsize=4096)
+def _mended_word(word: str) -> str:
+    """What a word of a question was meant to be: shortened words, misspelt medicines."""
+    import difflib
+
+    plain = word.lower()
+    if plain in _SHORT:
+        return _SHORT[plain]
+    names = _names()
+    if len(plain) < _LONG_NAME or plain in names:
+        return word
+    near = difflib.get_close_matches(plain, names, 1, 0.85)
+    return near[0] if near else word
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(word for word in _file().words["DRUG"] if len(word) >= _LONG_NAME)
+
+
+@cache
+def _file() -> _File:
+    text = files("galenic.assistant.triage").joinpath("guards.yaml").read_text(encoding="utf-8")
+    found = _File.model_validate(yaml.safe_load(text))
+    found.words["DRUG"] = sorted({*found.words["DRUG"], *drug_words()})
+    return found
 
 
 @cache
 def _guards() -> tuple[_Ready, _Ready]:
-    text = files("galenic.assistant.triage").joinpath("guards.yaml").read_text(encoding="utf-8")
-    found = _File.model_validate(yaml.safe_load(text))
+    found = _file()
     return _ready(found.input, found.words), _ready(found.output, found.words)
 
 
@@ -76,8 +138,26 @@ def _ready(guards: list[Guard], words: dict[str, list[str]]) -> _Ready:
     matcher = Matcher()
     for guard in guards:
         for name, phrases in ((guard.id, guard.say), (_harmless(guard), guard.unless)):
-            matcher.add(name, (one for phrase in phrases for one in parse_phrase(phrase, words)))
+            matcher.add(
+                name,
+                (
+                    one
+                    for phrase in phrases
+                    for way in _ways(phrase)
+                    for one in parse_phrase(way, words)
+                ),
+            )
     return _Ready(tuple(guards), matcher)
+
+
+def _ways(phrase: str) -> Iterator[str]:
+    """A phrase with ranges of numbers among its choices as phrases without: ``a|#1-9``."""
+    parts = []
+    for part in phrase.split():
+        ranges = [one for one in part.split("|") if one.startswith("#") and "_" not in one]
+        rest = [one for one in part.split("|") if one not in ranges]
+        parts.append([*ranges, *(["|".join(rest)] if rest else [])])
+    return (" ".join(way) for way in product(*parts))
 
 
 def _harmless(guard: Guard) -> str:

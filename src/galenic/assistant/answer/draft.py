@@ -1,0 +1,216 @@
+"""One answer in the making: what is said, from where, and what is left unsaid.
+
+Order: guards of the question, what the program cannot do, warnings from the record, the answer
+(documents of one's own, the handbook, MedQuAD), or why there is none, what to watch for, questions
+to bring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from galenic.assistant.answer.appointment import ASKING, general_questions, to_watch
+from galenic.assistant.answer.choose import Reading, choose, read_question
+from galenic.assistant.answer.limits import limit_of
+from galenic.assistant.answer.pages import Found, of_own, of_pages
+from galenic.assistant.answer.support import Wanted, wanted
+from galenic.assistant.answer.write import write_answer
+from galenic.assistant.events import Cited, Event, Note, Sentence, Sources
+from galenic.assistant.handbook.cite import cited_pages
+from galenic.assistant.handbook.entry import Entry, Place
+from galenic.assistant.handbook.topics import topics
+from galenic.assistant.record.person import Person
+from galenic.assistant.search.documents.medquad import MEDQUAD
+from galenic.assistant.search.query import STOP_WORDS, words
+from galenic.assistant.search.retrieve import Passage, Retriever
+from galenic.assistant.triage.guards import Guard, of_answer, of_question
+from galenic.assistant.triage.triage import Triage
+from galenic.runtimes.base import Runtime
+
+__all__ = ["DECLINED", "UNANSWERED", "Draft"]
+
+LOOKED_AT = 8
+"""Indexed passages that are looked at for a question."""
+NEAREST = 3
+"""Titles that are named where there is no answer."""
+MOST_WATCHED = 4
+LITTLE = 3
+"""A question with fewer words that count is read together with the one before."""
+
+UNANSWERED = "The sources here do not answer this."
+NEAREST_ARE = " The nearest topics: {titles}."
+WHO = (
+    " Ask a pharmacist, who knows medicines best; for medicines that a specialist gave you, ask "
+    "their team."
+)
+WHO_ELSE = " Ask your doctor, or the specialist who treats it."
+DECLINED = (
+    "This does not read like a question about health. Galenic answers health questions only, and "
+    "cannot help with that."
+)
+
+
+@dataclass
+class Draft:
+    """What goes into an answer.
+
+    Attributes:
+        text: of the question.
+        history: what was said before, oldest first.
+        person: notes or a record.
+        found: by triage.
+        rules: of triage; None = the reviewed ones.
+        retriever: of the index; None without one.
+        writer: a model that is to write; None where sentences are shown as they are.
+        should_continue: asked now and then while a model writes.
+        model: that wrote; empty when none ran.
+        tokens: that it wrote.
+    """
+
+    text: str
+    history: tuple[str, ...]
+    person: Person
+    found: Triage
+    rules: Path | None
+    retriever: Retriever | None
+    writer: Runtime | None
+    should_continue: Callable[[], bool]
+    model: str = ""
+    tokens: int = 0
+    cited: list[Passage] = field(default_factory=list)
+    hidden: dict[str, Guard] = field(default_factory=dict)
+
+    def events(self) -> Iterator[Event]:
+        """All of it, in the order in which it is shown."""
+        guard = of_question(self.text)
+        if guard is not None:
+            yield Note("guard", guard.note)
+            if guard.ends:
+                return
+        if limit := limit_of(self.text):
+            yield Note("note", limit.note)
+            return
+        question = self._topic()
+        reading = read_question(topics(), question)
+        size = 0 if self.retriever is None else self.retriever.size
+        having = (lambda _: 0) if self.retriever is None else self.retriever.having
+        want = wanted(question, having, size)
+        indexed = [] if self.retriever is None else self.retriever.to_answer(question, LOOKED_AT)
+        said = list(self._said(question, reading, want, indexed))
+        if said:
+            yield from self._shown(said)
+        else:
+            yield from self._unanswered(reading, indexed)
+        for hidden in self.hidden.values():
+            yield Note("guard", hidden.note)
+        if said or reading.near or self.found.findings:
+            yield from self._closing(reading)
+
+    def _topic(self) -> str:
+        """The question, with the one before where it says little by itself."""
+        said = {word for word in words(self.text) if word not in STOP_WORDS}
+        alone = read_question(topics(), self.text)
+        if self.history and not alone.matches and len(said) < LITTLE + 3:
+            return f"{self.history[-1]}\n{self.text}"
+        return self.text
+
+    def _said(
+        self, question: str, reading: Reading, want: Wanted, indexed: Sequence[Passage]
+    ) -> Iterator[tuple[str, tuple[Passage, ...]]]:
+        """Sentences with their passages: one's own, else the handbook's, else MedQuAD's."""
+        own = [one for one in indexed if one.collection != MEDQUAD]
+        found = of_own(want, [*self.person.passages, *own])
+        if found:
+            yield from self._guarded(found)
+        chosen = choose(reading)
+        for one in chosen:
+            if self._harmless(one.place.statement.text):
+                yield one.place.statement.text, cited_pages(one.entry, one.place)
+        if not chosen and not found:
+            pages = [one for one in indexed if one.collection == MEDQUAD]
+            yield from self._guarded(of_pages(question, reading.aspects, want, pages))
+
+    def _guarded(self, found: Iterable[Found]) -> Iterator[tuple[str, tuple[Passage, ...]]]:
+        for one in found:
+            if self._harmless(one.text):
+                yield one.text, (one.passage,)
+
+    def _harmless(self, text: str) -> bool:
+        guard = of_answer(text)
+        if guard is not None:
+            self.hidden[guard.id] = guard
+        return guard is None
+
+    def _shown(self, said: Sequence[tuple[str, tuple[Passage, ...]]]) -> Iterator[Event]:
+        """The sentences; or, where a model writes, what it says of them as far as they entail it."""
+        if self.writer is not None:
+            written = write_answer(self.writer, self.text, said, self.should_continue)
+            self.model, self.tokens = self.writer.info.model, written.tokens
+            if written.note:
+                yield Note("note", written.note)
+            said = written.said or said
+        yield from self._new(passage for _, passages in said for passage in passages)
+        for text, passages in said:
+            yield Sentence("answer", text, self._numbers(passages))
+
+    def _unanswered(self, reading: Reading, indexed: Sequence[Passage]) -> Iterator[Event]:
+        """Why there is no answer, who can help, and what is nearest."""
+        health = bool(reading.near or self.found.findings or _speaks_of_health(self.text))
+        if not health:
+            yield Note("abstained", DECLINED)
+            return
+        titles = [one.entry.title for one in reading.near if one.cover > 0.5]
+        titles += [one.title for one in indexed if one.title not in titles]
+        medicine = any(one.medicine for one in reading.aspects)
+        text = UNANSWERED + (WHO if medicine else WHO_ELSE)
+        if titles:
+            text += NEAREST_ARE.format(titles="; ".join(titles[:NEAREST]))
+        yield Note("abstained", text)
+        if indexed:
+            yield from self._new(indexed[:NEAREST])
+
+    def _closing(self, reading: Reading) -> Iterator[Event]:
+        """What to watch for, and questions to bring: of the entry, else of the rules."""
+        entries = [one.entry for one in reading.matches]
+        watched = [(entry, place) for entry in entries for place in _worse(entry)]
+        yield from self._new(p for entry, place in watched for p in cited_pages(entry, place))
+        for entry, place in watched[:MOST_WATCHED]:
+            numbers = self._numbers(cited_pages(entry, place))
+            yield Sentence("watch", place.statement.text, numbers)
+        for text, source in to_watch(self.found, self.rules):
+            if not watched or text.startswith("Call your emergency"):
+                yield Sentence("watch", text, rule=source)
+        asked = [text for entry in entries for text in entry.questions]
+        for text in asked or general_questions():
+            yield Sentence("questions", text, rule=ASKING)
+
+    def _new(self, passages: Iterable[Passage]) -> Iterator[Sources]:
+        """Give passages that have none the next numbers."""
+        new = [one for one in dict.fromkeys(passages) if one not in self.cited]
+        if new:
+            first = len(self.cited) + 1
+            self.cited += new
+            yield Sources(tuple(Cited(at, one) for at, one in enumerate(new, start=first)))
+
+    def _numbers(self, passages: Sequence[Passage]) -> tuple[int, ...]:
+        return tuple(1 + self.cited.index(one) for one in passages)
+
+
+def _worse(entry: Entry) -> list[Place]:
+    """What of an entry makes it urgent."""
+    return [one for one in entry.places() if one.field in ("seek.emergency", "seek.today")][
+        :MOST_WATCHED
+    ]
+
+
+_HEALTH = frozenset(
+    "syndrome disease disorder symptom symptoms treatment medicine medicines medication drug drugs "
+    "effects dose pain ache doctor hospital illness ill sick health infection inherited blood "
+    "cure cured pregnant pregnancy baby surgery therapy vaccine allergy cancer test".split()
+)
+
+
+def _speaks_of_health(question: str) -> bool:
+    return bool(_HEALTH & set(words(question)))

@@ -1,0 +1,104 @@
+"""From indexed pages to the sentences that answer: the page first, then a few whole sentences of it.
+
+A page of MedQuAD is taken only when the question has its whole title; of a document of the user's
+own, a sentence is taken that has most of the question itself. Common pages come before rare ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from galenic.assistant.answer.aspects import Aspect, asking_stems
+from galenic.assistant.answer.sentences import whole_sentences
+from galenic.assistant.answer.support import TALK, Wanted, stems
+from galenic.assistant.handbook.topics import name_stems
+from galenic.assistant.search.documents.medquad import SOURCES
+from galenic.assistant.search.retrieve import Passage
+
+__all__ = ["Found", "of_own", "of_pages"]
+
+MOST = 4
+"""Sentences of one page."""
+OWN_SHARE = 0.6
+"""Share of the question, by rarity, that a sentence of the user's own must have, its title aside."""
+OWN_MOST = 2
+RARE = (SOURCES["GARD"], SOURCES["GHR"])
+_GENERIC = frozenset("diseas syndrom disorder condition problem health cancer pain test".split())
+"""Stems that alone make no title."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A sentence, and the passage that has it."""
+
+    text: str
+    passage: Passage
+
+
+def of_own(want: Wanted, passages: Sequence[Passage]) -> list[Found]:
+    """Sentences of the user's own documents or notes that have most of what was asked."""
+    scored = []
+    for passage in passages:
+        for text in whole_sentences(passage.text):
+            share = want.share([stems(text)])
+            with_title = want.share([stems(f"{passage.title} {passage.question} {text}")])
+            if share > 0 and with_title >= OWN_SHARE and share >= OWN_SHARE / 2:
+                scored.append((share + 0.2 * with_title, Found(text, passage)))
+    best = max((score for score, _ in scored), default=0.0)
+    kept = [found for score, found in scored if score >= 0.8 * best]
+    return list(dict.fromkeys(kept))[:OWN_MOST]
+
+
+def of_pages(
+    question: str, aspects: Sequence[Aspect], want: Wanted, passages: Sequence[Passage]
+) -> list[Found]:
+    """The first sentences of the page whose title the question has, on what was asked of it."""
+    asked = set(name_stems(question))
+    fitting = [one for one in passages if _fits(asked, one)]
+    if not fitting:
+        return []
+    kinds = [kind for one in aspects[:2] for kind in one.kinds]
+    fitting.sort(
+        key=lambda one: (
+            -len(set(name_stems(one.title)) & asked),
+            one.source in RARE,
+            _kind_place(one.question, kinds),
+        )
+    )
+    page = fitting[0]
+    if kinds and _kind_place(page.question, kinds) == len(kinds) and "what is" not in kinds:
+        return []
+    ranked = []
+    for place, text in enumerate(whole_sentences(page.text)):
+        ranked.append((place, want.share([stems(text)]), text))
+    if not ranked:
+        return []
+    first = _first(ranked)
+    return [Found(text, page) for _, _, text in ranked[first : first + MOST]]
+
+
+def _first(ranked: Sequence[tuple[int, float, str]]) -> int:
+    """Where the sentences begin that have most of the question: at the start unless one is better."""
+    opening = sum(share for _, share, _ in ranked[:MOST])
+    starts = range(max(1, len(ranked) - MOST + 1))
+    best = max(starts, key=lambda at: (sum(s for _, s, _ in ranked[at : at + MOST]), -at))
+    closing = sum(share for _, share, _ in ranked[best : best + MOST])
+    return best if closing > 1.5 * opening else 0
+
+
+def _fits(asked: set[str], passage: Passage) -> bool:
+    """Whether the question has the whole title, and little that title and text have not."""
+    title = set(name_stems(passage.title))
+    if not title or not title <= asked or not title - _GENERIC:
+        return False
+    silent = asking_stems() | TALK
+    rest = {word for word in asked - title if word not in silent and not word.isdigit()}
+    has = set(name_stems(f"{passage.question} {passage.text}"))
+    return len(rest - has) <= len(rest) / 2
+
+
+def _kind_place(question: str, kinds: Sequence[str]) -> int:
+    """Which of the kinds a question of MedQuAD is; the number of kinds for none."""
+    plain = question.lower()
+    return next((at for at, kind in enumerate(kinds) if kind in plain), len(kinds))

@@ -1,0 +1,105 @@
+"""What an entry must keep to: shape, hosts, two hosts for safety, plain words, no doses.
+
+The tests hold every entry to this, and ``tools/handbook/import_entries.py`` lets nothing else in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+import yaml
+
+from galenic.assistant.handbook.entry import SAFETY, Entry, Place
+
+__all__ = ["MOST_GRADE", "accepted", "entry_faults", "grade", "hosts", "place_faults"]
+
+MOST_GRADE = 9.0
+"""School grade by Flesch and Kincaid that an entry may have at most; about 8 is meant."""
+MOST_WORDS = 27
+_LEAST = {"topic": {"what": 1, "notice": 1, "doctor": 1}, "medicine": {"what": 1, "uses": 1}}
+_BAD = re.compile(
+    r"\b\d+(\.\d+)?\s?(mg|mcg|g|ml|micrograms?|milligrams?|tablets?|pills?|capsules?)\b"
+    r"|\bevery (\d+|four|six|eight) hours\b|\b(one|two|three|four) (tablets?|pills?|capsules?)\b"
+    r"|\b(stop taking|skip (a|your) dose)\b|\b(999|911|111|112)\b"
+    r"|nothing to worry|no need to (see|worry)",
+    re.I,
+)
+_SAFE_STOP = re.compile(r"(ask|talk|speak|check|see|not|never|without)\b.*\bstop taking", re.I)
+
+
+@cache
+def _suffixes() -> tuple[str, ...]:
+    text = files("galenic.assistant.handbook").joinpath("hosts.yaml").read_text(encoding="utf-8")
+    return tuple(yaml.safe_load(text)["suffixes"])
+
+
+def accepted(url: str) -> bool:
+    """Whether a page's host is on the list of accepted hosts (``hosts.yaml``)."""
+    host = _host(url)
+    return any(host == one or host.endswith(f".{one}") for one in _suffixes())
+
+
+def hosts(entry: Entry, place: Place) -> frozenset[str]:
+    """The hosts of the accepted pages behind a statement, without ``www.``."""
+    pages = (entry.sources[key].url for key in place.statement.sources if key in entry.sources)
+    return frozenset(_host(url) for url in pages if accepted(url))
+
+
+def place_faults(entry: Entry, place: Place) -> Iterator[str]:
+    """What is wrong with one statement."""
+    text, known = place.statement.text, entry.sources
+    size = len(text.split())
+    if not 4 <= size <= MOST_WORDS:
+        yield f"{size} words"
+    if not re.fullmatch(r"[^;]+[.]", text):
+        yield "not one sentence that ends with a full stop"
+    if re.match(r"(It|They|This|These|He|She)\b", text):
+        yield "begins with a pronoun, so it cannot stand alone"
+    if (found := _BAD.search(text)) and not _SAFE_STOP.search(text):
+        yield f"an amount, stop advice or reassurance: {found[0]!r}"
+    if missing := [key for key in place.statement.sources if key not in known]:
+        yield f"no source of the name {', '.join(missing)}"
+    if not all(accepted(known[key].url) for key in place.statement.sources if key in known):
+        yield "a source whose host is not accepted"
+    if len(hosts(entry, place)) < (2 if place.field in SAFETY else 1):
+        yield "too few hosts"
+
+
+def entry_faults(entry: Entry) -> Iterator[str]:
+    """What is wrong with an entry as a whole."""
+    if len(entry.also) < 4:
+        yield "fewer than 4 other names"
+    if not 3 <= len(entry.questions) <= 6:
+        yield "not 3 to 6 questions"
+    for name, least in _LEAST[entry.kind].items():
+        if len(getattr(entry, name)) < least:
+            yield f"{name}: fewer than {least} statements"
+    if not any((entry.seek.emergency, entry.seek.today, entry.seek.days)):
+        yield "nothing on when to seek help"
+    if len(list(entry.places())) < 8:
+        yield "fewer than 8 statements"
+    if (found := grade([one.statement.text for one in entry.places()])) > MOST_GRADE:
+        yield f"school grade {found:.1f}, at most {MOST_GRADE:.0f} (Flesch and Kincaid)"
+
+
+def grade(sentences: list[str]) -> float:
+    """School grade needed to read sentences (Kincaid et al. 1975), syllables by runs of vowels."""
+    words = [word for sentence in sentences for word in sentence.split()]
+    if not words:
+        return 0.0
+    return 0.39 * len(words) / len(sentences) + 11.8 * sum(map(_syllables, words)) / len(words) - 15.59
+
+
+def _syllables(word: str) -> int:
+    plain = re.sub(r"[^a-z]", "", word.lower())
+    count = len(re.findall(r"[aeiouy]+", plain))
+    silent = plain.endswith("e") and not plain.endswith("le") and count > 1
+    return max(count - silent, 1) if plain else 0
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.lower().rstrip(".").removeprefix("www.").removeprefix("www2.")

@@ -1,0 +1,98 @@
+"""Names, brands and groups of medicines (``medicines.yaml``), and which of them a text names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+__all__ = ["Medicine", "drug_words", "groups", "medicines", "named_in"]
+
+_WORD = re.compile(r"[^\W_]+(?:[-.'][^\W_]+)*")
+
+
+@dataclass(frozen=True)
+class Medicine:
+    """A medicine: its id, the names and brands it goes by, its groups and what it is for."""
+
+    id: str
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    kind: str
+
+
+@cache
+def _file() -> Mapping[str, Any]:
+    text = files("galenic.assistant.handbook").joinpath("medicines.yaml").read_text("utf-8")
+    found: Mapping[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    return found
+
+
+@cache
+def medicines() -> tuple[Medicine, ...]:
+    """All of them, by the order of the file."""
+    return tuple(
+        Medicine(one["id"], tuple(one["names"]), tuple(one.get("groups") or ()), one["class"])
+        for one in _file()["medicines"]
+    )
+
+
+@cache
+def groups() -> Mapping[str, str]:
+    """Groups by id, as a reader knows them."""
+    found: Mapping[str, str] = _file()["groups"]
+    return found
+
+
+@cache
+def ambiguous() -> frozenset[str]:
+    """Names that are also everyday words: they count only beside other words of medicine."""
+    return frozenset(name.lower() for name in _file()["ambiguous_names"])
+
+
+@cache
+def drug_words() -> frozenset[str]:
+    """Names of one word that mean nothing else."""
+    names = {name.lower() for one in medicines() for name in one.names if " " not in name}
+    plain = {name for name in names if re.fullmatch(r"[a-z]{4,}", name)}
+    return frozenset(plain - ambiguous())
+
+
+@cache
+def _by_words() -> Mapping[str, list[tuple[tuple[str, ...], Medicine]]]:
+    found: dict[str, list[tuple[tuple[str, ...], Medicine]]] = {}
+    for medicine in medicines():
+        for name in medicine.names:
+            if name.lower() not in ambiguous() and (said := tuple(_words(name))):
+                found.setdefault(said[0], []).append((said, medicine))
+    return found
+
+
+def named_in(text: str) -> dict[Medicine, str]:
+    """The medicines that a text names, each with the words that name it; longest names first."""
+    said = _words(text)
+    found: dict[Medicine, str] = {}
+    at = 0
+    while at < len(said):
+        fitting = [
+            (name, medicine)
+            for key in {said[at], said[at].removesuffix("s")}
+            for name, medicine in _by_words().get(key, ())
+            if tuple(said[at + 1 : at + len(name)]) == name[1:]
+        ]
+        if not fitting:
+            at += 1
+            continue
+        name, medicine = max(fitting, key=lambda one: len(one[0]))
+        found.setdefault(medicine, " ".join(name))
+        at += len(name)
+    return found
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(text)]

@@ -1,0 +1,243 @@
+"""Which entry a question means: by titles, other names and ways of saying the complaint.
+
+A name counts by the rarity of its words (inverse document frequency over all names, Spärck Jones
+1972) and by how much of it the question has; longer names that fit wholly win over shorter ones.
+What the rest of the question says is looked for in the entry's statements.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from galenic.assistant.handbook.entry import Entry
+from galenic.assistant.handbook.load import entries, more_names
+from galenic.assistant.search.query import STOP_WORDS, stem, words
+
+__all__ = ["Match", "Topics", "halves_of", "joined_stems", "name_stems", "topics"]
+
+_ALIKE = {
+    "spotting": "",
+    "child": "children child kid kids toddler toddlers baby babies newborn infant infants son "
+    "daughter grandson granddaughter grandchild grandchildren boy girl",
+    "pregnant": "pregnancy pregnant expecting",
+    "diarrhoea": "diarrhea runs",
+    "poo": "poop stool stools faeces feces",
+    "pee": "urine wee urinate urinating peeing passing",
+    "tummy": "stomach belly abdomen abdominal",
+    "anaemia": "anemia",
+    "oedema": "edema",
+    "oestrogen": "estrogen",
+    "haemorrhoid": "hemorrhoid hemorrhoids haemorrhoids",
+    "coeliac": "celiac",
+    "painkiller": "painkillers pain_relief",
+    "tablet": "pill pills tablets",
+    "period": "periods menstrual menstruation",
+    "gastroenteritis": "gastro",
+    "test": "tests profile panel",
+    "fit": "fits seizure seizures",
+    "fever": "temperature feverish",
+    "vaccine": "vaccines vaccination jab jabs vaccinations immunisation",
+    "kill": "suicide suicidal",
+    "adult": "adults grown",
+    "spot": "spots",
+    "sting": "stings stung",
+    "lipid": "lipids",
+    "labour": "labor",
+    "allergy": "allergic allergies",
+    "swell": "swollen swelling",
+    "dizzy": "dizziness",
+    "drowsy": "sleepy drowsiness sleepiness",
+    "vomit": "vomiting nausea nauseous",
+    "breath": "breathing breathe breathless breathlessness",
+    "smoke": "smoking smoker smokers cigarettes",
+    "itch": "itchy itching",
+    "doctor": "gp doctors",
+    "safe": "safely safest",
+    "infect": "infected infection infections",
+    "sleep": "asleep sleeping",
+}
+"""Words that count as the same in names: American spelling, people, everyday words."""
+_WEAK = frozenset(
+    "feel feeling have having get getting keep make my me bad worse sore pain hurt child pregnant "
+    "test tablet blood skin medicin problem symptom sick ill itchi red help stop time day work "
+    "cut cancer screen adult women men person high low cannot cant dont old young night morn doctor".split()
+)
+"""Stems that by themselves name no topic."""
+
+
+_NO_NAMES = frozenset(("mmol", "mol"))
+"""Units whose stems are those of other words."""
+TITLE = 1.1
+"""A title counts so much more than another name."""
+WEAKER = 0.35
+"""A name of which the question has asking words only counts so much: "drinking" names alcohol."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """An entry that a question may mean.
+
+    Attributes:
+        entry: of the handbook.
+        score: higher is better; comparable within one question.
+        cover: share of the best name that the question has, by rarity.
+        stems: of the question that stand in the name.
+        titled: the name is the title, half of it, or a medicine's name.
+        weak: it names no topic by itself: an everyday word.
+    """
+
+    entry: Entry
+    score: float
+    cover: float
+    stems: frozenset[str]
+    titled: bool
+    weak: bool = False
+
+
+class Topics:
+    """All names of the entries, to look questions up in.
+
+    Args:
+        known: entries.
+    """
+
+    def __init__(self, known: Sequence[Entry]) -> None:
+        self.known = known
+        self._names: list[tuple[int, tuple[str, ...], float]] = []
+        frequency: Counter[str] = Counter()
+        for at, entry in enumerate(known):
+            said = {*map(name_stems, (entry.title, *entry.also, *entry.names, *more_names(entry.id)))}
+            titles = set(map(name_stems, _titles(entry.title)))
+            said |= titles
+            self._names += [
+                (at, one, TITLE if one in titles else 1.0) for one in sorted(said) if one
+            ]
+            frequency.update({word for name in said for word in name})
+        self._rarity = {
+            word: math.log(1 + (len(known) - n + 0.5) / (n + 0.5)) for word, n in frequency.items()
+        }
+        self._rarest = math.log(1 + 2 * len(known))
+        self._by_word: Mapping[str, list[int]] = _inverted(one[1] for one in self._names)
+        self._medicines = [set(map(name_stems, entry.names)) for entry in known]
+        self._texts = [frozenset(_statement_stems(entry)) for entry in known]
+        self._vocabulary = frozenset[str]().union(*self._texts, frequency)
+        spread = Counter(word for text in self._texts for word in text)
+        self._spread = {
+            word: math.log(1 + (len(known) - n + 0.5) / (n + 0.5)) for word, n in spread.items()
+        }
+
+    def rarity(self, word: str) -> float:
+        """Of a stem in names, else in statements; the most for what stands nowhere."""
+        return self._rarity.get(word) or self._spread.get(word, self._rarest)
+
+    def knows(self, word: str) -> bool:
+        """Whether any entry has the stem."""
+        return word in self._vocabulary
+
+    def explains(self, entry: Entry, word: str) -> bool:
+        """Whether an entry's statements or names have the stem."""
+        at = self.known.index(entry)
+        return word in self._texts[at] or any(
+            word in name for owner, name, _ in self._names if owner == at
+        )
+
+    def find(self, question: str, weak: frozenset[str] = frozenset()) -> list[Match]:
+        """Entries that a question may mean, best first, ties by id.
+
+        Args:
+            question: in a person's own words.
+            weak: stems that name no topic by themselves, since they also only ask.
+        """
+        said = frozenset((*name_stems(question), *joined_stems(question)))
+        best: dict[int, Match] = {}
+        for at in sorted({at for word in said for at in self._by_word.get(word, ())}):
+            owner, name, factor = self._names[at]
+            less = WEAKER if said & set(name) <= weak else 1.0
+            match = self._match(owner, name, factor, said, less)
+            if match and (owner not in best or match.score > best[owner].score):
+                best[owner] = match
+        ranked = [self._with_rest(owner, match, said) for owner, match in best.items()]
+        return sorted(ranked, key=lambda one: (-one.score, one.entry.id))
+
+    def _match(
+        self, owner: int, name: tuple[str, ...], factor: float, said: frozenset[str], weak: float
+    ) -> Match | None:
+        whole = sum(map(self.rarity, name))
+        found = frozenset(name) & said
+        weight = sum(self.rarity(word) for word in found)
+        if not found - _WEAK and len(found) < len(name):
+            return None
+        cover = weight / whole
+        titled = factor == TITLE or name in self._medicines[owner]
+        return Match(self.known[owner], weak * factor * weight * cover**2, cover, found, titled, not found - _WEAK)
+
+    def _with_rest(self, owner: int, match: Match, said: frozenset[str]) -> Match:
+        """A little more for an entry whose statements have the rest of the question."""
+        rest = said - match.stems
+        has = sum(self._spread.get(word, 0.0) for word in rest if word in self._texts[owner])
+        names = {word for at, name, _ in self._names if at == owner for word in name}
+        has += sum(self.rarity(word) for word in rest if word in names)
+        return Match(match.entry, match.score + 0.25 * has, match.cover, match.stems, match.titled, match.weak)
+
+
+@cache
+def topics() -> Topics:
+    """Of the entries that come with the package."""
+    return Topics(entries())
+
+
+def name_stems(name: str) -> tuple[str, ...]:
+    """The words of a name that count, in their common form, without endings."""
+    said = [word for word in words(name) if word not in STOP_WORDS and word not in _NO_NAMES]
+    return tuple(dict.fromkeys(_common(word) for word in said))
+
+
+def joined_stems(question: str) -> list[str]:
+    """Two words written as one, as some names are: ``hay fever``, ``hayfever``."""
+    said = [word for word in words(question) if word not in STOP_WORDS]
+    return [_common(one + two) for one, two in zip(said, said[1:], strict=False)]
+
+
+@cache
+def _alike() -> Mapping[str, str]:
+    return {
+        form: common
+        for common, said in _ALIKE.items()
+        for word in (common, *said.split())
+        for form in ((word, stem(word)) if said else (word,))
+    }
+
+
+def _common(word: str) -> str:
+    return _alike().get(word) or _alike().get(stem(word)) or stem(word)
+
+
+def _titles(title: str) -> Iterable[str]:
+    """A title, without what stands in brackets, and its halves: ``Sprains and strains``."""
+    bare = re.sub(r"\([^)]*\)", "", title).strip()
+    yield from (title, bare, *re.findall(r"\(([^)]+)\)", title), *halves_of(title))
+
+
+def halves_of(title: str) -> list[str]:
+    """``Sprains`` and ``strains``; nothing for a title of one part."""
+    bare = re.sub(r"\([^)]*\)", "", title).strip()
+    halves = re.split(r" (?:and|or) ", bare)
+    return halves if len(halves) == 2 and "," not in bare else []
+
+
+def _statement_stems(entry: Entry) -> Iterable[str]:
+    for place in entry.places():
+        yield from name_stems(place.statement.text)
+
+
+def _inverted(names: Iterable[tuple[str, ...]]) -> Mapping[str, list[int]]:
+    found = defaultdict(list)
+    for at, name in enumerate(names):
+        for word in set(name):
+            found[word].append(at)
+    return found
