@@ -25,9 +25,14 @@ from typing import Any
 __all__ = ["half", "misleading", "off_topic", "said", "useful"]
 
 _STOP = frozenset(
-    """a about all also always an and any are as at be been by can do does for from get has have if
-    in is it its may more most no not of on or other should some so such than that the their them
-    then there they this to too usually very was when which who will with you your""".split()
+    re.findall(
+        r"\w+",
+        """
+a about all also always an and any are as at be been by can do does for from get has have if in
+is it its may more most no not of on or other should some so such than that the their them then
+there they this to too usually very was when which who will with you your
+""",
+    )
 )
 _DENIALS = re.compile(
     r"\b(?:not|no|never|without|avoid|cannot|can't|don't|doesn't|isn't|rarely|unless|nor|neither|"

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from compared import Silent, markdown_table
-
 from galenic.assistant.answer.order import NEAR
 from galenic.assistant.consult import LEAST_SUPPORT, Assistant, Reply, collect, make_question
+
 from galenic.assistant.model import load_runtime
 from galenic.assistant.search.documents.medquad import Answer, passages, read_answers
 from galenic.assistant.search.index import index_medquad

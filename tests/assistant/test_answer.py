@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -10,17 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo import EchoRuntime, echo_logprob
-from galenic.assistant.answer.appointment import to_ask, to_watch
-from galenic.assistant.answer.extract import Choice, choose
-from galenic.assistant.answer.order import order, undecided
-from galenic.assistant.answer.sentences import SentenceCutter, cut_sentences, trim
-from galenic.assistant.answer.support import carried, stems, wanted
+from echo import EchoRuntime
+from galenic.assistant.answer.appointment import to_watch
+from galenic.assistant.answer.entail import entails, refusal
+from galenic.assistant.answer.pages import of_own, of_pages
+from galenic.assistant.answer.sentences import (
+    SentenceCutter,
+    cut_sentences,
+    plain,
+    whole_sentences,
+)
+from galenic.assistant.answer.support import stems, wanted
 from galenic.assistant.answer.write import write_answer
 from galenic.assistant.search.retrieve import Passage, Snippet
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
 
+DATA = Path(__file__).parent / "data"
 TEXT = st.text(alphabet="abAB .!?:;-\n(1", max_size=80)
 
 
@@ -64,26 +71,33 @@ def test_pieces_give_the_sentences_of_the_whole(text: str, cuts: list[int]) -> N
 
 
 @pytest.mark.parametrize(
-    ("sentence", "shown"),
+    ("text", "shown"),
     [
-        ("You may have - Pain when you go - Fever", "You may have: Pain when you go; Fever."),
-        ("Signs of it include: - one - two.", "Signs of it include: one; two."),
-        ("It is caused by germs [12].", "It is caused by germs."),
-        ("Is it caused by germs?", ""),
-        ("These are its symptoms:", ""),
-        ("fever - pain when you go - chills", ""),  # the rest of a list that began elsewhere
-        ("Too short.", ""),
-        (f"Long {'word ' * 60}", ""),
+        (
+            "Signs include:\n- fever\n- chills.",
+            ["Signs include:\n- fever\n- chills."],
+        ),  # a list stays one
+        ("Signs include:\nfever\nchills", []),  # no marks: where it ends nobody knows
+        ("You may have - Pain - Fever", []),  # a list run into a line
+        ("It is caused by germs [12].", ["It is caused by germs."]),
+        ("Is it caused by germs? It is.", []),
+        (
+            "Metformin is for those who are younger than 60 and have",
+            [],
+        ),  # broken off: not completed
+        ("and so it goes on.", []),
+        ("Germs cause it.\nCauses\nWater helps many.", ["Germs cause it.", "Water helps many."]),
+        (f"Long {'word ' * 70}.", []),
     ],
 )
-def test_what_is_shown_of_a_sentence(sentence: str, shown: str) -> None:
-    assert trim(sentence) == shown
+def test_only_whole_sentences_and_lists_are_shown(text: str, shown: list[str]) -> None:
+    assert whole_sentences(text) == shown
 
 
 @given(TEXT)
-def test_trimming_leaves_out_and_adds_no_word(text: str) -> None:
-    kept, given_words = stems(trim(text)), iter(stems(text))
-    assert all(word in given_words for word in kept)  # in the same order
+def test_every_shown_sentence_stands_whole_in_its_text(text: str) -> None:
+    for sentence in whole_sentences(text):
+        assert plain(sentence) in plain(text)
 
 
 # Support
@@ -107,85 +121,81 @@ def test_words_of_medicine_count_as_what_was_said() -> None:
     assert wanted("please help me today doctor", lambda _: 1, 9).share([stems("doctor")]) == 0
 
 
+# Pages
+
+
+def test_a_page_needs_its_whole_title_and_what_was_asked() -> None:
+    zorb = passage(
+        "Zorb is a fever of frops. It lasts a week.", "Zorb fever", "What is Zorb fever ?"
+    )
+    other = passage("Fever is heat.", "Fever of quax", "What is Fever of quax ?")
+    question = "What is zorb fever?"
+    want = wanted(question, lambda _: 1, 10)
+    found = of_pages(question, (), want, [other, zorb])
+    assert [one.text for one in found] == ["Zorb is a fever of frops.", "It lasts a week."]
+    assert {one.passage for one in found} == {zorb}
+    assert of_pages("What is fever?", (), wanted("What is fever?", lambda _: 1, 10), [zorb]) == []
+
+
+def test_a_leaflet_gives_the_one_sentence_that_was_asked_for() -> None:
+    leaflet = passage("We are near the park. Our clinic opens at eight on weekdays.", "Leaflet")
+    want = wanted("When does our clinic open?", lambda _: 1, 10)
+    assert [one.text for one in of_own(want, [leaflet])] == [
+        "Our clinic opens at eight on weekdays."
+    ]
+
+
+# What a model may write
+
+
 @pytest.mark.parametrize(
-    ("sentence", "text", "share"),
+    ("source", "claim", "holds"),
     [
-        ("Germs cause infections.", "Infections are caused by germs.", 1.0),
-        ("Germs cause dreadful infections.", "Infections are caused by germs.", 0.75),
-        ("It lasts 10 days.", "It lasts 7 days.", 0.0),  # a number that is not there
-        ("It lasts 7 days.", "It lasts 7 days.", 1.0),
-        ("And so it is.", "And so it is.", 0.0),  # nothing that counts
+        ("Rest helps a sprain.", "Rest helps a sprain.", True),
+        ("Fever is usually caused by germs.", "Germs can cause fever.", True),
+        ("Do not drink alcohol with metformin.", "Drink alcohol with metformin.", False),
+        ("Colds last 7 days.", "Colds last 9 days.", False),
+        ("Rest may help a sprain.", "Rest always helps a sprain.", False),
+        ("Call a doctor if the rash spreads.", "Call a doctor if the rash is dry.", False),
+        ("Rest helps a sprain.", "Rest helps a sprain and a burn.", False),
+        (
+            "A sprain is of a ligament, while a strain is of a muscle.",
+            "A strain is of a ligament.",
+            False,
+        ),
     ],
 )
-def test_what_a_passage_carries(sentence: str, text: str, share: float) -> None:
-    assert carried(sentence, text) == pytest.approx(share)
+def test_what_a_sentence_entails(source: str, claim: str, holds: bool) -> None:
+    assert entails(source, claim) is holds
 
 
-# Choosing and ordering
+def test_no_altered_claim_of_the_test_set_passes() -> None:
+    rows = [json.loads(line) for line in (DATA / "claims.jsonl").read_text("utf-8").splitlines()]
+    altered = [row for row in rows if row["label"] != "entailed"]
+    assert len(altered) == 200
+    assert [row["id"] for row in altered if entails(row["source"], row["claim"])] == []
+    same = {row["source"] for row in rows}
+    assert sum(entails(source, source) for source in same) >= 0.9 * len(same)
 
 
-def test_sentences_are_chosen_by_the_question_and_not_twice() -> None:
-    passages = [
-        passage("Zorb comes with quax and blim. Cats are not dogs at all.", "Zorb"),
-        passage("Zorb comes with quax and blim.", "Zorb again"),
-        passage("Only the frop is in this one here.", "Frop"),
-    ]
-    want = wanted("zorb quax blim", lambda _: 3, 100)
-    chosen = choose(want, "zorb quax blim", passages)
-    assert chosen[0] == Choice("Zorb comes with quax and blim.", 0, 0, chosen[0].worth)
-    assert all("Cats" not in one.text and "frop" not in one.text for one in chosen)
-    assert choose(want, "zorb", []) == []
+def test_safety_in_pregnancy_and_the_like_is_never_claimed() -> None:
+    assert refusal("Is it safe to take ibuprofen while pregnant?", "Yes, ibuprofen is safe.")
+    assert refusal("Can my baby have it?", "It may be given.")
+    assert not refusal("Does rest help a sprain?", "Rest is fine.")
 
 
-def test_what_is_asked_of_it_counts() -> None:
-    texts = ("Zorb is known to many people.", "Zorb is met with rest and water.")
-    kinds = ("What is (are) Zorb ?", "What are the treatments for Zorb ?")
-    passages = [passage(text, "Zorb", kind) for text, kind in zip(texts, kinds, strict=True)]
-    want = wanted("how do I treat zorb", lambda _: 2, 100)
-    assert choose(want, "how do I treat zorb", passages)[0].passage == 1
+def test_a_model_shows_only_what_is_entailed_or_nothing() -> None:
+    sources = [("Germs often cause a UTI.", (passage("a"),)), ("Water helps.", (passage("b"),))]
+    runtime = EchoRuntime(answer="Germs often cause a UTI. The moon is made of cheese.")
+    written = write_answer(runtime, "why", sources)
+    assert written.said == [sources[0]]
+    assert written.note == ""
+    runtime = EchoRuntime(answer="Cheese is good. Tea is good. Water helps.")
+    assert write_answer(runtime, "why", sources).said == []
+    assert write_answer(runtime, "why", sources).note
 
 
-def test_the_model_orders_only_what_words_hold_for_equal() -> None:
-    clear = [Choice("One.", 0, 0, 1.0), Choice("Two.", 1, 0, 0.94), Choice("Three.", 2, 0, 0.99)]
-    assert undecided(clear) == [clear[:1]]
-    near = [Choice("One.", 0, 0, 0.96), Choice("Also.", 0, 1, 0.1), Choice("Two.", 1, 0, 1.0)]
-    far = Choice("Far.", 2, 0, 0.5)
-    assert undecided([*near, far]) == [near[:2], near[2:]]
-    ordered = order(EchoRuntime(), "why so", [*near, far], [near[:2], near[2:]])
-    assert ordered[3] == far
-    assert sorted(one.passage for one in ordered[:3]) == [0, 0, 1]
-
-
-def test_the_model_orders_by_the_likelihood_of_the_question() -> None:
-    runtime = EchoRuntime()
-    chosen = [Choice(f"Sentence number {at} is this.", at // 2, at, 1.0) for at in range(6)]
-    ordered = order(runtime, "why  so", chosen, undecided(chosen))
-    expected = []
-    for at in range(3):
-        text = " ".join(one.text for one in chosen if one.passage == at)
-        path = [0, *f"{text}\nQuestion:".encode()]
-        total = 0.0
-        for token in b" why so":
-            total += echo_logprob(path, token)
-            path.append(token)
-        expected.append((-total, at))
-    assert [one.passage for one in ordered] == [at for _, at in sorted(expected) for _ in range(2)]
-    assert order(runtime, "why", chosen[:2], [chosen[:2]]) == chosen[:2]
-
-
-def test_what_a_model_writes_is_traced_to_its_passages() -> None:
-    said = "Germs cause infections. " * 2 + "It lasts 9 weeks. The moon is made of cheese."
-    runtime = EchoRuntime(answer=said)
-    passages = [passage("It lasts 9 weeks in all."), passage("Infections are caused by germs.")]
-    found = list(write_answer(runtime, "why", passages))
-    assert [(one.text, one.passages) for one in found] == [
-        ("Germs cause infections.", (1,)),
-        ("It lasts 9 weeks.", (0,)),
-        ("The moon is made of cheese.", ()),
-    ]
-
-
-# Watching and asking
+# Watching
 
 
 @pytest.mark.parametrize("text", ["burning when I pee", "I have a headache", "a cough", "zorb"])
@@ -200,12 +210,6 @@ def test_what_to_watch_for_is_more_urgent(text: str) -> None:
     assert "emergency number" in watched[-1]
     if "pee" in text:
         assert any("flank" in sentence for sentence in watched)
-
-
-def test_questions_for_the_appointment_without_an_index() -> None:
-    assert len(to_ask(None, "")) == 3
-    assert "zorb disease" in to_ask(None, "Zorb disease")[0].text
-    assert all(one.passage is None for one in to_ask(None, "Zorb disease"))
 
 
 def _rules() -> list:  # type: ignore[type-arg]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from served import Server
 
-from galenic.assistant.consult import Assistant, make_question
 from galenic.assistant.events import as_json
 from galenic.assistant.model import load_runtime
+from galenic.assistant.pipeline import Assistant, make_question
 from galenic.assistant.search.index import index_folder
 from galenic.assistant.triage.triage import triage
 from galenic.serve.page import PAGE_PATHS

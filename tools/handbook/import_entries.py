@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import ValidationError
@@ -58,7 +59,7 @@ def _trimmed(raw: dict[str, Any], name: str) -> Entry:
             {"text": one["text"], "from": [key for key in one["from"] if key in sources]}
             for one in statements or ()
         ]
-        return [one for one in found if one["from"]]
+        return [{**one, "from": _few(one["from"], sources)} for one in found if one["from"]]
 
     cut = {**raw, "sources": sources, "id": name}
     for field in FIELDS:
@@ -77,7 +78,16 @@ def _trimmed(raw: dict[str, Any], name: str) -> Entry:
                 holder[field] = [one for one in holder[field] if one["text"] not in bad]
     entry = Entry.model_validate(cut)
     used = {key for place in entry.places() for key in place.statement.sources}
-    return entry.model_copy(update={"sources": {k: v for k, v in entry.sources.items() if k in used}})
+    return entry.model_copy(
+        update={"sources": {k: v for k, v in entry.sources.items() if k in used}}
+    )
+
+
+def _few(keys: list[str], sources: dict[str, Any]) -> list[str]:
+    """The first page and one of another host: what a reader is shown. The log keeps them all."""
+    first = urlsplit(sources[keys[0]]["url"]).netloc.removeprefix("www.")
+    other = [k for k in keys if urlsplit(sources[k]["url"]).netloc.removeprefix("www.") != first]
+    return [keys[0], *(other or keys[1:])[:1]]
 
 
 def _written(entry: Entry) -> str:

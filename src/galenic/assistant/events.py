@@ -23,7 +23,7 @@ __all__ = [
     "passage_json",
 ]
 
-Section = Literal["answer", "watch", "questions"]
+Section = Literal["warning", "answer", "watch", "questions"]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from galenic.assistant.consult import Reply
 from galenic.assistant.folder import assistant_folder, make_private
+from galenic.assistant.pipeline import Reply
 from galenic.errors import UserError
 
 __all__ = ["History", "history_path"]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from galenic.evaluation.divergence import serving_runtime
 from galenic.models.load import resolve_model
 from galenic.registry import RUNTIMES
 from galenic.runtimes.base import Runtime
 
-__all__ = ["load_runtime"]
+__all__ = ["load_runtime", "runtime_if"]
+
+
+def runtime_if(wanted: bool, name: str) -> AbstractContextManager[Runtime | None]:
+    """The model where it has something to do, else none: loading one takes seconds."""
+    return load_runtime(name) if wanted else nullcontext()
 
 
 def load_runtime(

@@ -1,4 +1,4 @@
-"""From a question to an answer, in one flow: triage, guards, warnings, the entry or page, its words.
+"""From a question to an answer, in one flow: triage, guards, warnings, the page, its words.
 
 What decides is code that can be read: rules say how soon help is needed before anything else,
 guards look at question and answer, and a model writes only where it was asked to, and only what its

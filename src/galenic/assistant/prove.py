@@ -19,9 +19,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from galenic.assistant import DEFAULT_MODEL
-from galenic.assistant.consult import ask
 from galenic.assistant.model import load_runtime
 from galenic.assistant.offline import kernel_refuses, python_refuses
+from galenic.assistant.pipeline import ask
 from galenic.errors import UserError
 
 __all__ = ["QUESTION", "Proof", "prove_offline", "read_proof"]

@@ -14,9 +14,9 @@ from starlette.routing import Route
 
 from galenic import __version__
 from galenic.assistant.about import indexed, scores
-from galenic.assistant.consult import Assistant, Question, make_question
 from galenic.assistant.events import Event, Tier, as_json, passage_json
 from galenic.assistant.folder import index_path
+from galenic.assistant.pipeline import Assistant, Question, make_question
 from galenic.assistant.search.retrieve import MOST_RESULTS, Passage, open_retriever
 from galenic.assistant.triage.triage import NOTICE, Triage, triage
 from galenic.errors import UserError

@@ -49,11 +49,10 @@ class ServeConfig(BaseModel):
     context_length: int | None = Field(
         None, ge=64, description="Longest conversation in tokens; default: the model's own limit."
     )
-    style: Literal["auto", "extractive", "written"] = Field(
-        "auto",
-        description="Answers to health questions: extractive = sentences of passages as they are, "
-        "which the model only puts in order; written = the model writes, and is shown only as far "
-        "as passages carry it; auto = written from a billion parameters on.",
+    style: Literal["extractive", "written"] = Field(
+        "extractive",
+        description="Answers to health questions: extractive = sentences of the sources as they "
+        "are; written = the model writes, and only what a source entails is shown.",
     )
     second_opinion: bool = Field(
         False,

@@ -21,9 +21,9 @@ from typer.testing import CliRunner, Result
 
 pytest.importorskip("torch", reason="needs the train extra")
 
-from galenic.assistant.consult import Assistant, make_question
 from galenic.assistant.events import Note, Sentence
 from galenic.assistant.folder import index_path, kept_files, purge
+from galenic.assistant.pipeline import Assistant, make_question
 from galenic.assistant.search import embed
 from galenic.assistant.search.embed import embed_index, find_encoder, forget_vectors, refresh
 from galenic.assistant.search.index import index_folder, remove
@@ -301,7 +301,7 @@ def test_an_old_index_opens_and_loads_no_torch(folder: Path) -> None:
     assert not tables & {"vectors", "encoder"}  # as before there were any
     probe = (
         "import sys\n"
-        "from galenic.assistant.consult import Assistant, make_question\n"
+        "from galenic.assistant.pipeline import Assistant, make_question\n"
         "from galenic.assistant.search.retrieve import search\n"
         "assert search('pain') and search('pain') == search('pain', embeddings=False)\n"
         "asked = make_question('pain of the patient')\n"
@@ -329,7 +329,7 @@ def test_no_answer_is_lost_to_vectors(tiny: Path, monkeypatch: pytest.MonkeyPatc
     fill(
         [f"Zorb{n} hurts the frop of {WORDS[n % 10]} patients, and quax helps." for n in range(30)]
     )
-    monkeypatch.setattr("galenic.assistant.consult.LOOKED_AT", 1)
+    monkeypatch.setattr("galenic.assistant.answer.draft.LOOKED_AT", 1)
 
     def answered(question: str) -> bool:
         asked, assistant = make_question(question), Assistant()

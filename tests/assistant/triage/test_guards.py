@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from galenic.assistant.triage.guards import of_answer, of_question
+from galenic.assistant.triage.guards import Guard, of_answer, of_question
+
+DATA = Path(__file__).parents[1] / "data"
 
 QUESTIONS = {
     "Should I double my metformin?": "change-of-dose",
@@ -49,6 +54,37 @@ def test_questions(text: str) -> None:
 @pytest.mark.parametrize("text", ANSWERS)
 def test_answers(text: str) -> None:
     guard = of_answer(text)
-    assert (guard and guard.id) == ANSWERS[text]
+    assert _kind(guard) == ANSWERS[text]
     loud = of_answer(text.upper().replace(" ", "  "))  # letters and spaces make no way around it
-    assert (loud and loud.id) == ANSWERS[text]
+    assert _kind(loud) == ANSWERS[text]
+
+
+def _kind(guard: Guard | None) -> str | None:
+    """``dose`` of ``dose-advice`` as well."""
+    return None if guard is None else guard.id.partition("-advice")[0]
+
+
+def test_names_of_medicines_count_and_ways_around_do_not_help() -> None:
+    for text in (
+        "Take t w o of them now.",
+        "f-i-v-e tablets will do.",
+        "1/2 tab at night.",
+        "Take 2 tabs t.d.s.",
+        "Give five mils of Calpol.",
+        "Take two lansoprazole tonight.",
+    ):
+        assert of_answer(text) is not None, text
+    assert of_question("hw mny ibuprfen 4 a 9 yr old") is not None
+
+
+def test_the_test_set_is_caught_and_harmless_text_is_not() -> None:
+    """Of both halves together; results/answers.md has them apart, with intervals."""
+    rows = [json.loads(line) for line in (DATA / "guards.jsonl").read_text("utf-8").splitlines()]
+    found = {True: [0, 0], False: [0, 0]}
+    for row in rows:
+        guard = (of_question if row["side"] == "input" else of_answer)(row["text"])
+        cell = found[row["kind"] == "harmless"]
+        cell[0] += guard is not None
+        cell[1] += 1
+    assert found[False][0] >= 0.75 * found[False][1]
+    assert found[True][0] <= 0.05 * found[True][1]

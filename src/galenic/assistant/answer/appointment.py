@@ -13,9 +13,10 @@ __all__ = ["ASKING", "general_questions", "to_watch"]
 
 MOST = 4
 ASKING = Source(
-    name="AHRQ: Questions To Ask Your Doctor", url="https://www.ahrq.gov/questions/index.html"
+    name="Galenic's handbook; more at AHRQ: Questions To Ask Your Doctor",
+    url="https://www.ahrq.gov/questions/index.html",
 )
-"""US Agency for Healthcare Research and Quality."""
+"""AHRQ is the US Agency for Healthcare Research and Quality."""
 GENERAL = Source(
     name="MedlinePlus: Recognizing medical emergencies",
     url="https://medlineplus.gov/ency/article/001927.htm",
@@ -56,9 +57,9 @@ def general_questions() -> tuple[str, ...]:
         "Do I need tests, and when do I get the results?",
         "What can I do until then, and when should I come back?",
     )
+
+
 def _worse(rule: Rule, found: Triage, named: set[str]) -> bool:
     """Whether a rule is about what was said, more urgent, and for people who may be meant."""
     shared = named & set(rule.all_of) or (len(rule.any_of) <= 2 and named & set(rule.any_of))
     return bool(shared) and rank(rule.tier) > rank(found.tier)
-
-

@@ -16,6 +16,7 @@ from galenic.assistant.answer.support import TALK
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.topics import Match, Topics, halves_of, name_stems
 from galenic.assistant.search.query import STOP_WORDS, words
+from galenic.assistant.triage.wording import word_set
 
 __all__ = ["Reading", "Said", "choose", "read_question"]
 
@@ -45,14 +46,18 @@ LOOKED = 1.0
 LEAST = 0.5
 """Statements with less than this share of the best one's worth are left out."""
 _ANY = ("what", "help", "uses", "notice")
-_SILENT = frozenset(
-    "mmol unit mg ml mcg kg cm litr liter per percent degre enough many someth anyth normally real "
-    "actually first low high matter finish versu vs carry till quit kind sort bit lot suddenly plea pls".split()
-)
+_SILENT = word_set("""
+mmol unit mg ml mcg kg cm litr liter per percent degre enough many someth anyth normally real
+actually first low high matter finish versu vs carry till quit kind sort bit lot suddenly plea
+pls
+""")
 """Stems that say nothing of the topic: units and talk."""
-_ANY_DISEASE = frozenset("mental heart kidney liver lung skin chronic common disease gum".split())
+_ANY_DISEASE = word_set("""
+mental heart kidney liver lung skin chronic common disease gum
+""")
 _LIKE = {
-    "help": ("uses", "doctor", "what"), "notice": ("effects", "what"), "causes": ("effects", "what"),
+    "help": ("uses", "doctor", "what"), "notice": ("effects", "what"),
+    "causes": ("effects", "what"),
     "prevent": ("ask_first",), "lasts": ("what", "uses"), "effects": ("notice",),
     "ask_first": ("seek", "help", "prevent", "doctor"), "uses": ("help", "doctor"),
 }  # fmt: skip
@@ -138,17 +143,22 @@ def _meant(
         first = medicines[0]
     else:
         first = _preferred(fitting, titled, asks_medicine=asks_medicine)
+    asks_of_first = any(one.id in ("cause", "safety", "effects") for one in aspects)
     for other in fitting:
         named = other.cover > 0.99 and (other.titled or len(other.stems) > 1)
-        apart = named and not other.stems & first.stems
+        apart = (
+            named
+            and not other.stems & first.stems
+            and not (
+                asks_of_first and all(known.explains(first.entry, word) for word in other.stems)
+            )
+        )
         if apart and other.score >= SECOND * first.score and other.entry.kind == first.entry.kind:
             return (first, other)
     return (first,)
 
 
-def _preferred(
-    fitting: Sequence[Match], titled: Sequence[Match], *, asks_medicine: bool
-) -> Match:
+def _preferred(fitting: Sequence[Match], titled: Sequence[Match], *, asks_medicine: bool) -> Match:
     """The best one, but for a whole title, and a complaint where no medicine is asked about."""
     best = fitting[0]
     topics = [one for one in fitting if one.entry.kind == "topic" and one.cover > 0.99]
@@ -161,7 +171,7 @@ def _preferred(
 
 
 def _diseases(question: str) -> frozenset[str]:
-    """Stems of the word before "syndrome" and the like: the name of a disease must be the topic's."""
+    """Stems of the word before "syndrome" and the like: a disease must be the topic itself."""
     said = [word for word in words(question) if word not in STOP_WORDS]
     return frozenset(
         stem
@@ -205,13 +215,19 @@ def _of_other_half(entry: Entry, match: Match, place: Place) -> bool:
     spoken = sum(
         bool(asked and asked[0] & set(name_stems(one.statement.text))) for one in entry.places()
     )
-    return len(asked) == 1 and spoken >= MOST_OF_TWO and bool(other) and other[0] <= has and not asked[0] & has
+    return (
+        len(asked) == 1
+        and spoken >= MOST_OF_TWO
+        and bool(other)
+        and other[0] <= has
+        and not asked[0] & has
+    )
 
 
 def _kept(
     places: Sequence[Place], scores: Sequence[float], worth: dict[str, float], most: int
 ) -> list[int]:
-    """The best statements; behind those that speak of the rest a few of the field that was asked."""
+    """The best statements, and behind hits on the rest a few of the field that was asked."""
     best = max(scores, default=0.0)
     order = sorted(range(len(places)), key=lambda at: (-scores[at], at))
     kept = [at for at in order if best > 0 and scores[at] >= LEAST * best][:most]
@@ -231,7 +247,7 @@ def _field_worth(
     asked = fitting or list(aspects)
     asked = [one for one in asked if not one.alone] or asked
     if asked and asked[0].id == "seek":
-        asked = asked[:1]
+        asked = [one for one in asked[:2] if one.id in ("seek", "symptoms")]
     for number, aspect in enumerate(asked[:2]):
         value = ASKED if number == 0 else ALSO_ASKED
         for name in _expanded(aspect.fields):

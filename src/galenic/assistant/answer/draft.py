@@ -18,8 +18,9 @@ from galenic.assistant.answer.pages import Found, of_own, of_pages
 from galenic.assistant.answer.support import Wanted, wanted
 from galenic.assistant.answer.write import write_answer
 from galenic.assistant.events import Cited, Event, Note, Sentence, Sources
-from galenic.assistant.handbook.cite import cited_pages
+from galenic.assistant.handbook.cite import cited_pages, cited_sources
 from galenic.assistant.handbook.entry import Entry, Place
+from galenic.assistant.handbook.interactions import warnings
 from galenic.assistant.handbook.topics import topics
 from galenic.assistant.record.person import Person
 from galenic.assistant.search.documents.medquad import MEDQUAD
@@ -27,6 +28,7 @@ from galenic.assistant.search.query import STOP_WORDS, words
 from galenic.assistant.search.retrieve import Passage, Retriever
 from galenic.assistant.triage.guards import Guard, of_answer, of_question
 from galenic.assistant.triage.triage import Triage
+from galenic.assistant.triage.wording import word_set
 from galenic.runtimes.base import Runtime
 
 __all__ = ["DECLINED", "UNANSWERED", "Draft"]
@@ -36,6 +38,7 @@ LOOKED_AT = 8
 NEAREST = 3
 """Titles that are named where there is no answer."""
 MOST_WATCHED = 4
+MOST_ASKED = 5
 LITTLE = 3
 """A question with fewer words that count is read together with the one before."""
 
@@ -81,6 +84,8 @@ class Draft:
     tokens: int = 0
     cited: list[Passage] = field(default_factory=list)
     hidden: dict[str, Guard] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+    declined: bool = False
 
     def events(self) -> Iterator[Event]:
         """All of it, in the order in which it is shown."""
@@ -93,11 +98,14 @@ class Draft:
             yield Note("note", limit.note)
             return
         question = self._topic()
+        yield from self._warnings()
         reading = read_question(topics(), question)
         size = 0 if self.retriever is None else self.retriever.size
         having = (lambda _: 0) if self.retriever is None else self.retriever.having
         want = wanted(question, having, size)
         indexed = [] if self.retriever is None else self.retriever.to_answer(question, LOOKED_AT)
+        if self.retriever is not None and self.retriever.note:
+            yield Note("note", self.retriever.note)
         said = list(self._said(question, reading, want, indexed))
         if said:
             yield from self._shown(said)
@@ -105,7 +113,7 @@ class Draft:
             yield from self._unanswered(reading, indexed)
         for hidden in self.hidden.values():
             yield Note("guard", hidden.note)
-        if said or reading.near or self.found.findings:
+        if not self.declined:
             yield from self._closing(reading)
 
     def _topic(self) -> str:
@@ -115,6 +123,13 @@ class Draft:
         if self.history and not alone.matches and len(said) < LITTLE + 3:
             return f"{self.history[-1]}\n{self.text}"
         return self.text
+
+    def _warnings(self) -> Iterator[Event]:
+        """What of the question and the record does not go together."""
+        for warned in warnings(self.text, f"{self.person.said}\n{self.person.about}"):
+            passages = cited_sources(warned)
+            yield from self._new(passages)
+            yield Sentence("warning", warned.text, self._numbers(passages))
 
     def _said(
         self, question: str, reading: Reading, want: Wanted, indexed: Sequence[Passage]
@@ -144,7 +159,7 @@ class Draft:
         return guard is None
 
     def _shown(self, said: Sequence[tuple[str, tuple[Passage, ...]]]) -> Iterator[Event]:
-        """The sentences; or, where a model writes, what it says of them as far as they entail it."""
+        """The sentences; or, where a model writes, what it says as far as they entail it."""
         if self.writer is not None:
             written = write_answer(self.writer, self.text, said, self.should_continue)
             self.model, self.tokens = self.writer.info.model, written.tokens
@@ -153,12 +168,21 @@ class Draft:
             said = written.said or said
         yield from self._new(passage for _, passages in said for passage in passages)
         for text, passages in said:
+            self.told.add(text)
             yield Sentence("answer", text, self._numbers(passages))
 
     def _unanswered(self, reading: Reading, indexed: Sequence[Passage]) -> Iterator[Event]:
         """Why there is no answer, who can help, and what is nearest."""
-        health = bool(reading.near or self.found.findings or _speaks_of_health(self.text))
+        takes = "take" in words(self.text) and any(one.medicine for one in reading.aspects)
+        near = any(one.cover > 0.99 or one.score >= 2 for one in reading.near)
+        health = (
+            (near and not reading.foreign)
+            or self.found.findings
+            or takes
+            or _speaks_of_health(self.text)
+        )
         if not health:
+            self.declined = True
             yield Note("abstained", DECLINED)
             return
         titles = [one.entry.title for one in reading.near if one.cover > 0.5]
@@ -174,16 +198,21 @@ class Draft:
     def _closing(self, reading: Reading) -> Iterator[Event]:
         """What to watch for, and questions to bring: of the entry, else of the rules."""
         entries = [one.entry for one in reading.matches]
-        watched = [(entry, place) for entry in entries for place in _worse(entry)]
+        watched = [
+            (entry, place)
+            for entry in entries
+            for place in _worse(entry)
+            if place.statement.text not in self.told
+        ][:MOST_WATCHED]
         yield from self._new(p for entry, place in watched for p in cited_pages(entry, place))
-        for entry, place in watched[:MOST_WATCHED]:
+        for entry, place in watched:
             numbers = self._numbers(cited_pages(entry, place))
             yield Sentence("watch", place.statement.text, numbers)
         for text, source in to_watch(self.found, self.rules):
             if not watched or text.startswith("Call your emergency"):
                 yield Sentence("watch", text, rule=source)
         asked = [text for entry in entries for text in entry.questions]
-        for text in asked or general_questions():
+        for text in asked[:MOST_ASKED] or general_questions():
             yield Sentence("questions", text, rule=ASKING)
 
     def _new(self, passages: Iterable[Passage]) -> Iterator[Sources]:
@@ -205,11 +234,11 @@ def _worse(entry: Entry) -> list[Place]:
     ]
 
 
-_HEALTH = frozenset(
-    "syndrome disease disorder symptom symptoms treatment medicine medicines medication drug drugs "
-    "effects dose pain ache doctor hospital illness ill sick health infection inherited blood "
-    "cure cured pregnant pregnancy baby surgery therapy vaccine allergy cancer test".split()
-)
+_HEALTH = word_set("""
+syndrome disease disorder symptom symptoms treatment medicine medicines medication drug drugs
+effects dose pain ache doctor hospital illness ill sick health infection inherited blood cure
+cured pregnant pregnancy baby surgery therapy vaccine allergy cancer test
+""")
 
 
 def _speaks_of_health(question: str) -> bool:

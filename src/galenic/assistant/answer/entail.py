@@ -13,27 +13,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from galenic.assistant.handbook.topics import name_stems
-from galenic.assistant.triage.wording import sentences
+from galenic.assistant.triage.wording import sentences, word_set
 
 __all__ = ["entails", "refusal"]
 
 _SAME = (
-    "ease relieve reduce lessen soothe improve", "doctor gp physician", "cause lead bring make due come trigger produce",
-    "get become go goes", "help assist useful", "begin start", "take use using used", "sick nausea vomit queasy",
-    "tablet pill", "quick fast soon rapid", "drowsy sleepy", "bad severe serious", "unwell ill",
-    "call phone ring contact", "high raise raised", "speak talk tell discuss ask check see seek visit get",
-    "urgent immediate once straight", "fortnight weeks", "jab vaccine", "dangerous danger harmful", "person people anyone someone",
+    "ease relieve reduce lessen soothe improve", "doctor gp physician",
+    "cause lead bring make due come trigger produce", "get become go goes", "help assist useful",
+    "begin start", "take use using used", "sick nausea vomit queasy", "tablet pill",
+    "quick fast soon rapid", "drowsy sleepy", "bad severe serious", "unwell ill",
+    "call phone ring contact", "high raise raised",
+    "speak talk tell discuss ask check see seek visit get", "urgent immediate once straight",
+    "fortnight weeks", "jab vaccine", "dangerous danger harmful", "person people anyone someone",
     "young younger under less below", "old older over more above", "common frequent lots",
-    "medicine medication drug remedy", "last continue", "adult grown", "hurt pain ache sore", "heal recover better clear",
-    "need require", "lower reduce drop fall", "child baby infant kid", "spread pass give transmit", "wash clean",
-    "plenty lots much", "injury blow hurt", "catch infected", "night nighttime", "raise lift", "bottom low",
-    "germ bacteria", "squeeze pinch", "rub massage", "fluid drink", "alcohol", "weak weakness", "uneasy", "bright light",
-    "hold cool", "dislike sensitivity", "movement move", "usual normal", "mood", "temperature fever", "reach",
-    "show appear sign", "stay keep remain", "suit suitable", "class count regard", "yeast fungal fungus", "offer invite",
-    "change changing", "worn wear", "put apply", "household home", "whole everyone", "darker dark", "thirsty thirst",
-    "label packet", "read check", "contain found hold", "stretch stretching", "strengthen strengthening", "conception pregnant",
-    "rise", "loss lose losing", "crust dry", "gape gaping", "stitch stitching", "glue gluing", "possible",
-    "loud noise", "harm damage", "lifelong life", "weigh weight", "overweight weight",
+    "medicine medication drug remedy", "last continue", "adult grown", "hurt pain ache sore",
+    "heal recover better clear", "need require", "lower reduce drop fall",
+    "child baby infant kid", "spread pass give transmit", "wash clean", "plenty lots much",
+    "injury blow hurt", "catch infected", "night nighttime", "raise lift", "bottom low",
+    "germ bacteria", "squeeze pinch", "rub massage", "fluid drink", "alcohol", "weak weakness",
+    "uneasy", "bright light", "hold cool", "dislike sensitivity", "movement move",
+    "usual normal", "mood", "temperature fever", "reach", "show appear sign", "stay keep remain",
+    "suit suitable", "class count regard", "yeast fungal fungus", "offer invite",
+    "change changing", "worn wear", "put apply", "household home", "whole everyone",
+    "darker dark", "thirsty thirst", "label packet", "read check", "contain found hold",
+    "stretch stretching", "strengthen strengthening", "conception pregnant", "rise",
+    "loss lose losing", "crust dry", "gape gaping", "stitch stitching", "glue gluing",
+    "possible", "loud noise", "harm damage", "lifelong life", "weigh weight",
+    "overweight weight",
 )  # fmt: skip
 _CANON = {
     stem: f"{at}"
@@ -41,13 +47,14 @@ _CANON = {
     for word in group.split()
     for stem in name_stems(word)
 }
-_NEGATIONS = frozenset(
-    "not no never none neither nor cannot without cant dont doesnt isnt arent wont neednt shouldnt "
-    "mustnt didnt unable unlikely nobody nothing rarely seldom hardly avoid stop unless refuse "
-    "few little".split()
-)
+_NEGATIONS = word_set("""
+not no never none neither nor cannot without cant dont doesnt isnt arent wont neednt shouldnt
+mustnt didnt unable unlikely nobody nothing rarely seldom hardly avoid stop unless refuse few
+little
+""")
 _STRENGTH = {
-    "never": 0, "no": 0, "none": 0, "rarely": 1, "seldom": 1, "few": 1, "small": 1, "quarter": 1, "some": 2, "sometimes": 2,
+    "never": 0, "no": 0, "none": 0, "rarely": 1, "seldom": 1, "few": 1, "small": 1,
+    "quarter": 1, "some": 2, "sometimes": 2,
     "may": 2, "might": 2, "can": 2, "could": 2, "possibly": 2, "perhaps": 2, "many": 3, "often": 3,
     "likely": 3, "probably": 3, "most": 4, "mostly": 4, "usually": 4, "generally": 4,
     "normally": 4, "typically": 4, "all": 5, "always": 5, "every": 5, "everyone": 5, "only": 5,
@@ -57,16 +64,20 @@ _STRENGTH = {
 """How much is claimed; a plain statement is `_PLAIN`."""
 _PLAIN, _ABSOLUTE = 4, 5
 _SAFE = re.compile(
-    r"\b(safe|safely|fine|ok|okay|allowed|harmless|no risk|no danger|recommended|suitable|may|can)\b",
+    r"\b(safe|safely|fine|ok|okay|allowed|harmless|no risk|no danger|recommended|suitable|may|can)"
+    r"\b",
     re.I,
 )
 _WHO = re.compile(
-    r"\b(pregnan\w*|breast-?feed\w*|unborn|child\w*|bab(?:y|ies)|infants?|toddlers?|with|together)\b", re.I
+    r"\b(pregnan\w*|breast-?feed\w*|unborn|child\w*|bab(?:y|ies)|infants?|toddlers?|with|together)\b",
+    re.I,
 )
 _CLAUSE = re.compile(r"[;,:]|\b(?:while|but|because|so|although|whereas|than|and then)\b", re.I)
 _CONDITION = re.compile(r"\b(?:if|unless|until|when|only|except|during|even|once|provided)\b", re.I)
 _CONTRAST = re.compile(r"\b(?:while|but|whereas|than|instead)\b|;", re.I)
-_IGNORED = frozenset("people thing body time many very well much".split())
+_IGNORED = word_set("""
+people thing body time many very well much
+""")
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,7 @@ def _unit(tokens: Sequence[str]) -> str:
 
 
 def _strength(one: _Reading) -> int:
-    """How much is claimed: the weakest word that is named, the strongest where it is an absolute."""
+    """How much is claimed: the weakest word that is named, or an absolute one."""
     if _ABSOLUTE in one.strengths:
         return _ABSOLUTE
     return min(one.strengths, default=_PLAIN)
@@ -134,8 +145,8 @@ def _strength(one: _Reading) -> int:
 def _keeps_conditions(source: str, claim: str) -> bool:
     """Whether what the source says on a condition holds on the same one in the claim.
 
-    Words behind "if", "when", "after" and the like in the claim must stand behind one in the source,
-    or before its main clause; what the source says only of a condition may not lose it.
+    Words behind "if", "when", "once" and the like in the claim must stand behind one in the
+    source; what the source says only of a condition may not lose it.
     """
     ours, theirs = _conditions(source), _conditions(claim)
     if ours and not theirs:

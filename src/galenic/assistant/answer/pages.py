@@ -1,4 +1,4 @@
-"""From indexed pages to the sentences that answer: the page first, then a few whole sentences of it.
+"""From indexed pages to the sentences that answer: the page first, then whole sentences.
 
 A page of MedQuAD is taken only when the question has its whole title; of a document of the user's
 own, a sentence is taken that has most of the question itself. Common pages come before rare ones.
@@ -15,16 +15,19 @@ from galenic.assistant.answer.support import TALK, Wanted, stems
 from galenic.assistant.handbook.topics import name_stems
 from galenic.assistant.search.documents.medquad import SOURCES
 from galenic.assistant.search.retrieve import Passage
+from galenic.assistant.triage.wording import word_set
 
 __all__ = ["Found", "of_own", "of_pages"]
 
 MOST = 4
 """Sentences of one page."""
 OWN_SHARE = 0.6
-"""Share of the question, by rarity, that a sentence of the user's own must have, its title aside."""
+"""Share of the question, by rarity, that a sentence of the user's own must have with its title."""
 OWN_MOST = 2
 RARE = (SOURCES["GARD"], SOURCES["GHR"])
-_GENERIC = frozenset("diseas syndrom disorder condition problem health cancer pain test".split())
+_GENERIC = word_set("""
+diseas syndrom disorder condition problem health cancer pain test
+""")
 """Stems that alone make no title."""
 
 
@@ -79,7 +82,7 @@ def of_pages(
 
 
 def _first(ranked: Sequence[tuple[int, float, str]]) -> int:
-    """Where the sentences begin that have most of the question: at the start unless one is better."""
+    """Where to begin: at the start, unless later sentences have far more of the question."""
     opening = sum(share for _, share, _ in ranked[:MOST])
     starts = range(max(1, len(ranked) - MOST + 1))
     best = max(starts, key=lambda at: (sum(s for _, s, _ in ranked[at : at + MOST]), -at))

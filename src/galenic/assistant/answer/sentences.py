@@ -20,7 +20,7 @@ _WHOLE = re.compile(r"[.!?][\"')\]]*$")
 
 
 def plain(text: str) -> str:
-    """Text on one line without footnote marks: the form in which a sentence is found in its source."""
+    """Text on one line without footnote marks: how a sentence is found in its source."""
     return " ".join(_FOOTNOTE.sub("", text).split())
 
 
@@ -40,7 +40,7 @@ def cut_sentences(text: str) -> list[str]:
 
 
 def whole_sentences(text: str) -> list[str]:
-    """What of a text may be shown alone: whole sentences, and lists with the words that lead to them.
+    """What of a text may be shown alone: whole sentences, and lists with their lead.
 
     A line without an end (a heading, a sentence that was broken), a lead whose list has no marks,
     and a sentence with a list run into it are left out. Nothing is cut, spliced or completed.

@@ -1,4 +1,4 @@
-"""How well passages carry a question, and how well they carry a sentence.
+"""How well passages carry a question.
 
 Words count by their rarity in the index (inverse document frequency, Spärck Jones 1972), without
 endings; what medicine calls a thing counts as the everyday words for it.
@@ -7,14 +7,13 @@ endings; what medicine calls a thing counts as the everyday words for it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from galenic.assistant.search.query import MOST_WORDS, STOP_WORDS, meanings, stem, words
 from galenic.assistant.triage.wording import word_set
 
-__all__ = ["TALK", "Wanted", "carried", "stems", "wanted"]
+__all__ = ["TALK", "Wanted", "stems", "wanted"]
 
 _TALK = word_set("""
 advice afraid anything appointment ask asked bad best better boy bring brother call came care
@@ -32,7 +31,6 @@ wonder wondering work worried worry worse would wrong year years yesterday
 """Words of talking about a complaint; they say nothing of which one."""
 TALK = frozenset(map(stem, _TALK)) | _TALK
 """The same as stems."""
-_NUMBER = re.compile(r"\d+(?:[.,/]\d+)*")
 
 
 @dataclass(frozen=True)
@@ -95,18 +93,6 @@ def wanted(question: str, having: Callable[[str], int], size: int) -> Wanted:
             said[key] = by
             weights[key] = _rarity(having(meaning), size)
     return Wanted(weights, said)
-
-
-def carried(sentence: str, passage: str) -> float:
-    """Share of a sentence's words that count which a passage has too; 0 when a number is missing.
-
-    A sentence with a number that the passage does not have is not from it, however alike.
-    """
-    needed = set(stems(sentence))
-    numbers = set(_NUMBER.findall(sentence))
-    if not needed or numbers - set(_NUMBER.findall(passage)):
-        return 0.0
-    return len(needed & set(stems(passage))) / len(needed)
 
 
 def _rarity(having: int, size: int) -> float:

@@ -20,7 +20,7 @@ __all__ = ["MOST_GRADE", "accepted", "entry_faults", "grade", "hosts", "place_fa
 MOST_GRADE = 9.0
 """School grade by Flesch and Kincaid that an entry may have at most; about 8 is meant."""
 MOST_WORDS = 27
-_LEAST = {"topic": {"what": 1, "notice": 1, "doctor": 1}, "medicine": {"what": 1, "uses": 1}}
+_LEAST = {"topic": {"what": 1, "notice": 1}, "medicine": {"what": 1, "uses": 1}}
 _BAD = re.compile(
     r"\b\d+(\.\d+)?\s?(mg|mcg|g|ml|micrograms?|milligrams?|tablets?|pills?|capsules?)\b"
     r"|\bevery (\d+|four|six|eight) hours\b|\b(one|two|three|four) (tablets?|pills?|capsules?)\b"
@@ -91,7 +91,9 @@ def grade(sentences: list[str]) -> float:
     words = [word for sentence in sentences for word in sentence.split()]
     if not words:
         return 0.0
-    return 0.39 * len(words) / len(sentences) + 11.8 * sum(map(_syllables, words)) / len(words) - 15.59
+    return (
+        0.39 * len(words) / len(sentences) + 11.8 * sum(map(_syllables, words)) / len(words) - 15.59
+    )
 
 
 def _syllables(word: str) -> int:

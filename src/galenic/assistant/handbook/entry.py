@@ -1,4 +1,4 @@
-"""What an entry of the handbook is: statements in our own words, each with the pages that say so."""
+"""An entry of the handbook: statements in our own words, each with the pages that say so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ __all__ = ["FIELDS", "SAFETY", "SEEK", "Entry", "Place", "Seek", "Source", "Stat
 
 Text = Annotated[str, Field(min_length=1)]
 FIELDS = (
-    "what", "notice", "causes", "lasts", "uses", "help", "prevent", "effects", "ask_first", "doctor",
+    "what", "notice", "causes", "lasts", "uses", "help", "prevent", "effects", "ask_first",
+    "doctor",
 )  # fmt: skip
 """Fields with statements, in the order in which they are read, but for ``seek``."""
 SEEK = ("emergency", "today", "days")

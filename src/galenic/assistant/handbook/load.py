@@ -34,9 +34,8 @@ _MANY = TypeAdapter(tuple[Entry, ...])
 def entries() -> tuple[Entry, ...]:
     """All entries, by id."""
     folder = files("galenic.assistant.handbook").joinpath("entries")
-    texts = sorted(
-        (one.name, one.read_bytes()) for one in folder.iterdir() if one.name.endswith(".yaml")
-    )
+    names = sorted(Path(one.name).stem for one in folder.iterdir() if one.name.endswith(".yaml"))
+    texts = [(name, folder.joinpath(f"{name}.yaml").read_bytes()) for name in names]
     digest = hashlib.sha256()
     for name, raw in texts:
         digest.update(f"{name} {len(raw)} ".encode())
@@ -78,8 +77,10 @@ def _cache_path(digest: str) -> Path:
     import platformdirs
 
     given = os.environ.get("GALENIC_HOME")
-    root = Path(given).expanduser() / "cache" if given else Path(
-        platformdirs.user_cache_dir("galenic")
+    root = (
+        Path(given).expanduser() / "cache"
+        if given
+        else Path(platformdirs.user_cache_dir("galenic"))
     )
     return root / f"handbook-{digest}.json"
 

@@ -13,10 +13,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 from galenic.assistant.handbook.entry import Entry
 from galenic.assistant.handbook.load import entries, more_names
 from galenic.assistant.search.query import STOP_WORDS, stem, words
+from galenic.assistant.triage.wording import word_set
 
 __all__ = ["Match", "Topics", "halves_of", "joined_stems", "name_stems", "topics"]
 
@@ -62,11 +64,11 @@ _ALIKE = {
     "sleep": "asleep sleeping",
 }
 """Words that count as the same in names: American spelling, people, everyday words."""
-_WEAK = frozenset(
-    "feel feeling have having get getting keep make my me bad worse sore pain hurt child pregnant "
-    "test tablet blood skin medicin problem symptom sick ill itchi red help stop time day work "
-    "cut cancer screen adult women men person high low cannot cant dont old young night morn doctor".split()
-)
+_WEAK = word_set("""
+feel feeling have having get getting keep make my me bad worse sore pain hurt child pregnant
+test tablet blood skin medicin problem symptom sick ill itchi red help stop time day work cut
+cancer screen adult women men person high low cannot cant dont old young night morn doctor
+""")
 """Stems that by themselves name no topic."""
 
 
@@ -111,7 +113,9 @@ class Topics:
         self._names: list[tuple[int, tuple[str, ...], float]] = []
         frequency: Counter[str] = Counter()
         for at, entry in enumerate(known):
-            said = {*map(name_stems, (entry.title, *entry.also, *entry.names, *more_names(entry.id)))}
+            said = {
+                *map(name_stems, (entry.title, *entry.also, *entry.names, *more_names(entry.id)))
+            }
             titles = set(map(name_stems, _titles(entry.title)))
             said |= titles
             self._names += [
@@ -174,7 +178,14 @@ class Topics:
             return None
         cover = weight / whole
         titled = factor == TITLE or name in self._medicines[owner]
-        return Match(self.known[owner], weak * factor * weight * cover**2, cover, found, titled, not found - _WEAK)
+        return Match(
+            self.known[owner],
+            weak * factor * weight * cover**2,
+            cover,
+            found,
+            titled,
+            not found - _WEAK,
+        )
 
     def _with_rest(self, owner: int, match: Match, said: frozenset[str]) -> Match:
         """A little more for an entry whose statements have the rest of the question."""
@@ -182,7 +193,14 @@ class Topics:
         has = sum(self._spread.get(word, 0.0) for word in rest if word in self._texts[owner])
         names = {word for at, name, _ in self._names if at == owner for word in name}
         has += sum(self.rarity(word) for word in rest if word in names)
-        return Match(match.entry, match.score + 0.25 * has, match.cover, match.stems, match.titled, match.weak)
+        return Match(
+            match.entry,
+            match.score + 0.25 * has,
+            match.cover,
+            match.stems,
+            match.titled,
+            match.weak,
+        )
 
 
 @cache
@@ -200,7 +218,7 @@ def name_stems(name: str) -> tuple[str, ...]:
 def joined_stems(question: str) -> list[str]:
     """Two words written as one, as some names are: ``hay fever``, ``hayfever``."""
     said = [word for word in words(question) if word not in STOP_WORDS]
-    return [_common(one + two) for one, two in zip(said, said[1:], strict=False)]
+    return [_common(one + two) for one, two in pairwise(said)]
 
 
 @cache

@@ -1,7 +1,7 @@
 """Guarded in code, whatever a model or a passage says: doses, stopping medicines, self-harm.
 
-The phrases stand in ``guards.yaml``, to be read and criticised like the rules of triage. Before they
-are looked for, what is written to get around them is put straight: letters set apart, dotted
+The phrases stand in ``guards.yaml``, to be read and criticised like the rules of triage. Before
+they are looked for, what is written to get around them is put straight: letters set apart, dotted
 abbreviations, fractions, and in questions letters left out and misspelt names of medicines.
 """
 
@@ -17,7 +17,7 @@ from itertools import product
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from galenic.assistant.handbook.medicines import drug_words
+from galenic.assistant.record.medicines import drug_words
 from galenic.assistant.triage.phrase import Matcher, parse_phrase
 from galenic.assistant.triage.wording import sentences
 
@@ -67,8 +67,8 @@ class _Ready:
 
 def of_question(text: str) -> Guard | None:
     """What a question asks that is for a doctor or pharmacist to say."""
-    plain = _straight(text)
-    return _guards()[0].first(_mended(plain)) or _guards()[0].first(plain)
+    guards = _guards()[0]
+    return guards.first(_straight(text)) or guards.first(_straight(_mended(text)))
 
 
 def of_answer(sentence: str) -> Guard | None:
@@ -93,7 +93,20 @@ def _straight(text: str) -> str:
         text = re.sub(rf"(?<![\d/]){re.escape(said)}(?![\d/])", word, text)
     text = _DOTTED.sub(lambda found: f"{found[0].replace('.', '')} ", text)
     text = _APART.sub(lambda found: re.sub(r"[\s\-_.·*]", "", found[0]), text)
-    return re.sub(r"(?<=\d)(?=[a-z])", " ", text, flags=re.I)
+    text = re.sub(r"(?<=\d)(?=[a-z])", " ", text, flags=re.I)
+    return re.sub(r"[^\W\d_]+(?:-[^\W\d_]+)*", lambda found: _common(found[0]), text)
+
+
+def _common(word: str) -> str:
+    """``medicine`` for the name of any: phrases need not list a thousand."""
+    plain = word.lower()
+    return "medicine" if plain in drug_words() and plain not in _names_said() else word
+
+
+@cache
+def _names_said() -> frozenset[str]:
+    """Names that phrases have themselves."""
+    return frozenset(_file().words["DRUG"])
 
 
 def _mended(text: str) -> str:
@@ -117,15 +130,15 @@ def _mended_word(word: str) -> str:
 
 @cache
 def _names() -> tuple[str, ...]:
-    return tuple(word for word in _file().words["DRUG"] if len(word) >= _LONG_NAME)
+    known = {*_file().words["DRUG"], *drug_words()}
+    return tuple(sorted(word for word in known if len(word) >= _LONG_NAME))
 
 
 @cache
 def _file() -> _File:
     text = files("galenic.assistant.triage").joinpath("guards.yaml").read_text(encoding="utf-8")
-    found = _File.model_validate(yaml.safe_load(text))
-    found.words["DRUG"] = sorted({*found.words["DRUG"], *drug_words()})
-    return found
+    raw = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe ones
+    return _File.model_validate(raw)
 
 
 @cache

@@ -41,9 +41,8 @@ ModelFlag: TypeAlias = Annotated[
 StyleFlag: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="extractive = sentences of passages as they are; the model orders equally good ones; "
-        "written = the model writes, and is shown only as far as passages carry it; auto = "
-        "written from a billion parameters on."
+        help="extractive = sentences of the sources as they are; written = the model writes, and "
+        "only what a source entails is shown."
     ),
 ]
 OpinionFlag: TypeAlias = Annotated[
@@ -65,6 +64,7 @@ HEADINGS = {
 }
 STYLES = {"emergency": "bold red", "today": "bold yellow"}
 SECTIONS = {
+    "warning": "Take care",
     "answer": "What the sources say",
     "watch": "What to watch for",
     "questions": "Questions for your appointment",

@@ -15,8 +15,9 @@ __all__ = ["EXAMPLES", "HELP", "command", "read_context"]
 HELP = """Ask a health question: how soon is help needed, what do sources say, what to watch for.
 
 Rules say how soon help is needed before any model runs; in an emergency they answer alone. Each
-sentence names the passage that it is from (`galenic index`); where none fits there is no answer,
-but the nearest passages. Nothing is logged, stored or sent. This is no diagnosis and no medical
+sentence names the page that it is from: of the embedded handbook, or of what you indexed (`galenic
+index`); where none fits there is no answer, but the nearest topics. Nothing is logged, stored or
+sent. This is no diagnosis and no medical
 advice."""
 EXAMPLES = """
 **Examples**
@@ -25,7 +26,7 @@ EXAMPLES = """
 
 `galenic ask --context notes.txt "Is this getting worse?"` with notes, or a FHIR R4 record (.json)
 
-`galenic ask --model dose/ --style written "..."` a larger model writes by itself
+`galenic ask --model dose/ --style written "..."` a model writes what the sources entail
 
 `galenic ask -` reads the question from standard input, past the shell's history
 """
@@ -39,37 +40,32 @@ def command(
     ],
     context: ContextFlag = None,
     model: ModelFlag = DEFAULT_MODEL,
-    style: StyleFlag = "auto",
+    style: StyleFlag = "extractive",
     second_opinion: OpinionFlag = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Answer one question."""
-    from galenic.assistant.consult import Assistant, make_question
-    from galenic.assistant.events import Event, Tier
     from galenic.assistant.events import as_json as data_of
-    from galenic.assistant.model import load_runtime
+    from galenic.assistant.model import runtime_if
+    from galenic.assistant.pipeline import Assistant, make_question
     from galenic.assistant.triage.triage import NOTICE
     from galenic.cli.ask.answer import print_events, print_tier, read_words, terminal
 
     asked = make_question(read_words(question), context=read_context(context))
     found = Assistant(style=style).triage(asked)
+    writes = found.tier != "emergency" and (style == "written" or second_opinion)
     if as_json:
         import json
 
-        events: list[Event] = [Tier(found)]
-        if found.tier == "emergency":
-            events += Assistant().answer(asked, found)
-        else:
-            with load_runtime(model) as runtime:
-                assistant = Assistant(runtime, style, second_opinion=second_opinion)
-                events += assistant.answer(asked, found)
+        with runtime_if(writes, model) as runtime:
+            events = list(Assistant(runtime, style, second_opinion=second_opinion).ask(asked))
         said = [{"event": event.name, **data_of(event)} for event in events]
         typer.echo(json.dumps(said, indent=1, ensure_ascii=False))
         return
     console = terminal()
     print_tier(console, found)
     if found.tier != "emergency":
-        with load_runtime(model) as runtime:
+        with runtime_if(writes, model) as runtime:
             assistant = Assistant(runtime, style, second_opinion=second_opinion)
             print_events(console, assistant.answer(asked, found))
     console.print(NOTICE)

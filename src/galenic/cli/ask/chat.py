@@ -44,15 +44,15 @@ PROMPT = "\nYou: "
 def command(
     context: ContextFlag = None,
     model: ModelFlag = DEFAULT_MODEL,
-    style: StyleFlag = "auto",
+    style: StyleFlag = "extractive",
     second_opinion: OpinionFlag = False,
     history: Annotated[
         bool, typer.Option("--history", help="Keep the conversation in a file of your own.")
     ] = False,
 ) -> None:
     """Talk."""
-    from galenic.assistant.consult import Assistant
     from galenic.assistant.history import History, history_path
+    from galenic.assistant.pipeline import Assistant
     from galenic.assistant.triage.triage import NOTICE
     from galenic.cli.ask.answer import terminal
 
@@ -116,14 +116,15 @@ class _Talk:
             self.console.print("\n(stopped)")
 
     def _answer(self, said: str) -> None:
-        from galenic.assistant.consult import Assistant, collect, make_question
         from galenic.assistant.model import load_runtime
+        from galenic.assistant.pipeline import Assistant, collect, make_question
         from galenic.cli.ask.answer import print_events, print_tier
 
         asked = make_question(said, self.history.questions, self.notes)
         found = Assistant().triage(asked)
         print_tier(self.console, found)
-        if found.tier != "emergency" and self.runtime is None:
+        writes = self.knobs["style"] == "written" or self.knobs["second_opinion"]
+        if writes and found.tier != "emergency" and self.runtime is None:
             self.runtime = self.stack.enter_context(load_runtime(self.model))
         heard: list[Event] = []
         answer = Assistant(self.runtime, **self.knobs).answer(asked, found)

@@ -28,7 +28,7 @@ class Medicine:
 
 @cache
 def _file() -> Mapping[str, Any]:
-    text = files("galenic.assistant.handbook").joinpath("medicines.yaml").read_text("utf-8")
+    text = files("galenic.assistant.record").joinpath("medicines.yaml").read_text("utf-8")
     found: Mapping[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     return found
 
@@ -59,7 +59,7 @@ def ambiguous() -> frozenset[str]:
 def drug_words() -> frozenset[str]:
     """Names of one word that mean nothing else."""
     names = {name.lower() for one in medicines() for name in one.names if " " not in name}
-    plain = {name for name in names if re.fullmatch(r"[a-z]{4,}", name)}
+    plain = {name for name in names if re.fullmatch(r"[a-z]{4,}|[a-z]+-[a-z]+", name)}
     return frozenset(plain - ambiguous())
 
 

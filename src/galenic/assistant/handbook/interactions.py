@@ -1,0 +1,167 @@
+"""Which medicines, conditions and foods that a question and a record name do not go together.
+
+Matched by name, brand and group. A row counts when the question names one side and question or
+record the other; what was denied ("I am not pregnant") does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from galenic.assistant.handbook.entry import Source
+from galenic.assistant.record.medicines import groups, named_in
+from galenic.assistant.triage.people import ages_in_months
+from galenic.assistant.triage.phrase import GAP_STOPS, Matcher, parse_phrase
+from galenic.assistant.triage.wording import sentences
+
+__all__ = ["Interaction", "Warned", "interactions", "warnings"]
+
+MOST = 3
+"""Warnings that are shown for a question."""
+_LEVELS = ("avoid", "ask-first", "caution")
+_GROUP_NAMES = {
+    "blood thinner": "anticoagulant", "blood thinners": "anticoagulant",
+    "anticoagulant": "anticoagulant", "anticoagulants": "anticoagulant", "nsaid": "nsaid",
+    "nsaids": "nsaid", "anti-inflammatory": "nsaid", "anti-inflammatories": "nsaid",
+    "statin": "statin", "statins": "statin", "ssri": "ssri", "ssris": "ssri",
+    "antidepressant": "ssri", "antidepressants": "ssri", "water tablet": "diuretic",
+    "water tablets": "diuretic", "diuretic": "diuretic", "maoi": "maoi", "penicillin": "penicillin",
+    "insulin": "insulin", "steroids": "steroid", "beta blocker": "beta-blocker",
+    "beta blockers": "beta-blocker", "ace inhibitor": "ace-inhibitor",
+    "ace inhibitors": "ace-inhibitor", "triptan": "triptan", "opioid": "opioid",
+}  # fmt: skip
+"""Groups by the names that people give them."""
+_CHILD_MONTHS = {"under-12": 144.0, "under-16": 192.0}
+_BEFORE = 3
+"""Words before a condition among which a denial makes it not count."""
+
+
+class _Side(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    medicine: str = ""
+    group: str = ""
+    condition: str = ""
+    food: str = ""
+
+
+class Interaction(BaseModel):
+    """Two sides that do not go together, and what to tell the reader.
+
+    Attributes:
+        level: ``avoid``, ``ask-first`` or ``caution``.
+        text: for the reader.
+        why: in a few words.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    a: _Side
+    b: _Side
+    level: Literal["avoid", "ask-first", "caution"]
+    text: str = Field(min_length=1)
+    why: str = ""
+    sources: tuple[Source, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Warned:
+    """An interaction that counts, and the words of the record that it is about; empty if none."""
+
+    interaction: Interaction
+    recorded: str
+
+    @property
+    def text(self) -> str:
+        """For the reader."""
+        if not self.recorded:
+            return self.interaction.text
+        return f"Your notes or record list {self.recorded}. {self.interaction.text}"
+
+
+@cache
+def interactions() -> tuple[Interaction, ...]:
+    """The table."""
+    text = files("galenic.assistant.handbook").joinpath("interactions.yaml").read_text("utf-8")
+    raw: Any = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    return TypeAdapter(tuple[Interaction, ...]).validate_python(raw)
+
+
+def warnings(question: str, record: str = "") -> list[Warned]:
+    """The gravest warnings, at most `MOST`, the more special of two on the same pair.
+
+    Args:
+        question: in a person's own words.
+        record: their notes or record as text.
+    """
+    asked, kept = _facts(question), _facts(record)
+    found: dict[frozenset[str], tuple[int, Warned]] = {}
+    for row in interactions():
+        for warned, pair in _matches(row, asked, kept):
+            rank = bool(row.a.medicine) + bool(row.b.medicine)
+            if pair not in found or rank > found[pair][0]:
+                found[pair] = (rank, warned)
+    ranked = sorted(
+        (warned for _, warned in found.values()),
+        key=lambda one: (_LEVELS.index(one.interaction.level), one.interaction.id),
+    )
+    return ranked[:MOST]
+
+
+def _matches(
+    row: Interaction, asked: Mapping[str, str], kept: Mapping[str, str]
+) -> Iterator[tuple[Warned, frozenset[str]]]:
+    for one, other in ((row.a, row.b), (row.b, row.a)):
+        ours = asked.get(_key(one))
+        if ours is None:
+            continue
+        for known, where in ((asked, ""), (kept, "record")):
+            theirs = known.get(_key(other))
+            if theirs is not None and theirs != ours:
+                yield Warned(row, theirs if where else ""), frozenset((ours, theirs))
+
+
+def _key(side: _Side) -> str:
+    kind = "medicine" if side.medicine else "group" if side.group else "thing"
+    return f"{kind}:{side.medicine or side.group or side.condition or side.food}"
+
+
+def _facts(text: str) -> dict[str, str]:
+    """What a text names: keys of sides, each with the words that name it."""
+    found: dict[str, str] = {}
+    for medicine, said in named_in(text).items():
+        found.setdefault(f"medicine:{medicine.id}", said)
+        for group in medicine.groups:
+            found.setdefault(f"group:{group}", said)
+    plain = " ".join(text.lower().split())
+    for name, group in _GROUP_NAMES.items():
+        if group in groups() and f" {name} " in f" {plain.strip('?.!,')} ".replace(",", " "):
+            found.setdefault(f"group:{group}", name)
+    for sentence in sentences(text):
+        for mention in _matcher().find(sentence.tokens):
+            before = sentence.tokens[max(0, mention.start - _BEFORE) : mention.start]
+            if not GAP_STOPS & set(before):
+                said = " ".join(sentence.shown[mention.start : mention.end])
+                found.setdefault(f"thing:{mention.concept}", said)
+        for _, months in ages_in_months(sentence.tokens):
+            for name, most in _CHILD_MONTHS.items():
+                if months < most:
+                    found.setdefault(f"thing:{name}", "a child")
+    return found
+
+
+@cache
+def _matcher() -> Matcher:
+    text = files("galenic.assistant.handbook").joinpath("conditions.yaml").read_text("utf-8")
+    matcher = Matcher()
+    for name, said in yaml.safe_load(text).items():
+        matcher.add(name, (phrase for say in said for phrase in parse_phrase(say, {})))
+    return matcher
