@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from galenic.assistant.triage.framing import asides_of
 from galenic.assistant.triage.people import ages_in_months
 from galenic.assistant.triage.phrase import Mention
 from galenic.assistant.triage.result import Aside
 from galenic.assistant.triage.rules import MASK, Population, Prepared
-from galenic.assistant.triage.scope import Scope
+from galenic.assistant.triage.scope import Scope, Status
 from galenic.assistant.triage.wording import Sentence, sentences
 
 __all__ = ["Reading", "populations", "read"]
@@ -29,6 +30,7 @@ class Reading:
         asides: what does not count.
         months: ages, in months.
         sentences: of the text.
+        general: no sentence speaks of anybody who is ill now.
     """
 
     words: dict[str, list[str]] = field(default_factory=dict)
@@ -37,6 +39,7 @@ class Reading:
     asides: list[Aside] = field(default_factory=list)
     months: list[float] = field(default_factory=list)
     sentences: list[Sentence] = field(default_factory=list)
+    general: bool = False
 
     def say(self, concept: str, words: str, ready: Prepared, *, here: bool = True) -> None:
         """Let the concept, and those that include it, count on account of these words."""
@@ -59,10 +62,12 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
     reading = Reading(sentences=[_mend(sentence, ready) for sentence in sentences(text)])
     marks = [ready.context.find(sentence.tokens) for sentence in reading.sentences]
     about_risk = any(mark.concept == "risk" for found in marks for mark in found)
-    for sentence, context in zip(reading.sentences, marks, strict=True):
+    frames = asides_of(text, reading.sentences)
+    reading.general = bool(frames) and all(frame is not None for frame in frames) and not happening
+    for sentence, context, frame in zip(reading.sentences, marks, frames, strict=True):
         mentions = _unmasked(ready.symptoms.find(sentence.tokens))
         scope = Scope(sentence, context, mentions, about_risk=about_risk)
-        _note_mentions(sentence, scope, mentions, ready, reading, happening=happening)
+        _note_mentions(sentence, scope, mentions, ready, reading, frame, happening=happening)
         for at, months in ages_in_months(sentence.tokens):
             if scope.status(Mention("age", at, at + 1)) != "family" and not scope.is_in("past", at):
                 reading.months.append(months)
@@ -104,12 +109,15 @@ def _note_mentions(
     mentions: Iterable[Mention],
     ready: Prepared,
     reading: Reading,
+    frame: Status | None,
     *,
     happening: bool,
 ) -> None:
     for mention in mentions:
         words = " ".join(sentence.shown[mention.start : mention.end])
         status = scope.status(mention)
+        if status == "counts" and frame is not None:
+            status = frame
         if status == "past" and ready.rules.concepts[mention.concept].lasting:
             status = "counts"
         if status == "question" and happening:

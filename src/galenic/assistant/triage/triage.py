@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from galenic.assistant.triage import questions
+from galenic.assistant.triage import questions, self_harm, values
 from galenic.assistant.triage.concepts import find
-from galenic.assistant.triage.layers import RAISING, Said
+from galenic.assistant.triage.layers import RAISING
+from galenic.assistant.triage.measures import baby_months, measure
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
 from galenic.assistant.triage.result import (
     ANSWERS,
@@ -26,6 +27,7 @@ from galenic.assistant.triage.result import (
     raise_to,
 )
 from galenic.assistant.triage.rules import Prepared, prepared
+from galenic.assistant.triage.said import Said
 from galenic.assistant.triage.tiers import Tier, highest, rank
 
 __all__ = [
@@ -40,6 +42,8 @@ __all__ = [
     "triage",
 ]
 
+BABY = 24.0
+"""Months; where no such age is said in full, shorter ways to say it are looked for."""
 UNKNOWN_NOTE = (
     "We could not tell how urgent this is. That does not mean that all is well: ask a pharmacist, "
     "a nurse line or a doctor if you are unsure."
@@ -84,12 +88,18 @@ def triage(
     ready, replies = prepared(rules), dict(answers or {})
     questions.check(replies)
     happening = replies.get(questions.HAPPENING) in ("yes", "not sure")
-    reading = read(text, ready, happening=happening)
+    reading = read(self_harm.without_figures(text), ready, happening=happening)
+    if not any(one < BABY for one in reading.months):
+        reading.months += baby_months(text)
     earlier = [read(one, ready, happening=happening) for one in history]
     known = [read(about, ready)] if about else []
     people = populations(ready.rules.populations, reading, *earlier, *known)
     months = tuple(m for one in (reading, *earlier, *known) for m in one.months)
-    said = Said(text, _joined(reading, earlier), tuple(people), months)
+    measured = tuple(measure("\n".join((text, *history))))
+    whole = _joined(reading, earlier)
+    for concept, words in values.implied(measured).items():
+        whole.say(concept, words, ready)
+    said = Said(text, whole, tuple(people), months, measured)
     found = _found(said, ready, replies, RAISING if layers is None else layers)
     tier = highest(*(finding.tier for finding in found))
     return _result(tier, found, said, ready, replies)
@@ -147,7 +157,8 @@ def _result(
     answers: Mapping[str, Answer],
 ) -> Triage:
     asides = tuple(dict.fromkeys(said.reading.asides))[:MOST_ASIDES]
-    general = tier == "unknown" and any(aside.why == "question" for aside in asides)
+    asked_about = any(aside.why == "question" for aside in asides) or said.reading.general
+    general = tier == "unknown" and asked_about
     if general:
         first = [questions.happening()]
         asked = tuple(one for one in first if one.id not in answers)

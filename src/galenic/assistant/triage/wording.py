@@ -11,7 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["Sentence", "plain_tokens", "sentences", "word_set"]
+__all__ = ["Sentence", "flatten", "plain_tokens", "sentences", "word_set"]
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -76,7 +76,7 @@ def sentences(text: str) -> list[Sentence]:
     words: list[str] = []
     pauses: list[bool] = []
     pause = False
-    for piece in _PIECE.finditer(_flatten(text)):
+    for piece in _PIECE.finditer(flatten(text)):
         if piece.lastgroup == "end":
             _close(found, words, pauses, asks=piece.group() in "?？")
             words, pauses, pause = [], [], False
@@ -95,7 +95,8 @@ def plain_tokens(text: str) -> tuple[str, ...]:
     return tuple(token for sentence in sentences(text) for token in sentence.tokens)
 
 
-def _flatten(text: str) -> str:
+def flatten(text: str) -> str:
+    """In lower case, without accents, odd forms of letters, or letters that are drawn out."""
     plain = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
     plain = unicodedata.normalize("NFKC", plain).translate(_LOOKALIKES)

@@ -1,0 +1,259 @@
+"""Measured values in a text: what was measured, the number, its unit.
+
+A typed reader: each kind has patterns (a name before the number, or a unit behind it), a range of
+plausible values and a rule for its unit. What is told as long past is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from galenic.assistant.triage.numerals import as_digits
+from galenic.assistant.triage.wording import flatten
+
+__all__ = ["Measured", "baby_months", "measure"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value.
+
+    Attributes:
+        kind: for example ``temperature``; the units are those of ``data/thresholds.yaml``.
+        value: in that unit.
+        words: of the text.
+    """
+
+    kind: str
+    value: float
+    words: str
+
+
+_N = r"(?P<v>\d{1,3}(?:[.,]\d{1,2})?)"
+_GAP = r"[^!?;\n]{0,%d}?"
+_NO_TIME = (
+    r"(?![\d.,]*\d|\s*(?:-|to)?\s*\d*\s*(?:min|hour|hr|day|week|wk|month|mth|year|yr|sec|times|am\b|pm\b|"
+    r"o'?clock|st\b|nd\b|rd\b|th\b|kg|lb|stone|cm\b|feet|ft\b|miles?|k\b|year))"
+)
+
+
+def _named(names: str, gap: int = 25, number: str = _N, after: str = _NO_TIME) -> str:
+    """A name, at most ``gap`` characters, a number."""
+    return rf"\b(?:{names})(?![a-z]){_GAP % gap}(?<![\d.,/]){number}{after}"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    name: str
+    patterns: tuple[re.Pattern[str], ...]
+    low: float
+    high: float
+    convert: Callable[[float, str], float]
+
+
+def _same(value: float, _: str) -> float:
+    return value
+
+
+def _celsius(value: float, said: str) -> float:
+    fahrenheit = value > 86 or bool(re.search(r"\d\s*(?:°|º|deg\w*)?\s*f(?:ahrenheit)?\b", said))
+    if fahrenheit and value < 93:
+        return 0.0  # "29F" is a woman of 29
+    return round((value - 32) / 1.8, 2) if fahrenheit else value
+
+
+def _mmol(value: float, said: str) -> float:
+    """Glucose: over 35, or named so, it is mg/dL."""
+    return round(value / 18, 2) if "mg" in said or value > 36 else value
+
+
+def _per_litre(value: float, _: str) -> float:
+    """Haemoglobin: up to 25 it is g/dL."""
+    return value * 10 if value <= 25 else value
+
+
+def _percent_hba1c(value: float, _: str) -> float:
+    """HbA1c: over 20 it is mmol/mol."""
+    return round(value / 10.929 + 2.15, 1) if value > 20 else value
+
+
+def _kind(
+    name: str,
+    low: float,
+    high: float,
+    *patterns: str,
+    convert: Callable[[float, str], float] = _same,
+) -> _Kind:
+    return _Kind(name, tuple(re.compile(p) for p in patterns), low, high, convert)
+
+
+_TEMP = r"temp(?:erature|s)?|thermometer|fever(?:ish)?|febrile|pyrexia\w*|pyrexial|tmax|tympanic|rectal(?:ly)?|armpit|axilla\w*"
+_OX = (
+    r"pulse ?ox\w*|oximeter|sats?|sa?p[o0]2|sats are|o2(?: sats?| levels?)?|oxi?y?gen(?: levels?| sats?| saturations?)?|"
+    r"saturations?|satting|desat\w*|finger (?:peg|probe|thing|clip|monitor)|peg"
+)
+_SUGAR = r"(?:blood )?(?:sugars?|sugers?|glucose)|bgl?|bms?|cbg|glu|gluc|dexcom|libre|sensor|meter|meeter|finger ?prick|hypo"
+_NOT_FOOD = r"(?!\s*(?:g\b|grams?|spoon|tea|cube|lump|tsp|calor))" + _NO_TIME
+
+_KINDS = (
+    _kind(
+        "temperature", 25, 43.5,
+        r"(?<![\d.,/])(?P<v>\d{2,3}(?:[.,]\d{1,2})?)\s*(?:°|º|degrees?|degs?)?\s*(?:c|f|celsius|centigrade|fahrenheit)\b(?!\s*-?\s*(?:section|diff))",
+        r"(?<![\d.,/])(?P<v>\d{2,3}(?:[.,]\d{1,2})?)\s*(?:°|º|degrees?\b)(?! (?:angle|turn))",
+        _named(_TEMP, 40, r"(?P<v>(?:3[3-9]|4[0-3]|9[4-9]|10\d)(?:[.,]\d{1,2})?)", _NO_TIME + r"(?!\s*%)"),
+        r"(?<![\d.,/])(?P<v>3[89](?:[.,]\d)?|4[01](?:[.,]\d)?|10[0-6](?:[.,]\d)?)\s*(?:degree )?(?:fever|temp)\b",
+        convert=_celsius,
+    ),
+    _kind("oxygen", 40, 100,
+        _named(_OX, 40, r"(?P<v>[4-9]\d|100)", _NO_TIME + r"(?!\s*(?:l\b|litres?|liters?|bpm|/))"),
+        r"(?<![\d.,/])(?P<v>[4-9]\d)\s*(?:%|percent|per cent)\s*(?:oxygen|sats?|o2|saturation|on (?:the )?(?:room )?air|ra\b|air)",
+        r"\bgadget (?:reads|says|shows) (?P<v>[6-9]\d)\b",
+        r"\b(?P<v>[78]\d)\s*(?:%|percent|per cent)(?=[^.!?\n]{0,60}\b(?:breath|chest|lips|sucking|panting|blue|covid|pneumonia|cough)\w*)",
+    ),
+    _kind("pulse", 15, 320,
+        _named(r"pulse(?! ?ox)|heart ?rate|hr|h/r|heart ?beat(?:s|ing)?|heart(?: is|s)? (?:going|doing|at|beating)|bpm|ticker|pulse rate|hr~", 28,
+               r"(?P<v>\d{2,3})(?![.,]\d)", _NO_TIME + r"(?!\s*(?:/\s*\d|%|percent|over \d))"),
+        r"\bsvt\s*(?:of|at)?\s*~?\s*(?P<v>[12]\d\d)\b",
+        r"(?<![\d.,/])(?P<v>\d{2,3})\s*(?:bpm|beats?\b(?: (?:a|per) min\w*)?|b/?min)",
+    ),
+    _kind("breathing", 3, 120,
+        r"\b(?:rr|resps?|resp(?:iratory)? rate|respiration rate|breathing rate|breaths?(?: per min\w*)?|breathing)\s*(?:is|at|of|about|around|~|=|:|-|now|up to|was)*\s*(?P<v>\d{1,3})(?:\s*(?:times|breaths|x)?\s*(?:a|per|/)\s*min\w*|(?!\s*(?:%|/|min|hour|hr|day|week|month|year|sec|times|ml|puffs?|\d)))",
+        r"(?<![\d.,/])(?P<v>\d{1,3})\s*(?:breaths?|resps?)(?:\s*(?:a|per|/)\s*min\w*|\b)",
+        r"\bbreath\w*[^.!?\n]{0,30}?(?P<v>\d{2,3})\s*(?:times|breaths|x)?\s*(?:a|per|/|in a)\s*min\w*",
+    ),
+    _kind("glucose", 0.5, 60,
+        _named(_SUGAR, 32, r"(?P<v>\d{1,3}(?:[.,]\d)?)\s*(?:mmol|mg)?", _NOT_FOOD + r"(?!\s*(?:%|/\d|units?|iu\b|hypos?))"),
+        r"(?<![\d.,/])(?P<v>\d{1,3}(?:[.,]\d)?)\s*(?:mmol(?:/l)?|mg/dl)\s*(?:sugar|glucose|blood sugar)",
+        convert=_mmol,
+    ),
+    _kind("ketones", 0.1, 15, _named(r"(?:blood )?ketones?", 18, r"(?P<v>\d{1,2}(?:[.,]\d)?)", _NO_TIME + r"(?!\s*\+)")),
+    _kind("potassium", 1.2, 10,
+        _named(r"pot+as+ium|serum k|k\+|k", 26, r"(?P<v>\d(?:[.,]\d{1,2})?)", _NO_TIME + r"(?!\s*(?:%|g\b|mg|banana|tablet|/))")),
+    _kind("sodium", 95, 185, _named(r"sodium|na\+?", 20, r"(?P<v>1\d\d|9\d)", r"(?!\s*(?:mg|g\b|%))")),
+    _kind("calcium", 1.0, 5.5, _named(r"(?:corr(?:ected)? |adj(?:usted)? )?(?:calcium|ca)", 24, r"(?P<v>[1-4][.,]\d{1,2})", _NO_TIME)),
+    _kind("haemoglobin", 20, 230,
+        _named(r"ha?emoglobin|hgb|hb|blood count", 22, r"(?P<v>\d{1,3}(?:[.,]\d)?)", _NO_TIME + r"(?!\s*%)"), convert=_per_litre),
+    _kind("platelets", 0.5, 900, _named(r"platelets?|plts?", 22, r"(?P<v>\d{1,3})", _NO_TIME + r"(?!\d|,\d{3}|\s*(?:%|mg))")),
+    _kind("neutrophils", 0, 40, _named(r"neutrophils?|neuts?|anc", 20, r"(?P<v>\d{1,2}[.,]\d{1,2})", r"(?!\s*%)")),
+    _kind("inr", 0.8, 20, _named(r"inr", 32, r"[>~]?\s*(?P<v>\d{1,2}(?:[.,]\d)?)", _NO_TIME + r"(?!\s*(?:/|lakh|rupee))")),
+    _kind("hba1c", 3.5, 22, _named(r"hba1c|a1c|hb a1c", 22, r"(?P<v>\d{1,3}(?:[.,]\d)?)", _NO_TIME), convert=_percent_hba1c),
+    _kind("lithium", 0.1, 10, _named(r"lithium(?: level| blood level| level is)?|li", 20, r"(?P<v>\d[.,]\d{1,2})", r"(?!\s*(?:mg|g\b))")),
+    _kind("troponin", 0, 100000, _named(r"(?:hs-?)?trop(?:onin)?s?", 40, r"(?P<v>\d{1,5}(?:[.,]\d+)?)", r"")),
+    _kind("lactate", 0.3, 25, _named(r"lactate|lac", 14, r"(?P<v>\d{1,2}(?:[.,]\d)?)", _NO_TIME)),
+    _kind(
+        "temperature", 25, 43.5,
+        r"(?<![\d.,/])(?P<v>(?:3[6-9]|4[0-2])[.,]\d|(?:9[5-9]|10[0-6])[.,]\d)" + _NO_TIME
+        + r"(?!\s*(?:%|/|mmol|mg|ml|inch|over|g\b|l\b|x\b|units?|weeks|per))",
+        r"\b(?:is|was|at|hit|hits|reads|reading|reached|spik\w+|running|up to|of|over|shows|showing|says|hot)\s+(?:a\s+|about\s+|at\s+|around\s+|over\s+)?(?P<v>3[89]|4[01]|10[0-6])"
+        + _NO_TIME + r"(?!\s*(?:%|/|mmol|mg|ml|bpm|over|units?|weeks|per|on the|and (?:a|my|i)\b|percent|degrees? angle))(?=[^.]*)",
+        convert=_celsius,
+    ),
+    _kind("gcs", 3, 15, _named(r"gcs", 10, r"(?P<v>\d{1,2})", r"")),
+)  # fmt: skip
+_PRESSURE = re.compile(
+    r"(?<![\d.,/])(?P<v>\d{2,3})\s*(?:/|over|on|by|-|\\)\s*(?P<w>\d{2,3})(?![\d/]|[.,]\d|\s*(?:weeks|wks|days|hours|years|%|vision|yr|min|mg|mcg|ml))"
+)
+_SYSTOLIC = re.compile(
+    r"\b(?:s?bp|bl[ou]+d pres\w*|pressure|systolic|sbp|top number)\b(?:(?!turning|aged?\b|\bim\b|\bi am)[^!?;\n]){0,28}?(?<![\d.,/])(?P<v>\d{2,3})(?![\d.,/]*\d|\s*(?:/|over|on|%|mg|ml|min|day|week|hour|year|month|times|points|s\b|bar|psi|hpa|mbar|mill))"
+)
+_PRESSURE_NAMED = re.compile(
+    r"\b(?:s?bp|pres\w*|systolic|cuff|monitor|machine|hypertens\w*|reading|readings|reads|home|obs)\b"
+)
+_PAST = re.compile(
+    r"\b(?:(?:in|since|from|of|back in|by) (?:19[4-9]\d|20[0-2]\d)|years? ago|yrs? ago|years? back|months ago|"
+    r"last year|as a (?:child|kid|teen\w*|baby)|when i was (?:a |in |\d)|used to|years later|decades? ago|once (?:hit|had|was|reached))\b"
+)
+_PRESENT = re.compile(
+    r"\b(?:now|today|tonight|again|currently|still|since (?:this|last|yesterday)|this (?:morning|evening|afternoon)|just|tod\w*)\b"
+)
+_SEGMENT = re.compile(r"(?<!\d)[.!?;](?!\d)|(?<=\d)[.!?;](?=\s|$)|(?<=[a-z])[.!?;]|\n")
+
+
+def measure(text: str) -> list[Measured]:
+    """Every plausible value of the text, in its order within each kind."""
+    found: list[Measured] = []
+    for segment in _segments(as_digits(flatten(text))):
+        if any(c.isdecimal() for c in segment):
+            if _PAST.search(segment) and not _PRESENT.search(segment):
+                continue
+            used = {i for m in _PRESSURE.finditer(segment) for i in range(*m.span())}
+            found += _pressures(segment, used)
+            for kind in _KINDS:
+                found += _of_kind(kind, segment, used)
+    return list(dict.fromkeys(found))
+
+
+def _segments(text: str) -> Iterator[str]:
+    for part in _SEGMENT.split(text):
+        if part and part.strip():
+            for at in range(0, len(part), 600):
+                yield part[at : at + 700]
+
+
+def _of_kind(kind: _Kind, segment: str, used: set[int]) -> Iterator[Measured]:
+    """A number belongs to the first kind that takes it."""
+    for pattern in kind.patterns:
+        for match in pattern.finditer(segment):
+            at = match.start("v")
+            if at in used:
+                continue
+            value = kind.convert(_number(match["v"]), segment[at : match.end("v") + 12])
+            if kind.low <= value <= kind.high:
+                used.add(at)
+                yield Measured(kind.name, value, match[0].strip())
+
+
+def _pressures(segment: str, used: set[int]) -> Iterator[Measured]:
+    named = bool(_PRESSURE_NAMED.search(segment))
+    for match in _PRESSURE.finditer(segment):
+        upper, lower = float(match["v"]), float(match["w"])
+        plain = "/" in match[0] and 60 <= upper <= 280 and lower >= 30 and lower % 1 == 0
+        if not (40 <= upper <= 300 and 20 <= lower <= 190 and upper > lower + 5):
+            continue
+        if not named and not plain:
+            continue
+        yield Measured("systolic", upper, match[0].strip())
+        yield Measured("diastolic", lower, match[0].strip())
+    for match in _SYSTOLIC.finditer(segment):
+        value = float(match["v"])
+        if 40 <= value <= 300 and match.start("v") not in used:
+            used.add(match.start("v"))
+            yield Measured("systolic", value, match[0].strip())
+
+
+def _number(said: str) -> float:
+    return float(said.replace(",", "."))
+
+
+_AGE = re.compile(
+    r"(?<![\d.,/])(?P<n>\d{1,2}(?:\.5)?)(?P<half>\s*(?:and|an) (?:a )?half|½)?[ -]?(?P<u>/52|/12|/7|weeks?|wks?|wk|w|months?|munths?|mths?|mth|mos?|days?|d)"
+    r"(?:[ -]?(?:old|olds|of age|o))?\b(?!\s*(?:pregnan|gestation|ago|post|of (?!age)|since|later|now since|in a row|early|prem|without|straight|running|per|a week))"
+)
+_NO_AGE = re.compile(
+    r"(?:for|since|last|past|every|within|after|another|next|first|over|about|than|of|day|in|these|took|x|d|wk|week|at|prem|born at|the|weighs?|cough|fever)\s*(?:the |about |nearly |only )?$"
+)
+_OF_BABY = re.compile(
+    r"\b(?:bab\w+|newborn|neonate|infant|bub\w*|feeds?|feeding|fed|nappy|nappies|diapers?|breast|bottle|jabs|he|hes|she|shes|son|daughter|twins?|twin|little|grandson|granddaughter|nephew|niece|girl|boy|born|fontanel\w*|t \d\d|grizzl\w*|calpol|po|uo)\b"
+)
+_NOT_BABY = re.compile(
+    r"\b(?:pregnan\w*|gestation|contractions?|bump|midwife says i|i am|im (?!worried|scared|not|so|a )|my (?:back|chest|leg|husband|wife|period|belly|stomach|own)|post ?op)\b"
+)
+_PER = {"/52": 0.23, "w": 0.23, "/12": 1.0, "m": 1.0, "/7": 0.0329, "d": 0.0329}
+
+
+def baby_months(text: str) -> list[float]:
+    """Ages in months of babies that are said without "old": "10 wks. 39.1", "12/52", "5 months, 38.6"."""
+    plain = as_digits(flatten(text))
+    if _NOT_BABY.search(plain) or not (_OF_BABY.search(plain) or _AGE.match(plain.lstrip())):
+        return []
+    found = []
+    for match in _AGE.finditer(plain):
+        if _NO_AGE.search(plain[max(0, match.start() - 16) : match.start()]):
+            continue
+        unit = match["u"] if match["u"][0] == "/" else match["u"][0]
+        months = (float(match["n"]) + (0.5 if match["half"] else 0)) * _PER[unit]
+        if months < 24:
+            found.append(months)
+    return found[:1]
