@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from galenic.artifact.licence import CARD as README
 from galenic.artifact.manifest import Stage, read_manifest, write_manifest
 from galenic.cli.progress import ConsoleWatcher
 from galenic.compression.quantize.block_types import KQuant
@@ -43,7 +44,6 @@ from galenic.models.fetch.embedded import EMBEDDED
 from galenic.models.gguf.header import read_header
 from galenic.models.gguf.names import EMBEDDING
 from galenic.models.load import resolve_model
-from galenic.recipes.card import CARD as README
 from galenic.recipes.dose import IMPORTANCE, answers_of, build_dose
 from galenic.registry import BENCHMARKS
 from galenic.training.merge import merge

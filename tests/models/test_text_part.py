@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from galenic.errors import UserError
-from galenic.models.checkpoint import open_checkpoint
 from galenic.models.gguf.header import check_gguf
 from galenic.models.load import resolve_model
+from galenic.models.opened import open_model
 from galenic.models.text_part import text_part
 from tiny_hf import write_tiny_tokenizer
 
@@ -90,13 +90,13 @@ def test_names_of_other_versions(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = write_seeing(tmp_path / "whole", "gemma3")
-    expected = open_checkpoint(resolve_model(str(folder)))
+    expected = open_model(resolve_model(str(folder)))
     weights = load_file(folder / "model.safetensors")
     before, after = "language_model.model.", "model.language_model."
     assert any(name.startswith(before) for name in weights)
     renamed = {name.replace(before, after): tensor for name, tensor in weights.items()}
     save_file(renamed, folder / "model.safetensors", {"format": "pt"})
-    found = open_checkpoint(resolve_model(str(folder)))
+    found = open_model(resolve_model(str(folder)))
     assert found.files.sha256 != expected.files.sha256  # so it was taken out anew
     assert list(found.tensors) == list(expected.tensors)
     for name, tensor in found.tensors.items():
@@ -143,4 +143,4 @@ def test_an_unknown_decoder_stays_where_it_is(tmp_path: Path) -> None:
     files = resolve_model(str(folder))
     assert text_part(files) is files
     with pytest.raises(UserError, match="unknown architecture"):
-        open_checkpoint(files)
+        open_model(files)

@@ -10,6 +10,7 @@ import pytest
 
 from galenic.errors import UserError
 from galenic.registry import ENGINES
+from galenic.study.engines.base import thread_environment
 from galenic.study.engines.local import LocalEngine
 from galenic.study.estimate import memory_needed
 from galenic.study.graph import Node
@@ -58,7 +59,21 @@ def test_only_so_many_start_at_once_and_only_what_fits(
     assert not any(process.is_running() for process in processes)
 
 
+def test_threads_that_are_asked_for_hold_for_every_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16)
+    monkeypatch.setenv("GALENIC_THREADS", "3")
+    for jobs in (None, 1, 5):
+        assert LocalEngine(jobs=jobs).threads == 3
+    assert thread_environment(3)["OMP_NUM_THREADS"] == "3"
+    monkeypatch.setenv("GALENIC_THREADS", "none")
+    with pytest.raises(UserError, match="GALENIC_THREADS=none"):
+        LocalEngine()
+
+
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GALENIC_THREADS", raising=False)
     monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16)
     assert (LocalEngine().jobs, LocalEngine().threads) == (4, 4)
     assert (LocalEngine(jobs=3).jobs, LocalEngine(jobs=3).threads) == (3, 5)

@@ -14,6 +14,7 @@ import torch
 from galenic.training.batch import Option, TrainItem, cut_batches
 from galenic.training.learner import Learner
 from galenic.training.losses import CrossEntropy, Distillation
+from galenic.training.validation import measure
 from tiny_hf import FAMILIES
 from training import load_tiny, some_items
 
@@ -186,7 +187,7 @@ def test_the_loss_of_options_is_that_of_the_right_one_among_them(
     learner = Learner(model, CrossEntropy())
     found = packed_loss(learner, items, most)
     assert found.item() == pytest.approx(wanted, rel=1e-4)
-    tally = learner.measure(cut_batches(items, most))
+    tally = measure(learner, cut_batches(items, most))
     assert tally.loss == pytest.approx(wanted, rel=1e-4)
     batches = cut_batches(items, most)
     assert sum(batch.weight for batch in batches) == pytest.approx(sum(i.weight for i in items))
@@ -231,7 +232,7 @@ def test_the_answer_among_options_is_the_likeliest_per_byte(tmp_path: Path) -> N
     model = load_tiny(tmp_path)
     items = ranked_items()
     wanted = [item.options[int(scores_alone(model, item).argmax())].label for item in items]
-    tally = Learner(model, CrossEntropy()).measure(cut_batches(items, 10_000))
+    tally = measure(Learner(model, CrossEntropy()), cut_batches(items, 10_000))
     counts: Counter[tuple[str, str]] = Counter()
     for (_, label, gold), count in tally.answers.items():
         counts[label, gold] += count
@@ -246,5 +247,5 @@ def test_a_model_learns_to_prefer_an_option(tmp_path: Path) -> None:
         optimizer.zero_grad()
         packed_loss(learner, items).backward()
         optimizer.step()
-    tally = learner.measure(cut_batches(items, 10_000))
+    tally = measure(learner, cut_batches(items, 10_000))
     assert all(label == gold for _, label, gold in tally.answers)

@@ -9,7 +9,7 @@ import psutil
 
 from galenic.errors import UserError
 
-__all__ = ["choose_threads"]
+__all__ = ["asked_threads", "choose_threads"]
 
 _SAMPLE_SECONDS = 0.2
 _IDLE_NOISE = 0.3  # cores' worth of load that every desktop has and that costs a thread nothing
@@ -29,14 +29,24 @@ def choose_threads(cores: int | None = None, busy: float | None = None) -> int:
     Returns:
         At least 1; what the environment variable GALENIC_THREADS says, if it says something.
     """
-    if given := os.environ.get("GALENIC_THREADS"):
-        return _number(given)
+    if given := asked_threads():
+        return given
     if cores is None:
         cores = _usable_cores()
     if busy is None:
         logical = psutil.cpu_count() or 1
         busy = psutil.cpu_percent(interval=_SAMPLE_SECONDS) / 100 * logical
     return max(1, cores - math.ceil(max(0.0, busy - _IDLE_NOISE)))
+
+
+def asked_threads() -> int | None:
+    """What the environment variable GALENIC_THREADS says; None where it is not set.
+
+    Raises:
+        UserError: it is no whole number of at least 1.
+    """
+    given = os.environ.get("GALENIC_THREADS")
+    return _number(given) if given else None
 
 
 def _number(given: str) -> int:

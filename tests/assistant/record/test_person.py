@@ -6,8 +6,8 @@ import json
 from datetime import date
 
 import pytest
-from fhir_bundle import BUNDLE
 
+from assistant.fhir_bundle import BUNDLE
 from galenic.assistant.record.person import Person, read_person
 from galenic.assistant.triage.triage import triage
 from galenic.errors import UserError

@@ -21,8 +21,8 @@ from galenic.models.gguf.tokenizer import gguf_tokenizer
 from galenic.models.load import resolve_model
 
 pytest.importorskip("transformers")
+from galenic.models.gguf import dequantize
 from galenic.models.gguf.dequantize import dequantized_folder
-from galenic.models.gguf.header import dequantize
 from galenic.recipes.shapes import open_outline
 
 NAMES = {

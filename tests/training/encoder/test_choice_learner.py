@@ -17,7 +17,7 @@ from galenic.errors import UserError
 from galenic.models.encoders.encoder import Encoder, load_encoder
 from galenic.models.files import ModelFiles
 from galenic.training.encoder.items import PairTexts, check_sets
-from galenic.training.encoder.learner import ChoiceBatch, ChoiceItem, ChoiceLearner
+from galenic.training.encoder.learner import ChoiceBatch, ChoiceItem, ChoiceLearner, measure_choices
 from galenic.training.sources import TrainingSet
 from galenic.training.validation import summarize
 from tiny_encoder import write_tiny_encoder
@@ -76,7 +76,7 @@ def naive_loss(encoder: Encoder, example: Example) -> float:
 def test_loss_is_that_of_plain_transformers(encoder: Encoder, most_tokens: int) -> None:
     learner = ChoiceLearner(encoder)
     batches = learner.cut(texts(encoder).heldout, most_tokens)
-    look = summarize([learner.measure(batches)], 0)
+    look = summarize([measure_choices(learner, batches)], 0)
     wanted = [naive_loss(encoder, example) for example in examples()]
     assert look.loss == pytest.approx(sum(wanted) / len(wanted), rel=1e-4)
     summed = sum(float(learner(batch).detach()) for batch in batches)

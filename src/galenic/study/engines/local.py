@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import psutil
 
-from galenic.study.engines.base import Engine
+from galenic.study.engines.base import THREADS, Engine, thread_environment, threads_each
 from galenic.study.node import command_of
 from galenic.study.store import LOG
 
@@ -16,8 +15,6 @@ __all__ = ["LocalEngine"]
 
 SHARE = 0.8
 """Of the machine's memory, for all nodes that run at once."""
-THREADS = 4
-"""Of each process; more gain little, so that further cores do further nodes."""
 PATIENCE = 10.0
 """Seconds that a process has to end when it is told to."""
 
@@ -39,7 +36,7 @@ class LocalEngine(Engine):
             raise UserError("--address goes with --engine ray.")
         cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
         self.jobs = jobs or max(1, cores // THREADS)
-        self.threads = max(1, cores // self.jobs)
+        self.threads = threads_each(cores // self.jobs)
         self.budget = int(SHARE * psutil.virtual_memory().total)
         self.running: dict[Path, tuple[subprocess.Popen[bytes], int]] = {}
         self.where = f"this machine, {self.jobs} at once, {self.threads} threads each"
@@ -51,15 +48,13 @@ class LocalEngine(Engine):
         return len(self.running) < self.jobs and used + needed <= self.budget
 
     def start(self, folder: Path, needed: int) -> None:
-        threads = str(self.threads)
-        environment = {**os.environ, "GALENIC_THREADS": threads, "OMP_NUM_THREADS": threads}
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen(
                 command_of(folder),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=thread_environment(self.threads),
             )
         self.running[folder] = process, needed
 

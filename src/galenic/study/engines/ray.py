@@ -7,7 +7,6 @@ node is done again (https://docs.ray.io/en/latest/ray-core/fault_tolerance/tasks
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from typing import Any
 import psutil
 
 from galenic.errors import UserError
-from galenic.study.engines.base import Engine
-from galenic.study.engines.local import THREADS
+from galenic.study.engines.base import THREADS, Engine, thread_environment, threads_each
 from galenic.study.node import command_of
 from galenic.study.store import LOG
 
@@ -30,14 +28,13 @@ LOST = -9
 
 def work(folder: str, threads: int) -> int:
     """Do a node, on whichever machine this is called; its exit status."""
-    environment = {**os.environ, "GALENIC_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     with (Path(folder) / LOG).open("ab") as log:
         return subprocess.run(
             command_of(Path(folder)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=thread_environment(threads),
             check=False,
         ).returncode
 
@@ -60,9 +57,9 @@ class RayEngine(Engine):
         cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
         self._begin(address, cores)
         total = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
-        self.threads = max(1, min(THREADS, total // jobs if jobs else THREADS, total))
+        self.threads = threads_each(min(THREADS, total // jobs if jobs else THREADS, total))
         self.jobs = jobs or max(1, total // self.threads)
-        self.task = self.ray.remote(num_cpus=self.threads, max_retries=RETRIES)(work)
+        self.task = self.ray.remote(num_cpus=min(self.threads, total), max_retries=RETRIES)(work)
         self.running: dict[Any, Path] = {}
         machines = len(self.ray.nodes())
         self.where = (
