@@ -1,4 +1,4 @@
-# The two commands a newcomer needs: `make quickstart` and `make test`.
+# What a newcomer needs: `make quickstart` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,8 +6,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 DATA ?= sample
 LIMIT ?= 300
 RUN ?= runs/quickstart
+# Files stay with the process that began them; one that has nothing left takes over from the other.
+PYTEST = $(BIN)/python -m pytest -n logical --dist worksteal
 
-.PHONY: help quickstart test test-fast check docs install install-dev clean
+.PHONY: help quickstart test test-fast test-slow mutants check docs site install install-dev clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,12 +34,18 @@ quickstart: install  ## install, evaluate the embedded model, write the report (
 	$(BIN)/galenic evaluate smollm2-135m --data $(DATA) $(if $(filter sample,$(DATA)),,--limit $(LIMIT)) --debias permutations -o $(RUN)-$(notdir $(DATA))
 	$(BIN)/galenic report $(RUN)-$(notdir $(DATA))
 
-test: install-dev  ## all tests, on real models and, where GALENIC_DATA or ../shared/data is there, real data
+test: install-dev  ## all tests but the kill loops, on real models and, where GALENIC_DATA or ../shared/data is there, real data
 	$(BIN)/python -c 'from galenic.models.load import resolve_model; resolve_model("smollm2-135m")'
-	$(BIN)/python -m pytest
+	$(PYTEST) -m 'not kills'
 
 test-fast: install-dev  ## tests without the slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow and not kills'
+
+test-slow: install-dev  ## commands that are killed again and again and must go on to the same result
+	$(PYTEST) -m kills
+
+mutants: install-dev  ## plant 300 small bugs in the pure modules: at least 90 % must be noticed
+	$(BIN)/python tools/mutants.py
 
 check: install-dev  ## style and types
 	$(BIN)/ruff check --no-cache .
@@ -46,6 +54,11 @@ check: install-dev  ## style and types
 
 docs: install-dev  ## write docs/cli.md from the commands' own help
 	$(BIN)/python -m typer galenic.cli.main utils docs --name galenic --title Commands --output docs/cli.md
+	$(BIN)/python tools/house.py
+
+site: install-dev  ## the documentation as a site, in site/; broken links are errors
+	$(PIP) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove the environment and caches of tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,11 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many processes as cores: with a thread a core in each they would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("GALENIC_THREADS", "1")
+
 REPOSITORY = Path(__file__).parents[1]
 # Looked up once, before any test's environment is changed.
 DATA = Path(os.environ.get("GALENIC_DATA") or REPOSITORY.parent / "shared" / "data").absolute()

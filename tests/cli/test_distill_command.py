@@ -145,7 +145,7 @@ def test_a_mistake_gives_one_clear_error(
     assert sorted(path.name for path in models.iterdir()) == before
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_a_killed_run_goes_on_to_the_same_weights(models: Path, tmp_path: Path) -> None:
     call = [sys.executable, "-c", "from galenic.cli.main import main; main()", "distill"]
     call += [str(models / "narrow"), "--teacher", str(models / "parent")]

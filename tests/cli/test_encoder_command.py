@@ -133,7 +133,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
         assert (tmp_path / "enc" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     model = write_tiny_encoder(tmp_path / "m", "roberta")
     questions = write_questions(tmp_path / "q.jsonl", 40)

@@ -259,7 +259,7 @@ def test_what_is_to_be_kept_is_kept(tmp_path: Path) -> None:
     assert losses(tmp_path / "only")[0] == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_a_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "m", "llama")
     write_questions(tmp_path / "q.jsonl", 40)

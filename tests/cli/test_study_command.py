@@ -104,7 +104,7 @@ def test_one_changed_option_recomputes_only_what_hangs_on_it(home: Path) -> None
     assert {key: after[key] for key in before} == before
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_a_killed_study_leaves_nobody_at_work_and_goes_on(home: Path) -> None:
     without_the_wrong_row(home, "answers")
     process = subprocess.Popen([*GALENIC, *map(str, arguments("-o", "out"))], cwd=home)
@@ -128,7 +128,7 @@ def records(home: Path, output: str) -> dict[str, bytes]:
     return {str(p.relative_to(nodes)): p.read_bytes() for p in nodes.rglob("records.jsonl")}
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_ray_gives_the_same_and_survives_the_death_of_a_worker(home: Path) -> None:
     ray = pytest.importorskip("ray", reason="needs the ray extra")
     without_the_wrong_row(home, "answers")

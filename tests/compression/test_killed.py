@@ -132,7 +132,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     runner.close()
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.parametrize("command", COMMANDS)
 def test_killed_at_every_step(runner: Runner, command: str) -> None:
     runner.undisturbed(command)
@@ -143,7 +143,7 @@ def test_killed_at_every_step(runner: Runner, command: str) -> None:
         runner.check_after_kill(command)
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_killed_at_any_time(runner: Runner) -> None:
     runner.undisturbed("prune")
     began = time.monotonic()

@@ -110,7 +110,7 @@ def test_cut_anywhere_and_continued_gives_the_same_bytes(model: Path, tmp_path: 
         assert chunks == sorted(set(chunks)) == list(range(len(chunks)))
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_killed_again_and_again_loses_nothing(model: Path, tmp_path: Path) -> None:
     expected = tmp_path / "whole"
     config = settings(model, limit=None)

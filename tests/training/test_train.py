@@ -244,7 +244,7 @@ def run_in_process(
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.parametrize(("launcher", "flags"), [((), ()), (TWO, ("--fsdp",))], ids=["one", "fsdp"])
 def test_a_killed_process_goes_on_to_the_same_weights(
     tmp_path: Path, launcher: tuple[str, ...], flags: tuple[str, ...]

@@ -155,7 +155,7 @@ def check_manifest(out: Path, alone: list[Any]) -> None:
     assert rows[2]["look"]["predictions"]
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_a_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
     write_tiny_hf(tmp_path / "model", "llama")
     clients = write_clients(tmp_path, rounds=3, local_steps=2, fraction=0.67)

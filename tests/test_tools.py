@@ -1,0 +1,129 @@
+"""The project's own tools: planted bugs, the picture of the house, addresses, links of the site."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import house
+import mutants
+import mutations
+
+ROOT = Path(__file__).parents[1]
+SOURCE = '''
+"""Docstring."""
+LIMIT = 5
+
+def first(values, at_least=2):
+    if not values:
+        raise ValueError("none" + str(1))
+    found = [v for v in values if v]
+    found.append(1)
+    return max(found) >= at_least and len(found) < LIMIT
+'''
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_changes_are_small_different_and_leave_messages_alone() -> None:
+    found = mutations.mutations(SOURCE)
+    said = {(m.before, m.after) for m in found}
+    assert {("5", "6"), ("2", "3"), ("not values", "values"), ("v", "True")} <= said
+    assert ("found.append(1)", "pass") in said
+    assert ("max(found)", "min(found)") in said
+    assert ("max(found) >= at_least", "max(found) > at_least") in said
+    assert not any("none" in m.before or "Docstring" in m.before for m in found)
+    made = {ast.unparse(mutations.mutate(SOURCE, m)) for m in found}
+    assert len(made) == len(found)
+    assert ast.unparse(ast.parse(SOURCE)) not in made
+    place: dict[str, Any] = {}
+    change = next(m for m in found if m.after == "min(found)")
+    exec(compile(mutations.mutate(SOURCE, change), "m", "exec"), place)
+    assert not place["first"]([1, 5])  # with max it is
+
+
+def test_mutants_are_drawn_alike_and_every_file_is_there() -> None:
+    assert mutants.draw(20, 3, "") == mutants.draw(20, 3, "")
+    assert mutants.draw(20, 3, "") != mutants.draw(20, 4, "")
+    assert {m.module for m in mutants.draw(0, 0, "units")} == {"units"}
+    for module in mutants.MODULES:
+        assert mutants.source_of(module).is_file()
+        assert all(path.is_file() for path in mutants.tests_of(module))
+
+
+def test_a_mutant_is_read_in_place_of_the_file(tmp_path: Path) -> None:
+    every = mutants.draw(0, 0, "units")
+    noticed = next(m for m in every if m.mutation.after == "size > 1")
+    test = tmp_path / "test_planted.py"
+    test.write_text(
+        "from galenic.units import parse_size\n"
+        "def test_size() -> None:\n    assert parse_size('3', '-') == 3\n"
+    )
+    for mutant, code in ((noticed, 1), (None, 0)):
+        pid = mutants.start([test], mutant, tmp_path / "log")
+        while (found := mutants.finished(pid, float("inf"))) is None:
+            pass
+        assert found == code, (tmp_path / "log").read_text()
+
+
+def test_the_picture_shows_every_room_and_what_lies_below() -> None:
+    names = house.rooms()
+    assert {"data", "evaluation", "cli", house.GROUND} <= set(names)
+    uses = house.imports(names)
+    height = {room: n for n, level in enumerate(house.rows(uses)) for room in level}
+    assert all(height[room] < height[other] for room in names for other in uses[room])
+    there = (ROOT / "docs" / "house.svg").read_text("utf-8")
+    assert [name for name in names if f">{name}</text>" not in there] == []
+    with pytest.raises(SystemExit, match="circle: a -> b -> a"):
+        house.rows({"a": {"b"}, "b": {"a"}})
+
+
+def test_addresses_come_from_one_constant() -> None:
+    pytest.importorskip("hatchling", reason="comes with building a package")
+    hook = load("hatch_build")
+    made = hook.CustomMetadataHook(str(ROOT), {})
+    metadata: dict[str, Any] = {}
+    made.update(metadata)
+    assert metadata == {}  # no address is set
+    hook.ADDRESS = "https://example.org/galenic"
+    made.update(metadata)
+    assert metadata["urls"]["Issues"] == "https://example.org/galenic/issues"
+
+
+def test_links_of_the_repository_work_on_the_site() -> None:
+    pytest.importorskip("mkdocs", reason="needs the docs extra")
+    import pages
+
+    def on_site(text: str, source: str) -> str:
+        return pages.LINK.sub(lambda match: pages.rewritten(match, source), text)
+
+    assert on_site("[a](docs/ask.md)", "README.md") == "[a](ask.md)"
+    assert on_site("![a](docs/uti.png)", "README.md") == "![a](uti.png)"
+    assert on_site("[a](../results/answers.md#x)", "docs/ask.md") == "[a](results/answers.md#x)"
+    assert on_site("[a](results/)", "README.md") == "[a](results/index.md)"
+    assert on_site("[a](../docs/ask.md)", "results/README.md") == "[a](../ask.md)"
+    assert on_site("[`x`](../src/galenic/units.py)", "docs/ask.md") == "`x`"
+    assert on_site("[a](nowhere.md)", "docs/ask.md") == "[a](nowhere.md)"
+    assert on_site("[a](https://x.org) [b](#c)", "README.md") == "[a](https://x.org) [b](#c)"
+
+
+def test_what_is_promised_to_contributors_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"^make ([a-z-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for path in re.findall(
+        r"`((?:data|evaluation|runtimes|compression|training|export|study)/[^`]*)`", text
+    ):
+        assert (ROOT / "src" / "galenic" / path).exists(), path
