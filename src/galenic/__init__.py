@@ -1,3 +1,3 @@
 """Galenic compounds large medical language models into small private doses."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -6,6 +6,11 @@ from galenic.runtimes import threads
 from galenic.runtimes.threads import choose_threads
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GALENIC_THREADS", raising=False)
+
+
 @pytest.mark.parametrize(
     ("cores", "busy", "expected"),
     [

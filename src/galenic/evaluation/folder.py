@@ -28,6 +28,8 @@ COMPARED = ("format", "config", "model", "data", "versions")
 FREE = ("config.data", "config.threads", "model.num_threads")
 """... but for where the data lie (their hashes count) and the threads, which change at most the
 last digit of a probability."""
+CONTINUED = ("0.1.0",)
+"""Versions of Galenic whose unfinished runs go on: they ask the same and compute the same."""
 
 
 class RunFolder:
@@ -103,7 +105,7 @@ class RunFolder:
             f"{part}.{key}" if key else part
             for part in COMPARED
             for key in _differences(before.get(part), wanted.get(part))
-            if f"{part}.{key}" not in FREE
+            if f"{part}.{key}" not in FREE and not _continued(part, key, before)
         ]
         if differing:
             raise UserError(
@@ -159,6 +161,10 @@ def _differences(before: Any, wanted: Any) -> list[str]:
     if isinstance(before, dict) and isinstance(wanted, dict):
         return [key for key in {**before, **wanted} if before.get(key) != wanted.get(key)]
     return [] if before == wanted else [""]
+
+
+def _continued(part: str, key: str, before: Mapping[str, Any]) -> bool:
+    return (part, key) == ("versions", "galenic") and before[part].get(key) in CONTINUED
 
 
 def _json(value: Mapping[str, Any]) -> str:
