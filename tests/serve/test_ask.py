@@ -105,6 +105,23 @@ def test_tier_and_passages_alone(server: Server) -> None:
     assert [one["title"] for one in json.loads(data)["passages"]] == ["Knees"]
 
 
+def test_triage_asks_and_the_next_call_answers(server: Server) -> None:
+    body: dict[str, Any] = {"text": "my arm hurts"}
+    first = json.loads(server.send("POST", "/v1/triage", body)[1])
+    assert (first["tier"], first["final"]) == ("unknown", False)
+    assert 2 <= len(first["questions"]) <= 5
+    assert first["answers"] == ["yes", "no", "not sure"]
+    for one in first["questions"]:
+        assert one["text"].endswith("?") and one["reason"] and one["source"]["url"]
+    names = [one["id"] for one in first["questions"]]
+    for answer, tier in (("no", "unknown"), ("not sure", "today"), ("yes", "emergency")):
+        answers = dict.fromkeys(names, answer)
+        last = json.loads(server.send("POST", "/v1/triage", {**body, "answers": answers})[1])
+        assert (last["tier"], last["questions"], last["final"]) == (tier, [], True)
+        assert events(server, question=body["text"], answers=answers)[0] == ("triage", last)
+    assert events(server, question=body["text"])[0] == ("triage", first)
+
+
 def test_what_stands_behind(server: Server, model: Path, home: Path) -> None:
     status, data, _ = server.send("GET", "/v1/about")
     told = json.loads(data)
@@ -142,7 +159,12 @@ def test_the_page_comes_without_a_key_and_nothing_else_does(model: Path, home: P
         ("/v1/ask", {"question": "x", "context": '{"a": 1}'}, 400, "FHIR"),
         ("/v1/ask", {"question": "x", "path": "/etc/passwd"}, 400, "path"),
         ("/v1/ask", {"question": "x" * 60_000}, 413, "50000"),
+        ("/v1/ask", {"question": "x", "answers": {"nothing": "yes"}}, 400, "no question 'nothing'"),
+        ("/v1/ask", {"question": "x", "answers": {"any-chest": "maybe"}}, 400, "'not sure'"),
         ("/v1/triage", {"text": None}, 400, "text"),
+        ("/v1/triage", {"text": "x", "answers": {"nothing": "no"}}, 400, "no question 'nothing'"),
+        ("/v1/triage", {"text": "x", "answers": {"any-chest": True}}, 400, "any-chest"),
+        ("/v1/triage", {"text": "x", "answers": ["any-chest"]}, 400, "answers"),
         ("/v1/search", {"question": "x", "k": 0}, 400, "k"),
         ("/v1/search", {"question": "x", "k": 1000}, 400, "k"),
     ],

@@ -8,7 +8,7 @@ sources entail.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from galenic.assistant.model import load_runtime
 from galenic.assistant.record.person import Person, read_person
 from galenic.assistant.search.retrieve import Retriever, open_retriever
 from galenic.assistant.triage.opinion import with_opinion
-from galenic.assistant.triage.triage import Triage, triage
+from galenic.assistant.triage.triage import Answer, Triage, triage
 from galenic.errors import UserError, unknown_name
 from galenic.runtimes.base import Runtime
 
@@ -40,14 +40,21 @@ class Question:
         text: in their own words.
         history: what they said before in this conversation, oldest first.
         person: notes or a health record.
+        answers: to questions that triage asked, by their ids.
     """
 
     text: str
     history: tuple[str, ...] = ()
     person: Person = field(default_factory=Person)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
 
 
-def make_question(text: str, history: Sequence[str] = (), context: str = "") -> Question:
+def make_question(
+    text: str,
+    history: Sequence[str] = (),
+    context: str = "",
+    answers: Mapping[str, Answer] | None = None,
+) -> Question:
     """Check what was asked.
 
     Raises:
@@ -60,7 +67,7 @@ def make_question(text: str, history: Sequence[str] = (), context: str = "") -> 
             f"the question has {len(text):,} characters; at most {MOST_CHARACTERS:,} are taken. "
             "Say it in fewer words, and give the rest as context."
         )
-    return Question(text, tuple(history), read_person(context))
+    return Question(text, tuple(history), read_person(context), dict(answers or {}))
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,7 @@ class Assistant:
     def triage(self, asked: Question) -> Triage:
         """How soon help is needed, by all that was said so far: never less than before."""
         said = "\n\n".join((*asked.history, asked.text, asked.person.said))
-        return triage(said, self.rules, about=asked.person.about)
+        return triage(said, self.rules, about=asked.person.about, answers=asked.answers)
 
     def answer(
         self, asked: Question, found: Triage, should_continue: Callable[[], bool] = lambda: True

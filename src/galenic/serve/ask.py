@@ -18,7 +18,7 @@ from galenic.assistant.events import Event, Tier, as_json, passage_json
 from galenic.assistant.folder import index_path
 from galenic.assistant.pipeline import Assistant, Question, make_question
 from galenic.assistant.search.retrieve import MOST_RESULTS, Passage, open_retriever
-from galenic.assistant.triage.triage import NOTICE, Triage, triage
+from galenic.assistant.triage.triage import NOTICE, Answer, Triage, triage
 from galenic.errors import UserError
 from galenic.serve.body import read_body, told
 from galenic.serve.settings import ServeConfig
@@ -27,6 +27,8 @@ from galenic.serve.worker import Busy, Worker
 __all__ = ["AssistantRoutes"]
 
 MOST_HISTORY = 50
+MOST_ANSWERS = 50
+"""To questions of triage, in one request."""
 
 
 class _Form(BaseModel):
@@ -37,10 +39,12 @@ class _Ask(_Form):
     question: str
     history: list[str] = Field([], max_length=MOST_HISTORY)
     context: str | None = None
+    answers: dict[str, Answer] = Field({}, max_length=MOST_ANSWERS)
 
 
 class _Triage(_Form):
     text: str
+    answers: dict[str, Answer] = Field({}, max_length=MOST_ANSWERS)
 
 
 class _Search(_Form):
@@ -95,7 +99,8 @@ class AssistantRoutes:
     async def triage(self, request: Request) -> Response:
         """How soon help is needed, by the rules alone."""
         form = await read_body(request, _Triage)
-        return JSONResponse((await asyncio.to_thread(triage, form.text)).describe())
+        found = await asyncio.to_thread(triage, form.text, answers=form.answers)
+        return JSONResponse(found.describe())
 
     @told
     async def search(self, request: Request) -> Response:
@@ -112,7 +117,7 @@ class AssistantRoutes:
         """An answer: how soon help is needed at once, the rest in line."""
         form = await read_body(request, _Ask)
         asked = await asyncio.to_thread(
-            make_question, form.question, form.history, form.context or ""
+            make_question, form.question, form.history, form.context or "", form.answers
         )
         found = await asyncio.to_thread(self.assistant.triage, asked)
         if found.tier != "emergency" and self.worker.full:

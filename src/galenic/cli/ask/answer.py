@@ -113,7 +113,8 @@ def print_tier(console: Console, result: Triage) -> None:
     for finding in result.leading:
         words = ", ".join(f"“{word}”" for word in finding.words)
         console.print(Text(f"Why: {finding.reason}"))
-        console.print(Text(f"     {words} (rule {finding.id})", style="dim"))
+        by = "your answer to " if finding.layer == "questions" else ""
+        console.print(Text(f"     {by}{words} (rule {finding.id})", style="dim"))
         source = finding.source
         console.print(Text(f"     {source.name}, {source.url}", style="dim"))
     if result.raised:

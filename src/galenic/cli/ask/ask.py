@@ -9,16 +9,17 @@ import typer
 
 from galenic.assistant import DEFAULT_MODEL
 from galenic.cli.ask.answer import ContextFlag, ModelFlag, OpinionFlag, StyleFlag
+from galenic.cli.ask.asking import AnswerFlag
 
 __all__ = ["EXAMPLES", "HELP", "command", "read_context"]
 
 HELP = """Ask a health question: how soon is help needed, what do sources say, what to watch for.
 
-Rules say how soon help is needed before any model runs; in an emergency they answer alone. Each
-sentence names the page that it is from: of the embedded handbook, or of what you indexed (`galenic
-index`); where none fits there is no answer, but the nearest topics. Nothing is logged, stored or
-sent. This is no diagnosis and no medical
-advice."""
+Rules say how soon help is needed before any model runs; in an emergency they answer alone. In a
+terminal a few questions are asked first; elsewhere those that are open are printed. Each sentence
+names the page that it is from: of the embedded handbook, or of what you indexed (`galenic index`);
+where none fits there is no answer, but the nearest topics. Nothing is logged, stored or sent. This
+is no diagnosis and no medical advice."""
 EXAMPLES = """
 **Examples**
 
@@ -27,6 +28,8 @@ EXAMPLES = """
 `galenic ask --context notes.txt "Is this getting worse?"` with notes, or a FHIR R4 record (.json)
 
 `galenic ask --model dose/ --style written "..."` a model writes what the sources entail
+
+`galenic ask --answer any-chest=no "..."` answers a question that was printed before
 
 `galenic ask -` reads the question from standard input, past the shell's history
 """
@@ -43,6 +46,7 @@ def command(
     style: StyleFlag = "extractive",
     second_opinion: OpinionFlag = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    answer: AnswerFlag = None,
 ) -> None:
     """Answer one question."""
     from galenic.assistant.events import as_json as data_of
@@ -50,9 +54,12 @@ def command(
     from galenic.assistant.pipeline import Assistant, make_question
     from galenic.assistant.triage.triage import NOTICE
     from galenic.cli.ask.answer import print_events, print_tier, read_words, terminal
+    from galenic.cli.ask.asking import judged, print_open, read_answers
 
-    asked = make_question(read_words(question), context=read_context(context))
-    found = Assistant(style=style).triage(asked)
+    replies = read_answers(answer)
+    asked = make_question(read_words(question), (), read_context(context), replies)
+    console = terminal()
+    asked, found = judged(console, Assistant(style=style), asked, may_ask=not as_json)
     writes = found.tier != "emergency" and (style == "written" or second_opinion)
     if as_json:
         import json
@@ -62,8 +69,8 @@ def command(
         said = [{"event": event.name, **data_of(event)} for event in events]
         typer.echo(json.dumps(said, indent=1, ensure_ascii=False))
         return
-    console = terminal()
     print_tier(console, found)
+    print_open(console, found)
     if found.tier != "emergency":
         with runtime_if(writes, model) as runtime:
             assistant = Assistant(runtime, style, second_opinion=second_opinion)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from galenic.assistant.events import Cited, Event
     from galenic.assistant.history import History
+    from galenic.assistant.triage.triage import Answer
     from galenic.runtimes.base import Runtime
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -26,9 +27,9 @@ HELP = """Ask health questions one after the other.
 
 How soon help is needed is said for all that was said so far, and never sinks in a conversation.
 
-`/source 2` shows a passage, `/clear` forgets the conversation, `/quit` (or Ctrl-D) ends; Ctrl-C
-stops an answer. Nothing is stored unless `--history` asks for it. This is no diagnosis and no
-medical advice."""
+In a terminal a few questions are asked before that. `/source 2` shows a passage, `/clear` forgets
+the conversation, `quit`, `bye` or Ctrl-D ends; Ctrl-C stops an answer. Nothing is stored unless
+`--history` asks for it. This is no diagnosis and no medical advice."""
 EXAMPLES = """
 **Examples**
 
@@ -39,6 +40,8 @@ EXAMPLES = """
 `galenic chat --history` goes on where it ended; `galenic purge` deletes what is kept
 """
 PROMPT = "\nYou: "
+WELCOME = "Say what is wrong, or ask. To leave type quit or bye (or Ctrl-D); /clear forgets it all."
+LEAVE = ("quit", "exit", "bye", "/quit", "/exit", "/bye")
 
 
 def command(
@@ -61,11 +64,12 @@ def command(
     kept = History(history_path() if history else None)
     console = terminal()
     console.print(NOTICE)
+    console.print(WELCOME, markup=False)
     knobs = {"style": style, "second_opinion": second_opinion}
     with ExitStack() as stack:
         talk = _Talk(console, notes, model, knobs, kept, stack)
         for said in _lines(console):
-            if said == "/quit":
+            if said.lower().rstrip(".!") in LEAVE:
                 break
             talk.take(said)
 
@@ -94,6 +98,7 @@ class _Talk:
     stack: ExitStack
     runtime: Runtime | None = None
     cited: list[Cited] = field(default_factory=list)
+    answers: dict[str, Answer] = field(default_factory=dict)
 
     def take(self, said: str) -> None:
         """A command, or a question."""
@@ -103,6 +108,7 @@ class _Talk:
         try:
             if word == "/clear":
                 self.history.clear()
+                self.answers.clear()
                 self.console.print("Forgotten.")
             elif word == "/source":
                 self._show(rest)
@@ -119,10 +125,13 @@ class _Talk:
         from galenic.assistant.model import load_runtime
         from galenic.assistant.pipeline import Assistant, collect, make_question
         from galenic.cli.ask.answer import print_events, print_tier
+        from galenic.cli.ask.asking import judged, print_open
 
-        asked = make_question(said, self.history.questions, self.notes)
-        found = Assistant().triage(asked)
+        asked = make_question(said, self.history.questions, self.notes, self.answers)
+        asked, found = judged(self.console, Assistant(), asked)
+        self.answers = dict(asked.answers)
         print_tier(self.console, found)
+        print_open(self.console, found, "Say more about it in your next message.")
         writes = self.knobs["style"] == "written" or self.knobs["second_opinion"]
         if writes and found.tier != "emergency" and self.runtime is None:
             self.runtime = self.stack.enter_context(load_runtime(self.model))

@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
+from galenic.cli.ask.asking import AnswerFlag
+
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = """Say how soon help is needed: emergency, today, days, self-care, or unknown.
 
-Reviewed rules decide, in milliseconds and without a model; each names its public source. When in
-doubt they choose the more urgent tier. `unknown` means that no rule knows the text, not that all
-is well. The text is neither logged nor stored. This is no diagnosis and no medical advice."""
+Rules that can be reviewed decide, in milliseconds and without a model; each names its public
+source. When in doubt they choose the more urgent tier. `unknown` means that no rule knows the
+text, not that all is well. In a terminal a few questions are asked first; elsewhere those that are
+open are printed. The text is neither logged nor stored. This is no diagnosis and no medical
+advice."""
 EXAMPLES = """
 **Examples**
 
@@ -22,6 +26,8 @@ EXAMPLES = """
 `galenic triage --json "my 6 week old has a fever"` for a program
 
 `galenic triage -` reads the text from standard input, past the shell's history
+
+`galenic triage --answer any-chest=no "my arm hurts"` answers a question by its id
 
 `galenic triage --rules mine.yaml "..."` with rules of your own (docs/triage.md)
 """
@@ -32,23 +38,29 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
     rules: Annotated[
         Path | None,
-        typer.Option(
-            help="A rules file of your own instead of the reviewed one.", show_default=False
-        ),
+        typer.Option(help="A rules file of your own instead of Galenic's.", show_default=False),
     ] = None,
+    answer: AnswerFlag = None,
 ) -> None:
     """Say how soon help is needed."""
     from rich.text import Text
 
     from galenic.assistant.triage.triage import NOTICE, triage
     from galenic.cli.ask.answer import print_tier, read_words, terminal
+    from galenic.cli.ask.asking import ask_back, at_terminal, print_open, read_answers
 
-    result = triage(read_words(text), rules)
+    words, answers = read_words(text), read_answers(answer)
     if as_json:
         import json
 
-        typer.echo(json.dumps(result.describe(), indent=1, ensure_ascii=False))
+        described = triage(words, rules, answers=answers).describe()
+        typer.echo(json.dumps(described, indent=1, ensure_ascii=False))
         return
     console = terminal()
+    if at_terminal():
+        result = ask_back(console, lambda known: triage(words, rules, answers=known), answers)
+    else:
+        result = triage(words, rules, answers=answers)
     print_tier(console, result)
+    print_open(console, result)
     console.print(Text(NOTICE))
