@@ -17,12 +17,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from galenic import __version__
+from galenic.assistant.triage.crisis import Crisis
 from galenic.assistant.triage.rules import prepared
 from galenic.errors import UserError
 from galenic.evaluation.prompts import render_chat
 from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.serve.ask import AssistantRoutes
 from galenic.serve.body import read_body, told
+from galenic.serve.crisis import crisis_field, crisis_in
 from galenic.serve.guard import Guard, error_response
 from galenic.serve.page import page_routes
 from galenic.serve.schema import ChatRequest
@@ -35,6 +37,9 @@ NOTICE = (
     "For education and research. Not a medical device; no diagnosis, no treatment advice. In an "
     "emergency call your local emergency number."
 )
+
+SILENCE = Generation("", num_tokens=0, finished=True)
+"""Stands in place of an answer where no model is asked."""
 
 
 def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
@@ -107,19 +112,32 @@ class _Server:
 
     @told
     async def chat(self, request: Request) -> Response:
-        """An answer, whole or as a stream of server-sent events."""
+        """An answer, whole or as a stream of server-sent events.
+
+        A cry for help is answered first: instead of the model when a life may be in danger. Where
+        the answer must follow a schema, the words come in the field ``galenic.crisis`` alone.
+        """
         asked = await read_body(request, ChatRequest)
+        said = [one.text for one in asked.messages if one.role == "user"]
+        locale = request.headers.get("accept-language", "")
+        cry = await asyncio.to_thread(crisis_in, said, locale)
         order = self._order(asked)
-        answer = self.worker.stream(order)
+        alone = cry is not None and cry.alone and order.schema is None
+        answer = _silence() if alone else self.worker.stream(order)
         first = await anext(answer)
         if not asked.stream:
-            return await self._whole(request, order, first, answer)
+            return await self._whole(request, order, cry, first, answer)
         usage = asked.stream_options is not None and asked.stream_options.include_usage
-        events = self._events(order, first, answer, usage=usage)
+        events = self._events(order, cry, first, answer, usage=usage)
         return StreamingResponse(events, media_type="text/event-stream")
 
     async def _whole(
-        self, request: Request, order: Order, first: Any, answer: AsyncGenerator[Any, None]
+        self,
+        request: Request,
+        order: Order,
+        cry: Crisis | None,
+        first: Any,
+        answer: AsyncGenerator[Any, None],
     ) -> Response:
         """Wait for the whole answer, unless the caller goes away."""
         made, pieces = first, answer
@@ -128,20 +146,26 @@ class _Server:
                 await pieces.aclose()
                 return Response(status_code=499)
             made = await anext(pieces)
-        message = {"role": "assistant", "content": made.text}
+        message = {"role": "assistant", "content": _opening(order, cry) + made.text}
         choice = {"index": 0, "message": message, "finish_reason": _reason(made), "logprobs": None}
-        body = self._frame("chat.completion", [choice])
+        body = {**self._frame("chat.completion", [choice]), **crisis_field(cry)}
         body["usage"] = await self._usage(order, made)
         return JSONResponse(body)
 
     async def _events(
-        self, order: Order, first: Any, answer: AsyncGenerator[Any, None], *, usage: bool
+        self,
+        order: Order,
+        cry: Crisis | None,
+        first: Any,
+        answer: AsyncGenerator[Any, None],
+        *,
+        usage: bool,
     ) -> AsyncIterator[str]:
         """Server-sent events; closing them stops the model."""
         frame = self._frame("chat.completion.chunk", [])
         piece = first
-        delta: dict[str, str] = {"role": "assistant", "content": ""}
-        yield _event(frame, delta)
+        delta = {"role": "assistant", "content": _opening(order, cry)}
+        yield _event({**frame, **crisis_field(cry)}, delta)
         try:
             while not isinstance(piece, Generation):
                 yield _event(frame, {"content": piece})
@@ -185,12 +209,26 @@ class _Server:
         }
 
     async def _usage(self, order: Order, made: Generation) -> dict[str, int]:
+        if made is SILENCE:
+            return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         [tokens] = await self.worker.encode([order.prompt])
         return {
             "prompt_tokens": len(tokens),
             "completion_tokens": made.num_tokens,
             "total_tokens": len(tokens) + made.num_tokens,
         }
+
+
+async def _silence() -> AsyncGenerator[Any, None]:
+    """What stands in place of a model that is not asked."""
+    yield SILENCE
+
+
+def _opening(order: Order, cry: Crisis | None) -> str:
+    """What comes before the model's words; nothing where they must follow a schema."""
+    if cry is None or order.schema is not None:
+        return ""
+    return cry.text if cry.alone else f"{cry.text}\n\n"
 
 
 def _reason(made: Generation) -> str:

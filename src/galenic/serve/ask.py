@@ -18,6 +18,7 @@ from galenic.assistant.events import Event, Tier, as_json, passage_json
 from galenic.assistant.folder import index_path
 from galenic.assistant.pipeline import Assistant, Question, make_question
 from galenic.assistant.search.retrieve import MOST_RESULTS, Passage, open_retriever
+from galenic.assistant.triage.crisis import Crisis, crisis
 from galenic.assistant.triage.triage import NOTICE, Answer, Triage, triage
 from galenic.errors import UserError
 from galenic.serve.body import read_body, told
@@ -100,7 +101,7 @@ class AssistantRoutes:
         """How soon help is needed, by the rules alone."""
         form = await read_body(request, _Triage)
         found = await asyncio.to_thread(triage, form.text, answers=form.answers)
-        return JSONResponse(found.describe())
+        return JSONResponse(_first(found, crisis(found, form.text, _locale(request))))
 
     @told
     async def search(self, request: Request) -> Response:
@@ -122,11 +123,15 @@ class AssistantRoutes:
         found = await asyncio.to_thread(self.assistant.triage, asked)
         if found.tier != "emergency" and self.worker.full:
             raise Busy(f"{Busy.TEXT} By the rules alone: {found.tier}.")
-        return StreamingResponse(self._events(asked, found), media_type="text/event-stream")
+        said = "\n".join([*form.history, form.question])
+        cry = crisis(found, said, _locale(request))
+        return StreamingResponse(self._events(asked, found, cry), media_type="text/event-stream")
 
-    async def _events(self, asked: Question, found: Triage) -> AsyncIterator[str]:
+    async def _events(
+        self, asked: Question, found: Triage, cry: Crisis | None
+    ) -> AsyncIterator[str]:
         """Server-sent events; closing them stops the model."""
-        yield _event(Tier(found))
+        yield _message(Tier.name, _first(found, cry))
         if found.tier == "emergency":  # nothing that waits for the model
             for event in self.assistant.answer(asked, found):
                 yield _event(event)
@@ -145,6 +150,16 @@ class AssistantRoutes:
             yield _message("error", {"message": "the answer broke off; ask again"})
         finally:
             await answer.aclose()
+
+
+def _locale(request: Request) -> str:
+    return request.headers.get("accept-language", "")
+
+
+def _first(found: Triage, cry: Crisis | None) -> dict[str, Any]:
+    """What triage found; a cry for help is answered before all else."""
+    first = {} if cry is None else {"crisis": cry.describe()}
+    return {**first, **found.describe()}
 
 
 def _search(question: str, k: int) -> tuple[list[Passage], str]:

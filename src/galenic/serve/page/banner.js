@@ -16,6 +16,20 @@ const WHY_NOT = {
   question: "it was asked about, not reported",
 };
 
+/** What is said before all else to somebody whose words sound like a cry for help. */
+export function crisis(found) {
+  if (!found.crisis) return [];
+  const parts = String(found.crisis.text).split(/\n\n+/).map((part) => {
+    const rows = part.split("\n");
+    const listed = rows.filter((row) => row.startsWith("- "));
+    if (listed.length === 0) return make("p", {}, part);
+    const before = rows.filter((row) => !row.startsWith("- ")).join(" ");
+    const items = listed.map((row) => make("li", {}, row.slice(2)));
+    return make("div", {}, make("p", {}, before), make("ul", {}, ...items));
+  });
+  return [make("section", { class: "crisis", role: "alert", "aria-label": "Help now" }, ...parts)];
+}
+
 /** The banner of what the rules found. An emergency, and a tier that a model raised,
  * interrupt a screen reader. */
 export function banner(found) {

@@ -1,6 +1,6 @@
 // One question and what is answered to it, drawn as the events come.
 
-import { banner } from "./banner.js";
+import { banner, crisis } from "./banner.js";
 import { button, link, make } from "./dom.js";
 
 const SECTIONS = {
@@ -30,7 +30,7 @@ export class Turn {
   /** Draw an event; names that are not known are left out. */
   show({ name, data }) {
     const known = {
-      triage: () => this.head.replaceChildren(banner(data)),
+      triage: () => this.head.replaceChildren(...crisis(data), banner(data)),
       sources: () => this.addSources(data.sources),
       sentence: () => this.addSentence(data),
       note: () => this.addNote(data.kind, data.text),
