@@ -6,6 +6,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -85,6 +86,8 @@ def as_folder(model: ModelFiles, folder: Path) -> Path:
         from galenic.models.gguf.dequantize import dequantized_folder
 
         source = dequantized_folder(model)
+    else:
+        _check_folder(model)
     for file in sorted(source.rglob("*")):
         if file.is_file() and not file.name.startswith(".") and file.suffix != ".gguf":
             target = folder / file.relative_to(source)
@@ -92,6 +95,18 @@ def as_folder(model: ModelFiles, folder: Path) -> Path:
             link_or_copy(file, target)
     (folder / MANIFEST).unlink(missing_ok=True)  # of another folder with other files
     return folder
+
+
+def _check_folder(model: ModelFiles) -> None:
+    """Refuse a folder whose weights are not those of its configuration."""
+    if find_spec("torch") and find_spec("transformers"):
+        from galenic.models.weights import check_weights
+
+        check_weights(model.path, model.name)
+        return
+    from galenic.models.gguf.folder import folder_source
+
+    folder_source(model.path)  # the families that are known without transformers
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -16,14 +16,12 @@ from galenic.models.folder import check_folder
 from galenic.models.layers import Layout, check_family, count_parameters, read_layout
 from galenic.models.shapes import empty_model, main_dtype, tensor_names
 from galenic.models.tensors import StoredTensor, list_tensors
+from galenic.models.weights import IGNORED
 
 __all__ = [
     "Checkpoint",
     "open_checkpoint",
 ]
-
-IGNORED = "rotary_emb.inv_freq"
-"""Rotary frequencies, which older versions of transformers saved and none reads."""
 
 
 @dataclass(frozen=True)

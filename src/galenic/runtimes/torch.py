@@ -19,7 +19,6 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM
 
 from galenic.errors import UserError
 from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
@@ -27,6 +26,7 @@ from galenic.models.configuration import read_configuration
 from galenic.models.encoders.encoder import refuse_encoder
 from galenic.models.encoders.text_encoder import TextEncoder
 from galenic.models.files import ModelFiles
+from galenic.models.weights import load_causal
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request, build_pack
@@ -72,7 +72,7 @@ class TorchRuntime(Runtime):
             packing = _packing(config)
             self._encoder = TextEncoder(folder, model.kind)
             self._tokenizer = self._encoder.tokenizer
-            self._model: Any = _load(folder, config, DTYPES[dtype])
+            self._model: Any = _load(folder, config, model.name, DTYPES[dtype])
             if packing:
                 cast_rest_(self._model, DTYPES[dtype])
         except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
@@ -373,18 +373,13 @@ def _packing(config: Any) -> str:
     return "int8" if described.get("load_in_8bit") else str(described["bnb_4bit_quant_type"])
 
 
-def _load(folder: Any, config: Any, dtype: torch.dtype) -> Any:
-    transformers.utils.logging.disable_progress_bar()  # the command line shows its own
+def _load(folder: Path, config: Any, name: str, dtype: torch.dtype) -> Any:
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=dtype, attn_implementation="sdpa"
-        )
+        model = load_causal(folder, config, name, dtype=dtype, attn_implementation="sdpa")
     except (ValueError, ImportError) as error:
         if "scaled_dot_product_attention" not in str(error):
             raise
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=dtype, attn_implementation="eager"
-        )
+        model = load_causal(folder, config, name, dtype=dtype, attn_implementation="eager")
     return model.eval()
 
 

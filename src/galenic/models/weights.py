@@ -1,0 +1,102 @@
+"""Whether a folder's weights are those of its configuration: one check, before any number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from galenic.errors import UserError
+from galenic.models.configuration import read_configuration
+from galenic.models.quiet import quiet_transformers
+
+__all__ = ["IGNORED", "check_weights", "load_causal"]
+
+IGNORED = "rotary_emb.inv_freq"
+"""Rotary frequencies, which older versions of transformers saved and none reads."""
+
+
+def check_weights(folder: Path, name: str) -> None:
+    """Check the names and shapes of a folder's weights without reading a value.
+
+    Weights that a quantization packed are not looked into; `load_causal` checks them as they load.
+
+    Args:
+        folder: a Hugging Face model.
+        name: of the model, for messages.
+
+    Raises:
+        UserError: transformers cannot read it, or a tensor is missing, left over or misshapen.
+    """
+    config = read_configuration(folder, name)
+    if getattr(config, "quantization_config", None) is not None:
+        return
+    try:
+        load_causal(folder, config, name, device_map="meta")
+    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+        raise UserError(f"transformers cannot load {name}: {error}") from error
+
+
+def load_causal(folder: Path, config: Any, name: str, **options: Any) -> Any:
+    """``AutoModelForCausalLM.from_pretrained`` that never makes up a weight.
+
+    transformers fills missing and misshapen tensors with random numbers, and drops what has no
+    place; its report of that is not shown.
+
+    Args:
+        folder: a Hugging Face model.
+        config: its configuration.
+        name: of the model, for messages.
+        options: for ``from_pretrained``.
+
+    Returns:
+        The model, all its weights read from the folder.
+
+    Raises:
+        UserError: a tensor is missing, left over or misshapen.
+        ValueError, OSError, KeyError, ImportError, RuntimeError: as transformers raises them.
+    """
+    import transformers
+
+    with quiet_transformers(), _no_report():
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **options,
+        )
+    _refuse("lacks {n} tensors of the model", name, found["missing_keys"])
+    _refuse(
+        "holds {n} tensors that its configuration has no place for",
+        name,
+        (key for key in found["unexpected_keys"] if not key.endswith(IGNORED)),
+    )
+    _refuse(
+        "holds {n} tensors of another shape than its configuration says",
+        name,
+        (key if isinstance(key, str) else key[0] for key in found["mismatched_keys"]),
+    )
+    return model
+
+
+def _refuse(what: str, name: str, keys: Iterable[str]) -> None:
+    if odd := sorted(keys):
+        raise UserError(
+            f"{name} {what.format(n=len(odd))}, among them {odd[0]}. Its config.json and its "
+            "weights do not belong together, or a file is damaged: download or save it again."
+        )
+
+
+@contextmanager
+def _no_report() -> Iterator[None]:
+    """Without the warnings of transformers, whose load report is a table for its developers."""
+    from transformers.utils import logging as messages
+
+    before = messages.get_verbosity()
+    messages.set_verbosity_error()
+    try:
+        yield
+    finally:
+        messages.set_verbosity(before)
