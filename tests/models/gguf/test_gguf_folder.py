@@ -62,6 +62,44 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 300.0}}},
     ),
+    "parameters without theta": (
+        "llama", {"rope_parameters": {"rope_type": "default"}, "rope_theta": 500.0}
+    ),
+    "scaled parameters without theta": (
+        "mistral", {"rope_parameters": {"rope_type": "linear", "factor": 3.0}, "rope_theta": 500.0}
+    ),
+    "scaling before parameters": (
+        "llama",
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 90.0}, "rope_theta": 500.0,
+         "rope_scaling": {"type": "llama3", **LLAMA3, "original_max_position_embeddings": 64}},
+    ),
+    "theta of the scaling": (
+        "qwen2",
+        {"rope_parameters": None, "rope_theta": 90.0,
+         "rope_scaling": {"type": "linear", "rope_theta": 500.0, "factor": 2.0}},
+    ),
+    "yarn without original": (
+        "llama",
+        {"rope_parameters": None, "rope_theta": 500.0, "max_position_embeddings": 64,
+         "rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+    ),
+    "original beside the parameters": (
+        "llama",
+        {"rope_parameters": {"rope_type": "llama3", **LLAMA3,
+                             "original_max_position_embeddings": 999},
+         "rope_theta": 500.0, "original_max_position_embeddings": 64},
+    ),
+    "older gemma config": (
+        "gemma3",
+        {"rope_parameters": None, "rope_theta": 1000.0, "rope_local_base_freq": 300.0,
+         "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+    ),
+    "gemma without thetas": (
+        "gemma3",
+        {"rope_parameters": {"full_attention": {"rope_type": "default"},
+                             "sliding_attention": {"rope_type": "default"}},
+         "rope_theta": 1000.0, "rope_local_base_freq": 300.0},
+    ),
 }  # fmt: skip
 
 
@@ -115,6 +153,41 @@ def test_both_engines_agree(variant: str, tmp_path: Path, exact_attention: None)
         found = [sum_by_request(pack, runtime.score(pack)) for runtime in (llama, torch)]
     # llama.cpp has the GELU of Gemma as a table of float16 values
     np.testing.assert_allclose(*found, rtol=0, atol=0.02 if family == "gemma3" else 2e-3)
+
+
+@pytest.mark.parametrize("differs", [True, False])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3"])
+def test_a_stored_head_counts_though_the_configuration_says_tied(
+    family: str, differs: bool, tmp_path: Path, exact_attention: None
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModelForCausalLM
+
+    from galenic.models.gguf.dequantize import dequantized_folder
+
+    folder = write_tiny_hf(tmp_path / "tiny", family, seed=3)
+    change(folder / "config.json", tie_word_embeddings=True)
+    weights = load_file(folder / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"]
+    weights["lm_head.weight"] = embedding + differs * torch.randn_like(embedding)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    path = tmp_path / "tiny.gguf"
+    folder_to_gguf(folder, path, "F32")
+    assert differs == any(one.name == "output.weight" for one in read_header(path).tensors)
+    tokens = list(range(5, 35))
+
+    def expected(where: Path) -> Any:
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32)
+        with torch.no_grad():
+            return torch.log_softmax(model(torch.tensor([tokens])).logits[0], -1).numpy()
+
+    with LlamaRuntime(files(path), threads=1) as llama:
+        found = llama.log_probs(tokens)
+    np.testing.assert_allclose(found, expected(folder), rtol=0, atol=0.02)
+    if family != "gemma3":  # transformers reads its tiny GGUFs otherwise
+        back = expected(dequantized_folder(files(path)))
+        np.testing.assert_allclose(back, found, rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)

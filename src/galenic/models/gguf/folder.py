@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 __all__ = ["folder_source", "folder_to_gguf"]
+
+ROWS = 4096  # compared at a time
 
 
 def folder_to_gguf(folder: Path, target: Path, type_name: str = "F16") -> None:
@@ -54,6 +57,8 @@ def folder_source(folder: Path) -> GgufSource:
     config = config_json(folder)
     shape = read_shape(config, str(folder))
     stored = list_tensors(files)
+    if shape.tied and _own_head(stored):
+        shape = replace(shape, tied=False)  # as transformers reads it
     expected = expected_tensors(shape)
     _check(folder, shape, expected, {name: tensor.shape for name, tensor in stored.items()})
     vocabulary = read_vocabulary(folder, shape.vocab_size)
@@ -64,6 +69,22 @@ def folder_source(folder: Path) -> GgufSource:
     ]
     describe = partial(_describe, name=folder.absolute().name, shape=shape, vocabulary=vocabulary)
     return GgufSource(str(folder), shape.family.architecture, describe, tuple(tensors))
+
+
+def _own_head(stored: Mapping[str, StoredTensor]) -> bool:
+    """Whether a head is stored that differs from the embedding, whatever the configuration says."""
+    head, embedding = stored.get("lm_head.weight"), stored.get("model.embed_tokens.weight")
+    if head is None or embedding is None:
+        return False
+    if head.shape != embedding.shape:
+        return True
+    return any(
+        not np.array_equal(
+            head.decode(head.map()[at : at + ROWS]),
+            embedding.decode(embedding.map()[at : at + ROWS]),
+        )
+        for at in range(0, head.shape[0], ROWS)
+    )
 
 
 def _describe(writer: GGUFWriter, *, name: str, shape: ModelShape, vocabulary: Vocabulary) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Rope", "llama3_divisors", "read_rope"]
 
 DEFAULT_THETA = 10000.0
+GEMMA_THETA = 1e6
+"""Of Gemma's full layers."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,15 @@ def read_rope(
     Raises:
         UserError: another scaling, or one with settings that a GGUF cannot say.
     """
-    given = _settings(config)
     window_theta = None
-    if "full_attention" in given:  # settings for each kind of layer
-        window = given.get("sliding_attention") or {}
-        if window.get("rope_type", "default") != "default":
+    if config.get("model_type") == "gemma3_text":  # settings for each kind of layer
+        given, window = _layered(config)
+        if window.get("rope_type", window.get("type", "default")) != "default":
             raise UserError(f"config.json of {name} scales the positions of sliding layers.")
-        window_theta = float(window.get("rope_theta", DEFAULT_THETA))
-        given = given["full_attention"]
-    kind = str(given.get("rope_type") or given.get("type") or "default")
+        window_theta = _theta(window, name)
+    else:
+        given = _settings(config)
+    kind = str(given.get("rope_type", given.get("type", "default")))
     kind = "longrope" if kind == "su" else kind  # its first name
     if kind not in allowed:
         raise UserError(
@@ -99,7 +101,7 @@ def read_rope(
     if share != 1.0 and "longrope" not in allowed:  # only Phi-3 is made with it
         raise UserError(f"config.json of {name} rotates a share of each head only ({share}).")
     dims = int(head_dim * share)
-    rope = Rope(kind, dims, float(given.get("rope_theta", DEFAULT_THETA)), window_theta)
+    rope = Rope(kind, dims, _theta(given, name), window_theta)
     try:
         return _scaled(rope, given, config, name)
     except (KeyError, TypeError, ZeroDivisionError) as error:
@@ -109,16 +111,39 @@ def read_rope(
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Rotary settings in the form of transformers 5."""
-    given = config.get("rope_parameters")
-    if isinstance(given, dict):
-        return given
-    full = {"rope_theta": config.get("rope_theta", DEFAULT_THETA)}
-    full |= config.get("rope_scaling") or {}
-    if "rope_local_base_freq" not in config:
-        return full
-    window = {"rope_theta": config["rope_local_base_freq"]}
-    return {"full_attention": full, "sliding_attention": window}
+    """Rotary settings in one form, as transformers 5 makes it of the older ones and of mixtures.
+
+    ``rope_scaling`` goes before ``rope_parameters``, and what either says before the same key
+    beside it; but ``original_max_position_embeddings`` beside it goes first.
+    https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py,
+    ``convert_rope_params_to_dict`` and ``standardize_rope_params``.
+    """
+    given = dict(config.get("rope_scaling") or config.get("rope_parameters") or {})
+    given.setdefault("rope_theta", config.get("rope_theta", DEFAULT_THETA))
+    if config.get("partial_rotary_factor") is not None:
+        given.setdefault("partial_rotary_factor", config["partial_rotary_factor"])
+    if "original_max_position_embeddings" in config:
+        given["original_max_position_embeddings"] = config["original_max_position_embeddings"]
+    elif "max_position_embeddings" in config:
+        given.setdefault("original_max_position_embeddings", config["max_position_embeddings"])
+    return given
+
+
+def _layered(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of Gemma's full and of its sliding layers, as its configuration class reads them."""
+    given = config.get("rope_parameters") or {}
+    full = dict(given.get("full_attention") or {}) | (config.get("rope_scaling") or {})
+    full.setdefault("rope_theta", config.get("rope_theta", GEMMA_THETA))
+    window = dict(given.get("sliding_attention") or {})
+    window.setdefault("rope_theta", config.get("rope_local_base_freq", DEFAULT_THETA))
+    return full, window
+
+
+def _theta(given: Mapping[str, Any], name: str) -> float:
+    theta = given["rope_theta"]
+    if isinstance(theta, bool) or not isinstance(theta, int | float) or not 0 < theta < math.inf:
+        raise UserError(f"config.json of {name}: rope_theta is {theta!r}, not a positive number.")
+    return float(theta)
 
 
 def _scaled(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], name: str) -> Rope:
@@ -154,9 +179,7 @@ def llama3_divisors(given: Mapping[str, Any], rope: Rope) -> NDArray[np.float32]
 
 def _longrope(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], name: str) -> Rope:
     positions = int(config["max_position_embeddings"])
-    original = int(
-        given.get("original_max_position_embeddings") or config["original_max_position_embeddings"]
-    )
+    original = int(given["original_max_position_embeddings"])
     stretch = positions / original
     factor = given.get("attention_factor")
     if factor is None:
