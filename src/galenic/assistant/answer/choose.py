@@ -27,6 +27,8 @@ MOST_OF_TWO = 3
 LEAST_COVER = 0.6
 """Share of a name, by rarity, that a question must have for the topic to be meant."""
 LEAST_SCORE = 1.4
+MILD = 0.4
+"""What a describing word weighs among those that no entry has."""
 FOREIGN, FOREIGN_TITLE, FOREIGN_WEAK = 0.8, 0.4, 1.5
 """The name's words must weigh this share of the words that the entry does not have; less where the
 question has a whole title, more where the name is an everyday word such as "cut"."""
@@ -124,14 +126,18 @@ def _meant(
 ) -> tuple[Match, ...]:
     """The best topic if it fits, and a second one that the question names as well."""
 
+    silent = asking_stems() | TALK | _SILENT
+
     def fits(match: Match) -> bool:
         if match.cover < LEAST_COVER or match.score < LEAST_SCORE or diseases - match.stems:
+            return False
+        if not match.titled and match.stems <= silent:
             return False
         strange = [w for w in plain if w not in match.stems and not known.explains(match.entry, w)]
         weight = sum(known.rarity(word) for word in match.stems)
         whole = match.titled and match.cover > 0.99
         allowed = weight / (FOREIGN_WEAK if match.weak else FOREIGN_TITLE if whole else FOREIGN)
-        return sum(map(known.rarity, strange)) <= allowed
+        return sum(known.rarity(w) * _heft(known, w) for w in strange) <= allowed
 
     fitting = [one for one in ranked[:8] if fits(one)]
     if not fitting:
@@ -156,6 +162,11 @@ def _meant(
         if apart and other.score >= SECOND * first.score and other.entry.kind == first.entry.kind:
             return (first, other)
     return (first,)
+
+
+def _heft(known: Topics, word: str) -> float:
+    """Less for a word that no entry has and that may only describe: "horribly", "stinky"."""
+    return MILD if word.endswith(("ly", "y", "ful", "ish")) and not known.knows(word) else 1
 
 
 def _preferred(fitting: Sequence[Match], titled: Sequence[Match], *, asks_medicine: bool) -> Match:
@@ -189,7 +200,7 @@ def _of_entry(match: Match, reading: Reading, others: set[str], most: int) -> li
     rest = {w: n for w, n in reading.rest.items() if w not in others}
     whole = sum(rest.values())
     hits = [_share(place, rest, whole) for place in places]
-    if _misses(entry, reading, hits, whole):
+    if _names_no(match, places) or _misses(entry, reading, hits, whole):
         return []
     own = match.stems - set(name_stems(entry.title))
     look = {word for one in reading.aspects[:2] for word in one.looked_for}
@@ -216,11 +227,7 @@ def _of_other_half(entry: Entry, match: Match, place: Place) -> bool:
         bool(asked and asked[0] & set(name_stems(one.statement.text))) for one in entry.places()
     )
     return (
-        len(asked) == 1
-        and spoken >= MOST_OF_TWO
-        and bool(other)
-        and other[0] <= has
-        and not asked[0] & has
+        len(asked) == 1 and spoken >= 2 and bool(other) and other[0] <= has and not asked[0] & has
     )
 
 
@@ -278,6 +285,14 @@ def _share(place: Place, rest: dict[str, float], whole: float) -> float:
         return 0.0
     has = set(name_stems(place.statement.text))
     return sum(weight for word, weight in rest.items() if word in has) / whole
+
+
+def _names_no(match: Match, places: Sequence[Place]) -> bool:
+    """Whether one test of many is asked about, and no statement is on it."""
+    title = set(name_stems(match.entry.title))
+    own = match.stems - title
+    texts = (set(name_stems(place.statement.text)) for place in places)
+    return "test" in title and bool(own) and not any(own <= text for text in texts)
 
 
 def _misses(entry: Entry, reading: Reading, hits: Sequence[float], whole: float) -> bool:

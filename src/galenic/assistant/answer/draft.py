@@ -235,6 +235,8 @@ def _worse(entry: Entry) -> list[Place]:
 
 
 _HEALTH = word_set("""
+ferritin crp hba1c oximeter oxygen labour labor birth scan mri xray cholesterol vitamin pulse
+swollen rash fever cough cold itchy bleeding levels count cells gland skin sleep diet weight
 syndrome disease disorder symptom symptoms treatment medicine medicines medication drug drugs
 effects dose pain ache doctor hospital illness ill sick health infection inherited blood cure
 cured pregnant pregnancy baby surgery therapy vaccine allergy cancer test
