@@ -198,8 +198,8 @@ def markdown(result: dict[str, Any]) -> str:
     table, told = result["questions"]["table"], result["questions"]["sentences"]
     lines = [
         "# Answers of the assistant", "",
-        f"`{result['command']}` (95 % intervals, Wilson). Handbook: {result['handbook']['entries']} "
-        f"entries, {result['handbook']['statements']} statements, not reviewed by a clinician. "
+        f"`{result['command']}` (95 % intervals, Wilson). Handbook: "
+        f"{result['handbook']['entries']} entries, {result['handbook']['statements']} statements, not reviewed by a clinician. "
         "Half a was read and tuned on; half b was only ever scored. Graded by the rule of "
         "benchmarks/answer_rules.py, which is blind to paraphrase.", "",
         "## Everyday questions", "",
@@ -211,8 +211,8 @@ def markdown(result: dict[str, Any]) -> str:
         "Useful, one good phrase, misleading and off topic are of those answered.", "",
         "## Others", "",
         markdown_table(
-            ["half", "questions", "n", "answered", "abstained", "of these guarded", "told what else",
-             "to urgent help"],
+            ["half", "questions", "n", "answered", "abstained", "of these guarded",
+             "told what else", "to urgent help"],
             [
                 [key[0], key[2:], *(str(cell.get(name, 0)) for name in
                  ("n", "answered", "abstained", "guarded", "told", "emergency"))]
