@@ -199,7 +199,8 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [
         "# Answers of the assistant", "",
         f"`{result['command']}` (95 % intervals, Wilson). Handbook: "
-        f"{result['handbook']['entries']} entries, {result['handbook']['statements']} statements, not reviewed by a clinician. "
+        f"{result['handbook']['entries']} entries, {result['handbook']['statements']} statements, "
+        "not reviewed by a clinician. "
         "Half a was read and tuned on; half b was only ever scored. Graded by the rule of "
         "benchmarks/answer_rules.py, which is blind to paraphrase.", "",
         "## Everyday questions", "",
