@@ -16,15 +16,25 @@ from galenic.assistant.folder import index_path, make_private
 from galenic.assistant.search.documents import medquad
 from galenic.assistant.search.documents.base import Document, SkipError
 from galenic.assistant.search.documents.cut import cut
+from galenic.assistant.search.documents.medquad_files import WHERE, read_published
 from galenic.assistant.search.store import FileState, NewPassage, Store, open_store
-from galenic.assistant.search.walk import Found, read_file, walk
+from galenic.assistant.search.walk import Found, read_file, walk, walk_one
 from galenic.cache import locked
 from galenic.data.jsonl import read_jsonl
 from galenic.errors import UserError
 from galenic.registry import Registry
 from galenic.watcher import Watcher
 
-__all__ = ["MAX_BYTES", "MEDQUAD", "READERS", "Summary", "index_folder", "index_medquad", "remove"]
+__all__ = [
+    "MAX_BYTES",
+    "MEDQUAD",
+    "READERS",
+    "Summary",
+    "index_folder",
+    "index_medquad",
+    "index_published",
+    "remove",
+]
 
 MEDQUAD = "medquad"
 """Name of the collection."""
@@ -53,6 +63,7 @@ class Summary:
         new, changed, unchanged, removed: numbers of files.
         passages: written in this run.
         skipped: why files or parts of them were left out, with counts.
+        named: files that could not be read, each with why.
     """
 
     collection: str
@@ -62,6 +73,12 @@ class Summary:
     removed: int = 0
     passages: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    named: list[str] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it is in the index."""
+        return not (self.new or self.changed or self.unchanged)
 
 
 def index_folder(
@@ -78,14 +95,16 @@ def index_folder(
     Raises:
         UserError: there is no such folder, or the index cannot be used.
     """
-    if not folder.is_dir():
+    single = folder.is_file()
+    if not single and not folder.is_dir():
         raise UserError(
-            f"{folder} is no folder. What an index has of a folder that is gone is removed with "
-            "`galenic index --remove FOLDER`."
+            f"{folder} is no file or folder. What an index has of a folder that is gone is removed "
+            "with `galenic index --remove FOLDER`."
         )
-    found = walk(folder, READERS, max_bytes)
-    root = folder.resolve()
-    summary = Summary(str(root), skipped=found.skipped)
+    whole = folder.resolve()
+    found = (walk_one if single else walk)(whole, READERS, max_bytes)
+    root = whole.parent if single else whole
+    summary = Summary(str(whole), skipped=found.skipped)
     with _writing(path or index_path()) as store:
         with store.batch():
             collection = store.collection(summary.collection, OWN_LICENSE, "")
@@ -100,6 +119,35 @@ def index_folder(
                     update.see(file, before.get(file.path))
                     watcher.advance(done)
         store.tidy()
+    return summary
+
+
+def index_published(source: Path, watcher: Watcher, *, path: Path | None = None) -> Summary:
+    """Bring a copy of MedQuAD as it is published into the index, all or nothing.
+
+    Args:
+        source: folder or zip of XML files, ``.csv`` or ``.jsonl``.
+        watcher: told how many answers are done.
+        path: of the index; the user's own by default.
+
+    Raises:
+        UserError: it is missing, damaged or has no answers; the index cannot be used.
+    """
+    if not source.exists():
+        raise UserError(f"--from {source} does not exist. {WHERE}")
+    watcher.stage("reading MedQuAD")
+    answers = read_published(source)
+    summary = Summary(MEDQUAD)
+    state = FileState(medquad.MEDQUAD, 0, 0, "")
+    with _writing(path or index_path()) as store:
+        with store.batch():
+            collection = store.collection(MEDQUAD, medquad.LICENSE, medquad.ATTRIBUTION)
+            before = store.files(collection).get(state.path)
+        watcher.stage("indexing answers", len(answers))
+        with store.batch():
+            summary.passages = store.put_file(collection, state, _shown(answers, watcher))
+        store.tidy()
+    summary.new, summary.changed = (0, 1) if before else (1, 0)
     return summary
 
 
@@ -207,6 +255,7 @@ class _Update:
         except SkipError as reason:
             state = replace(state, skipped=str(reason))
             self.summary.skipped[state.skipped] += 1
+            self.summary.named.append(f"{state.path}: {state.skipped}")
         self.summary.passages += self.store.put_file(self.collection, state, passages)
         if before and not before.skipped:
             self.summary.changed += 1

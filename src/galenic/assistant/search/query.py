@@ -35,6 +35,7 @@ MOST_CHARACTERS = 100_000
 GAP = 2
 """So many other words may stand between two words of a lay phrase."""
 
+_NO_WIDTH = re.compile("[\u00ad\u200b\u200c\u200d\u2060]")
 _STOP_WORDS = """
 a about above after again all also am an and any are aren as at be because been before being below
 between both but by can cannot could couldn d did didn do does doesn doing don down during each few
@@ -98,7 +99,7 @@ def words(text: str) -> list[str]:
 
     ``Crohn's`` gives ``crohn`` and ``s``, as the index has it.
     """
-    plain = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).casefold()
+    plain = unicodedata.normalize("NFKC", _NO_WIDTH.sub("", text[:MOST_CHARACTERS])).lower()
     return [word for word in re.findall(r"[^\W_]+", plain) if len(word) <= MOST_LETTERS]
 
 

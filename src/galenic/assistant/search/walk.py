@@ -12,7 +12,7 @@ from pathlib import Path
 
 from galenic.assistant.search.store import FileState
 
-__all__ = ["Found", "Walk", "read_file", "walk"]
+__all__ = ["Found", "Walk", "read_file", "walk", "walk_one"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,14 @@ def walk(folder: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
             path = Path(here, name)
             if reason := _unwanted(path, root) or _look(path, known, max_bytes, root, result.files):
                 result.skipped[reason] += 1
+    return result
+
+
+def walk_one(file: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
+    """A single file that was named, under its own name."""
+    result = Walk()
+    if reason := _look(file, frozenset(suffixes), max_bytes, file.parent, result.files):
+        result.skipped[reason] += 1
     return result
 
 

@@ -25,7 +25,8 @@ that are too large or hold no text are passed over, and counted."""
 EXAMPLES = """
 **Examples**
 
-`galenic index medquad --data DIR` takes in 16,359 answers of the US National Institutes of Health
+`galenic index medquad --from MedQuAD-master.zip` takes in answers of the US National Institutes of
+Health, as published at https://github.com/abachaa/MedQuAD: zip, folder, or a copy (.csv, .jsonl)
 
 `galenic index ~/Documents/health`
 
@@ -36,12 +37,16 @@ EXAMPLES = """
 `galenic index --remove ~/Documents/health`
 """
 
+MOST_NAMED = 20
+"""Files that could not be read and are named."""
+
 
 def command(
     folder: Annotated[
         str | None,
         typer.Argument(
-            help="Folder of your own documents, or `medquad`. (A folder of that name: ./medquad)",
+            help="Folder or file of your own documents, or `medquad`. (A folder of that name: "
+            "./medquad)",
             show_default=False,
         ),
     ] = None,
@@ -50,6 +55,15 @@ def command(
         typer.Option(
             envvar="GALENIC_DATA",
             help="For medquad: folder with medquad/medquad.jsonl.gz.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="For medquad: the published zip or folder of XML files, or a copy as .csv or "
+            ".jsonl.",
             show_default=False,
         ),
     ] = None,
@@ -84,12 +98,14 @@ def command(
     if remove is not None:
         _remove(remove)
     elif work:
-        _index(folder, data, max_size, embed)
+        _index(folder, source, data, max_size, embed)
     else:
         _list()
 
 
-def _index(folder: str | None, data: Path | None, max_size: str, embed: str | None) -> None:
+def _index(
+    folder: str | None, source: Path | None, data: Path | None, max_size: str, embed: str | None
+) -> None:
     from galenic.assistant.search.embed import NO_ENCODER, find_encoder
     from galenic.cli.progress import watched
     from galenic.units import parse_size
@@ -99,7 +115,7 @@ def _index(folder: str | None, data: Path | None, max_size: str, embed: str | No
     with watched(left) as watcher:
         wanted = embed if embed != NO_ENCODER else None
         encoder = None if wanted is None else find_encoder(wanted, watcher)  # before slow work
-        summary = None if folder is None else _read(folder, data, max_bytes, watcher)
+        summary = None if folder is None else _read(folder, source, data, max_bytes, watcher)
     if summary is not None:
         _print(summary)
     with watched(left) as watcher:
@@ -108,9 +124,21 @@ def _index(folder: str | None, data: Path | None, max_size: str, embed: str | No
         typer.echo(said, err=embed is None)
 
 
-def _read(folder: str, data: Path | None, max_bytes: int, watcher: Watcher) -> Summary:
-    from galenic.assistant.search.index import MEDQUAD, index_folder, index_medquad
+def _read(
+    folder: str, source: Path | None, data: Path | None, max_bytes: int, watcher: Watcher
+) -> Summary:
+    from galenic.assistant.search.index import (
+        MEDQUAD,
+        index_folder,
+        index_medquad,
+        index_published,
+    )
+    from galenic.errors import UserError
 
+    if folder == MEDQUAD and source is not None:
+        return index_published(source.expanduser(), watcher)
+    if source is not None:
+        raise UserError("--from goes with medquad: `galenic index medquad --from FILE`.")
     if folder == MEDQUAD:
         return index_medquad(data, watcher)
     return index_folder(Path(folder).expanduser(), watcher, max_bytes=max_bytes)
@@ -130,6 +158,8 @@ def _embed(embed: str | None, encoder: SentenceEncoder | None, watcher: Watcher)
 
 
 def _print(summary: Summary) -> None:
+    from galenic.errors import UserError
+
     typer.echo(
         f"{summary.collection}: {summary.new:,} new, {summary.changed:,} changed, "
         f"{summary.unchanged:,} unchanged, {summary.removed:,} removed; "
@@ -137,6 +167,12 @@ def _print(summary: Summary) -> None:
     )
     for reason, number in summary.skipped.most_common():
         typer.echo(f"  {number:,} x {reason}")
+    for name in summary.named[:MOST_NAMED]:
+        typer.echo(f"  {name}")
+    if summary.empty:
+        raise UserError(
+            "nothing of it was indexed. Text, Markdown, PDF with text and FHIR R4 JSON are read."
+        )
 
 
 def _list() -> None:

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-__all__ = ["Document", "Line", "SkipError", "clean"]
+__all__ = ["Document", "Line", "SkipError", "clean", "joined"]
 
 # Control characters but tab and line ends, the marks of text direction (they could make a passage
 # read otherwise than it is), and halves of surrogate pairs, which no file can hold.
 _UNWANTED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+"
+)
+
+
+_NO_WIDTH = re.compile("[\u00ad\u200b\u200c\u200d\u2060]")
+
+_DIVIDED = re.compile(r"([^\W\d_]+)-$")
+_PREFIXES = frozenset(
+    (
+        "alpha",
+        "beta",
+        "gamma",
+        "non",
+        "anti",
+        "self",
+        "well",
+        "long",
+        "short",
+        "low",
+        "high",
+        "half",
+    )
 )
 
 
@@ -52,5 +75,26 @@ class Document:
 
 
 def clean(text: str) -> str:
-    """Text on one line without control characters; runs of white space become one space."""
-    return " ".join(_UNWANTED.sub(" ", text).split())
+    """Text on one line without control characters; runs of white space become one space.
+
+    Ligatures, full-width and small raised or lowered letters become plain ones, soft hyphens and
+    spaces of no width go, as in queries (`galenic.assistant.search.query.words`).
+    """
+    plain = unicodedata.normalize("NFKC", _NO_WIDTH.sub("", text))
+    return " ".join(_UNWANTED.sub(" ", plain).split())
+
+
+def joined(rows: Iterable[str]) -> str:
+    """Lines as one: a word that was divided at a line's end is whole again.
+
+    The hyphen stays where the first part is one that is written with it ("beta-", "non-").
+    """
+    text = ""
+    for row in rows:
+        divided = _DIVIDED.search(text)
+        if divided and row[:1].islower():
+            keeps = divided[1].lower() in _PREFIXES
+            text = (text if keeps else text[:-1]) + row
+        else:
+            text += (" " if text else "") + row
+    return text

@@ -77,7 +77,8 @@ def medquad_path(data: Path | None) -> Path:
     if data is None:
         raise UserError(
             f"--data DIR (or the environment variable GALENIC_DATA) names the folder with "
-            f"{MEDQUAD} in it."
+            f"{MEDQUAD} in it; `--from` takes MedQuAD as it is published, "
+            "https://github.com/abachaa/MedQuAD (Code, Download ZIP)."
         )
     path = data.absolute() / MEDQUAD
     if not path.is_file():

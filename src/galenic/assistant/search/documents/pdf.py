@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import struct
 import zlib
 from collections import Counter
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from galenic.assistant.search.documents.base import Document, Line, SkipError, clean
+from galenic.assistant.search.documents.base import Document, Line, SkipError, clean, joined
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["read_pdf"]
 
 MOST_PAGES = 3_000
-_HYPHEN = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
 # What pypdf raises on files that break the format: its own errors, and those of Python where it
 # takes a value for what it should have been.
 _BROKEN = (
@@ -69,8 +67,8 @@ def _read(raw: bytes, name: str) -> Document:
 
 def _paragraphs(text: str) -> Iterator[str]:
     """Paragraphs where empty lines show them, else the page as one."""
-    for part in _HYPHEN.sub("", text).split("\n\n"):
-        if line := clean(part):
+    for part in text.split("\n\n"):
+        if line := clean(joined(row.strip() for row in part.split("\n") if row.strip())):
             yield line
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from galenic.assistant.search.documents.base import Document, Line, SkipError, clean
+from galenic.assistant.search.documents.base import Document, Line, SkipError, clean, joined
 
 __all__ = ["decode", "read_markdown", "read_text"]
 
@@ -84,7 +84,7 @@ def _paragraphs(rows: list[str], begin: int = 1, heading: str = "") -> Iterator[
         text = clean(row)
         item = re.match(r"([-*+•]|\d{1,3}[.)])\s", text)
         if held and (not text or item):
-            yield Line(" ".join(held), f"line {start}", heading)
+            yield Line(joined(held), f"line {start}", heading)
             held = []
         if text:
             start = start if held else number

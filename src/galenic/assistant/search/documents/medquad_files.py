@@ -1,0 +1,150 @@
+"""MedQuAD as people have it: the published XML folder or zip, copies as CSV or JSON lines.
+
+Published at https://github.com/abachaa/MedQuAD (XML, 12 folders; three of them without answers, for
+reasons of copyright). Columns of the copies on the Hugging Face Hub are known by their names.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from galenic.assistant.search.documents.base import clean
+from galenic.assistant.search.documents.medquad import SOURCES, Answer
+from galenic.data.jsonl import read_jsonl
+from galenic.errors import UserError
+
+__all__ = ["WHERE", "read_published"]
+
+WHERE = (
+    "MedQuAD is at https://github.com/abachaa/MedQuAD (Code, Download ZIP): `galenic index medquad "
+    "--from MedQuAD-master.zip` takes the zip as it is, its folder, or a copy as .csv or .jsonl."
+)
+MOST_BYTES = 20_000_000
+"""Of one XML file."""
+_COLUMNS = {
+    "question": ("question", "Question"),
+    "answer": ("answer", "Answer"),
+    "topic": ("focus", "question_focus", "focus_area", "topic"),
+    "source": ("source", "document_source"),
+    "url": ("url", "document_url"),
+    "names": ("synonyms",),
+}
+
+
+def read_published(path: Path) -> tuple[Answer, ...]:
+    """All answers of a published copy; questions without an answer are left out.
+
+    Args:
+        path: a folder of XML files, a zip of them, a ``.csv``, or ``.jsonl`` (also ``.gz``).
+
+    Raises:
+        UserError: it is none of these, damaged, or has no answers.
+    """
+    if path.is_dir():
+        found = list(_of_files((p.name, p.read_bytes()) for p in sorted(path.rglob("*.xml"))))
+    elif path.suffix.lower() == ".zip":
+        found = list(_of_files(_zipped(path)))
+    elif path.suffix.lower() == ".csv":
+        found = list(_of_rows(path, _csv_rows(path)))
+    elif path.name.lower().endswith((".jsonl", ".jsonl.gz")):
+        found = list(_of_rows(path, (row for _, row in read_jsonl(path).rows())))
+    else:
+        raise UserError(f"--from {path}: a folder, .zip, .csv or .jsonl is needed. {WHERE}")
+    if not found:
+        raise UserError(f"--from {path}: there are no answers in it. {WHERE}")
+    return tuple(found)
+
+
+def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in sorted(archive.infolist(), key=lambda one: one.filename):
+                if info.filename.endswith(".xml") and info.file_size <= MOST_BYTES:
+                    yield Path(info.filename).name, archive.read(info)
+    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+        raise UserError(f"--from {path} is no zip that can be read: {error}.") from error
+
+
+def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--from {path} cannot be read as UTF-8: {error}.") from error
+    csv.field_size_limit(10_000_000)
+    yield from csv.DictReader(io.StringIO(text))
+
+
+def _of_rows(path: Path, rows: Iterator[Mapping[str, Any]]) -> Iterator[Answer]:
+    for number, row in enumerate(rows, start=1):
+        values = {key: _first(row, names) for key, names in _COLUMNS.items()}
+        if number == 1 and "" in (values["question"], values["answer"]):
+            raise UserError(f"--from {path}: columns question and answer are needed. {WHERE}")
+        if values["answer"] and values["question"]:
+            names = row.get("synonyms")
+            said = "; ".join(map(str, names)) if isinstance(names, list) else values["names"]
+            yield _answer(f"row {number}", {**values, "names": said})
+
+
+def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    found = (row.get(name) for name in names)
+    return next((one for one in found if isinstance(one, str) and one.strip()), "")
+
+
+def _of_files(files: Iterator[tuple[str, bytes]]) -> Iterator[Answer]:
+    for name, raw in files:
+        if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
+            raise UserError(f"--from: {name} declares entities, which MedQuAD does not.")
+        try:
+            root = ElementTree.fromstring(raw)  # noqa: S314 - no entities, as seen above
+        except ElementTree.ParseError as error:
+            raise UserError(f"--from: {name} is damaged ({error}).") from error
+        topic = clean(root.findtext("Focus") or "")
+        names = [clean(one.text or "") for one in root.iter("Synonym")]
+        for pair in root.iter("QAPair"):
+            answer = pair.findtext("Answer") or ""
+            question = pair.findtext("Question") or ""
+            if answer.strip() and question.strip():
+                values = {
+                    "topic": topic, "names": "; ".join(filter(None, names)), "question": question,
+                    "answer": answer, "source": root.get("source", ""), "url": root.get("url", ""),
+                }  # fmt: skip
+                yield _answer(f"{root.get('id', name)}-{pair.get('pid', '')}", values)
+
+
+def _answer(name: str, values: Mapping[str, str]) -> Answer:
+    question, url = clean(values["question"]), clean(values["url"])
+    source = clean(values["source"])
+    return Answer(
+        id=name,
+        topic=clean(values["topic"]) or _topic(question),
+        names=clean(values["names"]),
+        question=question,
+        answer=values["answer"],
+        source=SOURCES.get(source, source) or "MedQuAD",
+        url=url if url.startswith(("https://", "http://")) else "",
+    )
+
+
+def _topic(question: str) -> str:
+    """What a question of MedQuAD is about, where no column says so: its last words."""
+    for lead in (
+        " (are) ",
+        " for ",
+        " of ",
+        " causes ",
+        " is ",
+        " have ",
+        " with ",
+        " about ",
+        " to ",
+    ):
+        _before, found, rest = question.partition(lead)
+        if found and rest.strip(" ?"):
+            return rest.strip(" ?")
+    return question.strip(" ?")

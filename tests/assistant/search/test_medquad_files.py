@@ -1,0 +1,112 @@
+"""MedQuAD as it is published, and texts that are written in other letters than queries."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from galenic.assistant.search.documents.base import clean, joined
+from galenic.assistant.search.documents.medquad_files import read_published
+from galenic.assistant.search.index import index_folder, index_published
+from galenic.assistant.search.query import words
+from galenic.assistant.search.retrieve import search
+from galenic.errors import UserError
+from watching import Notes
+
+XML = """<?xml version="1.0" encoding="UTF-8"?>
+<Document id="0000001" source="NIDDK" url="https://www.niddk.nih.gov/zorb">
+<Focus>Zorb disease</Focus>
+<FocusAnnotations><Synonyms><Synonym>Frops</Synonym></Synonyms></FocusAnnotations>
+<QAPairs>
+<QAPair pid="1"><Question qid="1-1" qtype="information">What is Zorb disease ?</Question>
+<Answer>Zorb disease is a fever of frops.</Answer></QAPair>
+<QAPair pid="2"><Question qid="1-2">What helps ?</Question><Answer></Answer></QAPair>
+</QAPairs></Document>"""
+
+
+def copies(folder: Path) -> list[Path]:
+    tree = folder / "MedQuAD-master" / "5_NIDDK_QA"
+    tree.mkdir(parents=True)
+    (tree / "0000001.xml").write_text(XML, encoding="utf-8")
+    with zipfile.ZipFile(folder / "m.zip", "w") as archive:
+        archive.writestr("MedQuAD-master/5_NIDDK_QA/0000001.xml", XML)
+    (folder / "hub.csv").write_text(
+        "qtype,Question,Answer\n"
+        "information,What is (are) Zorb disease ?,Zorb disease is a fever of frops.\n"
+    )
+    (folder / "hub.jsonl").write_text(
+        '{"question_focus": "Zorb disease", "question": "What is Zorb disease ?", '
+        '"answer": "Zorb disease is a fever of frops.", "document_source": "NIDDK", '
+        '"document_url": "https://www.niddk.nih.gov/zorb"}\n'
+    )
+    return [folder / "MedQuAD-master", folder / "m.zip", folder / "hub.csv", folder / "hub.jsonl"]
+
+
+def test_every_published_form_gives_the_same_answer(tmp_path: Path) -> None:
+    for path in copies(tmp_path):
+        [answer] = read_published(path)
+        assert (answer.topic, answer.answer) == (
+            "Zorb disease",
+            "Zorb disease is a fever of frops.",
+        ), path
+        index_published(path, Notes())
+        [found] = search("zorb")
+        assert found.title == "Zorb disease"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.xml", b"<Document>", "none"),
+        ("b.zip", b"no zip", "no zip"),
+        ("c.csv", b"x,y\n1,2\n", "question and answer"),
+        ("d.txt", b"text", "github.com/abachaa/MedQuAD"),
+    ],
+)
+def test_what_is_no_medquad_is_said(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    path = tmp_path if name == "a.xml" else tmp_path / name
+    with pytest.raises(UserError, match="damaged" if message == "none" else message):
+        read_published(path)
+
+
+def test_entities_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text('<!DOCTYPE x [<!ENTITY a "b">]><Document/>')
+    with pytest.raises(UserError, match="entities"):
+        read_published(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("Difﬁcult after reﬂux", "difficult reflux"),
+        ("Hyper\u00adkal\u00ademia", "hyperkalemia"),
+        ("Anti\u200bcoagulation", "anticoagulation"),
+        ("ＣＯＶＩＤ", "covid"),
+        ("HbA₁c and CO₂", "hba1c co2"),
+    ],
+)
+def test_texts_and_queries_have_one_form(written: str, asked: str) -> None:
+    assert set(words(asked)) <= set(words(clean(written)))
+    assert words(written) == words(clean(written))
+
+
+def test_divided_words_are_whole_again() -> None:
+    assert joined(["called hyper-", "tension by", "some"]) == "called hypertension by some"
+    assert joined(["Beta-", "blockers and non-", "Hodgkin"]) == "Beta-blockers and non- Hodgkin"
+
+
+def test_a_single_file_is_taken_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("Zorb is quax.")
+    assert index_folder(note, Notes()).new == 1
+    assert [one.text for one in search("quax")] == ["Zorb is quax."]
+    bad = tmp_path / "bad.pdf"
+    bad.write_bytes(b"%PDF-1.4 broken")
+    summary = index_folder(bad, Notes())
+    assert summary.empty
+    assert [one.partition(":")[0] for one in summary.named] == ["bad.pdf"]
