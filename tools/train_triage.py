@@ -29,13 +29,21 @@ from galenic.assistant.triage.features import BUCKETS, counts, tokens
 from galenic.training.near import Passage, ScanConfig, Scanner
 
 CORPUS = Path(__file__).parent / "triage" / "corpus"
-SELF_HARM = {"suicidal_plain", "suicidal_oblique", "overdose_deliberate", "self_harm"}
+SELF_HARM = {
+    "suicidal_plain",
+    "suicidal_oblique",
+    "overdose_deliberate",
+    "self_harm",
+    "suicide_worry_other",
+}
 FOLDS, SEED = 5, 0
+DEALS = 3
+"""Ways in which conditions are dealt to folds: thresholds of a single one depend on chance."""
 STRENGTH = 2.0
 """Inverse of the ridge penalty."""
 FEWEST_WORDS, FEWEST_LETTERS = 2, 3
 """Texts in which an n-gram must stand to count."""
-FALSE_ALARMS = {"emergency": 0.04, "today": 0.06, "self_harm": 0.006}
+FALSE_ALARMS = {"emergency": 0.05, "today": 0.06, "self_harm": 0.012}
 """Share of benign texts that a threshold may let through."""
 
 
@@ -215,10 +223,10 @@ def expected_calibration_error(p: np.ndarray, happened: np.ndarray, bins: int = 
     return float(sum(parts))
 
 
-def held_out(counted: Counted, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+def held_out(counted: Counted, corpus: Corpus, deal: int) -> tuple[np.ndarray, np.ndarray]:
     """Scores of each text by a model without its condition, and the fold that it was in."""
     scores = np.zeros((len(corpus.texts), len(KINDS) + 1))
-    fold_of = folds(corpus.conditions)
+    fold_of = folds(corpus.conditions, deal)
     for fold in range(FOLDS):
         test = fold_of == fold
         scores[test] = score(fit(counted, corpus, np.flatnonzero(~test)), counted[test])
@@ -239,10 +247,10 @@ def mixed_report(counted: Counted, corpus: Corpus, limit: float, temperature: fl
     )
 
 
-def folds(conditions: np.ndarray) -> np.ndarray:
+def folds(conditions: np.ndarray, deal: int = 0) -> np.ndarray:
     """A fold for each text: conditions dealt out like cards, those of self-harm one to a fold."""
     names = sorted(set(conditions))
-    np.random.default_rng(SEED).shuffle(names)
+    np.random.default_rng(SEED + deal).shuffle(names)
     names.sort(key=lambda name: name not in SELF_HARM)
     place = {name: at % FOLDS for at, name in enumerate(names)}
     return np.array([place[name] for name in conditions])
@@ -298,11 +306,15 @@ def main() -> None:
     print(f"{n} texts of {len(set(corpus.conditions))} conditions; {corpus.benign.sum()} benign")
     print(f"near-duplicates {near} ({near / n:.2%}), of them {same} the same words")
     counted = count(corpus.texts)
-    scores, fold_of = held_out(counted, corpus)
-    report(scores, fold_of, corpus)
-    temperature = best_temperature(scores[:, :-1], corpus.tiers)
-    platt = harm_calibration(scores[:, -1], corpus.self_harm)
-    limits = thresholds(signals(scores, temperature, platt), corpus.benign)
+    every = []
+    for deal in range(DEALS):
+        scores, fold_of = held_out(counted, corpus, deal)
+        report(scores, fold_of, corpus)
+        every.append(scores)
+    scores = np.concatenate(every)
+    temperature = best_temperature(scores[:, :-1], np.tile(corpus.tiers, DEALS))
+    platt = harm_calibration(scores[:, -1], np.tile(corpus.self_harm, DEALS))
+    limits = thresholds(signals(scores, temperature, platt), np.tile(corpus.benign, DEALS))
     print(f"temperature {temperature:.3f}, Platt {platt[0]:.3f} {platt[1]:.3f}, {limits}")
     mixed_report(counted, corpus, limits["emergency"], temperature)
     if options.report_only:
