@@ -16,14 +16,12 @@ _MEDIA_TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
+_SCRIPTS = ("app", "banner", "call", "copy", "dialogs", "dom", "questions", "stream", "turn")
 _FILES = {
     "/": "index.html",
     "/favicon.svg": "favicon.svg",
     "/style.css": "style.css",
-    **{
-        f"/{name}.js": f"{name}.js"
-        for name in ("app", "banner", "dialogs", "dom", "stream", "turn")
-    },
+    **{f"/{name}.js": f"{name}.js" for name in _SCRIPTS},
 }
 PAGE_PATHS = tuple(_FILES)
 """Paths that the page consists of; they say nothing of the model or of anybody who asks."""

@@ -11,7 +11,7 @@ const THIS_MACHINE = ["127.0.0.1", "localhost", "[::1]"];
 
 const part = (id) => document.getElementById(id);
 const [question, context, conversation] = ["question", "context", "conversation"].map(part);
-const state = { key: "", history: [], running: null, about: null, following: false };
+const state = { key: "", history: [], answers: {}, running: null, about: null, following: false };
 
 async function send() {
   const text = question.value.trim();
@@ -19,10 +19,10 @@ async function send() {
   const running = new AbortController();
   setRunning(running);
   tell("problem", "");
-  const turn = new Turn(text, openPassage);
+  const body = { question: text, history: state.history.slice(-MOST_HISTORY), context: context.value.trim() || null };
+  const turn = new Turn(text, openPassage, (one) => sendAgain(one, body));
   try {
-    const body = { question: text, history: state.history.slice(-MOST_HISTORY), context: context.value.trim() || null };
-    const events = await ask(body, state.key, running.signal);
+    const events = await ask(withAnswers(body), state.key, running.signal);
     if (running.signal.aborted) return; // it was cleared meanwhile
     begin(turn, text);
     await follow(turn, events, running.signal);
@@ -33,6 +33,35 @@ async function send() {
   } finally {
     if (state.running === running) setRunning(null);
   }
+}
+
+/** The same question once more, with the answers that were given to what triage asked. */
+async function sendAgain(turn, body) {
+  stop();
+  const running = new AbortController();
+  setRunning(running);
+  tell("problem", "");
+  for (const id of turn.forgotten ?? []) delete state.answers[id];
+  turn.forgotten = [];
+  for (const [id, { answer }] of turn.given) state.answers[id] = answer;
+  try {
+    const events = await ask(withAnswers(body), state.key, running.signal);
+    if (running.signal.aborted) return;
+    turn.reset();
+    await follow(turn, events, running.signal);
+  } catch (error) {
+    if (running.signal.aborted) return turn.stop();
+    tell("problem", sentence(error));
+    if (!turn.ended) turn.breakOff("the connection to the server was lost; send the question again.");
+    if (turn.broken && question.value === "") question.value = body.question;
+    if (error.status === 401) askForKey();
+  } finally {
+    if (state.running === running) setRunning(null);
+  }
+}
+
+function withAnswers(body) {
+  return Object.keys(state.answers).length === 0 ? body : { ...body, answers: { ...state.answers } };
 }
 
 /** The server has taken the question: it moves from the box into the conversation. */
@@ -106,6 +135,7 @@ function clear() {
   stop();
   setRunning(null);
   state.history = [];
+  state.answers = {};
   conversation.replaceChildren();
   for (const field of [question, context, part("file")]) field.value = "";
   tell("problem", "");

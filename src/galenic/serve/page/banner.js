@@ -1,5 +1,6 @@
 // How soon to get help: colour, shape and words say the same.
 
+import { calls } from "./call.js";
 import { icon, link, make } from "./dom.js";
 
 const TIERS = {
@@ -39,13 +40,14 @@ export function banner(found) {
   const role = tier === "emergency" || found.raised ? { role: "alert" } : {};
   return make(
     "section",
-    { class: `tier tier-${tier}`, "aria-label": "How soon to get help", ...role },
+    { class: `tier tier-${tier}`, "aria-label": "How soon to get help", tabindex: "-1", ...role },
     icon(tier),
     make(
       "div",
       { class: "tier-text" },
       make("h2", {}, TIERS[tier]),
       ...unsaid(leading.map((one) => one.do)).map((text) => make("p", { class: "do" }, text)),
+      tier === "emergency" ? calls() : null,
       ...(found.notes ?? []).map((text) => make("p", {}, text)),
       found.raised ? make("p", { class: "raised" }, found.raised) : null,
       reasons("Why", leading),
@@ -62,7 +64,7 @@ function reasons(title, findings) {
   const rows = findings.map((one) => {
     const words = (one.words ?? []).flatMap((text, i) => [i > 0 ? ", " : "", make("q", {}, text)]);
     const source = one.source ? make("span", { class: "from" }, "Source: ", link(one.source.name, one.source.url)) : null;
-    const from = words.length > 0 ? make("span", { class: "from" }, "From your words: ", ...words) : null;
+    const from = words.length > 0 ? make("span", { class: "from" }, one.layer === "questions" ? "Your answer to: " : "From your words: ", ...words) : null;
     return make("li", {}, make("span", {}, one.reason), from, source);
   });
   return make("div", { class: "why" }, make("h3", {}, title), make("ul", {}, ...rows));

@@ -1,9 +1,12 @@
 // One question and what is answered to it, drawn as the events come.
 
 import { banner, crisis } from "./banner.js";
+import { copyButton } from "./copy.js";
 import { button, link, make } from "./dom.js";
+import { answeredCard, questionCard } from "./questions.js";
 
 const SECTIONS = {
+  warning: "Take care",
   answer: "What the sources say",
   watch: "What to watch for",
   questions: "Questions for your appointment",
@@ -12,9 +15,12 @@ const NOTES = { guard: "For your safety", abstained: "No answer", note: "Note" }
 
 /** A turn of the conversation; `root` is its element. */
 export class Turn {
-  /** @param openPassage shows a passage: called with it and the button that asked for it. */
-  constructor(question, openPassage) {
+  /** @param openPassage shows a passage: called with it and the button that asked for it.
+   * @param again asks once more, with this turn's answers to what triage asked. */
+  constructor(question, openPassage, again) {
     this.openPassage = openPassage;
+    this.again = again;
+    this.given = new Map(); // answers to what triage asked, by id
     this.passages = new Map();
     this.sections = new Map();
     this.list = null;
@@ -24,13 +30,14 @@ export class Turn {
     this.end = make("p", { class: "end soft" });
     const answer = make("div", { "aria-live": "polite" }, this.head, this.body, this.waiting, this.end);
     const asked = make("p", { class: "asked" }, make("span", { class: "unseen" }, "You: "), question);
-    this.root = make("article", { class: "turn" }, asked, answer);
+    this.tools = make("div", { class: "tools" });
+    this.root = make("article", { class: "turn" }, asked, answer, this.tools);
   }
 
   /** Draw an event; names that are not known are left out. */
   show({ name, data }) {
     const known = {
-      triage: () => this.head.replaceChildren(...crisis(data), banner(data)),
+      triage: () => this.showTier(data),
       sources: () => this.addSources(data.sources),
       sentence: () => this.addSentence(data),
       note: () => this.addNote(data.kind, data.text),
@@ -38,6 +45,35 @@ export class Turn {
       error: () => this.breakOff(data.message),
     };
     if (Object.hasOwn(known, name)) known[name]();
+  }
+
+  showTier(found) {
+    const send = (answers) => {
+      for (const { id, text } of found.questions) {
+        if (Object.hasOwn(answers, id)) this.given.set(id, { text, answer: answers[id] });
+      }
+      this.again(this);
+    };
+    const change = () => {
+      this.forgotten = [...this.given.keys()];
+      this.given.clear();
+      this.again(this);
+    };
+    const cards = [banner(found), questionCard(found, send), answeredCard(this.given, change)];
+    this.head.replaceChildren(...cards.filter((one) => one !== null));
+    if (this.redrawn) this.head.firstChild.focus();
+    this.redrawn = false;
+  }
+
+  /** Empty it, to be drawn once more. */
+  reset() {
+    this.passages.clear();
+    this.sections.clear();
+    this.list = null;
+    for (const one of [this.head, this.body, this.end, this.tools]) one.replaceChildren();
+    this.end.classList.remove("stopped");
+    this.head.after(this.body, this.waiting, this.end);
+    [this.ended, this.broken, this.redrawn] = [false, false, true];
   }
 
   addSources(sources) {
@@ -117,5 +153,6 @@ export class Turn {
     this.ended = true;
     this.waiting.remove();
     this.end.textContent = words;
+    this.tools.replaceChildren(copyButton(this.root));
   }
 }
