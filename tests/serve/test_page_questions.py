@@ -30,6 +30,7 @@ def press(tab: Tab, name: str, label: str) -> None:
 
 def test_answers_show_the_tier_again(tab: Tab, server: Scripted) -> None:
     answer(tab, server, "My arm hurts", OPEN, DONE)
+    assert tab.run(f"{CARD}.nextElementSibling.className").startswith("tier")  # asked first
     assert words(tab, ".ask-back .row p") == ["Is there pain?", "Is there fever?"]
     assert words(tab, ".row:first-of-type .choice")[:3] == ["Yes", "No", "Not sure"]
     today = finding(

@@ -18,10 +18,10 @@ export function questionCard(found, send) {
     else now.hidden = false;
   };
   const title = questions.length === 1 ? "One question first" : `${questions.length} short questions`;
-  const why = found.final === false ? "What stands above is not final: your answers may change it." : "Your answers may change how soon you need help.";
+  const why = found.final === false ? "What stands below is not final: your answers may change it." : "Your answers may change how soon you need help.";
   return make(
     "section",
-    { class: "ask-back", "aria-label": "Questions about how soon to get help" },
+    { class: "ask-back", tabindex: "-1", "aria-label": "Questions about how soon to get help" },
     make("h3", {}, title),
     make("p", { class: "soft" }, `${why} If you do not know, choose Not sure.`),
     ...questions.map((one) => row(one, choose)),

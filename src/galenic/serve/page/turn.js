@@ -59,9 +59,12 @@ export class Turn {
       this.given.clear();
       this.again(this);
     };
-    const cards = [banner(found), questionCard(found, send), answeredCard(this.given, change)];
+    const tier = banner(found);
+    const asked = questionCard(found, send);
+    const first = found.final === false ? [asked, tier] : [tier, asked]; // ask before judging
+    const cards = [...first, answeredCard(this.given, change)];
     this.head.replaceChildren(...cards.filter((one) => one !== null));
-    if (this.redrawn) this.head.firstChild.focus();
+    if (this.redrawn) (found.final === false ? this.head.firstChild : tier).focus();
     this.redrawn = false;
   }
 
