@@ -3,7 +3,7 @@
 import { button } from "./dom.js";
 
 const PARTS = [
-  ".asked", ".tier h2", ".tier .do", ".tier .why li", ".answered li", ".note", ".part h3", ".part li", ".passages li", ".tier .small",
+  ".asked", ".crisis p", ".crisis li", ".tier h2", ".tier .do", ".tier .why li", ".answered li", ".note", ".part h3", ".part li", ".passages li", ".tier .small",
 ].join(", ");
 
 /** The button that copies a turn; it says whether that worked. */

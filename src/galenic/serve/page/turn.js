@@ -62,9 +62,9 @@ export class Turn {
     const tier = banner(found);
     const asked = questionCard(found, send);
     const first = found.final === false ? [asked, tier] : [tier, asked]; // ask before judging
-    const cards = [...first, answeredCard(this.given, change)];
+    const cards = [...crisis(found), ...first, answeredCard(this.given, change)];
     this.head.replaceChildren(...cards.filter((one) => one !== null));
-    if (this.redrawn) (found.final === false ? this.head.firstChild : tier).focus();
+    if (this.redrawn) (found.final === false && asked ? asked : tier).focus();
     this.redrawn = false;
   }
 
