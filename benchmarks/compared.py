@@ -17,8 +17,8 @@ from galenic.evaluation.compare import (
     pair_records,
     pool_groups,
 )
-from galenic.report.rows import Row, build_rows
-from galenic.report.runs import Run, load_run
+from galenic.reports.rows import Row, build_rows
+from galenic.reports.runs import Run, load_run
 
 __all__ = [
     "GALENIC",

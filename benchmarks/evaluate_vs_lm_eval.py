@@ -37,7 +37,7 @@ from galenic.data.sources import open_source
 from galenic.evaluation.choice import run_chunk
 from galenic.evaluation.plan import make_plan, sample
 from galenic.evaluation.prompts import Prompter
-from galenic.export.lm_eval import write_task
+from galenic.exporters.lm_eval import write_task
 from galenic.models.files import ModelFiles
 from galenic.models.load import resolve_model
 from galenic.registry import BENCHMARKS, SCORINGS

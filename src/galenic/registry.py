@@ -109,10 +109,10 @@ QUANTIZERS = Registry(
 EXPORTERS = Registry(
     "program",
     {
-        "ollama": "galenic.export.ollama:Ollama",
-        "llama.cpp": "galenic.export.llama_cpp:LlamaCpp",
-        "transformers": "galenic.export.transformers:Transformers",
-        "lm-eval": "galenic.export.lm_eval:LmEval",
+        "ollama": "galenic.exporters.ollama:Ollama",
+        "llama.cpp": "galenic.exporters.llama_cpp:LlamaCpp",
+        "transformers": "galenic.exporters.transformers:Transformers",
+        "lm-eval": "galenic.exporters.lm_eval:LmEval",
     },
 )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from galenic.evaluation.compare import Comparison, Pair, Pairing
     from galenic.evaluation.records import Record
-    from galenic.report.runs import Item, Run
+    from galenic.reports.runs import Item, Run
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -67,7 +67,7 @@ def command(
 
     from galenic.errors import UserError
     from galenic.evaluation.compare import compare_pairs, pair_records, pool_groups
-    from galenic.report.runs import load_run
+    from galenic.reports.runs import load_run
 
     if out is not None and not out.resolve().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.resolve().parent}.")
@@ -185,7 +185,7 @@ def _print(
     from rich.console import Console
 
     from galenic.evaluation.compare import ALL
-    from galenic.report.text import model_name
+    from galenic.reports.text import model_name
 
     console = Console(highlight=False)
     for side, run in (("A", run_a), ("B", run_b)):
@@ -215,7 +215,7 @@ def _print(
 def _table(results: Sequence[Comparison]) -> Table:
     from rich.table import Table
 
-    from galenic.report.text import p_value, proportion, signed
+    from galenic.reports.text import p_value, proportion, signed
 
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold underline")
     table.add_column("benchmark, scoring", overflow="fold")
@@ -239,7 +239,7 @@ def _table(results: Sequence[Comparison]) -> Table:
 
 
 def _what(result: Comparison) -> str:
-    from galenic.report.text import method
+    from galenic.reports.text import method
 
     a = method(result.scoring_a, result.debias_a)
     b = method(result.scoring_b, result.debias_b)
@@ -254,7 +254,7 @@ def _print_wins(
     title: str,
     show: int,
 ) -> None:
-    from galenic.report.text import method, shorten
+    from galenic.reports.text import method, shorten
 
     shown = set(wins[:show])
     if not shown:

@@ -92,8 +92,8 @@ def command(
 
     from galenic.cli.progress import watched
     from galenic.evaluation.run import default_folder, evaluate
-    from galenic.report.runs import load_run
-    from galenic.report.terminal import summary_table
+    from galenic.reports.runs import load_run
+    from galenic.reports.terminal import summary_table
 
     folder = output or default_folder(config)
     typed = shlex.join(["galenic", *sys.argv[1:]])

@@ -48,8 +48,8 @@ def command(
 ) -> None:
     """Write the report of runs."""
     from galenic.errors import UserError
-    from galenic.report.runs import load_runs
-    from galenic.report.write import write_report, write_study_report
+    from galenic.reports.runs import load_runs
+    from galenic.reports.write import write_report, write_study_report
     from galenic.study.store import is_study
 
     if any(map(is_study, runs)):

@@ -40,6 +40,6 @@ def command(
     ] = None,
 ) -> None:
     """Export a model."""
-    from galenic.export.run import export
+    from galenic.exporters.run import export
 
     typer.echo(export(model, to, output, data))

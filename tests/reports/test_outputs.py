@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 
 from galenic.errors import UserError
-from galenic.report.document import Report, build_report
-from galenic.report.examples import pick_examples
-from galenic.report.markdown import to_markdown
-from galenic.report.rows import build_rows
-from galenic.report.runs import load_run, load_runs
-from galenic.report.terminal import summary_table
-from galenic.report.write import write_report
+from galenic.reports.document import Report, build_report
+from galenic.reports.examples import pick_examples
+from galenic.reports.markdown import to_markdown
+from galenic.reports.rows import build_rows
+from galenic.reports.runs import load_run, load_runs
+from galenic.reports.terminal import summary_table
+from galenic.reports.write import write_report
 from runs import write_run
 
 

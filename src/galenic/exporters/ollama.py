@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from galenic.export.base import Exporter, Job, as_gguf
-from galenic.export.chat import ChatForm, find_form
+from galenic.exporters.base import Exporter, Job, as_gguf
+from galenic.exporters.chat import ChatForm, find_form
 from galenic.models.gguf.header import read_metadata
 
 __all__ = ["Ollama"]

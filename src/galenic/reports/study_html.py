@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from galenic.report import plots
-from galenic.report.document import DISCLAIMER, READING
-from galenic.report.html import page_template
-from galenic.report.pareto import Panel, Point, pareto_picture, pareto_plot
-from galenic.report.study import SIGNIFICANT, Answers, StudyReport, TableRow
+from galenic.reports import plots
+from galenic.reports.document import DISCLAIMER, READING
+from galenic.reports.html import page_template
+from galenic.reports.pareto import Panel, Point, pareto_picture, pareto_plot
+from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
 from galenic.units import format_size
 
 __all__ = ["study_html"]

@@ -10,8 +10,8 @@ import yaml
 
 from galenic.errors import UserError
 from galenic.evaluation.prompts import render_chat
-from galenic.export.chat import FORMS, TALK, find_form
-from galenic.export.run import USE, export
+from galenic.exporters.chat import FORMS, TALK, find_form
+from galenic.exporters.run import USE, export
 from galenic.models.load import resolve_model
 from galenic.registry import EXPORTERS
 from galenic.runtimes.llama import LlamaRuntime
@@ -126,7 +126,7 @@ def test_the_harness_runs_the_tasks_and_predicts_the_same(tmp_path: Path) -> Non
     from galenic.cli.progress import ConsoleWatcher
     from galenic.evaluation.config import EvaluateConfig
     from galenic.evaluation.run import evaluate
-    from galenic.report.runs import load_run
+    from galenic.reports.runs import load_run
 
     model = write_tiny_hf(tmp_path / "model", "llama")
     export(str(model), "lm-eval", tmp_path / "out", "sample")

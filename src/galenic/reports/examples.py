@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from galenic.evaluation.records import Record
-from galenic.report.rows import Row, group_of
-from galenic.report.runs import Run
-from galenic.report.text import shorten
+from galenic.reports.rows import Row, group_of
+from galenic.reports.runs import Run
+from galenic.reports.text import shorten
 
 __all__ = ["Option", "Shown", "pick_examples"]
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from galenic import __version__
 from galenic.errors import UserError
 from galenic.evaluation.records import Timing
-from galenic.report.rows import Row, build_rows
-from galenic.report.runs import DataEntry, Run
+from galenic.reports.rows import Row, build_rows
+from galenic.reports.runs import DataEntry, Run
 from galenic.runtimes.base import RuntimeInfo
 
 __all__ = ["DISCLAIMER", "READING", "Provenance", "Report", "Speed", "build_report"]

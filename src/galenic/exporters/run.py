@@ -6,7 +6,7 @@ from pathlib import Path
 
 from galenic.artifact.manifest import check_new
 from galenic.cache import replacing
-from galenic.export.base import Job
+from galenic.exporters.base import Job
 from galenic.models.load import resolve_model
 from galenic.registry import EXPORTERS
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from galenic.report.document import build_report
-from galenic.report.html import to_html
-from galenic.report.runs import load_runs
-from galenic.report.study import build_study_report
-from galenic.report.study_html import study_html
+from galenic.reports.document import build_report
+from galenic.reports.html import to_html
+from galenic.reports.runs import load_runs
+from galenic.reports.study import build_study_report
+from galenic.reports.study_html import study_html
 from runs import write_run
 from studies import write_study
 

@@ -12,10 +12,10 @@ import yaml
 
 from galenic.errors import UserError
 from galenic.evaluation.compare import compare_pairs, pair_records
-from galenic.report.pareto import Panel, Point, front, pareto_plot
-from galenic.report.runs import load_run
-from galenic.report.study import StudyReport, build_study_report
-from galenic.report.write import write_study_report
+from galenic.reports.pareto import Panel, Point, front, pareto_plot
+from galenic.reports.runs import load_run
+from galenic.reports.study import StudyReport, build_study_report
+from galenic.reports.write import write_study_report
 from studies import BENCHMARKS, SCORINGS, write_study
 
 
@@ -171,7 +171,7 @@ def test_a_plot_says_what_it_shows() -> None:
 
 def test_names_stand_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nine models of one size and nearly one accuracy, as at chance."""
-    from galenic.report import pareto
+    from galenic.reports import pareto
 
     boxes: list[Any] = []
     names = pareto._names

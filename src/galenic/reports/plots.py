@@ -18,8 +18,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from galenic.report.rows import Row
-from galenic.report.text import proportion, span
+from galenic.reports.rows import Row
+from galenic.reports.text import proportion, span
 
 __all__ = [
     "BASELINE",

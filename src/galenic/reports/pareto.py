@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
-from galenic.report.plots import BASELINE, GRID, MODEL, new_figure
+from galenic.reports.plots import BASELINE, GRID, MODEL, new_figure
 
 __all__ = ["Panel", "Point", "front", "pareto_picture", "pareto_plot"]
 

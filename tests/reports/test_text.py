@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from galenic.report import text
+from galenic.reports import text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from galenic.export.base import Exporter, Job, as_gguf
+from galenic.exporters.base import Exporter, Job, as_gguf
 
 __all__ = ["LlamaCpp"]
 

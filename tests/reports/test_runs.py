@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from galenic.errors import UserError
-from galenic.report.runs import load_run, load_runs
+from galenic.reports.runs import load_run, load_runs
 from runs import write_run
 
 

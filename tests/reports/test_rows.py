@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from galenic.report.document import Report, build_report
-from galenic.report.rows import build_rows, group_of
-from galenic.report.runs import load_run, load_runs
+from galenic.reports.document import Report, build_report
+from galenic.reports.rows import build_rows, group_of
+from galenic.reports.runs import load_run, load_runs
 from runs import write_run
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from galenic.evaluation.compare import Comparison
-from galenic.report.document import DISCLAIMER
-from galenic.report.study import SIGNIFICANT, Answers, StudyReport, TableRow
-from galenic.report.text import p_value, proportion, shorten, signed, span, spark
+from galenic.reports.document import DISCLAIMER
+from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
+from galenic.reports.text import p_value, proportion, shorten, signed, span, spark
 from galenic.units import format_size
 
 __all__ = ["study_card", "study_markdown"]

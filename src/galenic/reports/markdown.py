@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from galenic.report.document import READING, Provenance, Report
-from galenic.report.rows import Row
-from galenic.report.text import count, proportion, signed, span, spark
+from galenic.reports.document import READING, Provenance, Report
+from galenic.reports.rows import Row
+from galenic.reports.text import count, proportion, signed, span, spark
 
 __all__ = ["to_markdown"]
 

@@ -9,12 +9,12 @@ from importlib.resources import files
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from galenic.report import plots
-from galenic.report.document import READING, Report
-from galenic.report.examples import Shown, pick_examples
-from galenic.report.rows import Row
-from galenic.report.runs import Run
-from galenic.report.text import count, model_name, p_value, proportion, signed, span
+from galenic.reports import plots
+from galenic.reports.document import READING, Report
+from galenic.reports.examples import Shown, pick_examples
+from galenic.reports.rows import Row
+from galenic.reports.runs import Run
+from galenic.reports.text import count, model_name, p_value, proportion, signed, span
 
 __all__ = ["page_template", "to_html"]
 
@@ -61,7 +61,7 @@ def to_html(report: Report, runs: Sequence[Run], *, examples: int = 3) -> str:
 def page_template(name: str) -> Template:
     """A template of this folder, with our filters; it escapes everything but our own markup."""
     loader = FunctionLoader(
-        lambda file: files("galenic.report").joinpath(file).read_text(encoding="utf-8")
+        lambda file: files("galenic.reports").joinpath(file).read_text(encoding="utf-8")
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined, loader=loader)
     environment.trim_blocks = environment.lstrip_blocks = True

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from galenic.evaluation import calibration, metrics
 from galenic.evaluation.compare import pair_table, paired_interval, with_plain_views
 from galenic.evaluation.records import Record
-from galenic.report.runs import Item, Run
-from galenic.report.text import method
+from galenic.reports.runs import Item, Run
+from galenic.reports.text import method
 
 __all__ = [
     "COVERAGES",

@@ -17,8 +17,8 @@ from galenic.evaluation.compare import (
     pool_groups,
 )
 from galenic.evaluation.failures import KindErrors, errors_by_kind, errors_by_subject
-from galenic.report.rows import Row, build_rows
-from galenic.report.runs import Item, Run, load_run
+from galenic.reports.rows import Row, build_rows
+from galenic.reports.runs import Item, Run, load_run
 from galenic.study.graph import Cell
 from galenic.study.store import StudyFolder
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from galenic.report.document import DISCLAIMER, READING, build_report
-from galenic.report.html import to_html
-from galenic.report.runs import load_runs
+from galenic.reports.document import DISCLAIMER, READING, build_report
+from galenic.reports.html import to_html
+from galenic.reports.runs import load_runs
 from runs import write_run
 
 LOADING = {"src", "srcset", "href", "xlink:href", "action", "data", "poster", "background"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from galenic.report.rows import Row, build_rows
-from galenic.report.runs import Run
-from galenic.report.text import model_name, proportion, span, spark
+from galenic.reports.rows import Row, build_rows
+from galenic.reports.runs import Run
+from galenic.reports.text import model_name, proportion, span, spark
 
 __all__ = ["summary_table"]
 

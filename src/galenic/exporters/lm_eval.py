@@ -16,7 +16,7 @@ from galenic.data.benchmarks.base import Benchmark
 from galenic.data.benchmarks.select import resolve_benchmarks
 from galenic.data.example import Example
 from galenic.data.sources import open_source
-from galenic.export.base import Exporter, Job, as_folder
+from galenic.exporters.base import Exporter, Job, as_folder
 from galenic.registry import SCORINGS
 
 __all__ = ["LmEval", "write_task"]

@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 
 from galenic.cache import replacing
 from galenic.errors import UserError
-from galenic.report.document import build_report
-from galenic.report.html import to_html
-from galenic.report.markdown import to_markdown
-from galenic.report.runs import Run
+from galenic.reports.document import build_report
+from galenic.reports.html import to_html
+from galenic.reports.markdown import to_markdown
+from galenic.reports.runs import Run
 
 __all__ = ["write_report", "write_study_report"]
 
@@ -52,9 +52,9 @@ def write_study_report(study: Path, folder: Path) -> list[Path]:
     Raises:
         UserError: the folder cannot be made, or there is nothing to report on.
     """
-    from galenic.report.study import StudyReport, build_study_report
-    from galenic.report.study_html import study_html, study_picture
-    from galenic.report.study_markdown import study_card, study_markdown
+    from galenic.reports.study import StudyReport, build_study_report
+    from galenic.reports.study_html import study_html, study_picture
+    from galenic.reports.study_markdown import study_card, study_markdown
 
     report = build_study_report(study)
     _make(folder)
