@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -13,9 +13,42 @@ from galenic.errors import UserError
 from galenic.reports.document import build_report
 from galenic.reports.html import to_html
 from galenic.reports.markdown import to_markdown
-from galenic.reports.runs import Run
+from galenic.reports.runs import Run, load_runs
+from galenic.study.store import is_study
 
-__all__ = ["write_report", "write_study_report"]
+__all__ = ["report_on", "write_report", "write_study_report"]
+
+
+def report_on(
+    folders: Sequence[Path],
+    target: Path,
+    *,
+    examples: int = 3,
+    told: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Read run folders, or one study, and write their report.
+
+    Args:
+        folders: at least one.
+        target: folder of the report.
+        examples: right and as many wrong questions that the page shows of each row.
+        told: gets a line for each run that is incomplete.
+
+    Raises:
+        UserError: one cannot be read, a study is not named alone, or as `write_report`.
+    """
+    if any(map(is_study, folders)):
+        if len(folders) > 1:
+            raise UserError("a study is reported on by itself: name its folder alone.")
+        return write_study_report(folders[0], target)
+    loaded = load_runs(list(folders))
+    for run in loaded:
+        if not run.complete:
+            told(
+                f"{run.folder} is incomplete: {len(run.records)} of {run.num_planned} answers. "
+                "The report says so."
+            )
+    return write_report(loaded, target, examples=examples)
 
 
 def write_report(runs: Sequence[Run], folder: Path, *, examples: int = 3) -> list[Path]:

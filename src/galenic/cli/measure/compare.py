@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from galenic.evaluation.compare import Comparison, Pair, Pairing
-    from galenic.evaluation.records import Record
     from galenic.reports.runs import Item, Run
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -63,107 +62,28 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Compare two runs."""
-    from dataclasses import replace
-
     from galenic.errors import UserError
-    from galenic.evaluation.compare import compare_pairs, pair_records, pool_groups
-    from galenic.reports.runs import load_run
+    from galenic.reports.compare import compare_runs, describe
 
     if out is not None and not out.resolve().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.resolve().parent}.")
-    same_selection = (scoring_a, debias_a) == (scoring_b, debias_b)
-    if (run_b is None or run_a.resolve() == run_b.resolve()) and same_selection:
-        raise UserError(
-            "A and B are the same. Name a second run, or choose two scorings with --scoring-a and "
-            "--scoring-b (or --debias-a and --debias-b)."
-        )
-    side_a = load_run(run_a)
-    side_b = side_a if run_b is None else load_run(run_b)
-    _check_versions(side_a, side_b)
-    pairing = pair_records(
-        _select(side_a, scoring_a, debias_a, "a"),
-        _select(side_b, scoring_b, debias_b, "b"),
-        match_scoring=scoring_a is None or scoring_b is None or scoring_a == scoring_b,
-        match_debias=debias_a is None or debias_b is None or debias_a == debias_b,
+    found = compare_runs(
+        run_a,
+        run_b,
+        scoring_a=scoring_a,
+        scoring_b=scoring_b,
+        debias_a=debias_a,
+        debias_b=debias_b,
     )
-    pooled = pool_groups(pairing.groups)
-    pairing = replace(pairing, groups=pairing.groups | pooled)
-    results = [
-        compare_pairs(pairs, name[0] if name in pooled else None)
-        for name, pairs in pairing.groups.items()
-    ]
-    document = _document(side_a, side_b, pairing, results)
+    document = describe(found)
     if out is not None:
         _write(out, document)
     if as_json:
         typer.echo(_json(document))
         return
-    _print(side_a, side_b, pairing, results, show)
+    _print(found.run_a, found.run_b, found.pairing, found.results, show)
     if out is not None:
         typer.echo(f"everything: {out}")
-
-
-def _check_versions(run_a: Run, run_b: Run) -> None:
-    """Refuse runs that asked the same benchmark in different words."""
-    from galenic.errors import UserError
-
-    versions = {entry.benchmark: entry.version for entry in run_a.info.data}
-    for entry in run_b.info.data:
-        if versions.get(entry.benchmark, entry.version) != entry.version:
-            raise UserError(
-                f"{entry.benchmark} has version {versions[entry.benchmark]} in A and "
-                f"{entry.version} in B: prompts or questions differ, so their answers cannot be "
-                "compared. Evaluate the older run again."
-            )
-
-
-def _select(run: Run, scoring: str | None, debias: str | None, side: str) -> list[Record]:
-    """The records of one side, plain views included, that the flags choose."""
-    from galenic.errors import unknown_name
-    from galenic.evaluation.compare import with_plain_views
-
-    records = with_plain_views(run.records)
-    for name, wanted in (("scoring", scoring), ("debias", debias)):
-        known = {getattr(record, name) for record in records}
-        if wanted is not None and wanted not in known:
-            raise unknown_name(f"--{name}-{side}, of the records in {run.folder},", wanted, known)
-        if wanted is not None:
-            records = [record for record in records if getattr(record, name) == wanted]
-    return records
-
-
-def _document(
-    run_a: Run, run_b: Run, pairing: Pairing, results: Sequence[Comparison]
-) -> dict[str, Any]:
-    """All that is known, for programs; one object a group with every discordant question."""
-    from dataclasses import asdict
-
-    groups = []
-    for result, pairs in zip(results, pairing.groups.values(), strict=True):
-        group = asdict(result)
-        group["interval"] = list(result.interval)
-        for name in ("a_wins", "b_wins"):
-            ids = set(getattr(result, name))
-            group[name] = [_question(run_a.items, pair) for pair in pairs if pair[0].id in ids]
-        groups.append(group)
-    return {
-        "a": {"run": run_a.name, "command": run_a.info.command, "model": run_a.info.model.model},
-        "b": {"run": run_b.name, "command": run_b.info.command, "model": run_b.info.model.model},
-        "unpaired_a": pairing.unpaired_a,
-        "unpaired_b": pairing.unpaired_b,
-        "groups": groups,
-    }
-
-
-def _question(items: Mapping[tuple[str, str], Item], pair: Pair) -> dict[str, str | None]:
-    a, b = pair
-    return {
-        "id": a.id,
-        "question": items[a.benchmark, a.id].question,
-        "gold": a.gold,
-        "prediction_a": a.prediction,
-        "prediction_b": b.prediction,
-    }
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -47,24 +48,9 @@ def command(
     ] = 3,
 ) -> None:
     """Write the report of runs."""
-    from galenic.errors import UserError
-    from galenic.reports.runs import load_runs
-    from galenic.reports.write import write_report, write_study_report
-    from galenic.study.store import is_study
+    from galenic.reports.write import report_on
 
-    if any(map(is_study, runs)):
-        if len(runs) > 1:
-            raise UserError("a study is reported on by itself: name its folder alone.")
-        for path in write_study_report(runs[0], output or runs[0] / "report"):
-            typer.echo(path)
-        return
-    loaded = load_runs(runs)
-    for run in loaded:
-        if not run.complete:
-            typer.echo(
-                f"{run.folder} is incomplete: {len(run.records)} of {run.num_planned} answers. "
-                "The report says so.",
-                err=True,
-            )
-    for path in write_report(loaded, output or runs[0] / "report", examples=examples):
+    told = partial(typer.echo, err=True)
+    folder = output or runs[0] / "report"
+    for path in report_on(runs, folder, examples=examples, told=told):
         typer.echo(path)
