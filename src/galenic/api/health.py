@@ -62,7 +62,7 @@ def ask(
     Raises:
         UserError: nothing is asked, or the model or the index cannot be used.
     """
-    from galenic.assistant.consult import ask as run
+    from galenic.assistant.pipeline import ask as run
 
     chosen: dict[str, Any] = {} if model is None else {"model": model_name(model)}
     chosen |= {} if style is None else {"style": style}
