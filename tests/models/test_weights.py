@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 
 from galenic.errors import UserError
-from galenic.export.run import export
+from galenic.exporters.run import export
 from galenic.models.checkpoint import open_checkpoint
 from galenic.models.load import resolve_model
 from galenic.runtimes.torch import TorchRuntime
