@@ -63,6 +63,7 @@ def test_importing_is_light(code: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_the_llama_path_loads_no_torch(tmp_path: Path) -> None:
     from tiny import write_tiny_gguf
 

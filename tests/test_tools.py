@@ -62,6 +62,7 @@ def test_mutants_are_drawn_alike_and_every_file_is_there() -> None:
         assert all(path.is_file() for path in mutants.tests_of(module))
 
 
+@pytest.mark.slow
 def test_a_mutant_is_read_in_place_of_the_file(tmp_path: Path) -> None:
     every = mutants.draw(0, 0, "units")
     noticed = next(m for m in every if m.mutation.after == "size > 1")
@@ -77,6 +78,7 @@ def test_a_mutant_is_read_in_place_of_the_file(tmp_path: Path) -> None:
         assert found == code, (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_the_picture_shows_every_room_and_what_lies_below() -> None:
     names = house.rooms()
     assert {"data", "evaluation", "cli", house.GROUND} <= set(names)

@@ -31,6 +31,7 @@ def run(*arguments: str, given: str | bytes | None = None) -> Result:
     return CliRunner().invoke(app, list(arguments), input=given)
 
 
+@pytest.mark.slow
 def test_one_answer(model: str) -> None:
     done = run("ask", UTI, "--model", model)
     assert done.exit_code == 0, done.output

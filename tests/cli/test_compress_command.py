@@ -39,6 +39,7 @@ def test_the_help_names_the_recipes() -> None:
     assert all(name in done.stdout for name in shipped_recipes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

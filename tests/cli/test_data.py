@@ -25,6 +25,7 @@ def folder(data_dir: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_real_data_as_json(data_dir: Path) -> None:
     result = run("--data", data_dir, "--json")
     assert result.exit_code == 0
@@ -45,6 +46,7 @@ def test_real_data_as_json(data_dir: Path) -> None:
     assert "Ben Abacha" in notes
 
 
+@pytest.mark.slow
 def test_real_data_as_a_table(data_dir: Path) -> None:
     result = run("--data", data_dir)
     assert result.exit_code == 0

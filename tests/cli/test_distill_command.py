@@ -47,6 +47,7 @@ def stage_of(output: Path) -> Any:
     return json.loads((output / "manifest.json").read_text())["stages"][-1]
 
 
+@pytest.mark.slow
 def test_a_narrowed_model_comes_closer_to_its_parent(models: Path, tmp_path: Path) -> None:
     """`galenic perplexity` agrees, on text that was only looked at."""
     out = tmp_path / "healed"
@@ -76,6 +77,7 @@ def test_a_narrowed_model_comes_closer_to_its_parent(models: Path, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["healed"]
 
 
+@pytest.mark.slow
 def test_adapters_are_merged_and_a_cut_vocabulary_is_mapped(models: Path, tmp_path: Path) -> None:
     out = tmp_path / "healed"
     more = ["--rank", 4, "--text", models / "notes.txt", "--max-steps", 3, "--alpha", 1]
@@ -88,6 +90,7 @@ def test_adapters_are_merged_and_a_cut_vocabulary_is_mapped(models: Path, tmp_pa
     assert not (out / "adapter_model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_answers_of_a_teacher_with_other_tokens_are_learnt(models: Path, tmp_path: Path) -> None:
     rows = [
         {"question": f"Which of the {i}?", "options": ["x", "A and B"], "answer": i % 2}
@@ -158,6 +161,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(models: Path, tmp_path: Path) 
     assert not (tmp_path / ".cut.run").exists()
 
 
+@pytest.mark.slow
 def test_a_recipe_heals_by_the_model_it_begins_with(models: Path, tmp_path: Path) -> None:
     recipe = """
 name: healed

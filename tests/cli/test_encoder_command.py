@@ -51,6 +51,7 @@ def steps(folder: Path) -> list[dict[str, Any]]:
     return [row for row in rows if "step" in row]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_ten_questions_are_learnt_by_heart_and_evaluated(tmp_path: Path, family: str) -> None:
     model, out = write_tiny_encoder(tmp_path / "m", family), tmp_path / "enc"
@@ -100,6 +101,7 @@ def test_a_trained_head_is_trained_on(tmp_path: Path) -> None:
     assert manifest.stages[1].calibration["cut"] > 0
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def losses(folder: Path) -> list[float]:
     return [row["loss"] for row in rows if "step" in row]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")  # peft, unlike ours, warns
 def test_a_few_questions_are_learnt_by_heart_and_merged(tmp_path: Path) -> None:
     from peft import PeftModel
@@ -97,6 +98,7 @@ def test_a_few_questions_are_learnt_by_heart_and_merged(tmp_path: Path) -> None:
     assert "is an adapter, no model. Merge it" in str(refused.exception)
 
 
+@pytest.mark.slow
 def test_the_shortest_command_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the manual: sources where the folder stands elsewhere, and no name for the result."""
     monkeypatch.chdir(tmp_path)
@@ -121,6 +123,7 @@ def test_the_shortest_command_does_it(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "exists. Give another folder" in str(again.exception)
 
 
+@pytest.mark.slow
 def test_the_weights_themselves(tmp_path: Path) -> None:
     model, out = write_tiny_hf(tmp_path / "m", "qwen2"), tmp_path / "out"
     write_questions(tmp_path / "q.jsonl", 12)
@@ -138,6 +141,7 @@ def test_the_weights_themselves(tmp_path: Path) -> None:
     assert both is not None and len(both.stages) == 2
 
 
+@pytest.mark.slow
 def test_a_collapse_is_said_and_the_best_weights_are_kept(tmp_path: Path) -> None:
     """All answers learnt are A, and among those looked at most are B."""
     model, out, path = (
@@ -158,6 +162,7 @@ def test_a_collapse_is_said_and_the_best_weights_are_kept(tmp_path: Path) -> Non
     assert (out / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_test_questions_are_not_learnt(tmp_path: Path) -> None:
     model, path, test = tmp_path / "m", tmp_path / "q.jsonl", tmp_path / "test.jsonl"
     write_tiny_hf(model, "llama")
@@ -233,6 +238,7 @@ def chances(model: Path, questions: Path) -> np.ndarray:
     return np.array([list(row["probabilities"].values()) for row in rows])
 
 
+@pytest.mark.slow
 def test_what_is_to_be_kept_is_kept(tmp_path: Path) -> None:
     """Questions are learnt; beside them others, which keep their options' chances, or not."""
     model, others = write_tiny_hf(tmp_path / "m", "llama"), tmp_path / "others.jsonl"

@@ -30,6 +30,7 @@ def test_every_command_shows_examples(command: str) -> None:
     assert f"galenic {command}" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -52,6 +53,7 @@ def test_a_mistake_gives_one_clear_error(arguments: list[str], message: str) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["text", "cut", "empty"])
 def test_a_file_that_is_no_model(tmp_path: Path, damage: str) -> None:
     path = write_tiny_gguf(tmp_path / "model.gguf")
@@ -66,6 +68,7 @@ def test_a_file_that_is_no_model(tmp_path: Path, damage: str) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_without_config(tmp_path: Path) -> None:
     done = galenic("evaluate", str(tmp_path), "--data", "sample", "-o", str(tmp_path / "run"))
     assert done.returncode == 2
@@ -105,6 +108,7 @@ def test_version() -> None:
     assert galenic("--version").stdout.strip() == f"galenic {__version__}"
 
 
+@pytest.mark.slow
 def test_completion_can_be_shown() -> None:
     command = f"{shlex.join(GALENIC)} --show-completion; true"  # bash stays, to be found
     shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

@@ -43,6 +43,7 @@ def test_what_does_not_fit_is_shown(tmp_path: Path) -> None:
     assert "phone is left out: the model has" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -159,6 +159,7 @@ def wait_for_worker(process: subprocess.Popen[Any]) -> psutil.Process:
     pytest.fail("no node was started by a Ray worker")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "message"),
     [

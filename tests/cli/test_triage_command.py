@@ -64,6 +64,7 @@ def test_mistakes(arguments: tuple[str, ...], given: str | bytes | None, message
     assert isinstance(done.exception, UserError) and message in str(done.exception)
 
 
+@pytest.mark.slow
 def test_mistakes_exit_with_status_2(tmp_path: Path) -> None:
     rules = tmp_path / "mine.yaml"
     rules.write_text("sources: {}\nconcepts: {}\nrulez: []\n", encoding="utf-8")
@@ -72,6 +73,7 @@ def test_mistakes_exit_with_status_2(tmp_path: Path) -> None:
         assert done.returncode == 2 and "error:" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_no_model_and_no_file(tmp_path: Path) -> None:
     probe = (
         "import sys; sys.argv = ['galenic', 'triage', 'I have chest pain']\n"

@@ -65,6 +65,7 @@ def test_both_parts_make_the_whole_and_share_no_topic(tmp_path: Path) -> None:
     assert "\nAnswer: Topic " in fitted.documents[0]
 
 
+@pytest.mark.slow
 def test_the_real_file(data_dir: Path) -> None:
     if not (data_dir / MEDQUAD).exists():
         pytest.skip(f"no {MEDQUAD} in {data_dir}")

@@ -119,6 +119,7 @@ def test_the_interval_of_equal_and_of_unequal_sequences() -> None:
         ratio_estimate([1.0], [0], 0)
 
 
+@pytest.mark.slow
 def test_perplexity_is_exp_of_the_loss_of_transformers(tmp_path: Path, text: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the train extra")
     import transformers

@@ -74,6 +74,7 @@ def records(folder: Path) -> list[Record]:
     return [Record.model_validate_json(line) for line in lines]
 
 
+@pytest.mark.slow
 def test_every_question_and_scoring_has_one_record(model: Path, tmp_path: Path) -> None:
     outcome = run(settings(model), tmp_path / "run")
     found = records(outcome.folder)
@@ -88,6 +89,7 @@ def test_every_question_and_scoring_has_one_record(model: Path, tmp_path: Path) 
     assert not (outcome.folder / ".lock").exists()
 
 
+@pytest.mark.slow
 def test_cut_anywhere_and_continued_gives_the_same_bytes(model: Path, tmp_path: Path) -> None:
     config = settings(model, debias="permutations", limit=3)
     whole = tmp_path / "whole"
@@ -151,6 +153,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_computed_again(model: Path, tmp_path: Path) -> None:
     config = settings(model)
     run(config, tmp_path / "run")
@@ -160,6 +163,7 @@ def test_a_finished_run_is_not_computed_again(model: Path, tmp_path: Path) -> No
     assert (tmp_path / "run" / "timings.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_run_in_the_folder_is_refused(model: Path, tmp_path: Path) -> None:
     run(settings(model), tmp_path / "run")
     before = contents(tmp_path / "run")
@@ -188,6 +192,7 @@ def test_a_second_process_in_the_folder_is_refused(tmp_path: Path) -> None:
     assert "another galenic process" in second.stderr
 
 
+@pytest.mark.slow
 def test_records_that_are_not_this_plans_are_refused(model: Path, tmp_path: Path) -> None:
     config = settings(model)
     run(config, tmp_path / "run")
@@ -201,6 +206,7 @@ def test_records_that_are_not_this_plans_are_refused(model: Path, tmp_path: Path
         run(config, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_fewshot_and_chat_template_change_the_answers(model: Path, tmp_path: Path) -> None:
     plain = records(run(settings(model), tmp_path / "a").folder)
     shots = records(run(settings(model, num_fewshot=2), tmp_path / "b").folder)

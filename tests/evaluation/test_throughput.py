@@ -46,6 +46,7 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["evaluate", *arguments], catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_the_command_on_two_tiny_models(tmp_path: Path) -> None:
     small = write_tiny_gguf(tmp_path / "small.gguf")
     large = write_tiny_gguf(tmp_path / "large.gguf", shape=TinyShape(num_layers=40))

@@ -30,6 +30,7 @@ GEMMA = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(EXPORTERS))
 def test_every_program_gets_a_folder_and_a_way_to_use_it(tmp_path: Path, name: str) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama")
@@ -100,6 +101,7 @@ def test_a_template_of_another_form_is_not_guessed() -> None:
     assert find_form("{{ raise_exception('never') }}", {}) is None
 
 
+@pytest.mark.slow
 def test_the_embedded_models_template_is_known(tmp_path: Path) -> None:
     export("smollm2-135m", "ollama", tmp_path / "out")
     text = (tmp_path / "out" / "Modelfile").read_text()

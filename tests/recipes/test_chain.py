@@ -71,6 +71,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
+@pytest.mark.slow
 def test_the_folder_has_all_that_belongs_to_it(model: Path, text: Path, tmp_path: Path) -> None:
     work = job(model, text)
     manifest = compress(work, tmp_path / "dose", Watcher())
@@ -91,6 +92,7 @@ def test_the_folder_has_all_that_belongs_to_it(model: Path, text: Path, tmp_path
     assert ".parts" not in card
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on_and_ends_the_same(
     model: Path, text: Path, tmp_path: Path
 ) -> None:
@@ -189,6 +191,7 @@ def test_the_card_has_what_was_measured(model: Path, data_dir: Path, tmp_path: P
     assert "No quality was measured" in (tmp_path / "b" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_pruned_model_is_tuned_within_the_chain(model: Path, tmp_path: Path) -> None:
     rows = [
         {"question": f"Which of the {i}?", "options": ["x", "A and B"], "answer": i % 2}

@@ -123,6 +123,7 @@ def test_examples_of_generated_answers_bring_their_text(tmp_path: Path) -> None:
         assert all(option.probability is None for option in one.options)
 
 
+@pytest.mark.slow
 def test_write_report_leaves_three_whole_files_and_nothing_else(tmp_path: Path) -> None:
     runs = load_runs([write_run(tmp_path / "run", num_items=12)])
     folder = tmp_path / "new" / "report"

@@ -79,6 +79,7 @@ def page(html: str) -> Page:
     return Page(html)
 
 
+@pytest.mark.slow
 def test_tags_nest_and_ids_are_unique(page: Page) -> None:
     assert page.open == []
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
@@ -176,6 +177,7 @@ def test_sixteen_rows_stay_below_two_megabytes(tmp_path: Path) -> None:
     assert len(text.encode()) < 2_000_000
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_page(tmp_path: Path) -> None:
     folder = write_run(tmp_path, num_items=10)
     assert render(folder) == render(folder)

@@ -95,6 +95,7 @@ def test_the_speed_of_the_dense_model_is_what_it_was_beside_others(report: Study
     assert speeds[0]["model"]["measures"]["decode"]["median"] == decode[len(decode) // 2]
 
 
+@pytest.mark.slow
 def test_the_files_say_it_all(tmp_path: Path) -> None:
     write_study(tmp_path / "study", titles={"small": "small | <b>4</b> bits"})
     paths = write_study_report(tmp_path / "study", tmp_path / "report")
@@ -129,6 +130,7 @@ def test_the_files_say_it_all(tmp_path: Path) -> None:
     assert "stage: prune" in body
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     write_study(tmp_path / "study", failing="small")
     report = build_study_report(tmp_path / "study")

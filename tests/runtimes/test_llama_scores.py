@@ -64,6 +64,7 @@ def test_sharing_changes_no_bit_with_quantized_weights(small_model: LlamaRuntime
     np.testing.assert_array_equal(np.concatenate(few), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("type_name", ["Q4_0", "Q8_0", "IQ4_NL", "Q4_K", "Q6_K"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_sharing_changes_no_bit_with_types_that_are_interleaved(
@@ -92,6 +93,7 @@ def test_sharing_changes_no_bit_with_types_that_are_interleaved(
                 np.testing.assert_array_equal(engine.start(tokens[:size], room=1), expected)
 
 
+@pytest.mark.slow
 def test_long_texts_take_several_batches_and_a_larger_context(runtime: LlamaRuntime) -> None:
     short = random_requests(1)
     before = runtime.score(build_pack(short))

@@ -133,6 +133,7 @@ def test_what_stands_behind(server: Server, model: Path, home: Path) -> None:
     assert "galenic evaluate" in told["scores_note"]
 
 
+@pytest.mark.slow
 def test_the_page_comes_without_a_key_and_nothing_else_does(model: Path, home: Path) -> None:
     server = Server(model, key="k" * 20)
     for path in PAGE_PATHS:

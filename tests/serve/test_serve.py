@@ -221,6 +221,7 @@ def test_a_caller_who_leaves_frees_the_model(model: Path, expected: str) -> None
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_key_is_asked_for(model: Path) -> None:
     key = "k" * 20
     server = Server(model, key=key)
@@ -231,6 +232,7 @@ def test_a_key_is_asked_for(model: Path) -> None:
     assert key not in server.stop()
 
 
+@pytest.mark.slow
 def test_other_machines_are_let_in_only_with_a_key() -> None:
     for host in ("0.0.0.0", "192.168.1.5", "::", "ward3"):
         assert not is_loopback(host)

@@ -81,6 +81,7 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
         LocalEngine(address="host:1")
 
 
+@pytest.mark.slow
 def test_a_node_that_cannot_work_says_why_and_ends_with_status_1(tmp_path: Path) -> None:
     folder = NodeFolder(tmp_path / "answers-k")
     spec = {"model": None, "base": "./missing", "data": "sample"}

@@ -55,6 +55,7 @@ def test_a_merged_weight_by_hand(tmp_path: Path) -> None:
     torch.testing.assert_close(after, before + 6.0 / 4 * b @ a, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dora_is_merged_by_the_command(tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path, method=LoRA(rank=2, dora=True))
     merged = tmp_path / "merged"

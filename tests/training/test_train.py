@@ -38,6 +38,7 @@ def losses(folder: Path) -> list[float]:
     return [row["loss"] for row in rows if "step" in row]
 
 
+@pytest.mark.slow
 def test_ten_examples_are_learnt_by_heart(tmp_path: Path) -> None:
     model = load_tiny(tmp_path / "model")
     outcome = make_trainer(
@@ -140,6 +141,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept_and_no_gain_ends_the_run(tmp_path: Path) -> None:
     """Held-out answers are the opposite of what is learnt, so training only makes them worse."""
     items = some_items()

@@ -65,6 +65,7 @@ def direct(layout: Layout, tokens: Any, index: int) -> dict[str, Any]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_block_is_shown_what_the_changed_model_computes(tmp_path: Path, family: str) -> None:
     folder = write_tiny_hf(tmp_path, family)

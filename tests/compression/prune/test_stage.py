@@ -61,6 +61,7 @@ def load(folder: Path) -> Layout:
     return read_layout(transformers.AutoModelForCausalLM.from_pretrained(folder).eval())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family(tmp_path: Path, notes: Path, family: str) -> None:
     model = write_tiny_hf(tmp_path / family, family)
@@ -114,6 +115,7 @@ def test_a_stored_half_precision_stays(tmp_path: Path, notes: Path) -> None:
     assert abs(sizes[0] - sizes[1]) < 1000
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_and_the_history_is_kept(tmp_path: Path, notes: Path) -> None:
     model = write_tiny_hf(tmp_path / "m", "llama")
     files = [run(model, tmp_path / name, notes).files for name in ("a", "b")]

@@ -104,6 +104,7 @@ def test_width_by_magnitude_asks_for_no_text(tmp_path: Path) -> None:
             prune(config, Width(**options), tmp_path / "other", Silent())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["width", "depth"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_llama_cpp_predicts_the_same(
@@ -133,6 +134,7 @@ def check_llama_cpp(
     np.testing.assert_allclose(*found, rtol=0, atol=0.02 if family == "gemma3" else 2e-3)
 
 
+@pytest.mark.slow
 def test_channels_without_weights_go_first_and_change_nothing(tmp_path: Path) -> None:
     folder = write_tiny_hf(tmp_path / "m", "llama")
     model = load(folder)
@@ -164,6 +166,7 @@ def test_depth_keeps_the_blocks_as_they_are(tmp_path: Path) -> None:
         assert manifest.stages[-1].removed["blocks"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
     folder = write_tiny_hf(tmp_path / "m", "llama")
     for method in ("width", "depth"):
@@ -251,6 +254,7 @@ def test_a_narrower_stream_is_the_model_with_dimensions_set_to_zero(
     torch.testing.assert_close(logits(small), logits(masked), rtol=1e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_dimensions_that_carry_nothing_go_first_and_change_nothing(tmp_path: Path) -> None:
     folder = write_tiny_hf(tmp_path / "m", "llama")
     model = load(folder)
@@ -269,6 +273,7 @@ def test_dimensions_that_carry_nothing_go_first_and_change_nothing(tmp_path: Pat
         torch.testing.assert_close(logits(small), before, rtol=1e-3, atol=3e-3)
 
 
+@pytest.mark.slow
 def test_channels_make_up_in_a_narrower_stream_too(tmp_path: Path) -> None:
     folder = write_tiny_hf(tmp_path / "m", "llama")
     model = load(folder)

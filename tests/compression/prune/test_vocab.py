@@ -56,6 +56,7 @@ def both(model: Path, output: Path) -> tuple[Any, Any, Any, Any]:
     return load(model).eval(), load(output).eval(), read(model), read(output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_keeps_its_logits(tmp_path: Path, family: str) -> None:
     model, output = cut(tmp_path, family)

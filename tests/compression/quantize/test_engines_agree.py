@@ -66,6 +66,7 @@ def faults(source: GgufSource) -> dict[str, dict[str, Callable[[], Any]]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0"])
 def test_rounding_passes_and_every_planted_fault_is_caught(tmp_path: Path, kind: str) -> None:
     from galenic.compression.quantize.agreement import measure_agreement

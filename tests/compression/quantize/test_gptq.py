@@ -71,6 +71,7 @@ def check_stored(output: Path, model: Path, fitted: dict[str, Any]) -> dict[str,
     return {tensor.name: tensor.type for tensor in read_header(path).tensors}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_stored_as_fitted(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +90,7 @@ def test_every_family_is_stored_as_fitted(
     assert checks["tensor_bytes"] <= checks["promised_bytes"] <= 5.5 / 8 * weights
 
 
+@pytest.mark.slow
 def test_tensors_with_a_rule_are_fitted_in_their_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +144,7 @@ def job_of(folder: Path, model: Path) -> Any:
     return QuantizeJob(settings, resolve_model(str(model)), texts, Quiet())
 
 
+@pytest.mark.slow
 def test_the_head_is_fitted_to_what_it_reads(llama: Path, tmp_path: Path) -> None:
     """Against elimination by hand on the activations of plain transformers; rows do not mix."""
     job = job_of(tmp_path, llama)
@@ -179,6 +182,7 @@ def test_costs_are_what_elimination_leaves(llama: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(costs.columns["blk.1.ffn_down.weight"], cost, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_less_is_lost_than_by_rounding_alone(llama: Path, tmp_path: Path) -> None:
     """Divergence from the dense model on the text itself, at the same bytes."""
     from galenic.compression.quantize.block_types import KQuant

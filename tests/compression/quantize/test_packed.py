@@ -65,6 +65,7 @@ def int8_reference(weight: np.ndarray) -> np.ndarray:
     return np.round(rows / scales) * scales
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("quantizer", [NF4(double_quant=False), NF4(), Int8()], ids=str)
 def test_every_family_holds_the_values_of_the_paper(

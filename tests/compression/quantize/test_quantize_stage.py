@@ -70,6 +70,7 @@ def test_every_number_of_bits(tmp_path: Path, notes: Path, bits: int) -> None:
     assert types <= expected.get(bits, {"Q4_0", "IQ4_NL"})
 
 
+@pytest.mark.slow
 def test_a_target_size_is_kept_and_the_same_seed_gives_the_same_bytes(
     tmp_path: Path, notes: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_an_excluded_type_does_not_come_in_as_a_stand_in(tmp_path: Path, notes: 
     assert types == {"F32", "Q5_0"}
 
 
+@pytest.mark.slow
 def test_rules_give_single_tensors_a_type_of_their_own(tmp_path: Path, notes: Path) -> None:
     model = write_tiny_gguf(tmp_path / "m.gguf")
     rules = r"blk\.1\.ffn=q8_0, token_embd=Q5_0, blk\.1=Q4_1"
@@ -139,6 +141,7 @@ def test_a_quantized_parent_is_named(tmp_path: Path, notes: Path) -> None:
     assert [stage.stage for stage in again.stages] == ["quantize", "quantize"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "top_blocks", "said"),
     [

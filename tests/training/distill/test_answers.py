@@ -26,6 +26,7 @@ from tiny_hf import write_tiny_hf
 PROMPTS = ["Question: the patient?\nAnswer:", "Question: why of the and?\nAnswer:", "no", "yes and"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3"])
 def test_answers_are_those_of_transformers(tmp_path: Path, family: str) -> None:
     """Alone and unpadded, token by token, against ours together and padded."""

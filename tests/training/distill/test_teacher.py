@@ -147,6 +147,7 @@ def test_the_cache_of_all_blocks_changes_nothing(tmp_path: Path) -> None:
     assert computed == 0  # the last one read all of it
 
 
+@pytest.mark.slow
 def test_a_student_comes_closer_and_its_best_weights_are_kept(tmp_path: Path) -> None:
     teacher, student = load_tiny(tmp_path / "t"), load_tiny(tmp_path / "t")
     generator = torch.Generator().manual_seed(0)

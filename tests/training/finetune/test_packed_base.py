@@ -51,6 +51,7 @@ def test_nf4_weights_are_multiples_of_its_sixteen_levels(tmp_path: Path) -> None
         assert len(block.unique()) <= 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_packed_base_is_learnt_over_and_merged(tmp_path: Path, bits: int) -> None:
     found = checkpoint(tmp_path / "m")
