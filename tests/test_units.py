@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galenic.errors import UserError
-from galenic.units import format_size, parse_size
+from galenic.units import format_size, parse_size, split_commas
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,9 @@ from galenic.units import format_size, parse_size
         (".5 MB", 500_000),
         ("4096", 4096),
         ("4096B", 4096),
+        ("1", 1),
+        ("3 tb", 3_000_000_000_000),
+        ("7.b", 7),
         ("2TiB", 2_199_023_255_552),
     ],
 )
@@ -43,7 +46,24 @@ def test_what_is_no_size_is_refused_with_the_flag(text: str) -> None:
         (8_000_000_000, "8.00 GB"),
         (123_456_789, "123 MB"),
         (2_500_000_000_000, "2.50 TB"),
+        (999, "999 B"),
+        (1000, "1.00 kB"),
+        (999_499, "999 kB"),
+        (9_994, "9.99 kB"),
+        (9_996, "10.0 kB"),
+        (99_949, "99.9 kB"),
+        (99_951, "100 kB"),
+        (999_400_000, "999 MB"),
+        (999_600_000, "1.00 GB"),
+        (999_600_000_000, "1.00 TB"),
     ],
 )
 def test_sizes_are_shown_with_three_digits(num_bytes: int, text: str) -> None:
     assert format_size(num_bytes) == text
+
+
+def test_commas_part_texts_and_leave_all_else() -> None:
+    assert split_commas(" a, b,,c ,") == ("a", "b", "c")
+    assert split_commas("") == ()
+    assert split_commas(("a,b",)) == ("a,b",)
+    assert split_commas(3) == 3

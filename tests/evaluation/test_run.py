@@ -172,6 +172,42 @@ def test_another_run_in_the_folder_is_refused(model: Path, tmp_path: Path) -> No
     assert contents(tmp_path / "run") == before
 
 
+def test_other_libraries_do_not_go_on_with_a_run(tmp_path: Path) -> None:
+    facts: dict[str, Any] = {
+        "format": 1,
+        "config": {"seed": 0, "data": "here", "threads": 1},
+        "model": {"sha256": "a", "num_threads": 1},
+        "data": [{"sha256": "b"}],
+        "versions": {"galenic": "0.1.0", "numpy": "2.0"},
+        "created": "then",
+    }
+    path = tmp_path / "run"
+    with RunFolder(path) as folder:
+        folder.begin(facts, [])
+        folder.begin(facts | {"created": "now", "machine": {}}, [])
+        versions = facts["versions"]
+        # the version before asked the same: its unfinished runs go on
+        folder.begin(facts | {"versions": versions | {"galenic": "0.2.0"}}, [])
+        free = {"config": facts["config"] | {"data": "there", "threads": 2}}
+        free["model"] = facts["model"] | {"num_threads": 2}
+        folder.begin(facts | free, [])
+        for part, change, message in (
+            ("versions", versions | {"numpy": "2.1"}, r"versions\.numpy differ"),
+            ("versions", versions | {"torch": "2.9"}, r"versions\.torch differ"),
+            ("config", facts["config"] | {"seed": 1}, r"config\.seed differ"),
+            ("model", {"sha256": "c"}, r"model\.sha256 differ"),
+            ("data", [{"sha256": "c"}], "data differ"),
+            ("format", 2, "format differ"),
+        ):
+            with pytest.raises(UserError, match=message):
+                folder.begin(facts | {part: change}, [])
+        there = json.loads((path / "run.json").read_text())
+        there["versions"]["galenic"] = "0.0.9"
+        (path / "run.json").write_text(json.dumps(there))
+        with pytest.raises(UserError, match=r"versions\.galenic differ"):
+            folder.begin(facts, [])
+
+
 def test_a_folder_with_other_things_is_refused(model: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="holds no run"):

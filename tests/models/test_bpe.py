@@ -42,6 +42,65 @@ def test_a_token_has_the_history_that_merging_by_rank_gives_it() -> None:
     assert bpe.ancestors("e") == {"e"}
 
 
+def test_of_equal_ranks_the_leftmost_is_merged_first() -> None:
+    ranks = {("a", "a"): 0, ("aa", "a"): 1, ("a", "aa"): 2, ("aa", "aa"): 3}
+    tokens = {"a": 0, "aa": 1, "aaa": 2, "aaaa": 3}
+    bpe = Bpe(tokens, ranks, frozenset("a"), False)
+    assert bpe.parts_of("aaa") == [("a", "a"), ("aa", "a")]  # the rightmost would end in a + aa
+    assert bpe.parts_of("aaaa") == [("a", "a"), ("a", "a"), ("aa", "aa")]
+    model = tokenizers.models.BPE(tokens, list(ranks))
+    assert tokenizers.Tokenizer(model).encode("aaa").tokens == ["aaa"]
+
+
+def test_what_merging_does_not_reach_stands_alone() -> None:
+    bpe = Bpe({"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4}, {("a", "b"): 0}, frozenset("abc"), False)
+    assert bpe.parts_of("abc") == [("a", "b")]
+    assert bpe.ancestors("abc") == {"abc"}
+    assert bpe.parts_of("") == bpe.parts_of("ca") == []
+    kept = Bpe(bpe.vocab, bpe.ranks, bpe.always | {"ab"}, False)
+    assert kept.ancestors("ab") == {"ab"}  # found without merging
+
+
+def test_products_stand_once_in_the_order_of_their_first_merge() -> None:
+    ranks = {("ab", "c"): 2, ("a", "b"): 0, ("a", "bc"): 3, ("b", "c"): 1}
+    bpe = Bpe({}, ranks, frozenset(), False)
+    assert bpe.by_rank == ("ab", "bc", "abc")
+
+
+def read(tmp_path: Path, facts: dict[str, Any]) -> Bpe:
+    return read_bpe(tmp_path / "tokenizer.json", facts)
+
+
+def test_what_a_file_says(tmp_path: Path) -> None:
+    byte_level = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    vocab = {"a": 0, "b": 1, "ab": 2, "aab": 3, "<unk>": 4}
+    facts: dict[str, Any] = {
+        "model": {
+            "type": "BPE", "vocab": vocab, "merges": ["a b", ["a", "ab"], "a b"],
+            "unk_token": "<unk>", "ignore_merges": True,
+        },
+        "added_tokens": [{"content": "<s>", "id": 9}],
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split"}, {"type": "ByteLevel"}]},
+    }  # fmt: skip
+    found = read(tmp_path, facts)
+    assert found.vocab == {**vocab, "<s>": 9}
+    # a pair that is there twice counts as its last: as the library reads it
+    assert found.ranks[("a", "b")] > found.ranks[("a", "ab")]
+    assert found.always == {"<s>", "<unk>", *(set(byte_level) & vocab.keys())}
+    assert found.whole_words
+    del facts["model"]["ignore_merges"], facts["model"]["unk_token"], facts["added_tokens"]
+    plain = read(tmp_path, facts)
+    assert not plain.whole_words and plain.always == {"a", "b"}
+    fallback: dict[str, Any] = {
+        "model": {"type": "BPE", "byte_fallback": True, "merges": [],
+                  "vocab": {"a": 0, "<0x00>": 1, "<0xFF>": 2, "<0x100>": 3}},
+    }  # fmt: skip
+    assert read(tmp_path, fallback).always == {"<0x00>", "<0xFF>"}
+    fallback["model"]["unk_token"] = "<gone>"  # not in the vocabulary
+    assert read(tmp_path, fallback).always == {"<0x00>", "<0xFF>"}
+
+
 def test_what_always_stays_needs_no_history() -> None:
     bpe = tables()
     assert bpe.close([]) == frozenset("abcde")

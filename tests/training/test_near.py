@@ -94,3 +94,46 @@ def test_near_equals_the_naive_way(threshold: float, shingle: int) -> None:
     naive = {pair: value for pair, value in naive.items() if value >= threshold}
     assert len(naive) > 20
     assert found == pytest.approx(naive)
+
+
+def words_from(first: int, count: int) -> str:
+    return " ".join(f"w{number}" for number in range(first, first + count))
+
+
+def test_similarity_at_the_threshold_is_near() -> None:
+    """Of 20 and 20 words 15 are common: 15 of 25 in all, .6 exactly."""
+    one, other = words_from(0, 20), words_from(5, 20)
+    assert scan(one, other, shingle=1, threshold=0.6) == [("near", "r0")]
+    assert scan(one, other, shingle=1, threshold=0.601) == []
+
+
+def test_lengths_from_which_texts_are_compared() -> None:
+    inside = "before {} behind"
+    assert scan(inside.format(words_from(0, 8)), words_from(0, 8)) == [("contained", "r0")]
+    assert scan(inside.format(words_from(0, 7)), words_from(0, 7)) == []
+    for length, found in ((16, [("near", "r0")]), (15, [])):
+        test = words_from(0, length)
+        assert scan(f"{words_from(0, length - 1)} other", test, min_words=30) == found
+    # one text that is long enough is not: both have to be
+    assert scan(words_from(0, 16), words_from(0, 15), min_words=30) == []
+
+
+def test_a_text_at_the_end_and_one_a_word_too_long() -> None:
+    assert scan(f"before {words_from(0, 8)}", words_from(0, 8)) == [("contained", "r0")]
+    assert scan(words_from(0, 10), words_from(0, 11), near_words=30) == []
+
+
+def test_progress_counts_passages_and_the_strictest_agreement_is_kept() -> None:
+    done: list[int] = []
+    test = Passage("x", "question", words_from(0, 20))
+    longer = Passage("t", "item", words_from(0, 25))
+    same = Passage("t", "question", words_from(0, 20).upper())
+    scanner = Scanner([("set", [test])])
+    for train in ([longer, same], [same, longer]):
+        (hit,) = scanner.scan(train, done.append)
+        assert (hit.kind, hit.train.part, hit.similarity) == ("normalised", "question", 1.0)
+    assert done == [1, 2, 1, 2]
+    near = [Passage("t", "a", words_from(2, 20)), Passage("t", "b", words_from(1, 20))]
+    for train in (near, near[::-1]):
+        (hit,) = scanner.scan(train)
+        assert hit.train.part == "b"  # the more similar of two

@@ -90,6 +90,44 @@ def test_bits_go_where_they_help_most() -> None:
     assert allocate(choices, 10**15) == {"robust": "Q8_0", "fragile": "Q8_0"}
 
 
+def test_equal_errors_take_the_first_choice_and_no_spare_bytes_are_needed() -> None:
+    choices = {"a": (Choice("small", 10, 3.0), Choice("same", 10, 3.0), Choice("large", 20, 3.0))}
+    assert allocate(choices, 10) == allocate(choices, 25) == {"a": "small"}
+    zero = {"a": (Choice("worse", 10, 1.0), Choice("exact", 10, 0.0))}
+    assert allocate(zero, 10) == {"a": "exact"}
+
+
+@pytest.mark.parametrize(
+    ("largest", "step"),
+    [
+        ([7], 7),  # the common divisor, however few steps
+        ([0, 0], 1),  # nothing to choose
+        ([6, 9], 3),
+        ([65_536], 65_536),
+        ([65_535, 65_536], 2),  # 131,071 steps of one byte are too many
+        ([2 * 65_536 * 3, 3], 9),  # 6.00005 bytes a step, in multiples of 3
+        ([65_533, 3], 1),  # exactly as many as are allowed
+    ],
+)
+def test_steps_are_common_divisors_or_multiples_that_are_few_enough(
+    largest: list[int], step: int
+) -> None:
+    assert module._unit([[0, extra] for extra in largest]) == step
+    assert sum(largest) / step <= 65_536
+
+
+def test_sizes_are_rounded_up_to_whole_steps() -> None:
+    """Rounded down, three of 15 bytes would fit in four steps of 10."""
+    choices = {
+        f"t{n}": (Choice("small", 100, 1.0), Choice("large", 115, 0.0)) for n in range(3)
+    } | {"other": (Choice("small", 100, 1.0), Choice("large", 101, 1.0))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "UNITS", 5)  # of 46 bytes: ten a step
+        for spare, large in ((9, 0), (19, 0), (20, 1), (40, 2), (60, 3), (10**6, 3)):
+            types = allocate(choices, 400 + spare)
+            assert list(types.values()).count("large") == large, spare
+
+
 def test_impossible_wishes() -> None:
     choices = {"a": (Choice("Q4_0", 100, 1.0),)}
     with pytest.raises(UserError, match="smallest types take 100 bytes, and the budget is 99"):
