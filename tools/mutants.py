@@ -49,7 +49,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "compression/quantize/test_columns.py",
         "compression/quantize/test_gptq.py",
     ),
-    "models/gguf/rope": ("models/gguf/test_gguf_folder.py", "models/gguf/test_gguf_header.py"),
+    "models/gguf/rope": ("models/gguf/test_rope.py",),
     "models/tokenizers/bpe": ("models/test_bpe.py",),
     "runtimes/tree": ("runtimes/test_tree.py",),
     "assistant/triage/scope": ("assistant/triage/test_triage.py",),
