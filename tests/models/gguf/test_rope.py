@@ -64,12 +64,14 @@ def test_linear_scaling(key: str) -> None:
 
 def test_layers_with_a_window_have_a_base_of_their_own() -> None:
     new = read(
+        model_type="gemma3_text",
         rope_parameters={
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
-        }
+        },
     )
     old = read(
+        model_type="gemma3_text",
         rope_theta=1000.0,
         rope_local_base_freq=300.0,
         rope_scaling={"rope_type": "linear", "factor": 8.0},
@@ -77,10 +79,13 @@ def test_layers_with_a_window_have_a_base_of_their_own() -> None:
     assert new == old
     assert (new.theta, new.window_theta, new.factor) == (1000.0, 300.0, 8.0)
     assert described(new)["freq_base_swa"] == 300.0
-    usual = read(rope_parameters={"full_attention": {}, "sliding_attention": None})
-    assert (usual.theta, usual.window_theta) == (10000.0, 10000.0)
+    usual = read(model_type="gemma3_text")
+    assert (usual.theta, usual.window_theta) == (1e6, 10000.0)
     with pytest.raises(UserError, match="scales the positions of sliding layers"):
-        read(rope_parameters={"full_attention": {}, "sliding_attention": {"rope_type": "linear"}})
+        read(
+            model_type="gemma3_text",
+            rope_parameters={"full_attention": {}, "sliding_attention": {"rope_type": "linear"}},
+        )
 
 
 def test_yarn_and_what_a_gguf_cannot_say_of_it() -> None:
