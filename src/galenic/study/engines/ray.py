@@ -8,12 +8,14 @@ node is done again (https://docs.ray.io/en/latest/ray-core/fault_tolerance/tasks
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from galenic.errors import UserError
+from galenic.private_ray import lock_ray, start_private_ray
 from galenic.study.engines.base import THREADS, Engine, thread_environment, threads_each
 from galenic.study.node import command_of
 from galenic.study.store import LOG
@@ -44,15 +46,20 @@ class RayEngine(Engine):
 
     Args:
         jobs: most at once; None for as many as the cluster's processors are for.
-        address: of the cluster; None starts one on this machine.
+        address: of the cluster; None starts one on this machine, for this process alone: on
+            loopback, with a key.
 
     Raises:
         UserError: Ray is not installed, or nobody answers at the address.
     """
 
     name = "ray"
+    folder: tempfile.TemporaryDirectory[str] | None = None
+    """For sockets and logs of the Ray that is started here; of mode 0700."""
 
     def __init__(self, jobs: int | None = None, address: str | None = None) -> None:
+        if address is None:
+            lock_ray()  # before the import, which reads it
         self.ray = _import_ray()
         cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
         self._begin(address, cores)
@@ -70,7 +77,8 @@ class RayEngine(Engine):
     def _begin(self, address: str | None, cores: int) -> None:
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            self.ray.init(num_cpus=cores, include_dashboard=False, **quiet)
+            self.folder = tempfile.TemporaryDirectory(prefix="galenic-", ignore_cleanup_errors=True)
+            start_private_ray(self.folder.name, num_cpus=cores, logging_level="ERROR")
             return
         try:
             self.ray.init(address=address, **quiet)
@@ -105,6 +113,8 @@ class RayEngine(Engine):
             self.ray.cancel(one, force=True)
         self.running.clear()
         self.ray.shutdown()
+        if self.folder is not None:
+            self.folder.cleanup()
 
 
 def _import_ray() -> Any:

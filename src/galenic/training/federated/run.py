@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -34,6 +33,7 @@ from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint
 from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
+from galenic.private_ray import lock_ray, start_private_ray
 from galenic.runtimes.threads import choose_threads
 from galenic.training.card import tuned_card
 from galenic.training.checkpoints import LOG
@@ -61,12 +61,10 @@ OBJECT_STORE = 1 << 28
 """Bytes of memory, beside those of the weights, in which the engine keeps messages."""
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_worker_niceness": "0",
 }
-"""Neither library reports to its makers; no tip of a later version is shown; clients' processes are
-as important as this one, not the least of all."""
+"""Flower reports nothing to its makers; clients' processes are as important as this one, not the
+least of all."""
 ENGINE_TRIES = 4
 
 
@@ -138,7 +136,7 @@ def simulate(server: Server, job: ClientJob) -> None:
     with tempfile.TemporaryDirectory(prefix="galenic-", ignore_cleanup_errors=True) as folder:
         # before the imports, which read them; Ray's ports answer only who knows the token
         os.environ.update(QUIET, FLWR_HOME=folder)
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+        lock_ray()
         from flwr.serverapp import ServerApp
         from flwr.simulation import run_simulation
 
@@ -176,16 +174,15 @@ def _start_engine(at_once: int, memory: int, folder: str) -> None:
 
     for attempt in range(1, ENGINE_TRIES + 1):
         try:
-            ray.init(
+            start_private_ray(
+                folder,
                 num_cpus=at_once,
                 object_store_memory=memory,
-                include_dashboard=False,
                 logging_level=logging.CRITICAL,
-                log_to_driver=False,
                 runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}},
-                _node_ip_address="127.0.0.1",
-                _temp_dir=folder,
             )
+        except UserError:
+            raise
         except Exception as error:  # Ray raises just that
             ray.shutdown()
             if attempt == ENGINE_TRIES:
