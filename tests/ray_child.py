@@ -1,12 +1,13 @@
 """Ray for this process alone, in a process of its own: ``ray_child.py study|federated``.
 
-Prints one JSON line: where it can be reached, what listens, how private its folder is; and ends
-when its standard input does.
+Prints one JSON line: where it is reached, what listens, its key, how private its folder is; and
+ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 import tempfile
@@ -41,7 +42,9 @@ def main() -> None:
     ]
     address = ray.get_runtime_context().gcs_address
     mode = stat.S_IMODE(Path(folder).stat().st_mode)
-    sys.stdout.write(json.dumps({"address": address, "listening": listening, "mode": mode}) + "\n")
+    key = os.environ["RAY_AUTH_TOKEN"]
+    found = {"address": address, "listening": listening, "mode": mode, "key": key}
+    sys.stdout.write(json.dumps(found) + "\n")
     sys.stdout.flush()
     sys.stdin.read()
     ray.shutdown()

@@ -1,0 +1,51 @@
+"""Limits on what comes from outside, in one place; each error names the limit that it met."""
+
+from __future__ import annotations
+
+__all__ = [
+    "MESSAGE",
+    "YAML_ALIASES",
+    "YAML_BYTES",
+    "YAML_DEPTH",
+    "YAML_NODES",
+    "one_line",
+    "printable",
+]
+
+MESSAGE = 200
+"""Characters of the input that an error message repeats."""
+YAML_BYTES = 1 << 20
+"""Bytes of a YAML file: recipes, studies and clients' files are a few kilobytes."""
+YAML_NODES = 20_000
+"""Keys, values and lists in one YAML file."""
+YAML_ALIASES = 0
+"""Aliases (``*name``) in one YAML file: they can make a small file huge, and none is needed."""
+YAML_DEPTH = 50
+"""Lists and mappings inside each other in a YAML file."""
+
+
+def one_line(text: str, most: int = MESSAGE) -> str:
+    """The first line of a text, printable and not longer than that.
+
+    Args:
+        text: of any kind, from outside perhaps.
+        most: characters.
+    """
+    line = next((line for line in text.splitlines() if line.strip()), "").strip()
+    return printable(line if len(line) <= most else f"{line[: most - 1]}…")
+
+
+def printable(text: str) -> str:
+    """A text that every terminal and file takes: control signs and lone surrogates are written out.
+
+    Line breaks and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if _is_plain(sign) else ascii(sign)[1:-1] for sign in text)
+
+
+def _is_plain(sign: str) -> bool:
+    return sign in "\n\t" or not (
+        sign < " " or "\x7f" <= sign < "\xa0" or "\ud800" <= sign < "\ue000"
+    )
