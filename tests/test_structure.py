@@ -21,7 +21,17 @@ from galenic.runtimes.base import Runtime
 PACKAGE = Path(galenic.__file__).parent
 # A room may import from those before it, never from those behind it.
 ORDER = (
-    ("errors", "cache", "jsonl", "registry", "strict_yaml", "units", "watcher"),
+    (
+        "errors",
+        "limits",
+        "cache",
+        "jsonl",
+        "private_ray",
+        "registry",
+        "strict_yaml",
+        "units",
+        "watcher",
+    ),
     ("data", "models"),
     ("runtimes", "artifact"),
     ("evaluation", "compression", "exporters"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = [
     "MESSAGE",
-    "YAML_ALIASES",
     "YAML_BYTES",
     "YAML_DEPTH",
     "YAML_NODES",
@@ -18,8 +17,6 @@ YAML_BYTES = 1 << 20
 """Bytes of a YAML file: recipes, studies and clients' files are a few kilobytes."""
 YAML_NODES = 20_000
 """Keys, values and lists in one YAML file."""
-YAML_ALIASES = 0
-"""Aliases (``*name``) in one YAML file: they can make a small file huge, and none is needed."""
 YAML_DEPTH = 50
 """Lists and mappings inside each other in a YAML file."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from galenic.errors import UserError, unknown_name
+from galenic.limits import YAML_BYTES, YAML_DEPTH, YAML_NODES, one_line
 
 __all__ = [
     "StrictLoader",
@@ -25,6 +26,9 @@ def read_yaml(path: Path) -> Any:
         UserError: it cannot be read, or is no valid YAML.
     """
     try:
+        size = path.stat().st_size
+        if size > YAML_BYTES:
+            raise UserError(f"{path} has {size:,} bytes; a YAML file may have {YAML_BYTES:,}.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
@@ -44,19 +48,45 @@ def parse_yaml(text: str, origin: str) -> Any:
     try:
         return yaml.load(text, StrictLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        raise UserError(f"{origin} is no valid YAML: {error}") from error
+        where = getattr(error, "problem_mark", None)
+        line = f" (line {where.line + 1})" if where is not None else ""
+        why = one_line(str(getattr(error, "problem", None) or error))
+        raise UserError(f"{origin} is no valid YAML: {why}{line}.") from error
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which plain YAML keeps the last."""
+    """Refuses a key that stands twice, of which plain YAML keeps the last; aliases; too much."""
+
+    nodes = 0
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Read one value, within the limits of `galenic.limits`."""
+        self.nodes += 1
+        mark = self.get_mark()
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(
+                None, None, "aliases (*name) are not taken; write the value out", mark
+            )
+        if self.nodes > YAML_NODES:
+            why = f"more than {YAML_NODES:,} keys and values"
+            raise yaml.composer.ComposerError(None, None, why, mark)
+        if self.depth >= YAML_DEPTH:
+            why = f"lists and mappings nested deeper than {YAML_DEPTH}"
+            raise yaml.composer.ComposerError(None, None, why, mark)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.start_mark
-                )
+        if len({repr(key) for key in keys}) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice!r} stands twice", node.start_mark
+            )
         return super().construct_mapping(node, deep)
 
 
