@@ -136,6 +136,7 @@ def test_a_call_during_the_answer_is_no_proof(call: str, error: str) -> None:
     assert error in proof.error
 
 
+@pytest.mark.slow
 def test_an_error_is_no_proof() -> None:
     broken = subprocess.CompletedProcess[bytes]([], 1, b"half {", b"Traceback\nMemoryError: big\n")
     assert read_proof(broken) == Proof(False, error="the process ended with 1: MemoryError: big")
@@ -157,6 +158,7 @@ def test_a_whole_answer_without_a_network(ready: None) -> None:
     assert "Nothing asked for the network." in " ".join(said.stdout.split())
 
 
+@pytest.mark.slow
 def test_a_failure_is_said_with_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
     from galenic.assistant import prove
 

@@ -218,6 +218,9 @@ def test_empty_input_raises(call: object) -> None:
 def test_wrong_input_raises() -> None:
     with pytest.raises(ValueError, match="'E' is not one of"):
         metrics.classification(make([("E", "A")]), LABELS)
+    for scores in (metrics.prediction_counts, metrics.confusion_matrix, metrics.majority_baseline):
+        with pytest.raises(ValueError, match="'E' is not one of"):
+            scores(make([("A", "E")]), LABELS)
     with pytest.raises(ValueError, match="fewer than two rotations"):
         metrics.flip_rate(make([("A", "A")]))
     with pytest.raises(ValueError, match="no rotations"):

@@ -112,3 +112,8 @@ def test_common_prefix(sequences: list[list[int]]) -> None:
 def test_empty_pack_sums() -> None:
     pack = build_pack([Request((1, 2), 1)])
     assert sum_by_request(pack, np.array([-0.5])).tolist() == [-0.5]
+
+
+def test_nothing_is_cut_unless_it_is_said() -> None:
+    assert Request((1, 2), 1).cut == 0
+    assert Request((1, 2), 1, 3).cut == 3

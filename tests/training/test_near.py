@@ -137,3 +137,31 @@ def test_progress_counts_passages_and_the_strictest_agreement_is_kept() -> None:
     for train in (near, near[::-1]):
         (hit,) = scanner.scan(train)
         assert hit.train.part == "b"  # the more similar of two
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "refused"),
+    [
+        ("threshold", (0.01, 1), (0, 1.01)),
+        ("shingle", (1,), (0,)),
+        ("num_perm", (16, 1024), (15, 1025)),
+        ("min_words", (1,), (0,)),
+        ("near_words", (1,), (0,)),
+        ("seed", (0, 2**32 - 1), (-1, 2**32)),
+    ],
+)
+def test_bounds_of_the_settings(
+    name: str, allowed: tuple[float, ...], refused: tuple[float, ...]
+) -> None:
+    for value in allowed:
+        assert getattr(ScanConfig.model_validate({name: value}), name) == value
+    for value in refused:
+        with pytest.raises(ValueError, match=name):
+            ScanConfig.model_validate({name: value})
+
+
+def test_settings_are_those_of_the_docs() -> None:
+    assert CONFIG.model_dump() == {
+        "threshold": 0.5, "shingle": 3, "num_perm": 128, "min_words": 8, "near_words": 16,
+        "seed": 0,
+    }  # fmt: skip

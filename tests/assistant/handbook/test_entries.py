@@ -42,6 +42,7 @@ def test_every_entry_keeps_to_the_rules() -> None:
     assert faults == []
 
 
+@pytest.mark.slow
 def test_guards_hide_next_to_nothing_of_the_handbook() -> None:
     places = [place for entry in entries() for place in entry.places()]
     hidden = [one.statement.text for one in places if of_answer(one.statement.text)]
@@ -50,6 +51,7 @@ def test_guards_hide_next_to_nothing_of_the_handbook() -> None:
     assert [text for text in urgent if of_answer(text)] == []
 
 
+@pytest.mark.slow
 def test_emergencies_of_the_handbook_are_not_less_than_today_in_triage() -> None:
     """Put to triage as somebody's words: most must come out urgent, and few as self-care."""
     tiers = [

@@ -92,6 +92,7 @@ def test_rankings_are_fused_by_their_places() -> None:
     assert fuse([[], []]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", ["pain zorb", "maybe quax the frop", "unheard words"])
 def test_search_is_that_of_a_naive_loop(folder: Path, tiny: Path, question: str) -> None:
     index_folder(folder, Notes())
@@ -218,6 +219,7 @@ embed.embed_index(embed.find_encoder(sys.argv[2], Notes()), Notes())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "left"), [(1, 0), (3, 8)])
 def test_a_killed_run_goes_on(folder: Path, tiny: Path, count: int, left: int) -> None:
     index_folder(folder, Notes())
@@ -292,6 +294,7 @@ def test_an_encoder_that_is_gone_or_changed_is_said(
     assert give_vectors(path) == 12
 
 
+@pytest.mark.slow
 def test_an_old_index_opens_and_loads_no_torch(folder: Path) -> None:
     index_folder(folder, Notes())
     with sqlite3.connect(index_path()) as connection:
@@ -324,6 +327,7 @@ def test_answers_still_abstain(folder: Path, tiny: Path) -> None:
     assert not [one for one in events if isinstance(one, Sentence) and one.section == "answer"]
 
 
+@pytest.mark.slow
 def test_no_answer_is_lost_to_vectors(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What words carry is looked at, also where vectors put other passages first."""
     fill(

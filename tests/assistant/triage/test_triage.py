@@ -231,6 +231,7 @@ def test_any_numbers_are_read(text: str) -> None:
     assert triage(text).tier in TIERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     ["no ", "chest ", "no fever, ", "a", "9", "chest ... ", "\ud800", "years ago my father "],

@@ -132,6 +132,7 @@ def asked_of(size: int) -> list[Request]:
     return asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_both_engines_agree(variant: str, tmp_path: Path, exact_attention: None) -> None:
     from galenic.runtimes.torch import TorchRuntime
