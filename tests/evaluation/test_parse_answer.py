@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from galenic.evaluation.scoring.generate import Generate, parse_answer
+from galenic.evaluation.scoring.generate import Generate
+from galenic.evaluation.scoring.parse import parse_answer
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,42 @@ def test_the_instruction_replaces_the_answer_line() -> None:
     assert text.startswith("Question: x\nA. 1\nB. 2\nThink step by step")
     assert text.endswith("Reasoning:")
     assert "A, B" in text
+
+
+STATEMENTS = (
+    "Answer: {}", "**Answer:** {}", "Answer: **{}**", "Answer: ({})", "### Answer\n{}",
+    "Answer - {}", "ANSWER: {}", "The answer is therefore option {}.",
+    "The best answer would be {}.",
+    "The answer is most likely {}", "Answer: $\\boxed{{{}}}$", "So \\boxed{{\\text{{{}}}}}",
+    "Correct option: {}", "The correct choice is {}.", "Option {} is correct.",
+    "{} is the right answer.", "I would choose option {}.", "Answer: {} because of the fever",
+    "The answer to this question is `{}`",
+)  # fmt: skip
+WORDS_ONLY = (
+    "Answer: {} cells are counted", "The answer is {}-reactive protein", "Answer: {}12 deficiency",
+    "Answer: {}. coli", "Answer: not {}", "Answer: {} is wrong", "Answer: {}?", "Answer: {} or A",
+    "Answer: {}/A", "Answer: {} and A are possible", "<think>Answer: {}", "Answer: {}.5 mg",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("label", "BCE")
+@pytest.mark.parametrize("form", STATEMENTS)
+def test_ways_to_state_an_answer(form: str, label: str) -> None:
+    said = form.format(label)
+    assert parse_answer(said, "ABCDE") == label
+    assert parse_answer(f"<think>Answer: A</think>First I thought (D).\n{said}", "ABCDE") == label
+    assert parse_answer(f"{said}\n\nQuestion: And then?\nAnswer: D", "ABCDE") == label
+
+
+@pytest.mark.parametrize("label", "BCE")
+@pytest.mark.parametrize("form", WORDS_ONLY)
+def test_a_label_that_is_a_word_or_denied_or_not_alone(form: str, label: str) -> None:
+    assert parse_answer(form.format(label), "ABCDE") is None
+
+
+def test_texts_of_the_options_tell_names_from_answers() -> None:
+    bacteria = {"A": "S. aureus", "B": "E. coli", "C": "H. pylori", "D": "metformin", "E": "it"}
+    assert parse_answer("Answer: E. coli", bacteria) is None
+    assert parse_answer("Answer: D. metformin", bacteria) == "D"
+    assert parse_answer("Answer: B E. coli", bacteria) == "B"
+    assert parse_answer("Answer: C. they live there", bacteria) == "C"

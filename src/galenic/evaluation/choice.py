@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from galenic.evaluation.plan import PRIOR, Chunk, Job
 from galenic.evaluation.records import Record
-from galenic.evaluation.scoring.generate import parse_answer
+from galenic.evaluation.scoring.parse import parse_answer
 from galenic.runtimes.base import Runtime, Writing
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
 

@@ -26,6 +26,10 @@ def load(path: Path, rows: list[dict[str, Any]]) -> Dataset:
         ({"1": "one", "2": "two"}, "2", "2"),
         ({"x": "one", "y": "two"}, "two", "y"),
         ({"A": "B", "B": "A"}, "A", "A"),  # a label goes before a text
+        (["4", "3", "2", "1"], 2, "C"),  # both readings are the same
+        (["A", "B", "AB", "O"], "B", "B"),
+        (["O", "A", "B", "AB"], "AB", "D"),
+        (["0", "1", "2"], 1, "B"),
     ],
 )
 def test_answer_as_label_text_or_index(options: object, answer: object, label: str) -> None:
@@ -43,6 +47,10 @@ def test_answer_as_label_text_or_index(options: object, answer: object, label: s
         ({"answer": "four"}, "`answer` 'four' is none of the options A, B, C"),
         ({"answer": "same", "options": ["same", "same"]}, "the text of 2 options: give a label"),
         ({"answer": None}, "`answer` is missing"),
+        ({"answer": "B", "options": ["O", "A", "B", "AB"]}, "means option B ('A') as letter and"),
+        ({"answer": "E", "options": ["E", "D", "C", "B", "A"]}, "and option A as text"),
+        ({"answer": 3, "options": ["4", "3", "2", "1"]}, "option D ('1') as index and option B"),
+        ({"answer": 1, "options": ["1", "2", "3"]}, "write `options` as an object"),
         ({"options": ["one"]}, "at least two options, found 1"),
         ({"options": ["x"] * 27}, "at most 26"),
         ({"options": "one, two"}, "must be an object"),

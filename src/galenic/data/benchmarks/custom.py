@@ -8,7 +8,8 @@ One JSON object a line::
 ``question``  text.
 ``options``   an object of label and text, or a list of texts, which get the letters A, B, C …
 ``answer``    a label; or the text of exactly one option; or, only when the options are a list,
-              its index counted from 0.
+              its index counted from 0. Where these readings of a list disagree (options O, A, B,
+              AB and the answer "B") the row is refused: an object with labels settles it.
 ``context``   optional text to read first.
 ``id``        optional, unique; else the line number.
 
@@ -95,7 +96,9 @@ def _label(answer: object, options: Mapping[str, str], *, listed: bool) -> objec
             raise RowError(f"`answer` {answer} is an index, but `options` is no list: give a label")
         if not 0 <= answer < len(options):
             raise RowError(f"`answer` {answer} is no index of {len(options)} options (from 0)")
-        return list(options)[answer]
+        label = list(options)[answer]
+        _refuse_two_readings(answer, label, "index", options)
+        return label
     if isinstance(answer, str) and answer not in options:
         matches = [label for label, text in options.items() if text == answer]
         if len(matches) > 1:
@@ -104,4 +107,18 @@ def _label(answer: object, options: Mapping[str, str], *, listed: bool) -> objec
             )
         if matches:
             return matches[0]
+    if isinstance(answer, str) and listed:
+        _refuse_two_readings(answer, answer, "letter", options)
     return answer
+
+
+def _refuse_two_readings(
+    answer: str | int, label: str, kind: str, options: Mapping[str, str]
+) -> None:
+    """Raise where the answer of a listed question is also the text of another option."""
+    named = [other for other, text in options.items() if text.strip() == str(answer)]
+    if label in options and named and named != [label]:
+        raise RowError(
+            f"`answer` {answer!r} means option {label} ({options[label]!r}) as {kind} and option "
+            f"{named[0]} as text: write `options` as an object of label and text, and a label"
+        )

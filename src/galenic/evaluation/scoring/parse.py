@@ -1,0 +1,152 @@
+"""Finding the answer in a text that a model wrote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+__all__ = ["parse_answer"]
+
+MODAL = (
+    r"(?:is|are|was|be|being|(?:would|should|must|will|may|could)\s+be|(?:seems|appears)\s+to\s+be)"
+)
+ADVERB = (
+    r"(?:therefore|thus|hence|then|so|most\s+likely|likely|probably|clearly|definitely|indeed|the)"
+)
+THING = r"(?:option|choice|letter|answer)"
+MARK = r"[\s:*_=#>\-–—]*"
+OPENERS = r"(?:\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{|[\s($\[<\"'`{*_])*"
+CLOSERS = r"[)\]*_\"'`$}>]*"
+MARKERS = (
+    rf"(?i:\banswer)\b(?i:\s+(?:to|for|here)\b[^.:\n]{{0,60}}?)?{MARK}(?i:\b{MODAL}\b)?{MARK}"
+    rf"(?i:\b{ADVERB}\b\s*)*{MARK}(?i:\b{THING}\b)?{MARK}",
+    rf"(?i:\b(?:correct|right|best)\s+(?:option|choice|letter|response))\b{MARK}(?i:\b{MODAL}\b)?{MARK}"
+    rf"(?i:\b{ADVERB}\b\s*)*{MARK}(?i:\b{THING}\b)?{MARK}",
+    r"(?i:\b(?:I|we)\s+(?:would\s+|will\s+)?(?:choose|pick|select|go\s+with))\s+"
+    rf"(?i:{THING}\b\s*)?",
+    r"\\boxed\s*\{",
+)
+"""What stands before an answer."""
+CHOSEN = r"(?i:\b(?:option|choice))\s+"
+RIGHT = r"(?i:\s+is\s+(?:the\s+)?(?:most\s+)?(?:correct|right|best|appropriate)\b)"
+THE_RIGHT = r"(?i:\s+is\s+the\s+(?:correct|right|best)\s+(?:answer|option|choice))"
+"""Around one: "option B is correct", "B is the right answer"."""
+GOES_ON = re.compile("is|because|since|as|due|given|for|it|there|they|this|these|we", re.IGNORECASE)
+"""Words after a label that leave it an answer: "B because ...", but not "B cells"."""
+DENIED = re.compile(r"\s+(?:is|was)\s+(?:not\b|wrong|incorrect|false|excluded)", re.IGNORECASE)
+NEXT = re.compile(r"^\W*(?:next\s+)?(?:question|user|human)(?:\s*\d+)?\s*\W*:", re.I | re.M)
+"""Where a model goes on with a question of its own."""
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """How labels look in a text.
+
+    Attributes:
+        labels: as the question has them.
+        texts: of the options by label; empty where they are not known.
+        one: pattern of any label.
+        flags: of the pattern; letters count in capitals only.
+    """
+
+    labels: tuple[str, ...]
+    texts: Mapping[str, str]
+    one: str
+    flags: re.RegexFlag
+
+    def statements(self, text: str) -> Iterator[tuple[int, str | None]]:
+        """Where a label is named as the answer, with that label; None where two are named."""
+        label = rf"(?P<label>{self.one})(?![\w-])"
+        for marker in MARKERS:
+            for match in re.finditer(rf"{marker}{OPENERS}{label}", text, self.flags):
+                if (found := self.settle(match, text)) is not None:
+                    yield match.start("label"), found[0]
+        other = label.replace("label", "other")
+        praised = rf"{CHOSEN}{OPENERS}{label}{CLOSERS}{RIGHT}|(?<![\w-]){other}{CLOSERS}{THE_RIGHT}"
+        for match in re.finditer(praised, text, self.flags):
+            name = "label" if match.group("label") else "other"
+            yield match.start(name), self.known(match.group(name))
+
+    def settle(self, match: re.Match[str], text: str) -> tuple[str | None] | None:
+        """What a named label says: itself, two at once (a None inside), or nothing (None)."""
+        rest = text[match.end("label") :]
+        rival = rf"{CLOSERS}[\s.]*(?:or|and|/|,|&)[\s(*_\"'`$]*(?:{self.one})(?![\w-])"
+        if re.match(rival, rest, self.flags):
+            return (None,)
+        label = self.known(match.group("label"))
+        if self._is_sentence(label, rest):
+            return None
+        return (label,)
+
+    def _is_sentence(self, label: str, rest: str) -> bool:
+        """Whether a label is but a word of a sentence ("A patient"), a name or denied."""
+        closed = re.match(CLOSERS, rest)
+        behind = rest[closed.end() :] if closed else rest
+        if DENIED.match(behind) or re.match(r"\?|\.\d", behind):
+            return True
+        if closed and closed.end():
+            return False
+        own = self.texts.get(label, "").casefold()
+        if own and re.sub(r"^[\s.:]+", "", rest).casefold().startswith(own):
+            return False
+        if re.match(r"\.[ \t]?[a-z]", rest) and len(label) == 1 and label.isupper():
+            return self._is_name(label, rest)  # "E. coli"
+        word = re.match(r"[ \t]+([^\W\d_]+|\d+)", rest)
+        if word is None or GOES_ON.fullmatch(word.group(1)):
+            return False
+        return not (word.group(1)[0].isupper() and label.isupper() and label != "A")
+
+    def _is_name(self, label: str, rest: str) -> bool:
+        if not self.texts:
+            return True
+        word = re.match(r"\.\s?\w+", rest)
+        begin = f"{label}{word.group() if word else ''}".casefold()
+        return any(begin in text.casefold() for text in self.texts.values())
+
+    def bare(self, text: str) -> str | None:
+        """The label of a text that is nothing else, or that begins with one as a list does."""
+        named = rf"{MARK}{OPENERS}(?P<label>{self.one})(?![\w-])"
+        if alone := re.fullmatch(rf"{named}[\s.]*{CLOSERS}[\s.]*", text, self.flags):
+            return self.known(alone.group("label"))
+        first = re.match(rf"{named}[.):,*\]]", text, self.flags)
+        lines = re.finditer(rf"^\W*({self.one})[.):]", text, self.flags | re.M)
+        if first is None or len({line.group(1) for line in lines}) > 1:
+            return None
+        found = self.settle(first, text)
+        return found[0] if found else None
+
+    def known(self, written: str) -> str:
+        """The label as the question has it."""
+        return next(k for k in self.labels if k == written or k.lower() == written.lower())
+
+
+def parse_answer(text: str, labels: Iterable[str]) -> str | None:
+    """The label a generated text settles on, or None.
+
+    Thoughts between ``<think>`` and ``</think>`` do not count, nor does what follows a question
+    that the model goes on with. Looks, in this order, for the last statement ("Answer: X", "the
+    answer is option X", ``\\boxed{X}``, "option X is correct"), for a text that is nothing but a
+    label, and for one that begins with "X." or "X," and has no line with another label. A label
+    that is a word of a sentence ("A patient") or of a name ("E. coli", "B cells") is no answer, and
+    two different labels after one marker ("A or B") are none either. Letter labels count in
+    capitals only, words in any case.
+
+    Args:
+        text: what the model wrote.
+        labels: the labels it could have named; of a mapping, with the texts of the options, by
+            which names are told from answers.
+    """
+    known = tuple(labels)
+    one = "|".join(re.escape(label) for label in sorted(known, key=len, reverse=True))
+    flags = re.NOFLAG if all(label.isupper() for label in known) else re.IGNORECASE
+    reader = _Reader(known, labels if isinstance(labels, Mapping) else {}, one, flags)
+    text = re.sub(r"^.*</think>", "", text, flags=re.S)
+    text = re.sub(r"<think>.*", "", text, flags=re.S)
+    parts = [text[: match.start()] for match in NEXT.finditer(text)]
+    for part in [*parts, text]:
+        if found := sorted(reader.statements(part), key=lambda pair: pair[0]):
+            return found[-1][1]
+        if part.strip() and (label := reader.bare(part)):
+            return label
+    return None
