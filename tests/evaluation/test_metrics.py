@@ -121,15 +121,16 @@ def test_equal_gold_counts_take_the_first_label() -> None:
 
 
 def test_collapse_needs_more_than_nine_tenths_of_the_parsed_answers() -> None:
-    nine_of_ten = make([("A", "B")] * 9 + [("A", "C")])
+    nine_of_ten = make([("A", "B")] * 18 + [("A", "C")] * 2)
     assert metrics.collapse(nine_of_ten) is None
-    ten_of_eleven = make([("A", "B")] * 10 + [("A", "C")])
+    ten_of_eleven = make([("A", "B")] * 20 + [("A", "C")] * 2)
     found = metrics.collapse(ten_of_eleven)
     assert found is not None
     assert found.label == "B"
     assert found.share == pytest.approx(10 / 11)
     # Unparsed answers do not hide a collapse of those that could be read.
-    assert metrics.collapse(make([("A", "B")] * 5 + [("A", None)] * 50)) == ("B", 1.0)
+    assert metrics.collapse(make([("A", "B")] * 20 + [("A", None)] * 50)) == ("B", 1.0)
+    assert metrics.collapse(make([("A", "B")] * 19 + [("A", None)] * 50)) is None  # too few
     assert metrics.collapse(make([("A", None)])) is None
 
 

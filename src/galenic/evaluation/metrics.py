@@ -43,6 +43,8 @@ __all__ = [
 
 COLLAPSE_SHARE = 0.9
 """Above this share of one label among the parsed predictions a model is called collapsed."""
+COLLAPSE_ANSWERS = 20
+"""Of fewer parsed predictions nothing is concluded: a few may be alike by chance."""
 
 
 class Group(NamedTuple):
@@ -224,11 +226,12 @@ def collapse(records: Sequence[Record], threshold: float = COLLAPSE_SHARE) -> Co
     """The label that has more than ``threshold`` of the parsed predictions, or None.
 
     A collapsed model answers without reading: its accuracy is the share of that label among the
-    gold labels, which can look respectable.
+    gold labels, which can look respectable. Of fewer than `COLLAPSE_ANSWERS` parsed predictions
+    it is None.
     """
     _need(records)
     counts = Counter(record.prediction for record in records if record.prediction is not None)
-    if not counts:
+    if counts.total() < COLLAPSE_ANSWERS:
         return None
     label, count = counts.most_common(1)[0]
     share = count / counts.total()

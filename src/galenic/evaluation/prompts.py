@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -51,9 +52,8 @@ class Prompter:
         messages.append(_message("user", self._ask(example, context=context)))
         template, special = self.chat
         rendered = render_chat(template, messages, dict(special))
-        start = dict(special).get("bos_token", "")
-        if self.adds_start and start:
-            rendered = rendered.removeprefix(start)
+        if self.adds_start:
+            rendered = rendered.removeprefix(dict(special).get("bos_token", ""))
         return rendered if self.scoring.generates else rendered + prefix
 
     def fit(self, example: Example, *, room: int, count: Callable[[str], int]) -> tuple[str, bool]:
@@ -117,11 +117,35 @@ def _compiled(template: str) -> Any:
 
         return date(2025, 1, 1).strftime(form)
 
+    def as_json(value: Any, **options: Any) -> str:
+        """Without the escapes of HTML that Jinja's own filter writes."""
+        return json.dumps(value, **{"ensure_ascii": False, **options})
+
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols", _generation_marks()],
     )
+    environment.filters["tojson"] = as_json
     environment.globals.update(raise_exception=refuse, strftime_now=today)
     return environment.from_string(template)
+
+
+def _generation_marks() -> Any:
+    """``{% generation %}``, which marks what is learnt and writes nothing."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+
+    class Generation(Extension):
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            # a scope, as in transformers: what is set within is not seen outside
+            return nodes.Scope(body).set_lineno(line)
+
+    return Generation
 
 
 def render_chat(
@@ -142,7 +166,11 @@ def render_chat(
     try:
         return str(
             _compiled(template).render(
-                messages=list(messages), add_generation_prompt=True, **special_tokens
+                messages=list(messages),
+                tools=None,
+                documents=None,
+                add_generation_prompt=True,
+                **special_tokens,
             )
         )
     except TemplateError as error:
