@@ -13,8 +13,9 @@ from galenic.data.example import Example
 from galenic.errors import UserError
 from galenic.evaluation.scoring.base import Scoring
 from galenic.evaluation.scoring.generate import Generate
+from galenic.runtimes.base import Runtime
 
-__all__ = ["Prompter", "render_chat"]
+__all__ = ["Prompter", "chat_prompt", "render_chat"]
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,24 @@ def _generation_marks() -> Any:
             return nodes.Scope(body).set_lineno(line)
 
     return Generation
+
+
+def chat_prompt(runtime: Runtime, template: str, messages: Sequence[dict[str, str]]) -> str:
+    """A conversation as the text that a runtime is to continue, with one start token at most.
+
+    Args:
+        runtime: whose tokenizer may put the start token itself.
+        template: its chat template.
+        messages: ``role`` and ``content`` each.
+
+    Raises:
+        UserError: as `render_chat`.
+    """
+    special = runtime.special_tokens
+    rendered = render_chat(template, messages, special)
+    if runtime.encode_batch([""])[0]:
+        return rendered.removeprefix(special.get("bos_token", ""))
+    return rendered
 
 
 def render_chat(

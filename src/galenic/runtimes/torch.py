@@ -112,7 +112,7 @@ class TorchRuntime(Runtime):
 
     @property
     def special_tokens(self) -> dict[str, str]:
-        names = ("bos_token", "eos_token")
+        names = ("bos_token", "eos_token", "pad_token", "unk_token")
         found = {name: getattr(self._tokenizer, name, None) for name in names}
         return {name: str(text) for name, text in found.items() if text}
 

@@ -20,7 +20,7 @@ from galenic import __version__
 from galenic.assistant.triage.crisis import Crisis
 from galenic.assistant.triage.rules import prepared
 from galenic.errors import UserError
-from galenic.evaluation.prompts import render_chat
+from galenic.evaluation.prompts import chat_prompt
 from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.serve.ask import AssistantRoutes
 from galenic.serve.body import read_body, told
@@ -190,7 +190,7 @@ class _Server:
         if template is None:
             prompt = "\n\n".join(one["content"] for one in messages) + "\n"
         else:
-            prompt = render_chat(template, messages, self.runtime.special_tokens)
+            prompt = chat_prompt(self.runtime, template, messages)
         how = Writing(
             max_tokens=min(asked.wanted_tokens or self.config.max_tokens, self.config.max_tokens),
             stop=asked.stops,

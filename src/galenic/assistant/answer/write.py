@@ -9,7 +9,7 @@ from galenic.assistant.answer.entail import entails, refusal
 from galenic.assistant.answer.sentences import SentenceCutter
 from galenic.assistant.search.retrieve import Passage
 from galenic.assistant.triage.guards import of_answer
-from galenic.evaluation.prompts import render_chat
+from galenic.evaluation.prompts import chat_prompt
 from galenic.runtimes.base import Generation, Runtime, Writing
 
 __all__ = ["LEAST_ENTAILED", "UNSOURCED", "Written", "write_answer"]
@@ -115,4 +115,4 @@ def _prompt(runtime: Runtime, question: str, sources: Sequence[Cited]) -> str:
     if runtime.chat_template is None:
         return f"{ASKED}\n\n{asked}\nAnswer:"
     talk = [{"role": "system", "content": ASKED}, {"role": "user", "content": asked}]
-    return render_chat(runtime.chat_template, talk, runtime.special_tokens)
+    return chat_prompt(runtime, runtime.chat_template, talk)
