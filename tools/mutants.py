@@ -52,7 +52,10 @@ MODULES: dict[str, tuple[str, ...]] = {
     "models/gguf/rope": ("models/gguf/test_rope.py",),
     "models/tokenizers/bpe": ("models/test_bpe.py",),
     "runtimes/tree": ("runtimes/test_tree.py",),
-    "assistant/triage/scope": ("assistant/triage/test_triage.py",),
+    "assistant/triage/scope": (
+        "assistant/triage/test_reach.py",
+        "assistant/triage/test_triage.py",
+    ),
     "assistant/triage/rules": (
         "assistant/triage/test_triage.py",
         "assistant/triage/test_triage_rules.py",
