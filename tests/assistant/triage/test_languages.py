@@ -105,6 +105,30 @@ HARMLESS = (
     "J'ai le nez qui coule et un peu mal à la gorge",
     "Ich habe keine Schmerzen in der Brust",
     "Was hilft gegen Schnupfen?",
+    "Me duele un poco la garganta desde ayer",
+    "Tengo tos y mocos, ¿qué puedo tomar?",
+    "Me pica una picadura de mosquito",
+    "¿Cuánta agua hay que beber al día?",
+    "Mi hijo tiene mocos y come bien",
+    "Tengo agujetas después de correr",
+    "Me duele la espalda de estar sentado",
+    "Llevo tres días estreñido",
+    "J'ai un rhume depuis trois jours",
+    "J'ai des courbatures après le sport",
+    "Mon fils a le nez bouché mais il joue",
+    "J'ai un peu mal au dos quand je jardine",
+    "Une piqûre de moustique qui gratte",
+    "Je dors mal en ce moment",
+    "Mon genou me fait mal depuis un mois",
+    "Ich habe Husten und Schnupfen",
+    "Muskelkater nach dem Sport, was hilft?",
+    "Mein Sohn hat Schnupfen, spielt aber ganz normal",
+    "Welche Impfung brauche ich für Thailand?",
+    "Mein Rücken tut vom Sitzen etwas weh",
+    "Ein Mückenstich juckt",
+    "Ich schlafe schlecht",
+    "Mein Kind hat leichtes Fieber, 37,9, und trinkt gut",
+    "Meine Tochter hat sich das Knie aufgeschürft, blutet kaum",
     "Mein Knie tut seit drei Wochen beim Treppensteigen etwas weh",
 )
 TEXTS = {
@@ -141,7 +165,6 @@ def test_emergencies_are_recognised(language: str) -> None:
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_harmless_denied_past_and_asked(text: str) -> None:
-    assert detect(text)
     assert findings(text) == ()
 
 
@@ -149,6 +172,12 @@ def test_denial_reaches_to_the_next_comma_and_no_further() -> None:
     assert findings("no tengo fiebre, me duele mucho el pecho")
     assert findings("no se me quita el dolor de pecho")
     assert not findings("Ich habe weder Fieber noch Schmerzen in der Brust")
+
+
+def test_many_grave_things_together_are_an_emergency() -> None:
+    text = "Seit heute frueh Bauchweh, Erbrechen und jetzt ist er blass und ganz wackelig"
+    assert "language-several" in {f.id for f in findings(text)}
+    assert not findings("Bauchweh seit heute")
 
 
 def test_wishes_to_die_name_a_crisis_line() -> None:

@@ -36,8 +36,16 @@ SEVERAL, LIKELY = 1.5, 0.5
 English."""
 TOGETHER = 3
 """Sentences whose words are taken together."""
+SEVERAL_SAID, SEVERAL_GRAVE = 4, 3
+"""So many concepts of emergencies together are one, whichever they are; with one among them that is
+no everyday word, so many."""
 REACH = 3
 """Words before a mention that may deny it."""
+CLAUSE = frozenset(
+    {",", "und", "aber", "dann", "er", "sie", "wir", "ich", "mein", "meine", "et", "mais", "puis"}
+    | {"il", "elle", "je", "j", "on", "mon", "ma", "y", "pero", "mi", "su"}
+)
+"""Where a denial ends: "er isst nicht und hat Fieber"."""
 LIBRARY = (
     "en es fr de pt it pl tr nl ro sv vi cs da nb no fi hu id hr sk tl sw ca so sq et lt lv ms"
 )
@@ -75,6 +83,7 @@ class _Data:
     notices: Mapping[str, str]
     other_notice: str
     rules: Mapping[str, list[list[str]]]
+    everyday: frozenset[str]
     languages: Mapping[str, _Language]
 
 
@@ -228,6 +237,9 @@ def _fired(said: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
         words = [word for word in chosen if word is not None]
         if len(words) == len(needed):
             yield rule, tuple(dict.fromkeys(words))
+    grave = any(concept not in _data().everyday for concept in said)
+    if len(said) >= (SEVERAL_GRAVE if grave else SEVERAL_SAID):
+        yield "several", tuple(dict.fromkeys(said.values()))
 
 
 def _denied(mention: re.Match[str], softened: str, language: _Language) -> bool:
@@ -236,7 +248,7 @@ def _denied(mention: re.Match[str], softened: str, language: _Language) -> bool:
     after = mention.string[mention.end() :].split()
     masked = softened.split()
     for at in range(len(before) - 1, max(-1, len(before) - 1 - REACH), -1):
-        if before[at] == ",":
+        if before[at] in CLAUSE:
             break
         if masked[at] in language.denies:
             return True
@@ -266,7 +278,7 @@ def _data() -> _Data:
     text = files("galenic.assistant.triage").joinpath("data/languages.yaml").read_text("utf-8")
     read = yaml.safe_load(text)
     emergencies = read["emergencies"]
-    rules = emergencies.pop("rules")
+    rules, everyday = emergencies.pop("rules"), emergencies.pop("everyday")
     return _Data(
         words={name: frozenset(words.split()) for name, words in read["words"].items()},
         scripts=tuple(
@@ -275,6 +287,7 @@ def _data() -> _Data:
         notices=read["notices"],
         other_notice=read["other_notice"],
         rules=rules,
+        everyday=frozenset(everyday),
         languages={code: _language(known) for code, known in emergencies.items()},
     )
 
