@@ -81,7 +81,7 @@ class EchoRuntime(Runtime):
         return [0.5 + 0.1 * i for i in range(num_tokens)]
 
     def stream(
-        self, prompt: str, how: Writing, going_on: Callable[[], bool] = lambda: True
+        self, prompt: str, how: Writing, should_continue: Callable[[], bool] = lambda: True
     ) -> Generator[str, None, Generation]:
         yield self.answer
         return Generation(self.answer, num_tokens=len(self.answer), finished=True)

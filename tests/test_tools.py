@@ -126,6 +126,6 @@ def test_what_is_promised_to_contributors_is_there() -> None:
     for target in re.findall(r"^make ([a-z-]+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for path in re.findall(
-        r"`((?:data|evaluation|runtimes|compression|training|export|study)/[^`]*)`", text
+        r"`((?:data|evaluation|runtimes|compression|training|exporters|study)/[^`]*)`", text
     ):
         assert (ROOT / "src" / "galenic" / path).exists(), path

@@ -81,10 +81,13 @@ def test_generate_checks_its_arguments(options: dict[str, object], runtime: Llam
 
 
 def streamed(
-    runtime: LlamaRuntime, prompt: str, going_on: Callable[[], bool] = lambda: True, **how: Any
+    runtime: LlamaRuntime,
+    prompt: str,
+    should_continue: Callable[[], bool] = lambda: True,
+    **how: Any,
 ) -> tuple[list[str], Generation]:
     pieces: list[str] = []
-    stream = runtime.stream(prompt, Writing(**how), going_on)
+    stream = runtime.stream(prompt, Writing(**how), should_continue)
     while True:
         try:
             pieces.append(next(stream))
@@ -123,12 +126,16 @@ def test_a_shared_beginning_changes_nothing(runtime: LlamaRuntime) -> None:
 def test_nobody_waiting_ends_the_text(runtime: LlamaRuntime) -> None:
     asked = iter([True, True, True, True, False])
     pieces, made = streamed(
-        runtime, "The heart", max_tokens=50, temperature=1.0, going_on=lambda: next(asked, False)
+        runtime,
+        "The heart",
+        max_tokens=50,
+        temperature=1.0,
+        should_continue=lambda: next(asked, False),
     )
     assert not made.finished
     assert made.num_tokens < 5
     assert "".join(pieces) == made.text
-    before = streamed(runtime, "The heart", going_on=lambda: False)
+    before = streamed(runtime, "The heart", should_continue=lambda: False)
     assert before == ([], Generation("", 0, finished=False))
     assert runtime.generate("The heart", Writing(max_tokens=5)).num_tokens == 5
 

@@ -201,7 +201,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def stream(
-        self, prompt: str, how: Writing, going_on: Callable[[], bool] = lambda: True
+        self, prompt: str, how: Writing, should_continue: Callable[[], bool] = lambda: True
     ) -> Generator[str, None, Generation]:
         """Continue the prompt piece by piece, whole characters at a time; the pieces together are
         the text of the `Generation` that is returned at the end.
@@ -209,7 +209,7 @@ class Runtime(ABC):
         Args:
             prompt: as `generate` has it.
             how: likewise.
-            going_on: asked now and then; where it says no, the text ends there, unfinished.
+            should_continue: asked now and then; where it says no, the text ends there, unfinished.
 
         Raises:
             UserError: the prompt is empty or leaves no room for an answer.

@@ -110,7 +110,7 @@ class EncoderRuntime(Runtime):
         self,
         prompt: str,  # noqa: ARG002
         how: Writing,  # noqa: ARG002
-        going_on: Callable[[], bool] = lambda: True,  # noqa: ARG002
+        should_continue: Callable[[], bool] = lambda: True,  # noqa: ARG002
     ) -> Generator[str, None, Generation]:
         raise self._writes_nothing()
 

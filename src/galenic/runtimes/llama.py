@@ -126,7 +126,7 @@ class LlamaRuntime(Runtime):
             logits = self._engine.step(answer[-1], len(tokens) + len(answer) - 1)
 
     def stream(
-        self, prompt: str, how: Writing, going_on: Callable[[], bool] = lambda: True
+        self, prompt: str, how: Writing, should_continue: Callable[[], bool] = lambda: True
     ) -> Generator[str, None, Generation]:
         """Continue the prompt piece by piece; see `Runtime.stream`.
 
@@ -142,7 +142,7 @@ class LlamaRuntime(Runtime):
         room = min(room, how.max_tokens)
         places = count(len(tokens))
         try:
-            logits = self._engine.start(tokens, room=room, going_on=going_on)
+            logits = self._engine.start(tokens, room=room, should_continue=should_continue)
         except Interrupted:
             return Generation("", 0, finished=False)
         writer = Writer(
@@ -151,7 +151,7 @@ class LlamaRuntime(Runtime):
             last=self._whole,
             ends=self._engine.ends,
         )
-        return (yield from write(logits, writer, how, room, going_on))
+        return (yield from write(logits, writer, how, room, should_continue))
 
     def close(self) -> None:
         """Free the model's memory. Safe to call twice."""

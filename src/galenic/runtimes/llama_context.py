@@ -68,13 +68,13 @@ class LlamaContext:
         self._memory = self._library.llama_get_memory(self._context)
 
     def begin(
-        self, tokens: Sequence[int], going_on: Callable[[], bool] = lambda: True
+        self, tokens: Sequence[int], should_continue: Callable[[], bool] = lambda: True
     ) -> NDArray[np.float32]:
         """Compute a text, but for what it shares with the one before; see `LlamaEngine.start`."""
         shared = self._keep_begun(tokens)
         first, last = 0, 0
         for first, last in parts(shared, len(tokens)):
-            if not going_on():
+            if not should_continue():
                 self.forget()
                 raise Interrupted
             self._run_part(tokens, first, last, read_last=last == len(tokens))

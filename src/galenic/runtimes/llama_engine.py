@@ -171,7 +171,7 @@ class LlamaEngine:
         tokens: Sequence[int],
         *,
         room: int,
-        going_on: Callable[[], bool] = lambda: True,
+        should_continue: Callable[[], bool] = lambda: True,
     ) -> NDArray[np.float32]:
         """Begin a text; logits after its last token, shape (vocab,), valid until the next call.
 
@@ -182,11 +182,11 @@ class LlamaEngine:
         Args:
             tokens: at least one.
             room: how many tokens `step` may add at most.
-            going_on: asked before each batch; where it says no, `Interrupted` is raised.
+            should_continue: asked before each batch; where it says no, `Interrupted` is raised.
         """
         self._check_length(len(tokens))
         self._context.reserve(len(tokens) + room)
-        return self._context.begin(tokens, going_on)
+        return self._context.begin(tokens, should_continue)
 
     def step(self, token: int, position: int) -> NDArray[np.float32]:
         """Add one token to the text that `start` began; logits after it, shape (vocab,)."""

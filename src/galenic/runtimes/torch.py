@@ -160,7 +160,7 @@ class TorchRuntime(Runtime):
         return clock.times
 
     def stream(
-        self, prompt: str, how: Writing, going_on: Callable[[], bool] = lambda: True
+        self, prompt: str, how: Writing, should_continue: Callable[[], bool] = lambda: True
     ) -> Generator[str, None, Generation]:
         tokens = self.encode_batch([prompt])[0]
         check_room(len(tokens), how.max_tokens, self.info.context_length)
@@ -183,7 +183,7 @@ class TorchRuntime(Runtime):
             last=self.decode,
             ends=ends.__contains__,
         )
-        return (yield from write(read(tokens), writer, how, how.max_tokens, going_on))
+        return (yield from write(read(tokens), writer, how, how.max_tokens, should_continue))
 
     def _continue(self, tokens: Sequence[int], **choice: Any) -> list[int]:
         """New tokens by the model's own ``generate``."""

@@ -35,7 +35,7 @@ def write(
     writer: Writer,
     how: Writing,
     room: int,
-    going_on: Callable[[], bool],
+    should_continue: Callable[[], bool],
 ) -> Generator[str, None, Generation]:
     """Choose tokens one after the other; yield text as soon as it is sure.
 
@@ -44,13 +44,13 @@ def write(
         writer: the engine.
         how: as `Runtime.stream` has it.
         room: most new tokens.
-        going_on: as `Runtime.stream` has it.
+        should_continue: as `Runtime.stream` has it.
     """
     chooser = np.random.default_rng(how.seed)
     waits = max(map(len, how.stop), default=1) - 1  # what may be the beginning of a stop text
     answer: list[int] = []
     text, given = "", 0
-    while going_on():
+    while should_continue():
         allowed = logits if how.choices is None else how.choices.narrow(logits)
         token = choose(allowed, how.temperature, chooser)
         ends = writer.ends(token)

@@ -137,8 +137,8 @@ class AssistantRoutes:
                 yield _event(event)
             return
 
-        def work(going_on: Any) -> Iterator[Event]:
-            return self.assistant.answer(asked, found, going_on)
+        def work(should_continue: Any) -> Iterator[Event]:
+            return self.assistant.answer(asked, found, should_continue)
 
         answer = self.worker.run(work)
         try:

@@ -85,7 +85,7 @@ class Worker:
 
     def stream(self, order: Order) -> AsyncGenerator[str | Generation, None]:
         """Pieces of a text as they come, and at last the whole; see `run`."""
-        return self.run(lambda going_on: self._write(order, going_on))
+        return self.run(lambda should_continue: self._write(order, should_continue))
 
     async def run(self, task: Task[T]) -> AsyncGenerator[T, None]:
         """What a task yields, as it comes.
@@ -137,13 +137,13 @@ class Worker:
         """In the model's thread: one answer."""
         end = time.monotonic() + self.max_seconds
 
-        def going_on() -> bool:
+        def should_continue() -> bool:
             return not job.cancelled.is_set() and time.monotonic() < end
 
         if job.cancelled.is_set():
             return
         try:
-            for piece in job.task(going_on):
+            for piece in job.task(should_continue):
                 job.deliver(piece)
                 if job.cancelled.is_set():
                     return
@@ -151,11 +151,13 @@ class Worker:
             job.deliver(error)
         job.deliver(_END)
 
-    def _write(self, order: Order, going_on: Callable[[], bool]) -> Iterator[str | Generation]:
+    def _write(
+        self, order: Order, should_continue: Callable[[], bool]
+    ) -> Iterator[str | Generation]:
         schema = order.schema
         choices = None if schema is None else self._json_form.text(schema)
         yield (
             yield from self.runtime.stream(
-                order.prompt, replace(order.how, choices=choices), going_on
+                order.prompt, replace(order.how, choices=choices), should_continue
             )
         )

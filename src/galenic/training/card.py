@@ -98,7 +98,7 @@ def _sources(texts: dict[str, Any]) -> str:
         for one in texts.get("sources", ())
     ]
     held = (
-        "It was not held against test sets."
+        "It was not checked for test questions."
         if texts.get("against") == "none"
         else "`removed.jsonl` lists rows that are test questions, or nearly"
         + (": they were left in." if texts.get("allow_contaminated") else ", and were taken out.")

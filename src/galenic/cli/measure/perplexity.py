@@ -1,4 +1,4 @@
-"""``galenic perplexity``: how well a model foretells held-out text, and how it left its parent."""
+"""``galenic perplexity``: how well a model predicts held-out text, and its KL from the parent."""
 
 from __future__ import annotations
 

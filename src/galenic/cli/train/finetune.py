@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Fine-tune a model on medical questions or pairs: LoRA and its kin, or the weights themselves. "
-    "Test questions are taken out of what it learns from. A run that was stopped goes on when the "
-    "same command is given again; it stops by itself when predictions collapse to one answer."
+    "Fine-tune a model on medical questions or pairs: LoRA and related methods, or the weights "
+    "themselves. Test questions are taken out of what it learns from. A run that was stopped goes "
+    "on when the same command is given again; it stops by itself when predictions collapse to one "
+    "answer."
 )
 EXAMPLES = """
 **Examples** (with GALENIC_DATA naming the folder of the data files)

@@ -153,7 +153,7 @@ def longest_pair(model: Any, tokenizer: Any) -> int:
         limits.append(int(positions))
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            # RoBERTa and its kin count positions from behind that of padding
+            # RoBERTa-like models count positions from behind that of padding
             first = 0 if module.padding_idx is None else int(module.padding_idx) + 1
             limits.append(module.num_embeddings - first)
     limit = min(limits)

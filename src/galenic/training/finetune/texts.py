@@ -1,4 +1,4 @@
-"""From the names of sources to tokens: read, held against test sets, encoded."""
+"""From the names of sources to tokens: read, checked for test questions, encoded."""
 
 from __future__ import annotations
 
