@@ -10,6 +10,10 @@ account of its misses; ``unseen`` after those of ``fresh``. The first result of 
 their misses were read, is kept (``--keep-first``, results/triage.first.json): it says what to
 expect of new texts. What stands beside it now does not, for the rules were widened since.
 
+First contact (tests/assistant/triage/data/first_contact, and the public texts whose folder
+``--public`` names): written by others before the layers were; only counts are printed, no text is.
+``general`` counts as right with ``unknown`` and ``self-care``. The ablation adds layer by layer.
+
 Too low: a tier below the expected one, ``unknown`` counting as the lowest; of these, "reassured"
 had a rule that fired with a tier that is too low, the others fired none and say so.
 """
@@ -17,6 +21,7 @@ had a rule that fired with a tier that is too low, the others fired none and say
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import statistics
 import sys
@@ -38,8 +43,21 @@ ROOT = Path(__file__).parents[1]
 VIGNETTES = ROOT / "tests/assistant/triage/data/vignettes.jsonl"
 RESULTS = ROOT / "results"
 FIRST = RESULTS / "triage.first.json"
+FIRST_CONTACT = ROOT / "tests/assistant/triage/data/first_contact"
+SETS = (
+    "emergencies", "selfharm", "infant_fever", "lookalike", "worried_well", "others", "languages",
+)  # fmt: skip
+STEPS: dict[str, tuple[str, ...]] = {
+    "concepts": (),
+    "+ values": ("values",),
+    "+ poisoning": ("values", "poisoning"),
+    "+ self-harm": ("values", "poisoning", "self-harm"),
+    "+ languages": ("values", "poisoning", "self-harm", "languages"),
+    "+ classifier": ("values", "poisoning", "self-harm", "languages", "classifier"),
+}
+"""Layers on top of the one that decides."""
 ROUNDS = 5
-COMMAND = "python benchmarks/triage_vignettes.py"
+COMMAND = "python benchmarks/triage_vignettes.py --public DIR"
 WRITTEN_BY = (
     "Vignettes and expected tiers were written by developers, not clinicians, by the authors of "
     "the rules; they say nothing of how safe this is for patients."
@@ -71,6 +89,7 @@ class Outcome:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep-first", action="store_true", help="keep the result of new splits")
+    parser.add_argument("--public", type=Path, help="folder with public.jsonl (see its README)")
     flags = parser.parse_args()
     triage("warm up")
     outcomes = [judge(vignette) for vignette in read_vignettes()]
@@ -86,6 +105,8 @@ def main() -> None:
     if flags.keep_first:
         measured = {**{s: m for s, m in measured.items() if s != "development"}, **first_results()}
     result = {**about, "splits": measured}
+    if not flags.keep_first:
+        result["first_contact"] = ablation(read_sets(flags.public))
     text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
     (FIRST if flags.keep_first else RESULTS / "triage.json").write_text(text, encoding="utf-8")
     page = markdown(result)
@@ -105,6 +126,80 @@ def first_results() -> dict[str, Any]:
 def read_vignettes() -> list[Vignette]:
     lines = VIGNETTES.read_text(encoding="utf-8").splitlines()
     return [Vignette(**json.loads(line)) for line in lines]
+
+
+def read_sets(public: Path | None) -> dict[str, list[tuple[list[str], str]]]:
+    """By set, the accepted tiers and the text of each line; public texts in two halves by id."""
+    found = {}
+    for name in SETS:
+        lines = (FIRST_CONTACT / f"{name}.jsonl").read_text("utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        found[name] = [(accepted(row["tier"]), row["text"]) for row in rows]
+    if public is None or not (public / "public.jsonl").is_file():
+        print("public.jsonl is missing (--public DIR): its rows are left out", file=sys.stderr)
+        return found
+    for line in (public / "public.jsonl").read_text("utf-8").splitlines():
+        row = json.loads(line)
+        half = "ab"[int(hashlib.sha256(row["id"].encode()).hexdigest(), 16) % 2]
+        found.setdefault(f"public {half}", []).append((row["gold"], row["text"]))
+    return found
+
+
+def accepted(tier: str) -> list[str]:
+    return ["unknown", "self-care"] if tier == "general" else [tier]
+
+
+def ablation(sets: dict[str, list[tuple[list[str], str]]]) -> dict[str, Any]:
+    """By set and step: counts, shares and Wilson intervals; times with all layers and without."""
+    return {
+        name: {step: score(rows, layers) for step, layers in STEPS.items()}
+        for name, rows in sets.items()
+    }
+
+
+def score(rows: Sequence[tuple[list[str], str]], layers: tuple[str, ...]) -> dict[str, Any]:
+    outcomes, times = [], []
+    for gold, text in rows:
+        began = time.perf_counter()
+        outcomes.append((gold, triage(text, layers=layers).tier))
+        times.append(1e3 * (time.perf_counter() - began))
+    urgent = [tier for gold, tier in outcomes if gold == ["emergency"]]
+    benign = [tier for gold, tier in outcomes if not {"emergency", "today"} & set(gold)]
+    near = [min(abs(rank(tier) - rank(one)) for one in gold) <= 1 for gold, tier in outcomes]
+    found: dict[str, Any] = {"n": len(rows), "within_one": share(near)}
+    if urgent:
+        found["called"] = share([tier == "emergency" for tier in urgent])
+        found["below_today"] = share([rank(tier) < rank("today") for tier in urgent])
+    if benign:
+        found["alarm"] = share([tier == "emergency" for tier in benign])
+    return {**found, "ms_p50": statistics.median(times)}
+
+
+def contact_page(found: dict[str, Any]) -> list[str]:
+    """Two tables: all layers, and what each adds."""
+    names = {"called": "emergency called so", "below_today": "emergency below today",
+             "alarm": "benign called emergency", "within_one": "within one tier"}  # fmt: skip
+    last = list(STEPS)[-1]
+    rows = [
+        [name, *(shown(one[last][key]) if key in one[last] else "" for key in names),
+         f"{one[last]['ms_p50']:.1f}"]
+        for name, one in found.items()
+    ]  # fmt: skip
+    lines = [
+        "## First contact, all layers",
+        "",
+        markdown_table(["set", *names.values(), "ms p50"], rows),
+        "",
+    ]
+    for key in ("called", "alarm"):
+        steps = [
+            [name, *(f"{one[step][key][0]:.0f}" for step in STEPS), f"{one[last][key][1]:.0f}"]
+            for name, one in found.items()
+            if key in one[last]
+        ]
+        lines += [f"### By layer: {names[key]} (counts)", ""]
+        lines += [markdown_table(["set", *STEPS, "of"], steps), ""]
+    return lines
 
 
 def judge(vignette: Vignette) -> Outcome:
@@ -157,7 +252,8 @@ def markdown(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     lines = ["# Triage", "", f"`{result['command']}` ({versions}).", ""]
     lines += [f"**{WRITTEN_BY}**", "", *__doc__.split("\n\n")[2].split("\n"), ""]
-    lines += [*__doc__.split("\n\n")[3].strip().split("\n"), "95 % Wilson intervals.", ""]
+    lines += [*__doc__.split("\n\n")[3].split("\n"), ""]
+    lines += [*__doc__.split("\n\n")[4].strip().split("\n"), "95 % Wilson intervals.", ""]
     first = first_results()
     rows = [rates(f"{name}, first result", one) for name, one in first.items()]
     rows += [
@@ -168,6 +264,7 @@ def markdown(result: dict[str, Any]) -> str:
             "too high", "µs p50", "p95"]  # fmt: skip
     lines += [markdown_table(head, rows), ""]
     lines += ["Times: medians of 5 on two cores busy with other work.", ""]
+    lines += contact_page(result.get("first_contact", {})) if "first_contact" in result else []
     for name, one in result["splits"].items():
         lines += [f"## {name}, now", "", "Rows: expected; columns: given.", ""]
         table = [[e, *(str(one["confusion"][e][t]) for t in TIERS)] for e in TIERS]

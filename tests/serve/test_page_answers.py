@@ -31,7 +31,7 @@ def test_an_answer_is_drawn_as_it_comes(tab: Tab, server: Scripted) -> None:
     ask(tab, UTI)
     tab.until("document.querySelectorAll('.part li').length === 3")
     assert words(tab, ".asked") == [f"You: {UTI}"]
-    assert words(tab, ".tier h2") == ["See someone in the next days"]
+    assert words(tab, ".tier h2") == ["See someone within a few days"]
     assert words(tab, ".tier .do")[0].startswith("Arrange to see a doctor")
     assert "burning when i pee" in words(tab, ".tier .from")[0]
     assert words(tab, ".part h3") == ["What the sources say", "What to watch for"]

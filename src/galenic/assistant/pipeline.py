@@ -100,7 +100,7 @@ class Assistant:
         style: ``extractive`` shows sentences of the sources as they are; ``written`` lets the
             model write what they entail.
         index: of passages; None = the user's own. Without one the embedded handbook answers.
-        rules: of triage; None = the reviewed ones.
+        rules: of triage; None = the shipped ones.
         second_opinion: lets the model raise the tier; see `galenic.assistant.triage.opinion`.
     """
 

@@ -42,9 +42,9 @@ def test_sixty_five_is_older(age: str, tier: Tier) -> None:
 @pytest.mark.parametrize(
     ("text", "tier"),
     [
-        ("no really very bad crushing chest pain", "unknown"),
-        ("no sign at all today of crushing chest pain", "unknown"),
-        ("no one two three four five six chest pain", "emergency"),
+        ("no mild little odd small chest pain", "unknown"),
+        ("no mild little odd small blunt chest pain", "unknown"),
+        ("no mild little odd small blunt short chest pain", "emergency"),
     ],
 )
 def test_the_reach_of_a_denial(text: str, tier: Tier) -> None:

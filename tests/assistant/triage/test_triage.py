@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from galenic.assistant.triage.layers import RAISING
 from galenic.assistant.triage.people import ages_in_months
 from galenic.assistant.triage.tiers import TIERS, Tier, highest, rank
 from galenic.assistant.triage.triage import Triage, raise_to, triage
 from galenic.assistant.triage.wording import plain_tokens, sentences
 
+BY_RULES = tuple(name for name in RAISING if name != "classifier")
+"""All layers but the learned one, which may raise what rules leave low."""
 VIGNETTES = [
     json.loads(line)
     for line in (Path(__file__).parent / "data/vignettes.jsonl").read_text("utf-8").splitlines()
@@ -41,9 +44,9 @@ def test_the_example_of_the_paper() -> None:
         "burning, frequent urination - could this be a UTI, how urgent is it to see a doctor, "
         "what should I ask at my appointment?"
     )
-    plain = triage(text)
+    plain = triage(text, layers=BY_RULES)
     assert plain.tier == "days" and ids(plain) == {"uti-plain"}
-    risen = triage(text + " I also have a fever and flank pain.")
+    risen = triage(text + " I also have a fever and flank pain.", layers=BY_RULES)
     assert risen.tier == "today"
     [finding] = [f for f in risen.leading if f.id == "uti-flank-fever"]
     assert "kidney infection" in finding.reason and finding.source.url.startswith("https://")
@@ -83,7 +86,8 @@ def test_the_example_of_the_paper() -> None:
     ],
 )
 def test_denials(text: str, tier: Tier) -> None:
-    assert triage(text).tier == tier
+    assert triage(text, layers=BY_RULES).tier == tier
+    assert rank(triage(text).tier) >= rank(tier)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +192,10 @@ def test_words_that_are_not_what_they_seem(text: str) -> None:
 @pytest.mark.parametrize("added", UNRELATED)
 @pytest.mark.parametrize("text", COMPLAINTS)
 def test_instructions_and_other_sentences_change_nothing(text: str, added: str) -> None:
-    alone = triage(text).tier
-    assert triage(f"{added} {text}").tier == triage(f"{text} {added}").tier == alone
+    alone = triage(text, layers=BY_RULES).tier
+    before, after = f"{added} {text}", f"{text} {added}"
+    assert triage(before, layers=BY_RULES).tier == triage(after, layers=BY_RULES).tier == alone
+    assert rank(triage(before).tier) >= rank(alone) <= rank(triage(after).tier)
 
 
 @given(
@@ -198,7 +204,10 @@ def test_instructions_and_other_sentences_change_nothing(text: str, added: str) 
 )
 @settings(deadline=None, max_examples=60)
 def test_more_sentences_never_lower_the_tier(some: list[str], more: list[str]) -> None:
-    assert rank(triage(" ".join(some + more)).tier) >= rank(triage(" ".join(some)).tier)
+    def found(said: list[str]) -> int:
+        return rank(triage(" ".join(said), layers=BY_RULES).tier)
+
+    assert found(some + more) >= found(some)
 
 
 @given(st.sampled_from(COMPLAINTS), st.sampled_from(TIERS))
@@ -274,6 +283,8 @@ def test_vignettes_of_development_are_met() -> None:
     assert [
         v["id"]
         for v in VIGNETTES
-        if v["split"] == "development" and triage(v["text"]).tier != v["expected"]
+        if v["split"] == "development" and triage(v["text"], layers=BY_RULES).tier != v["expected"]
     ] == []
+    assert [v["id"] for v in VIGNETTES if v["split"] == "development"
+            and rank(triage(v["text"]).tier) < rank(v["expected"])] == []  # fmt: skip
     assert len({v["id"] for v in VIGNETTES}) == len({v["text"] for v in VIGNETTES}) >= 120

@@ -64,7 +64,7 @@ class Draft:
         history: what was said before, oldest first.
         person: notes or a record.
         found: by triage.
-        rules: of triage; None = the reviewed ones.
+        rules: of triage; None = the shipped ones.
         retriever: of the index; None without one.
         writer: a model that is to write; None where sentences are shown as they are.
         should_continue: asked now and then while a model writes.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from galenic.assistant.triage import classifier, languages, poisoning, self_harm, values
+from galenic.assistant.triage.features import tokens
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.said import Said
 
@@ -17,9 +18,25 @@ __all__ = ["RAISING"]
 Find = Callable[[Said], Sequence[Finding]]
 
 
+FEWEST, ALONE, MOST_ALONE = 4, 8, 40
+"""Words that a text, and that a sentence read by itself, must have; sentences read so. Each alone
+counts as well, so that what is said beside an emergency does not make it less of one."""
+HINT = 0.12
+"""From this probability of self-harm on, about half of the classifier's own limit, one weaker word
+of `self_harm` is enough."""
+
+
 def _learned(said: Said) -> Sequence[Finding]:
-    """The classifier, save for texts in which nobody is said to be ill now."""
-    return () if said.reading.general else classifier.findings(said.text)
+    """The classifier, on what counts: it cannot tell what is denied or long past."""
+    counted = said.reading.counted
+    if not counted or len(tokens(counted)) < FEWEST:
+        return ()
+    sentences = [one for one in counted.split(". ") if len(tokens(one)) >= ALONE][:MOST_ALONE]
+    pieces = [counted, *(sentences if len(sentences) > 1 else ())]
+    found = [one for piece in pieces for one in classifier.findings(piece)]
+    if not found and classifier.estimate(counted).self_harm >= HINT:
+        return self_harm.hinted(counted)
+    return found
 
 
 RAISING: dict[str, Find] = {

@@ -12,11 +12,19 @@ from galenic.assistant.triage.phrase import Mention
 from galenic.assistant.triage.result import Aside
 from galenic.assistant.triage.rules import MASK, Population, Prepared
 from galenic.assistant.triage.scope import Scope, Status
-from galenic.assistant.triage.wording import Sentence, sentences
+from galenic.assistant.triage.wording import Sentence, sentences, word_set
 
 __all__ = ["Reading", "populations", "read"]
 
 MOST_ASIDES = 20
+FEWEST_LEFT = 4
+"""Words with a meaning of their own that a sentence must keep to be read without what is denied."""
+_DENIALS = word_set("no not never denies denied without neither nor none or nil")
+_SMALL = word_set(
+    "i im ive me my a an the he she his her hes shes it its is are was were be been has have had "
+    "do does did dont doesnt didnt and but of in on at to any with for that this there so not no "
+    "also sure signs history otherwise well"
+)
 
 
 @dataclass
@@ -30,6 +38,7 @@ class Reading:
         asides: what does not count.
         months: ages, in months.
         sentences: of the text.
+        counted: the text without what is denied, past, a relative's or only asked about.
         general: no sentence speaks of anybody who is ill now.
     """
 
@@ -39,6 +48,7 @@ class Reading:
     asides: list[Aside] = field(default_factory=list)
     months: list[float] = field(default_factory=list)
     sentences: list[Sentence] = field(default_factory=list)
+    counted: str = ""
     general: bool = False
 
     def say(self, concept: str, words: str, ready: Prepared, *, here: bool = True) -> None:
@@ -67,7 +77,10 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
     for sentence, context, frame in zip(reading.sentences, marks, frames, strict=True):
         mentions = _unmasked(ready.symptoms.find(sentence.tokens))
         scope = Scope(sentence, context, mentions, about_risk=about_risk)
-        _note_mentions(sentence, scope, mentions, ready, reading, frame, happening=happening)
+        left_out = _note_mentions(
+            sentence, scope, mentions, ready, reading, frame, happening=happening
+        )
+        reading.counted += _without(sentence, left_out, frame, happening=happening)
         for at, months in ages_in_months(sentence.tokens):
             if scope.status(Mention("age", at, at + 1)) != "family" and not scope.is_in("past", at):
                 reading.months.append(months)
@@ -112,7 +125,9 @@ def _note_mentions(
     frame: Status | None,
     *,
     happening: bool,
-) -> None:
+) -> set[int]:
+    """Take down what is said; the places of tokens that do not count."""
+    left_out: set[int] = set()
     for mention in mentions:
         words = " ".join(sentence.shown[mention.start : mention.end])
         status = scope.status(mention)
@@ -128,8 +143,26 @@ def _note_mentions(
             reading.say(mention.concept, words, ready, here=not scope.is_gone(mention))
             continue
         reading.asides.append(Aside(words, status))
+        left_out.update(range(mention.start, mention.end))
         if status == "denied":
             reading.denied.add(mention.concept)
+    return left_out
+
+
+def _without(
+    sentence: Sentence, left_out: set[int], frame: Status | None, *, happening: bool
+) -> str:
+    """The words of a sentence that count, ended by a full stop; nothing of what is set aside."""
+    if frame is not None and not happening:
+        return ""
+    kept = [
+        word
+        for at, word in enumerate(sentence.shown)
+        if at not in left_out and not (left_out and word in _DENIALS)
+    ]
+    if left_out and len([word for word in kept if word not in _SMALL]) < FEWEST_LEFT:
+        return ""
+    return " ".join(kept) + ". "
 
 
 def _belongs(population: Population, reading: Reading) -> bool:

@@ -132,7 +132,8 @@ class Triage:
 def raise_to(result: Triage, tier: Tier, reason: str) -> Triage:
     """The result with a more urgent tier, as a model may ask for; never with a less urgent one.
 
-    A text that no rule knows is not made ``self-care``: that would be reassurance by a model alone.
+    A text of which the urgency is unknown is not made ``self-care``: that would be reassurance by
+    a model alone.
 
     Raises:
         ValueError: no reason is given.

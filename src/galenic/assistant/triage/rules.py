@@ -1,4 +1,7 @@
-"""The triage rules as data: read, checked, made ready. ``rules.yaml`` is the reviewed set."""
+"""The triage rules as data: read, checked, made ready.
+
+``rules.yaml`` is the shipped set: reviewable, not yet reviewed by a clinician.
+"""
 
 from __future__ import annotations
 
@@ -187,16 +190,16 @@ def load_rules(path: Path) -> Rules:
 
 
 def prepared(path: Path | None = None) -> Prepared:
-    """The reviewed rules, read once, or those of a file as it is now, ready for use.
+    """The shipped rules, read once, or those of a file as it is now, ready for use.
 
     Raises:
         UserError: as `load_rules`.
     """
-    return _reviewed() if path is None else _prepare(load_rules(path), path)
+    return _shipped_rules() if path is None else _prepare(load_rules(path), path)
 
 
 @cache
-def _reviewed() -> Prepared:
+def _shipped_rules() -> Prepared:
     return _prepare(_parse(_shipped("rules.yaml"), "rules.yaml"), None)
 
 

@@ -21,7 +21,7 @@ from galenic.assistant.triage.rules import Source
 from galenic.assistant.triage.said import Said
 from galenic.assistant.triage.wording import flatten
 
-__all__ = ["find", "without_figures"]
+__all__ = ["find", "hinted", "without_figures"]
 
 WINDOW, STEP = 1200, 1000
 """Characters that are read at once: patterns look no further, so time grows with the length."""
@@ -109,6 +109,19 @@ def find(said: Said) -> list[Finding]:
                     name, tier, sign.reason, _DO[tier], source, (words,), "self-harm"
                 )
     return list(found.values())
+
+
+def hinted(text: str) -> list[Finding]:
+    """A finding if a text that reads like a cry for help has any of the weaker words."""
+    ready = _ready()
+    for part in _parts(text):
+        plain = ready.denied.sub(" ~ ", ready.idioms.sub(" ~ ", part))
+        for _, cue in ready.cues:
+            if match := cue.search(plain):
+                words = (match[0].strip(),)
+                return [Finding("self-harm-hint", "emergency", _TOGETHER.reason, _DO["emergency"],
+                                ready.source, words, "self-harm")]  # fmt: skip
+    return []
 
 
 def without_figures(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 __all__ = ["TIERS", "Tier", "highest", "rank"]
 
 Tier = Literal["unknown", "self-care", "days", "today", "emergency"]
-"""``unknown``: no rule knows this text. It is no statement that all is well."""
+"""``unknown``: we could not tell how urgent this is. It is no statement that all is well."""
 
 TIERS: tuple[Tier, ...] = get_args(Tier)
 """From the least to the most urgent."""

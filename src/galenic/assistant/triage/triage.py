@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from galenic.assistant.triage import questions, self_harm, values
+from galenic.assistant.triage import languages, questions, self_harm, values
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.layers import RAISING
 from galenic.assistant.triage.measures import baby_months, measure
@@ -80,7 +80,8 @@ def triage(
             they are long past.
         answers: to questions that an earlier call asked, by their ids: ``yes``, ``no`` or
             ``not sure``. Answers never lower the tier.
-        layers: names of the raising layers to use; None = all of them.
+        layers: names of the raising layers to use; None = all of them, save for the classifier
+            where ``rules`` is given.
 
     Raises:
         UserError: the rules file cannot be read or is not valid; an answer to no question.
@@ -100,9 +101,16 @@ def triage(
     for concept, words in values.implied(measured).items():
         whole.say(concept, words, ready)
     said = Said(text, whole, tuple(people), months, measured)
-    found = _found(said, ready, replies, RAISING if layers is None else layers)
+    found = _found(said, ready, replies, _layers(rules, layers))
     tier = highest(*(finding.tier for finding in found))
     return _result(tier, found, said, ready, replies)
+
+
+def _layers(rules: Path | None, layers: Collection[str] | None) -> Collection[str]:
+    """Rules of one's own are not overruled by a model that has learnt other ones."""
+    if layers is not None:
+        return layers
+    return [name for name in RAISING if rules is None or name != "classifier"]
 
 
 def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
@@ -115,6 +123,7 @@ def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
             said = joined.words.setdefault(concept, [])
             said += [word for word in words if word not in said][: MOST_ASIDES - len(said)]
         joined.here = joined.here | one.here
+        joined.counted += one.counted
     return joined
 
 
@@ -164,7 +173,11 @@ def _result(
         asked = tuple(one for one in first if one.id not in answers)
     else:
         asked = questions.to_ask(said.reading, ready, said.people, tier, answers)
-    notes = () if tier != "unknown" else (GENERAL_NOTE,) if general else (UNKNOWN_NOTE,)
+    notes: tuple[str, ...] = (
+        () if tier != "unknown" else (GENERAL_NOTE,) if general else (UNKNOWN_NOTE,)
+    )
+    if foreign := languages.notice(said.text):
+        notes = (foreign, *notes)
     final = not asked or rank(tier) >= rank("days")
     return Triage(
         tier, tuple(found), said.people, asides, notes, questions=asked, final=final,

@@ -58,10 +58,11 @@ MOST_BYTES = 1_000_000
 HEADINGS = {
     "emergency": "EMERGENCY: get help now",
     "today": "TODAY: speak to a doctor today",
-    "days": "DAYS: see somebody in the next days",
+    "days": "DAYS: see somebody within a few days",
     "self-care": "SELF-CARE: usually you can look after this yourself",
-    "unknown": "UNKNOWN: no rule knows this",
+    "unknown": "UNKNOWN: we could not tell how urgent this is",
 }
+GENERAL = "A GENERAL QUESTION: nobody is said to be ill now"
 STYLES = {"emergency": "bold red", "today": "bold yellow"}
 SECTIONS = {
     "warning": "Take care",
@@ -105,7 +106,8 @@ def print_tier(console: Console, result: Triage) -> None:
     """How soon help is needed, what to do and why."""
     from rich.text import Text
 
-    console.print(Text(HEADINGS[result.tier], style=STYLES.get(result.tier, "bold")))
+    heading = GENERAL if result.general else HEADINGS[result.tier]
+    console.print(Text(heading, style=STYLES.get(result.tier, "bold")))
     for do in _without_beginnings([finding.do for finding in result.leading]):
         console.print(Text(do))
     if result.leading:

@@ -6,9 +6,9 @@ import { icon, link, make } from "./dom.js";
 const TIERS = {
   emergency: "Emergency: get help now",
   today: "Get medical help today",
-  days: "See someone in the next days",
+  days: "See someone within a few days",
   "self-care": "You can usually look after this yourself",
-  unknown: "Urgency not known: no rule covers this",
+  unknown: "We could not tell how urgent this is",
 };
 const WHY_NOT = {
   denied: "you said it is not there",
@@ -45,7 +45,7 @@ export function banner(found) {
     make(
       "div",
       { class: "tier-text" },
-      make("h2", {}, TIERS[tier]),
+      make("h2", {}, found.general ? "A general question" : TIERS[tier]),
       ...unsaid(leading.map((one) => one.do)).map((text) => make("p", { class: "do" }, text)),
       tier === "emergency" ? calls() : null,
       ...(found.notes ?? []).map((text) => make("p", {}, text)),
