@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from galenic.assistant.triage.languages import _data, detect, findings, notice
+from galenic.assistant.triage.triage import triage
 
 CORPUS = Path(__file__).parents[3] / "tools" / "triage" / "corpus"
 EMERGENCIES = {
@@ -193,6 +194,12 @@ def test_wishes_to_die_name_a_crisis_line() -> None:
 def test_the_notice_is_in_the_language(language: str) -> None:
     assert detect(TEXTS[language]) == language
     assert notice(TEXTS[language]) == _data().notices[language]
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_triage_gives_the_notice_first(language: str) -> None:
+    assert triage(TEXTS[language]).notes[0] == _data().notices[language]
+    assert _data().notices[language] not in triage("my knee hurts").notes
 
 
 def test_every_notice_has_a_number() -> None:
