@@ -23,7 +23,7 @@ __all__ = ["Collection", "FileState", "NewPassage", "Store", "open_store", "told
 
 VERSION = 1
 NOTHING = (
-    "nothing is indexed yet. `galenic index medquad --data DIR` takes in MedQuAD, "
+    "nothing is indexed yet. `galenic index medquad --from FILE` takes in MedQuAD, "
     "`galenic index FOLDER` documents of your own."
 )
 _SCHEMA = """
