@@ -1,15 +1,20 @@
 """Names to code, loaded only when asked for: ``name -> "module:attribute"``.
 
-A new benchmark, runtime, scoring, pruning or quantization method is one file and one line here.
+A new benchmark, runtime, scoring, pruning or quantization method is one file and one line here, or
+one entry point in somebody else's package (docs/extend.md): ``name = "module:attribute"`` in the
+group ``galenic.pruners``, ``galenic.benchmarks`` and so on.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Iterator
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from galenic.errors import unknown_name
+from galenic.errors import UserError, unknown_name
 
 __all__ = [
     "BENCHMARKS",
@@ -26,31 +31,94 @@ __all__ = [
 ]
 
 
-class Registry:
-    """A lazy table of one kind of thing; iterating gives the names in their listed order."""
+log = logging.getLogger(__name__)
 
-    def __init__(self, kind: str, entries: dict[str, str]) -> None:
-        self.kind = kind
-        self.entries = entries
+
+class Registry:
+    """A lazy table of one kind of thing; iterating gives the names in their listed order.
+
+    Attributes:
+        kind: for messages.
+        own: Galenic's entries.
+        group: of the entry points that add others; None takes none.
+    """
+
+    def __init__(self, kind: str, own: dict[str, str], group: str | None = None) -> None:
+        self.kind, self.own, self.group = kind, own, group
+        self._broken: dict[str, str] = {}
+
+    @cached_property
+    def plugins(self) -> dict[str, EntryPoint]:
+        """Name to entry point of other packages; names that Galenic has itself stay Galenic's."""
+        if self.group is None:
+            return {}
+        found: dict[str, EntryPoint] = {}
+        for point in sorted(entry_points(group=self.group), key=lambda one: one.name):
+            if point.name in self.own or point.name in found:
+                log.warning("%s is skipped: the name is taken", _where(self.kind, point))
+            else:
+                found[point.name] = point
+        return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.entries)
+        """Galenic's names, then those of plug-ins that load; a broken one is named in a warning."""
+        yield from self.own
+        for name in self.plugins:
+            if self._works(name):
+                yield name
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.own or name in self.plugins
 
     def load(self, name: str) -> Any:
         """Import and return the named entry.
 
         Raises:
-            UserError: the name is not listed; the message suggests near names.
+            UserError: the name is not listed (the message suggests near names), or it is a plug-in
+                that does not load.
         """
         self.check(name)
-        module, attribute = self.entries[name].split(":")
-        return getattr(importlib.import_module(module), attribute)
+        if name in self.own:
+            module, attribute = self.own[name].split(":")
+            return getattr(importlib.import_module(module), attribute)
+        point = self.plugins[name]
+        try:
+            entry = point.load()
+            said = entry.name
+        except Exception as error:
+            raise UserError(
+                f"{_where(self.kind, point)} does not load ({type(error).__name__}: {error}). "
+                "Mend or uninstall it."
+            ) from error
+        if said != name:
+            raise UserError(
+                f"{_where(self.kind, point)} calls itself {said!r}: `name` and entry "
+                "point must be the same."
+            )
+        return entry
 
     def check(self, name: str) -> str:
         """Return the name unchanged if it is listed, without importing anything."""
-        if name not in self.entries:
-            raise unknown_name(self.kind, name, self.entries)
+        if name not in self:
+            raise unknown_name(self.kind, name, [*self.own, *self.plugins])
         return name
+
+    def _works(self, name: str) -> bool:
+        """Whether a plug-in loads; one that does not is named once."""
+        if name in self._broken:
+            return False
+        try:
+            self.load(name)
+        except UserError as error:
+            self._broken[name] = str(error)
+            log.warning("%s It is skipped.", error)
+            return False
+        return True
+
+
+def _where(kind: str, point: EntryPoint) -> str:
+    package = point.dist.name if point.dist is not None else point.value
+    return f"the {kind} {point.name!r} of the package {package}"
 
 
 BENCHMARKS = Registry(
@@ -61,6 +129,7 @@ BENCHMARKS = Registry(
         "medqa_5options": "galenic.data.benchmarks.medqa:MEDQA_5OPTIONS",
         "medmcqa": "galenic.data.benchmarks.medmcqa:MEDMCQA",
     },
+    "galenic.benchmarks",
 )
 
 RUNTIMES = Registry(
@@ -70,6 +139,7 @@ RUNTIMES = Registry(
         "torch": "galenic.runtimes.torch:TorchRuntime",
         "encoder": "galenic.runtimes.encoder:EncoderRuntime",
     },
+    "galenic.runtimes",
 )
 
 SCORINGS = Registry(
@@ -81,6 +151,7 @@ SCORINGS = Registry(
         "generate": "galenic.evaluation.scoring.generate:Generate",
         "head": "galenic.evaluation.scoring.head:Head",
     },
+    "galenic.scorings",
 )
 
 PRUNERS = Registry(
@@ -93,6 +164,7 @@ PRUNERS = Registry(
         "depth": "galenic.compression.prune.depth:Depth",
         "vocab": "galenic.compression.prune.vocab:Vocab",
     },
+    "galenic.pruners",
 )
 
 QUANTIZERS = Registry(
@@ -104,6 +176,7 @@ QUANTIZERS = Registry(
         "int8": "galenic.compression.quantize.int8:Int8",
         "auto_round": "galenic.compression.quantize.auto_round:AutoRound",
     },
+    "galenic.quantizers",
 )
 
 EXPORTERS = Registry(
@@ -114,6 +187,7 @@ EXPORTERS = Registry(
         "transformers": "galenic.exporters.transformers:Transformers",
         "lm-eval": "galenic.exporters.lm_eval:LmEval",
     },
+    "galenic.exporters",
 )
 
 ENGINES = Registry(
@@ -122,6 +196,7 @@ ENGINES = Registry(
         "local": "galenic.study.engines.local:LocalEngine",
         "ray": "galenic.study.engines.ray:RayEngine",
     },
+    "galenic.engines",
 )
 
 FINETUNERS = Registry(
@@ -130,6 +205,7 @@ FINETUNERS = Registry(
         "lora": "galenic.training.finetune.lora:LoRA",
         "full": "galenic.training.finetune.full:Full",
     },
+    "galenic.finetuners",
 )
 
 RECIPE_FINETUNERS = Registry(

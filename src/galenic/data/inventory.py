@@ -170,7 +170,7 @@ def _check(
 
 
 def _entries() -> Iterator[_Entry]:
-    for name in BENCHMARKS:
+    for name in BENCHMARKS.own:
         benchmark = BENCHMARKS.load(name)
         for split, file in benchmark.splits.items():
             for each in dict.fromkeys((whole(file), file)):
@@ -181,7 +181,7 @@ def _entries() -> Iterator[_Entry]:
 
 
 def _sample_entries() -> Iterator[_Entry]:
-    for name in BENCHMARKS:
+    for name in BENCHMARKS.own:
         benchmark = BENCHMARKS.load(name).sample()
         for split, file in benchmark.splits.items():
             yield _Entry(file, name, benchmark.title, split, _labelled)

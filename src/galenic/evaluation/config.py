@@ -5,17 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from galenic.data.calibration import CalibrationConfig
 from galenic.errors import UserError
-from galenic.registry import SCORINGS
+from galenic.registry import RUNTIMES, SCORINGS
 from galenic.units import split_commas
 
 __all__ = ["DivergenceConfig", "EvaluateConfig", "SpeedConfig"]
 
 
 AUTO = "auto"
+
+
+def _known_runtime(name: str) -> str:
+    return name if name == AUTO else RUNTIMES.check(name)
+
+
+RuntimeName = Annotated[str, AfterValidator(_known_runtime)]
+"""A name of `galenic.registry.RUNTIMES`, or ``auto``."""
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
 
 
@@ -67,7 +75,7 @@ class EvaluateConfig(BaseModel):
         256, ge=1, description="Longest generated answer, for the generate scoring."
     )
     seed: int = Field(0, ge=0, description="Of sampling and few-shot choice.")
-    runtime: Literal["auto", "llama", "torch", "encoder"] = Field(
+    runtime: RuntimeName = Field(
         "auto",
         description="Engine; auto takes encoder for an encoder with a multiple-choice head, torch "
         "for other folders, and of a GGUF measures once what is faster.",
@@ -112,7 +120,7 @@ class DivergenceConfig(CalibrationConfig):
         "method calibrates on.",
     )
     num_samples: int = Field(32, ge=1, description="Sequences of text.")
-    runtime: Literal["auto", "llama", "torch"] = Field(
+    runtime: RuntimeName = Field(
         "auto",
         description="Engine; auto takes the one that serves: llama for a GGUF, torch for a folder.",
     )
@@ -128,7 +136,7 @@ class SpeedConfig(BaseModel):
 
     model: str
     against: str | None = None
-    runtime: Literal["auto", "llama", "torch"] = "auto"
+    runtime: RuntimeName = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     threads: int | None = Field(None, ge=1)
     prompt_tokens: int = Field(256, ge=8)

@@ -170,7 +170,7 @@ def _with_scorings(config: EvaluateConfig, runtime: Runtime) -> EvaluateConfig:
         usual = tuple(n for n in runtime.scorings if not SCORINGS.load(n).generates)
         config = config.model_copy(update={"scoring": usual})
     for name in config.scoring:
-        if name not in runtime.scorings:
+        if not _offers(runtime, name):
             raise UserError(
                 f"--scoring {name} is not for {config.model}: the {runtime.name} runtime offers "
                 f"{', '.join(runtime.scorings)}."
@@ -181,6 +181,14 @@ def _with_scorings(config: EvaluateConfig, runtime: Runtime) -> EvaluateConfig:
             "--num-fewshot out."
         )
     return config
+
+
+def _offers(runtime: Runtime, name: str) -> bool:
+    """Of other packages' scorings, an encoder takes the paired ones, other engines the rest."""
+    if name in runtime.scorings or name in SCORINGS.own:
+        return name in runtime.scorings
+    pairs = {SCORINGS.load(one).paired for one in runtime.scorings}
+    return SCORINGS.load(name).paired in pairs
 
 
 def _lanes(

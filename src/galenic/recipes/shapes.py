@@ -6,7 +6,6 @@ own arithmetic is applied to it, and the tensors of the GGUF follow from what co
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,11 +19,7 @@ from galenic.models.gguf.header import GgufHeader, check_gguf
 from galenic.models.gguf.names import EMBEDDING, gguf_name
 from galenic.models.gguf.write import GgufSource, SourceTensor, header_bytes
 
-__all__ = ["USED_SHARE", "Outline", "open_outline", "prune_outline"]
-
-USED_SHARE = 1 / 3
-"""Of the tokens that `vocab` does not keep anyway, the share that text is taken to use. Counting
-them takes half a minute. SmolLM2 keeps 24,597 for MedQuAD, 12,252 of them in any case."""
+__all__ = ["Outline", "open_outline", "prune_outline"]
 
 _SETTINGS = {
     "num_hidden_layers": "block_count",
@@ -170,38 +165,12 @@ def prune_outline(outline: Outline, method: Any) -> Outline:
     method.check(layout)
     if not method.shrinks:
         return replace(outline, blocks_kept=outline.blocks_kept * (1 - method.share))
-    if method.name == "vocab":
-        return _fewer_tokens(outline, method)
-    configs = _smaller(outline.config, layout, method)
+    configs = method.resulting_configs(layout)
     before = count_parameters(layout).blocks
     sizes = [count_parameters(meta_layout(config)).blocks for config in configs]
     largest = max(range(len(configs)), key=sizes.__getitem__)
     kept = outline.blocks_kept * sizes[largest] / before
-    return replace(outline, config=configs[largest], blocks_kept=kept)
-
-
-def _smaller(config: Any, layout: Any, method: Any) -> list[Any]:
-    from galenic.compression.prune.depth import shallow_config
-    from galenic.compression.prune.narrow import narrow_config
-
-    if method.name == "width":
-        return [narrow_config(config, cut) for cut in method.cuts(layout)]
-    if method.name == "depth":
-        return [shallow_config(config, range(len(layout.blocks) - method.count(layout)))]
-    raise UserError(f"what {method.name} leaves cannot be predicted.")
-
-
-def _fewer_tokens(outline: Outline, method: Any) -> Outline:
-    before = int(outline.config.vocab_size)
-    sure = min(before, method.keep_first)
-    expected = sure + round(USED_SHARE * (before - sure))
-    kept = expected if method.vocab_size is None else int(method.vocab_size)
-    if kept >= before:
-        raise UserError(
-            f"the model has {before:,} tokens, and vocab keeps the first {method.keep_first:,} "
-            "merges: none would go."
-        )
-    config = copy.deepcopy(outline.config)
-    config.vocab_size = kept
     # nearly all of a header is the tokenizer
-    return replace(outline, config=config, header_bytes=outline.header_bytes * kept // before)
+    config, size = configs[largest], int(outline.config.vocab_size)
+    header = outline.header_bytes * int(config.vocab_size) // size
+    return replace(outline, config=config, header_bytes=header, blocks_kept=kept)

@@ -57,6 +57,16 @@ class Pruner(BaseModel, ABC):
     def check(self, layout: Layout) -> None:
         """Raise UserError if this model cannot be pruned so. Needs no weights, only shapes."""
 
+    def resulting_configs(self, layout: Layout) -> list[Any]:
+        """The configurations (of transformers) that may come out, told from the shapes alone.
+
+        A method that ``shrinks`` says here what `galenic plan` shows of it, which is the largest.
+
+        Raises:
+            UserError: it cannot be told, or the model cannot be pruned so.
+        """
+        raise UserError(f"what {self.name} leaves of a model cannot be predicted.")
+
     @abstractmethod
     def apply(
         self, stream: Stream, tokens: Any | None, folder: Path, advance: Callable[[int], None]

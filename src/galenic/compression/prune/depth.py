@@ -78,6 +78,10 @@ class Depth(Pruner):
     def check(self, layout: Layout) -> None:
         self.count(layout)
 
+    def resulting_configs(self, layout: Layout) -> list[Any]:
+        kept = range(len(layout.blocks) - self.count(layout))
+        return [shallow_config(layout.model.config, kept)]
+
     def count(self, layout: Layout) -> int:
         """How many blocks will go: the fewest that are the share asked for.
 

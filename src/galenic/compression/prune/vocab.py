@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Vocab", "choose_tokens"]
 
+USED_SHARE = 1 / 3
+"""Of the tokens that are not kept anyway, the share that text is taken to use. Counting them takes
+half a minute. SmolLM2 keeps 24,597 for MedQuAD, 12,252 of them in any case."""
+
 
 class Vocab(Pruner):
     """Drop the tokens that medical and general text does not use."""
@@ -62,6 +66,22 @@ class Vocab(Pruner):
             raise UserError(
                 f"--vocab-size {self.vocab_size}: the model has {size} tokens; give fewer."
             )
+
+    def resulting_configs(self, layout: Layout) -> list[Any]:
+        before = int(layout.model.config.vocab_size)
+        sure = min(before, self.keep_first)
+        expected = sure + round(USED_SHARE * (before - sure))
+        kept = expected if self.vocab_size is None else self.vocab_size
+        if kept >= before:
+            raise UserError(
+                f"the model has {before:,} tokens, and vocab keeps the first {self.keep_first:,} "
+                "merges: none would go."
+            )
+        config = deepcopy(layout.model.config)
+        config.vocab_size = kept
+        if (config.pad_token_id or 0) >= kept:
+            config.pad_token_id = None  # special tokens get other numbers; their shapes do not
+        return [config]
 
     def apply(
         self, stream: Stream, tokens: Any | None, folder: Path, advance: Callable[[int], None]

@@ -134,6 +134,11 @@ class Width(Pruner):
             self.hidden_size,
         )
 
+    def resulting_configs(self, layout: Layout) -> list[Any]:
+        from galenic.compression.prune.narrow import narrow_config
+
+        return [narrow_config(layout.model.config, cut) for cut in self.cuts(layout)]
+
     def _check_hidden(self, layout: Layout) -> None:
         before = layout.sizes.hidden_size
         if self.hidden_size is None:

@@ -68,7 +68,7 @@ class Benchmark:
         A benchmark over the user's own file stays as it is: there is no sample of it.
         """
         own = self.splits[self.default_split]
-        if self.name not in BENCHMARKS.entries or own.startswith("sample/"):
+        if self.name not in BENCHMARKS.own or own.startswith("sample/"):
             return self
         files = {
             self.default_split: f"sample/{self.name}.jsonl",

@@ -12,8 +12,8 @@ from galenic.registry import BENCHMARKS
 
 __all__ = ["GROUPS", "resolve_benchmarks"]
 
-GROUPS = {"medqa": ("medqa_4options", "medqa_5options"), "all": tuple(BENCHMARKS)}
-"""Names that stand for several benchmarks."""
+GROUPS = {"medqa": ("medqa_4options", "medqa_5options"), "all": tuple(BENCHMARKS.own)}
+"""Names that stand for several benchmarks; ``all`` for those that come with Galenic."""
 _SAMPLE = "sample"
 
 
@@ -43,12 +43,12 @@ def resolve_benchmarks(names: Sequence[str]) -> list[Benchmark]:
 
 def _expand(name: str) -> list[Benchmark]:
     if name == _SAMPLE:
-        return [BENCHMARKS.load(each).sample() for each in BENCHMARKS]
+        return [BENCHMARKS.load(each).sample() for each in BENCHMARKS.own]
     if is_custom(name):
         return [custom_benchmark(name)]
     if name in GROUPS:
         return [BENCHMARKS.load(each) for each in GROUPS[name]]
-    if name not in BENCHMARKS.entries:
+    if name not in BENCHMARKS:
         raise unknown_name("benchmark", name, [*_known(), "FILE.jsonl"])
     return [BENCHMARKS.load(name)]
 
