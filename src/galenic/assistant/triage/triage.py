@@ -135,7 +135,8 @@ def _found(
         said.reading.say(concept, words, ready)
     found = find(said.reading, ready, said.people)
     for name in RAISING:
-        if name in layers:
+        clear = any(finding.tier == "emergency" for finding in found)
+        if name in layers and not (clear and name == "classifier"):
             found += RAISING[name](said)
     found += questions.answered(answers)
     found += _if_unsure(said, ready, answers)

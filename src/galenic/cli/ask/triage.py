@@ -13,9 +13,9 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = """Say how soon help is needed: emergency, today, days, self-care, or unknown.
 
-Rules that can be reviewed decide, in milliseconds and without a model; each names its public
-source. When in doubt they choose the more urgent tier. `unknown` means that no rule knows the
-text, not that all is well. In a terminal a few questions are asked first; elsewhere those that are
+Rules that can be reviewed decide, in milliseconds and without a language model; each names its
+public source. When in doubt the more urgent tier is chosen. `unknown` means that we could not tell
+how urgent this is, not that all is well. In a terminal a few questions are asked first; elsewhere those that are
 open are printed. The text is neither logged nor stored. This is no diagnosis and no medical
 advice."""
 EXAMPLES = """
