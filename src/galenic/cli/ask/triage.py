@@ -15,9 +15,9 @@ HELP = """Say how soon help is needed: emergency, today, days, self-care, or unk
 
 Rules that can be reviewed decide, in milliseconds and without a language model; each names its
 public source. When in doubt the more urgent tier is chosen. `unknown` means that we could not tell
-how urgent this is, not that all is well. In a terminal a few questions are asked first; elsewhere those that are
-open are printed. The text is neither logged nor stored. This is no diagnosis and no medical
-advice."""
+how urgent this is, not that all is well. In a terminal a few questions are asked first; elsewhere
+those that are open are printed. The text is neither logged nor stored. This is no diagnosis and no
+medical advice."""
 EXAMPLES = """
 **Examples**
 
