@@ -111,7 +111,7 @@ def test_links_of_the_repository_work_on_the_site() -> None:
         return pages.LINK.sub(lambda match: pages.rewritten(match, source), text)
 
     assert on_site("[a](docs/ask.md)", "README.md") == "[a](ask.md)"
-    assert on_site("![a](docs/uti.png)", "README.md") == "![a](uti.png)"
+    assert on_site("![a](docs/house.svg)", "README.md") == "![a](house.svg)"
     assert on_site("[a](../results/answers.md#x)", "docs/ask.md") == "[a](results/answers.md#x)"
     assert on_site("[a](results/)", "README.md") == "[a](results/index.md)"
     assert on_site("[a](../docs/ask.md)", "results/README.md") == "[a](../ask.md)"

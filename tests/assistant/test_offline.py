@@ -149,7 +149,7 @@ def test_a_whole_answer_without_a_network(ready: None) -> None:
     proof = json.loads(result.stdout)
     assert (result.exit_code, proof["passed"], proof["error"], proof["calls"]) == (0, True, "", [])
     assert (proof["model"], proof["tier"]) == (MODEL, "days")
-    assert proof["sources"] == 1
+    assert proof["sources"] >= 1
     assert proof["tokens"] == 32
     assert proof["sentences"] > 3
     assert proof["kernel"] == (sys.platform == "linux")

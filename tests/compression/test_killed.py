@@ -34,8 +34,8 @@ MOMENTS = {
     "prune": [
         ("galenic.models.save:FolderWriter.write", 1),
         ("galenic.models.save:FolderWriter.write", 9),
-        ("galenic.models.check:check_saved", 1),
-        ("galenic.compression.prune.run:write_manifest", 1),
+        ("galenic.models.save:check_saved", 1),
+        ("galenic.compression.prune.run:record_stage", 1),
         ("galenic.cache:_flush", 2),
         ("galenic.cache:_remove", 1),  # the folder has its name; only the lock is left
     ],

@@ -16,7 +16,8 @@ from galenic.assistant.answer.support import TALK
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.topics import Match, Topics, halves_of, name_stems
 from galenic.assistant.search.query import STOP_WORDS, words
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.people import ages_in_months
+from galenic.assistant.triage.wording import sentences, word_set
 
 __all__ = ["Reading", "Said", "choose", "read_question"]
 
@@ -45,13 +46,14 @@ BESIDE = 2
 """Statements of the asked field that stand beside those that speak of the rest of the question."""
 LOOKED = 1.0
 """For a statement with a word that answers this kind of question, such as "catch"."""
+ADULT_MONTHS = 16 * 12
 LEAST = 0.5
 """Statements with less than this share of the best one's worth are left out."""
 _ANY = ("what", "help", "uses", "notice")
 _SILENT = word_set("""
 mmol unit mg ml mcg kg cm litr liter per percent degre enough many someth anyth normally real
 actually first low high matter finish versu vs carry till quit kind sort bit lot suddenly plea
-pls
+pls year old month week
 """)
 """Stems that say nothing of the topic: units and talk."""
 _ANY_DISEASE = word_set("""
@@ -96,6 +98,7 @@ class Reading:
 def read_question(known: Topics, question: str) -> Reading:
     """Which topics a question means, what it asks of them, and what it says besides."""
     aspects = asked_aspects(question)
+    question = f"{question} child" if _of_a_child(question) else question
     said = name_stems(question)
     ranked = known.find(question, weak=asking_stems())
     silent = asking_stems() | TALK | _SILENT
@@ -105,6 +108,12 @@ def read_question(known: Topics, question: str) -> Reading:
     named = frozenset[str]().union(*(one.stems for one in meant))
     rest = {word: known.rarity(word) for word in plain if word not in named}
     return Reading(meant, tuple(ranked[:3]), aspects, rest, foreign)
+
+
+def _of_a_child(question: str) -> bool:
+    """Whether an age below 16 is named: "my 3 year old" is a child, without the word."""
+    tokens = [sentence.tokens for sentence in sentences(question)]
+    return any(months < ADULT_MONTHS for one in tokens for _, months in ages_in_months(one))
 
 
 def choose(reading: Reading) -> list[Said]:

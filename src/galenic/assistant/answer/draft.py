@@ -96,7 +96,8 @@ class Draft:
                 return
         if limit := limit_of(self.text):
             yield Note("note", limit.note)
-            return
+            if limit.ends or not read_question(topics(), self.text).matches:
+                return
         question = self._topic()
         yield from self._warnings()
         reading = read_question(topics(), question)

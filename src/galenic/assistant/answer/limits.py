@@ -15,13 +15,18 @@ __all__ = ["Limit", "limit_of"]
 
 
 class Limit(BaseModel):
-    """What is asked for, and what the reader is told."""
+    """What is asked for, and what the reader is told.
+
+    Attributes:
+        ends: nothing else is answered; otherwise a topic that is named is answered as well.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     say: tuple[str, ...] = Field(min_length=1)
     note: str
+    ends: bool = True
 
 
 def limit_of(question: str) -> Limit | None:
