@@ -84,12 +84,12 @@ def test_markdown_tables_are_whole_and_agree_with_the_json(tmp_path: Path) -> No
 
 
 def test_markdown_tells_of_collapse_and_of_missing_answers(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "x|y", position_bias=30, num_items=20, keep=15)
+    folder = write_run(tmp_path / "x|y", position_bias=30, num_items=30, keep=24)
     text = to_markdown(build_report([load_run(folder)]))
-    assert "**Incomplete:** run `x|y` holds 15 of 20" in text
+    assert "**Incomplete:** run `x|y` holds 24 of 30" in text
     assert "**COLLAPSE:** x|y / medmcqa / letter answers `A` to 100%" in text
     assert "| x\\|y | MedMCQA validation |" in text
-    assert "| 15 of 20 |" in text
+    assert "| 24 of 30 |" in text
 
 
 def test_examples_are_the_most_confident_right_then_wrong(tmp_path: Path) -> None:

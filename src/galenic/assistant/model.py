@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
+from galenic.assistant import DEFAULT_MODEL
 from galenic.evaluation.divergence import serving_runtime
 from galenic.models.load import resolve_model
 from galenic.registry import RUNTIMES
@@ -13,8 +14,15 @@ __all__ = ["load_runtime", "runtime_if"]
 
 
 def runtime_if(wanted: bool, name: str) -> AbstractContextManager[Runtime | None]:
-    """The model where it has something to do, else none: loading one takes seconds."""
-    return load_runtime(name) if wanted else nullcontext()
+    """The model where it has something to do, else none: loading one takes seconds.
+
+    A model that is named must be there, though nothing needs it this time.
+    """
+    if wanted:
+        return load_runtime(name)
+    if name != DEFAULT_MODEL:
+        resolve_model(name)
+    return nullcontext()
 
 
 def load_runtime(

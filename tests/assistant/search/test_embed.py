@@ -361,7 +361,7 @@ def test_answers_say_when_vectors_are_not_used(
     index_folder(folder, Notes())
     give_vectors(tiny)
     monkeypatch.setitem(sys.modules, "torch", None)
-    asked = make_question("pain of the patient")
+    asked = make_question("What eases the pain of a patient?")
     assistant = Assistant()
     events = list(assistant.answer(asked, assistant.triage(asked)))
     said = [note.text for note in events if isinstance(note, Note)]

@@ -64,7 +64,7 @@ def command(
     if as_json:
         import json
 
-        with runtime_if(writes, model) as runtime:
+        with runtime_if(writes, DEFAULT_MODEL if found.tier == "emergency" else model) as runtime:
             events = list(Assistant(runtime, style, second_opinion=second_opinion).ask(asked))
         said = [{"event": event.name, **data_of(event)} for event in events]
         typer.echo(json.dumps(said, indent=1, ensure_ascii=False))
