@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["StepWatcher", "Watcher"]
+__all__ = ["SilentWatcher", "StepWatcher", "Watcher"]
 
 
 class Watcher(Protocol):
@@ -21,6 +21,22 @@ class Watcher(Protocol):
 
     def keep(self, text: str) -> None:
         """Some lines worth seeing until the next such lines take their place."""
+
+
+class SilentWatcher:
+    """Tells nobody."""
+
+    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
+        """Say nothing."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Say nothing."""
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def keep(self, text: str) -> None:
+        """Say nothing."""
 
 
 class StepWatcher:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from galenic.api.results import Artifact
 from galenic.errors import UserError, unknown_name
 from galenic.registry import Registry
-from galenic.watcher import Watcher
+from galenic.watcher import SilentWatcher, Watcher
 
 __all__ = ["Model", "Progress", "build", "build_method", "data_folder", "model_name", "watcher_of"]
 
@@ -25,23 +25,7 @@ Progress: TypeAlias = bool | Watcher
 _Built = TypeVar("_Built", bound=BaseModel)
 
 
-class _Silent:
-    """A watcher that tells nobody."""
-
-    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
-        pass
-
-    def advance(self, done: int, note: str = "") -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def keep(self, text: str) -> None:
-        pass
-
-
-class _Lines(_Silent):
+class _Lines(SilentWatcher):
     """A watcher that writes a line for each stage, and what is worth knowing."""
 
     def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
@@ -55,7 +39,7 @@ class _Lines(_Silent):
 def watcher_of(progress: Progress) -> Watcher:
     """Who is told of progress."""
     if isinstance(progress, bool):
-        return _Lines() if progress else _Silent()
+        return _Lines() if progress else SilentWatcher()
     return progress
 
 

@@ -27,7 +27,7 @@ from galenic.recipes.shapes import Outline
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-    from galenic.watcher import Watcher
+    from galenic.watcher import SilentWatcher, Watcher
 
 __all__ = ["Machine", "probe_machine"]
 
@@ -135,7 +135,7 @@ def _run(outline: Outline, kind: str, folder: Path, threads: int | None) -> _Run
     config = SpeedConfig(
         model=str(path), threads=threads, prompt_tokens=PROMPT, new_tokens=NEW, rounds=1
     )
-    found = measure_speed(files, None, config, _Silent())
+    found = measure_speed(files, None, config, SilentWatcher())
     matrices = [tensor for tensor in source.tensors if quantizes(tensor)]
     return _Run(
         seconds=1 / found.model.measures["decode"].median,
@@ -144,22 +144,6 @@ def _run(outline: Outline, kind: str, folder: Path, threads: int | None) -> _Run
         file_bytes=path.stat().st_size,
         threads=found.num_threads,
     )
-
-
-class _Silent:
-    """The parts of a probe are not worth a line each."""
-
-    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
-        pass
-
-    def advance(self, done: int, note: str = "") -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def keep(self, text: str) -> None:
-        pass
 
 
 def _few_tokens(outline: Outline) -> Outline:

@@ -10,7 +10,7 @@ from galenic.errors import UserError
 if TYPE_CHECKING:
     from galenic.training.config import TrainOptions
 
-__all__ = ["SilentWatcher", "check_spread", "num_local", "rank", "spreads"]
+__all__ = ["check_spread", "num_local", "rank", "spreads"]
 
 
 def rank() -> int:
@@ -45,19 +45,3 @@ def check_spread(config: TrainOptions, clashes: dict[str, bool] | None = None) -
     for what, wanted in (clashes or {}).items():
         if wanted:
             raise UserError(f"--fsdp does not go with {what}. Leave one of the two out.")
-
-
-class SilentWatcher:
-    """For all processes but the first."""
-
-    def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
-        """Say nothing."""
-
-    def advance(self, done: int, note: str = "") -> None:
-        """Say nothing."""
-
-    def say(self, text: str) -> None:
-        """Say nothing."""
-
-    def keep(self, text: str) -> None:
-        """Say nothing."""

@@ -17,7 +17,7 @@ from galenic.training.distill.base import Distiller, DistillJob, HealingText
 from galenic.training.distill.config import DistillConfig
 from galenic.training.distill.sequence import ANSWERS
 from galenic.training.distill.teacher import Teacher, TokenMap, match_tokens
-from galenic.training.distributed import SilentWatcher, check_spread, num_local, rank
+from galenic.training.distributed import check_spread, num_local, rank
 from galenic.training.finetune.full import write_model
 from galenic.training.finetune.texts import REMOVED
 from galenic.training.learner import Learner
@@ -25,7 +25,7 @@ from galenic.training.loading import load_dense
 from galenic.training.loop import choose_precision
 from galenic.training.losses import Distillation
 from galenic.training.run import Tuned, Tuning, resumable, set_threads, tune
-from galenic.watcher import Watcher
+from galenic.watcher import SilentWatcher, Watcher
 
 if TYPE_CHECKING:
     from galenic.artifact.manifest import Manifest

@@ -23,7 +23,6 @@ from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
 from galenic.training.batch import TrainItem, cut_batches
 from galenic.training.checkpoints import LOG
-from galenic.training.distributed import SilentWatcher
 from galenic.training.federated.clients import Client, Federation
 from galenic.training.federated.messages import (
     ARRAYS,
@@ -45,6 +44,7 @@ from galenic.training.loop import TrainConfig, TrainData, Trainer
 from galenic.training.losses import CrossEntropy
 from galenic.training.run import set_threads, train_config
 from galenic.training.validation import measure
+from galenic.watcher import SilentWatcher
 
 __all__ = ["WHY", "ClientJob", "LocalClient", "Passes", "client_app", "local_config"]
 

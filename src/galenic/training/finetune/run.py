@@ -13,7 +13,7 @@ from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
 from galenic.training.activation_cache import FrozenBlocks
 from galenic.training.batch import Batch
-from galenic.training.distributed import SilentWatcher, check_spread, num_local, rank
+from galenic.training.distributed import check_spread, num_local, rank
 from galenic.training.finetune.base import Finetuner
 from galenic.training.finetune.config import FinetuneConfig
 from galenic.training.finetune.texts import REMOVED, prepare_texts, read_sources
@@ -21,7 +21,7 @@ from galenic.training.learner import Learner
 from galenic.training.loop import choose_precision
 from galenic.training.losses import CrossEntropy
 from galenic.training.run import Tuned, Tuning, resumable, set_threads, train_config, tune
-from galenic.watcher import Watcher
+from galenic.watcher import SilentWatcher, Watcher
 
 __all__ = ["finetune"]
 
