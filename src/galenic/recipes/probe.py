@@ -23,11 +23,12 @@ from galenic.models.files import ModelFiles
 from galenic.models.gguf.family import add_shape, read_shape
 from galenic.models.gguf.write import DENSE_TYPES, GgufSource, SourceTensor, write_gguf
 from galenic.recipes.shapes import Outline
+from galenic.watcher import SilentWatcher
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-    from galenic.watcher import SilentWatcher, Watcher
+    from galenic.watcher import Watcher
 
 __all__ = ["Machine", "probe_machine"]
 
