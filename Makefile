@@ -47,10 +47,11 @@ test-slow: install-dev  ## commands that are killed again and again and must go 
 mutants: install-dev  ## plant 300 small bugs in the pure modules: at least 90 % must be noticed
 	$(BIN)/python tools/mutants.py
 
-check: install-dev  ## style and types
+check: install-dev  ## style, types, and who imports whom
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 docs: install-dev  ## write docs/cli.md from the commands' own help
 	$(BIN)/python -m typer galenic.cli.main utils docs --name galenic --title Commands --output docs/cli.md

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from importlinter.cli import lint_imports
 
 import galenic
 from galenic.compression.prune.base import Pruner
@@ -15,54 +17,42 @@ from galenic.compression.quantize.base import Quantizer
 from galenic.data.benchmarks.base import Benchmark
 from galenic.errors import UserError
 from galenic.evaluation.scoring.base import Scoring
-from galenic.registry import BENCHMARKS, PRUNERS, QUANTIZERS, RUNTIMES, SCORINGS, Registry
+from galenic.registry import (
+    BENCHMARKS,
+    FINETUNERS,
+    PRUNERS,
+    QUANTIZERS,
+    RUNTIMES,
+    SCORINGS,
+    Registry,
+)
 from galenic.runtimes.base import Runtime
 
 PACKAGE = Path(galenic.__file__).parent
-# A room may import from those before it, never from those behind it.
-ORDER = (
-    (
-        "errors",
-        "limits",
-        "cache",
-        "jsonl",
-        "private_ray",
-        "registry",
-        "strict_yaml",
-        "units",
-        "watcher",
-    ),
-    ("data", "models"),
-    ("runtimes", "artifact"),
-    ("evaluation", "compression", "exporters"),
-    ("training",),
-    ("recipes",),
-    ("assistant",),
-    ("study",),
-    ("reports", "serve"),
-    ("api",),
-    ("cli",),
+ROOT = Path(__file__).parents[1]
+
+
+def contracts() -> dict[str, dict[str, Any]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return {one["id"]: one for one in settings["tool"]["importlinter"]["contracts"]}
+
+
+def test_imports_keep_the_contracts(capsys: pytest.CaptureFixture[str]) -> None:
+    status = lint_imports(str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True)
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("contract", "registry"),
+    [("pruners", PRUNERS), ("quantizers", QUANTIZERS), ("finetuners", FINETUNERS)],
 )
-RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+def test_the_contracts_name_every_method(contract: str, registry: Registry) -> None:
+    modules = {place.split(":")[0] for place in registry.own.values()}
+    assert modules <= set(contracts()[contract]["modules"])
 
 
-def imports(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = set()
-    for node in ast.walk(tree):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        found |= {name.split(".")[1] for name in names if name.startswith("galenic.")}
-    return found
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.stem))
-def test_imports_point_one_way(path: Path) -> None:
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if room == "__init__":  # the public face names its types, and loads nothing
-        assert "if TYPE_CHECKING:" in path.read_text(encoding="utf-8")
-        return
-    assert all(RANK[other] <= RANK[room] for other in imports(path)), imports(path)
+def test_the_public_face_imports_types_only() -> None:
+    assert "if TYPE_CHECKING:" in (PACKAGE / "__init__.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("code", ["import galenic", "import galenic.cli.main"])
