@@ -4,6 +4,10 @@ from __future__ import annotations
 
 __all__ = [
     "MESSAGE",
+    "TEMPLATE_LENGTH",
+    "TEMPLATE_MEMORY",
+    "TEMPLATE_OUTPUT",
+    "TEMPLATE_SECONDS",
     "YAML_BYTES",
     "YAML_DEPTH",
     "YAML_NODES",
@@ -19,6 +23,15 @@ YAML_NODES = 20_000
 """Keys, values and lists in one YAML file."""
 YAML_DEPTH = 50
 """Lists and mappings inside each other in a YAML file."""
+
+TEMPLATE_LENGTH = 1 << 18
+"""Characters of a chat template; long ones have 20,000."""
+TEMPLATE_OUTPUT = 4 << 20
+"""Characters that a chat template may write."""
+TEMPLATE_SECONDS = 5
+"""Of the processor, for a chat template to render a conversation."""
+TEMPLATE_MEMORY = 1 << 30
+"""Bytes of memory of the process in which it is rendered."""
 
 
 def one_line(text: str, most: int = MESSAGE) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the train extra")
 
-from galenic.evaluation.prompts import chat_prompt, render_chat
+from galenic.evaluation.chat.render import chat_prompt, render_chat
 from galenic.models.load import resolve_model
 from galenic.runtimes.torch import TorchRuntime
 from tiny_hf import CHAT_TEMPLATE, write_tiny_hf

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from galenic.errors import UserError
-from galenic.evaluation.prompts import render_chat
+from galenic.evaluation.chat.render import render_chat
 from galenic.exporters.chat import FORMS, TALK, find_form
 from galenic.exporters.run import USE, export
 from galenic.models.load import resolve_model

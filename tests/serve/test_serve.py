@@ -13,7 +13,7 @@ import pytest
 from served import Server
 
 from galenic.errors import UserError
-from galenic.evaluation.prompts import render_chat
+from galenic.evaluation.chat.render import render_chat
 from galenic.models.load import resolve_model
 from galenic.runtimes.base import Writing
 from galenic.runtimes.llama import LlamaRuntime

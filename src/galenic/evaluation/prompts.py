@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 from galenic.data.benchmarks.base import Benchmark
 from galenic.data.example import Example
 from galenic.errors import UserError
+from galenic.evaluation.chat.render import render_chat
 from galenic.evaluation.scoring.base import Scoring
 from galenic.evaluation.scoring.generate import Generate
-from galenic.runtimes.base import Runtime
 
-__all__ = ["Prompter", "chat_prompt", "render_chat"]
+__all__ = ["Prompter"]
 
 
 @dataclass(frozen=True)
@@ -103,96 +100,3 @@ class Prompter:
 
 def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
-
-
-@lru_cache(maxsize=8)
-def _compiled(template: str) -> Any:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise UserError(f"the model's chat template refuses this conversation: {message}")
-
-    def today(form: str) -> str:
-        """A fixed date, so that templates that print one give the same prompt every day."""
-        from datetime import date
-
-        return date(2025, 1, 1).strftime(form)
-
-    def as_json(value: Any, **options: Any) -> str:
-        """Without the escapes of HTML that Jinja's own filter writes."""
-        return json.dumps(value, **{"ensure_ascii": False, **options})
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.loopcontrols", _generation_marks()],
-    )
-    environment.filters["tojson"] = as_json
-    environment.globals.update(raise_exception=refuse, strftime_now=today)
-    return environment.from_string(template)
-
-
-def _generation_marks() -> Any:
-    """``{% generation %}``, which marks what is learnt and writes nothing."""
-    from jinja2 import nodes
-    from jinja2.ext import Extension
-
-    class Generation(Extension):
-        tags = {"generation"}  # noqa: RUF012
-
-        def parse(self, parser: Any) -> Any:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            # a scope, as in transformers: what is set within is not seen outside
-            return nodes.Scope(body).set_lineno(line)
-
-    return Generation
-
-
-def chat_prompt(runtime: Runtime, template: str, messages: Sequence[dict[str, str]]) -> str:
-    """A conversation as the text that a runtime is to continue, with one start token at most.
-
-    Args:
-        runtime: whose tokenizer may put the start token itself.
-        template: its chat template.
-        messages: ``role`` and ``content`` each.
-
-    Raises:
-        UserError: as `render_chat`.
-    """
-    special = runtime.special_tokens
-    rendered = render_chat(template, messages, special)
-    if runtime.encode_batch([""])[0]:
-        return rendered.removeprefix(special.get("bos_token", ""))
-    return rendered
-
-
-def render_chat(
-    template: str, messages: Sequence[dict[str, str]], special_tokens: dict[str, str]
-) -> str:
-    """Render a conversation that the assistant is to continue.
-
-    Args:
-        template: Jinja text as model files carry it; it runs sandboxed.
-        messages: ``role`` and ``content`` each.
-        special_tokens: ``bos_token``, ``eos_token`` as the template names them.
-
-    Raises:
-        UserError: the template refuses the messages or is broken.
-    """
-    from jinja2 import TemplateError
-
-    try:
-        return str(
-            _compiled(template).render(
-                messages=list(messages),
-                tools=None,
-                documents=None,
-                add_generation_prompt=True,
-                **special_tokens,
-            )
-        )
-    except TemplateError as error:
-        raise UserError(
-            f"the model's chat template is broken: {error}. Leave --chat-template out."
-        ) from error

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from galenic.errors import UserError
-from galenic.evaluation.prompts import render_chat
+from galenic.evaluation.chat.render import render_chat
 
 __all__ = ["ChatForm", "find_form"]
 

@@ -20,7 +20,7 @@ from galenic import __version__
 from galenic.assistant.triage.crisis import Crisis
 from galenic.assistant.triage.rules import prepared
 from galenic.errors import UserError
-from galenic.evaluation.prompts import chat_prompt
+from galenic.evaluation.chat.render import chat_prompt
 from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.serve.ask import AssistantRoutes
 from galenic.serve.body import read_body, told
