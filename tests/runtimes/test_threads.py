@@ -49,3 +49,12 @@ def test_the_environment_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GALENIC_THREADS", wrong)
         with pytest.raises(UserError, match="GALENIC_THREADS"):
             choose_threads()
+
+
+def test_a_fixed_number_counts_until_it_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GALENIC_THREADS", "5")
+    with threads.fixed_threads(3):
+        assert choose_threads(busy=9.0) == threads.asked_threads() == 3
+        with threads.fixed_threads(None):
+            assert choose_threads() == 3
+    assert choose_threads() == 5

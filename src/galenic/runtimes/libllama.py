@@ -177,6 +177,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ctypes.c_size_t,
         (_INT, _PTR, _PTR, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, _PTR),
     ),
+    "ggml_get_type_traits": (_PTR, (_INT,)),
     "ggml_backend_load": (_PTR, (_STR,)),
     "ggml_backend_load_all_from_path": (None, (_STR,)),
     "ggml_backend_dev_by_type": (_PTR, (_INT,)),

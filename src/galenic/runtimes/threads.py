@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 
 from galenic.errors import UserError
 
-__all__ = ["asked_threads", "choose_threads"]
+__all__ = ["asked_threads", "choose_threads", "fixed_threads"]
 
 _SAMPLE_SECONDS = 0.2
 _IDLE_NOISE = 0.3  # cores' worth of load that every desktop has and that costs a thread nothing
+
+
+_fixed: list[int] = []
+
+
+@contextmanager
+def fixed_threads(threads: int | None) -> Iterator[None]:
+    """Within it, `choose_threads` gives this number; None changes nothing."""
+    if threads is None:
+        yield
+        return
+    _fixed.append(threads)
+    try:
+        yield
+    finally:
+        _fixed.pop()
 
 
 def choose_threads(cores: int | None = None, busy: float | None = None) -> int:
@@ -27,7 +45,8 @@ def choose_threads(cores: int | None = None, busy: float | None = None) -> int:
         busy: cores' worth of load from other programs; measured over 0.2 s when None.
 
     Returns:
-        At least 1; what the environment variable GALENIC_THREADS says, if it says something.
+        At least 1; what `fixed_threads` or the environment variable GALENIC_THREADS says, if
+        one of them says something.
     """
     if given := asked_threads():
         return given
@@ -40,11 +59,13 @@ def choose_threads(cores: int | None = None, busy: float | None = None) -> int:
 
 
 def asked_threads() -> int | None:
-    """What the environment variable GALENIC_THREADS says; None where it is not set.
+    """What `fixed_threads` or the environment variable GALENIC_THREADS says; None without.
 
     Raises:
         UserError: it is no whole number of at least 1.
     """
+    if _fixed:
+        return _fixed[-1]
     given = os.environ.get("GALENIC_THREADS")
     return _number(given) if given else None
 

@@ -23,6 +23,7 @@ from galenic.compression.quantize.kquant import (
 from galenic.errors import UserError
 from galenic.models.files import ModelFiles
 from galenic.models.gguf.header import read_header
+from galenic.models.gguf.write import GgufSource, SourceTensor
 from tiny import TinyShape, tiny_tensors, write_tiny_gguf
 
 OPTIONS = st.lists(st.tuples(st.integers(1, 30), st.floats(0, 100)), min_size=1, max_size=4).map(
@@ -136,6 +137,25 @@ def test_impossible_wishes() -> None:
         allocate({"a": ()}, 99)
     with pytest.raises(ValueError, match="negative or not finite"):
         allocate({"a": (Choice("Q4_0", 1, float("nan")),)}, 99)
+
+
+def test_a_large_tensor_is_measured_on_some_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(400, 64)).astype(np.float32)
+    rows = rng.exponential(size=400).astype(np.float32)
+    tensor = SourceTensor("blk.0.ffn_down.weight", values.shape, lambda a, b: values[a:b])
+    source = GgufSource("some", "llama", lambda _: None, (tensor,))
+    options, importance = {tensor.name: ["Q4_0", "Q8_0"]}, {tensor.name: rows}
+
+    def errors() -> list[float]:
+        found = measure_choices(source, options, row_importance=importance)
+        return [choice.error for choice in found[tensor.name]]
+
+    whole = errors()
+    monkeypatch.setattr(module, "SAMPLED_VALUES", 100 * 64)
+    some = errors()
+    assert some != whole
+    assert some == pytest.approx(whole, rel=0.1)
 
 
 def test_measured_errors_and_a_file_within_its_budget(tmp_path: Path) -> None:

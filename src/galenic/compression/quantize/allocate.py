@@ -20,6 +20,7 @@ from galenic.compression.quantize.kquant import (
     BLOCK_TYPES,
     Importance,
     check_importance,
+    decode_rows,
     quantize_rows,
 )
 from galenic.errors import UserError
@@ -35,6 +36,10 @@ __all__ = ["Choice", "allocate", "measure_choices"]
 
 UNITS = 1 << 16
 """Steps of size that the exact search tells apart, at most."""
+SAMPLED_VALUES = 1 << 20
+"""Weights of a tensor that its errors are measured on: of more, rows are taken all over it."""
+SAMPLED_RUN = 8
+"""Neighbouring rows that are taken together."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ def measure_choices(
 
     The error is the sum over rows of ``importance * (quantized - original)^2``: with the mean
     squared activation as importance, the expected squared change of the output where columns are
-    uncorrelated. Tensors that are not quantized have one choice, F32.
+    uncorrelated. Of large tensors it is measured on rows taken all over them. Tensors that are not quantized have one choice, F32.
 
     Args:
         source: from `galenic.compression.quantize.kquant.model_source`.
@@ -182,25 +187,46 @@ def _errors(
     weights: NDArray[np.float32] | None,
     row_weights: NDArray[np.float32] | None,
 ) -> list[float]:
-    from gguf import GGMLQuantizationType, quants
-
-    errors = [0.0] * len(types)
     if types == ["F32"]:
-        return errors
-    columns = tensor.shape[-1]
-    step = max(1, CHUNK_VALUES // math.prod(tensor.shape[1:]))
-    for start in range(0, tensor.shape[0], step):
-        stop = min(start + step, tensor.shape[0])
-        rows = tensor.read(start, stop).reshape(-1, columns)
+        return [0.0]
+    totals = np.zeros(len(types))
+    covered, counts = 0.0, np.ones(tensor.shape[0], np.float64)
+    if row_weights is not None:
+        counts = row_weights.astype(np.float64)
+    for start, stop in _parts(tensor):
+        part = tensor.read(start, stop).reshape(-1, tensor.shape[-1])
+        inner = counts[start:stop].repeat(len(part) // (stop - start))
+        covered += float(counts[start:stop].sum())
         for number, kind in enumerate(types):
-            if kind in BLOCK_TYPES:
-                encoded = quantize_rows(rows, kind, importance=weights)
-            else:
-                encoded = encode_dense(tensor, kind, rows)
-            decoded = quants.dequantize(encoded, GGMLQuantizationType[kind]).reshape(rows.shape)
-            squares = np.square(decoded - rows).astype(np.float64)
-            columnwise = squares.sum(axis=0)
-            if row_weights is not None:
-                columnwise = row_weights[start:stop].astype(np.float64) @ squares
-            errors[number] += float(columnwise.sum() if weights is None else columnwise @ weights)
-    return errors
+            totals[number] += _error(tensor, part, kind, weights, inner)
+    scale = float(counts.sum()) / covered if covered else 0.0
+    return [float(total) * scale for total in totals]
+
+
+def _parts(tensor: SourceTensor) -> Iterable[tuple[int, int]]:
+    """Rows to measure on: all in chunks, or of a large tensor runs at equal distances."""
+    rows, width = tensor.shape[0], math.prod(tensor.shape[1:])
+    if rows * width <= SAMPLED_VALUES:
+        step = max(1, CHUNK_VALUES // width)
+        return [(start, min(start + step, rows)) for start in range(0, rows, step)]
+    runs = max(1, SAMPLED_VALUES // (SAMPLED_RUN * width))
+    starts = np.linspace(0, max(0, rows - SAMPLED_RUN), runs).astype(int)
+    return [(int(start), min(int(start) + SAMPLED_RUN, rows)) for start in starts]
+
+
+def _error(
+    tensor: SourceTensor,
+    rows: NDArray[np.float32],
+    kind: str,
+    weights: NDArray[np.float32] | None,
+    row_weights: NDArray[np.float64],
+) -> float:
+    """The weighted squared error of some rows in a type."""
+    if kind in BLOCK_TYPES:
+        decoded = decode_rows(quantize_rows(rows, kind, importance=weights), kind)
+    else:
+        from gguf import GGMLQuantizationType, quants
+
+        decoded = quants.dequantize(encode_dense(tensor, kind, rows), GGMLQuantizationType[kind])
+    columnwise = row_weights @ np.square(decoded.reshape(rows.shape) - rows).astype(np.float64)
+    return float(columnwise.sum() if weights is None else columnwise @ weights)

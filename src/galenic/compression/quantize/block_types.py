@@ -11,9 +11,11 @@ from pydantic import Field
 from galenic.compression.quantize.base import WEIGHTS
 from galenic.compression.quantize.job import QuantizeJob
 from galenic.compression.quantize.typed import TypedQuantizer
+from galenic.errors import UserError
 
 if TYPE_CHECKING:
     from galenic.compression.quantize.importance import Sensitivity
+    from galenic.models.gguf.write import SourceTensor
 
 __all__ = ["KQuant"]
 
@@ -33,6 +35,19 @@ class KQuant(TypedQuantizer):
     @property
     def calibrated(self) -> bool:
         return self.importance
+
+    def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:
+        from galenic.compression.quantize.kquant import needs_importance
+
+        known = super().candidates(tensor)
+        return tuple(kind for kind in known if self.importance or not needs_importance(kind))
+
+    def check(self, job: QuantizeJob) -> int:
+        from galenic.compression.quantize.kquant import needs_importance
+
+        if self.type and not self.importance and needs_importance(self.type):
+            raise UserError(f"--type {self.type} needs an importance: leave --no-importance out.")
+        return super().check(job)
 
     def apply(self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]) -> None:
         from galenic.compression.quantize.kquant import quantize_gguf

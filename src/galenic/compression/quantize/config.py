@@ -17,3 +17,6 @@ class QuantizeConfig(CalibrationConfig):
         description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
     )
     method: str = Field("kquant", description=f"One of: {', '.join(QUANTIZERS)}.")
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads; default: chosen from the machine's live load."
+    )

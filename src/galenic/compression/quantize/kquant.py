@@ -1,4 +1,4 @@
-"""Block quantization of a GGUF or of a folder: Q4_0 ... Q8_0, Q2_K ... Q6_K.
+"""Block quantization of a GGUF or of a folder: Q4_0 ... Q8_0, Q2_K ... Q6_K, IQ2_XXS ... IQ4_XS.
 
 The blocks are made by ggml itself (``ggml_quantize_chunk``), from the library that the llama
 runtime loads, so that they are what every llama.cpp reads. Importance weights the error of each
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from galenic.models.gguf.write import (
     stored_bytes,
     write_gguf,
 )
-from galenic.runtimes.libllama import LibLlama, load_library
+from galenic.runtimes.libllama import load_library
 
 __all__ = [
     "BLOCK_TYPES",
@@ -42,6 +42,7 @@ __all__ = [
     "decode_rows",
     "fitting_type",
     "model_source",
+    "needs_importance",
     "quantize_gguf",
     "quantize_rows",
     "quantizes",
@@ -51,8 +52,14 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 BLOCK_TYPES = (
+    "IQ2_XXS",
+    "IQ2_XS",
+    "IQ2_S",
     "Q2_K",
+    "IQ3_XXS",
+    "IQ3_S",
     "Q3_K",
+    "IQ4_XS",
     "Q4_0",
     "Q4_1",
     "Q4_K",
@@ -65,7 +72,10 @@ BLOCK_TYPES = (
 )
 """Types that `quantize_rows` makes, smaller ones first."""
 
-FALLBACKS = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+FALLBACKS = {
+    **dict.fromkeys(("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
+    **{"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"},
+}
 """What llama.cpp takes instead where 256 does not divide the length of a row and 32 does
 (``tensor_type_fallback`` in its llama-quant.cpp)."""
 
@@ -136,17 +146,16 @@ def quantize_gguf(
         importance: of input columns; tensors without one are rounded with equal weights.
 
     Raises:
-        UserError: a type does not fit its tensor or needs an importance that is not given, an
+        UserError: a type does not fit its tensor or needs an importance and none is given, an
             importance is misshapen or negative, or as `write_gguf`.
     """
-    library = load_library()
     weights = dict(importance or {})
     check_importance(source, weights)
     for tensor in source.tensors:
         kind = types.get(tensor.name, "F32")
         if kind != "F32" and not quantizes(tensor):
             raise UserError(f"tensor {tensor.name} must stay F32, and {kind} was asked for.")
-        if kind not in DENSE_TYPES and tensor.name not in weights and _needs(library, kind):
+        if kind not in DENSE_TYPES and not weights and needs_importance(kind):
             raise UserError(f"{kind} needs an importance, and {tensor.name} has none.")
 
     def encode(tensor: SourceTensor, kind: str, rows: NDArray[np.float32]) -> NDArray[Any]:
@@ -194,7 +203,8 @@ def quantize_rows(
     Args:
         rows: shape (rows, columns), finite.
         type_name: one of `BLOCK_TYPES`.
-        importance: weight of the squared error of each column; Q8_0 does not use it.
+        importance: weight of the squared error of each column; Q8_0 does not use it. Types that
+            must have one (IQ2_XXS, IQ2_XS) count all columns alike without.
 
     Returns:
         The blocks as bytes, shape (rows, bytes of a row).
@@ -215,8 +225,10 @@ def quantize_rows(
     if importance is not None:
         _check_weights("these rows", importance, rows.shape[1])
         weights = np.ascontiguousarray(importance, np.float32)
-    blocks = np.empty(size, np.uint8)
     library, number = load_library(), int(GGMLQuantizationType[type_name])
+    if weights is None and needs_importance(type_name):
+        weights = np.ones(rows.shape[1], np.float32)
+    blocks = np.empty(size, np.uint8)
     library.ggml_quantize_init(number)
 
     def quantize_part(first: int, last: int) -> int:
@@ -242,25 +254,48 @@ def _in_parts(work: Callable[[int, int], int], rows: int, values: int) -> Iterab
     """Do rows [first, last) on every thread; all on this one where there is little to do."""
     if values < SHARED_VALUES:
         return [work(0, rows)]
-    pool, count = _pool()
+    from galenic.runtimes.threads import asked_threads
+
+    pool, count = _pool(asked_threads())
     ends = sorted({rows * part // count for part in range(count + 1)})
     return pool.map(work, ends[:-1], ends[1:])
 
 
 @cache
-def _pool() -> tuple[ThreadPoolExecutor, int]:
+def _pool(asked: int | None) -> tuple[ThreadPoolExecutor, int]:
     """Threads that quantize (ggml lets go of Python's lock), and how many there are."""
     from galenic.runtimes.threads import choose_threads
 
-    threads = choose_threads()
+    threads = asked or choose_threads()
     return ThreadPoolExecutor(threads, "quantize"), threads
 
 
-def decode_rows(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32]:
-    """The values of `quantize_rows`' bytes, shape (rows, columns)."""
-    from gguf import GGMLQuantizationType, quants
+class _TypeTraits(ctypes.Structure):
+    """The beginning of ``ggml_type_traits``."""
 
-    values: NDArray[np.float32] = quants.dequantize(blocks, GGMLQuantizationType[type_name])
+    _fields_: ClassVar = [
+        ("type_name", ctypes.c_char_p),
+        ("blck_size", ctypes.c_int64),
+        ("blck_size_interleave", ctypes.c_int64),
+        ("type_size", ctypes.c_size_t),
+        ("is_quantized", ctypes.c_bool),
+        ("to_float", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)),
+    ]
+
+
+def decode_rows(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32]:
+    """The values of `quantize_rows`' bytes as ggml reads them, shape (rows, columns)."""
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    number = GGMLQuantizationType[type_name]
+    block, size = GGML_QUANT_SIZES[number]
+    held = np.ascontiguousarray(blocks)
+    address = load_library().ggml_get_type_traits(int(number))
+    traits = ctypes.cast(address, ctypes.POINTER(_TypeTraits)).contents
+    if (traits.blck_size, traits.type_size) != (block, size):
+        raise UserError(f"the llama.cpp library has another layout of {type_name} than we know.")
+    values = np.empty((held.shape[0], held.shape[1] // size * block), np.float32)
+    traits.to_float(_pointer(held), _pointer(values), values.size)
     return values
 
 
@@ -268,7 +303,9 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
     return array.ctypes.data_as(ctypes.c_void_p)
 
 
-def _needs(library: LibLlama, type_name: str) -> bool:
+def needs_importance(type_name: str) -> bool:
+    """Whether ggml refuses to make blocks of a type without an importance."""
     from gguf import GGMLQuantizationType
 
-    return bool(library.ggml_quantize_requires_imatrix(int(GGMLQuantizationType[type_name])))
+    number = int(GGMLQuantizationType[type_name])
+    return bool(load_library().ggml_quantize_requires_imatrix(number))

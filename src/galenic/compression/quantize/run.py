@@ -25,6 +25,7 @@ from galenic.models.gguf.write import DENSE_TYPES
 from galenic.models.layers import count_parameters
 from galenic.models.load import resolve_model
 from galenic.models.text_part import text_part
+from galenic.runtimes.threads import fixed_threads
 from galenic.watcher import Watcher
 
 __all__ = ["quantize"]
@@ -48,6 +49,13 @@ def quantize(
         UserError: whatever is wrong with the input, before any slow work; or a check of the saved
             model failed.
     """
+    with fixed_threads(config.threads):
+        return _quantize(config, quantizer, output, watcher)
+
+
+def _quantize(
+    config: QuantizeConfig, quantizer: Quantizer, output: Path, watcher: Watcher
+) -> Manifest:
     check_new(output)
     quantizer.require()
     texts = tuple(read_calibration_text(config)) if quantizer.calibrated else ()
