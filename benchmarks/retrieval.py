@@ -35,13 +35,13 @@ import numpy as np
 import Stemmer
 from compared import Silent, markdown_table
 
-from galenic.assistant.search.documents.medquad import Answer, passages, read_answers
-from galenic.assistant.search.index import index_medquad
-from galenic.assistant.search.query import make_query
-from galenic.assistant.search.retrieve import WEIGHTS, Retriever, open_retriever
-from galenic.assistant.search.store import FileState, NewPassage, open_store
 from galenic.data.jsonl import encode_gzip, read_jsonl, write_bytes
 from galenic.evaluation.metrics import wilson_interval
+from galenic.retrieval.documents.medquad import Answer, passages, read_answers
+from galenic.retrieval.index import index_medquad
+from galenic.retrieval.query import make_query
+from galenic.retrieval.retrieve import WEIGHTS, Retriever, open_retriever
+from galenic.retrieval.store import FileState, NewPassage, open_store
 
 TIMES = 10
 KEYS = ("recall@1", "recall@5", "recall@10", "mrr")

@@ -24,6 +24,12 @@ from typing import Any
 
 import numpy as np
 from compared import Silent, markdown_table
+
+from galenic.retrieval.documents.medquad import Answer, read_answers
+from galenic.retrieval.embed import embed_index, find_encoder
+from galenic.retrieval.retrieve import Retriever, open_retriever
+from galenic.retrieval.store import FileState, NewPassage, open_store
+from galenic.retrieval.vectors import Remembered, Vectors
 from retrieval import (
     DEPTH,
     RESULTS,
@@ -35,12 +41,6 @@ from retrieval import (
     timed,
     word_lanes,
 )
-
-from galenic.assistant.search.documents.medquad import Answer, read_answers
-from galenic.assistant.search.embed import embed_index, find_encoder
-from galenic.assistant.search.retrieve import Retriever, open_retriever
-from galenic.assistant.search.store import FileState, NewPassage, open_store
-from galenic.assistant.search.vectors import Remembered, Vectors
 
 BOTH = "galenic, with vectors"
 

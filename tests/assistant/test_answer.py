@@ -23,9 +23,9 @@ from galenic.assistant.answer.sentences import (
 )
 from galenic.assistant.answer.support import stems, wanted
 from galenic.assistant.answer.write import write_answer
-from galenic.assistant.search.retrieve import Passage, Snippet
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
+from galenic.retrieval.retrieve import Passage, Snippet
 
 DATA = Path(__file__).parent / "data"
 TEXT = st.text(alphabet="abAB .!?:;-\n(1", max_size=80)

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from commands import GALENIC
 from galenic.assistant.offline import kernel_refuses
 from galenic.assistant.prove import Proof, prove_offline, read_proof
-from galenic.assistant.search.index import index_folder
 from galenic.cli.main import app
 from galenic.models.load import resolve_model
+from galenic.retrieval.index import index_folder
 from watching import Notes
 
 MODEL = "smollm2-135m"

@@ -13,14 +13,14 @@ from galenic.assistant.about import UNMEASURED, indexed, scores
 from galenic.assistant.answer.draft import DECLINED, UNANSWERED
 from galenic.assistant.answer.sentences import plain
 from galenic.assistant.events import Done, Sentence, Sources, Tier, as_json
-from galenic.assistant.folder import kept_files, purge
 from galenic.assistant.history import History, history_path
 from galenic.assistant.model import load_runtime
 from galenic.assistant.pipeline import Assistant, Reply, ask, collect, make_question
-from galenic.assistant.search.index import index_folder
 from galenic.assistant.triage.opinion import ambulance_share
 from galenic.assistant.triage.triage import Triage
 from galenic.errors import UserError
+from galenic.home import kept_files, purge
+from galenic.retrieval.index import index_folder
 from galenic.runtimes.tree import Pack
 from watching import Notes
 

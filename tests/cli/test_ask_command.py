@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from galenic.assistant.folder import kept_files
 from galenic.assistant.history import history_path
 from galenic.assistant.triage.triage import NOTICE
 from galenic.cli.main import app
 from galenic.errors import UserError
+from galenic.home import kept_files
 from tiny import write_tiny_gguf
 
 UTI = "Burning when I pee. Could this be a UTI?"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from galenic.assistant.folder import index_path
 from galenic.cli.main import app
 from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.errors import UserError
+from galenic.home import index_path
 
 
 def run(*arguments: str, typed: str | None = None) -> Result:

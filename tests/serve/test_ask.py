@@ -16,8 +16,8 @@ from served import Server
 from galenic.assistant.events import as_json
 from galenic.assistant.model import load_runtime
 from galenic.assistant.pipeline import Assistant, make_question
-from galenic.assistant.search.index import index_folder
 from galenic.assistant.triage.triage import triage
+from galenic.retrieval.index import index_folder
 from galenic.serve.page import PAGE_PATHS
 from tiny import write_tiny_gguf
 from watching import Notes

@@ -10,8 +10,8 @@ from galenic.api.given import Model, model_name
 from galenic.api.results import Answer
 
 if TYPE_CHECKING:
-    from galenic.assistant.search.retrieve import Passage
     from galenic.assistant.triage.result import Triage
+    from galenic.retrieval.retrieve import Passage
 
 __all__ = ["ask", "search", "triage"]
 
@@ -86,7 +86,7 @@ def search(
     Raises:
         UserError: nothing is indexed, or the index cannot be used.
     """
-    from galenic.assistant.search.retrieve import search as run
+    from galenic.retrieval.retrieve import search as run
 
     own = None if index is None else Path(index)
     return run(question, k, path=own, embeddings=embeddings)

@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from galenic.assistant.folder import index_path
-from galenic.assistant.search.store import Collection, open_store
+from galenic.home import index_path
+from galenic.retrieval.store import Collection, open_store
 
 __all__ = ["UNMEASURED", "indexed", "scores"]
 

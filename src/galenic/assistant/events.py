@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from galenic.assistant.search.retrieve import Passage
 from galenic.assistant.triage.rules import Source
 from galenic.assistant.triage.triage import Triage
+from galenic.retrieval.retrieve import Passage
 
 __all__ = [
     "Cited",

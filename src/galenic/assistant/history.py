@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from galenic.assistant.folder import assistant_folder, make_private
 from galenic.assistant.pipeline import Reply
 from galenic.errors import UserError
+from galenic.home import assistant_folder, make_private
 
 __all__ = ["History", "history_path"]
 

@@ -15,12 +15,12 @@ from starlette.routing import Route
 from galenic import __version__
 from galenic.assistant.about import indexed, scores
 from galenic.assistant.events import Event, Tier, as_json, passage_json
-from galenic.assistant.folder import index_path
 from galenic.assistant.pipeline import Assistant, Question, make_question
-from galenic.assistant.search.retrieve import MOST_RESULTS, Passage, open_retriever
 from galenic.assistant.triage.crisis import Crisis, crisis
 from galenic.assistant.triage.triage import NOTICE, Answer, Triage, triage
 from galenic.errors import UserError
+from galenic.home import index_path
+from galenic.retrieval.retrieve import MOST_RESULTS, Passage, open_retriever
 from galenic.serve.body import read_body, told
 from galenic.serve.settings import ServeConfig
 from galenic.serve.worker import Busy, Worker

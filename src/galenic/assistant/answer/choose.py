@@ -15,9 +15,9 @@ from galenic.assistant.answer.aspects import Aspect, asked_aspects, asking_stems
 from galenic.assistant.answer.support import TALK
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.topics import Match, Topics, halves_of, name_stems
-from galenic.assistant.search.query import STOP_WORDS, words
 from galenic.assistant.triage.people import ages_in_months
 from galenic.assistant.triage.wording import sentences, word_set
+from galenic.retrieval.query import STOP_WORDS, words
 
 __all__ = ["Reading", "Said", "choose", "read_question"]
 

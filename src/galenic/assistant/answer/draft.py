@@ -23,12 +23,12 @@ from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.interactions import warnings
 from galenic.assistant.handbook.topics import topics
 from galenic.assistant.record.person import Person
-from galenic.assistant.search.documents.medquad import MEDQUAD
-from galenic.assistant.search.query import STOP_WORDS, words
-from galenic.assistant.search.retrieve import Passage, Retriever
 from galenic.assistant.triage.guards import Guard, of_answer, of_question
 from galenic.assistant.triage.triage import Triage
 from galenic.assistant.triage.wording import word_set
+from galenic.retrieval.documents.medquad import MEDQUAD
+from galenic.retrieval.query import STOP_WORDS, words
+from galenic.retrieval.retrieve import Passage, Retriever
 from galenic.runtimes.base import Runtime
 
 __all__ = ["DECLINED", "UNANSWERED", "Draft"]

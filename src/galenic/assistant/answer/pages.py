@@ -13,9 +13,9 @@ from galenic.assistant.answer.aspects import Aspect, asking_stems
 from galenic.assistant.answer.sentences import whole_sentences
 from galenic.assistant.answer.support import TALK, Wanted, stems
 from galenic.assistant.handbook.topics import name_stems
-from galenic.assistant.search.documents.medquad import SOURCES
-from galenic.assistant.search.retrieve import Passage
 from galenic.assistant.triage.wording import word_set
+from galenic.retrieval.documents.medquad import SOURCES
+from galenic.retrieval.retrieve import Passage
 
 __all__ = ["Found", "of_own", "of_pages"]
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from galenic.assistant.search.query import MOST_WORDS, STOP_WORDS, meanings, stem, words
 from galenic.assistant.triage.wording import word_set
+from galenic.retrieval.query import MOST_WORDS, STOP_WORDS, meanings, stem, words
 
 __all__ = ["TALK", "Wanted", "stems", "wanted"]
 

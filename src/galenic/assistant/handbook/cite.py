@@ -5,7 +5,7 @@ from __future__ import annotations
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.interactions import Warned
 from galenic.assistant.handbook.load import NOTICE
-from galenic.assistant.search.retrieve import Passage, Snippet
+from galenic.retrieval.retrieve import Passage, Snippet
 
 __all__ = ["HANDBOOK", "cited_pages", "cited_sources"]
 

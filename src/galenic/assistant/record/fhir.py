@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from galenic.assistant.record.fhir_lines import LINES, Facts
-from galenic.assistant.search.documents.base import Document, Line, SkipError, clean
+from galenic.retrieval.documents.base import Document, Line, SkipError, clean
 
 __all__ = ["read_fhir"]
 

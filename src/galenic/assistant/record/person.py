@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from galenic.assistant.record.fhir import read_fhir
-from galenic.assistant.search.documents.base import Document, SkipError
-from galenic.assistant.search.documents.cut import cut
-from galenic.assistant.search.documents.text import read_text
-from galenic.assistant.search.retrieve import Passage, Snippet
 from galenic.errors import UserError
+from galenic.retrieval.documents.base import Document, SkipError
+from galenic.retrieval.documents.cut import cut
+from galenic.retrieval.documents.text import read_text
+from galenic.retrieval.retrieve import Passage, Snippet
 
 __all__ = ["Person", "read_person"]
 

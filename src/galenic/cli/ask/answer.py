@@ -173,7 +173,7 @@ def _sentence(event: Sentence) -> object:
 def _print_sources(console: Console, cited: list[Cited]) -> None:
     from rich.text import Text
 
-    from galenic.assistant.search.documents.base import clean
+    from galenic.retrieval.documents.base import clean
 
     if cited:
         console.print(Text("\nSources", style="bold"))

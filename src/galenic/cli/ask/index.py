@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from galenic.assistant.search.index import Summary
     from galenic.models.encoders.sentence import SentenceEncoder
+    from galenic.retrieval.index import Summary
     from galenic.watcher import Watcher
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -106,8 +106,8 @@ def command(
 def _index(
     folder: str | None, source: Path | None, data: Path | None, max_size: str, embed: str | None
 ) -> None:
-    from galenic.assistant.search.embed import NO_ENCODER, find_encoder
     from galenic.cli.progress import watched
+    from galenic.retrieval.embed import NO_ENCODER, find_encoder
     from galenic.units import parse_size
 
     max_bytes = parse_size(max_size, "--max-size")
@@ -127,13 +127,13 @@ def _index(
 def _read(
     folder: str, source: Path | None, data: Path | None, max_bytes: int, watcher: Watcher
 ) -> Summary:
-    from galenic.assistant.search.index import (
+    from galenic.errors import UserError
+    from galenic.retrieval.index import (
         MEDQUAD,
         index_folder,
         index_medquad,
         index_published,
     )
-    from galenic.errors import UserError
 
     if folder == MEDQUAD and source is not None:
         return index_published(source.expanduser(), watcher)
@@ -146,7 +146,7 @@ def _read(
 
 def _embed(embed: str | None, encoder: SentenceEncoder | None, watcher: Watcher) -> str:
     """Bring the vectors up to date, of a new encoder, the remembered one or none; what to say."""
-    from galenic.assistant.search.embed import embed_index, forget_vectors, refresh
+    from galenic.retrieval.embed import embed_index, forget_vectors, refresh
 
     if embed is None:
         number, note = refresh(watcher)
@@ -176,9 +176,9 @@ def _print(summary: Summary) -> None:
 
 
 def _list() -> None:
-    from galenic.assistant.folder import index_path
-    from galenic.assistant.search.store import open_store
-    from galenic.assistant.search.vectors import Vectors
+    from galenic.home import index_path
+    from galenic.retrieval.store import open_store
+    from galenic.retrieval.vectors import Vectors
     from galenic.units import format_size
 
     path = index_path()
@@ -203,7 +203,7 @@ def _list() -> None:
 
 
 def _remove(name: str) -> None:
-    from galenic.assistant.search.index import remove
+    from galenic.retrieval.index import remove
 
     removed = remove(str(Path(name).expanduser()))
     typer.echo(f"{removed} is out of the index. The documents themselves were not touched.")

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from galenic.assistant.search.retrieve import Passage
+    from galenic.retrieval.retrieve import Passage
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -48,7 +48,7 @@ def command(
     ] = True,
 ) -> None:
     """Search the index."""
-    from galenic.assistant.search.retrieve import open_retriever
+    from galenic.retrieval.retrieve import open_retriever
 
     if question == "-":
         question = sys.stdin.read()
@@ -78,7 +78,7 @@ def command(
 def _print(console: Console, number: int, passage: Passage) -> None:
     from rich.text import Text
 
-    from galenic.assistant.search.documents.base import clean
+    from galenic.retrieval.documents.base import clean
 
     title = Text(f"[{number}] {passage.title}", style="bold")
     if passage.question and passage.question != passage.title:

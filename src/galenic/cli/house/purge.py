@@ -25,7 +25,7 @@ def command(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete the index and any history."""
-    from galenic.assistant.folder import assistant_folder, kept_files, purge
+    from galenic.home import assistant_folder, kept_files, purge
     from galenic.units import format_size
 
     files = kept_files()

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from galenic.assistant.search.documents.base import Document, Line, SkipError, clean, joined
+from galenic.retrieval.documents.base import Document, Line, SkipError, clean, joined
 
 __all__ = ["decode", "read_markdown", "read_text"]
 

@@ -22,19 +22,19 @@ from typer.testing import CliRunner, Result
 pytest.importorskip("torch", reason="needs the train extra")
 
 from galenic.assistant.events import Note, Sentence
-from galenic.assistant.folder import index_path, kept_files, purge
 from galenic.assistant.pipeline import Assistant, make_question
-from galenic.assistant.search import embed
-from galenic.assistant.search.embed import embed_index, find_encoder, forget_vectors, refresh
-from galenic.assistant.search.index import index_folder, remove
-from galenic.assistant.search.retrieve import Passage, open_retriever, search
-from galenic.assistant.search.store import FileState, NewPassage, open_store
-from galenic.assistant.search.vectors import Vectors, fuse
 from galenic.cli.main import app
 from galenic.errors import UserError
+from galenic.home import index_path, kept_files, purge
 from galenic.models.encoders import minilm as minilm_module
 from galenic.models.encoders.minilm import minilm_folder
 from galenic.models.encoders.sentence import SentenceEncoder
+from galenic.retrieval import embed
+from galenic.retrieval.embed import embed_index, find_encoder, forget_vectors, refresh
+from galenic.retrieval.index import index_folder, remove
+from galenic.retrieval.retrieve import Passage, open_retriever, search
+from galenic.retrieval.store import FileState, NewPassage, open_store
+from galenic.retrieval.vectors import Vectors, fuse
 from naive_sentence import naive_vector
 from tiny_encoder import write_tiny_encoder
 from watching import Notes
@@ -204,8 +204,8 @@ def test_removed_files_take_their_vectors_along(folder: Path, tiny: Path, tmp_pa
 CHILD = """
 import os, signal, sys
 from watching import Notes
-from galenic.assistant.search import embed
-from galenic.assistant.search.vectors import Vectors
+from galenic.retrieval import embed
+from galenic.retrieval.vectors import Vectors
 embed.CHUNK = 4
 put, calls = Vectors.put, 0
 def counted(*args):
@@ -223,7 +223,7 @@ embed.embed_index(embed.find_encoder(sys.argv[2], Notes()), Notes())
 @pytest.mark.parametrize(("count", "left"), [(1, 0), (3, 8)])
 def test_a_killed_run_goes_on(folder: Path, tiny: Path, count: int, left: int) -> None:
     index_folder(folder, Notes())
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     call = [sys.executable, "-c", CHILD, str(count), str(tiny)]
     done = subprocess.run(call, env=environment, check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -305,7 +305,7 @@ def test_an_old_index_opens_and_loads_no_torch(folder: Path) -> None:
     probe = (
         "import sys\n"
         "from galenic.assistant.pipeline import Assistant, make_question\n"
-        "from galenic.assistant.search.retrieve import search\n"
+        "from galenic.retrieval.retrieve import search\n"
         "assert search('pain') and search('pain') == search('pain', embeddings=False)\n"
         "asked = make_question('pain of the patient')\n"
         "assistant = Assistant()\n"
@@ -407,7 +407,7 @@ def test_vectors_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> Non
         wanted = [rows[at] for at in np.argsort(-(made.astype(np.float64) @ made[7]))[:20]]
         whole = vectors.nearest(made[7], 20)
         assert [row for row, _ in whole] == wanted and wanted[0] == rows[7]
-        monkeypatch.setattr("galenic.assistant.search.vectors._BLOCK", 7)
+        monkeypatch.setattr("galenic.retrieval.vectors._BLOCK", 7)
         assert vectors.nearest(made[7], 20) == whole
 
 

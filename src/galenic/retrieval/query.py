@@ -138,7 +138,7 @@ def lay_terms() -> tuple[LayTerm, ...]:
     """The table, as reviewed."""
     import yaml
 
-    text = files("galenic.assistant.search").joinpath("lay_terms.yaml").read_text(encoding="utf-8")
+    text = files("galenic.retrieval").joinpath("lay_terms.yaml").read_text(encoding="utf-8")
     return TypeAdapter(tuple[LayTerm, ...]).validate_python(yaml.safe_load(text))
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from galenic.assistant.folder import index_path
-from galenic.assistant.search.store import NOTHING, Store, open_store
-from galenic.assistant.search.vectors import Remembered, Vectors
 from galenic.cache import locked
 from galenic.errors import UserError
+from galenic.home import index_path
 from galenic.models.encoders.minilm import MINILM, minilm_folder
 from galenic.models.load import resolve_model
+from galenic.retrieval.store import NOTHING, Store, open_store
+from galenic.retrieval.vectors import Remembered, Vectors
 from galenic.watcher import StepWatcher, Watcher
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from galenic.assistant.folder import index_path
-from galenic.assistant.search.query import MOST_CHARACTERS, Query, make_query, words
-from galenic.assistant.search.store import Store, open_store, told
-from galenic.assistant.search.vectors import Vectors, fuse
 from galenic.errors import UserError
+from galenic.home import index_path
+from galenic.retrieval.query import MOST_CHARACTERS, Query, make_query, words
+from galenic.retrieval.store import Store, open_store, told
+from galenic.retrieval.vectors import Vectors, fuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -200,7 +200,7 @@ class Retriever:
         if self._unasked:
             self._unasked = False
             if Vectors(self.connection).remembered() is not None:
-                from galenic.assistant.search.embed import usable
+                from galenic.retrieval.embed import usable
 
                 self._encoder, self.note = usable(self.connection)
         if self._encoder is None:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from galenic.assistant.folder import make_private
 from galenic.errors import UserError
+from galenic.home import make_private
 
 __all__ = ["Collection", "FileState", "NewPassage", "Store", "open_store", "told"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from galenic.assistant.search.documents.base import Line
+from galenic.retrieval.documents.base import Line
 
 __all__ = ["Piece", "cut"]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from galenic.assistant.search.documents.base import clean
-from galenic.assistant.search.documents.medquad import SOURCES, Answer
 from galenic.data.jsonl import read_jsonl
 from galenic.errors import UserError
+from galenic.retrieval.documents.base import clean
+from galenic.retrieval.documents.medquad import SOURCES, Answer
 
 __all__ = ["WHERE", "read_published"]
 

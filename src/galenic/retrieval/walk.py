@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from galenic.assistant.search.store import FileState
+from galenic.retrieval.store import FileState
 
 __all__ = ["Found", "Walk", "read_file", "walk", "walk_one"]
 

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from assistant.fhir_bundle import BUNDLE
-from galenic.assistant.folder import index_path, kept_files, purge
-from galenic.assistant.search import index as index_module
-from galenic.assistant.search.index import Summary, index_folder, index_medquad, remove
-from galenic.assistant.search.retrieve import search
-from galenic.assistant.search.store import open_store
 from galenic.cache import locked
 from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.errors import UserError
+from galenic.home import index_path, kept_files, purge
+from galenic.retrieval import index as index_module
+from galenic.retrieval.index import Summary, index_folder, index_medquad, remove
+from galenic.retrieval.retrieve import search
+from galenic.retrieval.store import open_store
 from watching import Notes
 
 
@@ -277,7 +277,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from watching import Notes
-from galenic.assistant.search import index, store
+from galenic.retrieval import index, store
 place, count, data = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 calls = 0
 owner = {"put_file": store.Store, "tidy": store.Store, "read_file": index, "cut": index}[place]
@@ -298,7 +298,7 @@ else:
 
 
 def killed(place: str, count: int, data: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     call = [sys.executable, "-c", CHILD, place, str(count), str(data)]
     done = subprocess.run(call, env=environment, check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr

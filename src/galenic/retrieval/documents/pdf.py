@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from galenic.assistant.search.documents.base import Document, Line, SkipError, clean, joined
+from galenic.retrieval.documents.base import Document, Line, SkipError, clean, joined
 
 if TYPE_CHECKING:
     from pypdf import PdfReader

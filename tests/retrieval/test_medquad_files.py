@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from galenic.assistant.search.documents.base import clean, joined
-from galenic.assistant.search.documents.medquad_files import read_published
-from galenic.assistant.search.index import index_folder, index_published
-from galenic.assistant.search.query import words
-from galenic.assistant.search.retrieve import search
 from galenic.errors import UserError
+from galenic.retrieval.documents.base import clean, joined
+from galenic.retrieval.documents.medquad_files import read_published
+from galenic.retrieval.index import index_folder, index_published
+from galenic.retrieval.query import words
+from galenic.retrieval.retrieve import search
 from watching import Notes
 
 XML = """<?xml version="1.0" encoding="UTF-8"?>

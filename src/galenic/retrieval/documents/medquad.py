@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galenic.assistant.search.documents.base import Line, clean
-from galenic.assistant.search.documents.cut import cut
-from galenic.assistant.search.store import NewPassage
 from galenic.data import manifest
 from galenic.data.jsonl import JsonlFile, read_jsonl
 from galenic.data.rows import check_text
 from galenic.data.sources import read_rows
 from galenic.errors import UserError
+from galenic.retrieval.documents.base import Line, clean
+from galenic.retrieval.documents.cut import cut
+from galenic.retrieval.store import NewPassage
 
 __all__ = [
     "ATTRIBUTION",

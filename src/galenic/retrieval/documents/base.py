@@ -78,7 +78,7 @@ def clean(text: str) -> str:
     """Text on one line without control characters; runs of white space become one space.
 
     Ligatures, full-width and small raised or lowered letters become plain ones, soft hyphens and
-    spaces of no width go, as in queries (`galenic.assistant.search.query.words`).
+    spaces of no width go, as in queries (`galenic.retrieval.query.words`).
     """
     plain = unicodedata.normalize("NFKC", _NO_WIDTH.sub("", text))
     return " ".join(_UNWANTED.sub(" ", plain).split())

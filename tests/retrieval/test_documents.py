@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from assistant.fhir_bundle import BUNDLE
 from galenic.assistant.record.fhir import read_fhir
-from galenic.assistant.search.documents.base import Document, Line, SkipError, clean
-from galenic.assistant.search.documents.cut import LEAST, MOST, TAIL, cut
-from galenic.assistant.search.documents.pdf import read_pdf
-from galenic.assistant.search.documents.text import decode, read_markdown, read_text
+from galenic.retrieval.documents.base import Document, Line, SkipError, clean
+from galenic.retrieval.documents.cut import LEAST, MOST, TAIL, cut
+from galenic.retrieval.documents.pdf import read_pdf
+from galenic.retrieval.documents.text import decode, read_markdown, read_text
 
 
 def texts(document: Document) -> list[str]:

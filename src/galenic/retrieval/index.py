@@ -12,17 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from galenic.assistant.folder import index_path, make_private
-from galenic.assistant.search.documents import medquad
-from galenic.assistant.search.documents.base import Document, SkipError
-from galenic.assistant.search.documents.cut import cut
-from galenic.assistant.search.documents.medquad_files import WHERE, read_published
-from galenic.assistant.search.store import FileState, NewPassage, Store, open_store
-from galenic.assistant.search.walk import Found, read_file, walk, walk_one
 from galenic.cache import locked
 from galenic.data.jsonl import read_jsonl
 from galenic.errors import UserError
+from galenic.home import index_path, make_private
 from galenic.registry import Registry
+from galenic.retrieval.documents import medquad
+from galenic.retrieval.documents.base import Document, SkipError
+from galenic.retrieval.documents.cut import cut
+from galenic.retrieval.documents.medquad_files import WHERE, read_published
+from galenic.retrieval.store import FileState, NewPassage, Store, open_store
+from galenic.retrieval.walk import Found, read_file, walk, walk_one
 from galenic.watcher import Watcher
 
 __all__ = [
@@ -46,9 +46,9 @@ OWN, OWN_LICENSE = "your own documents", "your own"
 READERS = Registry(
     "kind of document",
     {
-        ".txt": "galenic.assistant.search.documents.text:read_text",
-        ".md": "galenic.assistant.search.documents.text:read_markdown",
-        ".pdf": "galenic.assistant.search.documents.pdf:read_pdf",
+        ".txt": "galenic.retrieval.documents.text:read_text",
+        ".md": "galenic.retrieval.documents.text:read_markdown",
+        ".pdf": "galenic.retrieval.documents.pdf:read_pdf",
         ".json": "galenic.assistant.record.fhir:read_fhir",
     },
 )

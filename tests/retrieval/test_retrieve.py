@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from galenic.assistant.folder import index_path
-from galenic.assistant.search import retrieve
-from galenic.assistant.search.query import (
+from galenic.errors import UserError
+from galenic.home import index_path
+from galenic.retrieval import retrieve
+from galenic.retrieval.query import (
     FILLERS,
     Query,
     lay_terms,
@@ -23,9 +24,8 @@ from galenic.assistant.search.query import (
     medical_words,
     words,
 )
-from galenic.assistant.search.retrieve import WEIGHTS, Retriever, open_retriever, search
-from galenic.assistant.search.store import FileState, NewPassage, open_store
-from galenic.errors import UserError
+from galenic.retrieval.retrieve import WEIGHTS, Retriever, open_retriever, search
+from galenic.retrieval.store import FileState, NewPassage, open_store
 
 # Words that the Porter stemmer leaves alone and that no list of stop words has.
 VOCABULARY = ["zorb", "quax", "blim", "frop", "gnut", "plok", "drix", "wump", "klor", "vint"]
