@@ -71,7 +71,7 @@ def test_info_tells_what_ran(tmp_path: Path) -> None:
     with open_tiny(tmp_path, shape=shape, context_length=9999) as runtime:
         info = runtime.info
     assert info.num_parameters == sum(t.size for t in tiny_tensors(0, shape).values())
-    assert (info.runtime, info.architecture, info.weights) == ("llama", "llama", "all F32")
+    assert (info.runtime, info.architecture, info.weights) == ("llama", "llama", "F32")
     assert (info.context_length, info.num_threads, info.model) == (512, 1, "tiny.gguf")
     assert info.engine.startswith("llama.cpp ")
     assert "ggml" in info.engine

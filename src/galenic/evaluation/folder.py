@@ -164,7 +164,10 @@ def _differences(before: Any, wanted: Any) -> list[str]:
 
 
 def _continued(part: str, key: str, before: Mapping[str, Any]) -> bool:
-    return (part, key) == ("versions", "galenic") and before[part].get(key) in CONTINUED
+    if before.get("versions", {}).get("galenic") not in CONTINUED:
+        return False
+    renamed = ("weights", "architecture", "engine")  # of a GGUF in the torch runtime; it was others
+    return (part, key) == ("versions", "galenic") or (part == "model" and key in renamed)
 
 
 def _json(value: Mapping[str, Any]) -> str:

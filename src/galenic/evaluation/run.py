@@ -86,10 +86,11 @@ def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: st
     model = resolve_model(config.model, progress=StepWatcher(watcher).show)
     with RunFolder(folder) as run:
         before = run.manifest()
-        with _load_runtime(config, model, before, watcher) as runtime:
+        runtime, reason = _load_runtime(config, model, before, watcher)
+        with runtime:
             config = _with_scorings(config, runtime)
             run.begin(
-                _manifest(config, command, runtime, asked),
+                _manifest(config, command, runtime, asked) | {"runtime_reason": reason},
                 (_item(one, example) for one in asked for example in one.examples),
             )
             lanes = _lanes(config, asked, runtime)
@@ -136,10 +137,11 @@ def _fewshot(
 
 def _load_runtime(
     config: EvaluateConfig, model: ModelFiles, before: dict[str, Any] | None, watcher: Watcher
-) -> Runtime:
-    """Load the engine; a run that goes on keeps the engine and threads that it began with."""
+) -> tuple[Runtime, str]:
+    """Load the engine and say why it; a run that goes on keeps the engine and threads that it
+    began with."""
     name: str = config.runtime
-    threads = config.threads
+    threads, reason = config.threads, "named"
     if before is not None:
         begun = before.get("model", {})
         name = begun.get("runtime", name) if name == "auto" else name
@@ -147,7 +149,8 @@ def _load_runtime(
     if name == "auto":
         from galenic.evaluation.speed import choose_runtime
 
-        name = choose_runtime(model, config, watcher.say)
+        choice = choose_runtime(model, config, watcher.say)
+        name, reason = choice.runtime, choice.reason
     options: dict[str, Any] = {"threads": threads, "context_length": config.context_length}
     if name == "torch":
         options["dtype"] = config.dtype
@@ -157,7 +160,7 @@ def _load_runtime(
         f"{info.model}: {info.num_parameters / 1e6:.0f}M parameters, {info.weights}, "
         f"{info.runtime} runtime ({info.engine}), {info.num_threads} threads"
     )
-    return runtime
+    return runtime, reason
 
 
 def _with_scorings(config: EvaluateConfig, runtime: Runtime) -> EvaluateConfig:

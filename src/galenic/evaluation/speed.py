@@ -1,4 +1,8 @@
-"""Which engine is faster here: measured, not believed, and remembered."""
+"""Which engine reads a model: for a GGUF llama.cpp, unless PyTorch is clearly faster and fits.
+
+llama.cpp is timed with the file itself. PyTorch is timed with made-up blocks of the same widths, so
+that nothing is converted or written before it is chosen. Both are remembered.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from galenic.cache import cache_folder, replacing
+from galenic.errors import UserError
 from galenic.evaluation.config import EvaluateConfig
 from galenic.models.encoders.encoder import is_multiple_choice
 from galenic.models.files import ModelFiles
@@ -17,52 +22,74 @@ from galenic.registry import RUNTIMES
 from galenic.runtimes.base import Runtime
 from galenic.runtimes.tree import Request, build_pack
 
-__all__ = ["choose_runtime", "prefill_speed"]
+__all__ = ["CLEARLY_FASTER", "Choice", "choose_runtime", "prefill_speed"]
 
 PROBE_TEXTS = 4
 PROBE_LENGTH = 128
 """Four unrelated texts of a usual exam question's length: what scoring mostly does."""
+ROUNDS = 3
+CLEARLY_FASTER = 1.3
+"""So many times faster than llama.cpp PyTorch must read for a GGUF to be converted for it, which
+takes four bytes of disk and of memory for each weight."""
+TABLE = "read-speed.json"
 
 
 @dataclass(frozen=True)
-class _Choice:
+class Choice:
+    """An engine's registry name and, for people, why it was taken."""
+
     runtime: str
     reason: str
 
 
-def choose_runtime(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> str:
-    """Name the runtime to use for this model and say why.
+def choose_runtime(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> Choice:
+    """Choose the runtime for this model and say why.
 
-    A folder of safetensors needs `torch`. A GGUF runs on `llama`; where PyTorch is installed too,
-    both read a few texts in turns, once for models of one shape and types on this machine, and the
-    faster one scores. Generated answers always come from `llama`, which decodes fast.
+    A folder of safetensors needs ``torch``. A GGUF stays with ``llama``, unless PyTorch is
+    installed, its float32 weights fit, and it reads `CLEARLY_FASTER` times as fast: llama.cpp is
+    measured, PyTorch estimated from its time for two blocks of these widths. Once for models of one
+    shape and types on this machine.
     """
     choice = _choose(model, config, say)
     say(f"runtime {choice.runtime}: {choice.reason}")
-    return choice.runtime
+    return choice
 
 
-def _choose(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> _Choice:
+def _choose(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> Choice:
     if is_multiple_choice(model):
-        return _Choice("encoder", "it is an encoder with a multiple-choice head")
+        return Choice("encoder", "it is an encoder with a multiple-choice head")
     if model.kind == "folder":
-        return _Choice("torch", "a folder of safetensors is read by transformers")
+        return Choice("torch", "a folder of safetensors is read by transformers")
     if "generate" in config.scoring:
-        return _Choice("llama", "answers are generated, and llama.cpp decodes fastest")
+        return Choice("llama", "answers are generated, and llama.cpp decodes fastest")
     missing = [p for p in ("torch", "transformers", "accelerate") if not _installed(p)]
     if missing:
-        return _Choice("llama", f"{missing[0]} is not installed (galenic[train] adds it)")
-    speeds = _remembered(model, config)
-    if not speeds:
-        say("measuring once which runtime is faster for models of this kind")
-        speeds = _measure(model, config)
-        _remember(model, config, speeds)
-    best = max(speeds, key=lambda name: speeds[name])
-    listed = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items())
-    return _Choice(best, f"tokens/s read here: {listed}")
+        return Choice("llama", f"{missing[0]} is not installed (galenic[train] adds it)")
+    return _faster(model, config, say)
 
 
-def prefill_speed(runtime: Runtime, rounds: int = 3) -> float:
+def _faster(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> Choice:
+    from galenic.models.gguf.dequantize import check_room, dequantized_folder
+
+    try:
+        check_room(model)
+        speeds = _remembered(model, config)
+        if not speeds:
+            say("timing once which runtime is faster for models of this kind")
+            speeds = _measure(model, config)
+            _remember(model, config, speeds)
+        faster = speeds["torch"] >= CLEARLY_FASTER * speeds["llama"]
+        if faster:
+            dequantized_folder(model)
+    except UserError as error:
+        return Choice("llama", f"PyTorch cannot take this file: {error}")
+    listed = f"tokens/s read here: llama {speeds['llama']:.0f}, torch about {speeds['torch']:.0f}"
+    if faster:
+        return Choice("torch", listed)
+    return Choice("llama", f"{listed}, not {CLEARLY_FASTER} times as many")
+
+
+def prefill_speed(runtime: Runtime, rounds: int = ROUNDS) -> float:
     """Tokens a second that the runtime reads: the best of some rounds over the same pack."""
     texts = [
         "".join(f" {word * (7 + i) % 9973}" for word in range(PROBE_LENGTH))
@@ -79,12 +106,16 @@ def prefill_speed(runtime: Runtime, rounds: int = 3) -> float:
 
 
 def _measure(model: ModelFiles, config: EvaluateConfig) -> dict[str, float]:
-    speeds = {}
-    for name in ("llama", "torch"):
-        options = {"dtype": config.dtype} if name == "torch" else {}
-        with RUNTIMES.load(name)(model, threads=config.threads, **options) as runtime:
-            speeds[name] = round(prefill_speed(runtime), 1)
-    return speeds
+    from galenic.models.gguf.config import header_config
+    from galenic.models.gguf.header import check_gguf
+    from galenic.runtimes.torch_speed import estimate_speed
+
+    shape = header_config(check_gguf(model.path), model.name)
+    with RUNTIMES.load("llama")(model, threads=config.threads) as runtime:
+        threads = runtime.info.num_threads
+        llama = prefill_speed(runtime)
+    torch = estimate_speed(shape, config.dtype, threads, (PROBE_TEXTS, PROBE_LENGTH), ROUNDS)
+    return {"llama": round(llama, 1), "torch": round(torch, 1)}
 
 
 def _installed(package: str) -> bool:
@@ -92,10 +123,7 @@ def _installed(package: str) -> bool:
 
 
 def _key(model: ModelFiles, config: EvaluateConfig) -> str:
-    """What decides the speed: the bytes of each tensor type, not the values of the weights.
-
-    So a second variant of the same shape and types is neither timed nor converted for timing.
-    """
+    """What decides the speed: the bytes of each tensor type, not the values of the weights."""
     from galenic.models.gguf.header import check_gguf, tensor_types
 
     architecture = check_gguf(model.path).metadata["general.architecture"]
@@ -104,7 +132,7 @@ def _key(model: ModelFiles, config: EvaluateConfig) -> str:
 
 
 def _remembered(model: ModelFiles, config: EvaluateConfig) -> dict[str, float]:
-    path = cache_folder() / "speed.json"
+    path = cache_folder() / TABLE
     if not path.exists():
         return {}
     try:
@@ -115,7 +143,7 @@ def _remembered(model: ModelFiles, config: EvaluateConfig) -> dict[str, float]:
 
 
 def _remember(model: ModelFiles, config: EvaluateConfig, speeds: dict[str, float]) -> None:
-    path = cache_folder() / "speed.json"
+    path = cache_folder() / TABLE
     try:
         table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError:

@@ -6,34 +6,20 @@ own arithmetic is applied to it, and the tensors of the GGUF follow from what co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.models.configuration import read_configuration, refusals
+from galenic.models.configuration import read_configuration
 from galenic.models.files import ModelFiles
+from galenic.models.gguf.config import header_config
 from galenic.models.gguf.family import expected_tensors, read_shape
 from galenic.models.gguf.folder import folder_source
-from galenic.models.gguf.header import GgufHeader, check_gguf
-from galenic.models.gguf.names import EMBEDDING, gguf_name
+from galenic.models.gguf.header import check_gguf
+from galenic.models.gguf.names import gguf_name
 from galenic.models.gguf.write import GgufSource, SourceTensor, header_bytes
 
 __all__ = ["Outline", "open_outline", "prune_outline"]
-
-_SETTINGS = {
-    "num_hidden_layers": "block_count",
-    "hidden_size": "embedding_length",
-    "intermediate_size": "feed_forward_length",
-    "num_attention_heads": "attention.head_count",
-    "num_key_value_heads": "attention.head_count_kv",
-    "head_dim": "attention.key_length",
-    "max_position_embeddings": "context_length",
-    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
-    "sliding_window": "attention.sliding_window",
-}
-"""A configuration's key to that of a GGUF, without the architecture before it."""
-_MODEL_TYPES = {"gemma3": "gemma3_text"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +80,7 @@ def open_outline(files: ModelFiles) -> Outline:
         header = check_gguf(files.path)
         tensors = sum(tensor.num_bytes for tensor in header.tensors)
         size = files.path.stat().st_size - tensors
-        return Outline(files.name, _gguf_config(header, files.name), size)
+        return Outline(files.name, header_config(header, files.name), size)
     files = text_part(files)
     config = read_configuration(files.path, files.name)
     check_family(config.model_type, files.name)
@@ -104,48 +90,6 @@ def open_outline(files: ModelFiles) -> Outline:
             "from: quantizing comes last."
         )
     return Outline(files.name, config, header_bytes(folder_source(files.path)))
-
-
-def _gguf_config(header: GgufHeader, name: str) -> Any:
-    """The sizes in a GGUF's header; transformers reads them too, but takes a quarter minute.
-
-    Raises:
-        UserError: the architecture is unknown, or its sizes describe no model.
-    """
-    import transformers
-
-    from galenic.models.layers import check_family
-
-    architecture = header.metadata["general.architecture"]
-    model_type = _MODEL_TYPES.get(architecture, architecture)
-    check_family(model_type)
-    facts: dict[str, Any] = {
-        setting: header.metadata[f"{architecture}.{key}"]
-        for setting, key in _SETTINGS.items()
-        if f"{architecture}.{key}" in header.metadata
-    }
-    shapes = {tensor.name: tuple(reversed(tensor.shape)) for tensor in header.tensors}
-    sizes = facts | _windows(header.metadata, architecture, facts)
-    with refusals(lambda why: UserError(f"the header of {name} describes no model: {why}")):
-        return transformers.AutoConfig.for_model(
-            model_type,
-            **sizes,
-            vocab_size=shapes[EMBEDDING][0],
-            tie_word_embeddings="output.weight" not in shapes,
-            pad_token_id=None,
-        )
-
-
-def _windows(
-    metadata: Mapping[str, Any], architecture: str, facts: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Which layers have a sliding window, where only some do."""
-    period = metadata.get(f"{architecture}.attention.sliding_window_pattern")
-    if architecture != "gemma3" or not isinstance(period, int):
-        return {}
-    kinds = ("full_attention", "sliding_attention")
-    layers = range(facts["num_hidden_layers"])
-    return {"layer_types": [kinds[number % period < period - 1] for number in layers]}
 
 
 def prune_outline(outline: Outline, method: Any) -> Outline:

@@ -137,7 +137,6 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_load_from_file": (_PTR, (_STR, ModelParams)),
     "llama_model_free": (None, (_PTR,)),
     "llama_model_get_vocab": (_PTR, (_PTR,)),
-    "llama_model_desc": (_INT, (_PTR, _STR, ctypes.c_size_t)),
     "llama_model_meta_val_str": (_INT, (_PTR, _STR, _STR, ctypes.c_size_t)),
     "llama_model_n_params": (ctypes.c_uint64, (_PTR,)),
     "llama_model_n_ctx_train": (_INT, (_PTR,)),

@@ -62,13 +62,6 @@ class LlamaEngine:
         return int(self.library.llama_model_n_params(self._model))
 
     @property
-    def weights(self) -> str:
-        """Quantization of most weights, for example ``"Q4_1"`` or ``"all F32"``."""
-        text = ctypes.create_string_buffer(256)
-        self.library.llama_model_desc(self._model, text, len(text))
-        return text.value.decode().split(" ", 2)[-1]  # "<architecture> <size> <weights>"
-
-    @property
     def chat_template(self) -> str | None:
         """The Jinja text in the file."""
         template = self.library.llama_model_chat_template(self._model, None)

@@ -63,7 +63,7 @@ class TorchRuntime(Runtime):
         context_length: int | None = None,
         dtype: str = "float32",
     ) -> None:
-        folder, held = _weights(model, dtype)
+        folder, held, named = _weights(model, dtype)
         num_threads = threads or choose_threads()
         torch.set_num_threads(num_threads)
         config = read_configuration(folder, model.name)
@@ -85,10 +85,11 @@ class TorchRuntime(Runtime):
         longest = int(getattr(text_config, "max_position_embeddings", None) or 1 << 20)
         self.info = RuntimeInfo(
             runtime=self.name,
-            engine=f"transformers {transformers.__version__}, torch {torch.__version__}",
+            engine=f"transformers {transformers.__version__}, torch {torch.__version__}"
+            + (f", {dtype}" if named else ""),
             model=model.name,
             sha256=model.sha256,
-            architecture=str(config.model_type),
+            architecture=named or str(config.model_type),
             num_parameters=int(self._model.num_parameters()),
             weights=f"{held}, {packing} by bitsandbytes" if packing else held,
             context_length=min(longest, context_length or longest),
@@ -345,16 +346,17 @@ def _probe(vocab_size: int) -> Pack:
     return build_pack(requests, stem[:4])
 
 
-def _weights(model: ModelFiles, dtype: str) -> tuple[Path, str]:
-    """The folder that transformers reads, and what its weights are held in."""
+def _weights(model: ModelFiles, dtype: str) -> tuple[Path, str, str | None]:
+    """The folder that transformers reads; how its weights are stored; of a GGUF, what the file
+    calls its architecture. A file is called the same here as in the llama runtime."""
     if model.kind != "gguf":
-        return model.path, dtype
+        return model.path, dtype, None
     from galenic.models.gguf.dequantize import dequantized_folder
-    from galenic.models.gguf.header import tensor_types
+    from galenic.models.gguf.header import quantization_label, read_header
 
-    sizes = tensor_types(model.path)
-    held = f"{dtype}, dequantized from {max(sizes, key=sizes.__getitem__)}"
-    return dequantized_folder(model), held
+    header = read_header(model.path)
+    named = str(header.metadata["general.architecture"])
+    return dequantized_folder(model), quantization_label(header), named
 
 
 def _packing(config: Any) -> str:

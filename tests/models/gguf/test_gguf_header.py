@@ -14,8 +14,11 @@ import pytest
 
 from galenic.errors import UserError
 from galenic.models.gguf.header import (
+    GgufHeader,
+    TensorInfo,
     check_gguf,
     count_parameters,
+    quantization_label,
     read_header,
     read_metadata,
     tensor_types,
@@ -197,3 +200,21 @@ def test_the_real_model(smollm2: Path) -> None:
     assert count_parameters(header) == 134_515_008  # the model card says 135M
     assert header.array_lengths["tokenizer.ggml.tokens"] == 49152
     assert set(tensor_types(smollm2)) == {"Q4_1", "Q8_0", "F32"}
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds", "label"),
+    [
+        (15, {"Q4_K": 100, "Q6_K": 300, "F32": 1}, "Q4_K_M"),
+        (15, {"Q8_0": 100, "F32": 1}, "Q8_0"),
+        (None, {"Q8_0": 1, "F32": 100}, "F32"),
+        (0, {"F32": 3}, "F32"),
+        (24, {"IQ1_S": 5}, "IQ1_S"),
+    ],
+)
+def test_a_label_is_what_the_file_says_if_it_is_true(
+    said: int | None, kinds: dict[str, int], label: str
+) -> None:
+    rows = tuple(TensorInfo(kind, (1,), kind, 0, size) for kind, size in kinds.items())
+    metadata = {} if said is None else {"general.file_type": said}
+    assert quantization_label(GgufHeader(3, metadata, {}, rows)) == label

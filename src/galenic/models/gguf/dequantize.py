@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from galenic.models.files import ModelFiles
 from galenic.models.gguf.header import GgufHeader, check_gguf, count_parameters
 from galenic.models.quiet import quiet_transformers
 
-__all__ = ["dequantized_folder"]
+__all__ = ["check_room", "dequantized_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def dequantized_folder(files: ModelFiles) -> Path:
     """
     if files.kind != "gguf":
         raise ValueError(f"{files.path} is not a GGUF")
-    target = cache_folder("dequantized") / f"{files.path.stem}-{files.sha256[:16]}-v{FORMAT}"
+    target = _target(files)
 
     def make(part: Path) -> None:
         header = check_gguf(files.path)
@@ -53,10 +54,26 @@ def dequantized_folder(files: ModelFiles) -> Path:
     return made_once(target, make)
 
 
+def check_room(files: ModelFiles) -> None:
+    """Check, quickly, that a GGUF can be converted and that its float32 weights fit.
+
+    Raises:
+        UserError: as `dequantized_folder`; of a file that was converted before, only where memory
+            is short.
+    """
+    header, target = check_gguf(files.path), _target(files)
+    if target.is_dir():
+        _check_free(files.path, header, {"memory": _free_memory()})
+    else:
+        _check(files.path, header, target.parent)
+
+
+def _target(files: ModelFiles) -> Path:
+    return cache_folder("dequantized") / f"{files.path.stem}-{files.sha256[:16]}-v{FORMAT}"
+
+
 def _check(path: Path, header: GgufHeader, room: Path) -> None:
     """Refuse what would be converted wrongly or not at all, before any slow work."""
-    import psutil
-
     try:
         import transformers  # noqa: F401
     except ImportError as error:
@@ -73,11 +90,18 @@ def _check(path: Path, header: GgufHeader, room: Path) -> None:
         )
     if architecture not in COMPARED:
         logger.warning("conversion of %r has not been compared with llama.cpp", architecture)
+    _check_free(path, header, {"disk": shutil.disk_usage(room).free, "memory": _free_memory()})
+
+
+def _free_memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _check_free(path: Path, header: GgufHeader, room: Mapping[str, int]) -> None:
     need = 4 * count_parameters(header)
-    for what, free in (
-        ("disk", shutil.disk_usage(room).free),
-        ("memory", psutil.virtual_memory().available),
-    ):
+    for what, free in room.items():
         if need * 1.1 > free:
             raise UserError(
                 f"{path} in float32 takes {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB of {what} "

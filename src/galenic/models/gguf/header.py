@@ -26,6 +26,7 @@ __all__ = [
     "TensorInfo",
     "check_gguf",
     "count_parameters",
+    "quantization_label",
     "read_header",
     "read_metadata",
     "tensor_types",
@@ -130,6 +131,24 @@ def tensor_types(path: Path) -> Counter[str]:
     for tensor in read_header(path).tensors:
         total[tensor.type] += tensor.num_bytes
     return total
+
+
+def quantization_label(header: GgufHeader) -> str:
+    """How the weights are stored, in one short name, for example ``"Q4_K_M"`` or ``"F16"``.
+
+    What the file calls itself, where it has tensors of that type; else the type of most bytes.
+    """
+    from gguf import LlamaFileType
+
+    total: Counter[str] = Counter()
+    for tensor in header.tensors:
+        total[tensor.type] += tensor.num_bytes
+    said = header.metadata.get("general.file_type")
+    known = {int(one): one.name.partition("_")[2] for one in LlamaFileType}  # ALL_F32, MOSTLY_...
+    name = known.get(said, "") if isinstance(said, int) else ""
+    if any(name == kind or name.startswith(f"{kind}_") for kind in total):
+        return name
+    return total.most_common(1)[0][0] if total else "none"
 
 
 def count_parameters(header: GgufHeader) -> int:
