@@ -45,7 +45,7 @@ def estimate_speed(
     finally:
         torch.set_num_threads(before)
     seconds = best * config.num_hidden_layers / model.config.num_hidden_layers
-    return SHARE * tokens.numel() / seconds
+    return float(SHARE * tokens.numel() / seconds)
 
 
 def _few_blocks(config: Any, dtype: torch.dtype) -> Any:
