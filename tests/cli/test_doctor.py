@@ -55,7 +55,7 @@ def test_optional_packages_are_found_without_importing_them(
     assert "pip install 'galenic[train]'" in doctor()[1]
 
 
-def test_the_table_shows_the_verdict() -> None:
+def test_the_table_shows_the_result() -> None:
     status, output = doctor()
     assert status == 0
     for text in ("self-test", "nats off at most", "passed", "all that is required works"):

@@ -68,14 +68,14 @@ def test_numbers_equal_scikit_learn(tmp_path: Path) -> None:
 def test_a_collapsed_model_is_told_and_sits_on_the_baseline(tmp_path: Path) -> None:
     (row,) = build_rows(load_run(write_run(tmp_path, position_bias=30, num_items=50)))
     assert row.collapse == ("A", 1.0)
-    assert row.baselines.verdict == "at"
+    assert row.baselines.against_majority == "at"
     assert row.accuracy == row.counts.gold["A"] / 50
 
 
 def test_skill_and_its_opposite_lie_above_and_below_the_majority(tmp_path: Path) -> None:
     (good,) = build_rows(load_run(write_run(tmp_path / "good", skill=6, num_items=80)))
     (bad,) = build_rows(load_run(write_run(tmp_path / "bad", skill=-6, num_items=80)))
-    assert (good.baselines.verdict, bad.baselines.verdict) == ("above", "below")
+    assert (good.baselines.against_majority, bad.baselines.against_majority) == ("above", "below")
     assert good.collapse is None
 
 

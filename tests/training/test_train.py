@@ -23,7 +23,7 @@ from galenic.errors import UserError
 from galenic.training.batch import TrainItem
 from galenic.training.checkpoints import LOG, STATE
 from galenic.training.loop import choose_precision
-from galenic.training.validation import Look
+from galenic.training.validation import Validation
 from training import Quiet, Texts, load_tiny, make_trainer, some_items
 
 CHILD = Path(training.__file__).with_name("train_child.py")
@@ -45,7 +45,7 @@ def test_ten_examples_are_learnt_by_heart(tmp_path: Path) -> None:
         model, tmp_path / "run", epochs=20, learning_rate=3e-3, evaluate_every=20
     ).run()
     assert outcome.best is not None
-    assert outcome.looks[0].loss > 1
+    assert outcome.validations[0].loss > 1
     assert outcome.best.loss < 0.05
     assert outcome.best.accuracy == {"toy": 1.0}
     assert outcome.stopped == "all 60 steps are done"
@@ -174,22 +174,22 @@ def test_a_collapse_stops_the_run(tmp_path: Path) -> None:
         model, tmp_path / "run", data=Texts(wrong, some_items(10)), collapse_patience=2, **options
     )
     outcome = trainer.run()
-    assert "collapsed to one answer (toy: 'yes') for 2 looks in a row" in outcome.stopped
+    assert "collapsed to one answer (toy: 'yes') for 2 validations in a row" in outcome.stopped
     assert outcome.steps < trainer.total
     assert "COLLAPSED" in trainer.watcher.said[-1]  # type: ignore[attr-defined]
 
 
-def look(predictions: dict[str, int], gold: dict[str, int], loss: float = 1.0) -> Look:
-    return Look(0, loss, {"g": 0.5}, {"g": predictions}, {"g": gold})
+def validation(predictions: dict[str, int], gold: dict[str, int], loss: float = 1.0) -> Validation:
+    return Validation(0, loss, {"g": 0.5}, {"g": predictions}, {"g": gold})
 
 
 def test_what_counts_as_a_collapse() -> None:
     even = {"A": 10, "B": 10}
-    assert look({"A": 20}, even).collapsed() == {"g": "A"}
-    assert look({"A": 19, "B": 1}, even).collapsed() == {"g": "A"}
-    assert not look({"A": 18, "B": 2}, even).collapsed()
-    assert not look({"A": 20}, {"A": 20}).collapsed()  # nothing else is right
-    assert not look({"A": 9}, {"A": 4, "B": 5}).collapsed()  # too few to tell
+    assert validation({"A": 20}, even).collapsed() == {"g": "A"}
+    assert validation({"A": 19, "B": 1}, even).collapsed() == {"g": "A"}
+    assert not validation({"A": 18, "B": 2}, even).collapsed()
+    assert not validation({"A": 20}, {"A": 20}).collapsed()  # nothing else is right
+    assert not validation({"A": 9}, {"A": 4, "B": 5}).collapsed()  # too few to tell
 
 
 def test_a_diverged_loss_is_an_error(tmp_path: Path) -> None:
@@ -290,9 +290,9 @@ def test_two_processes_learn_as_one(tmp_path: Path, flags: tuple[str, ...]) -> N
     alone, shared = (
         torch.load(tmp_path / name / STATE, weights_only=True) for name in ("one", "two")
     )
-    looks = [state["outcome"]["looks"] for state in (alone, shared)]
-    assert len(looks[0]) == len(looks[1])
-    for a, b in zip(*looks, strict=True):
+    validations = [state["outcome"]["validations"] for state in (alone, shared)]
+    assert len(validations[0]) == len(validations[1])
+    for a, b in zip(*validations, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=1e-3)
         assert b["gold"] == a["gold"]
     for name, value in alone["best_weights"].items():

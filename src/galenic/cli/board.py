@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from galenic.cli.output import log, progress_console
 from galenic.cli.progress import PLAIN_EVERY, clock
 from galenic.study.store import NodeFolder, State
 
@@ -32,7 +33,7 @@ class StudyBoard:
 
     def __init__(self, titles: Mapping[str, str], console: Console | None = None) -> None:
         self.titles = titles
-        self.console = console or Console(stderr=True)
+        self.console = console or progress_console()
         self.live: Live | None = None
         if self.console.is_terminal:
             self.live = Live(console=self.console, refresh_per_second=4)
@@ -67,6 +68,7 @@ class StudyBoard:
 
     def say(self, text: str) -> None:
         """One line worth knowing."""
+        log.info("%s", text)
         self.console.print(text, markup=False, highlight=False)
 
     def _table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
@@ -17,20 +17,34 @@ from galenic.registry import Registry
 __all__ = ["parse_config", "parse_method", "with_flags", "with_options"]
 
 
+MORE = "More options"
+METHOD = "Options of the method"
+
+
 def with_flags(
-    config: type[BaseModel], *, without: Collection[str] = ()
+    config: type[BaseModel], *, without: Collection[str] = (), first: Sequence[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Replace a command's ``**options`` by one flag for each field of the config.
 
     Required fields become arguments, the others options with the field's description, default and
     bounds. The command receives them by field name; those in ``without`` keep their defaults.
+
+    Args:
+        first: fields that the help shows at the top, in this order. The others follow in groups:
+            the ``PANEL`` of the class that declares a field, or "More options". Without any, all
+            fields are at the top.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True)
+        names = [*first, *(name for name in config.model_fields if name not in first)]
         made = [
-            _parameter(name, field)
-            for name, field in config.model_fields.items()
+            _parameter(
+                name,
+                config.model_fields[name],
+                _panel(config, name) if first and name not in first else None,
+            )
+            for name in names
             if name not in without
         ]
         kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -89,7 +103,10 @@ def with_options(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
             for limit in ("gt", "ge", "lt", "le")
             if (value := getattr(rule, limit, None)) is not None
         }
-        fields[name] = (_kind(field)[0] | None, Field(None, description=help_text, **limits))
+        fields[name] = (
+            _kind(field)[0] | None,
+            Field(None, description=help_text, json_schema_extra={"panel": METHOD}, **limits),
+        )
     return create_model(f"{config.__name__}WithOptions", __base__=config, **fields)
 
 
@@ -111,7 +128,16 @@ def parse_method(methods: Registry, name: str, values: dict[str, Any]) -> Any:
     return parse_config(method, given)
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _panel(config: type[BaseModel], name: str) -> str:
+    """The group of a field in the help: its own, or that of the class that declares it."""
+    extra = config.model_fields[name].json_schema_extra
+    if isinstance(extra, dict) and "panel" in extra:
+        return str(extra["panel"])
+    declares = next(part for part in config.__mro__ if name in inspect.get_annotations(part))
+    return getattr(declares, "PANEL", MORE)
+
+
+def _parameter(name: str, field: FieldInfo, panel: str | None) -> inspect.Parameter:
     kind, default = _kind(field)
     if field.is_required():
         option: Any = typer.Argument(help=field.description, show_default=False)
@@ -122,6 +148,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
             help=field.description,
             show_default=default is not None,
             envvar="GALENIC_DATA" if name == "data" else None,
+            rich_help_panel=panel,
             **_bounds(field),
         )
     return inspect.Parameter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 import typer
@@ -11,8 +12,10 @@ from galenic import __version__
 from galenic.cli.ask import ask, chat, index, search, triage
 from galenic.cli.compress import compress, plan, prune, quantize
 from galenic.cli.failure import STOPPED, end_with
+from galenic.cli.help import GroupedCommand
 from galenic.cli.house import data, doctor, purge
 from galenic.cli.measure import baseline, compare, evaluate, inspect, perplexity, report
+from galenic.cli.output import with_output_options
 from galenic.cli.ship import export, pack, pull, serve, unpack
 from galenic.cli.study import status, study
 from galenic.cli.train import distill, encoder, finetune, merge, scan
@@ -21,50 +24,46 @@ from galenic.limits import printable
 
 __all__ = ["app", "main"]
 
+WELCOME = f"""Galenic {__version__}: small medical language models, measured, on your own machine.
+
+Three things to try:
+  galenic ask "burning when I pee, is it a UTI?"    an answer with sources
+  galenic evaluate smollm2-135m --data sample       a first table in a minute
+  galenic serve                                     the assistant as a page
+
+All commands: galenic --help"""
+
 app = typer.Typer(
     name="galenic",
-    help="Compound large medical language models into small private doses: measure what a model "
-    "knows of medicine on this machine, with numbers one can trust. Nothing leaves the machine.",
-    no_args_is_help=True,
+    help="Make medical language models small, measure what that cost, and ask health questions "
+    "on your own machine. Nothing leaves it.",
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (
-    pull,
-    evaluate,
-    perplexity,
-    report,
-    compare,
-    baseline,
-    plan,
-    study,
-    status,
-    compress,
-    prune,
-    quantize,
-    finetune,
-    distill,
-    encoder,
-    merge,
-    inspect,
-    export,
-    ask,
-    chat,
-    serve,
-    pack,
-    unpack,
-    data,
-    scan,
-    index,
-    search,
-    triage,
-    purge,
-    doctor,
-):
-    name = module.__name__.rpartition(".")[2]
-    app.command(name, help=module.HELP or None, epilog=module.EXAMPLES or None)(module.command)
+GROUPS = {
+    "Ask": (ask, chat, triage, search, index),
+    "Measure": (evaluate, report, compare, inspect, perplexity, baseline),
+    "Compress": (compress, plan, prune, quantize),
+    "Train": (finetune, distill, merge, encoder, scan),
+    "Study": (study, status),
+    "Ship": (pull, serve, export, pack, unpack),
+    "House-keeping": (data, doctor, purge),
+}
+
+for group, modules in GROUPS.items():
+    for module in modules:
+        name = module.__name__.rpartition(".")[2]
+        app.command(
+            name,
+            cls=GroupedCommand,
+            help=module.HELP,
+            short_help=re.split(r"[.:;](?:\s|$)| \(", module.HELP)[0] + ".",
+            epilog=module.EXAMPLES,
+            rich_help_panel=group,
+        )(with_output_options(module.command))
 
 
 def _show_version(wanted: bool) -> None:
@@ -75,11 +74,14 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(
+    ctx: typer.Context,
+    version: bool = typer.Option(  # noqa: ARG001 - its callback answers it
         False, "--version", callback=_show_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
     """Options before the subcommand."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(WELCOME)
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from galenic.cli.output import log, progress_console
+
 __all__ = ["ConsoleWatcher", "clock", "watched"]
 
 PLAIN_EVERY = 20.0
@@ -43,7 +45,7 @@ class ConsoleWatcher:
     """Shows stages on standard error; use as a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or progress_console()
         self._progress: _Bar | None = None
         self._title, self._total = "", 0
         self._began = self._told = 0.0
@@ -57,8 +59,9 @@ class ConsoleWatcher:
                 TextColumn("{task.fields[rate]}"),
                 TextColumn("{task.fields[note]}"),
                 TimeElapsedColumn(),
-                TextColumn("left"),
+                TextColumn("elapsed,"),
                 TimeRemainingColumn(),
+                TextColumn("left"),
                 console=self.console,
                 speed_estimate_period=SPEED_PERIOD,
             )
@@ -77,6 +80,7 @@ class ConsoleWatcher:
         """A new stage begins; what is done already does not count as speed."""
         self._title, self._total, self._start_at = text, total or 0, done
         self._began = self._told = time.monotonic()
+        log.info("%s", f"{text}{f': {total} to do' if total else ''}")
         if self._progress:
             self._progress.reset(
                 self._task, description=text, total=total, completed=done, rate="", note=""
@@ -99,6 +103,7 @@ class ConsoleWatcher:
 
     def say(self, text: str) -> None:
         """One line worth knowing, above the bar."""
+        log.info("%s", text)
         self.console.print(text, markup=False, highlight=False)
 
     def keep(self, text: str) -> None:

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -46,6 +46,8 @@ HELDOUT_TENTHS = 1
 
 class CalibrationConfig(BaseModel):
     """Which text a method is fitted on. For methods that read none it changes nothing."""
+
+    PANEL: ClassVar[str] = "Calibration text"
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -70,7 +70,7 @@ class Baselines(_Part):
     uniform: float
 
     @property
-    def verdict(self) -> str:
+    def against_majority(self) -> str:
         """``above``, ``below`` or ``at`` the majority baseline, by the 95 % interval."""
         if self.difference_low > 0:
             return "above"

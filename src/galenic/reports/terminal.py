@@ -13,7 +13,7 @@ __all__ = ["summary_table"]
 
 DEBIAS = {"none": "", "permutations": "perm.", "prior": "prior"}
 """What the debias column says, short enough for a narrow terminal."""
-VERDICT_STYLE = {"above": "green", "at": "", "below": "yellow"}
+BASELINE_STYLE = {"above": "green", "at": "", "below": "yellow"}
 """Of the accuracy, by where its paired interval lies against the majority baseline."""
 
 
@@ -49,7 +49,7 @@ def summary_table(run: Run) -> Table:
             row.scoring if new or row.scoring != scoring else "",
             *([DEBIAS[row.debias]] if debiased else []),
             str(row.n) if new else "",
-            Text(proportion(row.accuracy), style=VERDICT_STYLE[row.baselines.verdict]),
+            Text(proportion(row.accuracy), style=BASELINE_STYLE[row.baselines.against_majority]),
             span(row.low, row.high),
             proportion(row.baselines.majority),
             proportion(row.macro_f1),

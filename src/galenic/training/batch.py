@@ -229,7 +229,7 @@ class Tally:
         weight: of the texts.
         answers: how often (group, predicted label, right label) came.
         divergence: weighted sum.
-        share: see `Look`.
+        share: see `Validation`.
     """
 
     loss: float = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,8 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 class TrainOptions(BaseModel):
     """How to train, but for the seed."""
+
+    PANEL: ClassVar[str] = "Training"
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,14 +33,18 @@ class TrainOptions(BaseModel):
     )
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    evaluate_every: int = Field(50, ge=1, description="Steps between looks at the held-out split.")
+    evaluate_every: int = Field(
+        50, ge=1, description="Steps between validations on the held-out split."
+    )
     patience: int = Field(
-        5, ge=1, description="Stop after so many of these looks in a row without a lower loss."
+        5,
+        ge=1,
+        description="Stop after so many of these validations in a row without a lower loss.",
     )
     collapse_patience: int = Field(
         3,
         ge=1,
-        description="Stop after so many of these looks in a row after the warm-up at which "
+        description="Stop after so many of these validations in a row after the warm-up at which "
         "nearly all predictions are the same answer.",
     )
     checkpoint_every: int = Field(50, ge=1, description="Steps between saved states.")

@@ -1,4 +1,4 @@
-"""Hold training data against test sets, and take out of it what is tested.
+"""Check training data for test questions, and take out of it what is tested.
 
 Of a multiple-choice question its context, its question, and question with sorted options are
 compared; of a pair question and answer; of any other JSON object each text in it and all together;

@@ -68,7 +68,7 @@ def _pack(checkpoint: Checkpoint, bits: int) -> Any:
     cast_rest_(model, torch.float32)
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            # else its weights change their layout, for good, at the first look in bfloat16
+            # else its weights change their layout, for good, at the first validation in bfloat16
             module.support_avx512bf16_for_cpu = False
     return model
 

@@ -27,7 +27,7 @@ from galenic.training.config import Precision, TrainConfig
 from galenic.training.distributed import spreads
 from galenic.training.early_stopping import Patience, best_of, judge
 from galenic.training.fsdp import alike, optimizer_alike, refill, shard, unsharded
-from galenic.training.validation import Look, describe, summarize
+from galenic.training.validation import Validation, describe, summarize
 from galenic.watcher import Watcher
 
 __all__ = ["Outcome", "TrainConfig", "TrainData", "Trainable", "Trainer", "choose_precision"]
@@ -81,22 +81,24 @@ class Outcome:
     Attributes:
         steps: optimizer steps done.
         stopped: why, for people; empty while it runs.
-        best: the best look; its weights are the ones in the model at the end.
-        looks: all of them, the first before any step.
+        best: the best validation; its weights are the ones in the model at the end.
+        validations: all of them, the first before any step.
         collapsed: whether it was stopped because its predictions had collapsed.
     """
 
     steps: int = 0
     stopped: str = ""
-    best: Look | None = None
-    looks: list[Look] = field(default_factory=list)
+    best: Validation | None = None
+    validations: list[Validation] = field(default_factory=list)
     collapsed: bool = False
 
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> Outcome:
-        """From what ``dataclasses.asdict`` made of one."""
-        best, looks = saved["best"], [Look(**look) for look in saved["looks"]]
-        return cls(**{**saved, "best": Look(**best) if best else None, "looks": looks})
+        """From what ``dataclasses.asdict`` made; up to 0.2 ``validations`` were ``looks``."""
+        rest = {name: value for name, value in saved.items() if name not in ("looks", "best")}
+        best, made = saved["best"], saved["validations" if "validations" in saved else "looks"]
+        rest["validations"] = [Validation(**one) for one in made]
+        return cls(**rest, best=Validation(**best) if best else None)
 
 
 Measure = Callable[[Any, Iterable[Any]], Tally]
@@ -117,7 +119,7 @@ class Trainer:
             which the best weights are kept; without it the last ones are.
 
     Raises:
-        UserError: nothing is to be trained, or there is nothing to learn from or to look at.
+        UserError: nothing is to be trained, or there is nothing to learn from or to validate on.
     """
 
     def __init__(
@@ -138,7 +140,7 @@ class Trainer:
             raise UserError("there is nothing to train: no parameter requires gradients.")
         self.num_texts = len(data.epoch(0))
         if not self.num_texts or (measure and not data.heldout):
-            raise UserError("training needs at least one text to learn and one to look at.")
+            raise UserError("training needs at least one text to learn and one to validate on.")
         self.steps_per_epoch = math.ceil(self.num_texts / config.batch_size)
         self.total = min(config.epochs * self.steps_per_epoch, config.max_steps or 1 << 62)
         if config.gradient_checkpointing:
@@ -179,10 +181,10 @@ class Trainer:
                 f"training in {self.precision}, {self.accelerator.num_processes} process(es)"
                 + (", the weights spread over them (FSDP)" if self.hollow is not None else "")
             )
-            if self.measure and not self.outcome.looks:
+            if self.measure and not self.outcome.validations:
                 self._stage("looking at the held-out texts")
                 self._look()
-                self._save()  # a look may take minutes
+                self._save()  # a validation may take minutes
             self._stage("training", total=self.total, done=self.outcome.steps)
             while self.outcome.steps < self.total and not self.outcome.stopped:
                 epoch, at = divmod(self.outcome.steps, self.steps_per_epoch)
@@ -190,7 +192,7 @@ class Trainer:
                     self._advance(items)
                     if self.outcome.steps >= self.total or self.outcome.stopped:
                         break
-            if self.measure and self.outcome.looks[-1].step != self.outcome.steps:
+            if self.measure and self.outcome.validations[-1].step != self.outcome.steps:
                 self._look()
             self.outcome.stopped = self.outcome.stopped or f"all {self.total} steps are done"
             self._save()
@@ -328,16 +330,16 @@ class Trainer:
         tally = self.measure(self.learner, mine)  # in float32, as the finished model is used
         if self.hollow is not None and len(mine) < len(batches[::count]):
             self.measure(self.learner, batches[:1])  # the others gather weights once more
-        look = summarize(gather_object([tally]), self.outcome.steps)
-        self.outcome.looks.append(look)
-        self.folder.note({"look": asdict(look)})
-        self.outcome.best = best_of(self.outcome.looks)
-        if self.outcome.best is look:
+        validation = summarize(gather_object([tally]), self.outcome.steps)
+        self.outcome.validations.append(validation)
+        self.folder.note({"validation": asdict(validation)})
+        self.outcome.best = best_of(self.outcome.validations)
+        if self.outcome.best is validation:
             self.best_weights = {n: p.detach().clone() for n, p in self.parameters.items()}
         if self.accelerator.is_main_process:
-            self.watcher.keep(describe(look, self.outcome.best))
-        verdict = judge(self.outcome.looks, self.patience)
-        self.outcome.stopped, self.outcome.collapsed = verdict.reason, verdict.collapsed
+            self.watcher.keep(describe(validation, self.outcome.best))
+        decision = judge(self.outcome.validations, self.patience)
+        self.outcome.stopped, self.outcome.collapsed = decision.reason, decision.collapsed
 
     def _stage(self, text: str, **progress: int) -> None:
         if self.accelerator.is_main_process:

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 TRAINING_LOG = "training.jsonl"
-"""A line for each step and each look, within the finished folder."""
+"""A line for each step and each validation, within the finished folder."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 
 
@@ -105,7 +105,7 @@ class Tuned:
 
 
 def tune(tuning: Tuning, output: Path, watcher: Watcher) -> Tuned:
-    """Train, or go on with a run that lies there, and write the weights of the best look.
+    """Train, or go on with a run that lies there, and write the weights of the best validation.
 
     Several processes do it together; the first one writes.
 
@@ -237,7 +237,7 @@ def _notes(outcome: Outcome, precision: str) -> tuple[str, ...]:
 
 def heldout_checks(outcome: Outcome) -> dict[str, float]:
     """The held-out split before any step and with the weights that were kept."""
-    best, first = outcome.best, outcome.looks[0]
+    best, first = outcome.best, outcome.validations[0]
     if best is None:
         return {}
     found = {"heldout_loss_before": first.loss, "heldout_loss": best.loss}

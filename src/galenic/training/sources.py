@@ -120,7 +120,7 @@ class TrainingSet:
         name: the benchmark's name, or ``medquad``.
         form: what its texts look like.
         train: rows to learn from.
-        heldout: rows to look at meanwhile; no question or topic of them is in ``train``.
+        heldout: rows for validation; no question or topic of them is in ``train``.
         benchmark: how its questions are asked; None for pairs.
         weight: how often a row is seen in one epoch, on average.
         sha256: of the file that was read.

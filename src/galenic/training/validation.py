@@ -1,4 +1,4 @@
-"""Looks at texts that are not learnt: loss, accuracy, and the histogram of predictions."""
+"""Validation on texts that are not learnt: loss, accuracy, and the histogram of predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from galenic.training.learner import Learner
 from galenic.training.losses import Distillation, option_scores, read_log_probs
 
 __all__ = [
-    "Look",
+    "Validation",
     "describe",
     "measure",
     "summarize",
@@ -28,8 +28,8 @@ BAR_LENGTH, BLOCK = 20, "█"
 
 
 @dataclass(frozen=True)
-class Look:
-    """A look at the held-out split.
+class Validation:
+    """A validation on the held-out split.
 
     Attributes:
         step: optimizer steps done.
@@ -51,7 +51,7 @@ class Look:
 
     @property
     def judged(self) -> float:
-        """What the best look has least of: the loss, or what a student is to minimise."""
+        """What the best validation has least of: the loss, or what a student is to minimise."""
         return self.share * self.divergence + (1 - self.share) * self.loss
 
     def collapsed(self) -> dict[str, str]:
@@ -86,7 +86,7 @@ def measure(learner: Learner, batches: Iterable[Batch]) -> Tally:
     return tally
 
 
-def summarize(tallies: Sequence[Tally], step: int) -> Look:
+def summarize(tallies: Sequence[Tally], step: int) -> Validation:
     """Put the parts of all processes together.
 
     Raises:
@@ -94,7 +94,7 @@ def summarize(tallies: Sequence[Tally], step: int) -> Look:
     """
     weight = sum(tally.weight for tally in tallies)
     if not weight:
-        raise ValueError("nothing to look at")
+        raise ValueError("nothing to validate on")
     predictions: dict[str, Counter[str]] = {}
     gold: dict[str, Counter[str]] = {}
     right: Counter[str] = Counter()
@@ -103,7 +103,7 @@ def summarize(tallies: Sequence[Tally], step: int) -> Look:
             predictions.setdefault(group, Counter())[label] += count
             gold.setdefault(group, Counter())[true] += count
             right[group] += count * (label == true)
-    return Look(
+    return Validation(
         step=step,
         loss=sum(tally.loss for tally in tallies) / weight,
         accuracy={group: right[group] / gold[group].total() for group in sorted(gold)},
@@ -140,32 +140,32 @@ def _ranked_scores(logits: Any, batch: Batch) -> dict[int, Any]:
     return option_scores(read_log_probs(logits, batch), batch)
 
 
-def describe(look: Look, best: Look | None = None, *, unit: str = "step") -> str:
+def describe(validation: Validation, best: Validation | None = None, *, unit: str = "step") -> str:
     """For people: a line with the loss, and one for each group with accuracy and histogram.
 
     Args:
-        look: what is described.
+        validation: what is described.
         best: the best one so far.
-        unit: what ``look.step`` counts.
+        unit: what ``validation.step`` counts.
     """
-    first = f"{unit} {look.step}: {_numbers(look)}"
-    if best is not None and best.step != look.step:
+    first = f"{unit} {validation.step}: {_numbers(validation)}"
+    if best is not None and best.step != validation.step:
         first += f" (best: {unit} {best.step}, {_numbers(best)})"
-    width = max((len(group) for group in look.predictions), default=0)
+    width = max((len(group) for group in validation.predictions), default=0)
     lines = [first]
-    for group, counts in look.predictions.items():
+    for group, counts in validation.predictions.items():
         total = sum(counts.values())
         bars = "  ".join(
             f"{label} {count} {BLOCK * round(BAR_LENGTH * count / total)}"
             for label, count in counts.items()
         )
-        mark = "  COLLAPSED" if group in look.collapsed() else ""
+        mark = "  COLLAPSED" if group in validation.collapsed() else ""
         lines.append(
-            f"  {group:<{width}}  right {look.accuracy[group]:.3f}  predicted {bars}{mark}"
+            f"  {group:<{width}}  right {validation.accuracy[group]:.3f}  predicted {bars}{mark}"
         )
     return "\n".join(lines)
 
 
-def _numbers(look: Look) -> str:
-    taught = f", KL to the teacher {look.divergence:.4f}" if look.share else ""
-    return f"held-out loss {look.loss:.4f}{taught}"
+def _numbers(validation: Validation) -> str:
+    taught = f", KL to the teacher {validation.divergence:.4f}" if validation.share else ""
+    return f"held-out loss {validation.loss:.4f}{taught}"

@@ -64,10 +64,10 @@ def test_the_divergence_is_that_of_transformers(tmp_path: Path) -> None:
     items = some_items() + plain_items(4)
     wanted = divergence(teacher, student, items)
     learner = Learner(student, Distillation(Teacher(teacher), alpha=0.3))
-    look = summarize([measure(learner, cut_batches(items, 40))], step=0)
-    assert look.divergence == pytest.approx(wanted, rel=1e-5)
-    assert look.judged == pytest.approx(0.3 * wanted + 0.7 * look.loss)
-    assert look.loss > 0
+    validation = summarize([measure(learner, cut_batches(items, 40))], step=0)
+    assert validation.divergence == pytest.approx(wanted, rel=1e-5)
+    assert validation.judged == pytest.approx(0.3 * wanted + 0.7 * validation.loss)
+    assert validation.loss > 0
 
 
 def test_without_a_share_no_teacher_is_asked(tmp_path: Path) -> None:
@@ -91,15 +91,15 @@ def test_a_student_of_fewer_tokens(tmp_path: Path) -> None:
     tokens = match_tokens(names, [names[number] for number in ids], NAMES)
     assert tokens is not None
     objective = Distillation(Teacher(teacher, tokens=tokens), kept=tokens.kept, own=tokens.own)
-    look = summarize([measure(Learner(student, objective), cut_batches(items, 40))], step=0)
+    validation = summarize([measure(Learner(student, objective), cut_batches(items, 40))], step=0)
     assert wanted < 1e-6  # of what is left, both say the same
-    assert look.divergence == pytest.approx(0, abs=1e-5)
+    assert validation.divergence == pytest.approx(0, abs=1e-5)
     with torch.no_grad():
         student.get_output_embeddings().weight[3] += 0.5
-    look = summarize([measure(Learner(student, objective), cut_batches(items, 40))], step=0)
+    validation = summarize([measure(Learner(student, objective), cut_batches(items, 40))], step=0)
     wanted = divergence(teacher, student, items, np.array(ids))
     assert wanted > 1e-3
-    assert look.divergence == pytest.approx(wanted, rel=1e-4)
+    assert validation.divergence == pytest.approx(wanted, rel=1e-4)
 
 
 def test_vocabularies_are_matched_by_spelling() -> None:
@@ -170,8 +170,8 @@ def test_a_student_comes_closer_and_its_best_weights_are_kept(tmp_path: Path) ->
     outcome = trainer.run()
     after = divergence(teacher, student, data.heldout)
     assert outcome.best is not None
-    assert outcome.looks[0].divergence == pytest.approx(before, rel=1e-4)
+    assert outcome.validations[0].divergence == pytest.approx(before, rel=1e-4)
     assert outcome.best.divergence == pytest.approx(after, rel=1e-4)
-    assert outcome.best.judged == min(look.judged for look in outcome.looks)
+    assert outcome.best.judged == min(validation.judged for validation in outcome.validations)
     assert after < 0.7 * before
     assert "KL to the teacher" in trainer.watcher.said[-1]  # type: ignore[attr-defined]

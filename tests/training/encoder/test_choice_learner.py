@@ -76,12 +76,12 @@ def naive_loss(encoder: Encoder, example: Example) -> float:
 def test_loss_is_that_of_plain_transformers(encoder: Encoder, most_tokens: int) -> None:
     learner = ChoiceLearner(encoder)
     batches = learner.cut(texts(encoder).heldout, most_tokens)
-    look = summarize([measure_choices(learner, batches)], 0)
+    validation = summarize([measure_choices(learner, batches)], 0)
     wanted = [naive_loss(encoder, example) for example in examples()]
-    assert look.loss == pytest.approx(sum(wanted) / len(wanted), rel=1e-4)
+    assert validation.loss == pytest.approx(sum(wanted) / len(wanted), rel=1e-4)
     summed = sum(float(learner(batch).detach()) for batch in batches)
     assert summed == pytest.approx(sum(wanted), rel=1e-4)
-    assert sum(look.gold["medmcqa"].values()) == 6
+    assert sum(validation.gold["medmcqa"].values()) == 6
 
 
 def test_weights_weigh(encoder: Encoder) -> None:
@@ -121,5 +121,5 @@ def test_options_are_shuffled_with_their_answer(encoder: Encoder) -> None:
 def test_sources_without_options_are_refused(encoder: Encoder) -> None:
     with pytest.raises(UserError, match="no options to choose among"):
         check_sets([training_set(examples(), form="text")])
-    with pytest.raises(UserError, match="none to look at"):
+    with pytest.raises(UserError, match="none for validation"):
         texts(encoder, heldout=())

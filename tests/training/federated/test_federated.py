@@ -152,7 +152,7 @@ def check_manifest(out: Path, alone: list[Any]) -> None:
     assert "3 clients" in stage.notes[0]
     rows = [json.loads(line) for line in (out / "training.jsonl").read_text().splitlines()]
     assert set(rows[1]["loss"]) == set(COUNTS)
-    assert rows[2]["look"]["predictions"]
+    assert rows[2]["validation"]["predictions"]
 
 
 @pytest.mark.kills

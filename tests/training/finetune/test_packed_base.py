@@ -72,7 +72,7 @@ def test_a_packed_base_is_learnt_over_and_merged(tmp_path: Path, bits: int) -> N
     method = LoRA(base_bits=bits, rank=8)
     done = finetune(config, method, tmp_path / "out", Quiet())
     assert done.outcome.best is not None
-    assert done.outcome.best.loss < 0.5 * done.outcome.looks[0].loss
+    assert done.outcome.best.loss < 0.5 * done.outcome.validations[0].loss
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None and manifest.stages[0].options["base_bits"] == bits
     merge(str(tmp_path / "m"), tmp_path / "out", tmp_path / "merged", Quiet())

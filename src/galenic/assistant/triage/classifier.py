@@ -187,7 +187,7 @@ def findings(text: str) -> tuple[Finding, ...]:
 
 
 def _to_the_point(text: str) -> str:
-    """Without sentences that play down: they must not make up for what else is said."""
+    """Without sentences that play down: they must not outweigh what else is said."""
     parts = _SENTENCE.findall(text)
     kept = [part for part in parts if not _plays_down(part)]
     return "".join(kept) if len(kept) < len(parts) else text

@@ -65,9 +65,9 @@ def command(
     console = terminal()
     console.print(NOTICE)
     console.print(WELCOME, markup=False)
-    knobs = {"style": style, "second_opinion": second_opinion}
+    options = {"style": style, "second_opinion": second_opinion}
     with ExitStack() as stack:
-        talk = _Talk(console, notes, model, knobs, kept, stack)
+        talk = _Talk(console, notes, model, options, kept, stack)
         for said in _lines(console):
             if said.lower().rstrip(".!") in LEAVE:
                 break
@@ -93,7 +93,7 @@ class _Talk:
     console: Console
     notes: str
     model: str
-    knobs: dict[str, Any]
+    options: dict[str, Any]
     history: History
     stack: ExitStack
     runtime: Runtime | None = None
@@ -132,11 +132,11 @@ class _Talk:
         self.answers = dict(asked.answers)
         print_tier(self.console, found)
         print_open(self.console, found, "Say more about it in your next message.")
-        writes = self.knobs["style"] == "written" or self.knobs["second_opinion"]
+        writes = self.options["style"] == "written" or self.options["second_opinion"]
         if writes and found.tier != "emergency" and self.runtime is None:
             self.runtime = self.stack.enter_context(load_runtime(self.model))
         heard: list[Event] = []
-        answer = Assistant(self.runtime, **self.knobs).answer(asked, found)
+        answer = Assistant(self.runtime, **self.options).answer(asked, found)
         print_events(self.console, _heard(answer, heard))
         reply = collect(found, iter(heard))
         self.cited = list(reply.sources)

@@ -38,7 +38,10 @@ EXAMPLES = """
 """
 
 
-@with_flags(with_options(PruneConfig, PRUNERS))
+FIRST = ("model", "method", "sparsity", "data", "text", "seed")
+
+
+@with_flags(with_options(PruneConfig, PRUNERS), first=FIRST)
 def command(
     *,
     output: NewFolderOption,

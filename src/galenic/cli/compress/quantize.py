@@ -40,7 +40,10 @@ EXAMPLES = """
 """
 
 
-@with_flags(with_options(QuantizeConfig, QUANTIZERS))
+FIRST = ("model", "method", "bits", "target_bpw", "data", "text", "seed")
+
+
+@with_flags(with_options(QuantizeConfig, QUANTIZERS), first=FIRST)
 def command(
     *,
     output: NewFolderOption,

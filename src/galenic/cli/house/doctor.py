@@ -237,13 +237,13 @@ def _library_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if "passed" in found:
         difference = f"{found['max_difference_nats']:.2g} nats off at most"
         rows.append(("self-test", f"{difference} (allowed {found['tolerance_nats']})"))
-    rows.append(("verdict", "passed" if "error" not in found else f"FAILED: {found['error']}"))
+    rows.append(("result", "passed" if "error" not in found else f"FAILED: {found['error']}"))
     return rows
 
 
 def _cache_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if "error" in found:
-        return [("verdict", f"FAILED: {found['error']}")]
+        return [("result", f"FAILED: {found['error']}")]
     states = {True: "there", False: "fetched at first use"}
     return [
         ("folder", found["folder"]),

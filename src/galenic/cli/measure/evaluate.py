@@ -34,7 +34,10 @@ EXAMPLES = """
 """
 
 
-@with_flags(EvaluateConfig)
+FIRST = ("model", "benchmarks", "data", "limit", "scoring", "debias", "runtime", "threads")
+
+
+@with_flags(EvaluateConfig, first=FIRST)
 def command(
     *,
     output: Annotated[

@@ -29,7 +29,10 @@ EXAMPLES = """
 """
 
 
-@with_flags(ServeConfig)
+FIRST = ("model", "port", "api_key", "style", "threads")
+
+
+@with_flags(ServeConfig, first=FIRST)
 def command(**values: Any) -> None:
     """Serve a model."""
     import uvicorn

@@ -34,7 +34,10 @@ EXAMPLES = """
 """
 
 
-@with_flags(with_options(DistillConfig, DISTILLERS))
+FIRST = ("model", "teacher", "data", "text", "train", "method", "seq_len", "seed", "threads")
+
+
+@with_flags(with_options(DistillConfig, DISTILLERS), first=FIRST)
 def command(
     *,
     output: NewFolderOption,

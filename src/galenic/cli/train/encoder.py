@@ -35,9 +35,10 @@ EXAMPLES = """
 """
 COLLAPSED = 1
 """Exit status when the training was stopped for a collapse."""
+FIRST = ("model", "train", "data", "epochs", "learning_rate", "batch_size", "max_length", "threads")
 
 
-@with_flags(EncoderConfig, without={"fsdp"})  # one process trains it
+@with_flags(EncoderConfig, without={"fsdp"}, first=FIRST)  # one process trains it
 def command(
     *,
     output: NewFolderOption,

@@ -50,7 +50,13 @@ COLLAPSED = 1
 """Exit status when the training was stopped for a collapse."""
 
 
-@with_flags(with_options(FinetuneConfig, FINETUNERS))
+FIRST = (
+    *("model", "train", "data", "method", "epochs", "learning_rate"),
+    *("batch_size", "max_length", "top_blocks", "rank", "seed", "threads"),
+)
+
+
+@with_flags(with_options(FinetuneConfig, FINETUNERS), first=FIRST)
 def command(
     *,
     output: Annotated[

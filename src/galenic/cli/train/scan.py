@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = """Hold training data against test sets: the same texts, and nearly the same.
+HELP = """Check training data for test questions: the same texts, and nearly the same.
 
 Four kinds, from strict to loose: `exact`; `normalised` (same words; case, punctuation, accents and
 Unicode form do not count); `contained` (a test text of 8 words or more stands whole inside a
@@ -62,7 +62,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     **values: Any,
 ) -> None:
-    """Hold training data against test sets."""
+    """Check training data for test questions."""
     from galenic.cli.progress import watched
     from galenic.training.contamination import read_test_sets, scan, training_rows, write_removed
 

@@ -106,8 +106,9 @@ def narrow(
         scores: of each block.
         target: the narrower model, without weights.
         writer: takes everything.
-        correction: calibration text, (num_samples, seq_len), and damping for letting what stays
-            make up for what goes, on the activations of the model as it is cut so far; or None.
+        correction: calibration text, (num_samples, seq_len), and damping for the
+            least-squares compensation of pruned inputs, on the activations of the model as it is
+            cut so far; or None.
         advance: told after each block how many are done.
     """
     from galenic.compression.prune.residual import fit_norms_, write_embedding, write_leaving

@@ -3,8 +3,8 @@
 A block whose stream is zero in the dimensions that go computes what the narrower block does, but
 for the norms: over fewer numbers, the same energy is a larger mean square. So weights of norms are
 multiplied by ``sqrt(all / kept)``. Measured on SmolLM2 with 2,048 tokens (576 to 480 dimensions), a
-factor that also makes up for the energy that goes is no better, and fitting what reads the stream
-by least squares to what it reads in the whole model is worse.
+factor that also compensates the energy of what is pruned is no better, and fitting what reads
+the stream by least squares to what it reads in the whole model is worse.
 """
 
 from __future__ import annotations

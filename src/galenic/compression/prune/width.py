@@ -63,8 +63,8 @@ class Width(Pruner):
     )
     compensate: bool | None = Field(
         None,
-        description="Let what stays make up for what goes by least squares on the calibration "
-        "text; by default unless the score is magnitude.",
+        description="Correct the inputs that stay for those pruned, by least squares on "
+        "calibration text; by default unless the score is magnitude.",
     )
     damping: float = Field(
         0.01,

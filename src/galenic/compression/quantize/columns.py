@@ -1,4 +1,4 @@
-"""GPTQ's column loop: round a column, and let the columns behind make up for the error.
+"""GPTQ's column loop: round a column, and compensate its error in the later columns.
 
 Frantar, Ashkboos, Hoefler and Alistarh, GPTQ: Accurate Post-Training Quantization for Generative
 Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. Symbols beside the code are the

@@ -1,4 +1,4 @@
-"""GPTQ: round weights column by column and let the columns behind make up for the error.
+"""GPTQ: round weights column by column and compensate each error in the later columns.
 
 Frantar, Ashkboos, Hoefler and Alistarh, GPTQ: Accurate Post-Training Quantization for Generative
 Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. The levels are those of ggml's

@@ -38,7 +38,7 @@ class DistillConfig(TextsConfig):
     )
     seq_len: int = Field(256, ge=8, description="Tokens in each sequence of text.")
     num_heldout: int = Field(
-        16, ge=1, description="Held-out texts of each source to look at, drawn at random."
+        16, ge=1, description="Held-out texts of each source for validation, drawn at random."
     )
     answers: str | None = Field(
         None,

@@ -35,7 +35,7 @@ class PlainSources:
 
     Attributes:
         train: to learn from.
-        heldout: to look at meanwhile; no document or topic of it is in ``train``.
+        heldout: for validation; no document or topic of it is in ``train``.
         more: sources of ``--train``; None without.
     """
 

@@ -34,7 +34,7 @@ __all__ = ["distill", "heal"]
 
 
 def distill(config: DistillConfig, method: Distiller, output: Path, watcher: Watcher) -> Tuned:
-    """Let a student learn from its teacher, and write it with the weights of the best look.
+    """Let a student learn from its teacher, and write it with the weights of the best validation.
 
     Args:
         config: student, teacher and texts.

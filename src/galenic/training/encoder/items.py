@@ -35,14 +35,14 @@ class PairTexts(Passes[ChoiceItem]):
     Args:
         sets: see `check_sets`.
         pairs: the encoder's tokenizer.
-        num_heldout: most questions of each source to look at, drawn at random.
+        num_heldout: most questions of each source for validation, drawn at random.
         seed: of orders and choices.
 
     Attributes:
         first: of the first pass, for information.
 
     Raises:
-        UserError: nothing is left to learn or to look at.
+        UserError: nothing is left to learn or to validate on.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class PairTexts(Passes[ChoiceItem]):
         }
         self.first = self._encode(epoch_texts(self.sets, seed=seed, epoch=0))
         super().__init__(self.first.items)
-        looked_at = [text for one in sets for text in one.some_heldout(num_heldout, seed)]
-        self.heldout = self._encode(looked_at).items
+        validated_on = [text for one in sets for text in one.some_heldout(num_heldout, seed)]
+        self.heldout = self._encode(validated_on).items
         if not self.first.items or not self.heldout:
             raise UserError(
                 f"of {', '.join(one.name for one in sets)} no question is left to learn, or none "
-                "to look at meanwhile: there are too few."
+                "for validation: there are too few."
             )
 
     def _items(self, number: int) -> tuple[ChoiceItem, ...]:

@@ -71,7 +71,7 @@ class TrainedEncoder:
 
 
 def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> TrainedEncoder:
-    """Train an encoder to choose among options, and write the weights of the best look.
+    """Train an encoder to choose among options, and write the weights of the best validation.
 
     Args:
         config: the encoder, the questions, and how to train.

@@ -95,7 +95,7 @@ def client_app(job: ClientJob) -> Any:
 
     app.query()(lambda message, context: answer(message, context, LocalClient.introduce))
     app.train()(lambda message, context: answer(message, context, LocalClient.train))
-    app.evaluate()(lambda message, context: answer(message, context, LocalClient.look))
+    app.evaluate()(lambda message, context: answer(message, context, LocalClient.validate))
     return app
 
 
@@ -158,7 +158,7 @@ class LocalClient:
         }
         return {ARRAYS: write_weights(learnt), NUMBERS: MetricRecord(numbers)}
 
-    def look(self, content: Any) -> dict[str, Any]:
+    def validate(self, content: Any) -> dict[str, Any]:
         """Measure the given weights on its held-out texts."""
         self._put(read_weights(content[ARRAYS]))
         learner = Learner(self.model, CrossEntropy())

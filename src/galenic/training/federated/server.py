@@ -95,7 +95,7 @@ class Server:
 
     @property
     def best_weights(self) -> Weights:
-        """The averaged weights of the best look."""
+        """The averaged weights of the best validation."""
         return self.state.best_weights
 
     def run(self, grid: Any) -> None:
@@ -116,7 +116,7 @@ class Server:
         self.folder = RunFolder(self.path, {**self.fingerprint, **said})
         with self.folder.locked():
             self._restore(self.folder.open())
-            if not self.outcome.looks:
+            if not self.outcome.validations:
                 self._look(grid)
             while self.outcome.steps < self.federation.rounds and not self.outcome.stopped:
                 self._round(grid)
@@ -184,15 +184,17 @@ class Server:
         self.watcher.stage(f"looking after round {self.outcome.steps}", total=len(clients))
         content = RecordDict({ARRAYS: write_weights(self.state.weights)})
         replies = self._ask(grid, MessageType.EVALUATE, content, clients)
-        look = summarize([read_tally(reply.content) for _, reply in replies], self.outcome.steps)
-        self.outcome.looks.append(look)
-        self.folder.note({"look": asdict(look)})
-        self.outcome.best = best_of(self.outcome.looks)
-        if self.outcome.best is look:
+        validation = summarize(
+            [read_tally(reply.content) for _, reply in replies], self.outcome.steps
+        )
+        self.outcome.validations.append(validation)
+        self.folder.note({"validation": asdict(validation)})
+        self.outcome.best = best_of(self.outcome.validations)
+        if self.outcome.best is validation:
             self.state.best_weights = dict(self.state.weights)
-        self.watcher.keep(describe(look, self.outcome.best, unit=self.patience.unit))
-        verdict = judge(self.outcome.looks, self.patience)
-        self.outcome.stopped, self.outcome.collapsed = verdict.reason, verdict.collapsed
+        self.watcher.keep(describe(validation, self.outcome.best, unit=self.patience.unit))
+        decision = judge(self.outcome.validations, self.patience)
+        self.outcome.stopped, self.outcome.collapsed = decision.reason, decision.collapsed
 
     def _ask(
         self, grid: Any, kind: str, content: Any, places: Sequence[int]

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +27,8 @@ __all__ = [
 
 class SourcesConfig(BaseModel):
     """Which texts a model learns from."""
+
+    PANEL: ClassVar[str] = "Texts"
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +58,7 @@ class SourcesConfig(BaseModel):
         "end. Default: 1024, or what the model takes if that is less.",
     )
     num_heldout: int = Field(
-        100, ge=1, description="Held-out texts of each source to look at, drawn at random."
+        100, ge=1, description="Held-out texts of each source for validation, drawn at random."
     )
 
     @property
@@ -67,6 +69,8 @@ class SourcesConfig(BaseModel):
 
 class TextsConfig(SourcesConfig):
     """Which texts a model that writes learns from, and how they are prepared."""
+
+    PANEL: ClassVar[str] = "Texts"
 
     permutations: int | None = Field(
         None,
@@ -83,6 +87,8 @@ class TextsConfig(SourcesConfig):
 
 class CacheConfig(BaseModel):
     """Whether what frozen blocks put out is kept."""
+
+    PANEL: ClassVar[str] = "Cache of frozen blocks"
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

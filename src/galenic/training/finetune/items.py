@@ -50,7 +50,7 @@ class TokenTexts(Passes[TrainItem]):
         first: of the first pass, for information.
 
     Raises:
-        UserError: nothing is left to learn or to look at.
+        UserError: nothing is left to learn or to validate on.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class TokenTexts(Passes[TrainItem]):
         self.permutations, self.side_by_side = config.permutations, config.side_by_side
         self.first = self._encode(0)
         super().__init__(self.first.items)
-        looked_at = [text for one in sets for text in one.some_heldout(config.num_heldout, seed)]
-        self.heldout = encode_texts(looked_at, encoder, self.max_length).items
+        validated_on = [text for one in sets for text in one.some_heldout(config.num_heldout, seed)]
+        self.heldout = encode_texts(validated_on, encoder, self.max_length).items
         if not self.first.items or not self.heldout:
             raise UserError(
-                f"of {', '.join(one.name for one in sets)} no text is left to learn, or none to "
-                "look at meanwhile: there are too few, or --max-length is too small."
+                f"of {', '.join(one.name for one in sets)} no text is left to learn, or none for "
+                "validation: there are too few, or --max-length is too small."
             )
 
     def _items(self, number: int) -> tuple[TrainItem, ...]:

@@ -27,7 +27,7 @@ __all__ = ["finetune"]
 
 
 def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: Watcher) -> Tuned:
-    """Tune a model on text and write what was learnt, the weights of the best look.
+    """Tune a model on text and write what was learnt, the weights of the best validation.
 
     Several processes that are started alike (``torchrun``) do it together.
 

@@ -1,0 +1,112 @@
+"""How much a command says: ``--quiet``, ``--verbose`` and ``--log-file``, on every command.
+
+Results go to standard output and are not touched. What is said about the work goes to standard
+error, and to the log file where one is named. Questions and notes of users are never in it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from galenic import __version__
+from galenic.errors import UserError
+
+__all__ = ["is_verbose", "log", "progress_console", "with_output_options"]
+
+log = logging.getLogger("galenic")
+PANEL = "Output"
+FORMAT = "%(asctime)s %(message)s"
+
+
+@dataclass
+class _Chosen:
+    quiet: bool = False
+    verbose: bool = False
+
+
+_chosen = _Chosen()
+
+Quiet = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", help="Only results and errors.", rich_help_panel=PANEL),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        help="Also when each step begins, with times, and the traceback of a fault.",
+        rich_help_panel=PANEL,
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-file",
+        help="Append what is said about the work, with times, to this file.",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
+OPTIONS = {"quiet": (Quiet, False), "verbose": (Verbose, False), "log_file": (LogFile, None)}
+
+
+def with_output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same command with the three options of this module."""
+    own = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in OPTIONS.items()
+    ]
+
+    def run(**values: Any) -> None:
+        _choose(**{name: values.pop(name) for name in OPTIONS})
+        command(**values)
+
+    parameters = [*own.parameters.values(), *added]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__doc__ = command.__doc__
+    return run
+
+
+def is_verbose() -> bool:
+    """Whether a fault shows its traceback."""
+    return _chosen.verbose
+
+
+def progress_console() -> Console:
+    """Where progress is shown: standard error, or nowhere with ``--quiet``."""
+    return Console(stderr=True, quiet=_chosen.quiet)
+
+
+def _choose(quiet: bool, verbose: bool, log_file: Path | None) -> None:
+    if quiet and verbose:
+        raise UserError("--quiet and --verbose exclude each other. Give one of them.")
+    _chosen.quiet, _chosen.verbose = quiet, verbose
+    for handler in [*log.handlers]:
+        log.removeHandler(handler)
+        handler.close()
+    if verbose:
+        log.addHandler(logging.StreamHandler(sys.stderr))
+    if log_file is not None:
+        try:
+            log.addHandler(logging.FileHandler(log_file, encoding="utf-8"))
+        except OSError as error:
+            raise UserError(
+                f"--log-file {log_file}: {error.strerror or error}. "
+                "Name a file that can be written."
+            ) from error
+    for handler in log.handlers:
+        handler.setFormatter(logging.Formatter(FORMAT))
+    log.propagate = False
+    log.setLevel(logging.INFO if log.handlers else logging.WARNING)
+    log.info("galenic %s", __version__)
