@@ -5,6 +5,7 @@ The phrases stand in ``aspects.yaml``, to be read and corrected.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -19,15 +20,21 @@ from galenic.assistant.triage.wording import sentences
 __all__ = ["Aspect", "asked_aspects", "asking_stems"]
 
 
+_A_AND_E = re.compile(r"\bA ?(?:&|and) ?E\b", re.I)
+
+
 class Aspect(BaseModel):
     """A kind of question.
 
     Attributes:
         fields: of the handbook that answer it, best first.
         also: fields that go with them.
+        every: all fields answer, not only the first that is filled.
+        then: fields of which a few statements follow a short answer.
         kinds: words of MedQuAD's questions of this kind.
         words: that only ask.
         look: words of statements that answer it, whatever their field.
+        numbers: a statement with a number answers it.
         medicine: asked of medicines first of all.
         alone: counts only where nothing else is asked.
     """
@@ -38,9 +45,12 @@ class Aspect(BaseModel):
     say: tuple[str, ...] = Field(min_length=1)
     fields: tuple[str, ...] = Field(min_length=1)
     also: tuple[str, ...] = ()
+    then: tuple[str, ...] = ()
+    every: bool = False
     kinds: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     look: tuple[str, ...] = ()
+    numbers: bool = False
     medicine: bool = False
     alone: bool = False
 
@@ -55,7 +65,7 @@ def asked_aspects(question: str) -> tuple[Aspect, ...]:
     aspects, matcher = _ready()
     found = {
         mention.concept
-        for sentence in sentences(question)
+        for sentence in sentences(_A_AND_E.sub("ae", question))
         for mention in matcher.find(sentence.tokens)
     }
     return tuple(one for one in aspects if one.id in found)

@@ -2,67 +2,52 @@
 
 The fields come from what was asked (`aspects`). What the question says besides topic and asking
 words ("stress" in "Can stress give me hives?") is looked for in the statements: those that have it
-come first, and where the question names something that no statement has, there is no answer.
+come first, and where the question names something that no statement has, there is no answer. The
+statement that answers best comes first; a short answer goes on with what is asked next.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from galenic.assistant.answer.aspects import Aspect, asked_aspects, asking_stems
-from galenic.assistant.answer.support import TALK
+from galenic.assistant.answer.aspects import Aspect
+from galenic.assistant.answer.reading import Reading
 from galenic.assistant.handbook.entry import Entry, Place
-from galenic.assistant.handbook.topics import Match, Topics, halves_of, name_stems
-from galenic.assistant.triage.people import ages_in_months
-from galenic.assistant.triage.wording import sentences, word_set
-from galenic.retrieval.query import STOP_WORDS, words
+from galenic.assistant.handbook.topics import Match, halves_of, name_stems
 
-__all__ = ["Reading", "Said", "choose", "read_question"]
+__all__ = ["Said", "choose"]
 
 MOST = 5
 """Statements of one entry that are shown."""
 MOST_OF_TWO = 3
 """Of each entry where two are meant."""
-LEAST_COVER = 0.6
-"""Share of a name, by rarity, that a question must have for the topic to be meant."""
-LEAST_SCORE = 1.4
-MILD = 0.4
-"""What a describing word weighs among those that no entry has."""
-FOREIGN, FOREIGN_TITLE, FOREIGN_WEAK = 0.8, 0.4, 1.5
-"""The name's words must weigh this share of the words that the entry does not have; less where the
-question has a whole title, more where the name is an everyday word such as "cut"."""
-SECOND = 0.55
-"""Share of the best topic's score from which a second one is meant as well."""
-TITLED = 0.5
-"""A topic whose whole title is asked for comes first from this share of the best score."""
+ENOUGH = 3
+"""Where fewer statements answer, some of the fields that are asked next follow."""
+LEAST_OF_HALF = 4
+"""Statements that half of a title must have to answer alone: a verruca is a wart."""
+LATER = 0.3
+"""What a later statement on what it is is worth less than the definition, which is the first."""
 HIT = 0.3
 """Share of the rest of a question from which a statement speaks of it."""
 ASKED, ALSO_ASKED, REST = 1.0, 0.6, 1.4
 NAMED = 0.6
 """For a statement with the very name by which the entry was found, where the title has it not."""
+BOTH = 1.0
+"""For a statement on the other topic, where two are meant."""
 BESIDE = 2
 """Statements of the asked field that stand beside those that speak of the rest of the question."""
 LOOKED = 1.0
 """For a statement with a word that answers this kind of question, such as "catch"."""
-ADULT_MONTHS = 16 * 12
 LEAST = 0.5
 """Statements with less than this share of the best one's worth are left out."""
 _ANY = ("what", "help", "uses", "notice")
-_SILENT = word_set("""
-mmol unit mg ml mcg kg cm litr liter per percent degre enough many someth anyth normally real
-actually first low high matter finish versu vs carry till quit kind sort bit lot suddenly plea
-pls year old month week
-""")
-"""Stems that say nothing of the topic: units and talk."""
-_ANY_DISEASE = word_set("""
-mental heart kidney liver lung skin chronic common disease gum
-""")
+_NUMBER = re.compile(r"\d")
 _LIKE = {
     "help": ("uses", "doctor", "what"), "notice": ("effects", "what"),
     "causes": ("effects", "what"),
-    "prevent": ("ask_first",), "lasts": ("what", "uses"), "effects": ("notice",),
+    "prevent": ("ask_first",), "lasts": ("uses",), "effects": ("notice",),
     "ask_first": ("seek", "help", "prevent", "doctor"), "uses": ("help", "doctor"),
 }  # fmt: skip
 """Where the other kind of entry says what is asked of one."""
@@ -76,48 +61,8 @@ class Said:
     place: Place
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a question means.
-
-    Attributes:
-        matches: the topics that are meant, one or two; empty when none fits.
-        near: the nearest topics, whether or not they fit.
-        aspects: what is asked.
-        rest: stems of the question besides topic and asking words, to their rarity.
-        foreign: stems of the question that no entry has.
-    """
-
-    matches: tuple[Match, ...]
-    near: tuple[Match, ...]
-    aspects: tuple[Aspect, ...]
-    rest: dict[str, float]
-    foreign: frozenset[str]
-
-
-def read_question(known: Topics, question: str) -> Reading:
-    """Which topics a question means, what it asks of them, and what it says besides."""
-    aspects = asked_aspects(question)
-    question = f"{question} child" if _of_a_child(question) else question
-    said = name_stems(question)
-    ranked = known.find(question, weak=asking_stems())
-    silent = asking_stems() | TALK | _SILENT
-    plain = [w for w in said if w not in silent and not w.isdigit() and len(w) > 1]
-    foreign = frozenset(word for word in plain if not known.knows(word))
-    meant = _meant(known, ranked, aspects, plain, _diseases(question))
-    named = frozenset[str]().union(*(one.stems for one in meant))
-    rest = {word: known.rarity(word) for word in plain if word not in named}
-    return Reading(meant, tuple(ranked[:3]), aspects, rest, foreign)
-
-
-def _of_a_child(question: str) -> bool:
-    """Whether an age below 16 is named: "my 3 year old" is a child, without the word."""
-    tokens = [sentence.tokens for sentence in sentences(question)]
-    return any(months < ADULT_MONTHS for one in tokens for _, months in ages_in_months(one))
-
-
 def choose(reading: Reading) -> list[Said]:
-    """The statements that answer, entry by entry in reading order; empty when none does."""
+    """The statements that answer, entry by entry, the best first; empty when none does."""
     most = MOST if len(reading.matches) == 1 else MOST_OF_TWO
     found: list[Said] = []
     for match in reading.matches:
@@ -126,124 +71,71 @@ def choose(reading: Reading) -> list[Said]:
     return found
 
 
-def _meant(
-    known: Topics,
-    ranked: Sequence[Match],
-    aspects: Sequence[Aspect],
-    plain: Sequence[str],
-    diseases: frozenset[str],
-) -> tuple[Match, ...]:
-    """The best topic if it fits, and a second one that the question names as well."""
-
-    silent = asking_stems() | TALK | _SILENT
-
-    def fits(match: Match) -> bool:
-        if match.cover < LEAST_COVER or match.score < LEAST_SCORE or diseases - match.stems:
-            return False
-        if not match.titled and match.stems <= silent:
-            return False
-        strange = [w for w in plain if w not in match.stems and not known.explains(match.entry, w)]
-        weight = sum(known.rarity(word) for word in match.stems)
-        whole = match.titled and match.cover > 0.99
-        allowed = weight / (FOREIGN_WEAK if match.weak else FOREIGN_TITLE if whole else FOREIGN)
-        return sum(known.rarity(w) * _heft(known, w) for w in strange) <= allowed
-
-    fitting = [one for one in ranked[:8] if fits(one)]
-    if not fitting:
-        return ()
-    medicines = [one for one in fitting if one.entry.kind == "medicine" and one.titled]
-    asks_medicine = any(one.medicine for one in aspects)
-    titled = [one for one in fitting if one.titled and one.cover > 0.99 and not one.weak]
-    if asks_medicine and medicines:
-        first = medicines[0]
-    else:
-        first = _preferred(fitting, titled, asks_medicine=asks_medicine)
-    asks_of_first = any(one.id in ("cause", "safety", "effects") for one in aspects)
-    for other in fitting:
-        named = other.cover > 0.99 and (other.titled or len(other.stems) > 1)
-        apart = (
-            named
-            and not other.stems & first.stems
-            and not (
-                asks_of_first and all(known.explains(first.entry, word) for word in other.stems)
-            )
-        )
-        if apart and other.score >= SECOND * first.score and other.entry.kind == first.entry.kind:
-            return (first, other)
-    return (first,)
-
-
-def _heft(known: Topics, word: str) -> float:
-    """Less for a word that no entry has and that may only describe: "horribly", "stinky"."""
-    return MILD if word.endswith(("ly", "y", "ful", "ish")) and not known.knows(word) else 1
-
-
-def _preferred(fitting: Sequence[Match], titled: Sequence[Match], *, asks_medicine: bool) -> Match:
-    """The best one, but for a whole title, and a complaint where no medicine is asked about."""
-    best = fitting[0]
-    topics = [one for one in fitting if one.entry.kind == "topic" and one.cover > 0.99]
-    if best.entry.kind == "medicine" and not asks_medicine and not best.titled and topics:
-        return topics[0]
-    near = [one for one in titled if one.score >= TITLED * best.score]
-    if near and not best.titled and not near[0].stems < best.stems:
-        return near[0]
-    return best
-
-
-def _diseases(question: str) -> frozenset[str]:
-    """Stems of the word before "syndrome" and the like: a disease must be the topic itself."""
-    said = [word for word in words(question) if word not in STOP_WORDS]
-    return frozenset(
-        stem
-        for before, word in pairwise(said)
-        if word in ("syndrome", "disease", "disorder")
-        for stem in name_stems(before)
-        if stem not in _ANY_DISEASE
-    )
-
-
 def _of_entry(match: Match, reading: Reading, others: set[str], most: int) -> list[Said]:
     entry = match.entry
-    places = [place for place in entry.places() if not _of_other_half(entry, match, place)]
-    worth = _field_worth(entry, places, reading.aspects)
+    places = _asked_half(entry, match)
+    asked = _asked(entry, reading.aspects)
+    worth = _field_worth(places, asked)
     rest = {w: n for w, n in reading.rest.items() if w not in others}
     whole = sum(rest.values())
     hits = [_share(place, rest, whole) for place in places]
     if _names_no(match, places) or _misses(entry, reading, hits, whole):
         return []
     own = match.stems - set(name_stems(entry.title))
-    look = {word for one in reading.aspects[:2] for word in one.looked_for}
     scores = [
-        worth.get(place.field, 0.0)
-        + (REST * hit if hit >= HIT else 0.0)
-        + (LOOKED if look & set(name_stems(place.statement.text)) else 0.0)
-        + (NAMED if own and own <= set(name_stems(place.statement.text)) else 0.0)
+        _worth(place, hit, worth, asked, own, others)
+        - (LATER if place.field == "what" and place != places[0] else 0.0)
         for place, hit in zip(places, hits, strict=True)
     ]
     kept = _kept(places, scores, worth, most)
-    first = {place.field: -worth.get(place.field, 0.0) for place in places}
-    kept.sort(key=lambda at: (first[places[at].field], at))
-    return [Said(entry, places[at]) for at in kept]
+    return [Said(entry, places[at]) for at in (*kept, *_next(places, kept, asked))]
 
 
-def _of_other_half(entry: Entry, match: Match, place: Place) -> bool:
-    """Whether a statement is only on the half of a title that was not asked for."""
-    halves = [frozenset(name_stems(one)) for one in halves_of(entry.title)]
-    asked = [one for one in halves if one <= match.stems]
+def _worth(
+    place: Place,
+    hit: float,
+    worth: dict[str, float],
+    asked: Sequence[Aspect],
+    own: frozenset[str] | set[str],
+    others: set[str],
+) -> float:
+    """What a statement is worth as an answer."""
     has = set(name_stems(place.statement.text))
-    other = [one for one in halves if not one & match.stems]
-    spoken = sum(
-        bool(asked and asked[0] & set(name_stems(one.statement.text))) for one in entry.places()
+    looked = sum(
+        bool(one.looked_for & has) or (one.numbers and bool(_NUMBER.search(place.statement.text)))
+        for one in asked[:2]
     )
     return (
-        len(asked) == 1 and spoken >= 2 and bool(other) and other[0] <= has and not asked[0] & has
+        worth.get(place.field, 0.0)
+        + (REST * hit if hit >= HIT else 0.0)
+        + LOOKED * looked
+        + (NAMED if own and own <= has else 0.0)
+        + (BOTH if others and others <= has else 0.0)
     )
+
+
+def _asked_half(entry: Entry, match: Match) -> list[Place]:
+    """The statements, without those only on the half of a title that was not asked for."""
+    places = list(entry.places())
+    halves = [frozenset(name_stems(one)) for one in halves_of(entry.title)]
+    asked = [one for one in halves if one & match.stems]
+    other = [one for one in halves if not one & match.stems]
+    if len(asked) != 1 or not other:
+        return places
+    stems = [set(name_stems(place.statement.text)) for place in places]
+    if sum(bool(asked[0] & match.stems & one) for one in stems) < LEAST_OF_HALF:
+        return places
+    return [
+        place
+        for place, one in zip(places, stems, strict=True)
+        if not other[0] & one or asked[0] & match.stems & one
+    ]
 
 
 def _kept(
     places: Sequence[Place], scores: Sequence[float], worth: dict[str, float], most: int
 ) -> list[int]:
-    """The best statements, and behind hits on the rest a few of the field that was asked."""
+    """The best statements, and behind them a few of the field that was asked."""
     best = max(scores, default=0.0)
     order = sorted(range(len(places)), key=lambda at: (-scores[at], at))
     kept = [at for at in order if best > 0 and scores[at] >= LEAST * best][:most]
@@ -252,32 +144,50 @@ def _kept(
     return (kept + beside[:room])[:most]
 
 
-def _field_worth(
-    entry: Entry, places: Sequence[Place], aspects: Sequence[Aspect]
-) -> dict[str, float]:
-    """What a field is worth for what was asked; a later field only where those before are empty."""
-    full = {place.field for place in places}
-    found: dict[str, float] = {}
+def _next(places: Sequence[Place], kept: Sequence[int], asked: Sequence[Aspect]) -> list[int]:
+    """What follows a short answer: the first statements of the fields that are asked next."""
+    fields = asked[0].then if asked else ()
+    found: list[int] = []
+    for name in fields:
+        room = ENOUGH - len(kept) - len(found)
+        more = [at for at, one in enumerate(places) if _in_field(one.field, name)]
+        found += [at for at in more if at not in kept][: max(0, room)]
+    return found
+
+
+def _in_field(field: str, name: str) -> bool:
+    return field == name or field.startswith(f"{name}.")
+
+
+def _asked(entry: Entry, aspects: Sequence[Aspect]) -> list[Aspect]:
+    """What is asked of this kind of entry, the first one first."""
     medicine = entry.kind == "medicine"
     fitting = [one for one in aspects if one.medicine == medicine or len(aspects) == 1]
     asked = fitting or list(aspects)
     asked = [one for one in asked if not one.alone] or asked
     if asked and asked[0].id == "seek":
         asked = [one for one in asked[:2] if one.id in ("seek", "symptoms")]
-    for number, aspect in enumerate(asked[:2]):
+    return asked[:2]
+
+
+def _field_worth(places: Sequence[Place], asked: Sequence[Aspect]) -> dict[str, float]:
+    """What a field is worth for what was asked; a later field only where those before are empty."""
+    full = {place.field for place in places}
+    found: dict[str, float] = {}
+    for number, aspect in enumerate(asked):
         value = ASKED if number == 0 else ALSO_ASKED
         for name in _expanded(aspect.fields):
-            fields = [f for f in full if f == name or f.startswith(f"{name}.")]
-            if fields:
-                for field in fields:
-                    found[field] = max(found.get(field, 0.0), value)
+            fields = [one for one in full if _in_field(one, name)]
+            for field in fields:
+                found[field] = max(found.get(field, 0.0), value)
+            if fields and not aspect.every:
                 break
         for field in set(aspect.also) & full if len(asked) == 1 else ():
             found.setdefault(field, ALSO_ASKED)
     if not found:
-        for name in _ANY:
+        for name in (*(asked[0].then if asked else ()), *_ANY):
             if name in full:
-                found[name] = ASKED if name == "what" else ALSO_ASKED
+                found.setdefault(name, ASKED if not found else ALSO_ASKED)
     return found
 
 

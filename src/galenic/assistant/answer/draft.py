@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from galenic.assistant.answer.appointment import ASKING, general_questions, to_watch
-from galenic.assistant.answer.choose import Reading, choose, read_question
+from galenic.assistant.answer.choose import choose
 from galenic.assistant.answer.limits import limit_of
 from galenic.assistant.answer.pages import Found, of_own, of_pages
+from galenic.assistant.answer.reading import Reading, read_question
 from galenic.assistant.answer.support import Wanted, wanted
 from galenic.assistant.answer.write import write_answer
 from galenic.assistant.events import Cited, Event, Note, Sentence, Sources

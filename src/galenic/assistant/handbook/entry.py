@@ -11,8 +11,8 @@ __all__ = ["FIELDS", "SAFETY", "SEEK", "Entry", "Place", "Seek", "Source", "Stat
 
 Text = Annotated[str, Field(min_length=1)]
 FIELDS = (
-    "what", "notice", "causes", "lasts", "uses", "help", "prevent", "effects", "ask_first",
-    "doctor",
+    "what", "notice", "causes", "spread", "lasts", "uses", "help", "prevent", "effects",
+    "ask_first", "doctor",
 )  # fmt: skip
 """Fields with statements, in the order in which they are read, but for ``seek``."""
 SEEK = ("emergency", "today", "days")
@@ -63,6 +63,7 @@ class Entry(_Strict):
         also: other names, and how people say the complaint.
         names: of a group of medicines: generic names and brands.
         what: the first statement is a definition.
+        spread: how it is passed on, for how long, and when to go back to school or work.
         questions: to bring to an appointment.
     """
 
@@ -76,6 +77,7 @@ class Entry(_Strict):
     what: tuple[Statement, ...] = Field(min_length=1)
     notice: tuple[Statement, ...] = ()
     causes: tuple[Statement, ...] = ()
+    spread: tuple[Statement, ...] = ()
     lasts: tuple[Statement, ...] = ()
     help: tuple[Statement, ...] = ()
     prevent: tuple[Statement, ...] = ()

@@ -11,12 +11,13 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
 from galenic.assistant.handbook.entry import Entry
 from galenic.assistant.handbook.load import entries, more_names
+from galenic.assistant.handbook.near_words import NearWords
 from galenic.assistant.triage.wording import word_set
 from galenic.retrieval.query import STOP_WORDS, stem, words
 
@@ -72,6 +73,8 @@ cancer screen adult women men person high low cannot cant dont old young night m
 """Stems that by themselves name no topic."""
 
 
+_THE_PILL = re.compile(r"\b(?:the|my|a) pill\b(?! for)", re.I)
+"""Of contraception, where nothing else is said."""
 _NO_NAMES = frozenset(("mmol", "mol"))
 """Units whose stems are those of other words."""
 TITLE = 1.1
@@ -91,6 +94,7 @@ class Match:
         stems: of the question that stand in the name.
         titled: the name is the title, half of it, or a medicine's name.
         weak: it names no topic by itself: an everyday word.
+        drug: the name is a medicine's or a brand's.
     """
 
     entry: Entry
@@ -99,6 +103,7 @@ class Match:
     stems: frozenset[str]
     titled: bool
     weak: bool = False
+    drug: bool = False
 
 
 class Topics:
@@ -113,9 +118,7 @@ class Topics:
         self._names: list[tuple[int, tuple[str, ...], float]] = []
         frequency: Counter[str] = Counter()
         for at, entry in enumerate(known):
-            said = {
-                *map(name_stems, (entry.title, *entry.also, *entry.names, *more_names(entry.id)))
-            }
+            said = set(map(name_stems, _all_names(entry)))
             titles = set(map(name_stems, _titles(entry.title)))
             said |= titles
             self._names += [
@@ -130,10 +133,31 @@ class Topics:
         self._medicines = [set(map(name_stems, entry.names)) for entry in known]
         self._texts = [frozenset(_statement_stems(entry)) for entry in known]
         self._vocabulary = frozenset[str]().union(*self._texts, frequency)
+        self._spelling = NearWords(
+            {w for entry in known for name in _all_names(entry) for w in words(name)},
+            self._vocabulary | frozenset(map(_common, STOP_WORDS)),
+        )
         spread = Counter(word for text in self._texts for word in text)
         self._spread = {
             word: math.log(1 + (len(known) - n + 0.5) / (n + 0.5)) for word, n in spread.items()
         }
+
+    def mend(self, question: str, keep: frozenset[str] = frozenset()) -> str:
+        """The question with words as names have them: ``dehydrated``, ``tonsilitis``.
+
+        Args:
+            question: in a person's own words.
+            keep: stems that are left as they are.
+        """
+        question = _THE_PILL.sub("the contraceptive pill", question)
+        return re.sub(r"[^\W\d_]+", lambda found: self._mended(found[0], keep), question)
+
+    def _mended(self, word: str, keep: frozenset[str]) -> str:
+        plain = word.lower()
+        common = _common(plain)
+        if plain in STOP_WORDS or common in self._rarity or common in keep:
+            return word
+        return self._spelling.near(plain, common) or word
 
     def rarity(self, word: str) -> float:
         """Of a stem in names, else in statements; the most for what stands nowhere."""
@@ -177,14 +201,15 @@ class Topics:
         if not found - _WEAK and len(found) < len(name):
             return None
         cover = weight / whole
-        titled = factor == TITLE or name in self._medicines[owner]
+        drug = name in self._medicines[owner]
         return Match(
             self.known[owner],
             weak * factor * weight * cover**2,
             cover,
             found,
-            titled,
+            factor == TITLE or drug,
             not found - _WEAK,
+            drug,
         )
 
     def _with_rest(self, owner: int, match: Match, said: frozenset[str]) -> Match:
@@ -193,14 +218,7 @@ class Topics:
         has = sum(self._spread.get(word, 0.0) for word in rest if word in self._texts[owner])
         names = {word for at, name, _ in self._names if at == owner for word in name}
         has += sum(self.rarity(word) for word in rest if word in names)
-        return Match(
-            match.entry,
-            match.score + 0.25 * has,
-            match.cover,
-            match.stems,
-            match.titled,
-            match.weak,
-        )
+        return replace(match, score=match.score + 0.25 * has)
 
 
 @cache
@@ -233,6 +251,10 @@ def _alike() -> Mapping[str, str]:
 
 def _common(word: str) -> str:
     return _alike().get(word) or _alike().get(stem(word)) or stem(word)
+
+
+def _all_names(entry: Entry) -> tuple[str, ...]:
+    return (entry.title, *entry.also, *entry.names, *more_names(entry.id))
 
 
 def _titles(title: str) -> Iterable[str]:

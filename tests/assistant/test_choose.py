@@ -1,0 +1,111 @@
+"""Which topic is meant, what is asked of it, and what is said first."""
+
+from __future__ import annotations
+
+import pytest
+
+from galenic.assistant.answer.aspects import asked_aspects
+from galenic.assistant.answer.choose import choose
+from galenic.assistant.answer.reading import read_question
+from galenic.assistant.handbook.entry import Entry
+from galenic.assistant.handbook.near_words import NearWords
+from galenic.assistant.handbook.topics import Topics, topics
+
+
+def said(question: str) -> list[str]:
+    return [one.place.statement.text for one in choose(read_question(topics(), question))]
+
+
+@pytest.mark.parametrize(
+    ("question", "entries"),
+    [
+        ("constipated toddler what helps", ["constipation"]),
+        ("what brings on a migrane", ["migraine"]),
+        ("is tonsilitis contagious", ["tonsillitis"]),
+        ("how do i know if im dehydrated", ["dehydration"]),
+        ("what does a stinking cold feel like", ["common-cold"]),
+        ("how to sleep better", ["insomnia"]),
+        ("can stress cause ibs", ["ibs"]),
+        ("does lipitor cause muscle pain", ["statins"]),
+        ("what's the difference between a cold and flu", ["flu", "common-cold"]),
+        ("difference between type 1 and type 2 diabetes", ["type-1-diabetes", "type-2-diabetes"]),
+        ("can I get pregnant on the pill", ["combined-pill"]),
+    ],
+)
+def test_the_topic_is_found_in_a_persons_own_words(question: str, entries: list[str]) -> None:
+    found = [one.entry.id for one in read_question(topics(), question).matches]
+    assert sorted(found) == sorted(entries)
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("what is a normal blood pressure", "/"),
+        ("can I drive while taking codeine", "driving"),
+        ("does smoking cause high blood pressure", "smoking"),
+        ("what's the difference between a cold and flu", "cold"),
+        ("are cold sores catching", "spread"),
+    ],
+)
+def test_what_answers_comes_first(question: str, words: str) -> None:
+    assert words in said(question)[0]
+
+
+def entry(name: str, title: str, **fields: list[str]) -> Entry:
+    page = {"name": "A", "title": "B", "url": "https://www.nhs.uk/x", "date": "2026"}
+    told = {k: [{"text": one, "from": ["p"]} for one in v] for k, v in fields.items()}
+    return Entry.model_validate({
+        "id": name, "kind": "topic", "title": title, "also": [], "group": "x",
+        "sources": {"p": page}, **told,
+    })  # fmt: skip
+
+
+def made(**fields: list[str]) -> Topics:
+    """An entry on purple spots with these statements, among others, so that its name is rare."""
+    others = [entry(f"{at}", f"Illness{at}", what=["Illness."]) for at in range(60)]
+    return Topics([entry("purple-spots", "Purple spots", **fields), *others])
+
+
+def test_a_short_answer_goes_on_with_what_is_asked_next_and_a_long_one_does_not() -> None:
+    spots = made(
+        what=["Purple spots are spots.", "Purple spots are odd."],
+        notice=["Purple spots itch.", "Purple spots ooze.", "Purple spots swell."],
+        lasts=["Purple spots stay a while."],
+        help=["Soap helps.", "Rest helps.", "Tea helps.", "Sun helps."],
+    )
+
+    def fields(question: str) -> list[str]:
+        return [one.place.field for one in choose(read_question(spots, question))]
+
+    assert fields("how long do purple spots last") == ["lasts", "help", "help"]
+    assert fields("what are the signs of purple spots") == ["notice"] * 3
+    assert fields("what is a purple spot") == ["what", "what", "notice"]
+    assert fields("are purple spots or acne worse, how do I tell")[:2] == ["what", "notice"]
+
+
+@pytest.mark.parametrize(
+    ("question", "aspect"),
+    [
+        ("how long am I contagious with a cold", "spread"),
+        ("how long does a cold last", "duration"),
+        ("is a BMI of 27 bad", "values"),
+        ("should I go to A&E for a burn", "seek"),
+        ("is asthma hereditary", "family"),
+        ("is it normal to feel sick", "isnormal"),
+        ("what happens if I miss my pill", "missed"),
+    ],
+)
+def test_the_asked_thing_is_recognised(question: str, aspect: str) -> None:
+    assert asked_aspects(question)[0].id == aspect
+
+
+def test_near_words_are_other_endings_and_slips_and_no_words_of_their_own() -> None:
+    near = NearWords(
+        ["constipation", "tonsillitis", "asthma", "heart", "cough"], frozenset(["coat"])
+    )
+    assert near.near("constipated", "constipat") == "constipation"
+    assert near.near("tonsilitis", "tonsiliti") == "tonsillitis"
+    assert near.near("athsma", "athsma") == "asthma"
+    for word in ("heater", "couch", "constant", "printer", "contest"):
+        assert near.near(word, word) is None, word
+    assert near.near("asthme", "coat") is None  # a stem that is known is meant as it is
