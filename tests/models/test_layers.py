@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from galenic.errors import UserError
-from galenic.models.layers import check_family, count_parameters, read_layout
+from galenic.models.families import FAMILIES as TABLE
+from galenic.models.families import check_family
+from galenic.models.layers import count_parameters, read_layout
 from tiny_hf import FAMILIES, write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
@@ -114,6 +117,12 @@ def test_counts(tmp_path: Path, family: str) -> None:
     )
     final_norm = stored["model.norm.weight"].numel()
     assert counts.total == counts.embeddings + counts.blocks + final_norm
+
+
+def test_every_family_of_the_table_is_tested_here(tmp_path: Path) -> None:
+    configs = (write_tiny_hf(tmp_path / name, name) / "config.json" for name in FAMILIES)
+    made = {json.loads(path.read_text())["model_type"] for path in configs}
+    assert made == set(TABLE)
 
 
 def test_an_unknown_architecture_names_the_known_ones() -> None:

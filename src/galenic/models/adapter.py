@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
+from galenic.models.families import FAMILIES, model_type_of
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
-from galenic.models.gguf.family import FAMILIES
 from galenic.models.gguf.header import GgufHeader
 from galenic.models.gguf.names import file_name, pair_order
 from galenic.models.gguf.write import GgufSource, SourceTensor
@@ -138,7 +138,7 @@ def adapted_tensors(
     """
     metadata = header.metadata
     architecture = str(metadata["general.architecture"])
-    family = next((f for f in FAMILIES.values() if f.architecture == architecture), None)
+    family = FAMILIES.get(model_type_of(architecture))
     if family is None or family.fused:
         raise UserError(f"adapters cannot be added to a GGUF of the architecture {architecture}.")
     layers = int(metadata[f"{architecture}.block_count"])

@@ -11,9 +11,10 @@ import numpy as np
 
 from galenic.errors import UserError
 from galenic.models.configuration import read_configuration
+from galenic.models.families import check_family
 from galenic.models.files import ModelFiles
 from galenic.models.folder import check_folder
-from galenic.models.layers import Layout, check_family, count_parameters, read_layout
+from galenic.models.layers import Layout, count_parameters, read_layout
 from galenic.models.shapes import empty_model, main_dtype, tensor_names
 from galenic.models.tensors import StoredTensor, list_tensors
 from galenic.models.weights import IGNORED

@@ -1,8 +1,4 @@
-"""The parts of a decoder by role, for every architecture that can be compressed.
-
-Nothing else in the package knows where an architecture keeps its weights. A new family is one line
-in `FAMILIES`, if its blocks are built of the same seven linear maps.
-"""
+"""The parts of a decoder by role, for every family of `galenic.models.families`."""
 
 from __future__ import annotations
 
@@ -12,24 +8,21 @@ from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
 from galenic.errors import UserError
+from galenic.models.families import FAMILIES, Role, check_family
 
 __all__ = [
-    "FAMILIES",
     "INPUT_OF",
     "Block",
     "Counts",
     "InputName",
     "Layout",
     "Linear",
-    "Role",
     "Sizes",
-    "check_family",
     "count_parameters",
     "read_layout",
     "text_config",
 ]
 
-Role: TypeAlias = Literal["q", "k", "v", "o", "gate", "up", "down"]
 InputName: TypeAlias = Literal["attention", "heads", "ffn", "channels"]
 
 INPUT_OF: Mapping[Role, InputName] = {
@@ -44,36 +37,6 @@ INPUT_OF: Mapping[Role, InputName] = {
 """What each linear map reads. Maps that read the same need its statistics only once: the normed
 hidden state before attention, the joined outputs of the heads, the normed hidden state before the
 feed-forward part, and its gated channels."""
-
-_PLAIN: Mapping[Role, str] = {
-    "q": "self_attn.q_proj",
-    "k": "self_attn.k_proj",
-    "v": "self_attn.v_proj",
-    "o": "self_attn.o_proj",
-    "gate": "mlp.gate_proj",
-    "up": "mlp.up_proj",
-    "down": "mlp.down_proj",
-}
-_FUSED: Mapping[Role, str] = {
-    "q": "self_attn.qkv_proj",
-    "k": "self_attn.qkv_proj",
-    "v": "self_attn.qkv_proj",
-    "o": "self_attn.o_proj",
-    "gate": "mlp.gate_up_proj",
-    "up": "mlp.gate_up_proj",
-    "down": "mlp.down_proj",
-}
-
-FAMILIES: Mapping[str, Mapping[Role, str]] = {
-    "llama": _PLAIN,
-    "mistral": _PLAIN,
-    "qwen2": _PLAIN,
-    "qwen3": _PLAIN,
-    "gemma3_text": _PLAIN,
-    "phi3": _FUSED,
-}
-"""transformers' ``model_type`` to the module of each role within a block. Roles that share a
-module are rows of one weight, in the order of the roles."""
 
 
 @dataclass(frozen=True)
@@ -189,30 +152,6 @@ class Counts:
     blocks: int
 
 
-_OTHERS: Mapping[str, str] = {
-    "smollm3": "Some of its blocks have no rotary positions, which is not supported.",
-}
-"""Why an architecture is refused whose name is near that of one that is not."""
-
-
-def check_family(model_type: str, name: str = "the model") -> None:
-    """Check that an architecture is known here.
-
-    A near name is another architecture, not a slip of the pen: none is suggested.
-
-    Raises:
-        UserError: it is not; names those that are.
-    """
-    if model_type in FAMILIES:
-        return
-    why = f" {_OTHERS[model_type]}" if model_type in _OTHERS else ""
-    raise UserError(
-        f"unknown architecture of {name}: {model_type!r}.{why} Supported are Llama, Mistral, "
-        "Qwen2, Qwen3, Gemma 3 (text) and Phi-3; as model_type in config.json: "
-        f"{', '.join(sorted(FAMILIES))}."
-    )
-
-
 def text_config(config: Any) -> Any:
     """The configuration of the decoder within, where its architecture is known; else the same."""
     inner = config.get_text_config()
@@ -231,10 +170,11 @@ def read_layout(model: Any) -> Layout:
     config = model.config
     check_family(config.model_type)
     sizes = _read_sizes(config)
+    paths = FAMILIES[config.model_type].modules
     decoder = model.get_decoder()
     blocks = []
     for index, module in enumerate(decoder.layers):
-        linears = _read_linears(FAMILIES[config.model_type], module, f"layers.{index}", sizes)
+        linears = _read_linears(paths, module, f"layers.{index}", sizes)
         blocks.append(Block(index, module, linears))
     return Layout(config.model_type, model, decoder, tuple(blocks), sizes)
 

@@ -73,7 +73,7 @@ def open_outline(files: ModelFiles) -> Outline:
         import transformers  # noqa: F401
     except ImportError as error:
         raise UserError("planning needs an extra: pip install 'galenic[train]'.") from error
-    from galenic.models.layers import check_family
+    from galenic.models.families import check_family
     from galenic.models.text_part import text_part
 
     if files.kind == "gguf":

@@ -20,8 +20,10 @@ LLAMA3 = {
 }
 
 
-def read(allowed: tuple[str, ...] = ALL, head_dim: int = 16, **config: Any) -> Rope:
-    return read_rope(config, "tiny", head_dim, allowed)
+def read(
+    allowed: tuple[str, ...] = ALL, head_dim: int = 16, layered: bool = False, **config: Any
+) -> Rope:
+    return read_rope(config, "tiny", head_dim, allowed, layered=layered)
 
 
 class Writer:
@@ -64,14 +66,14 @@ def test_linear_scaling(key: str) -> None:
 
 def test_layers_with_a_window_have_a_base_of_their_own() -> None:
     new = read(
-        model_type="gemma3_text",
+        layered=True,
         rope_parameters={
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
         },
     )
     old = read(
-        model_type="gemma3_text",
+        layered=True,
         rope_theta=1000.0,
         rope_local_base_freq=300.0,
         rope_scaling={"rope_type": "linear", "factor": 8.0},
@@ -79,11 +81,11 @@ def test_layers_with_a_window_have_a_base_of_their_own() -> None:
     assert new == old
     assert (new.theta, new.window_theta, new.factor) == (1000.0, 300.0, 8.0)
     assert described(new)["freq_base_swa"] == 300.0
-    usual = read(model_type="gemma3_text")
+    usual = read(layered=True)
     assert (usual.theta, usual.window_theta) == (1e6, 10000.0)
     with pytest.raises(UserError, match="scales the positions of sliding layers"):
         read(
-            model_type="gemma3_text",
+            layered=True,
             rope_parameters={"full_attention": {}, "sliding_attention": {"rope_type": "linear"}},
         )
 

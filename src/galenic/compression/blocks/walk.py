@@ -19,8 +19,9 @@ import torch
 from galenic.compression.blocks.statistics import Statistic
 from galenic.errors import UserError
 from galenic.models import forward
+from galenic.models.families import Role
 from galenic.models.forward import head_logits, run_block
-from galenic.models.layers import INPUT_OF, Block, InputName, Role
+from galenic.models.layers import INPUT_OF, Block, InputName
 from galenic.models.stream import Stream
 
 __all__ = [

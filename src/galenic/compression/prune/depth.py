@@ -19,6 +19,7 @@ from galenic.compression.prune.base import DEFAULT_SPARSITY, Pruner, ZeroingPrun
 from galenic.compression.prune.depth_pattern import can_leave, is_even
 from galenic.errors import UserError
 from galenic.models.configuration import changed_configuration
+from galenic.models.families import FAMILIES
 from galenic.models.layers import Block, Layout
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ __all__ = ["Depth", "shallow_config"]
 
 log = logging.getLogger(__name__)
 
-WINDOWED = ("gemma3_text",)
-"""Architectures whose sliding windows llama.cpp applies."""
 MEASURED_SEQUENCES = 8
 ROUNDING = 1e-9
 
@@ -124,7 +123,7 @@ class Depth(Pruner):
     def _windows(self, layout: Layout) -> list[bool] | None:
         """Of each layer whether it has a window; None where that puts no limit."""
         kinds = getattr(layout.model.config, "layer_types", None)
-        if layout.family not in WINDOWED or self.windows == "any" or not kinds:
+        if not FAMILIES[layout.family].windows or self.windows == "any" or not kinds:
             return None
         found = [kind == "sliding_attention" for kind in kinds]
         # A model that llama.cpp cannot take as it is need not become one that it can.

@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from galenic.compression.prune.slice import Kept, norms_of
-from galenic.models.gguf.family import FAMILIES
+from galenic.models.families import FAMILIES
 from galenic.models.layers import Block, Layout
 from galenic.models.stream import outer_names
 

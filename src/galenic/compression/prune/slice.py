@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from galenic.models.layers import Block, Role, Sizes
+from galenic.models.families import Role
+from galenic.models.layers import Block, Sizes
 
 __all__ = ["Kept", "fill_", "norms_of"]
 

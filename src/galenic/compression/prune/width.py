@@ -205,6 +205,6 @@ class Width(Pruner):
 
 def _heads_fill(layout: Layout) -> bool:
     """Whether llama.cpp takes the head size to be hidden size / heads."""
-    from galenic.models.gguf.family import FAMILIES
+    from galenic.models.families import FAMILIES
 
     return FAMILIES[layout.family].heads_fill

@@ -151,7 +151,8 @@ def measure_choices(
 
     The error is the sum over rows of ``importance * (quantized - original)^2``: with the mean
     squared activation as importance, the expected squared change of the output where columns are
-    uncorrelated. Of large tensors it is measured on rows taken all over them. Tensors that are not quantized have one choice, F32.
+    uncorrelated. Of large tensors it is measured on rows taken all over them. Tensors that are not
+    quantized have one choice, F32.
 
     Args:
         source: from `galenic.compression.quantize.kquant.model_source`.

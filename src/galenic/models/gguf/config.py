@@ -7,9 +7,9 @@ from typing import Any
 
 from galenic.errors import UserError
 from galenic.models.configuration import refusals
+from galenic.models.families import FAMILIES, check_family, model_type_of
 from galenic.models.gguf.header import GgufHeader
 from galenic.models.gguf.names import EMBEDDING
-from galenic.models.layers import check_family
 
 __all__ = ["header_config"]
 
@@ -25,7 +25,6 @@ _SETTINGS = {
     "sliding_window": "attention.sliding_window",
 }
 """A configuration's key to that of a GGUF, without the architecture before it."""
-_MODEL_TYPES = {"gemma3": "gemma3_text"}
 
 
 def header_config(header: GgufHeader, name: str) -> Any:
@@ -37,7 +36,7 @@ def header_config(header: GgufHeader, name: str) -> Any:
     import transformers
 
     architecture = header.metadata["general.architecture"]
-    model_type = _MODEL_TYPES.get(architecture, architecture)
+    model_type = model_type_of(architecture)
     check_family(model_type)
     facts: dict[str, Any] = {
         setting: header.metadata[f"{architecture}.{key}"]
@@ -61,7 +60,7 @@ def _windows(
 ) -> dict[str, Any]:
     """Which layers have a sliding window, where only some do."""
     period = metadata.get(f"{architecture}.attention.sliding_window_pattern")
-    if architecture != "gemma3" or not isinstance(period, int):
+    if not FAMILIES[model_type_of(architecture)].windows or not isinstance(period, int):
         return {}
     kinds = ("full_attention", "sliding_attention")
     layers = range(facts["num_hidden_layers"])

@@ -1,7 +1,8 @@
 """What a GGUF says of a model: metadata and expected tensors, from a Hugging Face config.
 
-One row of `FAMILIES` is one architecture. What llama.cpp would compute otherwise than transformers
-is refused, not left out: a file that loads and predicts something else is worse than none.
+The families are those of `galenic.models.families`. What llama.cpp would compute otherwise than
+transformers is refused, not left out: a file that loads and predicts something else is worse than
+none.
 
 Metadata keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -15,69 +16,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
+from galenic.models.families import FAMILIES, Family, check_family
 from galenic.models.gguf.rope import Rope, read_rope
-from galenic.models.layers import check_family
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-__all__ = ["FAMILIES", "Family", "ModelShape", "add_shape", "expected_tensors", "read_shape"]
+__all__ = ["ModelShape", "add_shape", "expected_tensors", "read_shape"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Family:
-    """How a family of models goes into a GGUF.
-
-    Attributes:
-        architecture: llama.cpp's name.
-        rotary_pairs: query and key rows are reordered, because llama.cpp turns neighbouring rows
-            against each other and transformers rows half a head apart.
-        biases: projections that always have a bias.
-        head_norms: query and key heads are normalised.
-        sandwich: attention and feed-forward outputs are normalised too.
-        fused: query, key and value are one matrix, gate and up another.
-        norm_shift: added to norm weights, which this family stores less one.
-        activation: the only one that llama.cpp computes for it.
-        tied: whether the head is the embedding where the config does not say.
-        windows: llama.cpp applies sliding windows.
-        scalings: rotary scalings that llama.cpp computes as transformers does.
-        heads_fill: llama.cpp takes the head size to be hidden size / heads.
-    """
-
-    architecture: str
-    rotary_pairs: bool = False
-    biases: tuple[str, ...] = ()
-    head_norms: bool = False
-    sandwich: bool = False
-    fused: bool = False
-    norm_shift: float = 0.0
-    activation: str = "silu"
-    tied: bool = False
-    windows: bool = False
-    scalings: tuple[str, ...] = ("default", "linear", "yarn")
-    heads_fill: bool = False
-
-
-FAMILIES = {
-    "llama": Family("llama", rotary_pairs=True, scalings=("default", "linear", "yarn", "llama3")),
-    "mistral": Family("llama", rotary_pairs=True),
-    "qwen2": Family("qwen2", biases=("q_proj", "k_proj", "v_proj"), heads_fill=True),
-    "qwen3": Family("qwen3", head_norms=True),
-    "gemma3_text": Family(
-        "gemma3",
-        head_norms=True,
-        sandwich=True,
-        norm_shift=1.0,
-        activation="gelu_pytorch_tanh",
-        tied=True,
-        windows=True,
-        scalings=("default", "linear"),
-    ),
-    "phi3": Family("phi3", fused=True, scalings=("default", "longrope"), heads_fill=True),
-}
-"""``model_type`` of config.json to family."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +74,11 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
     given = _Config(config, name)
     hidden, heads = given.size("hidden_size"), given.size("num_attention_heads")
     kv_heads = given.size("num_key_value_heads", heads)
-    needs_head_dim = model_type in ("qwen3", "gemma3_text")  # their default is not the quotient
-    head_dim = given.size("head_dim", None if needs_head_dim else hidden // heads)
+    head_dim = given.size("head_dim", None if family.head_dim_stated else hidden // heads)
     if heads % kv_heads or head_dim % 2:
         raise UserError(f"{name}: {heads} heads of {head_dim}, {kv_heads} key heads: impossible.")
     num_layers = given.size("num_hidden_layers")
-    rope = read_rope(config, name, head_dim, family.scalings)
+    rope = read_rope(config, name, head_dim, family.scalings, layered=family.layered_rope)
     _refuse_differences(config, name, family, head_dim, hidden // heads, num_layers)
     window, period = _window(config, name, num_layers)
     return ModelShape(

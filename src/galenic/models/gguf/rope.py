@@ -69,7 +69,12 @@ class Rope:
 
 
 def read_rope(
-    config: Mapping[str, Any], name: str, head_dim: int, allowed: tuple[str, ...]
+    config: Mapping[str, Any],
+    name: str,
+    head_dim: int,
+    allowed: tuple[str, ...],
+    *,
+    layered: bool = False,
 ) -> Rope:
     """Read the rotary settings, in the form of transformers 5 or the older one.
 
@@ -78,12 +83,13 @@ def read_rope(
         name: of the model, for messages.
         head_dim: values of a head.
         allowed: scalings that llama.cpp computes for this architecture.
+        layered: each kind of layer has settings of its own.
 
     Raises:
         UserError: another scaling, or one with settings that a GGUF cannot say.
     """
     window_theta = None
-    if config.get("model_type") == "gemma3_text":  # settings for each kind of layer
+    if layered:
         given, window = _layered(config)
         if window.get("rope_type", window.get("type", "default")) != "default":
             raise UserError(f"config.json of {name} scales the positions of sliding layers.")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from galenic.errors import UserError
+from galenic.models.families import Role
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
-from galenic.models.layers import Layout, Role
+from galenic.models.layers import Layout
 from galenic.training.finetune.base import Finetuner
 
 if TYPE_CHECKING:
