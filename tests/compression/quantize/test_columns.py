@@ -10,8 +10,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from galenic.compression.blocks.statistics import Gram  # noqa: E402
-from galenic.compression.quantize.columns import read_problem, solve  # noqa: E402
+from galenic.compression.quantize.columns import read_problem, solve, solve_lattice  # noqa: E402
 from galenic.compression.quantize.grid import GRIDS, Scales  # noqa: E402
+from galenic.compression.quantize.kquant import decode_rows, quantize_rows  # noqa: E402
+from galenic.compression.quantize.lattice import LATTICES, unpack  # noqa: E402
 
 Table = list[list[float]]
 COLUMNS = 96
@@ -21,12 +23,12 @@ def random_(*shape: int, seed: int = 0) -> Any:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def correlated(tokens: int = 300) -> Any:
+def correlated(tokens: int = 300, columns: int = COLUMNS) -> Any:
     """Inputs that share a few hidden causes, of sizes from 0.3 to 3 in mixed order."""
-    causes = random_(tokens, 12, seed=9) @ random_(12, COLUMNS, seed=10)
-    order = torch.randperm(COLUMNS, generator=torch.Generator().manual_seed(8))
-    sizes = torch.logspace(-0.5, 0.5, COLUMNS, dtype=torch.float64)[order]
-    return (causes + random_(tokens, COLUMNS, seed=11)) * sizes
+    causes = random_(tokens, 12, seed=9) @ random_(12, columns, seed=10)
+    order = torch.randperm(columns, generator=torch.Generator().manual_seed(8))
+    sizes = torch.logspace(-0.5, 0.5, columns, dtype=torch.float64)[order]
+    return (causes + random_(tokens, columns, seed=11)) * sizes
 
 
 def gram(inputs: Any) -> Gram:
@@ -124,3 +126,43 @@ def test_inputs_that_are_always_zero_are_rounded_and_kept() -> None:
     problem = read_problem(gram(inputs), 0.01, act_order=True)
     found = solve(weight.clone(), problem, GRIDS["Q8_0"], 32, 96).values()
     assert float((found[:, 40].double() - weight[:, 40]).abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("act_order", [False, True])
+@pytest.mark.parametrize("type_name", ["Q3_K", "Q4_K", "IQ4_XS"])
+def test_scales_of_scales_stay_and_codes_equal_the_loop(type_name: str, act_order: bool) -> None:
+    weight, inputs = random_(3, 256).float().double(), correlated(columns=256)
+    problem = read_problem(gram(inputs), 0.01, act_order=act_order)
+    rounded = unpack(quantize_rows(weight.float().numpy(), type_name), type_name)
+    found = solve_lattice(weight.clone(), problem, rounded, 96)
+    np.testing.assert_array_equal(found.steps(), rounded.steps())
+    hessian = (inputs.T @ inputs).numpy()
+    inverse = np.linalg.inv(hessian + 0.01 * np.trace(hessian) / 256 * np.eye(256))
+    w, width = weight.numpy().copy(), 256 // rounded.steps().shape[1]
+    expected = np.zeros(w.shape, np.int16)
+    visit = sorted(range(256), key=lambda j: -hessian[j, j]) if act_order else range(256)
+    for j in visit:
+        for r in range(3):
+            step, offset = rounded.steps()[r, j // width], rounded.offsets()[r, j // width]
+            values = rounded.levels * float(step) + float(offset)
+            expected[r, j] = np.abs(values - w[r, j]).argmin()
+            w[r] -= (w[r, j] - values[expected[r, j]]) / inverse[j, j] * inverse[j]
+        inverse = inverse - np.outer(inverse[:, j], inverse[j]) / inverse[j, j]
+    differ = found.codes != expected  # values in the middle of two levels
+    assert differ.mean() < 0.005
+
+
+@pytest.mark.parametrize("type_name", [name for name in LATTICES if name not in GRIDS])
+def test_k_quants_beat_rounding_in_output_error(type_name: str) -> None:
+    weight, inputs = random_(24, 256), correlated(600, columns=256)
+    statistic = gram(inputs)
+    problem = read_problem(statistic, 0.01, act_order=True)
+    rows = weight.float().numpy()
+    plain = quantize_rows(rows, type_name, importance=statistic.total.diagonal().float().numpy())
+    found = solve_lattice(weight.clone(), problem, unpack(plain, type_name), 128).pack()
+
+    def error(blocks: Any) -> float:
+        values = torch.from_numpy(decode_rows(blocks, type_name)).double()
+        return float(((values - weight) @ inputs.T).square().sum())
+
+    assert error(found) < 0.6 * error(plain)

@@ -18,6 +18,7 @@ from test_columns import naive  # noqa: E402
 
 from galenic.compression.quantize.config import QuantizeConfig  # noqa: E402
 from galenic.compression.quantize.gptq import GPTQ  # noqa: E402
+from galenic.compression.quantize.lattice import LATTICES  # noqa: E402
 from galenic.compression.quantize.run import quantize  # noqa: E402
 from galenic.models.gguf.copy import gguf_source  # noqa: E402
 from galenic.models.gguf.family import read_shape  # noqa: E402
@@ -114,7 +115,7 @@ def test_a_mix_may_take_k_quants_and_says_so(
     manifest = quantize(config(tmp_path, model), GPTQ(target_bpw=4), tmp_path / "out", Quiet())
     types = check_stored(tmp_path / "out", model, fitted)
     assert {"Q2_K", "Q3_K"} & set(types.values())
-    assert any("k-quant are not fitted by GPTQ" in note for note in manifest.stages[-1].notes)
+    assert any("IQ3 types are rounded with" in note for note in manifest.stages[-1].notes)
 
 
 @pytest.fixture(scope="module")
@@ -205,12 +206,11 @@ def test_wrong_options() -> None:
         GPTQ(group_size=48)
     with pytest.raises(UserError, match="block-size 128 is no multiple of --group-size 96"):
         GPTQ(group_size=96)
-    with pytest.raises(UserError, match=r"bits 3: gptq has levels for.*method kquant"):
-        GPTQ(bits=3)
-    with pytest.raises(UserError, match="type Q4_K: gptq has levels for IQ4_NL, Q4_0"):
-        GPTQ(type="q4_k")
+    with pytest.raises(UserError, match=r"type IQ3_S: gptq has levels for Q2_K.*method kquant"):
+        GPTQ(type="iq3_s")
+    kinds = ",".join(LATTICES)
     with pytest.raises(UserError, match="exclude leaves: gptq has levels"):
-        GPTQ(target_bpw=5, exclude="IQ4_NL,Q4_0,Q4_1,Q5_0,Q5_1,Q8_0")
+        GPTQ(target_bpw=5, exclude=kinds)
     with pytest.raises(UserError, match="unknown tensor type 'Q9'"):
         GPTQ(head_type="Q9")
 

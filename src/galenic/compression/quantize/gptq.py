@@ -2,7 +2,9 @@
 
 Frantar, Ashkboos, Hoefler and Alistarh, GPTQ: Accurate Post-Training Quantization for Generative
 Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. The levels are those of ggml's
-plain block types, so the codes found here go into a GGUF as they are: nothing is rounded twice.
+block types, so the codes found here go into a GGUF as they are: nothing is rounded twice. Of
+k-quants and IQ4_XS the scales, and the scales of scales, are those that ggml finds; of the plain
+types they are fitted here.
 The head is fitted first, then the blocks in order, each to what the quantized ones before it put
 out, embedding included.
 """
@@ -49,14 +51,14 @@ class GPTQ(TypedQuantizer):
     """Round weights so that what is computed with them changes least.
 
     First the head, to what it reads in the dense model; then, with it and the embedding as they
-    will be stored, block by block. Tensors to which a mix gives a type that GPTQ has no levels for
-    (k-quants) are rounded by ggml with importance, and what follows is fitted to that. The file
-    holds a scale for every 32 weights whatever ``group_size`` says, as its format has it: a larger
-    group makes no smaller file.
+    will be stored, block by block. Tensors to which a mix gives a type of no levels of its own
+    (IQ2, IQ3: tables of vectors) are rounded by ggml with importance, and what follows is fitted to
+    that. The file holds a scale for every 32 weights whatever ``group_size`` says, as its format
+    has it: a larger group makes no smaller file.
     """
 
     name = "gptq"
-    title = "least output error at 4 to 8 bits, other weights adjusted, mixed under a budget"
+    title = "least output error at 2 to 8 bits, other weights adjusted, mixed under a budget"
     reference_url = "https://arxiv.org/abs/2210.17323"
     extra = "train"
 
@@ -105,26 +107,24 @@ class GPTQ(TypedQuantizer):
 
     @model_validator(mode="after")
     def _levels_known(self) -> GPTQ:
-        from galenic.compression.quantize.grid import GRIDS
+        from galenic.compression.quantize.lattice import LATTICES
 
-        fitted = [kind for kind in self._known() if kind in GRIDS]
+        fitted = [kind for kind in self._known() if kind in LATTICES]
         lacking = f"--type {self.type}" if self.type else "what --exclude leaves"
-        if self.bits is not None and self.bits < 4:
-            lacking, fitted = f"--bits {self.bits}", []
         if not fitted:
             raise UserError(
-                f"{lacking}: gptq has levels for {', '.join(GRIDS)} only. For other types "
-                "and fewer than 4 bits there is --method kquant."
+                f"{lacking}: gptq has levels for {', '.join(LATTICES)} only. For other types "
+                "there is --method kquant."
             )
         return self
 
     def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:
-        from galenic.compression.quantize.grid import GRIDS
+        from galenic.compression.quantize.lattice import LATTICES
 
         if self.head_type and not is_inner(tensor):
             return (self.head_type,)
         known = self._known()
-        return known if self.mixed else tuple(kind for kind in known if kind in GRIDS)
+        return known if self.mixed else tuple(kind for kind in known if kind in LATTICES)
 
     def notes(self, job: QuantizeJob) -> tuple[str, ...]:
         options = self.type_choices(job.source).items()
@@ -132,8 +132,8 @@ class GPTQ(TypedQuantizer):
         found = super().notes(job)
         if whole:
             found += (f"{len(whole)} tensors have rows that 32 does not divide and stay F16",)
-        if any(kind.endswith("_K") for _, kinds in options for kind in kinds):
-            found += ("tensors in a k-quant are not fitted by GPTQ, but rounded with importance",)
+        if any(kind.startswith(("IQ2", "IQ3")) for _, kinds in options for kind in kinds):
+            found += ("tensors in IQ2 and IQ3 types are rounded with importance, not by GPTQ",)
         return found
 
     def check(self, job: QuantizeJob) -> int:
@@ -192,12 +192,12 @@ class GPTQ(TypedQuantizer):
         advance: Callable[[int], None],
     ) -> dict[str, tuple[Choice, ...]]:
         """The errors that fitting leaves over; of other types, those of ggml's rounding."""
-        from galenic.compression.quantize.grid import GRIDS
+        from galenic.compression.quantize.lattice import LATTICES
 
         if found is None:
             raise ValueError("GPTQ always looks at the model first")
         ours = {
-            name: [kind for kind in kinds if kind in GRIDS]
+            name: [kind for kind in kinds if kind in LATTICES]
             for name, kinds in options.items()
             if name in found.fitted
         }
@@ -223,15 +223,14 @@ class GPTQ(TypedQuantizer):
             tensor: to be rounded.
             kind: its type; of `DENSE_TYPES` nothing is kept.
             kept: takes the bytes.
-            problem: of the inputs of its rows; with it, types of `GRIDS` are fitted by GPTQ.
+            problem: of the inputs of its rows; with it, types of `LATTICES` are fitted by GPTQ.
             weights: importance of its columns for ggml's rounding, which takes all others.
         """
         import numpy as np
         import torch
 
-        from galenic.compression.quantize.columns import one_thread, solve
-        from galenic.compression.quantize.grid import GRIDS
         from galenic.compression.quantize.kquant import quantize_rows
+        from galenic.compression.quantize.lattice import LATTICES
         from galenic.models.gguf.write import DENSE_TYPES
 
         if kind in DENSE_TYPES:
@@ -241,13 +240,11 @@ class GPTQ(TypedQuantizer):
         for start in range(0, tensor.shape[0], step):
             rows = tensor.read(start, min(start + step, tensor.shape[0]))
             rows = rows.reshape(-1, tensor.shape[-1])
-            if problem is None or kind not in GRIDS:
+            if problem is None or kind not in LATTICES:
                 parts.append(quantize_rows(rows, kind, importance=weights))
                 continue
             weight = torch.from_numpy(np.array(rows, np.float64))
-            with one_thread():
-                matrix = solve(weight, problem, GRIDS[kind], self.group_size, self.block_size)
-            parts.append(matrix.encode())
+            parts.append(self._fit(weight, problem, kind))
         kept.put_rows(tensor.name, np.concatenate(parts))
 
     def _fit_blocks(
@@ -305,26 +302,40 @@ class GPTQ(TypedQuantizer):
         """Round linear maps that read one input, each to its type; yields their bytes."""
         import torch
 
-        from galenic.compression.quantize.columns import one_thread, read_problem, solve
-        from galenic.compression.quantize.grid import GRIDS
+        from galenic.compression.quantize.columns import read_problem
         from galenic.compression.quantize.kquant import decode_rows, quantize_rows
+        from galenic.compression.quantize.lattice import LATTICES
 
         problem = None
-        if any(kind in GRIDS for _, kind in linears):
+        if any(kind in LATTICES for _, kind in linears):
             problem = read_problem(statistic, self.damping, act_order=self.act_order)
         for linear, kind in linears:
-            if problem is not None and kind in GRIDS:
-                weight = linear.weight.double()
-                with one_thread():
-                    matrix = solve(weight, problem, GRIDS[kind], self.group_size, self.block_size)
-                linear.weight.copy_(matrix.values())
-                yield linear, matrix.encode()
+            if problem is not None and kind in LATTICES:
+                made = self._fit(linear.weight.double(), problem, kind)
+                linear.weight.copy_(torch.from_numpy(decode_rows(made, kind)))
+                yield linear, made
                 continue
             squares = statistic.total.diagonal().float().numpy() / statistic.num_tokens
             weights = squares if squares.max() > 0 else None
             made = quantize_rows(linear.weight.numpy(), kind, importance=weights)
             linear.weight.copy_(torch.from_numpy(decode_rows(made, kind)))
             yield linear, made
+
+    def _fit(self, weight: Any, problem: Problem, kind: str) -> NDArray[np.uint8]:
+        """The bytes of a weight, float64 and changed, in a type that has levels."""
+        from galenic.compression.quantize.columns import one_thread, solve, solve_lattice
+        from galenic.compression.quantize.grid import GRIDS
+        from galenic.compression.quantize.kquant import quantize_rows
+        from galenic.compression.quantize.lattice import unpack
+
+        with one_thread():
+            if kind in GRIDS:
+                grid = GRIDS[kind]
+                return solve(weight, problem, grid, self.group_size, self.block_size).encode()
+            importance = problem.importance.float().numpy()
+            rounded = quantize_rows(weight.float().numpy(), kind, importance=importance)
+            lattice = unpack(rounded, kind)
+            return solve_lattice(weight, problem, lattice, self.block_size).pack()
 
 
 def is_inner(tensor: SourceTensor) -> bool:
