@@ -33,6 +33,13 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.delenv("GALENIC_DATA", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def no_trial(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny models of the tests are not loaded in a process of their own first."""
+    if "trial" not in request.keywords:
+        monkeypatch.setattr("galenic.runtimes.llama_trial.try_in_child", lambda path: None)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The real benchmark files, in the layout that `galenic data` reads."""

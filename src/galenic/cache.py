@@ -173,15 +173,18 @@ def _remove(path: Path) -> None:
 
 
 def file_sha256(path: Path, *, progress: Progress | None = None) -> str:
-    """SHA-256 of a file in hexadecimal, remembered while its size and modification time stay.
+    """SHA-256 of a file in hexadecimal, remembered while the system says that it did not change.
+
+    Size, time of modification, inode and time of change: whoever sets the second back changes the
+    last.
 
     Raises:
         UserError: the file changes while it is being read.
     """
     before = _state(path)
     known = _read_hashes(cache_folder() / HASHES).get(str(path.resolve()))
-    if isinstance(known, list) and known[:2] == before:
-        return str(known[2])
+    if isinstance(known, list) and known[:-1] == before:
+        return str(known[-1])
     digest = hashlib.sha256()
     done = 0
     with path.open("rb") as handle:
@@ -207,7 +210,7 @@ def remember_sha256(path: Path, sha256: str) -> None:
 
 def _state(path: Path) -> list[int]:
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
 
 
 def _read_hashes(table: Path) -> dict[str, Any]:

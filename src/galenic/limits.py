@@ -8,6 +8,8 @@ __all__ = [
     "TEMPLATE_MEMORY",
     "TEMPLATE_OUTPUT",
     "TEMPLATE_SECONDS",
+    "TRIAL_BYTES_A_SECOND",
+    "TRIAL_SECONDS",
     "YAML_BYTES",
     "YAML_DEPTH",
     "YAML_NODES",
@@ -32,6 +34,10 @@ TEMPLATE_SECONDS = 5
 """Of the processor, for a chat template to render a conversation."""
 TEMPLATE_MEMORY = 1 << 30
 """Bytes of memory of the process in which it is rendered."""
+TRIAL_SECONDS = 20
+"""For the first load of a model, besides reading it."""
+TRIAL_BYTES_A_SECOND = 20_000_000
+"""A slow disk reads so much."""
 
 
 def one_line(text: str, most: int = MESSAGE) -> str:

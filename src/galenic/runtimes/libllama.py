@@ -9,12 +9,15 @@ is called, and a library that does not match is refused.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import logging
 import sys
 from collections import deque
 from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_void_p
+from functools import cached_property
 from typing import Any, ClassVar
 
+from galenic.cache import file_sha256
 from galenic.errors import UserError
 from galenic.runtimes.libllama_find import LibraryFiles, find_library
 
@@ -222,6 +225,12 @@ class LibLlama:
         if name not in functions:
             raise AttributeError(name)
         return functions[name]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Over the hashes of all its files, backends included."""
+        files = (self.files.library, *self.files.needs, *self.files.backends)
+        return hashlib.sha256("\n".join(file_sha256(file) for file in files).encode()).hexdigest()
 
     @property
     def build(self) -> str:

@@ -16,6 +16,7 @@ from galenic.models.gguf.header import quantization_label, read_header
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.llama_context import MAX_LEAVES, Interrupted
 from galenic.runtimes.llama_engine import LlamaEngine
+from galenic.runtimes.llama_trial import check_loads
 from galenic.runtimes.selftest import verified_library
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack
@@ -53,6 +54,7 @@ class LlamaRuntime(Runtime):
                 "Use the torch runtime, or convert the model to GGUF."
             )
         library = verified_library()
+        check_loads(library, model)
         self._engine = LlamaEngine(library, model.path, threads=threads or choose_threads())
         if context_length is not None:
             self._engine.context_length = min(self._engine.context_length, context_length)

@@ -65,7 +65,7 @@ class LlamaEngine:
     def chat_template(self) -> str | None:
         """The Jinja text in the file."""
         template = self.library.llama_model_chat_template(self._model, None)
-        return None if template is None else str(template.decode())
+        return None if template is None else str(template.decode(errors="replace"))
 
     def metadata(self, key: str) -> str | None:
         """A single value of the file's header as text, or None."""
@@ -81,7 +81,7 @@ class LlamaEngine:
             ("eos_token", lib.llama_vocab_eos(self._vocab)),
         ):
             if token >= 0:
-                found[name] = str(lib.llama_vocab_get_text(self._vocab, token).decode())
+                found[name] = lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace")
         return found
 
     def ends(self, token: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 
 from galenic.errors import UserError
@@ -30,7 +31,7 @@ def load_model(library: LibLlama, path: Path) -> int:
     params.n_gpu_layers = 0
     params.load_mode = _LOAD_MODE_MMAP
     library.log.clear()
-    model = library.llama_model_load_from_file(str(path).encode(), params)
+    model = library.llama_model_load_from_file(os.fsencode(path), params)
     if not model:
         raise UserError(
             f"llama.cpp cannot load {path}: {library.last_log()}. The file may be damaged or its "

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
+from galenic.limits import one_line
 from galenic.models.files import LFS_POINTER
 
 __all__ = [
@@ -47,7 +48,7 @@ SCALARS = {
     12: "d",
 }
 STRING, ARRAY = 8, 9
-MAX_KEYS, MAX_TENSORS, MAX_ITEMS, MAX_DIMS = 1 << 16, 1 << 20, 1 << 24, 4
+MAX_KEYS, MAX_TENSORS, MAX_ITEMS, MAX_DIMS, MAX_NAME = 1 << 16, 1 << 20, 1 << 24, 4, 128
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,15 @@ class GgufHeader:
         version: of the format, 2 or 3.
         metadata: key to value; arrays only those that were asked for.
         array_lengths: key to number of items, of every array.
+        types: key to the type of its value, of an array's items: letters of `struct`, ``"s"`` for
+            text.
         tensors: the tensor table in file order.
     """
 
     version: int
     metadata: Mapping[str, Any]
     array_lengths: Mapping[str, int]
+    types: Mapping[str, str]
     tensors: tuple[TensorInfo, ...]
 
 
@@ -96,13 +100,13 @@ def check_gguf(path: Path) -> GgufHeader:
     header = read_header(path)
     kind = header.metadata.get("general.type", "model")
     if kind != "model":
-        raise UserError(f"{path} holds a GGUF of type {kind!r}; a model is needed.")
+        raise UserError(f"{path} holds a GGUF of type {_short(kind)}; a model is needed.")
     if not isinstance(header.metadata.get("general.architecture"), str):
         raise UserError(f"{path} does not name its architecture (general.architecture).")
     parts = header.metadata.get("split.count", 1)
     if parts not in (0, 1):
         raise UserError(
-            f"{path} is one of {parts} parts of a split model. Join them first: "
+            f"{path} is one of {_short(parts)} parts of a split model. Join them first: "
             "llama-gguf-split --merge FIRST_PART.gguf WHOLE.gguf"
         )
     if not header.tensors:
@@ -172,21 +176,26 @@ def read_header(path: Path, *, arrays: Collection[str] = ()) -> GgufHeader:
             raise cursor.damaged(f"it claims {num_tensors} tensors and {num_keys} metadata keys")
         metadata: dict[str, Any] = {}
         lengths: dict[str, int] = {}
+        types: dict[str, str] = {}
         for _ in range(num_keys):
             key = cursor.text("a metadata key")
             if not key or key in metadata or key in lengths:
-                raise cursor.damaged(f"metadata key {key!r} is empty or stands twice")
+                raise cursor.damaged(f"metadata key {_short(key)} is empty or stands twice")
             kind = cursor.number("I")
             if kind == ARRAY:
-                items = cursor.array(key, keep=key in arrays)
+                kind, items = cursor.array(key, keep=key in arrays)
                 lengths[key] = items if isinstance(items, int) else len(items)
                 if not isinstance(items, int):
                     metadata[key] = items
             else:
                 metadata[key] = cursor.value(key, kind)
+            types[key] = SCALARS.get(kind, "s")
         rows = [_read_row(cursor) for _ in range(num_tensors)]
-        tensors = _place(path, rows, _data_start(cursor, metadata), len(data))
-    return GgufHeader(version, metadata, lengths, tensors)
+        alignment = _alignment(cursor, metadata, types)
+        start = -(-cursor.at // alignment) * alignment
+        tensors = _place(path, rows, start, len(data))
+        _check_places(path, tensors, alignment)
+    return GgufHeader(version, metadata, lengths, types, tensors)
 
 
 @contextmanager
@@ -250,27 +259,27 @@ class _Cursor:
 
     def value(self, key: str, kind: int) -> Any:
         if kind == STRING:
-            return self.text(f"metadata {key!r}")
+            return self.text(f"metadata {_short(key)}")
         if kind not in SCALARS:
-            raise self.damaged(f"metadata {key!r} has the unknown type {kind}")
-        return self.number(SCALARS[kind], f"metadata {key!r}")
+            raise self.damaged(f"metadata {_short(key)} has the unknown type {kind}")
+        return self.number(SCALARS[kind], f"metadata {_short(key)}")
 
-    def array(self, key: str, *, keep: bool) -> list[Any] | int:
-        """Read an array, or only step over it and return its length."""
-        what = f"metadata array {key!r}"
+    def array(self, key: str, *, keep: bool) -> tuple[int, list[Any] | int]:
+        """Read an array, or only step over it: the type of its items, and these or their number."""
+        what = f"metadata array {_short(key)}"
         kind, length = self.number("I", what), self.number("Q", what)
         if length > MAX_ITEMS:
             raise self.damaged(f"{what} claims {length} items")
         if kind in SCALARS:
             code = f"<{length}{SCALARS[kind]}"
             start = self.take(struct.calcsize(code), what)
-            return list(struct.unpack_from(code, self.data, start)) if keep else length
+            return kind, list(struct.unpack_from(code, self.data, start)) if keep else length
         if kind != STRING:
             raise self.damaged(f"{what} has items of the unknown type {kind}")
         if keep:
-            return [self.text(what) for _ in range(length)]
+            return kind, [self.text(what) for _ in range(length)]
         self._skip_strings(length, what)
-        return int(length)
+        return kind, int(length)
 
     def _skip_strings(self, count: int, what: str) -> None:
         # The hot loop of a start (hundreds of thousands of tokens and merges): no calls in it.
@@ -287,19 +296,41 @@ class _Cursor:
 
 def _read_row(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
     name = cursor.text("a tensor name")
+    if len(name) > MAX_NAME:
+        raise cursor.damaged(f"a tensor has a name of {len(name):,} letters")
     num_dims = cursor.number("I", "the tensor table")
     if not name or not 1 <= num_dims <= MAX_DIMS:
-        raise cursor.damaged(f"tensor {name!r} has {num_dims} dimensions")
+        raise cursor.damaged(f"tensor {_short(name)} has {num_dims} dimensions")
     shape = tuple(cursor.number("Q", "the tensor table") for _ in range(num_dims))
     kind, offset = cursor.number("I", "the tensor table"), cursor.number("Q", "the tensor table")
     return name, shape, kind, offset
 
 
-def _data_start(cursor: _Cursor, metadata: Mapping[str, Any]) -> int:
-    alignment = metadata.get("general.alignment", 32)
-    if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
-        raise cursor.damaged(f"general.alignment is {alignment!r}")
-    return -(-cursor.at // alignment) * alignment
+def _alignment(cursor: _Cursor, metadata: Mapping[str, Any], types: Mapping[str, str]) -> int:
+    """The multiple at which tensors begin: llama.cpp ends the process over an odd one."""
+    key = "general.alignment"
+    value = metadata.get(key, 32)
+    if types.get(key, "I") != "I" or value % 8 or not 8 <= value <= 1 << 20 or value & (value - 1):
+        raise cursor.damaged(f"{key} is {_short(value)}, no power of two from 8 on")
+    return int(value)
+
+
+def _check_places(path: Path, tensors: tuple[TensorInfo, ...], alignment: int) -> None:
+    """Raise where a tensor lies within another or begins at an odd place."""
+    end = 0
+    for one in sorted(tensors, key=lambda tensor: tensor.offset):
+        if one.offset % alignment or one.offset < end:
+            raise UserError(
+                f"{path} is a damaged GGUF: tensor {_short(one.name)} begins at byte "
+                f"{one.offset:,}, within another or at no multiple of {alignment}. "
+                "Download or convert it again."
+            )
+        end = one.offset + one.num_bytes
+
+
+def _short(value: Any) -> str:
+    """A name or value out of the file, for messages."""
+    return one_line(repr(value), 80)
 
 
 def _place(
@@ -312,12 +343,14 @@ def _place(
     tensors = []
     for name, shape, number, offset in rows:
         if number not in known or known[number] not in GGML_QUANT_SIZES:
-            raise UserError(f"{path}: tensor {name!r} has type {number}, which is not known here.")
+            raise UserError(
+                f"{path}: tensor {_short(name)} has type {number}, which is not known here."
+            )
         block, block_bytes = GGML_QUANT_SIZES[known[number]]
         if 0 in shape or shape[0] % block:
             raise UserError(
-                f"{path} is a damaged GGUF: tensor {name!r} of shape {shape} cannot be stored as "
-                f"{known[number].name}, whose blocks have {block} values."
+                f"{path} is a damaged GGUF: tensor {_short(name)} of shape {shape} cannot be "
+                f"stored as {known[number].name}, whose blocks have {block} values."
             )
         num_bytes = math.prod(shape) // block * block_bytes
         tensors.append(TensorInfo(name, shape, known[number].name, start + offset, num_bytes))
