@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,6 +13,7 @@ from galenic.errors import UserError
 from galenic.evaluation.chat.render import render_chat
 from galenic.exporters.chat import FORMS, TALK, find_form
 from galenic.exporters.run import USE, export
+from galenic.models.gguf.header import GgufHeader
 from galenic.models.load import resolve_model
 from galenic.registry import EXPORTERS
 from galenic.runtimes.llama import LlamaRuntime
@@ -63,6 +65,82 @@ def test_transformers_reads_the_folder_and_computes_the_same(tmp_path: Path) -> 
     own = AutoModelForCausalLM.from_pretrained(dequantized_folder(resolve_model(str(gguf))))
     tokens = torch.arange(1, 9)[None]
     assert torch.equal(found(tokens).logits, own(tokens).logits)
+
+
+OTHER_THETA = {"rope_theta": 123.0, "rope_parameters": None}
+
+
+@pytest.mark.parametrize("fault", ["rows", "theta", "head"])
+def test_a_gguf_that_predicts_something_else_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    from galenic.models.gguf import folder as module
+
+    model = write_tiny_hf(tmp_path / "model", "llama")
+    if fault == "rows":
+        monkeypatch.setattr(module, "row_order", lambda *_: None)
+    elif fault == "theta":
+        shape = module.read_shape
+        monkeypatch.setattr(module, "read_shape", lambda c, n: shape(c | OTHER_THETA, n))
+    else:
+        own_head(model)
+        monkeypatch.setattr(module, "own_head", lambda _: False)
+    with pytest.raises(UserError, match=r"nothing was exported: .* differ by .*F16"):
+        export(str(model), "llama.cpp", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("target", ["transformers", "lm-eval"])
+def test_a_folder_that_predicts_something_else_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    pytest.importorskip("transformers", reason="needs the train extra")
+    from safetensors.numpy import load_file, save_file
+
+    from galenic.models.gguf import dequantize
+
+    gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
+    convert = dequantize._convert
+
+    def wrong(path: Path, header: GgufHeader, folder: Path) -> None:
+        convert(path, header, folder)
+        weights = load_file(folder / "model.safetensors")
+        name = "model.layers.1.self_attn.k_proj.weight"
+        weights[name] = weights[name][::-1].copy()
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    monkeypatch.setattr(dequantize, "_convert", wrong)
+    with pytest.raises(UserError, match="nothing was exported"):
+        export(str(gguf), target, tmp_path / "out", "sample")
+    assert not (tmp_path / "out").exists()
+
+
+def own_head(folder: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"]
+    noise = np.random.default_rng(0).normal(size=embedding.shape).astype(np.float32)
+    weights["lm_head.weight"] = embedding + noise
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_stored_head_beside_a_tied_configuration_is_kept_everywhere(tmp_path: Path) -> None:
+    """As transformers 5 reads it; the check of the export says so, and pruning keeps it."""
+    torch = pytest.importorskip("torch", reason="needs the train extra")
+    from transformers import AutoModelForCausalLM
+
+    from galenic.models.checkpoint import open_checkpoint
+
+    model = write_tiny_hf(tmp_path / "model", "llama")
+    own_head(model)
+    use = export(str(model), "llama.cpp", tmp_path / "out")
+    assert use.startswith("# read back: logits of transformers and llama.cpp differ by 0.0")
+    checkpoint = open_checkpoint(resolve_model(str(model)))
+    assert "lm_head.weight" in checkpoint.tensors
+    expected = AutoModelForCausalLM.from_pretrained(model).lm_head.weight
+    stored = checkpoint.tensors["lm_head.weight"]
+    assert torch.equal(torch.from_numpy(stored.decode(stored.map())), expected)
 
 
 def test_the_llama_runtime_reads_the_gguf(tmp_path: Path) -> None:

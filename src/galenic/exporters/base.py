@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -27,10 +27,12 @@ class Job:
     Attributes:
         model: its files.
         data: folder of the benchmarks' files, for those who take questions along; None without.
+        found: what reading back has shown, a line each.
     """
 
     model: ModelFiles
     data: str | None = None
+    found: list[str] = field(default_factory=list)
 
 
 class Exporter(ABC):
@@ -48,7 +50,7 @@ class Exporter(ABC):
 
     @abstractmethod
     def write(self, job: Job, folder: Path) -> str:
-        """Write everything into an existing empty folder.
+        """Write everything into an existing empty folder, and read it back.
 
         Returns:
             How to use it: lines of a shell, with FOLDER for the folder's place.
@@ -58,12 +60,15 @@ class Exporter(ABC):
         """
 
 
-def as_gguf(model: ModelFiles, folder: Path) -> Path:
+def as_gguf(job: Job, folder: Path) -> Path:
     """Put the model there as a GGUF: the file itself, or a folder turned into one of 16 bits.
 
     Raises:
-        UserError: the folder cannot be turned.
+        UserError: the folder cannot be turned, or what is read back predicts something else.
     """
+    from galenic.exporters.check import check_engines
+
+    model = job.model
     target = folder / GGUF
     source = next(iter(model.path.glob("*.gguf")), None) if model.path.is_dir() else model.path
     if source is not None:
@@ -72,15 +77,17 @@ def as_gguf(model: ModelFiles, folder: Path) -> Path:
     from galenic.models.gguf.folder import folder_to_gguf
 
     folder_to_gguf(model.path, target, DENSE)
+    job.found.append(check_engines(model.path, target))
     return target
 
 
-def as_folder(model: ModelFiles, folder: Path) -> Path:
+def as_folder(job: Job, folder: Path) -> Path:
     """Put the model there as transformers reads it: the folder, or a GGUF's weights as float32.
 
     Raises:
-        UserError: the GGUF cannot be turned.
+        UserError: the GGUF cannot be turned, or what is read back predicts something else.
     """
+    model = job.model
     source = model.path
     if model.kind == "gguf":
         from galenic.models.gguf.dequantize import dequantized_folder
@@ -94,6 +101,10 @@ def as_folder(model: ModelFiles, folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(file, target)
     (folder / MANIFEST).unlink(missing_ok=True)  # of another folder with other files
+    if model.kind == "gguf":
+        from galenic.exporters.check import check_engines
+
+        job.found.append(check_engines(folder, model.path))
     return folder
 
 
@@ -110,8 +121,15 @@ def _check_folder(model: ModelFiles) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name, without copying where the disk can."""
+    """The same file under another name, without copying where the disk can.
+
+    Raises:
+        UserError: the copy is not the same.
+    """
     try:
         os.link(source, target)
     except OSError:  # not every file system knows hard links
+        from galenic.exporters.check import check_copy
+
         shutil.copyfile(source, target)
+        check_copy(source, target)

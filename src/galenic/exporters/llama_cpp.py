@@ -17,5 +17,5 @@ class LlamaCpp(Exporter):
     reference_url = "https://github.com/ggml-org/llama.cpp"
 
     def write(self, job: Job, folder: Path) -> str:
-        gguf = as_gguf(job.model, folder)
+        gguf = as_gguf(job, folder)
         return f"llama-server -m FOLDER/{gguf.name}\nllama-cli -m FOLDER/{gguf.name} --temp 0"

@@ -36,7 +36,7 @@ class LmEval(Exporter):
     def write(self, job: Job, folder: Path) -> str:
         (folder / MODEL).mkdir()
         (folder / TASKS).mkdir()
-        as_folder(job.model, folder / MODEL)
+        as_folder(job, folder / MODEL)
         source = open_source(_source(job.data))
         names = []
         for benchmark in resolve_benchmarks(["all"]):

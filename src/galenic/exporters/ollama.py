@@ -23,7 +23,7 @@ class Ollama(Exporter):
     reference_url = "https://docs.ollama.com/modelfile"
 
     def write(self, job: Job, folder: Path) -> str:
-        gguf = as_gguf(job.model, folder)
+        gguf = as_gguf(job, folder)
         metadata = read_metadata(gguf, arrays=(TOKENS,))
         template = metadata.get("tokenizer.chat_template")
         found = None if template is None else find_form(template, _special(metadata))

@@ -29,7 +29,8 @@ def export(model: str, target: str, output: Path, data: str | None = None) -> st
         How to use it, as lines of a shell.
 
     Raises:
-        UserError: there is no such program or model, or the model cannot take its form.
+        UserError: there is no such program or model, the model cannot take its form, or what is
+            read back predicts something else. Nothing is left there then.
     """
     exporter = EXPORTERS.load(target)()
     output = output.absolute()
@@ -39,6 +40,7 @@ def export(model: str, target: str, output: Path, data: str | None = None) -> st
     with replacing(output) as part:
         part.mkdir()
         use = exporter.write(job, part).replace("FOLDER", str(output))
+        use = "\n".join([*(f"# read back: {line}" for line in job.found), use])
         for file in part.rglob("*.yaml"):  # tasks name the files beside them by their whole path
             text = file.read_text("utf-8").replace(str(part), str(output))
             file.write_text(text, encoding="utf-8")

@@ -17,7 +17,7 @@ class Transformers(Exporter):
     reference_url = "https://huggingface.co/docs/transformers/main_classes/model"
 
     def write(self, job: Job, folder: Path) -> str:
-        as_folder(job.model, folder)
+        as_folder(job, folder)
         return (
             'python -c "from transformers import AutoModelForCausalLM as M; '
             "M.from_pretrained('FOLDER')\""

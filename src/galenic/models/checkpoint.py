@@ -16,7 +16,7 @@ from galenic.models.files import ModelFiles
 from galenic.models.folder import check_folder
 from galenic.models.layers import Layout, count_parameters, read_layout
 from galenic.models.shapes import empty_model, main_dtype, tensor_names
-from galenic.models.tensors import StoredTensor, list_tensors
+from galenic.models.tensors import StoredTensor, list_tensors, own_head
 from galenic.models.weights import IGNORED
 
 __all__ = [
@@ -76,11 +76,14 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
             f"the weights in {folder} are quantized. Compress the model they were made from: "
             "quantizing comes last."
         )
+    stored = list_tensors(check_folder(folder))
+    if getattr(config, "tie_word_embeddings", False) and own_head(stored):
+        config.tie_word_embeddings = False  # as transformers reads it
     try:
         model = empty_model(config)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise UserError(f"the configuration in {folder} describes no model: {error}") from error
-    tensors = _check_tensors(folder, model, list_tensors(check_folder(folder)))
+    tensors = _check_tensors(folder, model, stored)
     return Checkpoint(files, folder, main_dtype(tensors), read_layout(model), tensors)
 
 

@@ -36,12 +36,14 @@ class PagedModel:
         source: has its weights under their GGUF names.
 
     Attributes:
-        layout: the model; embedding, last norm and head are loaded, blocks are on ``meta``.
+        model: that of transformers.
+        layout: its parts; embedding, last norm and head are loaded, blocks are on ``meta``.
 
     Raises:
         UserError: the source lacks a tensor, or has one of another shape.
     """
 
+    model: Any
     layout: Layout
 
     def __init__(self, checkpoint: Checkpoint, source: GgufSource) -> None:
@@ -49,7 +51,7 @@ class PagedModel:
         self._shape = read_shape(config_json(checkpoint.folder), str(checkpoint.folder))
         self._tensors = {tensor.name: tensor for tensor in source.tensors}
         self._source = source.name
-        model = empty_model(config)
+        model = self.model = empty_model(config)
         self.layout = read_layout(model)
         self._names = {
             id(block.module): block_prefix(self.layout, block.index) for block in self.layout.blocks

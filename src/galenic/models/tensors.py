@@ -6,7 +6,7 @@ Format: https://github.com/huggingface/safetensors#format
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 
-__all__ = ["StoredTensor", "list_tensors"]
+__all__ = ["StoredTensor", "list_tensors", "own_head"]
 
 _DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
+ROWS = 4096  # compared at a time
 
 
 @dataclass(frozen=True)
@@ -88,3 +89,19 @@ def list_tensors(files: Sequence[Path]) -> dict[str, StoredTensor]:
             place, shape = tensor.data_range, tuple(tensor.shape)
             found[name] = StoredTensor(name, shape, tensor.dtype, place.size, file, place.offset)
     return found
+
+
+def own_head(stored: Mapping[str, StoredTensor]) -> bool:
+    """Whether a head is stored that differs from the embedding, whatever the configuration says."""
+    head, embedding = stored.get("lm_head.weight"), stored.get("model.embed_tokens.weight")
+    if head is None or embedding is None:
+        return False
+    if head.shape != embedding.shape:
+        return True
+    return any(
+        not np.array_equal(
+            head.decode(head.map()[at : at + ROWS]),
+            embedding.decode(embedding.map()[at : at + ROWS]),
+        )
+        for at in range(0, head.shape[0], ROWS)
+    )

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from galenic.models.gguf.names import EMBEDDING
 
 if TYPE_CHECKING:
-    from galenic.models.paged import PagedModel
     from galenic.runtimes.llama_engine import LlamaEngine
 
-__all__ = ["PASSAGE", "Agreement", "measure_agreement"]
+__all__ = ["PASSAGE", "Agreement", "Reference", "measure_agreement"]
 
 PASSAGE = (
     "Anaemia means that the blood carries too little oxygen, most often because the body lacks "
@@ -69,11 +68,23 @@ class Agreement:
         return self.difference <= self.tolerance
 
 
-def measure_agreement(model: PagedModel, path: Path, types: Mapping[str, str]) -> Agreement:
+class Reference(Protocol):
+    """A model of transformers, in float32, that llama.cpp is compared with."""
+
+    model: Any
+
+    def logits(self, tokens: Any) -> Any:
+        """Shape (texts, length, vocab), float32, of tokens of shape (texts, length)."""
+
+    def gguf_name(self, name: str) -> str:
+        """The GGUF name of a parameter that has this one in transformers."""
+
+
+def measure_agreement(model: Reference, path: Path, types: Mapping[str, str]) -> Agreement:
     """Run a text through both engines.
 
     Args:
-        model: transformers with the weights of the file.
+        model: transformers with the weights of the file, or with those it was made from.
         path: the GGUF.
         types: type of each of its tensors.
 
@@ -84,7 +95,7 @@ def measure_agreement(model: PagedModel, path: Path, types: Mapping[str, str]) -
     from galenic.runtimes.selftest import verified_library
     from galenic.runtimes.threads import choose_threads
 
-    config = model.layout.model.config
+    config = model.model.config
     engine = LlamaEngine(verified_library(), path, threads=choose_threads())
     try:
         positions = min(int(config.max_position_embeddings) // 2, engine.context_length)
@@ -111,7 +122,7 @@ def _tokens(engine: LlamaEngine, length: int, vocab_size: int) -> list[int]:
 
 
 def _both(
-    model: PagedModel, tokens: Sequence[int], types: Mapping[str, str]
+    model: Reference, tokens: Sequence[int], types: Mapping[str, str]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits of transformers, plain and with rounded inputs, each of shape (length, vocab)."""
     import torch
@@ -122,12 +133,12 @@ def _both(
 
 
 @contextmanager
-def _rounded_inputs(model: PagedModel, types: Mapping[str, str]) -> Iterator[None]:
+def _rounded_inputs(model: Reference, types: Mapping[str, str]) -> Iterator[None]:
     """Round what enters linear maps, for all texts but the first."""
     import torch
 
     hooks = []
-    for name, module in model.layout.model.named_modules():
+    for name, module in model.model.named_modules():
         if isinstance(module, torch.nn.Linear):
             stored = types.get(model.gguf_name(f"{name}.weight"))
             kind = stored or types[EMBEDDING]  # a tied head

@@ -21,14 +21,12 @@ from galenic.models.gguf.family import ModelShape, add_shape, expected_tensors, 
 from galenic.models.gguf.names import gguf_name, row_order
 from galenic.models.gguf.vocab import Vocabulary, read_vocabulary
 from galenic.models.gguf.write import GgufSource, SourceTensor, dense_types, write_gguf
-from galenic.models.tensors import StoredTensor, list_tensors
+from galenic.models.tensors import StoredTensor, list_tensors, own_head
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 __all__ = ["folder_source", "folder_to_gguf"]
-
-ROWS = 4096  # compared at a time
 
 
 def folder_to_gguf(folder: Path, target: Path, type_name: str = "F16") -> None:
@@ -57,7 +55,7 @@ def folder_source(folder: Path) -> GgufSource:
     config = config_json(folder)
     shape = read_shape(config, str(folder))
     stored = list_tensors(files)
-    if shape.tied and _own_head(stored):
+    if shape.tied and own_head(stored):
         shape = replace(shape, tied=False)  # as transformers reads it
     expected = expected_tensors(shape)
     _check(folder, shape, expected, {name: tensor.shape for name, tensor in stored.items()})
@@ -69,22 +67,6 @@ def folder_source(folder: Path) -> GgufSource:
     ]
     describe = partial(_describe, name=folder.absolute().name, shape=shape, vocabulary=vocabulary)
     return GgufSource(str(folder), shape.family.architecture, describe, tuple(tensors))
-
-
-def _own_head(stored: Mapping[str, StoredTensor]) -> bool:
-    """Whether a head is stored that differs from the embedding, whatever the configuration says."""
-    head, embedding = stored.get("lm_head.weight"), stored.get("model.embed_tokens.weight")
-    if head is None or embedding is None:
-        return False
-    if head.shape != embedding.shape:
-        return True
-    return any(
-        not np.array_equal(
-            head.decode(head.map()[at : at + ROWS]),
-            embedding.decode(embedding.map()[at : at + ROWS]),
-        )
-        for at in range(0, head.shape[0], ROWS)
-    )
 
 
 def _describe(writer: GGUFWriter, *, name: str, shape: ModelShape, vocabulary: Vocabulary) -> None:

@@ -1,0 +1,147 @@
+"""Reading an export back: the same logits as its source, or an error.
+
+A GGUF and a folder are run on a short text by llama.cpp and by transformers, each with its own
+reading of its own files. How far they may differ follows from how llama.cpp rounds the inputs of
+the tensor types in the file (`galenic.compression.quantize.agreement`). A copy must be the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import filecmp
+from collections import Counter
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galenic.errors import UserError
+from galenic.models.files import ModelFiles
+from galenic.models.gguf.header import check_gguf, quantization_label
+
+if TYPE_CHECKING:
+    from galenic.compression.quantize.agreement import Reference
+
+__all__ = ["check_copy", "check_engines"]
+
+NOT_COMPARED = "logits not compared: PyTorch is not installed (galenic[train] adds it)"
+
+
+def check_copy(source: Path, target: Path) -> None:
+    """Check that a file was copied whole.
+
+    Raises:
+        UserError: it was not.
+    """
+    if not filecmp.cmp(source, target, shallow=False):
+        raise UserError(f"nothing was exported: the copy of {source} reads back otherwise.")
+
+
+def check_engines(folder: Path, gguf: Path) -> str:
+    """Compare a folder, run by transformers, with a GGUF, run by llama.cpp.
+
+    Args:
+        folder: a Hugging Face model.
+        gguf: made from it, or what it was made from.
+
+    Returns:
+        What was found, in one line.
+
+    Raises:
+        UserError: their logits differ by more than rounding explains, they cut a plain text into
+            different tokens, or one cannot be loaded.
+    """
+    if not all(map(find_spec, ("torch", "transformers", "accelerate"))):
+        return NOT_COMPARED
+    from galenic.compression.quantize.agreement import measure_agreement
+
+    _check_tokens(folder, gguf)
+    header = check_gguf(gguf)
+    types = {tensor.name: tensor.type for tensor in header.tensors}
+    found = measure_agreement(_reference(folder, types), gguf, types)
+    label = quantization_label(header)
+    if not found.holds:
+        raise UserError(
+            f"nothing was exported: llama.cpp and transformers differ by {found.difference:.2g} of "
+            f"the logits' spread, where rounding ({label}) explains at most {found.tolerance:.2g}."
+        )
+    return (
+        f"logits of transformers and llama.cpp differ by {found.difference:.2g} of their spread; "
+        f"rounding ({label}) explains up to {found.tolerance:.2g}"
+    )
+
+
+def _check_tokens(folder: Path, gguf: Path) -> None:
+    from galenic.compression.quantize.agreement import PASSAGE
+    from galenic.models.encoders.text_encoder import TextEncoder
+    from galenic.models.gguf.tokenizer import gguf_tokenizer
+
+    texts = [PASSAGE, "Answer:", " A"]
+    own = gguf_tokenizer(gguf)(texts, add_special_tokens=False)["input_ids"]
+    encoder = TextEncoder(folder, "folder")
+    other = encoder.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    if own != other:
+        raise UserError(
+            f"nothing was exported: {folder.name} and {gguf.name} cut the same plain text into "
+            "different tokens."
+        )
+
+
+def _reference(folder: Path, types: dict[str, str]) -> Reference:
+    """The folder as transformers loads it; block by block where memory is short."""
+    import psutil
+
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if 2.5 * size < psutil.virtual_memory().available:  # 16 bits become 32
+        return _Whole(folder, types)
+    from galenic.models.checkpoint import open_checkpoint
+    from galenic.models.gguf.folder import folder_source
+    from galenic.models.paged import PagedModel
+
+    checkpoint = open_checkpoint(ModelFiles(str(folder), "folder", folder, ""))
+    return PagedModel(checkpoint, folder_source(folder))
+
+
+class _Whole:
+    """A folder in transformers' own hands, in float32."""
+
+    def __init__(self, folder: Path, types: dict[str, str]) -> None:
+        import torch
+
+        from galenic.models.configuration import read_configuration
+        from galenic.models.weights import load_causal
+
+        config = read_configuration(folder, str(folder))
+        try:
+            self.model: Any = load_causal(folder, config, str(folder), dtype=torch.float32).eval()
+        except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+            raise UserError(f"transformers cannot load {folder}: {error}") from error
+        self.folder, self.types = folder, types
+
+    def logits(self, tokens: Any) -> Any:
+        """Shape (texts, length, vocab), float32, of tokens of shape (texts, length)."""
+        import torch
+
+        with torch.no_grad():
+            return self.model(input_ids=tokens, use_cache=False).logits
+
+    def gguf_name(self, name: str) -> str:
+        """The GGUF name of a parameter; of an unknown family, of one of the usual type."""
+        from galenic.models.gguf.names import gguf_name
+
+        return self._usual if self._shape is None else gguf_name(self._shape, name)
+
+    @cached_property
+    def _shape(self) -> Any:
+        from galenic.models.folder import config_json
+        from galenic.models.gguf.family import read_shape
+
+        try:
+            return read_shape(config_json(self.folder), str(self.folder))
+        except UserError:
+            return None
+
+    @cached_property
+    def _usual(self) -> str:
+        [(usual, _)] = Counter(kind for kind in self.types.values() if kind != "F32").most_common(1)
+        return next(name for name, kind in self.types.items() if kind == usual)
