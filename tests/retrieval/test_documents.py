@@ -184,7 +184,7 @@ def test_a_health_record_reads_as_plain_lines() -> None:
         "(prescribed, active, one tablet twice a day).",
         "Medication 2019-05-05: Vitamin D (taken, active).",
         "Observation 2020-01-05: Blood pressure: Systolic 140 mmHg; Diastolic 90 mmHg.",
-        "Observation 2024-02-01: Hemoglobin A1c: 7.2 % (High, reference 4 % to 5.6 %).",
+        "Observation 2024-02-01: Hemoglobin A1c: 7.2 % (High, reference 4 to 5.6 %).",
         "Immunization 2023-10-10: Influenza vaccine (completed).",
         "Procedure 1985-07-01: Appendectomy (completed).",
         "Report 2021-01-01, Discharge letter: Discharged home.",

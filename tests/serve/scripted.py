@@ -83,7 +83,13 @@ def finding(tier: str, reason: str, do: str, *words: str) -> dict[str, Any]:
 
 
 def triage(tier: str, *findings: dict[str, Any], **more: Any) -> bytes:
-    empty: dict[str, Any] = {"populations": [], "asides": [], "notes": [], "raised": ""}
+    empty: dict[str, Any] = {
+        "populations": [],
+        "people": [],
+        "asides": [],
+        "notes": [],
+        "raised": "",
+    }
     notice = "If you are worried or it gets worse, seek help, whatever stands here."
     return event(
         "triage", **{"tier": tier, "findings": findings, "notice": notice, **empty, **more}
@@ -121,6 +127,7 @@ BANNER = triage(
         "uti",
     ),
     populations=["pregnant"],
+    people=["pregnant (your record: Pregnancy, 28 weeks)"],
     asides=[{"words": "fever", "why": "denied"}],
 )
 SOURCES = event(

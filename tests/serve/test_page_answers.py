@@ -182,7 +182,7 @@ def test_hostile_text_is_shown_as_text(tab: Tab, server: Scripted) -> None:
     found["source"] = {"name": HOSTILE, "url": "javascript:document.title='broken'"}
     bad = passage(1, HOSTILE, HOSTILE, url="javascript:alert(1)", source=HOSTILE, place=HOSTILE)
     events = (
-        triage("days", found, populations=[HOSTILE], asides=[{"words": HOSTILE, "why": HOSTILE}]),
+        triage("days", found, people=[HOSTILE], asides=[{"words": HOSTILE, "why": HOSTILE}]),
         event("sources", sources=[bad]),
         said("answer", HOSTILE, 1, 7),
         said("<b>", HOSTILE, rule={"name": HOSTILE, "url": "data:text/html,x"}),

@@ -125,7 +125,7 @@ class Assistant:
     def triage(self, asked: Question) -> Triage:
         """How soon help is needed, by all that was said so far: never less than before."""
         said = "\n\n".join((*asked.history, asked.text, asked.person.said))
-        return triage(said, self.rules, about=asked.person.about, answers=asked.answers)
+        return triage(said, self.rules, facts=asked.person.facts, answers=asked.answers)
 
     def answer(
         self, asked: Question, found: Triage, should_continue: Callable[[], bool] = lambda: True

@@ -23,6 +23,7 @@ from galenic.assistant.handbook.cite import cited_pages, cited_sources
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.interactions import warnings
 from galenic.assistant.handbook.topics import topics
+from galenic.assistant.record.against import said_against
 from galenic.assistant.record.person import Person
 from galenic.assistant.triage.guards import Guard, of_answer, of_question
 from galenic.assistant.triage.triage import Triage
@@ -128,7 +129,15 @@ class Draft:
 
     def _warnings(self) -> Iterator[Event]:
         """What of the question and the record does not go together."""
-        for warned in warnings(self.text, f"{self.person.said}\n{self.person.about}"):
+        for said in self.person.told():
+            yield Note("note", said)
+        found = warnings(self.text, self.person.said, self.person.facts)
+        for against in said_against(self.text, self.person.facts):
+            if not any(against.fact.name in warned.recorded for warned in found):
+                passages = tuple(p for p in self.person.passages if against.fact.name in p.text)[:1]
+                yield from self._new(passages)
+                yield Sentence("warning", against.text, self._numbers(passages))
+        for warned in found:
             passages = cited_sources(warned)
             yield from self._new(passages)
             yield Sentence("warning", warned.text, self._numbers(passages))

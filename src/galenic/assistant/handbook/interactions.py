@@ -6,7 +6,7 @@ record the other; what was denied ("I am not pregnant") does not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from galenic.assistant.handbook.entry import Source
+from galenic.assistant.record.facts import Fact
 from galenic.assistant.record.medicines import groups, named_in
 from galenic.assistant.triage.people import ages_in_months
 from galenic.assistant.triage.phrase import GAP_STOPS, Matcher, parse_phrase
@@ -95,14 +96,15 @@ def interactions() -> tuple[Interaction, ...]:
     return TypeAdapter(tuple[Interaction, ...]).validate_python(raw)
 
 
-def warnings(question: str, record: str = "") -> list[Warned]:
+def warnings(question: str, notes: str = "", facts: Sequence[Fact] = ()) -> list[Warned]:
     """The gravest warnings, at most `MOST`, the more special of two on the same pair.
 
     Args:
         question: in a person's own words.
-        record: their notes or record as text.
+        notes: theirs, as text.
+        facts: of their record; only those that hold count.
     """
-    asked, kept = _facts(question), _facts(record)
+    asked, kept = _facts(question), {**_facts(notes), **_recorded(facts)}
     found: dict[frozenset[str], tuple[int, Warned]] = {}
     for row in interactions():
         for warned, pair in _matches(row, asked, kept):
@@ -156,6 +158,55 @@ def _facts(text: str) -> dict[str, str]:
                 if months < most:
                     found.setdefault(f"thing:{name}", "a child")
     return found
+
+
+_THINGS = frozenset(
+    {
+        "breastfeeding", "kidney-disease", "liver-disease", "heart-failure", "high-blood-pressure",
+        "asthma", "stomach-ulcer", "glaucoma", "epilepsy", "enlarged-prostate", "dementia",
+        "myasthenia", "g6pd", "diabetes",
+    }
+)  # fmt: skip
+_ALIASES = {"pregnancy": "pregnancy", "insulin": "diabetes"}
+_ALLERGIES = {
+    "penicillin": "penicillin-allergy", "nsaid": "nsaid-allergy", "salicylate": "nsaid-allergy",
+    "sulfonamide": "sulfa-allergy", "trimethoprim-group": "sulfa-allergy",
+}  # fmt: skip
+
+
+def _recorded(facts: Sequence[Fact]) -> dict[str, str]:
+    """What a record names, like `_facts`: by the type and the traits of facts that hold."""
+    found: dict[str, str] = {}
+    for fact in facts:
+        if fact.state != "holds":
+            continue
+        keys = [f"thing:{name}" for name in fact.traits if name in _THINGS]
+        keys += [f"thing:{_ALIASES[name]}" for name in fact.traits if name in _ALIASES]
+        if fact.months and min(fact.months) < max(_CHILD_MONTHS.values()):
+            keys += [f"thing:{n}" for n, most in _CHILD_MONTHS.items() if min(fact.months) < most]
+        if fact.kind == "medicine":
+            for name in fact.names:
+                keys += [key for key in _facts(name) if not key.startswith("thing:")]
+        if fact.kind == "allergy":
+            kinds = {key.removeprefix("group:") for name in fact.names for key in _facts(name)}
+            keys += [f"thing:{what}" for kind, what in _ALLERGIES.items() if kind in kinds]
+            keys += ["thing:sulfa-allergy"] if _sulfa(fact) else []
+        for key in keys:
+            found.setdefault(key, _label(fact))
+    return found
+
+
+def _sulfa(fact: Fact) -> bool:
+    return any(
+        word in name.lower() for name in fact.names for word in ("sulfa", "sulpha", "sulfon")
+    )
+
+
+def _label(fact: Fact) -> str:
+    """What of the record a warning is about, for the reader."""
+    if fact.kind == "person":
+        return "a child"
+    return f"an {fact.text}" if fact.kind == "allergy" else fact.name
 
 
 @cache

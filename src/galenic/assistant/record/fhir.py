@@ -1,86 +1,88 @@
-"""Health records as hospitals and apps export them: FHIR R4 bundles (http://hl7.org/fhir/R4/).
+"""Health records as hospitals and apps export them: FHIR R4 (http://hl7.org/fhir/R4/).
 
-Each resource becomes one plain line with its date. Names, addresses and numbers of the patient are
-not taken over: no answer needs them.
+Each resource becomes plain lines with a date, and a fact with a type. Names, addresses and numbers
+of the patient are not taken over: no answer needs them.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
 
-from galenic.assistant.record.fhir_lines import LINES, Facts
+from galenic.assistant.record.bundle import read_resources
+from galenic.assistant.record.facts import Fact, settle
+from galenic.assistant.record.lines import LINES, Entry, Reader, entries
+from galenic.assistant.record.status import state_of
 from galenic.retrieval.documents.base import Document, Line, SkipError, clean
 
-__all__ = ["read_fhir"]
+__all__ = ["Record", "read_fhir", "read_record"]
 
-MOST_RESOURCES = 200_000
-_CONTAINERS = ("Bundle",)
+_HELPERS = ("Medication", "Bundle", "Parameters")
+"""Types that others refer to and that say nothing alone."""
+_NOTHING = "FHIR without anything that is known"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as lines to read and to cite, and as facts."""
+
+    document: Document
+    facts: tuple[Fact, ...]
 
 
 def read_fhir(raw: bytes, name: str) -> Document:
-    """One line for each resource of a known type, by type, oldest first.
+    """The lines of `read_record`.
 
     Raises:
-        SkipError: it is no JSON, or no FHIR, or has nothing in it that is known.
+        SkipError: as there, or nothing in it says anything.
     """
-    content = _parse(raw)
-    if not isinstance(content, dict) or not isinstance(content.get("resourceType"), str):
-        raise SkipError("JSON that is no FHIR resource")
-    resources = [Facts(resource) for resource in _resources(content)]
-    notes: Counter[str] = Counter()
-    known = _index(resources)
+    document = read_record(raw, name).document
+    if not document.lines:
+        raise SkipError(_NOTHING)
+    return document
+
+
+def read_record(raw: bytes, name: str, today: date | None = None) -> Record:
+    """Lines and facts of each resource of a known type; lines by type, oldest first.
+
+    Args:
+        raw: a bundle, list, single resource, array, or a resource on each line.
+        name: of the file.
+        today: the day that ages and weeks are counted to; None = today.
+
+    Raises:
+        SkipError: it is no JSON, or no FHIR, or has no resource of a type that is known.
+    """
+    now = today or date.today()
+    resources = read_resources(raw)
+    reader = Reader(resources, now)
+    notes: Counter[str] = Counter(resources.notes)
+    order = list(dict.fromkeys(heading for heading, _ in LINES.values()))
     found: list[tuple[int, str, Line]] = []
-    order = [heading for heading, _ in LINES.values()]
-    for resource in resources:
+    facts: list[Fact] = []
+    for resource in resources.every:
         kind = resource.text("resourceType")
         if kind not in LINES:
-            notes[f"FHIR resources of unknown type ({clean(kind)[:40] or 'none'})"] += 1
+            if kind not in _HELPERS:
+                label = clean(kind)[:40] or "none"
+                notes[f"FHIR resources of unknown type ({label})"] += 1
             continue
-        heading, write = LINES[kind]
-        for date, text in write(resource, known):
-            line = clean(text)
-            if line:
-                place = f"date {date or 'unknown'}"
-                found.append((order.index(heading), date, Line(line, place, heading)))
-    for kind in _HELPERS:
-        notes.pop(f"FHIR resources of unknown type ({kind})", None)
-    if not found:
-        raise SkipError("FHIR without anything that is known")
+        for entry in entries(resource, reader):
+            facts += [entry.fact] if entry.fact is not None else []
+            if line := _line(entry, LINES[kind][0]):
+                found.append((order.index(line.heading), entry.day, line))
+    notes += +reader.notes
+    if sum(one.kind == "person" for one in facts) > 1:
+        notes["patients besides the first: facts of all were taken together"] += 1
+    if not any(one.text("resourceType") in LINES for one in resources.every):
+        raise SkipError(_NOTHING)
     found.sort(key=lambda item: item[:2])
-    return Document(f"Health record {clean(name)}", [line for _, _, line in found], notes)
+    right = [one for one in resources.every if state_of(one, now) != "wrong"]
+    document = Document(f"Health record {clean(name)}", [line for _, _, line in found], notes)
+    return Record(document, settle(facts, right, now))
 
 
-_HELPERS = ("Medication",)
-"""Types that others refer to and that say nothing alone."""
-
-
-def _parse(raw: bytes) -> Any:
-    try:
-        return json.loads(raw.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise SkipError("damaged JSON") from error
-
-
-def _resources(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if content["resourceType"] not in _CONTAINERS:
-        yield content
-        return
-    entries = content.get("entry")
-    for entry in (entries if isinstance(entries, list) else [])[:MOST_RESOURCES]:
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        if isinstance(resource, dict):
-            url = entry.get("fullUrl")
-            yield {**resource, "_url": url if isinstance(url, str) else ""}
-
-
-def _index(resources: list[Facts]) -> dict[str, Facts]:
-    """What a reference may call a resource: its full URL, or ``Type/id``."""
-    known = {}
-    for resource in resources:
-        known[f"{resource.text('resourceType')}/{resource.text('id')}"] = resource
-        if url := resource.text("_url"):
-            known[url] = resource
-    return known
+def _line(entry: Entry, heading: str) -> Line | None:
+    text = clean(entry.text)
+    return Line(text, f"date {entry.day or 'unknown'}", heading) if text else None

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from galenic.assistant.record.fhir import read_fhir
+from galenic.assistant.record.facts import Fact
+from galenic.assistant.record.fhir import read_record
+from galenic.assistant.record.traits import traits
 from galenic.errors import UserError
 from galenic.retrieval.documents.base import Document, SkipError
 from galenic.retrieval.documents.cut import cut
@@ -15,9 +17,9 @@ from galenic.retrieval.retrieve import Passage, Snippet
 
 __all__ = ["Person", "read_person"]
 
-_BORN = re.compile(r"born (\d{4})(?:-(\d{2}))?")
-_OVER = ("ended", "resolved", "inactive", "remission", "refuted", "entered-in-error")
 NAME = "your notes"
+MOST_SAID = 12
+"""Facts of a record that are told to the reader."""
 
 
 @dataclass(frozen=True)
@@ -26,47 +28,73 @@ class Person:
 
     Attributes:
         said: words that triage reads like those of the question: the person's own notes.
-        about: what it reads for the groups only that the person belongs to: a record's lines.
+        facts: what a record says, by its fields.
         passages: to ground an answer on, in order.
+        notes: what of a record could not be read, in words, with counts.
     """
 
     said: str = ""
-    about: str = ""
+    facts: tuple[Fact, ...] = ()
     passages: tuple[Passage, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def told(self) -> list[str]:
+        """What the record says that matters for an answer, for the reader."""
+        if not self.facts:
+            return []
+        counts = [one for one in self.facts if _matters(one)]
+        said = list(dict.fromkeys(_told(one) for one in counts))
+        more = len(said) - MOST_SAID
+        listed = "; ".join(said[:MOST_SAID]) + (f"; and {more} more" if more > 0 else "")
+        texts = [f"Your record says: {listed}."] if said else []
+        if self.notes:
+            texts.append(f"Not read in your record: {'; '.join(self.notes)}.")
+        return texts
+
+
+def _matters(fact: Fact) -> bool:
+    if fact.kind in ("allergy", "medicine") and fact.state == "denied":
+        return True
+    return fact.state == "holds" and (fact.kind == "allergy" or bool(fact.traits))
+
+
+def _told(fact: Fact) -> str:
+    says = [traits()[name].says for name in fact.traits if name in traits()]
+    plain = [words for words in says if words[:6] not in fact.name.lower()]
+    return f"{fact.text}: {', '.join(plain)}" if plain else fact.text
 
 
 def read_person(context: str, today: date | None = None) -> Person:
-    """Read what stands in ``--context``: a FHIR R4 resource or bundle, or text.
+    """Read ``--context``: a FHIR R4 resource, bundle, list or bulk file, or text.
 
     Notes are the person's own words of now, so that symptoms in them count; a record is a whole
-    life, so that of it only sex, age and conditions that go on count.
+    life, so that of it only facts count that its fields say to hold.
+
+    Args:
+        context: the text; empty = nothing is known.
+        today: the day that ages and weeks of a record are counted to; None = today.
 
     Raises:
         UserError: it is JSON, but no health record.
     """
     if not context.strip():
         return Person()
-    if not context.lstrip().startswith("{"):
+    if not _is_json(context):
         document = read_text(context.encode(errors="replace"), NAME)
         return Person(said=context, passages=_passages(document))
     try:
-        document = read_fhir(context.encode(errors="replace"), NAME)
+        record = read_record(context.encode(errors="replace"), NAME, today)
     except SkipError as error:
         raise UserError(
-            f"the context is {error}. Give a FHIR R4 resource or bundle, or plain text."
+            f"the context is {error}. Give a FHIR R4 resource, bundle or list, or plain text."
         ) from error
-    lines = [line.text for line in document.lines if not any(w in line.text for w in _OVER)]
-    lines += [f"Patient aged {age} years" for line in lines if (age := _age(line, today))]
-    return Person(about=".\n\n".join(lines), passages=_passages(document))
+    notes = tuple(f"{what}: {count}" for what, count in sorted(record.document.notes.items()))
+    return Person(facts=record.facts, passages=_passages(record.document), notes=notes)
 
 
-def _age(line: str, today: date | None) -> int | None:
-    """Whole years since the birth that a patient's line names; None below one year."""
-    born = _BORN.search(line) if line.startswith("Patient:") else None
-    if born is None:
-        return None
-    now = today or date.today()
-    return (now.year - int(born[1]) - (int(born[2] or 1) > now.month)) or None
+def _is_json(context: str) -> bool:
+    """Whether it is meant as a record: an object, or an array of objects."""
+    return re.match(r"\s*(?:\{|\[\s*\{)", context.lstrip("\ufeff")) is not None
 
 
 def _passages(document: Document) -> tuple[Passage, ...]:

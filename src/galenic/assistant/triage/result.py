@@ -93,7 +93,7 @@ class Triage:
     Attributes:
         tier: the most urgent one of the findings; ``unknown`` without any.
         findings: what was found, the most urgent first.
-        populations: the groups of people that the text names.
+        populations: ids of the groups of people that the text or the record names.
         asides: what was mentioned and does not count.
         notes: for the reader.
         raised: why a model raised the tier; empty when none did.
@@ -103,6 +103,7 @@ class Triage:
         final: whether the tier may be relied on as it stands. ``self-care`` and ``unknown`` are
             not final while there are questions.
         general: the text reads as a general question; nobody is said to be ill now.
+        people: the groups of people in words for the reader, with what their record says.
     """
 
     tier: Tier
@@ -114,6 +115,7 @@ class Triage:
     questions: tuple[Question, ...] = ()
     final: bool = True
     general: bool = False
+    people: tuple[str, ...] = ()
 
     @property
     def leading(self) -> tuple[Finding, ...]:

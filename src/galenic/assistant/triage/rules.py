@@ -67,8 +67,13 @@ class Concept(_Strict):
 
 
 class Population(_Strict):
-    """People that a rule is about: an age in the text, or a concept, makes one of them."""
+    """People that a rule is about: an age in the text, or a concept, makes one of them.
 
+    Attributes:
+        says: the group in words for the reader; empty = its name.
+    """
+
+    says: str = ""
     concepts: list[Name] = []
     under_months: float | None = None
     from_years: float | None = None

@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from galenic.assistant.triage import languages, questions, self_harm, values
+from galenic.assistant.record.facts import Fact
+from galenic.assistant.triage import known, languages, questions, self_harm, values
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.layers import RAISING
 from galenic.assistant.triage.measures import baby_months, measure
@@ -58,7 +59,7 @@ def triage(
     text: str,
     rules: Path | None = None,
     *,
-    about: str = "",
+    facts: Sequence[Fact] = (),
     history: Sequence[str] = (),
     answers: Mapping[str, Answer] | None = None,
     layers: Collection[str] | None = None,
@@ -74,8 +75,8 @@ def triage(
     Args:
         text: the current message, in the person's own words; it is read whole.
         rules: a rules file of one's own; None = Galenic's.
-        about: what is known of the person from elsewhere, a health record: it tells the groups of
-            people that they belong to; what it names besides does not count.
+        facts: what a health record says of the person, by its fields: the groups of people that
+            they belong to, and what makes symptoms more dangerous. They can only raise the tier.
         history: earlier messages and notes. Symptoms in them count, unless their dates say that
             they are long past.
         answers: to questions that an earlier call asked, by their ids: ``yes``, ``no`` or
@@ -93,17 +94,23 @@ def triage(
     if not any(one < BABY for one in reading.months):
         reading.months += baby_months(text)
     earlier = [read(one, ready, happening=happening) for one in history]
-    known = [read(about, ready)] if about else []
-    people = populations(ready.rules.populations, reading, *earlier, *known)
-    months = tuple(m for one in (reading, *earlier, *known) for m in one.months)
+    record = known.known(facts, ready)
+    people = populations(ready.rules.populations, reading, *earlier, record)
+    months = tuple(m for one in (reading, *earlier, record) for m in one.months)
     measured = tuple(measure("\n".join((text, *history))))
     whole = _joined(reading, earlier)
+    known.add(whole, record, ready)
     for concept, words in values.implied(measured).items():
         whole.say(concept, words, ready)
     said = Said(text, whole, tuple(people), months, measured)
-    found = _found(said, ready, replies, _layers(rules, layers))
+    spoken = Said(
+        text, whole, tuple(populations(ready.rules.populations, reading, *earlier)),
+        tuple(m for one in (reading, *earlier) for m in one.months), measured,
+    )  # fmt: skip
+    found = _found([said, spoken] if facts else [said], ready, replies, _layers(rules, layers))
     tier = highest(*(finding.tier for finding in found))
-    return _result(tier, found, said, ready, replies)
+    result = _result(tier, found, said, ready, replies)
+    return replace(result, people=known.described(people, record, ready))
 
 
 def _layers(rules: Path | None, layers: Collection[str] | None) -> Collection[str]:
@@ -115,9 +122,8 @@ def _layers(rules: Path | None, layers: Collection[str] | None) -> Collection[st
 
 def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
     """The message with what was said before it."""
-    if not earlier:
-        return reading
     joined = replace(reading, words={k: list(v) for k, v in reading.words.items()})
+    joined.here = set(reading.here)
     for one in earlier:
         for concept, words in one.words.items():
             said = joined.words.setdefault(concept, [])
@@ -128,16 +134,27 @@ def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
 
 
 def _found(
-    said: Said, ready: Prepared, answers: Mapping[str, Answer], layers: Collection[str]
+    every: Sequence[Said], ready: Prepared, answers: Mapping[str, Answer], layers: Collection[str]
 ) -> list[Finding]:
-    """All findings, the most urgent first; one of each id."""
+    """All findings, the most urgent first; one of each id.
+
+    Args:
+        every: the message with what the record says; after it, the message without: thresholds are
+            read for both, so that an age in the record never lowers the tier.
+        ready: the rules.
+        answers: so far.
+        layers: names of the raising layers to use.
+    """
+    said = every[0]
     for concept, words in questions.concepts_answered(answers, "yes").items():
         said.reading.say(concept, words, ready)
     found = find(said.reading, ready, said.people)
     for name in RAISING:
         clear = any(finding.tier == "emergency" for finding in found)
         if name in layers and not (clear and name == "classifier"):
-            found += RAISING[name](said)
+            found += [
+                f for one in (every if name == "values" else [said]) for f in RAISING[name](one)
+            ]
     found += questions.answered(answers)
     found += _if_unsure(said, ready, answers)
     unique: dict[str, Finding] = {}

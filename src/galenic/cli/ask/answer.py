@@ -121,6 +121,8 @@ def print_tier(console: Console, result: Triage) -> None:
         console.print(Text(f"     {source.name}, {source.url}", style="dim"))
     if result.raised:
         console.print(Text(f"Raised: {result.raised}"))
+    if result.people:
+        console.print(Text(f"Taken into account: {'; '.join(result.people)}", style="dim"))
     for aside in result.asides:
         console.print(Text(f"Not counted: “{aside.words}” ({aside.why})", style="dim"))
     for note in result.notes:

@@ -52,7 +52,7 @@ export function banner(found) {
       found.raised ? make("p", { class: "raised" }, found.raised) : null,
       reasons("Why", leading),
       reasons("Also noticed, less urgent", findings.filter((one) => !leading.includes(one))),
-      people(found.populations ?? []),
+      people(found.people ?? []),
       asides(found.asides ?? []),
       make("p", { class: "small" }, found.notice ?? ""),
     ),
@@ -72,7 +72,7 @@ function reasons(title, findings) {
 
 function people(names) {
   if (names.length === 0) return null;
-  return make("p", { class: "small" }, `Taken into account: ${names.join(", ")}.`);
+  return make("p", { class: "small" }, `Taken into account: ${names.join("; ")}.`);
 }
 
 function asides(found) {
