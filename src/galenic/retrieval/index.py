@@ -50,6 +50,7 @@ READERS = Registry(
         ".md": "galenic.retrieval.documents.text:read_markdown",
         ".pdf": "galenic.retrieval.documents.pdf:read_pdf",
         ".json": "galenic.assistant.record.fhir:read_fhir",
+        ".ndjson": "galenic.assistant.record.fhir:read_fhir",
     },
 )
 

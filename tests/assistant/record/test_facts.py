@@ -30,7 +30,10 @@ PROSE = [
 """Words that say a status, and words that hold one."""
 
 narratives = st.fixed_dictionaries(
-    {"status": st.just("generated"), "div": st.sampled_from(PROSE).map("<div>It is {}</div>".format)}
+    {
+        "status": st.just("generated"),
+        "div": st.sampled_from(PROSE).map("<div>It is {}</div>".format),
+    }
 )
 after = st.sampled_from(PROSE)
 

@@ -144,7 +144,7 @@ def test_values(value: dict[str, Any], text: str) -> None:
         ({"text": "as told"}, "as told"),
         ({"doseAndRate": [{"doseQuantity": {"value": 10, "unit": "U"}}], "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}}}, "10 U once a day"),  # noqa: E501
         ({"doseAndRate": [{"doseRange": {"low": {"value": 1}, "high": {"value": 2}}}], "timing": {"repeat": {"frequency": 1, "period": 8, "periodUnit": "h"}}, "route": {"text": "by mouth"}}, "1 to 2 every 8 hours by mouth"),  # noqa: E501
-        ({"timing": {"repeat": {"frequency": 3, "period": 1, "periodUnit": "wk"}}}, "3 times a week"),
+        ({"timing": {"repeat": {"frequency": 3, "period": 1, "periodUnit": "wk"}}}, "3 times a week"),  # noqa: E501
         ({"timing": {"code": {"text": "BID"}}, "asNeededBoolean": True}, "BID as needed"),
         ({"asNeededCodeableConcept": {"text": "pain"}}, "as needed for pain"),
     ],
