@@ -63,7 +63,7 @@ def test_ingredients_and_contained_resources() -> None:
     parts = {"resourceType": "Medication", "id": "p", "ingredient": [
         {"itemCodeableConcept": {"text": "Warfarin"}},
         {"itemReference": {"reference": "#s"}},
-    ], "contained": [{"resourceType": "Substance", "id": "s", "code": {"text": "Aspirin"}}]}  # fmt: skip
+    ], "contained": [{"resourceType": "Substance", "id": "s", "code": {"text": "Aspirin"}}]}  # fmt: skip # noqa: E501
     asked = order("Combination", medicationReference={"reference": "#p"}, contained=[parts])
     [fact] = read(asked).facts
     assert fact.names == ("Combination", "Warfarin", "Aspirin")
