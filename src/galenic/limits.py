@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "MESSAGE",
+    "SCHEMA_NODES",
     "TEMPLATE_LENGTH",
     "TEMPLATE_MEMORY",
     "TEMPLATE_OUTPUT",
@@ -19,6 +20,8 @@ __all__ = [
 
 MESSAGE = 200
 """Characters of the input that an error message repeats."""
+SCHEMA_NODES = 2_000
+"""Keys, values and lists in a JSON schema that an answer is to follow."""
 YAML_BYTES = 1 << 20
 """Bytes of a YAML file: recipes, studies and clients' files are a few kilobytes."""
 YAML_NODES = 20_000

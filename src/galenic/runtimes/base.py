@@ -14,6 +14,7 @@ from galenic.errors import UserError
 from galenic.runtimes.tree import Pack, Request, build_pack, sum_by_request
 
 __all__ = [
+    "LOWEST_TEMPERATURE",
     "Choices",
     "Encoder",
     "Generation",
@@ -24,6 +25,10 @@ __all__ = [
     "encode_request",
     "encode_requests",
 ]
+
+
+LOWEST_TEMPERATURE = 0.001
+"""Above 0: below it logits divided by it overflow."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class Writing:
     Attributes:
         max_tokens: most new tokens.
         stop: texts that end the answer; they are not part of it.
-        temperature: 0 = greedy.
+        temperature: 0 = greedy, else `LOWEST_TEMPERATURE` or more.
+        top_p: of the tokens, the likeliest whose share is this much together may be drawn; 1 = all.
         seed: of the sampler; same input and seed give the same text.
         choices: what narrows the choice of each token, used up by one text; None for all tokens.
 
@@ -90,12 +96,15 @@ class Writing:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
+    top_p: float = 1.0
     seed: int = 0
     choices: Choices | None = None
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.temperature < 0 or "" in self.stop:
-            raise UserError("generate needs max_tokens >= 1, temperature >= 0, no empty stop text")
+        if self.max_tokens < 1 or "" in self.stop or not 0 < self.top_p <= 1:
+            raise UserError("generate needs max_tokens >= 1, 0 < top_p <= 1, no empty stop text")
+        if self.temperature != 0 and not self.temperature >= LOWEST_TEMPERATURE:
+            raise UserError(f"temperature is 0 or at least {LOWEST_TEMPERATURE}")
 
 
 class Encoder(Protocol):

@@ -52,7 +52,7 @@ def write(
     text, given = "", 0
     while should_continue():
         allowed = logits if how.choices is None else how.choices.narrow(logits)
-        token = choose(allowed, how.temperature, chooser)
+        token = choose(allowed, how.temperature, chooser, how.top_p)
         ends = writer.ends(token)
         ended = (how.choices is not None and how.choices.take(token)) or ends
         if not ends:
@@ -72,10 +72,22 @@ def write(
     return Generation(text[:given], len(answer), finished=False)
 
 
-def choose(logits: NDArray[np.float32], temperature: float, chooser: np.random.Generator) -> int:
-    """The likeliest token (the lowest id of equals), or one drawn at the given temperature."""
+def choose(
+    logits: NDArray[np.float32], temperature: float, chooser: np.random.Generator, top_p: float = 1
+) -> int:
+    """The likeliest token (the lowest id of equals), or one drawn at the given temperature.
+
+    With ``top_p`` below 1 only from the likeliest ones that have so much of the probability
+    together (nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751).
+    """
     if temperature == 0:
         return int(logits.argmax())
     scaled = logits.astype(np.float64) / temperature
     weights = np.exp(scaled - scaled.max())
-    return int(chooser.choice(len(weights), p=weights / weights.sum()))
+    weights /= weights.sum()
+    if top_p < 1:
+        order = np.argsort(-weights, kind="stable")
+        before = np.cumsum(weights[order]) - weights[order]
+        weights[order[before >= top_p]] = 0
+        weights /= weights.sum()
+    return int(chooser.choice(len(weights), p=weights))

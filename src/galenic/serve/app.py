@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -19,17 +20,16 @@ from starlette.routing import Route
 from galenic import __version__
 from galenic.assistant.triage.crisis import Crisis
 from galenic.assistant.triage.rules import prepared
-from galenic.errors import UserError
 from galenic.evaluation.chat.render import chat_prompt
-from galenic.runtimes.base import Generation, Runtime, Writing
+from galenic.runtimes.base import Runtime, Writing
 from galenic.serve.ask import AssistantRoutes
-from galenic.serve.body import read_body, told
+from galenic.serve.body import NotServedError, check_model, read_body, told
 from galenic.serve.crisis import crisis_field, crisis_in
 from galenic.serve.guard import Guard, error_response
 from galenic.serve.page import page_routes
 from galenic.serve.schema import ChatRequest
 from galenic.serve.settings import ServeConfig
-from galenic.serve.worker import Order, Worker
+from galenic.serve.worker import Order, Worker, Written
 
 __all__ = ["NOTICE", "create_app"]
 
@@ -38,7 +38,7 @@ NOTICE = (
     "emergency call your local emergency number."
 )
 
-SILENCE = Generation("", num_tokens=0, finished=True)
+SILENCE = Written("", num_tokens=0, finished=True, num_prompt=0)
 """Stands in place of an answer where no model is asked."""
 
 
@@ -60,8 +60,19 @@ def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
             *page_routes(),
         ],
         middleware=[Middleware(Guard, config=config)],
+        exception_handlers={HTTPException: _no_such_place},
         lifespan=server.lifespan,
     )
+
+
+def _no_such_place(_: Request, error: Exception) -> Response:
+    """404 and 405 as clients of an API read errors."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    words = "there is no such address here" if status == 404 else "this method is not for it"
+    refused = error_response(status, words)
+    if isinstance(error, HTTPException):
+        refused.headers.update(error.headers or {})
+    return refused
 
 
 class _Server:
@@ -88,10 +99,11 @@ class _Server:
         """The one model there is."""
         return JSONResponse({"object": "list", "data": [self._model()]})
 
+    @told
     async def model(self, request: Request) -> Response:
         """A model by name."""
         if request.path_params["name"] != self.runtime.info.model:
-            return error_response(404, f"the model here is {self.runtime.info.model}")
+            raise NotServedError(f"the model here is {self.runtime.info.model}")
         return JSONResponse(self._model())
 
     def _model(self) -> dict[str, Any]:
@@ -118,10 +130,11 @@ class _Server:
         the answer must follow a schema, the words come in the field ``galenic.crisis`` alone.
         """
         asked = await read_body(request, ChatRequest)
+        check_model(asked, self.runtime)
         said = [one.text for one in asked.messages if one.role == "user"]
         locale = request.headers.get("accept-language", "")
         cry = await asyncio.to_thread(crisis_in, said, locale)
-        order = self._order(asked)
+        order = Order(lambda: self._prompt(asked), self._how(asked), asked.schema_wanted)
         alone = cry is not None and cry.alone and order.schema is None
         answer = _silence() if alone else self.worker.stream(order)
         first = await anext(answer)
@@ -141,7 +154,7 @@ class _Server:
     ) -> Response:
         """Wait for the whole answer, unless the caller goes away."""
         made, pieces = first, answer
-        while not isinstance(made, Generation):
+        while not isinstance(made, Written):
             if await request.is_disconnected():
                 await pieces.aclose()
                 return Response(status_code=499)
@@ -149,7 +162,7 @@ class _Server:
         message = {"role": "assistant", "content": _opening(order, cry) + made.text}
         choice = {"index": 0, "message": message, "finish_reason": _reason(made), "logprobs": None}
         body = {**self._frame("chat.completion", [choice]), **crisis_field(cry)}
-        body["usage"] = await self._usage(order, made)
+        body["usage"] = _usage(made)
         return JSONResponse(body)
 
     async def _events(
@@ -167,37 +180,39 @@ class _Server:
         delta = {"role": "assistant", "content": _opening(order, cry)}
         yield _event({**frame, **crisis_field(cry)}, delta)
         try:
-            while not isinstance(piece, Generation):
+            while not isinstance(piece, Written):
                 yield _event(frame, {"content": piece})
                 piece = await anext(answer)
-        except (UserError, RuntimeError, ValueError):
+        except Exception:  # noqa: BLE001 - whoever asked is told that it ended, whatever failed
             yield 'data: {"error": {"message": "the answer broke off", "type": "server_error"}}\n\n'
             return
         finally:
             await answer.aclose()
         yield _event(frame, {}, _reason(piece))
         if usage:
-            found = {**frame, "usage": await self._usage(order, piece)}
+            found = {**frame, "usage": _usage(piece)}
             yield f"data: {json.dumps(found)}\n\n"
         yield "data: [DONE]\n\n"
 
-    def _order(self, asked: ChatRequest) -> Order:
+    def _prompt(self, asked: ChatRequest) -> str:
+        """The conversation as text, in the model's thread."""
         roles = {"developer": "system"}
         messages = [
             {"role": roles.get(one.role, one.role), "content": one.text} for one in asked.messages
         ]
         template = self.runtime.chat_template
         if template is None:
-            prompt = "\n\n".join(one["content"] for one in messages) + "\n"
-        else:
-            prompt = chat_prompt(self.runtime, template, messages)
-        how = Writing(
+            return "\n\n".join(one["content"] for one in messages) + "\n"
+        return chat_prompt(self.runtime, template, messages)
+
+    def _how(self, asked: ChatRequest) -> Writing:
+        return Writing(
             max_tokens=min(asked.wanted_tokens or self.config.max_tokens, self.config.max_tokens),
             stop=asked.stops,
             temperature=asked.temperature or 0.0,
+            top_p=asked.top_p or 1.0,
             seed=asked.seed or 0,
         )
-        return Order(prompt, how, asked.schema_wanted)
 
     def _frame(self, kind: str, choices: list[Any]) -> dict[str, Any]:
         return {
@@ -206,16 +221,6 @@ class _Server:
             "created": int(time.time()),
             "model": self.runtime.info.model,
             "choices": choices,
-        }
-
-    async def _usage(self, order: Order, made: Generation) -> dict[str, int]:
-        if made is SILENCE:
-            return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-        [tokens] = await self.worker.encode([order.prompt])
-        return {
-            "prompt_tokens": len(tokens),
-            "completion_tokens": made.num_tokens,
-            "total_tokens": len(tokens) + made.num_tokens,
         }
 
 
@@ -231,7 +236,15 @@ def _opening(order: Order, cry: Crisis | None) -> str:
     return cry.text if cry.alone else f"{cry.text}\n\n"
 
 
-def _reason(made: Generation) -> str:
+def _usage(made: Written) -> dict[str, int]:
+    return {
+        "prompt_tokens": made.num_prompt,
+        "completion_tokens": made.num_tokens,
+        "total_tokens": made.num_prompt + made.num_tokens,
+    }
+
+
+def _reason(made: Written) -> str:
     return "stop" if made.finished else "length"
 
 

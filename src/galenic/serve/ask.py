@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -132,24 +132,29 @@ class AssistantRoutes:
     ) -> AsyncIterator[str]:
         """Server-sent events; closing them stops the model."""
         yield _message(Tier.name, _first(found, cry))
-        if found.tier == "emergency":  # nothing that waits for the model
-            for event in self.assistant.answer(asked, found):
-                yield _event(event)
-            return
-
-        def work(should_continue: Any) -> Iterator[Event]:
-            return self.assistant.answer(asked, found, should_continue)
-
-        answer = self.worker.run(work)
+        answer = self._answer(asked, found)
         try:
             async for event in answer:
                 yield _event(event)
         except (UserError, Busy) as error:
             yield _message("error", {"message": str(error)})
-        except (RuntimeError, ValueError):
+        except Exception:  # noqa: BLE001 - whoever asked is told that it ended, whatever failed
             yield _message("error", {"message": "the answer broke off; ask again"})
         finally:
             await answer.aclose()
+
+    def _answer(self, asked: Question, found: Triage) -> AsyncGenerator[Event, None]:
+        """Events behind the tier; those of an emergency wait for nothing."""
+        if found.tier == "emergency":
+            return _at_once(self.assistant.answer(asked, found))
+        return self.worker.run(
+            lambda should_continue: self.assistant.answer(asked, found, should_continue)
+        )
+
+
+async def _at_once(events: Iterator[Event]) -> AsyncGenerator[Event, None]:
+    for event in events:
+        yield event
 
 
 def _locale(request: Request) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -12,18 +13,26 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from galenic.errors import UserError
+from galenic.limits import one_line
+from galenic.runtimes.base import Runtime
 from galenic.serve.guard import error_response
+from galenic.serve.schema import Sampling
 from galenic.serve.worker import Busy
 
-__all__ = ["read_body", "told"]
+__all__ = ["NotServedError", "check_model", "read_body", "told"]
 
 DEEPEST = 32
 """Levels that a request's JSON may be nested."""
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 RETRY_AFTER = "5"
 """Seconds after which a caller may try again."""
 
 _Form = TypeVar("_Form", bound=BaseModel)
 _Handler = Callable[[Any, Request], Awaitable[Response]]
+
+
+class NotServedError(UserError):
+    """Another model is asked for than the one here."""
 
 
 def told(handler: _Handler) -> _Handler:
@@ -36,7 +45,10 @@ def told(handler: _Handler) -> _Handler:
         except ClientDisconnect:
             return error_response(413, f"at most {self.config.max_bytes} bytes are taken")
         except ValidationError as error:
-            return error_response(400, _first(error))
+            where, words = _first(error)
+            return error_response(400, words, param=where or None)
+        except NotServedError as error:
+            return error_response(404, str(error), param="model", code="model_not_found")
         except UserError as error:
             return error_response(400, str(error))
         except Busy as error:
@@ -47,11 +59,22 @@ def told(handler: _Handler) -> _Handler:
     return safe
 
 
+def check_model(asked: Sampling, runtime: Runtime) -> None:
+    """Check that the model asked for is the one here; none named = this one.
+
+    Raises:
+        NotServedError: it is another.
+    """
+    here = runtime.info.model
+    if asked.model not in (None, here):
+        raise NotServedError(f"the model here is {here}; it was asked for by another name")
+
+
 async def read_body(request: Request, form: type[_Form]) -> _Form:
     """The request's JSON in a form.
 
     Raises:
-        UserError: it is no UTF-8, no JSON, or nested too deep.
+        UserError: it is no UTF-8, no JSON, holds what is no text, or is nested too deep.
         ValidationError: it does not fit the form.
     """
     return form.model_validate(_parse(await request.body()))
@@ -65,9 +88,24 @@ def _parse(body: bytes) -> Any:
     if _depth(text) > DEEPEST:
         raise UserError(f"the request is nested deeper than {DEEPEST} levels")
     try:
-        return json.loads(text)
+        found = json.loads(text, parse_constant=_no_number)
     except ValueError as error:
         raise UserError(f"the request is not JSON: {error}") from error
+    if SURROGATE.search(text) and not _is_text(found):
+        raise UserError("the request has half a character (a lone surrogate, \\ud800 to \\udfff)")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _is_text(found: Any) -> bool:
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _depth(text: str) -> int:
@@ -82,7 +120,10 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError) -> tuple[str, str]:
+    """Where a form does not fit, and why; what was sent is not repeated but for names."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
+    where = one_line(".".join(str(part) for part in first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return where, f"{where}: this setting is not known here; leave it out"
+    return where, f"{where}: {one_line(first['msg'])}" if where else one_line(first["msg"])

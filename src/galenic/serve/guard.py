@@ -1,14 +1,19 @@
 """What every request passes before anything is done with it.
 
 Only callers at the right door get in: the Host header must name this server (a page of another site
-that rebinds its name to 127.0.0.1 is refused), there is no CORS, and where a key is set it must be
-shown. Requests are bounded in size, and every answer carries a strict content security policy.
+that rebinds its name to 127.0.0.1 is refused), what a browser posts must come from this server's
+own page, there is no CORS, and where a key is set it must be shown. Requests are bounded in size,
+and every answer carries a strict content security policy. Whatever fails is answered, and never
+logged with what the caller wrote.
 """
 
 from __future__ import annotations
 
 import hmac
+import sys
+from traceback import extract_tb
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -31,13 +36,22 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+READING = ("GET", "HEAD", "OPTIONS")
+"""Methods that change and ask nothing."""
 OPEN = ("/health", *PAGE_PATHS)
 """Paths that need no key: they say nothing but that somebody is there, and ask for the key."""
 
 
-def error_response(status: int, message: str, kind: str = "invalid_request_error") -> JSONResponse:
+def error_response(
+    status: int,
+    message: str,
+    kind: str = "invalid_request_error",
+    *,
+    param: str | None = None,
+    code: str | None = None,
+) -> JSONResponse:
     """An error in the form that OpenAI's clients read."""
-    body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
     return JSONResponse(body, status_code=status)
 
 
@@ -59,8 +73,12 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
+        started = False
+
         async def send_guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
@@ -68,7 +86,13 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send_guarded)
             return
-        await self.app(scope, self._counting(receive), send_guarded)
+        try:
+            await self.app(scope, self._counting(receive), send_guarded)
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            sys.stderr.write(f"error: {scope['method']} was not answered: {_place(error)}\n")
+            if not started:
+                failed = error_response(500, "this request failed; try again", "server_error")
+                await failed(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -76,6 +100,8 @@ class Guard:
         name = host.rpartition(":")[0] if _has_port(host) else host
         if name not in self.config.hosts:
             return error_response(421, "this server does not go by that name (see --allow-host)")
+        if scope["method"] not in READING and not _is_own_page(headers, host):
+            return error_response(403, "pages of other addresses may not send requests here")
         if not self._may_enter(scope["path"], headers):
             return error_response(401, "the API key is missing or wrong", "authentication_error")
         length = headers.get("content-length", "0")
@@ -87,8 +113,9 @@ class Guard:
         key = self.config.api_key
         if key is None or path in OPEN:
             return True
-        shown = headers.get("authorization", "").removeprefix("Bearer ").encode()
-        return hmac.compare_digest(shown, key.encode())
+        scheme, _, shown = headers.get("authorization", "").partition(" ")
+        same = hmac.compare_digest(shown.strip().encode(), key.encode())
+        return same and scheme.lower() == "bearer"
 
     def _counting(self, receive: Receive) -> Receive:
         seen = 0
@@ -102,6 +129,31 @@ class Guard:
             return message
 
         return counted
+
+
+def _is_own_page(headers: Headers, host: str) -> bool:
+    """Whether a request that a browser sends comes from the page of this server.
+
+    Programs send neither header. Another port of the same machine is another site.
+    """
+    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    try:
+        found = urlsplit(origin.lower())
+    except ValueError:
+        return False
+    usual = {"http": ":80", "https": ":443"}.get(found.scheme)
+    return usual is not None and found.netloc.removesuffix(usual) == host.removesuffix(usual)
+
+
+def _place(error: Exception) -> str:
+    """What failed where; its own words may repeat what the caller wrote, and are left out."""
+    frames = extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 def _has_port(host: str) -> bool:

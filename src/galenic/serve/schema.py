@@ -1,17 +1,23 @@
-"""What callers may send, in the form of OpenAI's chat completions, and what they get.
+"""What callers may send, in the form of OpenAI's chat completions.
 
+Each setting is honoured or refused, none is passed over in silence.
 Source: https://platform.openai.com/docs/api-reference/chat
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-__all__ = ["ChatRequest", "Message", "Part"]
+from galenic.limits import SCHEMA_NODES
+from galenic.runtimes.base import LOWEST_TEMPERATURE
+
+__all__ = ["ChatRequest", "Message", "Part", "Sampling"]
 
 MOST_MESSAGES = 256
+MOST_STOPS = 4
 
 
 class Part(BaseModel):
@@ -47,24 +53,70 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class ChatRequest(BaseModel):
-    """A chat completion request; settings that are not known are ignored, as other servers do, but
-    for those that ask for what is not there."""
+def _temperature(value: float) -> float:
+    if 0 < value < LOWEST_TEMPERATURE:
+        raise ValueError(f"it is 0 (the likeliest token) or from {LOWEST_TEMPERATURE} to 2")
+    return value
 
-    model_config = ConfigDict(extra="ignore", strict=True)
 
-    messages: list[Message] = Field(min_length=1, max_length=MOST_MESSAGES)
+def _stops(stop: str | list[str] | None) -> str | list[str] | None:
+    found = [stop] if isinstance(stop, str) else stop or []
+    if len(found) > MOST_STOPS or "" in found:
+        raise ValueError(f"at most {MOST_STOPS} stop texts, none of them empty")
+    return stop
+
+
+def _only(*allowed: Any, hint: str = "") -> Callable[[Any], Any]:
+    """Takes what changes nothing, and refuses what is not there."""
+
+    def check(value: Any) -> Any:
+        if value is not None and not any(value == one for one in allowed):
+            raise ValueError(f"this is not supported here; leave it out{hint}")
+        return None
+
+    return check
+
+
+_Neutral = Annotated[Any, BeforeValidator(_only(0))]
+_Absent = Annotated[Any, BeforeValidator(_only([], {}, "none", False))]
+
+
+class Sampling(BaseModel):
+    """What chats and plain completions have in common."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
     model: str | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2, strict=False)
-    seed: int | None = Field(None, ge=0)
-    stop: str | list[str] | None = None
+    temperature: Annotated[float, AfterValidator(_temperature)] | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    stop: Annotated[str | list[str] | None, AfterValidator(_stops)] = None
     stream: bool = False
     stream_options: StreamOptions | None = None
+    user: str | None = Field(None, description="Not used, not kept.")
+    frequency_penalty: _Neutral = None
+    presence_penalty: _Neutral = None
+    logit_bias: _Absent = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts that end the answer."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+
+class ChatRequest(Sampling):
+    """A chat completion request."""
+
+    messages: list[Message] = Field(min_length=1, max_length=MOST_MESSAGES)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
     n: int | None = None
-    tools: Any = None
     response_format: dict[str, Any] | None = None
+    logprobs: Annotated[Any, BeforeValidator(_only(False, hint=", or use /v1/completions"))] = None
+    top_logprobs: _Neutral = None
+    tools: _Absent = None
+    tool_choice: _Absent = None
+    store: _Absent = None
 
     @field_validator("n")
     @classmethod
@@ -72,13 +124,6 @@ class ChatRequest(BaseModel):
         if n not in (None, 1):
             raise ValueError("only one answer is given (n = 1)")
         return n
-
-    @field_validator("tools")
-    @classmethod
-    def _no_tools(cls, tools: Any) -> Any:
-        if tools:
-            raise ValueError("tools are not supported")
-        return None
 
     @field_validator("response_format")
     @classmethod
@@ -90,15 +135,9 @@ class ChatRequest(BaseModel):
             named = (form or {}).get("json_schema")
             if not isinstance(named, dict) or not isinstance(named.get("schema"), dict):
                 raise ValueError("response_format json_schema needs json_schema.schema")
+            if (size := _nodes(named["schema"])) > SCHEMA_NODES:
+                raise ValueError(f"the schema has {size:,} parts; at most {SCHEMA_NODES:,}")
         return form
-
-    @field_validator("stop")
-    @classmethod
-    def _few_stops(cls, stop: str | list[str] | None) -> str | list[str] | None:
-        found = [stop] if isinstance(stop, str) else stop or []
-        if len(found) > 4 or "" in found:
-            raise ValueError("at most 4 stop texts, none of them empty")
-        return stop
 
     @property
     def schema_wanted(self) -> dict[str, Any] | None:
@@ -110,11 +149,13 @@ class ChatRequest(BaseModel):
         return found
 
     @property
-    def stops(self) -> tuple[str, ...]:
-        """The texts that end the answer."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-
-    @property
     def wanted_tokens(self) -> int | None:
         """Most new tokens that the caller wants."""
         return self.max_completion_tokens or self.max_tokens
+
+
+def _nodes(value: Any) -> int:
+    """Keys, values and lists in JSON; `galenic.serve.body` bounds how deep it is."""
+    if isinstance(value, dict):
+        return 1 + sum(1 + _nodes(one) for one in value.values())
+    return 1 + sum(map(_nodes, value)) if isinstance(value, list) else 1

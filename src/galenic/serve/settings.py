@@ -13,6 +13,10 @@ from galenic.errors import UserError
 __all__ = ["ServeConfig", "is_loopback"]
 
 
+SPARE = 7
+"""Connections that no waiting caller can have."""
+
+
 class ServeConfig(BaseModel):
     """Where a model is served, and how much of it each caller may take."""
 
@@ -40,6 +44,12 @@ class ServeConfig(BaseModel):
     )
     max_queue: int = Field(
         64, ge=0, description="Requests that may wait; to more, the answer is 429 at once."
+    )
+    max_connections: int = Field(
+        256,
+        ge=8,
+        description="Connections at once, fewer where this process may open fewer files; a quarter "
+        "of them from one other machine.",
     )
     max_tokens: int = Field(512, ge=1, description="Most new tokens of an answer.")
     max_seconds: float = Field(
@@ -73,10 +83,20 @@ class ServeConfig(BaseModel):
         return self
 
     @property
+    def address(self) -> str:
+        """Host and port as an address has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def fitting(self, connections: int) -> ServeConfig:
+        """With a line short enough that some of the connections stay free for triage."""
+        return self.model_copy(update={"max_queue": min(self.max_queue, connections - SPARE)})
+
+    @property
     def hosts(self) -> frozenset[str]:
         """Names that a Host header may have, without port."""
         named = {name.strip().lower() for name in self.allow_host.split(",") if name.strip()}
-        return frozenset({"127.0.0.1", "localhost", "[::1]", self.host.lower(), *named})
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return frozenset({"127.0.0.1", "localhost", "[::1]", own.lower(), *named})
 
 
 def is_loopback(host: str) -> bool:

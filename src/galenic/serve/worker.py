@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
-from galenic.errors import UserError
 from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.runtimes.constrained import JsonForm
 
-__all__ = ["Busy", "Order", "Task", "Worker"]
+__all__ = ["Busy", "Order", "Task", "Worker", "Written"]
 
 T = TypeVar("T")
 
@@ -35,14 +34,25 @@ class Order:
     """A text to continue.
 
     Attributes:
-        prompt: with the chat template applied.
+        prompt: makes the text, with the chat template applied, in the model's thread: a template
+            that takes long holds up nobody who does not wait for the model.
         how: much and how.
         schema: JSON schema that the answer must follow; None for free text.
     """
 
-    prompt: str
+    prompt: Callable[[], str]
     how: Writing
     schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A whole answer: see `Generation`; ``num_prompt`` is the prompt's tokens."""
+
+    text: str
+    num_tokens: int
+    finished: bool
+    num_prompt: int
 
 
 Task: TypeAlias = Callable[[Callable[[], bool]], Iterator[T]]
@@ -83,7 +93,7 @@ class Worker:
         """Whether nobody more may wait."""
         return self._inside > self.max_queue
 
-    def stream(self, order: Order) -> AsyncGenerator[str | Generation, None]:
+    def stream(self, order: Order) -> AsyncGenerator[str | Written, None]:
         """Pieces of a text as they come, and at last the whole; see `run`."""
         return self.run(lambda should_continue: self._write(order, should_continue))
 
@@ -94,7 +104,7 @@ class Worker:
 
         Raises:
             Busy: the line is full; raised before the first piece.
-            UserError: as the task.
+            Exception: as the task.
         """
         if self.full:
             raise Busy(Busy.TEXT)
@@ -115,11 +125,6 @@ class Worker:
         finally:
             job.cancelled.set()
             done.add_done_callback(self._leave)
-
-    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokens of texts, in line like everything that the model does."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self.runtime.encode_batch, texts)
 
     def close(self) -> None:
         """Stop working and free the model."""
@@ -147,17 +152,16 @@ class Worker:
                 job.deliver(piece)
                 if job.cancelled.is_set():
                     return
-        except (UserError, RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
             job.deliver(error)
         job.deliver(_END)
 
-    def _write(
-        self, order: Order, should_continue: Callable[[], bool]
-    ) -> Iterator[str | Generation]:
+    def _write(self, order: Order, should_continue: Callable[[], bool]) -> Iterator[str | Written]:
         schema = order.schema
         choices = None if schema is None else self._json_form.text(schema)
-        yield (
-            yield from self.runtime.stream(
-                order.prompt, replace(order.how, choices=choices), should_continue
-            )
+        prompt = order.prompt()
+        [tokens] = self.runtime.encode_batch([prompt])
+        made: Generation = yield from self.runtime.stream(
+            prompt, replace(order.how, choices=choices), should_continue
         )
+        yield Written(made.text, made.num_tokens, made.finished, len(tokens))

@@ -35,31 +35,24 @@ FIRST = ("model", "port", "api_key", "style", "threads")
 @with_flags(ServeConfig, first=FIRST)
 def command(**values: Any) -> None:
     """Serve a model."""
-    import uvicorn
-
     if values.get("api_key") is None:
         values["api_key"] = os.environ.get(KEY)
     config = parse_config(ServeConfig, values)
     from galenic.assistant.model import load_runtime
     from galenic.serve.app import NOTICE, create_app
+    from galenic.serve.connections import Limits, most_connections
+    from galenic.serve.listen import run, take_address
 
-    runtime = load_runtime(
-        config.model, threads=config.threads, context_length=config.context_length
-    )
-    info = runtime.info
-    typer.echo(
-        f"{info.model} ({info.weights}, {info.runtime} runtime, {info.num_threads} threads)\n"
-        f"page: http://{config.host}:{config.port}   API: http://{config.host}:{config.port}/v1\n"
-        f"{NOTICE}",
-        err=True,
-    )
-    uvicorn.run(
-        create_app(runtime, config),
-        host=config.host,
-        port=config.port,
-        access_log=False,  # paths and addresses of callers are nobody's business
-        log_level="warning",
-        server_header=False,
-        limit_concurrency=None,
-        timeout_graceful_shutdown=5,
-    )
+    with take_address(config) as door:
+        limits = Limits(most_connections(config.max_connections))
+        runtime = load_runtime(
+            config.model, threads=config.threads, context_length=config.context_length
+        )
+        info = runtime.info
+        typer.echo(
+            f"{info.model} ({info.weights}, {info.runtime} runtime, {info.num_threads} threads)\n"
+            f"page: http://{config.address}   API: http://{config.address}/v1\n"
+            f"{NOTICE}",
+            err=True,
+        )
+        run(create_app(runtime, config.fitting(limits.total)), door, limits)

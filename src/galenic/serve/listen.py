@@ -1,0 +1,59 @@
+"""The door: an address taken before the model is loaded, and the HTTP server behind it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import uvicorn
+from starlette.applications import Starlette
+
+from galenic.errors import UserError
+from galenic.serve.connections import BACKLOG, Limits, bounded_protocol
+from galenic.serve.settings import ServeConfig
+
+__all__ = ["run", "server_of", "take_address"]
+
+
+def take_address(config: ServeConfig) -> socket.socket:
+    """Listen at the address; callers wait until `run` answers them.
+
+    Raises:
+        UserError: another program has the port, or the address is not this machine's.
+    """
+    name = f"{config.host}:{config.port}"
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why = f"another program listens at {name}. Choose another --port, or end that program."
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            why = f"this user may not listen at {name}. Choose a --port of 1024 or above."
+        else:
+            why = f"cannot listen at {name} ({error.strerror}). Give --host an address that this "
+            why += "machine has, such as 127.0.0.1."
+        raise UserError(why) from error
+
+
+def run(app: Starlette, door: socket.socket, limits: Limits) -> None:
+    """Answer until Ctrl-C or SIGTERM; requests under way get five seconds."""
+    server_of(app, limits).run(sockets=[door])
+
+
+def server_of(app: Starlette, limits: Limits) -> uvicorn.Server:
+    """uvicorn around an application, with its own bounds and those that it lacks."""
+    config = uvicorn.Config(
+        app,
+        http=bounded_protocol(limits),
+        ws="none",
+        loop="asyncio",
+        access_log=False,  # paths and addresses of callers are nobody's business
+        log_level="error",
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+    )
+    return uvicorn.Server(config)
