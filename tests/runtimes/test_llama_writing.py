@@ -74,7 +74,18 @@ def test_a_full_context_cuts_the_text(tmp_path: Path) -> None:
             runtime.generate("")
 
 
-@pytest.mark.parametrize("options", [{"max_tokens": 0}, {"temperature": -1}, {"stop": ("",)}])
+BAD = [
+    {"max_tokens": 0},
+    {"temperature": -1},
+    {"temperature": 1e-308},
+    {"temperature": float("nan")},
+    {"top_p": 0},
+    {"top_p": 1.5},
+    {"stop": ("",)},
+]
+
+
+@pytest.mark.parametrize("options", BAD)
 def test_generate_checks_its_arguments(options: dict[str, object], runtime: LlamaRuntime) -> None:
     with pytest.raises(UserError, match="generate needs"):
         runtime.generate("a", Writing(**options))  # type: ignore[arg-type]
@@ -144,3 +155,21 @@ def test_times_are_those_of_a_prompt_read_anew(runtime: LlamaRuntime) -> None:
     runtime.generate("The heart", Writing(max_tokens=2))
     runtime.time_tokens("The heart", 2)
     assert runtime._engine._context._begun == tuple(runtime._engine.encode("The heart"))
+
+
+def test_top_p_draws_from_the_likeliest_alone() -> None:
+    shares = np.array([0.05, 0.5, 0.15, 0.3])
+    logits = np.log(shares).astype(np.float32)
+    for top_p, allowed in (
+        (0.4, {1}),
+        (0.5, {1}),
+        (0.7, {1, 3}),
+        (0.9, {1, 2, 3}),
+        (1.0, {0, 1, 2, 3}),
+    ):
+        chooser = np.random.default_rng(0)
+        drawn = [choose(logits, 1.0, chooser, top_p) for _ in range(2000)]
+        assert set(drawn) == allowed, top_p
+        for token in allowed:  # in the proportion that they have among themselves
+            wanted = shares[token] / shares[list(allowed)].sum()
+            assert drawn.count(token) / 2000 == pytest.approx(wanted, abs=0.04)

@@ -104,7 +104,7 @@ class Writing:
         if self.max_tokens < 1 or "" in self.stop or not 0 < self.top_p <= 1:
             raise UserError("generate needs max_tokens >= 1, 0 < top_p <= 1, no empty stop text")
         if self.temperature != 0 and not self.temperature >= LOWEST_TEMPERATURE:
-            raise UserError(f"temperature is 0 or at least {LOWEST_TEMPERATURE}")
+            raise UserError(f"generate needs a temperature of 0 or at least {LOWEST_TEMPERATURE}")
 
 
 class Encoder(Protocol):

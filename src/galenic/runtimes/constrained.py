@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
+from galenic.limits import one_line
 from galenic.runtimes.base import Runtime
 from galenic.runtimes.pieces import piece_bytes
 
@@ -58,10 +59,10 @@ class JsonForm:
         try:
             grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=SPELLING)
         except ValueError as error:
-            raise UserError(f"the JSON schema cannot be used: {error}") from error
+            raise UserError(f"the JSON schema cannot be used: {one_line(str(error))}") from error
         matcher = LLMatcher(self.tokenizer, grammar, log_level=0)
         if matcher.is_error():
-            raise UserError(f"the JSON schema cannot be used: {matcher.get_error()}")
+            raise UserError(f"the JSON schema cannot be used: {one_line(matcher.get_error())}")
         return JsonText(matcher, self.size)
 
 
@@ -84,7 +85,9 @@ class JsonText:
         """A token was chosen; whether the text is complete with it."""
         self.matcher.consume_token(token)
         if self.matcher.is_error():
-            raise UserError(f"the JSON schema cannot be followed: {self.matcher.get_error()}")
+            raise UserError(
+                f"the JSON schema cannot be followed: {one_line(self.matcher.get_error())}"
+            )
         return bool(self.matcher.is_stopped())
 
 

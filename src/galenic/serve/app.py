@@ -26,6 +26,7 @@ from galenic.serve.ask import AssistantRoutes
 from galenic.serve.body import NotServedError, check_model, read_body, told
 from galenic.serve.crisis import crisis_field, crisis_in
 from galenic.serve.guard import Guard, error_response
+from galenic.serve.lanes import Lanes
 from galenic.serve.page import page_routes
 from galenic.serve.schema import ChatRequest
 from galenic.serve.settings import ServeConfig
@@ -56,7 +57,7 @@ def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
             Route("/v1/models", server.models),
             Route("/v1/models/{name:path}", server.model),
             Route("/v1/chat/completions", server.chat, methods=["POST"]),
-            *AssistantRoutes(server.worker, config).routes,
+            *AssistantRoutes(server.worker, server.lanes, config).routes,
             *page_routes(),
         ],
         middleware=[Middleware(Guard, config=config)],
@@ -80,6 +81,7 @@ class _Server:
         self.config = config
         self.runtime = runtime
         self.worker = Worker(runtime, max_queue=config.max_queue, max_seconds=config.max_seconds)
+        self.lanes = Lanes()
         self.begun = int(time.time())
 
     @asynccontextmanager
@@ -90,6 +92,7 @@ class _Server:
             yield
         finally:
             await asyncio.to_thread(self.worker.close)
+            await asyncio.to_thread(self.lanes.close)
 
     async def health(self, _: Request) -> Response:
         """Whether somebody is there, and how long the line is."""
@@ -133,7 +136,7 @@ class _Server:
         check_model(asked, self.runtime)
         said = [one.text for one in asked.messages if one.role == "user"]
         locale = request.headers.get("accept-language", "")
-        cry = await asyncio.to_thread(crisis_in, said, locale)
+        cry = await self.lanes.read(sum(map(len, said)), crisis_in, said, locale)
         order = Order(lambda: self._prompt(asked), self._how(asked), asked.schema_wanted)
         alone = cry is not None and cry.alone and order.schema is None
         answer = _silence() if alone else self.worker.stream(order)

@@ -22,6 +22,7 @@ from galenic.errors import UserError
 from galenic.home import index_path
 from galenic.retrieval.retrieve import MOST_RESULTS, Passage, open_retriever
 from galenic.serve.body import read_body, told
+from galenic.serve.lanes import Lanes
 from galenic.serve.settings import ServeConfig
 from galenic.serve.worker import Busy, Worker
 
@@ -58,11 +59,13 @@ class AssistantRoutes:
 
     Args:
         worker: with the model.
+        lanes: in which texts are read.
         config: bounds, and how answers are made.
     """
 
-    def __init__(self, worker: Worker, config: ServeConfig) -> None:
+    def __init__(self, worker: Worker, lanes: Lanes, config: ServeConfig) -> None:
         self.worker = worker
+        self.lanes = lanes
         self.config = config
         self.assistant = Assistant(
             worker.runtime, config.style, second_opinion=config.second_opinion
@@ -100,8 +103,7 @@ class AssistantRoutes:
     async def triage(self, request: Request) -> Response:
         """How soon help is needed, by the rules alone."""
         form = await read_body(request, _Triage)
-        found = await asyncio.to_thread(triage, form.text, answers=form.answers)
-        return JSONResponse(_first(found, crisis(found, form.text, _locale(request))))
+        return JSONResponse(await self.lanes.read(len(form.text), _read, form, _locale(request)))
 
     @told
     async def search(self, request: Request) -> Response:
@@ -117,15 +119,18 @@ class AssistantRoutes:
     async def ask(self, request: Request) -> Response:
         """An answer: how soon help is needed at once, the rest in line."""
         form = await read_body(request, _Ask)
-        asked = await asyncio.to_thread(
-            make_question, form.question, form.history, form.context or "", form.answers
-        )
-        found = await asyncio.to_thread(self.assistant.triage, asked)
+        said = "\n".join([*form.history, form.question])
+        size = len(said) + len(form.context or "")
+        asked, found, cry = await self.lanes.read(size, self._read, form, said, _locale(request))
         if found.tier != "emergency" and self.worker.full:
             raise Busy(f"{Busy.TEXT} By the rules alone: {found.tier}.")
-        said = "\n".join([*form.history, form.question])
-        cry = crisis(found, said, _locale(request))
         return StreamingResponse(self._events(asked, found, cry), media_type="text/event-stream")
+
+    def _read(self, form: _Ask, said: str, locale: str) -> tuple[Question, Triage, Crisis | None]:
+        """The question as it is understood, how soon help is needed, and a cry for help."""
+        asked = make_question(form.question, form.history, form.context or "", form.answers)
+        found = self.assistant.triage(asked)
+        return asked, found, crisis(found, said, locale)
 
     async def _events(
         self, asked: Question, found: Triage, cry: Crisis | None
@@ -165,6 +170,11 @@ def _first(found: Triage, cry: Crisis | None) -> dict[str, Any]:
     """What triage found; a cry for help is answered before all else."""
     first = {} if cry is None else {"crisis": cry.describe()}
     return {**first, **found.describe()}
+
+
+def _read(form: _Triage, locale: str) -> dict[str, Any]:
+    found = triage(form.text, answers=form.answers)
+    return _first(found, crisis(found, form.text, locale))
 
 
 def _search(question: str, k: int) -> tuple[list[Passage], str]:

@@ -50,7 +50,7 @@ def server_of(app: Starlette, limits: Limits) -> uvicorn.Server:
         ws="none",
         loop="asyncio",
         access_log=False,  # paths and addresses of callers are nobody's business
-        log_level="error",
+        log_level="critical",  # errors are told by `Guard`, without what the caller wrote
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=5,
