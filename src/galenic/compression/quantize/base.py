@@ -31,6 +31,7 @@ class Quantizer(BaseModel, ABC):
         title: one line for people.
         reference_url: the paper, or the definition of the format.
         extra: of the package, which brings what the method needs; None without.
+        tunable: whether it makes a GGUF, whose numbers can be tuned.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class Quantizer(BaseModel, ABC):
     title: ClassVar[str]
     reference_url: ClassVar[str]
     extra: ClassVar[str | None] = None
+    tunable: ClassVar[bool] = True
 
     @property
     def options(self) -> dict[str, Any]:

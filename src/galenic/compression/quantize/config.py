@@ -20,3 +20,14 @@ class QuantizeConfig(CalibrationConfig):
     threads: int | None = Field(
         None, ge=1, description="Compute threads; default: chosen from the machine's live load."
     )
+    tune: bool = Field(
+        False,
+        description="Then tune the numbers of the GGUF, types and size as they are: codes block by "
+        "block to the dense block's output, then scales and norms by KL to the dense model.",
+    )
+    tune_steps: int = Field(
+        40, ge=0, description="With --tune: steps for the codes of a block; 0: codes stay."
+    )
+    tune_passes: int = Field(
+        2, ge=0, description="With --tune: passes over the text for scales and norms."
+    )

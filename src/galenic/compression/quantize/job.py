@@ -27,7 +27,7 @@ class QuantizeJob:
     Attributes:
         config: the model and the calibration text.
         files: the model on disk.
-        texts: calibration text; empty unless the method is ``calibrated``.
+        texts: calibration text; empty unless the method is ``calibrated`` or its result tuned.
         watcher: told of progress; a method may begin stages of its own.
     """
 

@@ -37,6 +37,7 @@ class PackedQuantizer(Quantizer):
     """A data type of bitsandbytes for the linear maps of the blocks."""
 
     extra = "bnb"
+    tunable = False
     through_half: ClassVar[bool] = False
     """Whether bitsandbytes takes the quantized weights through float16, whatever ``dtype`` says."""
 

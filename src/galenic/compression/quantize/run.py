@@ -13,7 +13,7 @@ from galenic.artifact.manifest import (
     read_manifest,
 )
 from galenic.artifact.record import record_stage
-from galenic.compression.quantize.base import Quantizer
+from galenic.compression.quantize.base import WEIGHTS, Quantizer
 from galenic.compression.quantize.config import QuantizeConfig
 from galenic.compression.quantize.job import QuantizeJob
 from galenic.compression.quantize.verify import failed
@@ -58,7 +58,10 @@ def _quantize(
 ) -> Manifest:
     check_new(output)
     quantizer.require()
-    texts = tuple(read_calibration_text(config)) if quantizer.calibrated else ()
+    if config.tune and not quantizer.tunable:
+        raise UserError(f"--tune changes GGUFs, and --method {quantizer.name} makes none.")
+    calibrated = quantizer.calibrated or config.tune
+    texts = tuple(read_calibration_text(config)) if calibrated else ()
     files = text_part(resolve_model(config.model))
     earlier = read_manifest(files.path if files.path.is_dir() else files.path.parent)
     watcher.stage(f"opening {files.name}")
@@ -73,11 +76,12 @@ def _quantize(
         )
     if warning := _at_risk(job, quantizer, earlier, promised):
         watcher.say(warning)
-    calibration = _calibration(job) if quantizer.calibrated else None
+    calibration = _calibration(job) if calibrated else None
     with new_artifact(output) as part:
         quantizer.apply(job, part, watcher.advance)
+        tuned = _tune(job, part) if config.tune else {}
         watcher.stage("reading back")
-        checks = quantizer.verify(job, part) | {"promised_bytes": float(promised)}
+        checks = quantizer.verify(job, part) | {"promised_bytes": float(promised)} | tuned
         after = _weight_bytes(part)
         if checks["tensor_bytes"] > promised or after >= before["dense"]:
             raise failed(
@@ -92,7 +96,7 @@ def _quantize(
             files,
             earlier=[earlier],
             libraries=(*LIBRARIES, *EXTRA_LIBRARIES.get(quantizer.extra or "", ())),
-            options=quantizer.options,
+            options=quantizer.options | _tuning(config),
             calibration=calibration,
             parameters={"before": counts, "after": counts},
             removed={},
@@ -100,6 +104,18 @@ def _quantize(
             notes=_notes(job, quantizer),
             checks=checks,
         )
+
+
+def _tuning(config: QuantizeConfig) -> dict[str, Any]:
+    if not config.tune:
+        return {}
+    return {"tune": True, "tune_steps": config.tune_steps, "tune_passes": config.tune_passes}
+
+
+def _tune(job: QuantizeJob, folder: Path) -> dict[str, float]:
+    from galenic.compression.quantize.tuning.run import tune_gguf
+
+    return tune_gguf(job, folder / WEIGHTS)
 
 
 def quantized_types_of(files: ModelFiles) -> tuple[str, ...]:

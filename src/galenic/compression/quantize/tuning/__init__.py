@@ -1,0 +1,1 @@
+"""Tuning a quantized model inside its format: codes, scales, norms; not a byte more."""

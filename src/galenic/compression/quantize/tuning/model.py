@@ -1,0 +1,135 @@
+"""A quantized GGUF as a model of transformers whose stored numbers can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galenic.compression.quantize.kquant import BLOCK_TYPES
+from galenic.compression.quantize.tuning.matrix import TunedMatrix
+from galenic.models.checkpoint import Checkpoint
+from galenic.models.folder import config_json
+from galenic.models.gguf.copy import gguf_source
+from galenic.models.gguf.family import read_shape
+from galenic.models.gguf.header import TensorInfo, read_header
+from galenic.models.gguf.names import gguf_name, row_order
+from galenic.models.paged import PagedModel
+
+__all__ = ["TunedModel"]
+
+
+class TunedModel:
+    """The model of a file; norms and biases have trained factors as well.
+
+    Args:
+        checkpoint: the dense model, for its shape.
+        path: of the file.
+
+    Attributes:
+        paged: the file as a model of transformers, for what lies outside the blocks.
+        matrices: by transformers name.
+        factors: of vectors, by transformers name.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, path: Path) -> None:
+        self.paged = PagedModel(checkpoint, gguf_source(path))
+        self.layout = self.paged.layout
+        self.shape = read_shape(config_json(checkpoint.folder), str(checkpoint.folder))
+        self.matrices: dict[str, TunedMatrix] = {}
+        self.vectors: dict[str, Any] = {}
+        self.factors: dict[str, Any] = {}
+        self.fixed: dict[str, Any] = {}
+        stored = {info.name: info for info in read_header(path).tensors}
+        for name, _ in self.layout.model.named_parameters():
+            info = stored.get(gguf_name(self.shape, name))
+            if info is None:
+                continue  # the head is the embedding
+            if info.type in BLOCK_TYPES:
+                order = row_order(self.shape, name)
+                self.matrices[name] = TunedMatrix(info.type, _bytes(path, info), order)
+            elif len(info.shape) == 1:
+                self.vectors[name] = self.paged.tensor(name)
+                self.factors[name] = torch.nn.Parameter(torch.ones_like(self.vectors[name]))
+            else:
+                self.fixed[name] = self.paged.tensor(name)
+
+    @property
+    def head(self) -> str:
+        """Name of the head's weight, which may be the embedding's."""
+        tied = bool(self.layout.model.config.tie_word_embeddings)
+        return "model.embed_tokens.weight" if tied else "lm_head.weight"
+
+    def value(self, name: str) -> Any:
+        """A parameter as the file will hold it, its gradient kept."""
+        if name in self.matrices:
+            return self.matrices[name].weight()
+        if name in self.vectors:
+            return self.vectors[name] * self.factors[name]
+        return self.fixed[name]
+
+    def of_block(self, index: int) -> Iterator[tuple[str, str]]:
+        """Name within the block, and in the model, of every parameter of a block."""
+        prefix = self.paged.prefix(index)
+        for name, _ in self.layout.blocks[index].module.named_parameters():
+            yield name, f"{prefix}{name}"
+
+    def block_values(self, index: int) -> dict[str, Any]:
+        """A block's parameters as the file will hold them, by their names within it."""
+        return {short: self.value(name) for short, name in self.of_block(index)}
+
+    def run_block(
+        self,
+        index: int,
+        hidden: Any,
+        settings: Mapping[str, Any],
+        values: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """What a block makes of hidden states, shape (samples, seq_len, hidden).
+
+        Args:
+            index: of the block.
+            hidden: what enters it.
+            settings: its other inputs.
+            values: its `block_values`, where they are at hand.
+        """
+        module = self.layout.blocks[index].module
+        held = dict(self.block_values(index) if values is None else values)
+        return torch.func.functional_call(module, held, (hidden,), dict(settings))
+
+    def refresh_embedding_(self) -> None:
+        """Let the embedding be what its bytes are now."""
+        weight = self.layout.model.get_input_embeddings().weight
+        if (matrix := self.matrices.get("model.embed_tokens.weight")) is not None:
+            with torch.no_grad():
+                weight.copy_(matrix.weight())
+
+    def forget_factors_(self) -> None:
+        """After `stored`: factors are one again, for what they did is in the numbers."""
+        for matrix in self.matrices.values():
+            matrix.close_codes_(keep=False)
+        for name, factor in self.factors.items():
+            self.vectors[name] = self.value(name).detach()
+            factor.data.fill_(1)
+        self.refresh_embedding_()
+
+    def stored(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """GGUF name and content, in the file's order, of everything that was trained."""
+        for name, matrix in self.matrices.items():
+            matrix.store_()
+            yield gguf_name(self.shape, name), matrix.blocks
+        for name in self.vectors:
+            values = self.value(name).detach().numpy()
+            if name.endswith("norm.weight"):
+                values = values + np.float32(self.shape.family.norm_shift or 0)
+            order = row_order(self.shape, name)
+            yield gguf_name(self.shape, name), values if order is None else values[order]
+
+
+def _bytes(path: Path, info: TensorInfo) -> NDArray[np.uint8]:
+    rows = int(np.prod(info.shape[1:]))
+    return np.fromfile(path, np.uint8, info.num_bytes, offset=info.offset).reshape(rows, -1)
