@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from galenic.compression.quantize.base import WEIGHTS
 from galenic.compression.quantize.job import QuantizeJob
@@ -32,9 +32,32 @@ class KQuant(TypedQuantizer):
         description="Weight errors by the activations that meet them, from calibration text.",
     )
 
+    imatrix: str | None = Field(
+        None,
+        description="Take the importance from this file of llama.cpp (imatrix, GGUF form), in "
+        "place of calibration text; not for mixes, which need gradients.",
+    )
+    save_imatrix: str | None = Field(
+        None, description="Write the importance that was measured into this file, for llama.cpp."
+    )
+
+    @model_validator(mode="after")
+    def _one_importance(self) -> KQuant:
+        if self.imatrix and not self.importance:
+            raise UserError("--imatrix and --no-importance contradict each other.")
+        if self.imatrix and self.mixed:
+            raise UserError("--imatrix: a mix needs gradients, which such a file does not have.")
+        if self.save_imatrix and (self.imatrix or not self.importance):
+            raise UserError("--save-imatrix needs an importance that is measured here.")
+        if self.save_imatrix and Path(self.save_imatrix).exists():
+            raise UserError(f"--save-imatrix: {self.save_imatrix} is there already.")
+        if self.imatrix and not Path(self.imatrix).is_file():
+            raise UserError(f"--imatrix: there is no file {self.imatrix}.")
+        return self
+
     @property
     def calibrated(self) -> bool:
-        return self.importance
+        return self.importance and not self.imatrix
 
     def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:
         from galenic.compression.quantize.kquant import needs_importance
@@ -47,7 +70,15 @@ class KQuant(TypedQuantizer):
 
         if self.type and not self.importance and needs_importance(self.type):
             raise UserError(f"--type {self.type} needs an importance: leave --no-importance out.")
+        if self.imatrix:
+            self._read(job)
         return super().check(job)
+
+    def _read(self, job: QuantizeJob) -> Sensitivity:
+        from galenic.compression.quantize.imatrix import read_imatrix
+        from galenic.compression.quantize.importance import Sensitivity
+
+        return Sensitivity(read_imatrix(Path(self.imatrix or ""), job.source), {})
 
     def apply(self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]) -> None:
         from galenic.compression.quantize.kquant import quantize_gguf
@@ -61,7 +92,9 @@ class KQuant(TypedQuantizer):
     def sensitivity(
         self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]
     ) -> Sensitivity:
-        """What weights the errors, from calibration text; arguments as `apply` has them."""
+        """What weights the errors; arguments as `apply` has them."""
+        if self.imatrix:
+            return self._read(job)
         from galenic.compression.quantize.importance import measure_sensitivity
         from galenic.models.paged import PagedModel
 
@@ -70,6 +103,16 @@ class KQuant(TypedQuantizer):
         passes = 2 if self.mixed else 1
         total = passes * len(model.layout.blocks)
         job.watcher.stage("measuring what weights matter", total=total)
-        return measure_sensitivity(
+        found = measure_sensitivity(
             model, tokens, folder, advance, gradients=self.mixed, seed=job.config.seed
         )
+        if self.save_imatrix:
+            from galenic.compression.quantize.imatrix import write_imatrix
+
+            chunks, size = tokens.shape
+            sources = [text.source for text in job.texts]
+            write_imatrix(
+                Path(self.save_imatrix), found.columns, sources=sources, chunks=chunks,
+                chunk_size=size,
+            )  # fmt: skip
+        return found
