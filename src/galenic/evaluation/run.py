@@ -23,6 +23,7 @@ from galenic.data.sources import Dataset, Source, open_source
 from galenic.errors import UserError
 from galenic.evaluation.choice import Work, run_chunk
 from galenic.evaluation.config import AUTO, EvaluateConfig
+from galenic.evaluation.duration import Duration
 from galenic.evaluation.folder import FORMAT, RunFolder
 from galenic.evaluation.plan import Plan, choose_fewshot, make_plan, sample
 from galenic.evaluation.prompts import Prompter
@@ -219,14 +220,15 @@ def _work(
     if there:
         watcher.say(f"going on: {there} of {len(keys)} records are there already")
     watcher.stage("evaluating", len(keys), there)
-    done, pace = 0, _Pace(runtime.info.num_threads)
+    done, pace, duration = 0, _Pace(runtime.info.num_threads), None
     for number, chunk in enumerate(plan.chunks):
         end = done + len(chunk.jobs)
         if end <= there:
             done = end
             continue
-        if not pace.computed:
+        if duration is None:
             run.keep_timings(number)
+            duration = Duration(plan, number)
         start = time.perf_counter()
         records, work = run_chunk(
             runtime, chunk, debias=config.debias, max_tokens=config.max_tokens, seed=config.seed
@@ -237,6 +239,8 @@ def _work(
         done = end
         pace.add(work, took)
         watcher.advance(done, pace.speed)
+        if line := duration.say(number, pace.seconds):
+            watcher.say(line)
         if pace.is_disturbed(work.tokens_computed / took):
             watcher.say(DISTURBED)
     if pace.computed:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from galenic.reports import plots
 from galenic.reports.document import READING, Report
 from galenic.reports.examples import Shown, pick_examples
+from galenic.reports.meaning import meaning_of_rows
 from galenic.reports.rows import Row
 from galenic.reports.runs import Run
 from galenic.reports.text import count, model_name, p_value, proportion, signed, span
@@ -47,6 +48,7 @@ def to_html(report: Report, runs: Sequence[Run], *, examples: int = 3) -> str:
     shown = [(row, pick_examples(by_name[row.run], row, examples)) for row in report.rows]
     return page_template("report.html.jinja").render(
         report=report,
+        meaning=meaning_of_rows(report.rows),
         rows=report.rows,
         several=len(report.runs) > 1,
         models=list(dict.fromkeys(model_name(run.model.model) for run in report.runs)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from galenic.reports.document import READING, Provenance, Report
+from galenic.reports.meaning import meaning_of_rows
 from galenic.reports.rows import Row
 from galenic.reports.text import count, proportion, signed, span, spark
 
@@ -15,6 +16,7 @@ def to_markdown(report: Report) -> str:
     """Render the report; the text of questions is not part of it."""
     parts = [
         "# Galenic report",
+        *meaning_of_rows(report.rows),
         f"*{report.disclaimer}*",
         *_warnings(report),
         "## Accuracy",

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from galenic.reports import plots
 from galenic.reports.document import DISCLAIMER, READING
 from galenic.reports.html import page_template
+from galenic.reports.meaning import meaning_of_study
 from galenic.reports.pareto import Panel, Point, pareto_picture, pareto_plot
 from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
 from galenic.units import format_size
@@ -29,6 +30,7 @@ def study_html(report: StudyReport) -> str:
     """Render the page; the template escapes everything but our own SVG."""
     return page_template("study.html.jinja").render(
         report=report,
+        meaning=meaning_of_study(report),
         significant=SIGNIFICANT,
         facts=report.facts,
         rows=report.rows,

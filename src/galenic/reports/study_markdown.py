@@ -9,6 +9,7 @@ import yaml
 
 from galenic.evaluation.compare import Comparison
 from galenic.reports.document import DISCLAIMER
+from galenic.reports.meaning import meaning_of_study
 from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
 from galenic.reports.text import p_value, proportion, shorten, signed, span, spark
 from galenic.units import format_size
@@ -24,6 +25,7 @@ def study_markdown(report: StudyReport) -> str:
     facts = report.facts
     parts = [
         f"# Study: {facts['name']}",
+        *meaning_of_study(report),
         f"> {DISCLAIMER}",
         facts["description"],
         f"```\n{facts['command']}\n```",

@@ -95,6 +95,8 @@ def command(
 
     from galenic.cli.progress import watched
     from galenic.evaluation.run import default_folder, evaluate
+    from galenic.reports.meaning import meaning_of_rows
+    from galenic.reports.rows import build_rows
     from galenic.reports.runs import load_run
     from galenic.reports.terminal import summary_table
 
@@ -103,5 +105,8 @@ def command(
     with watched(f"Nothing is lost: the same command goes on with {folder}.") as watcher:
         outcome = evaluate(config, folder, watcher, typed)
     out = Console() if sys.stdout.isatty() else Console(width=110)
-    out.print(summary_table(load_run(outcome.folder)))
+    run = load_run(outcome.folder)
+    out.print(summary_table(run))
+    for line in meaning_of_rows(build_rows(run)):
+        typer.echo(f"What this means: {line}")
     typer.echo(f"records: {outcome.folder}    report: galenic report {outcome.folder}")

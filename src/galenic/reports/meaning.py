@@ -1,0 +1,104 @@
+"""What the numbers of a report mean, in a few plain sentences: the first thing that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from galenic.evaluation.compare import Comparison
+from galenic.reports.rows import Row
+from galenic.reports.study import StudyReport, TableRow
+from galenic.reports.text import count, proportion, signed
+from galenic.units import format_size
+
+__all__ = ["meaning_of_rows", "meaning_of_study"]
+
+WELL = 0.97
+"""Share of the original's accuracy from which on a model counts as having kept it."""
+KNOWS = {
+    "above": "does better on {where} than always giving the commonest answer",
+    "at": "is at chance on {where}: always giving the commonest answer scores as much",
+    "below": "does worse on {where} than always giving the commonest answer",
+}
+
+
+def meaning_of_rows(rows: Sequence[Row]) -> list[str]:
+    """What one or several runs show, a line for each run.
+
+    Args:
+        rows: at least one, of the report.
+    """
+    runs = list(dict.fromkeys(row.run for row in rows))
+    several = len(runs) > 1
+    return [_of_run([row for row in rows if row.run == run], several) for run in runs]
+
+
+def meaning_of_study(report: StudyReport) -> list[str]:
+    """What the most useful models of a study kept: a line each, then a line on what collapsed.
+
+    Shown are the smallest model that keeps `WELL` of the original's accuracy, and the smallest of
+    all. The first scoring counts. Models that have not been asked yet are left out.
+    """
+    scoring = report.scorings[0]
+    made = [row for row in report.rows if scoring in row.pooled and row.size and row.cell.made_by]
+    made.sort(key=lambda row: int((row.size or {})["file_bytes"]))
+    well = [row for row in made if _share(row.pooled[scoring]) >= WELL]
+    shown = dict.fromkeys(report.rows.index(row) for row in (*well[:1], *made[:1]))
+    lines = [_kept(report, report.rows[at], report.rows[at].pooled[scoring]) for at in shown]
+    if made and not well:
+        lines.insert(0, f"No smaller model keeps {WELL:.0%} of the original's accuracy.")
+    return lines + [
+        f"On {title} nearly all answers are the same: {', '.join(names)}."
+        for benchmark, title in report.benchmarks.items()
+        if (names := _collapsed(report, benchmark, scoring))
+    ]
+
+
+def _share(found: Comparison) -> float:
+    return found.accuracy_b / found.accuracy_a if found.accuracy_a else 0.0
+
+
+def _collapsed(report: StudyReport, benchmark: str, scoring: str) -> list[str]:
+    asked = [(row, row.answers.get((benchmark, scoring))) for row in report.rows]
+    return [
+        f"{report.name_of(row)} ({found.row.collapse[0]} {found.row.collapse[1]:.0%})"
+        for row, found in asked
+        if found is not None and found.row.collapse
+    ]
+
+
+def _of_run(rows: Sequence[Row], named: bool) -> str:
+    """One sentence on what was known, one on each collapse."""
+    places: dict[str, list[str]] = {}
+    many = len({row.method for row in rows}) > 1
+    for row in rows:
+        where = f"{_title(row)} ({row.method})" if many else _title(row)
+        places.setdefault(row.baselines.against_majority, []).append(where)
+    parts = [
+        words.format(where=_listed(places[kind])) for kind, words in KNOWS.items() if kind in places
+    ]
+    said = [f"{rows[0].run if named else 'The model'} {'; it '.join(parts)}."]
+    said += [
+        f"On {_title(row)} it answers {row.collapse[0]} to nearly everything "
+        f"({row.collapse[1]:.0%}); the accuracy there is the share of that answer."
+        for row in rows
+        if row.collapse
+    ]
+    return " ".join(dict.fromkeys(said))
+
+
+def _kept(report: StudyReport, row: TableRow, found: Comparison) -> str:
+    size = f" ({format_size(row.size['file_bytes'])})" if row.size else ""
+    low, high = found.interval
+    return (
+        f"{report.name_of(row)}{size} keeps {_share(found):.0%} of the original's accuracy: "
+        f"{proportion(found.accuracy_b)} of {proportion(found.accuracy_a)} on {count(found.n)} "
+        f"questions (difference {signed(found.difference)}, 95 % {signed(low)} to {signed(high)})."
+    )
+
+
+def _title(row: Row) -> str:
+    return row.title.replace(", ", " ")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
