@@ -17,6 +17,7 @@ from galenic.data.calibration import (
     pack,
     plain_texts,
     read_calibration_text,
+    read_heldout_text,
 )
 from galenic.errors import UserError
 
@@ -148,3 +149,15 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-1]))
     with pytest.raises(UserError, match="not the file that is recorded"):
         medquad_texts(folder, "calibration")
+
+
+def test_the_handbook_serves_to_try_things_out() -> None:
+    config = CalibrationConfig(data="sample")
+    [fitted], [judged] = read_calibration_text(config), read_heldout_text(config)
+    assert fitted.source == "Galenic's handbook, calibration part"
+    assert fitted.sha256 == judged.sha256
+    assert not set(fitted.documents) & set(judged.documents)
+    assert len(fitted.documents) > 5 * len(judged.documents) > 0
+    stomach = next(text for text in fitted.documents + judged.documents if "belly pain" in text)
+    assert "\n" in stomach  # its title, then its sentences
+    assert "http" not in stomach

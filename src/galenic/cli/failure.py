@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from galenic.cli.output import is_verbose
 from galenic.limits import MESSAGE, one_line
 
 __all__ = ["STOPPED", "Failure", "end_with", "explain"]
@@ -82,6 +83,8 @@ def end_with(error: BaseException, command: str) -> int:
     if failure.logged:
         log = _write_log(error, command)
         line += f" Details: {log}" if log else " (The details could not be written to a file.)"
+    if is_verbose():
+        traceback.print_exception(error)
     sys.stderr.write(line.encode("utf-8", "replace").decode() + "\n")
     return failure.status
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from galenic import __version__
 from galenic.errors import UserError
 
-__all__ = ["is_verbose", "log", "progress_console", "with_output_options"]
+__all__ = ["is_verbose", "log", "progress_console", "say", "with_output_options"]
 
 log = logging.getLogger("galenic")
 PANEL = "Output"
@@ -86,6 +86,12 @@ def is_verbose() -> bool:
 def progress_console() -> Console:
     """Where progress is shown: standard error, or nowhere with ``--quiet``."""
     return Console(stderr=True, quiet=_chosen.quiet)
+
+
+def say(text: str) -> None:
+    """One line about the work, on standard error."""
+    log.info("%s", text)
+    progress_console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _choose(quiet: bool, verbose: bool, log_file: Path | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galenic.cli.flags import parse_config, parse_method
+from galenic.cli.output import say
 from galenic.registry import Registry
 
 if TYPE_CHECKING:
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
 
     from galenic.artifact.manifest import Manifest
 
-__all__ = ["run_stage"]
+__all__ = ["run_stage", "say_if_sample"]
+
+
+def say_if_sample(data: str | None) -> None:
+    """Say that a result is a demonstration where the embedded handbook calibrates it."""
+    from galenic.data.demonstration import DEMONSTRATION
+
+    if data == "sample":
+        say(DEMONSTRATION)
 
 
 def run_stage(
@@ -47,6 +56,7 @@ def run_stage(
     config: Any = parse_config(config_type, own)
     method = parse_method(methods, config.method, values)
     check_new(output)
+    say_if_sample(getattr(config, "data", None))
     module, _, function = stage.partition(":")
     run = getattr(import_module(module), function)
     with watched(f"Nothing was written to {output}.") as watcher:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from galenic.data import manifest
+from galenic.data.demonstration import demonstration_documents
 from galenic.data.jsonl import read_jsonl
 from galenic.data.rows import check_text
 from galenic.data.sources import read_rows
@@ -31,6 +32,7 @@ __all__ = [
     "CalibrationConfig",
     "CalibrationText",
     "Pair",
+    "medical_texts",
     "medquad_texts",
     "pack",
     "plain_texts",
@@ -40,6 +42,8 @@ __all__ = [
 ]
 
 MEDQUAD = "medquad/medquad.jsonl.gz"
+SAMPLE = "sample"
+"""In place of a folder: the embedded handbook."""
 HELDOUT_TENTHS = 1
 """Tenths of MedQuAD's topics that are held out."""
 
@@ -54,7 +58,8 @@ class CalibrationConfig(BaseModel):
     data: str | None = Field(
         None,
         description="Folder with medquad/medquad.jsonl.gz: medical text for methods that "
-        "calibrate. Its held-out tenth is left alone.",
+        "calibrate. Its held-out tenth is left alone. `sample`: the embedded handbook, to try "
+        "things out.",
     )
     text: str | None = Field(
         None,
@@ -117,15 +122,28 @@ def _read_texts(
 ) -> list[CalibrationText]:
     found = []
     if config.data is not None:
-        found.append(medquad_texts(Path(config.data), split))
+        found.append(medical_texts(config.data, split))
     if config.text is not None:
         found.append(plain_texts(Path(config.text)))
     if not found:
         raise UserError(
             f"{need}: --data DIR with {MEDQUAD} in it, --text FILE with text of your own, or both "
-            "(half of each)."
+            "(half of each). To try it out: --data sample."
         )
     return found
+
+
+def medical_texts(data: str, split: Literal["calibration", "heldout"]) -> CalibrationText:
+    """Medical text of a folder with MedQuAD, or of the embedded handbook for ``sample``.
+
+    Raises:
+        UserError: the file is missing, changed, damaged or invalid.
+    """
+    if data != SAMPLE:
+        return medquad_texts(Path(data), split)
+    sha256, documents = demonstration_documents()
+    texts = [text for name, text in documents.items() if _is_heldout(name) == (split == "heldout")]
+    return CalibrationText(f"Galenic's handbook, {split} part", sha256, tuple(texts))
 
 
 def medquad_texts(folder: Path, split: Literal["calibration", "heldout"]) -> CalibrationText:

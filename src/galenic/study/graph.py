@@ -105,11 +105,6 @@ class Texts:
     data: str | None = None
     text: str | None = None
 
-    @property
-    def folder(self) -> str | None:
-        """The folder, where it is one: the packaged sample holds questions only."""
-        return None if self.data == "sample" else self.data
-
 
 def build_graph(study: Study, texts: Texts) -> Graph:
     """Work out what is to be computed; reads all data once, and no weights.
@@ -157,7 +152,7 @@ class _Base:
         """The node behind the last stage of a variant; those that are not there yet are added."""
         if variant.recipe is None:
             return None
-        job = CompressJob(self.model, variant.recipe, self.texts.folder, self.texts.text)
+        job = CompressJob(self.model, variant.recipe, self.texts.data, self.texts.text)
         keys = stage_keys(variant.recipe, self.files.sha256, read_texts(job), read_learnt(job))
         before: str | None = None
         for place, (step, key) in enumerate(zip(variant.recipe.steps, keys, strict=True)):
@@ -165,7 +160,7 @@ class _Base:
                 "recipe": dump_recipe(_named(variant.recipe, place)),
                 "base": self.model,
                 "model": before,
-                "data": self.texts.folder,
+                "data": self.texts.data,
                 "text": self.texts.text,
             }
             title = f"{step.title} of {variant.name if place else Path(self.model).stem}"
@@ -237,14 +232,14 @@ class _Base:
 
     def _perplexity(self, add: Any, made: str | None, against: str, parent: str | None) -> str:
         config = CalibrationConfig.model_validate(
-            {"data": self.texts.folder, "text": self.texts.text}
+            {"data": self.texts.data, "text": self.texts.text}
         )
         texts = [[text.source, text.sha256] for text in read_heldout_text(config)]
         spec = {
             "model": made,
             "base": self.model,
             "against": against,
-            "data": self.texts.folder,
+            "data": self.texts.data,
             "text": self.texts.text,
             "runtime": self.study.evaluate.runtime,
         }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from galenic.cli.options import ManifestOption, ModelArgument, NewFolderOption
+from galenic.cli.stage import say_if_sample
 
 if TYPE_CHECKING:
     from galenic.artifact.manifest import Manifest
@@ -30,6 +31,8 @@ HELP = (
 EXAMPLES = """
 **Examples**
 
+`galenic compress smollm2-135m --recipe laptop --data sample -o dose/`
+
 `galenic compress smollm2-135m --recipe sparse --data DIR -o dose/`
 
 `galenic compress ./my-model --recipe my-recipe.yaml --text notes.txt -o dose/`
@@ -50,7 +53,8 @@ def command(
         str | None,
         typer.Option(
             envvar="GALENIC_DATA",
-            help="Folder with medquad/medquad.jsonl.gz: medical text for methods that calibrate.",
+            help="Folder with medquad/medquad.jsonl.gz: medical text for methods that calibrate. "
+            "sample: the embedded handbook, to try things out.",
         ),
     ] = None,
     text: Annotated[
@@ -71,6 +75,7 @@ def command(
     from galenic.recipes.recipe import read_recipe
 
     check_new(output)
+    say_if_sample(data)
     found = read_recipe(recipe)
     from galenic.recipes.run import CompressJob, compress  # only now, for it takes seconds
 

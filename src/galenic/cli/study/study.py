@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from galenic.cli.stage import say_if_sample
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -94,6 +96,7 @@ def command(
         models=model or (), evaluate={key: value for key, value in changes.items() if value}
     )
     ENGINES.check(engine)
+    say_if_sample(data)
     outcome = _run(
         found, (data, text), output, lambda: ENGINES.load(engine)(jobs=jobs, address=address)
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.data.calibration import (
     CalibrationConfig,
     CalibrationText,
-    medquad_texts,
+    medical_texts,
     plain_texts,
 )
 from galenic.errors import UserError
@@ -57,8 +57,8 @@ class Logits(Distiller):
 
         train, heldout = [], []
         if config.data is not None:
-            train.append(medquad_texts(Path(config.data), "calibration"))
-            heldout.append(medquad_texts(Path(config.data), "heldout"))
+            train.append(medical_texts(config.data, "calibration"))
+            heldout.append(medical_texts(config.data, "heldout"))
         if config.text is not None:
             own, apart = split_text(plain_texts(Path(config.text)))
             train.append(own)
@@ -66,7 +66,7 @@ class Logits(Distiller):
         if not train:
             raise UserError(
                 "healing needs text: --data DIR with medquad/medquad.jsonl.gz in it, --text FILE "
-                "with text of your own, or both (half of each)."
+                "with text of your own, or both (half of each). To try it out: --data sample."
             )
         more = read_sources(config) if config.train else None
         return PlainSources(tuple(train), tuple(heldout), more)
