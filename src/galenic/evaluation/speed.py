@@ -110,7 +110,7 @@ def _measure(model: ModelFiles, config: EvaluateConfig) -> dict[str, float]:
     from galenic.models.gguf.header import check_gguf
     from galenic.runtimes.torch_speed import estimate_speed
 
-    shape = header_config(check_gguf(model.path), model.name)
+    shape = header_config(check_gguf(model.path), model.path)
     with RUNTIMES.load("llama")(model, threads=config.threads) as runtime:
         threads = runtime.info.num_threads
         llama = prefill_speed(runtime)

@@ -87,7 +87,7 @@ FAMILIES: Mapping[str, Family] = {
         "Llama",
         "llama",
         rotary_pairs=True,
-        scalings=("default", "linear", "yarn", "llama3"),
+        scalings=("default", "linear", "yarn", "llama3", "divisors"),
     ),
     "mistral": Family("Mistral", "llama", rotary_pairs=True),
     "qwen2": Family("Qwen2", "qwen2", biases=("q_proj", "k_proj", "v_proj"), heads_fill=True),

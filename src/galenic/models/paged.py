@@ -19,7 +19,7 @@ from galenic.models.checkpoint import Checkpoint
 from galenic.models.folder import config_json
 from galenic.models.forward import embed
 from galenic.models.gguf.family import read_shape
-from galenic.models.gguf.names import gguf_name, row_order
+from galenic.models.gguf.names import from_gguf, gguf_name, row_order
 from galenic.models.gguf.write import GgufSource
 from galenic.models.layers import Layout, read_layout
 from galenic.models.shapes import empty_model
@@ -131,12 +131,7 @@ class PagedModel:
         """A parameter by its transformers name, decoded to float32."""
         stored = self._tensors[gguf_name(self._shape, name)]
         values = stored.read(0, stored.shape[0]).reshape(stored.shape)
-        if (order := row_order(self._shape, name)) is not None:
-            transformers_order = np.empty_like(values)
-            transformers_order[order] = values
-            values = transformers_order
-        if name.endswith("norm.weight") and self._shape.family.norm_shift:
-            values = values - np.float32(self._shape.family.norm_shift)
+        values = from_gguf(self._shape, name, values)
         return torch.from_numpy(np.array(values, np.float32))
 
     def _load_(self, module: Any) -> None:

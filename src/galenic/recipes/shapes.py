@@ -13,6 +13,7 @@ from galenic.errors import UserError
 from galenic.models.configuration import read_configuration
 from galenic.models.files import ModelFiles
 from galenic.models.gguf.config import header_config
+from galenic.models.gguf.dequantize import check_conversion
 from galenic.models.gguf.family import expected_tensors, read_shape
 from galenic.models.gguf.folder import folder_source
 from galenic.models.gguf.header import check_gguf
@@ -77,10 +78,11 @@ def open_outline(files: ModelFiles) -> Outline:
     from galenic.models.text_part import text_part
 
     if files.kind == "gguf":
+        check_conversion(files)  # which every recipe begins with
         header = check_gguf(files.path)
         tensors = sum(tensor.num_bytes for tensor in header.tensors)
         size = files.path.stat().st_size - tensors
-        return Outline(files.name, header_config(header, files.name), size)
+        return Outline(files.name, header_config(header, files.path), size)
     files = text_part(files)
     config = read_configuration(files.path, files.name)
     check_family(config.model_type, files.name)

@@ -351,9 +351,10 @@ def _weights(model: ModelFiles, dtype: str) -> tuple[Path, str, str | None]:
     calls its architecture. A file is called the same here as in the llama runtime."""
     if model.kind != "gguf":
         return model.path, dtype, None
-    from galenic.models.gguf.dequantize import dequantized_folder
+    from galenic.models.gguf.dequantize import check_room, dequantized_folder
     from galenic.models.gguf.header import quantization_label, read_header
 
+    check_room(model)
     header = read_header(model.path)
     named = str(header.metadata["general.architecture"])
     return dequantized_folder(model), quantization_label(header), named

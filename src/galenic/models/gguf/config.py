@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
 from galenic.models.configuration import refusals
-from galenic.models.families import FAMILIES, check_family, model_type_of
-from galenic.models.gguf.header import GgufHeader
+from galenic.models.families import FAMILIES, Family, check_family, model_type_of
+from galenic.models.gguf.header import GgufHeader, read_metadata
 from galenic.models.gguf.names import EMBEDDING
+from galenic.models.gguf.rope_config import rope_settings, short_float
 
 __all__ = ["header_config"]
 
@@ -25,43 +27,107 @@ _SETTINGS = {
     "sliding_window": "attention.sliding_window",
 }
 """A configuration's key to that of a GGUF, without the architecture before it."""
+_TOKENS = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
+PERIOD = "attention.sliding_window_pattern"
 
 
-def header_config(header: GgufHeader, name: str) -> Any:
-    """The sizes in a GGUF's header; transformers reads them too, but takes a quarter minute.
+def header_config(header: GgufHeader, path: Path) -> Any:
+    """The configuration of the model in a GGUF.
+
+    Args:
+        header: of the file.
+        path: of the file.
 
     Raises:
-        UserError: the architecture is unknown, or its sizes describe no model.
+        UserError: the architecture is unknown, or its settings describe no model that transformers
+            computes.
     """
     import transformers
 
     architecture = header.metadata["general.architecture"]
     model_type = model_type_of(architecture)
-    check_family(model_type)
+    check_family(model_type, str(path))
+    family = FAMILIES[model_type]
+    facts = _sizes(header, architecture, family, path)
+    facts |= _biases(header, family)
+    facts |= _windows(header, path, architecture, facts)
+    facts["rope_parameters"] = rope_settings(
+        header,
+        path,
+        facts.get("head_dim") or facts["hidden_size"] // facts["num_attention_heads"],
+        facts["max_position_embeddings"],
+        layered=family.layered_rope,
+    )
+    if facts["rope_parameters"].get("rope_type") == "longrope" and "longrope" in family.scalings:
+        # which goes before the same in the rotary settings
+        original = facts["rope_parameters"]["original_max_position_embeddings"]
+        facts["original_max_position_embeddings"] = original
+    facts |= _tokens(header.metadata)
+    with refusals(lambda why: UserError(f"the header of {path} describes no model: {why}")):
+        return transformers.AutoConfig.for_model(model_type, **facts)
+
+
+def _sizes(header: GgufHeader, architecture: str, family: Family, path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {
         setting: header.metadata[f"{architecture}.{key}"]
         for setting, key in _SETTINGS.items()
         if f"{architecture}.{key}" in header.metadata
     }
     shapes = {tensor.name: tuple(reversed(tensor.shape)) for tensor in header.tensors}
-    sizes = facts | _windows(header.metadata, architecture, facts)
-    with refusals(lambda why: UserError(f"the header of {name} describes no model: {why}")):
-        return transformers.AutoConfig.for_model(
-            model_type,
-            **sizes,
-            vocab_size=shapes[EMBEDDING][0],
-            tie_word_embeddings="output.weight" not in shapes,
-            pad_token_id=None,
+    needed = ("num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings")
+    lacking = [_SETTINGS[key] for key in needed if not isinstance(facts.get(key), int)]
+    if lacking or EMBEDDING not in shapes or not facts["num_attention_heads"]:
+        raise UserError(
+            f"the header of {path} describes no model: it lacks {', '.join(lacking) or EMBEDDING}."
         )
+    quotient = facts["hidden_size"] // facts["num_attention_heads"]
+    head_dim = facts.setdefault("head_dim", quotient)
+    if header.metadata.get(f"{architecture}.attention.value_length", head_dim) != head_dim:
+        raise UserError(f"{path} has keys and values of different sizes, not supported.")
+    if family.heads_fill and head_dim == quotient:
+        del facts["head_dim"]
+    if "rms_norm_eps" in facts:
+        facts["rms_norm_eps"] = short_float(facts["rms_norm_eps"])
+    if family.sandwich:  # as llama.cpp tells the 27B model, by its number of layers
+        scalar = quotient if facts["num_hidden_layers"] == 62 else head_dim
+        facts["query_pre_attn_scalar"] = scalar
+    facts["vocab_size"] = shapes[EMBEDDING][0]
+    facts["tie_word_embeddings"] = "output.weight" not in shapes
+    return facts
+
+
+def _biases(header: GgufHeader, family: Family) -> dict[str, Any]:
+    """Whether projections have biases, where a configuration may say so."""
+    names = {tensor.name for tensor in header.tensors}
+    found = {}
+    if not family.biases and "blk.0.attn_q.bias" in names:
+        found["attention_bias"] = True
+    if "blk.0.ffn_gate.bias" in names:
+        found["mlp_bias"] = True
+    return found
 
 
 def _windows(
-    metadata: Mapping[str, Any], architecture: str, facts: Mapping[str, Any]
+    header: GgufHeader, path: Path, architecture: str, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Which layers have a sliding window, where only some do."""
-    period = metadata.get(f"{architecture}.attention.sliding_window_pattern")
-    if not FAMILIES[model_type_of(architecture)].windows or not isinstance(period, int):
+    if not FAMILIES[model_type_of(architecture)].windows:
         return {}
-    kinds = ("full_attention", "sliding_attention")
+    key = f"{architecture}.{PERIOD}"
     layers = range(facts["num_hidden_layers"])
-    return {"layer_types": [kinds[number % period < period - 1] for number in layers]}
+    if key in header.array_lengths:
+        slides = [bool(one) for one in read_metadata(path, arrays=(key,))[key]]
+    else:
+        period = header.metadata.get(key)
+        if not isinstance(period, int) or period < 1:
+            return {}
+        slides = [number % period < period - 1 for number in layers]
+    kinds = ("full_attention", "sliding_attention")
+    return {"layer_types": [kinds[one] for one in slides]}
+
+
+def _tokens(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        setting: metadata.get(f"tokenizer.ggml.{name}_token_id")
+        for setting, name in _TOKENS.items()
+    }

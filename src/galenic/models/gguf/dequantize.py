@@ -1,38 +1,49 @@
 """A GGUF as an ordinary Hugging Face folder with float32 weights, for the torch runtime.
 
-transformers reads the weights (from version 5.23 on it would keep them packed and compute with them
-very slowly, so it is told not to); the tokenizer is built here, because transformers does not know
-every rule by which a GGUF cuts text. The folder is kept in the user's cache.
+The families of `galenic.models.families` are written here, tensor by tensor, by the inverse of what
+`galenic.models.gguf.folder` does; others are left to transformers, and refused where their rotary
+positions are scaled, which it does not take over. The tokenizer is built here, because transformers
+does not know every rule by which a GGUF cuts text. The folder is kept in the user's cache.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import shutil
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from galenic.cache import cache_folder, made_once
 from galenic.errors import UserError
 from galenic.models.configuration import refusals
+from galenic.models.families import FAMILIES, model_type_of
 from galenic.models.files import ModelFiles
+from galenic.models.gguf.config import header_config
+from galenic.models.gguf.copy import gguf_source
+from galenic.models.gguf.family import ModelShape, expected_tensors, read_shape
 from galenic.models.gguf.header import GgufHeader, check_gguf, count_parameters
+from galenic.models.gguf.names import from_gguf, gguf_name
+from galenic.models.gguf.rope_config import ROPE_TENSORS
+from galenic.models.gguf.write import SourceTensor
 from galenic.models.quiet import quiet_transformers
 
-__all__ = ["check_room", "dequantized_folder"]
+__all__ = ["check_conversion", "check_room", "dequantized_folder"]
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised when this code writes something else than before for the same file."""
-COMPARED = ("llama", "qwen2")
-"""Architectures whose predictions the tests compare with those of llama.cpp."""
 INSTEAD = "Use the llama runtime for this file, or the model's Hugging Face folder."
 
 
 def dequantized_folder(files: ModelFiles) -> Path:
-    """Convert a GGUF once and return the folder; it takes 20 to 30 seconds for 100 M weights.
+    """Convert a GGUF once and return the folder; some seconds for 100 M weights.
 
     Args:
         files: a model of kind ``"gguf"``.
@@ -54,18 +65,26 @@ def dequantized_folder(files: ModelFiles) -> Path:
     return made_once(target, make)
 
 
-def check_room(files: ModelFiles) -> None:
-    """Check, quickly, that a GGUF can be converted and that its float32 weights fit.
+def check_conversion(files: ModelFiles) -> None:
+    """Check, quickly, that a GGUF can be converted, or was.
 
     Raises:
-        UserError: as `dequantized_folder`; of a file that was converted before, only where memory
-            is short.
+        UserError: as `dequantized_folder`.
     """
-    header, target = check_gguf(files.path), _target(files)
-    if target.is_dir():
-        _check_free(files.path, header, {"memory": _free_memory()})
-    else:
-        _check(files.path, header, target.parent)
+    target = _target(files)
+    if not target.is_dir():
+        _check(files.path, check_gguf(files.path), target.parent)
+        gguf_source(files.path)  # refuses types that cannot be decoded
+
+
+def check_room(files: ModelFiles) -> None:
+    """Check, quickly, that a GGUF can be converted and that its float32 weights fit into memory.
+
+    Raises:
+        UserError: as `dequantized_folder`, or memory is short.
+    """
+    check_conversion(files)
+    _check_free(files.path, check_gguf(files.path), "memory", _free_memory())
 
 
 def _target(files: ModelFiles) -> Path:
@@ -81,16 +100,23 @@ def _check(path: Path, header: GgufHeader, room: Path) -> None:
             "the torch runtime needs an extra: pip install 'galenic[train]'. "
             "The llama runtime works without it."
         ) from error
-    architecture = header.metadata["general.architecture"]
-    scaling = header.metadata.get(f"{architecture}.rope.scaling.type", "none")
-    if scaling != "none" or any(t.name.startswith("rope_f") for t in header.tensors):
-        raise UserError(
-            f"{path} rescales its rotary positions, and transformers does not take that over from "
-            f"a GGUF: its predictions would be wrong. {INSTEAD}"
-        )
-    if architecture not in COMPARED:
+    if _is_known(header):
+        _shape(path, header)
+    else:
+        architecture = header.metadata["general.architecture"]
+        scaling = header.metadata.get(f"{architecture}.rope.scaling.type", "none")
+        if scaling != "none" or any(t.name in ROPE_TENSORS for t in header.tensors):
+            raise UserError(
+                f"{path} rescales its rotary positions, and transformers does not take that over "
+                f"from a GGUF of {architecture}: its predictions would be wrong. {INSTEAD}"
+            )
         logger.warning("conversion of %r has not been compared with llama.cpp", architecture)
-    _check_free(path, header, {"disk": shutil.disk_usage(room).free, "memory": _free_memory()})
+        _check_free(path, header, "memory", _free_memory())
+    _check_free(path, header, "disk", shutil.disk_usage(room).free)
+
+
+def _is_known(header: GgufHeader) -> bool:
+    return model_type_of(header.metadata["general.architecture"]) in FAMILIES
 
 
 def _free_memory() -> int:
@@ -99,25 +125,84 @@ def _free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def _check_free(path: Path, header: GgufHeader, room: Mapping[str, int]) -> None:
+def _check_free(path: Path, header: GgufHeader, what: str, free: int) -> None:
     need = 4 * count_parameters(header)
-    for what, free in room.items():
-        if need * 1.1 > free:
-            raise UserError(
-                f"{path} in float32 takes {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB of {what} "
-                f"are free. {INSTEAD}"
-            )
+    if need * 1.1 > free:
+        raise UserError(
+            f"{path} in float32 takes {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB of {what} "
+            f"are free. {INSTEAD}"
+        )
 
 
 def _convert(path: Path, header: GgufHeader, folder: Path) -> None:
     from galenic.models.gguf.tokenizer import gguf_tokenizer
 
     tokenizer = gguf_tokenizer(path)  # first, for it is quick and may refuse
-    with quiet_transformers():
-        model = _load(path, header)
-        folder.mkdir()
-        model.save_pretrained(folder)
+    if _is_known(header):
+        _write(path, header, folder)
+    else:
+        with quiet_transformers():
+            model = _load(path, header)
+            folder.mkdir()
+            model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _shape(path: Path, header: GgufHeader) -> tuple[Any, ModelShape]:
+    """Configuration and shape; the tensors of the file are those of a model of this shape."""
+    config = header_config(header, path)
+    shape = read_shape(config.to_dict(), str(path))
+    expected = {gguf_name(shape, name): size for name, size in expected_tensors(shape).items()}
+    found = {tensor.name: tuple(reversed(tensor.shape)) for tensor in header.tensors}
+    for name, size in expected.items():
+        if found.get(name) != size:
+            raise UserError(
+                f"{path} is no whole {shape.family.title} model: tensor {name} "
+                f"{f'has the shape {found[name]}' if name in found else 'is missing'}; its header "
+                f"makes it {size}. {INSTEAD}"
+            )
+    if odd := sorted(found.keys() - expected.keys() - set(ROPE_TENSORS)):
+        raise UserError(
+            f"{path} holds {len(odd)} tensors that a {shape.family.title} model has no place for, "
+            f"for example {odd[0]}. {INSTEAD}"
+        )
+    return config, shape
+
+
+def _write(path: Path, header: GgufHeader, folder: Path) -> None:
+    import transformers
+
+    config, shape = _shape(path, header)
+    config.architectures = [
+        transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]
+    ]
+    config.dtype = "float32"
+    folder.mkdir()
+    config.save_pretrained(folder)
+    transformers.GenerationConfig(
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+    ).save_pretrained(folder)
+    stored = {tensor.name: tensor for tensor in gguf_source(path).tensors}
+    tensors = {name: stored[gguf_name(shape, name)] for name in expected_tensors(shape)}
+    _write_weights(folder / "model.safetensors", shape, tensors)
+
+
+def _write_weights(file: Path, shape: ModelShape, tensors: Mapping[str, SourceTensor]) -> None:
+    """Write the tensors, by transformers name, one at a time in memory."""
+    table: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in sorted(tensors.items()):
+        start, end = end, end + 4 * math.prod(tensor.shape)
+        table[name] = {"dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end]}
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the first tensor begins at a multiple of 8
+    with file.open("wb") as handle:
+        handle.write(struct.pack("<Q", len(text)) + text)
+        for name, tensor in sorted(tensors.items()):
+            values = from_gguf(shape, name, tensor.read(0, tensor.shape[0]).reshape(tensor.shape))
+            handle.write(np.ascontiguousarray(values, np.float32).data)
 
 
 def _load(path: Path, header: GgufHeader) -> Any:

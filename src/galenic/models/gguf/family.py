@@ -9,7 +9,6 @@ Metadata keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelShape", "add_shape", "expected_tensors", "read_shape"]
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -35,6 +32,7 @@ class ModelShape:
         attention_bias: projections of the attention that have a bias.
         mlp_bias: whether the feed-forward projections have biases.
         context_length: positions for which llama.cpp computes what transformers does.
+        cut: why these are fewer than the config says, for people; empty where they are not.
         window: of the sliding layers, or None.
         window_period: every so many layers one is not sliding (0 where there is no window).
     """
@@ -49,6 +47,7 @@ class ModelShape:
     head_dim: int
     norm_epsilon: float
     context_length: int
+    cut: str
     tied: bool
     attention_bias: tuple[str, ...]
     mlp_bias: bool
@@ -81,6 +80,8 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
     rope = read_rope(config, name, head_dim, family.scalings, layered=family.layered_rope)
     _refuse_differences(config, name, family, head_dim, hidden // heads, num_layers)
     window, period = _window(config, name, num_layers)
+    positions = given.size("max_position_embeddings")
+    context_length, cut = _context(positions, None if family.windows else window, rope)
     return ModelShape(
         family=family,
         vocab_size=given.size("vocab_size"),
@@ -91,9 +92,8 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
         num_kv_heads=kv_heads,
         head_dim=head_dim,
         norm_epsilon=given.number("rms_norm_eps"),
-        context_length=_context(
-            given.size("max_position_embeddings"), None if family.windows else window, rope, name
-        ),
+        context_length=context_length,
+        cut=cut,
         tied=bool(config.get("tie_word_embeddings", family.tied)),
         attention_bias=_attention_bias(config, name, family),
         mlp_bias=bool(config.get("mlp_bias")),
@@ -195,22 +195,22 @@ def _window(config: Mapping[str, Any], name: str, num_layers: int) -> tuple[int 
     return window, period
 
 
-def _context(positions: int, window: int | None, rope: Rope, name: str) -> int:
-    """Cut the context to where llama.cpp computes what transformers does."""
+def _context(positions: int, window: int | None, rope: Rope) -> tuple[int, str]:
+    """Cut the context to where llama.cpp computes what transformers does, and say why."""
+    kept, reason = positions, ""
     limits = {"sliding window, which it ignores for this architecture": window}
     if rope.kind == "longrope":
         limits["short rotary factors, beside which it takes the long ones at wrong times"] = (
             rope.original
         )
     for why, limit in limits.items():
-        if limit is not None and limit < positions:
-            logger.warning(
-                "%s: the context is cut from %d to %d positions, because llama.cpp would predict "
-                "something else beyond (%s)",
-                name, positions, limit, why,
-            )  # fmt: skip
-            positions = limit
-    return positions
+        if limit is not None and limit < kept:
+            kept = limit
+            reason = (
+                f"the context is cut from {positions} to {kept} positions, because llama.cpp would "
+                f"predict something else beyond ({why})"
+            )
+    return kept, reason
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,7 @@ Needs neither PyTorch nor transformers: weights are mapped into memory and decod
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 __all__ = ["folder_source", "folder_to_gguf"]
+
+logger = logging.getLogger(__name__)
 
 
 def folder_to_gguf(folder: Path, target: Path, type_name: str = "F16") -> None:
@@ -54,6 +57,8 @@ def folder_source(folder: Path) -> GgufSource:
     files = check_folder(folder)
     config = config_json(folder)
     shape = read_shape(config, str(folder))
+    if shape.cut:
+        logger.warning("%s: %s", folder, shape.cut)
     stored = list_tensors(files)
     if shape.tied and own_head(stored):
         shape = replace(shape, tied=False)  # as transformers reads it

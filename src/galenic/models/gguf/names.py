@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from galenic.models.gguf.family import ModelShape
 
-__all__ = ["EMBEDDING", "file_name", "gguf_name", "pair_order", "row_order"]
+__all__ = ["EMBEDDING", "file_name", "from_gguf", "gguf_name", "pair_order", "row_order"]
 
 EMBEDDING = "token_embd.weight"
 """Of the token embedding, which a tied head shares."""
@@ -42,6 +42,23 @@ def row_order(shape: ModelShape, name: str) -> NDArray[np.intp] | None:
     if not shape.family.rotary_pairs:
         return None
     return pair_order(name, shape.num_heads, shape.num_kv_heads, shape.head_dim)
+
+
+def from_gguf(shape: ModelShape, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A tensor as it is in a GGUF of this shape, as transformers has it.
+
+    Args:
+        shape: of the model.
+        name: as transformers has it.
+        values: as the GGUF has them.
+    """
+    if (order := row_order(shape, name)) is not None:
+        turned = np.empty_like(values)
+        turned[order] = values
+        values = turned
+    if name.endswith("norm.weight") and shape.family.norm_shift:
+        values = values - np.float32(shape.family.norm_shift)
+    return values
 
 
 def pair_order(

@@ -19,7 +19,10 @@ from galenic.errors import UserError
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-__all__ = ["Rope", "llama3_divisors", "read_rope"]
+__all__ = ["DEFAULT_THETA", "FREQUENCIES", "Rope", "llama3_divisors", "read_rope"]
+
+FREQUENCIES = "rope_freqs.weight"
+"""Divisors of the frequencies, in a GGUF."""
 
 DEFAULT_THETA = 10000.0
 GEMMA_THETA = 1e6
@@ -31,7 +34,8 @@ class Rope:
     """How positions turn queries and keys.
 
     Attributes:
-        kind: of scaling: default, linear, yarn, llama3, longrope.
+        kind: of scaling: default, linear, yarn, llama3, longrope; divisors for a longrope that is
+            the same for all texts.
         dims: rotated values of a head.
         theta: frequency base.
         window_theta: frequency base of layers with a sliding window, or None if the same.
@@ -98,6 +102,8 @@ def read_rope(
         given = _settings(config)
     kind = str(given.get("rope_type", given.get("type", "default")))
     kind = "longrope" if kind == "su" else kind  # its first name
+    if kind == "longrope" and _is_carried(given):
+        kind = "divisors"
     if kind not in allowed:
         raise UserError(
             f"config.json of {name} scales rotary positions by {kind!r}, which cannot be written "
@@ -164,10 +170,18 @@ def _scaled(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], nam
         original = int(given["original_max_position_embeddings"])
         return replace(rope, factor=float(given["factor"]), original=original)
     if rope.kind == "llama3":
-        return replace(rope, tensors={"rope_freqs.weight": llama3_divisors(given, rope)})
+        return replace(rope, tensors={FREQUENCIES: llama3_divisors(given, rope)})
     if rope.kind == "longrope":
         return _longrope(rope, given, config, name)
+    if rope.kind == "divisors":
+        return replace(rope, tensors={FREQUENCIES: _factors(given, rope, name)})
     return rope
+
+
+def _is_carried(given: Mapping[str, Any]) -> bool:
+    """Whether a longrope only divides the frequencies of all texts, as ``rope_freqs`` does."""
+    short, long = given.get("short_factor"), given.get("long_factor")
+    return short is not None and short == long and given.get("attention_factor") == 1.0
 
 
 def llama3_divisors(given: Mapping[str, Any], rope: Rope) -> NDArray[np.float32]:
@@ -190,14 +204,19 @@ def _longrope(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], n
     factor = given.get("attention_factor")
     if factor is None:
         factor = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
+    divisors = _factors(given, rope, name)
+    # transformers takes the long factors for texts longer than `original`; llama.cpp takes them for
+    # all texts as soon as its cache is longer, and would predict short texts otherwise. So both are
+    # the short ones, and the context ends where these do.
+    tensors = {f"rope_factors_{length}.weight": divisors for length in ("long", "short")}
+    return replace(rope, original=original, attention_factor=float(factor), tensors=tensors)
+
+
+def _factors(given: Mapping[str, Any], rope: Rope, name: str) -> NDArray[np.float32]:
     divisors = np.asarray(given["short_factor"], np.float32)
     if divisors.shape != (rope.dims // 2,):
         raise UserError(
             f"config.json of {name} has {divisors.size} rotary factors; "
             f"{rope.dims // 2} were expected."
         )
-    # transformers takes the long factors for texts longer than `original`; llama.cpp takes them for
-    # all texts as soon as its cache is longer, and would predict short texts otherwise. So both are
-    # the short ones, and the context ends where these do.
-    tensors = {f"rope_factors_{length}.weight": divisors for length in ("long", "short")}
-    return replace(rope, original=original, attention_factor=float(factor), tensors=tensors)
+    return divisors
