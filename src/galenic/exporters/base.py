@@ -12,6 +12,8 @@ from typing import ClassVar
 
 from galenic.models.files import ModelFiles
 from galenic.models.folder import MANIFEST
+from galenic.models.gguf.copy import join_parts
+from galenic.models.gguf.split import first_part, parts_of
 
 __all__ = ["Exporter", "Job", "as_folder", "as_gguf"]
 
@@ -61,16 +63,21 @@ class Exporter(ABC):
 
 
 def as_gguf(job: Job, folder: Path) -> Path:
-    """Put the model there as a GGUF: the file itself, or a folder turned into one of 16 bits.
+    """Put the model there as a GGUF: the file itself, the parts of a split one joined, or a folder
+    turned into one of 16 bits.
 
     Raises:
         UserError: the folder cannot be turned, or what is read back predicts something else.
     """
-    from galenic.exporters.check import check_engines
+    from galenic.exporters.check import check_engines, check_joined
 
     model = job.model
     target = folder / GGUF
     source = next(iter(model.path.glob("*.gguf")), None) if model.path.is_dir() else model.path
+    if source is not None and len(parts_of(first_part(source))) > 1:
+        join_parts(first_part(source), target)
+        check_joined(first_part(source), target)
+        return target
     if source is not None:
         link_or_copy(source, target)
         return target

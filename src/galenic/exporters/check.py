@@ -15,14 +15,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from galenic.errors import UserError
 from galenic.models.files import ModelFiles
-from galenic.models.gguf.header import check_gguf, quantization_label
+from galenic.models.gguf.header import TensorInfo, check_gguf, quantization_label
 
 if TYPE_CHECKING:
     from galenic.compression.quantize.agreement import Reference
 
-__all__ = ["check_copy", "check_engines"]
+__all__ = ["check_copy", "check_engines", "check_joined"]
 
 NOT_COMPARED = "logits not compared: PyTorch is not installed (galenic[train] adds it)"
 
@@ -35,6 +38,25 @@ def check_copy(source: Path, target: Path) -> None:
     """
     if not filecmp.cmp(source, target, shallow=False):
         raise UserError(f"nothing was exported: the copy of {source} reads back otherwise.")
+
+
+def check_joined(source: Path, target: Path) -> None:
+    """Check that a GGUF has every tensor of a split one, byte for byte.
+
+    Raises:
+        UserError: it has not.
+    """
+    found = {tensor.name: tensor for tensor in check_gguf(target).tensors}
+    for tensor in check_gguf(source).tensors:
+        own = found.get(tensor.name)
+        if own is None or (own.shape, own.type) != (tensor.shape, tensor.type):
+            raise UserError(f"nothing was exported: {tensor.name} is missing or misshapen.")
+        if not np.array_equal(_bytes(source, tensor), _bytes(target, own)):
+            raise UserError(f"nothing was exported: {tensor.name} reads back otherwise.")
+
+
+def _bytes(path: Path, tensor: TensorInfo) -> NDArray[np.uint8]:
+    return np.memmap(tensor.file or path, np.uint8, "r", tensor.offset, (tensor.num_bytes,))
 
 
 def check_engines(folder: Path, gguf: Path) -> str:

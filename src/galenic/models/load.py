@@ -13,6 +13,7 @@ from galenic.models.fetch.hub import hub_folder, is_hub_id
 from galenic.models.files import ModelFiles
 from galenic.models.folder import ADAPTER_CONFIG, check_folder
 from galenic.models.gguf.header import check_gguf
+from galenic.models.gguf.split import first_part, parts_of
 
 __all__ = [
     "resolve_model",
@@ -63,12 +64,15 @@ def _from_path(name: str, path: Path, progress: Progress | None) -> ModelFiles:
         ggufs = sorted(path.glob("*.gguf"))
         if (path / "config.json").exists() or not ggufs:
             return _from_folder(name, path, progress)
-        if len(ggufs) > 1:
+        if len(ggufs) > 1 and parts_of(first_part(ggufs[0])) != ggufs:
             listed = ", ".join(gguf.name for gguf in ggufs[:10])
             raise UserError(f"{path} holds {len(ggufs)} GGUF files; name one of them: {listed}.")
         path = ggufs[0]
+    path = first_part(path)
     check_gguf(path)
-    return ModelFiles(name, "gguf", path, file_sha256(path, progress=progress))
+    hashes = [file_sha256(part, progress=progress) for part in parts_of(path)]
+    joined = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    return ModelFiles(name, "gguf", path, hashes[0] if len(hashes) == 1 else joined)
 
 
 def _from_folder(name: str, folder: Path, progress: Progress | None) -> ModelFiles:

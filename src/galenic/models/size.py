@@ -21,6 +21,7 @@ from galenic.models.files import ModelFiles
 from galenic.models.folder import MANIFEST, check_folder
 from galenic.models.gguf.copy import gguf_source
 from galenic.models.gguf.header import GgufHeader, check_gguf
+from galenic.models.gguf.split import parts_of
 from galenic.models.gguf.write import CHUNK_VALUES, SourceTensor
 from galenic.models.tensors import StoredTensor, list_tensors
 
@@ -171,7 +172,7 @@ def _gguf(path: Path) -> tuple[dict[str, Any], list[_Row], list[Path]]:
         )
         for t in header.tensors
     ]
-    return facts, rows, [path]
+    return facts, rows, parts_of(path)
 
 
 def _gguf_tokenizer(header: GgufHeader) -> str:

@@ -18,6 +18,7 @@ from galenic.models.gguf.family import expected_tensors, read_shape
 from galenic.models.gguf.folder import folder_source
 from galenic.models.gguf.header import check_gguf
 from galenic.models.gguf.names import gguf_name
+from galenic.models.gguf.split import parts_of
 from galenic.models.gguf.write import GgufSource, SourceTensor, header_bytes
 
 __all__ = ["Outline", "open_outline", "prune_outline"]
@@ -81,7 +82,7 @@ def open_outline(files: ModelFiles) -> Outline:
         check_conversion(files)  # which every recipe begins with
         header = check_gguf(files.path)
         tensors = sum(tensor.num_bytes for tensor in header.tensors)
-        size = files.path.stat().st_size - tensors
+        size = sum(part.stat().st_size for part in parts_of(files.path)) - tensors
         return Outline(files.name, header_config(header, files.path), size)
     files = text_part(files)
     config = read_configuration(files.path, files.name)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.files import ModelFiles
-from galenic.models.gguf.header import quantization_label, read_header
+from galenic.models.gguf.header import check_gguf, quantization_label
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.llama_context import MAX_LEAVES, Interrupted
 from galenic.runtimes.llama_engine import LlamaEngine
@@ -65,7 +65,7 @@ class LlamaRuntime(Runtime):
             sha256=model.sha256,
             architecture=self._engine.metadata("general.architecture") or "unknown",
             num_parameters=self._engine.num_parameters,
-            weights=quantization_label(read_header(model.path)),
+            weights=quantization_label(check_gguf(model.path)),
             context_length=self._engine.context_length,
             num_threads=self._engine.threads,
         )

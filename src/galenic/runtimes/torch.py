@@ -352,10 +352,10 @@ def _weights(model: ModelFiles, dtype: str) -> tuple[Path, str, str | None]:
     if model.kind != "gguf":
         return model.path, dtype, None
     from galenic.models.gguf.dequantize import check_room, dequantized_folder
-    from galenic.models.gguf.header import quantization_label, read_header
+    from galenic.models.gguf.header import check_gguf, quantization_label
 
     check_room(model)
-    header = read_header(model.path)
+    header = check_gguf(model.path)
     named = str(header.metadata["general.architecture"])
     return dequantized_folder(model), quantization_label(header), named
 

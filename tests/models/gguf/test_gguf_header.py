@@ -183,7 +183,7 @@ def test_only_whole_models_are_accepted(tmp_path: Path) -> None:
     assert check_gguf(write_tiny_gguf(tmp_path / "tiny.gguf")).metadata["llama.block_count"] == 2
     for change, message in (
         (lambda w: w.add_type("adapter"), "'adapter'"),
-        (lambda w: w.add_uint16("split.count", 3), "llama-gguf-split --merge"),
+        (lambda w: w.add_uint16("split.count", 3), "one of 3 parts .* not named so"),
         (lambda w: None, "no weights"),
     ):
         writer = gguf.GGUFWriter(tmp_path / "other.gguf", "llama")
@@ -217,4 +217,4 @@ def test_a_label_is_what_the_file_says_if_it_is_true(
 ) -> None:
     rows = tuple(TensorInfo(kind, (1,), kind, 0, size) for kind, size in kinds.items())
     metadata = {} if said is None else {"general.file_type": said}
-    assert quantization_label(GgufHeader(3, metadata, {}, rows)) == label
+    assert quantization_label(GgufHeader(3, metadata, {}, {}, rows)) == label

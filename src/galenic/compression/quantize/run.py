@@ -21,6 +21,7 @@ from galenic.data.calibration import read_calibration_text
 from galenic.errors import UserError
 from galenic.models.files import ModelFiles
 from galenic.models.gguf.header import tensor_types
+from galenic.models.gguf.split import parts_of
 from galenic.models.gguf.write import DENSE_TYPES
 from galenic.models.layers import count_parameters
 from galenic.models.load import resolve_model
@@ -159,7 +160,10 @@ def _at_risk(
 
 
 def _weight_bytes(path: Path) -> int:
-    files = [path] if path.is_file() else [*path.glob("*.gguf"), *path.glob("*.safetensors")]
+    if path.is_file():
+        files = parts_of(path)
+    else:
+        files = [*path.glob("*.gguf"), *path.glob("*.safetensors")]
     return sum(file.stat().st_size for file in files)
 
 

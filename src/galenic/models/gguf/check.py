@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def check_model(path: Path) -> GgufHeader:
     Raises:
         UserError: as `check_gguf`, or what the file says of its model cannot be.
     """
-    check_gguf(path)
-    header = read_header(path, arrays=ARRAYS)
+    whole = check_gguf(path)
+    header = replace(read_header(path, arrays=ARRAYS), tensors=whole.tensors)
     told = _Told(path, header)
     told.check_numbers()
     told.check_blocks()

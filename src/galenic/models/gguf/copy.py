@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.cache import replacing
 from galenic.errors import UserError
 from galenic.models.gguf.header import TensorInfo, check_gguf
 from galenic.models.gguf.write import GgufSource, SourceTensor
@@ -17,15 +18,10 @@ from galenic.models.gguf.write import GgufSource, SourceTensor
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-__all__ = ["gguf_source"]
+__all__ = ["gguf_source", "join_parts"]
 
-_WRITTEN_ANEW = (
-    "GGUF.",
-    "general.architecture",
-    "general.alignment",
-    "general.file_type",
-    "general.quantization_version",
-)
+_OF_THE_FILE = ("GGUF.", "general.architecture", "general.alignment", "split.")
+_WRITTEN_ANEW = (*_OF_THE_FILE, "general.file_type", "general.quantization_version")
 
 
 def gguf_source(path: Path, texts: Mapping[str, str] | None = None) -> GgufSource:
@@ -43,18 +39,53 @@ def gguf_source(path: Path, texts: Mapping[str, str] | None = None) -> GgufSourc
         str(path),
         header.metadata["general.architecture"],
         partial(_copy_metadata, path=path, texts=dict(texts or {})),
-        tuple(_tensor(path, info) for info in header.tensors),
+        tuple(_tensor(info.file or path, info) for info in header.tensors),
     )
 
 
-def _copy_metadata(writer: GGUFWriter, *, path: Path, texts: Mapping[str, str]) -> None:
+def join_parts(path: Path, target: Path) -> None:
+    """Write a split model as one file, every tensor as it is stored.
+
+    Raises:
+        UserError: as `galenic.models.gguf.header.check_gguf`.
+    """
+    from gguf import GGMLQuantizationType, GGUFWriter
+
+    header = check_gguf(path)
+    with replacing(target) as part:
+        writer = GGUFWriter(part, header.metadata["general.architecture"])
+        try:
+            _copy_metadata(writer, path=path, texts={}, anew=_OF_THE_FILE)
+            for info in header.tensors:
+                shape, kind = tuple(reversed(info.shape)), GGMLQuantizationType[info.type]
+                empty = np.dtype(np.float32)
+                writer.add_tensor_info(info.name, shape, empty, info.num_bytes, kind)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            for info in header.tensors:
+                file = info.file or path
+                writer.write_tensor_data(
+                    np.memmap(file, np.uint8, "r", info.offset, (info.num_bytes,))
+                )
+        finally:
+            writer.close()
+
+
+def _copy_metadata(
+    writer: GGUFWriter,
+    *,
+    path: Path,
+    texts: Mapping[str, str],
+    anew: tuple[str, ...] = _WRITTEN_ANEW,
+) -> None:
     from gguf import GGUFReader, GGUFValueType
 
     for name, text in texts.items():
         writer.add_string(name, text)
     reader: Any = GGUFReader(path)
     for name, field in reader.fields.items():
-        if name.startswith(_WRITTEN_ANEW) or name in texts:
+        if name.startswith(anew) or name in texts:
             continue
         kind = field.types[0]
         inner = field.types[-1] if kind == GGUFValueType.ARRAY else None

@@ -14,13 +14,14 @@ import struct
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
 from galenic.limits import one_line
 from galenic.models.files import LFS_POINTER
+from galenic.models.gguf.split import parts_of
 
 __all__ = [
     "GgufHeader",
@@ -61,6 +62,7 @@ class TensorInfo:
         type: name of the ggml type, for example ``"Q4_1"``.
         offset: first byte, counted from the start of the file.
         num_bytes: stored size.
+        file: that it is in; None for the file whose header this is.
     """
 
     name: str
@@ -68,6 +70,7 @@ class TensorInfo:
     type: str
     offset: int
     num_bytes: int
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,14 @@ class GgufHeader:
 
 
 def check_gguf(path: Path) -> GgufHeader:
-    """Check that a file is a whole language model in one GGUF, and return its header.
+    """Check that a file is a whole language model, and return its header.
+
+    Of a split model, the first part is given, and the header has the tensors of all parts.
 
     Raises:
-        UserError: not a GGUF, damaged, truncated (with expected and found sizes), one part of a
-            split model, or something else than a model (an adapter, a vocabulary).
+        UserError: not a GGUF, damaged, truncated (with expected and found sizes), a later part of a
+            split model or one without the others, or something else than a model (an adapter, a
+            vocabulary).
     """
     header = read_header(path)
     kind = header.metadata.get("general.type", "model")
@@ -103,15 +109,35 @@ def check_gguf(path: Path) -> GgufHeader:
         raise UserError(f"{path} holds a GGUF of type {_short(kind)}; a model is needed.")
     if not isinstance(header.metadata.get("general.architecture"), str):
         raise UserError(f"{path} does not name its architecture (general.architecture).")
-    parts = header.metadata.get("split.count", 1)
-    if parts not in (0, 1):
-        raise UserError(
-            f"{path} is one of {_short(parts)} parts of a split model. Join them first: "
-            "llama-gguf-split --merge FIRST_PART.gguf WHOLE.gguf"
-        )
+    if header.metadata.get("split.count", 1) not in (0, 1):
+        header = _join(path, header)
     if not header.tensors:
         raise UserError(f"{path} has no weights; it may be a vocabulary only.")
     return header
+
+
+def _join(path: Path, first: GgufHeader) -> GgufHeader:
+    """The header of a first part with the tensors of all."""
+    count, parts = first.metadata["split.count"], parts_of(path)
+    if len(parts) != count:
+        raise UserError(
+            f"{path} is one of {_short(count)} parts of a split model, and not named so; the first "
+            "is to be named NAME-00001-of-0000N.gguf, with N parts."
+        )
+    tensors: list[TensorInfo] = []
+    for number, part in enumerate(parts):
+        header = first if part == path else read_header(part)
+        said = [header.metadata.get(f"split.{key}") for key in ("no", "count", "tensors.count")]
+        if said[:2] != [number, count] or said[2] != first.metadata.get("split.tensors.count"):
+            raise UserError(f"{part} is not part {number + 1} of the model that {path} begins.")
+        tensors += [replace(tensor, file=part) for tensor in header.tensors]
+    names = {tensor.name for tensor in tensors}
+    if len(names) != len(tensors) or len(tensors) != first.metadata.get("split.tensors.count"):
+        raise UserError(
+            f"the parts of {path} hold {len(names)} tensors; the model has "
+            f"{_short(first.metadata.get('split.tensors.count'))}. Download it again."
+        )
+    return replace(first, tensors=tuple(tensors))
 
 
 def read_metadata(path: Path, *, arrays: Collection[str] = ()) -> Mapping[str, Any]:
@@ -129,10 +155,10 @@ def tensor_types(path: Path) -> Counter[str]:
     """Bytes stored in each tensor type, for example ``{"Q4_1": 66_355_200, "Q8_0": ...}``.
 
     Raises:
-        UserError: as `read_header`.
+        UserError: as `check_gguf`.
     """
     total: Counter[str] = Counter()
-    for tensor in read_header(path).tensors:
+    for tensor in check_gguf(path).tensors:
         total[tensor.type] += tensor.num_bytes
     return total
 
@@ -161,7 +187,7 @@ def count_parameters(header: GgufHeader) -> int:
 
 
 def read_header(path: Path, *, arrays: Collection[str] = ()) -> GgufHeader:
-    """Read the header of a GGUF.
+    """Read the header of one file.
 
     Raises:
         UserError: not a GGUF, an unknown version or type, damaged, or shorter than its tensor

@@ -70,7 +70,7 @@ def rope_settings(
         UserError: the file scales in a way, or by several at once, that transformers does not.
     """
     tensors = {
-        info.name: np.fromfile(path, "<f4", math.prod(info.shape), offset=info.offset)
+        info.name: np.fromfile(info.file or path, "<f4", math.prod(info.shape), offset=info.offset)
         for info in header.tensors
         if info.name in ROPE_TENSORS and info.type == "F32"
     }
