@@ -58,15 +58,10 @@ def make_question(
     """Check what was asked.
 
     Raises:
-        UserError: nothing is asked, it is too long, or the context is JSON but no health record.
+        UserError: nothing is asked, or the context is JSON but no health record.
     """
     if not text.strip():
         raise UserError("there is no question. Say what is wrong, in your own words.")
-    if len(text) > MOST_CHARACTERS:
-        raise UserError(
-            f"the question has {len(text):,} characters; at most {MOST_CHARACTERS:,} are taken. "
-            "Say it in fewer words, and give the rest as context."
-        )
     return Question(text, tuple(history), read_person(context), dict(answers or {}))
 
 
@@ -124,8 +119,13 @@ class Assistant:
 
     def triage(self, asked: Question) -> Triage:
         """How soon help is needed, by all that was said so far: never less than before."""
-        said = "\n\n".join((*asked.history, asked.text, asked.person.said))
-        return triage(said, self.rules, facts=asked.person.facts, answers=asked.answers)
+        return triage(
+            asked.text,
+            self.rules,
+            facts=asked.person.facts,
+            history=[one for one in (asked.person.said, *asked.history) if one.strip()],
+            answers=asked.answers,
+        )
 
     def answer(
         self, asked: Question, found: Triage, should_continue: Callable[[], bool] = lambda: True

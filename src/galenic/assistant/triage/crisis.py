@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from galenic.assistant.triage.result import Finding, Triage
 
-__all__ = ["Crisis", "Line", "country_of", "crisis", "lines"]
+__all__ = ["Crisis", "Line", "Number", "calls", "country_of", "crisis", "described", "lines"]
 
 SELF_HARM = frozenset(
     {"suicidal", "self-harm", "classifier-self-harm", "language-suicide", "poisoning-many"}
@@ -65,9 +65,23 @@ class Line(BaseModel):
     seen: date
 
 
+class Number(BaseModel):
+    """A number that sends an ambulance: where, and the page that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: Annotated[str, Field(pattern=r"^\d+$")]
+    where: str
+    countries: tuple[str, ...]
+    source: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    seen: date
+
+
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    numbers: tuple[Number, ...]
+    numbers_elsewhere: str
     emergency_anywhere: str
     elsewhere: str
     lines: tuple[Line, ...]
@@ -120,6 +134,27 @@ def country_of(locale: str) -> str:
         if found := _REGION.search(tag):
             return found.group(1)
     return ""
+
+
+def described(found: Triage, text: str, locale: str = "") -> dict[str, Any]:
+    """For JSON: a cry for help before all else, numbers to call, and what triage found.
+
+    Args:
+        found: of the message.
+        text: of the message.
+        locale: of the reader, as in `crisis`.
+    """
+    cry = crisis(found, text, locale)
+    first = {} if cry is None else {"crisis": cry.describe()}
+    return {**first, **found.describe(), "calls": calls(locale)}
+
+
+def calls(locale: str = "") -> dict[str, Any]:
+    """Emergency numbers, the likely one of the reader's country first, and what to do elsewhere."""
+    country = country_of(locale)
+    every = sorted(_file().numbers, key=lambda one: country not in one.countries)
+    numbers = [{"number": one.number, "where": one.where} for one in every]
+    return {"numbers": numbers, "elsewhere": _file().numbers_elsewhere}
 
 
 def lines(country: str = "") -> tuple[Line, ...]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from galenic.assistant.record.facts import Fact
 from galenic.assistant.triage import known, languages, questions, self_harm, values
 from galenic.assistant.triage.concepts import find
+from galenic.assistant.triage.earlier import bounded, last_of, recent
 from galenic.assistant.triage.layers import RAISING
 from galenic.assistant.triage.measures import baby_months, measure
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
@@ -73,12 +75,13 @@ def triage(
         found = triage("my calf hurts", answers=replies)   # found.final is True
 
     Args:
-        text: the current message, in the person's own words; it is read whole.
+        text: the current message, in the person's own words, of any length; it is read whole up to
+            a million characters, of a longer one beginning and end are, and a note says so.
         rules: a rules file of one's own; None = Galenic's.
         facts: what a health record says of the person, by its fields: the groups of people that
             they belong to, and what makes symptoms more dangerous. They can only raise the tier.
-        history: earlier messages and notes. Symptoms in them count, unless their dates say that
-            they are long past.
+        history: earlier messages and notes, oldest first. Symptoms in them count, unless their dates
+            say that they are old; what stays true (an illness for life) counts always.
         answers: to questions that an earlier call asked, by their ids: ``yes``, ``no`` or
             ``not sure``. Answers never lower the tier.
         layers: names of the raising layers to use; None = all of them, save for the classifier
@@ -90,27 +93,76 @@ def triage(
     ready, replies = prepared(rules), dict(answers or {})
     questions.check(replies)
     happening = replies.get(questions.HAPPENING) in ("yes", "not sure")
+    text, cut = bounded(text)
+    history, left_out = last_of(history)
+    reading = _read(text, ready, happening=happening)
+    earlier = [_earlier(one, ready, happening=happening) for one in history]
+    record = known.known(facts, ready)
+    spoken = [reading, *(one.reading for one in earlier)]
+    whole = _joined(reading, spoken[1:])
+    known.add(whole, record, ready)
+    before = [one.text for one in earlier]
+    said = _said(text, before, whole, [*spoken, record], ready)
+    for concept, words in values.implied(said[-1].measured).items():
+        whole.say(concept, words, ready)
+    plain = _said(text, before, whole, spoken, ready) if facts else []
+    found = _found(said, plain, ready, replies, _layers(rules, layers))
+    tier = highest(*(finding.tier for finding in found))
+    result = _result(tier, found, said[0], ready, replies)
+    people = known.described(said[0].people, record, ready)
+    return replace(result, people=people, notes=(*cut, *left_out, *result.notes))
+
+
+class _Earlier(NamedTuple):
+    """What was said before: the part that its dates do not make old, and all that counts of it."""
+
+    text: str
+    reading: Reading
+
+
+def _read(text: str, ready: Prepared, *, happening: bool) -> Reading:
     reading = read(self_harm.without_figures(text), ready, happening=happening)
     if not any(one < BABY for one in reading.months):
         reading.months += baby_months(text)
-    earlier = [read(one, ready, happening=happening) for one in history]
-    record = known.known(facts, ready)
-    people = populations(ready.rules.populations, reading, *earlier, record)
-    months = tuple(m for one in (reading, *earlier, record) for m in one.months)
-    measured = tuple(measure("\n".join((text, *history))))
-    whole = _joined(reading, earlier)
-    known.add(whole, record, ready)
-    for concept, words in values.implied(measured).items():
-        whole.say(concept, words, ready)
-    said = Said(text, whole, tuple(people), months, measured)
-    spoken = Said(
-        text, whole, tuple(populations(ready.rules.populations, reading, *earlier)),
-        tuple(m for one in (reading, *earlier) for m in one.months), measured,
-    )  # fmt: skip
-    found = _found([said, spoken] if facts else [said], ready, replies, _layers(rules, layers))
-    tier = highest(*(finding.tier for finding in found))
-    result = _result(tier, found, said, ready, replies)
-    return replace(result, people=known.described(people, record, ready))
+    return reading
+
+
+def _earlier(text: str, ready: Prepared, *, happening: bool) -> _Earlier:
+    """Of what is old only what stays true counts: an illness for life, an organ that was taken."""
+    kept = recent(text)
+    reading = _read(kept, ready, happening=happening)
+    if kept != text.strip():
+        for concept, words in read(text, ready).words.items():
+            if ready.rules.concepts[concept].lasting:
+                reading.say(concept, words[0], ready, here=False)
+    return _Earlier(kept, reading)
+
+
+def _said(
+    text: str,
+    before: Sequence[str],
+    whole: Reading,
+    readings: Sequence[Reading],
+    ready: Prepared,
+) -> list[Said]:
+    """What the raising layers read: the message by itself, and with all that was said before.
+
+    Args:
+        text: the message.
+        before: what was said before it, without what is old.
+        whole: the message and what was said before, read.
+        readings: of the message, of what was said before, and of the record.
+        ready: the rules.
+    """
+    first = readings[0]
+    people = tuple(populations(ready.rules.populations, *readings))
+    months = tuple(m for one in readings for m in one.months)
+    alone = replace(whole, counted=first.counted, general=first.general)
+    said = [Said(text, alone, people, months, tuple(measure(text)))]
+    if before:
+        joined = "\n\n".join((*before, text))
+        said.append(Said(joined, whole, people, months, tuple(measure(joined))))
+    return said
 
 
 def _layers(rules: Path | None, layers: Collection[str] | None) -> Collection[str]:
@@ -130,17 +182,23 @@ def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
             said += [word for word in words if word not in said][: MOST_ASIDES - len(said)]
         joined.here = joined.here | one.here
         joined.counted += one.counted
+        joined.general = joined.general and one.general
     return joined
 
 
 def _found(
-    every: Sequence[Said], ready: Prepared, answers: Mapping[str, Answer], layers: Collection[str]
+    every: Sequence[Said],
+    plain: Sequence[Said],
+    ready: Prepared,
+    answers: Mapping[str, Answer],
+    layers: Collection[str],
 ) -> list[Finding]:
     """All findings, the most urgent first; one of each id.
 
     Args:
-        every: the message with what the record says; after it, the message without: thresholds are
-            read for both, so that an age in the record never lowers the tier.
+        every: what the layers read, the message first.
+        plain: the same without what the record says: thresholds are read for both, so that an age
+            in the record never lowers the tier.
         ready: the rules.
         answers: so far.
         layers: names of the raising layers to use.

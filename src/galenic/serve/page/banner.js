@@ -47,7 +47,7 @@ export function banner(found) {
       { class: "tier-text" },
       make("h2", {}, found.general ? "A general question" : TIERS[tier]),
       ...unsaid(leading.map((one) => one.do)).map((text) => make("p", { class: "do" }, text)),
-      tier === "emergency" ? calls() : null,
+      tier === "emergency" ? calls(found.calls) : null,
       ...(found.notes ?? []).map((text) => make("p", {}, text)),
       found.raised ? make("p", { class: "raised" }, found.raised) : null,
       reasons("Why", leading),
