@@ -206,11 +206,36 @@ def test_one_call_gives_everything() -> None:
 
 @pytest.mark.parametrize(
     ("text", "context", "message"),
-    [(" ", "", "no question"), ("x" * 20_001, "", "at most 20,000"), ("x", '{"a": 1}', "FHIR")],
+    [(" ", "", "no question"), ("x", '{"a": 1}', "FHIR")],
 )
 def test_bad_questions_are_explained(text: str, context: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_question(text, context=context)
+
+
+LONG = "The day before I had walked along the river with the dog for an hour. " * 400
+
+
+@pytest.mark.parametrize("text", [f"{UTI} {LONG}", f"{LONG} {UTI}", f"{LONG} {UTI} {LONG}"])
+def test_a_long_question_is_judged_whole_and_searched_in_part(text: str) -> None:
+    reply = answered(text)
+    assert reply.triage.tier == answered(UTI).triage.tier
+    assert any("first and its last 2,000" in note.text for note in reply.notes)
+    assert not any("is long" in note.text for note in answered(UTI).notes)
+
+
+def test_the_current_message_counts_behind_any_history() -> None:
+    pain = "crushing chest pain and sweating"
+    assert answered(pain, history=[LONG] * 3, context=f"{LONG}\n\n2014: knee").triage.tier == (
+        "emergency"
+    )
+    asked = make_question(f"{LONG} {pain} {LONG}")
+    assert Assistant().triage(asked).tier == "emergency"
+    letter = "Clinic letter, 12 March 2014\n\nAdmitted with crushing chest pain and sweating."
+    old = answered("I have a runny nose", context=letter)
+    assert old.triage.tier == answered("I have a runny nose").triage.tier
+    now = answered("I have a runny nose", context=f"{letter}\n\nToday: crushing chest pain")
+    assert now.triage.tier == "emergency"
 
 
 def test_a_real_small_model_writes_or_the_sources_stand(smollm2: Path) -> None:

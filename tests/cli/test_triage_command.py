@@ -35,6 +35,25 @@ def test_it_says_what_why_and_where_from() -> None:
     assert NOTICE in nothing.output
 
 
+@pytest.mark.parametrize(("locale", "lines"), [("en_GB.UTF-8", 1), ("C.UTF-8", 6)])
+def test_a_cry_for_help_gets_the_lines_first(
+    monkeypatch: pytest.MonkeyPatch, locale: str, lines: int
+) -> None:
+    monkeypatch.delenv("LC_MESSAGES", raising=False)
+    monkeypatch.setenv("LC_ALL", locale)
+    for command in ("triage", "ask"):
+        done = CliRunner().invoke(app, [command, "I want to end my life"])
+        assert done.output.startswith("Thank you for saying this."), command
+        before = done.output.split("EMERGENCY")[0]
+        assert "116 123" in before
+        assert sum(line.startswith("- ") for line in before.splitlines()) >= lines
+        told = json.loads(CliRunner().invoke(app, [command, "--json", "I want to die"]).stdout)
+        first = told if command == "triage" else told[0]
+        assert "116 123" in first["crisis"]["text"]
+    talk = CliRunner().invoke(app, ["chat"], input="I want to end my life\n/quit\n")
+    assert talk.output.index("116 123") < talk.output.index("EMERGENCY")
+
+
 def test_what_to_do_is_said_once() -> None:
     lines = run("burning when I pee, fever and pain in my side").output.splitlines()
     assert sum(line.startswith("Speak to a doctor today") for line in lines) == 1

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from galenic.assistant.triage.crisis import calls
 from galenic.serve.guard import Guard, error_response
 from galenic.serve.page import page_routes
 from galenic.serve.settings import ServeConfig
@@ -89,6 +90,7 @@ def triage(tier: str, *findings: dict[str, Any], **more: Any) -> bytes:
         "asides": [],
         "notes": [],
         "raised": "",
+        "calls": calls(),
     }
     notice = "If you are worried or it gets worse, seek help, whatever stands here."
     return event(

@@ -28,8 +28,14 @@ from galenic.runtimes.base import Runtime
 __all__ = ["STYLES", "Assistant", "Question", "Reply", "ask", "collect", "make_question"]
 
 STYLES = ("extractive", "written")
-MOST_CHARACTERS = 20_000
-"""Of a question."""
+MOST_SEARCHED = 4_000
+"""Characters of a message that an answer is searched with; triage reads all of it."""
+MOST_WARNED = 100_000
+"""Characters of a message in which medicines are looked for that do not go together."""
+SHORTENED = (
+    "Your message is long: how soon help is needed was judged by all of it, but the answer was "
+    "searched with its first and its last {part:,} characters only."
+)
 
 
 @dataclass(frozen=True)
@@ -147,11 +153,14 @@ class Assistant:
                 found = raised
                 yield Tier(found)
         if found.tier != "emergency":
+            text = shortened(asked.text)
+            if text != asked.text:
+                yield Note("note", SHORTENED.format(part=MOST_SEARCHED // 2))
             with self._retriever() as retriever:
                 writer = self.runtime if self.style == "written" else None
                 draft = Draft(
-                    asked.text, asked.history, asked.person, found, self.rules, retriever,
-                    writer, should_continue,
+                    text, tuple(map(shortened, asked.history)), asked.person, found, self.rules,
+                    retriever, writer, should_continue, whole=asked.text[:MOST_WARNED],
                 )  # fmt: skip
                 yield from draft.events()
             model, tokens = draft.model, draft.tokens
@@ -160,6 +169,15 @@ class Assistant:
     def _retriever(self) -> AbstractContextManager[Retriever | None]:
         path = self.index or index_path()
         return open_retriever(path) if path.is_file() else nullcontext()
+
+
+def shortened(text: str) -> str:
+    """The beginning and the end of a long text, in whole words."""
+    if len(text) <= MOST_SEARCHED:
+        return text
+    part = MOST_SEARCHED // 2
+    begin, end = text[:part].rsplit(None, 1)[0], text[-part:].split(None, 1)[-1]
+    return f"{begin}\n\n{end}"
 
 
 def collect(found: Triage, events: Iterator[Event]) -> Reply:

@@ -16,7 +16,7 @@ from galenic import __version__
 from galenic.assistant.about import indexed, scores
 from galenic.assistant.events import Event, Tier, as_json, passage_json
 from galenic.assistant.pipeline import Assistant, Question, make_question
-from galenic.assistant.triage.crisis import Crisis, crisis
+from galenic.assistant.triage.crisis import described
 from galenic.assistant.triage.triage import NOTICE, Answer, Triage, triage
 from galenic.errors import UserError
 from galenic.home import index_path
@@ -121,22 +121,22 @@ class AssistantRoutes:
         form = await read_body(request, _Ask)
         said = "\n".join([*form.history, form.question])
         size = len(said) + len(form.context or "")
-        asked, found, cry = await self.lanes.read(size, self._read, form, said, _locale(request))
+        asked, found, first = await self.lanes.read(size, self._read, form, said, _locale(request))
         if found.tier != "emergency" and self.worker.full:
             raise Busy(f"{Busy.TEXT} By the rules alone: {found.tier}.")
-        return StreamingResponse(self._events(asked, found, cry), media_type="text/event-stream")
+        return StreamingResponse(self._events(asked, found, first), media_type="text/event-stream")
 
-    def _read(self, form: _Ask, said: str, locale: str) -> tuple[Question, Triage, Crisis | None]:
-        """The question as it is understood, how soon help is needed, and a cry for help."""
+    def _read(self, form: _Ask, said: str, locale: str) -> tuple[Question, Triage, dict[str, Any]]:
+        """The question as it is understood, how soon help is needed, and that as it is sent."""
         asked = make_question(form.question, form.history, form.context or "", form.answers)
         found = self.assistant.triage(asked)
-        return asked, found, crisis(found, said, locale)
+        return asked, found, described(found, said, locale)
 
     async def _events(
-        self, asked: Question, found: Triage, cry: Crisis | None
+        self, asked: Question, found: Triage, first: dict[str, Any]
     ) -> AsyncIterator[str]:
         """Server-sent events; closing them stops the model."""
-        yield _message(Tier.name, _first(found, cry))
+        yield _message(Tier.name, first)
         answer = self._answer(asked, found)
         try:
             async for event in answer:
@@ -166,15 +166,9 @@ def _locale(request: Request) -> str:
     return request.headers.get("accept-language", "")
 
 
-def _first(found: Triage, cry: Crisis | None) -> dict[str, Any]:
-    """What triage found; a cry for help is answered before all else."""
-    first = {} if cry is None else {"crisis": cry.describe()}
-    return {**first, **found.describe()}
-
-
 def _read(form: _Triage, locale: str) -> dict[str, Any]:
     found = triage(form.text, answers=form.answers)
-    return _first(found, crisis(found, form.text, locale))
+    return described(found, form.text, locale)
 
 
 def _search(question: str, k: int) -> tuple[list[Passage], str]:

@@ -55,7 +55,7 @@ class ServeConfig(BaseModel):
     max_seconds: float = Field(
         120.0, gt=0, description="Most seconds of an answer, waiting left out; then it is cut."
     )
-    max_bytes: int = Field(262_144, ge=1024, description="Largest request, in bytes.")
+    max_bytes: int = Field(2_097_152, ge=1024, description="Largest request, in bytes.")
     context_length: int | None = Field(
         None, ge=64, description="Longest conversation in tokens; default: the model's own limit."
     )

@@ -7,7 +7,16 @@ from datetime import date
 
 import pytest
 
-from galenic.assistant.triage.crisis import OPENING, RETRACTED, Crisis, country_of, crisis, lines
+from galenic.assistant.triage.crisis import (
+    OPENING,
+    RETRACTED,
+    Crisis,
+    calls,
+    country_of,
+    crisis,
+    described,
+    lines,
+)
 from galenic.assistant.triage.result import Finding, Triage
 from galenic.assistant.triage.rules import Source
 from galenic.assistant.triage.triage import triage
@@ -108,3 +117,20 @@ def test_other_languages_come_in_the_language() -> None:
     made = crisis(Triage("emergency", (one,)), "x")
     assert made is not None
     assert made.text.startswith("No está solo.")
+
+
+@pytest.mark.parametrize(
+    ("locale", "first"),
+    [("en-GB", "999"), ("de-DE", "112"), ("en_US.UTF-8", "911"), ("en-NZ", "111"), ("", "112")],
+)
+def test_the_likely_emergency_number_comes_first(locale: str, first: str) -> None:
+    numbers = [one["number"] for one in calls(locale)["numbers"]]
+    assert numbers[0] == first
+    assert {"112", "911", "999", "000"} <= set(numbers)
+
+
+def test_a_cry_comes_before_all_else_in_json() -> None:
+    told = described(triage("I want to kill myself"), "I want to kill myself", "en-GB")
+    assert next(iter(told)) == "crisis"
+    assert told["calls"]["numbers"][0]["number"] == "999"
+    assert "crisis" not in described(triage("my knee hurts"), "my knee hurts")

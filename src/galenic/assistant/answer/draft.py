@@ -70,6 +70,7 @@ class Draft:
         retriever: of the index; None without one.
         writer: a model that is to write; None where sentences are shown as they are.
         should_continue: asked now and then while a model writes.
+        whole: the question as it was written, where `text` is shortened: for warnings.
         model: that wrote; empty when none ran.
         tokens: that it wrote.
     """
@@ -82,6 +83,7 @@ class Draft:
     retriever: Retriever | None
     writer: Runtime | None
     should_continue: Callable[[], bool]
+    whole: str = ""
     model: str = ""
     tokens: int = 0
     cited: list[Passage] = field(default_factory=list)
@@ -131,8 +133,8 @@ class Draft:
         """What of the question and the record does not go together."""
         for said in self.person.told():
             yield Note("note", said)
-        found = warnings(self.text, self.person.said, self.person.facts)
-        for against in said_against(self.text, self.person.facts):
+        found = warnings(self.whole or self.text, self.person.said, self.person.facts)
+        for against in said_against(self.whole or self.text, self.person.facts):
             if not any(against.fact.name in warned.recorded for warned in found):
                 passages = tuple(p for p in self.person.passages if against.fact.name in p.text)[:1]
                 yield from self._new(passages)

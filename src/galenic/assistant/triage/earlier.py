@@ -24,16 +24,18 @@ CUT_NOTE = (
 )
 EARLIER_NOTE = "Of your notes and earlier messages only the last {part:,} characters were read."
 
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = r"(?P<word>jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _DATE = re.compile(
     r"\b(?P<iso>(?:19|20)\d\d-\d\d?(?:-\d\d?)?)\b"
     r"|\b(?P<a>\d{1,2})[./-](?P<b>\d{1,2})[./-](?P<y>(?:19|20)?\d\d)\b"
-    rf"|\b(?:\d{{1,2}}(?:st|nd|rd|th)? )?{_MONTH},? (?:\d{{1,2}}(?:st|nd|rd|th)?,? )?(?P<my>(?:19|20)\d\d)\b"
-    r"|\b(?:in|of|since|from|dated|summer|winter|spring|autumn) (?P<only>(?:19|20)\d\d)\b"
+    rf"|\b{_MONTH},? (?:\d{{1,2}}(?:st|nd|rd|th)?,? )?(?P<my>(?:19|20)\d\d)\b"
+    r"|\b(?:in|of|dated|summer|winter|spring|autumn) (?P<only>(?:19|20)\d\d)\b"
     r"|^\W*(?P<first>(?:19|20)\d\d)\b(?! ?(?:mg|ml|kcal|steps))",
     re.IGNORECASE,
 )
+_SINCE = re.compile(r"\b(?:since|from|until|due)\W*(?:\d{1,2}\W*)?(?:the )?$", re.IGNORECASE)
+"""Before a date that does not say when something was over."""
 _NOW = re.compile(
     r"\b(?:now|today|tonight|still|since|again|worse|worsening|currently|at the moment|"
     r"this (?:morning|afternoon|evening|week)|yesterday|last night|hours? ago)\b",
@@ -94,7 +96,8 @@ def _dates(line: str, today: date) -> Iterator[date]:
     """The days that a line names, the latest possible ones; none of time to come."""
     for found in _DATE.finditer(line):
         day = _day(found)
-        if day is not None:
+        ongoing = _SINCE.search(line[: found.start()])
+        if day is not None and not ongoing:
             yield min(day, today)
 
 

@@ -80,8 +80,8 @@ def triage(
         rules: a rules file of one's own; None = Galenic's.
         facts: what a health record says of the person, by its fields: the groups of people that
             they belong to, and what makes symptoms more dangerous. They can only raise the tier.
-        history: earlier messages and notes, oldest first. Symptoms in them count, unless their dates
-            say that they are old; what stays true (an illness for life) counts always.
+        history: earlier messages and notes, oldest first. Symptoms in them count, unless their
+            dates say that they are old; what stays true (an illness for life) counts always.
         answers: to questions that an earlier call asked, by their ids: ``yes``, ``no`` or
             ``not sure``. Answers never lower the tier.
         layers: names of the raising layers to use; None = all of them, save for the classifier
@@ -210,9 +210,8 @@ def _found(
     for name in RAISING:
         clear = any(finding.tier == "emergency" for finding in found)
         if name in layers and not (clear and name == "classifier"):
-            found += [
-                f for one in (every if name == "values" else [said]) for f in RAISING[name](one)
-            ]
+            read_for = [*every, *plain] if name == "values" else every
+            found += [finding for one in read_for for finding in RAISING[name](one)]
     found += questions.answered(answers)
     found += _if_unsure(said, ready, answers)
     unique: dict[str, Finding] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,9 +21,11 @@ __all__ = [
     "ModelFlag",
     "OpinionFlag",
     "StyleFlag",
+    "print_crisis",
     "print_events",
     "print_tier",
     "read_words",
+    "reader_locale",
     "terminal",
 ]
 
@@ -100,6 +103,25 @@ def read_words(text: str) -> str:
     if not text.strip():
         raise UserError("there is no text. Say what is wrong, in your own words.")
     return text
+
+
+def reader_locale() -> str:
+    """The locale that the environment names, by which lines to call are chosen; empty = none."""
+    named = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return next((one for one in named if one), "")
+
+
+def print_crisis(console: Console, result: Triage, text: str) -> bool:
+    """Say first what helps after a cry for help: lines to call; True if there was one."""
+    from rich.text import Text
+
+    from galenic.assistant.triage.crisis import crisis
+
+    cry = crisis(result, text, reader_locale())
+    if cry is not None:
+        console.print(Text(cry.text, style="bold"))
+        console.print()
+    return cry is not None
 
 
 def print_tier(console: Console, result: Triage) -> None:

@@ -53,7 +53,13 @@ def command(
     from galenic.assistant.model import runtime_if
     from galenic.assistant.pipeline import Assistant, make_question
     from galenic.assistant.triage.triage import NOTICE
-    from galenic.cli.ask.answer import print_events, print_tier, read_words, terminal
+    from galenic.cli.ask.answer import (
+        print_events,
+        print_tier,
+        read_words,
+        reader_locale,
+        terminal,
+    )
     from galenic.cli.ask.asking import judged, print_open, read_answers
 
     replies = read_answers(answer)
@@ -64,9 +70,15 @@ def command(
     if as_json:
         import json
 
+        from galenic.assistant.triage.crisis import described
+
         with runtime_if(writes, DEFAULT_MODEL if found.tier == "emergency" else model) as runtime:
             events = list(Assistant(runtime, style, second_opinion=second_opinion).ask(asked))
-        said = [{"event": event.name, **data_of(event)} for event in events]
+        first = described(found, asked.text, reader_locale())
+        said = [
+            {"event": event.name, **data_of(event), **(first if at == 0 else {})}
+            for at, event in enumerate(events)
+        ]
         typer.echo(json.dumps(said, indent=1, ensure_ascii=False))
         return
     print_tier(console, found)

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from galenic.assistant.pipeline import Assistant, Question
     from galenic.assistant.triage.triage import Answer, Triage
 
-__all__ = ["AnswerFlag", "ask_back", "at_terminal", "judged", "print_open", "read_answers"]
+__all__ = [
+    "AnswerFlag",
+    "ask_back",
+    "at_terminal",
+    "helped_first",
+    "judged",
+    "print_open",
+    "read_answers",
+]
 
 AnswerFlag: TypeAlias = Annotated[
     list[str] | None,
@@ -70,8 +78,33 @@ def judged(
     def judge(known: Mapping[str, Answer]) -> Triage:
         return assistant.triage(replace(asked, answers=dict(known)))
 
-    found = ask_back(console, judge, answers) if may_ask and at_terminal() else judge(answers)
+    found = helped_first(console, judge, answers, asked.text) if may_ask else judge(answers)
     return replace(asked, answers=answers), found
+
+
+def helped_first(
+    console: Console,
+    judge: Callable[[Mapping[str, Answer]], Triage],
+    answers: dict[str, Answer],
+    text: str,
+) -> Triage:
+    """Lines to call for a cry for help, before any question; then the questions; then the tier.
+
+    Args:
+        console: where to say and ask it.
+        judge: triage of the text with the answers so far.
+        answers: so far; those that are given are added.
+        text: of the message.
+    """
+    from galenic.cli.ask.answer import print_crisis
+
+    found = judge(answers)
+    said = print_crisis(console, found, text)
+    if at_terminal() and found.questions:
+        found = ask_back(console, judge, answers)
+        if not said:
+            print_crisis(console, found, text)
+    return found
 
 
 def ask_back(

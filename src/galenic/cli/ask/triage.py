@@ -46,21 +46,27 @@ def command(
     from rich.text import Text
 
     from galenic.assistant.triage.triage import NOTICE, triage
-    from galenic.cli.ask.answer import print_tier, read_words, terminal
-    from galenic.cli.ask.asking import ask_back, at_terminal, print_open, read_answers
+    from galenic.cli.ask.answer import (
+        print_tier,
+        read_words,
+        reader_locale,
+        terminal,
+    )
+    from galenic.cli.ask.asking import helped_first, print_open, read_answers
 
     words, answers = read_words(text), read_answers(answer)
     if as_json:
         import json
 
-        described = triage(words, rules, answers=answers).describe()
-        typer.echo(json.dumps(described, indent=1, ensure_ascii=False))
+        from galenic.assistant.triage.crisis import described
+
+        found = described(triage(words, rules, answers=answers), words, reader_locale())
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     console = terminal()
-    if at_terminal():
-        result = ask_back(console, lambda known: triage(words, rules, answers=known), answers)
-    else:
-        result = triage(words, rules, answers=answers)
+    result = helped_first(
+        console, lambda known: triage(words, rules, answers=known), answers, words
+    )
     print_tier(console, result)
     print_open(console, result)
     console.print(Text(NOTICE))
