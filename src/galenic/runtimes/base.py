@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -88,6 +88,7 @@ class Writing:
         top_p: of the tokens, the likeliest whose share is this much together may be drawn; 1 = all.
         seed: of the sampler; same input and seed give the same text.
         choices: what narrows the choice of each token, used up by one text; None for all tokens.
+        watch: told of each chosen token, and the logits that it was chosen from, shape (vocab,).
 
     Raises:
         UserError: one of them is out of range.
@@ -99,6 +100,7 @@ class Writing:
     top_p: float = 1.0
     seed: int = 0
     choices: Choices | None = None
+    watch: Callable[[int, NDArray[np.float32]], None] | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or "" in self.stop or not 0 < self.top_p <= 1:
@@ -210,13 +212,16 @@ class Runtime(ABC):
 
     @abstractmethod
     def stream(
-        self, prompt: str, how: Writing, should_continue: Callable[[], bool] = lambda: True
+        self,
+        prompt: str | Sequence[int],
+        how: Writing,
+        should_continue: Callable[[], bool] = lambda: True,
     ) -> Generator[str, None, Generation]:
         """Continue the prompt piece by piece, whole characters at a time; the pieces together are
         the text of the `Generation` that is returned at the end.
 
         Args:
-            prompt: as `generate` has it.
+            prompt: as `generate` has it, or its tokens as the model is to see them.
             how: likewise.
             should_continue: asked now and then; where it says no, the text ends there, unfinished.
 
@@ -227,6 +232,24 @@ class Runtime(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free the model. Safe to call twice."""
+
+    def follow(self, tokens: Sequence[int], first: int) -> Iterator[NDArray[np.float64]]:
+        """Log-probabilities in nats of every next token along one text, place by place.
+
+        An engine that keeps what the text shares with the one before computes the rest alone.
+
+        Args:
+            tokens: the text from its start token on; at least one token.
+            first: the place from which on they are wanted, in [0, len(tokens)).
+
+        Yields:
+            ``log p(. | tokens[: i + 1])`` for i from ``first`` on, shape (vocabulary,).
+
+        Raises:
+            ValueError: as `log_probs`.
+        """
+        for row in self.log_probs(tokens)[first:]:
+            yield row.astype(np.float64)
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Request]:
         """Requests of (context, continuation) pairs; see `encode_requests`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count
 
 import numpy as np
@@ -111,6 +111,10 @@ class LlamaRuntime(Runtime):
         """Log-probabilities of all next tokens; see `Runtime.log_probs`. They equal `score`'s."""
         return self._engine.log_probs(tokens)
 
+    def follow(self, tokens: Sequence[int], first: int) -> Iterator[NDArray[np.float64]]:
+        """As `Runtime.follow`; the values are those of `score`, bit for bit."""
+        return self._engine.follow(tokens, first)
+
     def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:
         """Seconds until each new token; see `Runtime.time_tokens`."""
         begun = time.perf_counter()
@@ -129,13 +133,16 @@ class LlamaRuntime(Runtime):
             logits = self._engine.step(answer[-1], len(tokens) + len(answer) - 1)
 
     def stream(
-        self, prompt: str, how: Writing, should_continue: Callable[[], bool] = lambda: True
+        self,
+        prompt: str | Sequence[int],
+        how: Writing,
+        should_continue: Callable[[], bool] = lambda: True,
     ) -> Generator[str, None, Generation]:
         """Continue the prompt piece by piece; see `Runtime.stream`.
 
         A full context ends the text as ``max_tokens`` does: ``finished`` is then False.
         """
-        tokens = self._engine.encode(prompt)
+        tokens = self._engine.encode(prompt) if isinstance(prompt, str) else list(prompt)
         room = self.info.context_length - len(tokens)
         if not tokens or room < 1:
             raise UserError(

@@ -88,15 +88,19 @@ class LlamaContext:
         self._decode(Rows(one, at, [(_PREFIX,)], np.ones(1, dtype=np.int8)))
         return self.logits(0)
 
-    def all_logits(self, tokens: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-        """Logits after each token of a text, shape (vocab,), valid until the next."""
-        self.forget()
+    def follow(self, tokens: Sequence[int], first: int) -> Iterator[NDArray[np.float32]]:
+        """Logits after each token from place ``first`` on, shape (vocab,), valid until the next.
+
+        What the text shares with the one before is not computed again, but for those places.
+        """
         ids, positions = np.array(tokens, dtype=np.int32), np.arange(len(tokens), dtype=np.int32)
-        for first, last in parts(0, len(ids)):
-            part, size = slice(first, last), last - first
-            wanted = np.ones(size, dtype=np.int8)
+        for start, end in parts(self._keep_begun(tokens, first), len(ids)):
+            part, size = slice(start, end), end - start
+            wanted = (positions[part] >= first).astype(np.int8)
             self.run(Rows(ids[part], positions[part], [(_PREFIX,)] * size, wanted))
-            yield from (self.logits(row) for row in range(size))
+            self._begun = tuple(tokens[:end])
+            for row in np.flatnonzero(wanted):
+                yield self.logits(int(row))
 
     def keep_prefix(self, prefix: tuple[int, ...]) -> None:
         """Compute what trees begin with, unless it is there."""
@@ -150,10 +154,13 @@ class LlamaContext:
         self._context = self._memory = self._prefix = None
         self._begun = ()
 
-    def _keep_begun(self, tokens: Sequence[int]) -> int:
-        """Forget all but the beginning that the text shares with the one before; its length."""
+    def _keep_begun(self, tokens: Sequence[int], most: int | None = None) -> int:
+        """Forget all but the beginning that the text shares with the one before; its length.
+
+        At most ``most`` tokens of it, all but the last without: for the logits of what follows.
+        """
         shared = common_prefix_length([self._begun, tuple(tokens)])
-        shared = min(shared, len(tokens) - 1)  # the last is computed anew, for its logits
+        shared = min(shared, len(tokens) - 1 if most is None else most)
         if not shared:
             self.forget()
             return 0

@@ -7,7 +7,7 @@ one that is not trusted yet.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from galenic.runtimes.llama_context import MAX_LEAVES, LlamaContext
 from galenic.runtimes.llama_load import load_model
 from galenic.runtimes.tiles import Rows, parts
 from galenic.runtimes.tree import Pack
+from galenic.runtimes.writing import log_softmax
 
 __all__ = ["LlamaEngine"]
 
@@ -155,9 +156,24 @@ class LlamaEngine:
         self._check_length(len(tokens))
         self._context.reserve(len(tokens))
         found = np.empty((len(tokens), self.vocab_size), dtype=np.float32)
-        for row, logits in enumerate(self._context.all_logits(tokens)):
-            found[row] = _log_softmax(logits)
+        for row, logits in enumerate(self._context.follow(tokens, 0)):
+            found[row] = log_softmax(logits)
         return found
+
+    def follow(self, tokens: Sequence[int], first: int) -> Iterator[NDArray[np.float64]]:
+        """Log-probabilities of all next tokens after places ``first`` and later of a text.
+
+        What it shares with the text before is not computed again, but for the places that are
+        wanted. The values are those of `score` and `log_probs`.
+
+        Raises:
+            ValueError: no token, more than the model's context, or no such place.
+        """
+        if not 0 <= first < len(tokens):
+            raise ValueError(f"place {first} in a text of {len(tokens)} tokens")
+        self._check_length(len(tokens))
+        self._context.reserve(len(tokens))
+        yield from map(log_softmax, self._context.follow(tokens, first))
 
     def start(
         self,
@@ -220,15 +236,8 @@ class LlamaEngine:
         for row in np.unique(pack.read_rows[reads]):
             here = reads[pack.read_rows[reads] == row]
             logits = self._context.logits(int(row) - first)
-            values[here] = _log_softmax(logits)[pack.read_tokens[here]]
+            values[here] = log_softmax(logits)[pack.read_tokens[here]]
 
     def _check_length(self, length: int) -> None:
         if length > self.context_length:
             raise ValueError(f"{length} tokens; the model takes at most {self.context_length}")
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max()
-    shifted -= np.log(np.exp(shifted).sum())
-    return shifted

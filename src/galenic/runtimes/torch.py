@@ -161,9 +161,12 @@ class TorchRuntime(Runtime):
         return clock.times
 
     def stream(
-        self, prompt: str, how: Writing, should_continue: Callable[[], bool] = lambda: True
+        self,
+        prompt: str | Sequence[int],
+        how: Writing,
+        should_continue: Callable[[], bool] = lambda: True,
     ) -> Generator[str, None, Generation]:
-        tokens = self.encode_batch([prompt])[0]
+        tokens = self.encode_batch([prompt])[0] if isinstance(prompt, str) else list(prompt)
         check_room(len(tokens), how.max_tokens, self.info.context_length)
         ends = frozenset(self.end_tokens)
         cache: Any = None

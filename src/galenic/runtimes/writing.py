@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from galenic.runtimes.base import Generation, Writing
 
-__all__ = ["Writer", "write"]
+__all__ = ["Writer", "choose", "log_softmax", "write"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ def write(
     while should_continue():
         allowed = logits if how.choices is None else how.choices.narrow(logits)
         token = choose(allowed, how.temperature, chooser, how.top_p)
+        if how.watch is not None:
+            how.watch(token, logits)
         ends = writer.ends(token)
         ended = (how.choices is not None and how.choices.take(token)) or ends
         if not ends:
@@ -70,6 +72,14 @@ def write(
             return Generation(text, len(answer), finished=ended)
         logits = writer.step(token)
     return Generation(text[:given], len(answer), finished=False)
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Log-probabilities in nats, shape (vocab,)."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max()
+    shifted -= np.log(np.exp(shifted).sum())
+    return shifted
 
 
 def choose(

@@ -28,6 +28,7 @@ from galenic.serve.crisis import crisis_field, crisis_in
 from galenic.serve.guard import Guard, error_response
 from galenic.serve.lanes import Lanes
 from galenic.serve.page import page_routes
+from galenic.serve.plain import PlainRoutes
 from galenic.serve.schema import ChatRequest
 from galenic.serve.settings import ServeConfig
 from galenic.serve.worker import Order, Worker, Written
@@ -58,6 +59,7 @@ def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
             Route("/v1/models/{name:path}", server.model),
             Route("/v1/chat/completions", server.chat, methods=["POST"]),
             *AssistantRoutes(server.worker, server.lanes, config).routes,
+            *PlainRoutes(server.worker, server.lanes, config).routes,
             *page_routes(),
         ],
         middleware=[Middleware(Guard, config=config)],
@@ -133,7 +135,7 @@ class _Server:
         the answer must follow a schema, the words come in the field ``galenic.crisis`` alone.
         """
         asked = await read_body(request, ChatRequest)
-        check_model(asked, self.runtime)
+        check_model(asked.model, self.runtime)
         said = [one.text for one in asked.messages if one.role == "user"]
         locale = request.headers.get("accept-language", "")
         cry = await self.lanes.read(sum(map(len, said)), crisis_in, said, locale)

@@ -16,7 +16,6 @@ from galenic.errors import UserError
 from galenic.limits import one_line
 from galenic.runtimes.base import Runtime
 from galenic.serve.guard import error_response
-from galenic.serve.schema import Sampling
 from galenic.serve.worker import Busy
 
 __all__ = ["NotServedError", "check_model", "read_body", "told"]
@@ -59,14 +58,14 @@ def told(handler: _Handler) -> _Handler:
     return safe
 
 
-def check_model(asked: Sampling, runtime: Runtime) -> None:
+def check_model(name: str | None, runtime: Runtime) -> None:
     """Check that the model asked for is the one here; none named = this one.
 
     Raises:
         NotServedError: it is another.
     """
     here = runtime.info.model
-    if asked.model not in (None, here):
+    if name not in (None, here):
         raise NotServedError(f"the model here is {here}; it was asked for by another name")
 
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from galenic.limits import SCHEMA_NODES
 from galenic.runtimes.base import LOWEST_TEMPERATURE
 
-__all__ = ["ChatRequest", "Message", "Part", "Sampling"]
+__all__ = ["ChatRequest", "Message", "Part", "Sampling", "only"]
 
 MOST_MESSAGES = 256
 MOST_STOPS = 4
@@ -66,7 +66,7 @@ def _stops(stop: str | list[str] | None) -> str | list[str] | None:
     return stop
 
 
-def _only(*allowed: Any, hint: str = "") -> Callable[[Any], Any]:
+def only(*allowed: Any, hint: str = "") -> Callable[[Any], Any]:
     """Takes what changes nothing, and refuses what is not there."""
 
     def check(value: Any) -> Any:
@@ -77,8 +77,8 @@ def _only(*allowed: Any, hint: str = "") -> Callable[[Any], Any]:
     return check
 
 
-_Neutral = Annotated[Any, BeforeValidator(_only(0))]
-_Absent = Annotated[Any, BeforeValidator(_only([], {}, "none", False))]
+_Neutral = Annotated[Any, BeforeValidator(only(0))]
+_Absent = Annotated[Any, BeforeValidator(only([], {}, "none", False))]
 
 
 class Sampling(BaseModel):
@@ -112,7 +112,7 @@ class ChatRequest(Sampling):
     max_completion_tokens: int | None = Field(None, ge=1)
     n: int | None = None
     response_format: dict[str, Any] | None = None
-    logprobs: Annotated[Any, BeforeValidator(_only(False, hint=", or use /v1/completions"))] = None
+    logprobs: Annotated[Any, BeforeValidator(only(False, hint=", or use /v1/completions"))] = None
     top_logprobs: _Neutral = None
     tools: _Absent = None
     tool_choice: _Absent = None

@@ -1,0 +1,84 @@
+"""Tokens as callers see them: with or without the model's start token, and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from galenic.errors import UserError
+from galenic.runtimes.base import Runtime
+from galenic.runtimes.pieces import piece_bytes
+
+__all__ = ["Pieces"]
+
+
+class Pieces:
+    """A model's tokens. Used in the model's thread alone.
+
+    Args:
+        runtime: the model.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @cached_property
+    def start(self) -> tuple[int, ...]:
+        """What the model's tokenizer puts before every text, usually one token or none."""
+        return tuple(self._runtime.encode_batch([""])[0])
+
+    @cached_property
+    def size(self) -> int:
+        """Number of tokens that there are."""
+        return len(self._spelled)
+
+    @cached_property
+    def _spelled(self) -> list[bytes]:
+        return piece_bytes(self._runtime.vocabulary())
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Tokens of a text, without what the tokenizer puts before it."""
+        return self.without_start(self._runtime.encode_batch([text])[0])
+
+    def without_start(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        """Tokens without the start token that the model puts before them."""
+        size = len(self.start)
+        return tuple(tokens[size:] if tuple(tokens[:size]) == self.start else tokens)
+
+    def with_start(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        """Tokens as the model is to see them: behind its start token, which is there once."""
+        found = tuple(tokens)
+        return found if found[: len(self.start)] == self.start else (*self.start, *found)
+
+    def check(self, tokens: Sequence[int]) -> None:
+        """Check that all are tokens of the model.
+
+        Raises:
+            UserError: one is not.
+        """
+        wrong = next((token for token in tokens if not 0 <= token < self.size), None)
+        if wrong is not None:
+            raise UserError(f"{wrong} is no token of this model; it has 0 to {self.size - 1}")
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What they spell, special tokens as the vocabulary spells them."""
+        return b"".join(self._spelled[token] for token in tokens).decode(errors="replace")
+
+    def each(self, tokens: Sequence[int]) -> list[str]:
+        """What each spells; bytes that are no whole character as ``bytes:\\xe2``."""
+        return [_shown(self._spelled[token]) for token in tokens]
+
+    def offsets(self, tokens: Sequence[int], begin: int = 0) -> list[int]:
+        """Where in the text each begins, in characters after ``begin``."""
+        found, seen = [], 0
+        for token in tokens:
+            found.append(begin + seen)
+            seen += sum(byte & 0xC0 != 0x80 for byte in self._spelled[token])
+        return found
+
+
+def _shown(piece: bytes) -> str:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
