@@ -11,7 +11,7 @@ import pytest
 from galenic.errors import UserError
 from galenic.models.files import ModelFiles
 from galenic.models.load import resolve_model
-from galenic.runtimes.base import Runtime
+from galenic.runtimes.base import Runtime, Writing
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.selftest import LlamaShape, reference_logits
 from galenic.runtimes.tree import Request, build_pack
@@ -100,3 +100,29 @@ def test_both_engines_agree_and_spell_alike(tmp_path: Path) -> None:
                 assert 0 < times[0] < times[-1] == max(times)
                 with pytest.raises(UserError, match="takes 2048 in all"):
                     runtime.time_tokens("a", 2048)
+
+
+def test_what_follows_is_the_same_whatever_was_there_before(tmp_path: Path) -> None:
+    with open_tiny(tmp_path) as runtime:
+        expected = scores(runtime, TOKENS)
+        other = TOKENS[:90] + TOKENS[:40]
+        for text, first in (
+            (TOKENS, 0),
+            (TOKENS, 100),
+            (other, 50),
+            (TOKENS, 89),
+            (TOKENS[:95], 94),
+        ):
+            rows = np.array(list(runtime.follow(text, first)))
+            assert rows.shape == (len(text) - first, VOCAB)
+            alone = open_tiny(tmp_path).follow(text, 0)
+            np.testing.assert_array_equal(rows, np.array(list(alone))[first:])
+            runtime.generate("The heart", Writing(max_tokens=3))
+            next(runtime.follow(text, 3))  # begun and left
+        np.testing.assert_array_equal(scores(runtime, TOKENS), expected)
+        np.testing.assert_array_equal(
+            np.array(list(Runtime.follow(runtime, TOKENS, 149))), runtime.log_probs(TOKENS)[149:]
+        )
+        for wrong in (-1, len(TOKENS)):
+            with pytest.raises(ValueError, match="place"):
+                next(runtime.follow(TOKENS, wrong))

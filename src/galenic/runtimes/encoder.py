@@ -108,7 +108,7 @@ class EncoderRuntime(Runtime):
 
     def stream(
         self,
-        prompt: str,  # noqa: ARG002
+        prompt: str | Sequence[int],  # noqa: ARG002
         how: Writing,  # noqa: ARG002
         should_continue: Callable[[], bool] = lambda: True,  # noqa: ARG002
     ) -> Generator[str, None, Generation]:
