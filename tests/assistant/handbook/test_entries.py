@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from galenic.assistant.guards.check import of_answer
 from galenic.assistant.handbook.check import accepted, entry_faults, grade, place_faults
 from galenic.assistant.handbook.interactions import interactions, warnings
 from galenic.assistant.handbook.load import entries, read_entries
 from galenic.assistant.handbook.topics import topics
 from galenic.assistant.record.medicines import medicines, named_in
-from galenic.assistant.triage.guards import of_answer
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
 

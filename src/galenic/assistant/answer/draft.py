@@ -19,13 +19,13 @@ from galenic.assistant.answer.reading import Reading, read_question
 from galenic.assistant.answer.support import Wanted, wanted
 from galenic.assistant.answer.write import write_answer
 from galenic.assistant.events import Cited, Event, Note, Sentence, Sources
+from galenic.assistant.guards.check import Guard, of_answer, of_question
 from galenic.assistant.handbook.cite import cited_pages, cited_sources
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.interactions import warnings
 from galenic.assistant.handbook.topics import topics
 from galenic.assistant.record.against import said_against
 from galenic.assistant.record.person import Person
-from galenic.assistant.triage.guards import Guard, of_answer, of_question
 from galenic.assistant.triage.triage import Triage
 from galenic.assistant.triage.wording import word_set
 from galenic.retrieval.documents.medquad import MEDQUAD

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from galenic.assistant.answer.entail import entails, refusal
 from galenic.assistant.answer.sentences import SentenceCutter
-from galenic.assistant.triage.guards import of_answer
+from galenic.assistant.guards.check import of_answer
 from galenic.evaluation.chat.render import chat_prompt
 from galenic.retrieval.retrieve import Passage
 from galenic.runtimes.base import Generation, Runtime, Writing

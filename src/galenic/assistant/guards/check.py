@@ -1,6 +1,6 @@
 """Guarded in code, whatever a model or a passage says: doses, stopping medicines, self-harm.
 
-The phrases stand in ``guards.yaml``, to be read and criticised like the rules of triage. Before
+The phrases stand in ``phrases.yaml``, to be read and criticised like the rules of triage. Before
 they are looked for, what is written to get around them is put straight: letters set apart, dotted
 abbreviations, fractions, and in questions letters left out and misspelt names of medicines.
 """
@@ -8,7 +8,7 @@ abbreviations, fractions, and in questions letters left out and misspelt names o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -17,6 +17,12 @@ from itertools import product
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from galenic.assistant.guards.doses import asks_dose, is_dose
+from galenic.assistant.guards.excused import excused
+from galenic.assistant.guards.methods import asks_method, is_method
+from galenic.assistant.guards.reassurance import asks_reassurance, is_reassurance
+from galenic.assistant.guards.stopping import asks_stopping, is_stopping
+from galenic.assistant.guards.told import Told
 from galenic.assistant.record.medicines import drug_words
 from galenic.assistant.triage.phrase import Matcher, parse_phrase
 from galenic.assistant.triage.wording import sentences
@@ -54,26 +60,65 @@ class _Ready:
 
     guards: tuple[Guard, ...]
     matcher: Matcher
+    side: str
 
     def first(self, text: str) -> Guard | None:
         """The first guard that stands against a text, sentence by sentence."""
         for sentence in sentences(text):
             found = {mention.concept for mention in self.matcher.find(sentence.tokens)}
+            told = _told(sentence.tokens)
             for one in self.guards:
                 if one.id in found and _harmless(one) not in found:
-                    return one
+                    asked = f"{self.side} {one.id}"
+                    if not excused(one.id, told) and not excused(asked, told):
+                        return one
         return None
+
+
+def _told(tokens: Sequence[str]) -> Told:
+    """The tokens, every name of a medicine as ``medicine``."""
+    return Told(tuple("medicine" if token in drug_words() else token for token in tokens))
 
 
 def of_question(text: str) -> Guard | None:
     """What a question asks that is for a doctor or pharmacist to say."""
     guards = _guards()[0]
-    return guards.first(_straight(text)) or guards.first(_straight(_mended(text)))
+    for plain in dict.fromkeys((_straight(text), _straight(_mended(text)))):
+        if found := guards.first(plain) or _built(guards, _ASKED, plain):
+            return found
+    return None
 
 
 def of_answer(sentence: str) -> Guard | None:
     """Why a sentence must not be shown, if it must not."""
-    return _guards()[1].first(_straight(sentence))
+    guards, plain = _guards()[1], _straight(sentence)
+    return guards.first(plain) or _built(guards, _SAID, plain)
+
+
+_Check = Callable[[Told], bool]
+_ASKED: Sequence[tuple[str, _Check]] = (
+    ("self-harm", asks_method),
+    ("change-of-dose", asks_dose),
+    ("stopping", asks_stopping),
+    ("reassurance", asks_reassurance),
+)
+_SAID: Sequence[tuple[str, _Check]] = (
+    ("self-harm", is_method),
+    ("dose", is_dose),
+    ("stopping", is_stopping),
+    ("reassurance", is_reassurance),
+)
+
+
+def _built(ready: _Ready, checks: Sequence[tuple[str, _Check]], text: str) -> Guard | None:
+    """The guard whose structure a sentence has."""
+    by_id = {one.id: one for one in ready.guards}
+    for sentence in sentences(text):
+        told = _told(sentence.tokens)
+        for name, check in checks:
+            if check(told):
+                return by_id[name]
+    return None
 
 
 _DOTTED = re.compile(r"\b(?:[a-z]\.){2,}", re.I)
@@ -136,7 +181,7 @@ def _names() -> tuple[str, ...]:
 
 @cache
 def _file() -> _File:
-    text = files("galenic.assistant.triage").joinpath("guards.yaml").read_text(encoding="utf-8")
+    text = files("galenic.assistant.guards").joinpath("phrases.yaml").read_text(encoding="utf-8")
     raw = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe ones
     return _File.model_validate(raw)
 
@@ -144,10 +189,10 @@ def _file() -> _File:
 @cache
 def _guards() -> tuple[_Ready, _Ready]:
     found = _file()
-    return _ready(found.input, found.words), _ready(found.output, found.words)
+    return _ready("asked", found.input, found.words), _ready("said", found.output, found.words)
 
 
-def _ready(guards: list[Guard], words: dict[str, list[str]]) -> _Ready:
+def _ready(side: str, guards: list[Guard], words: dict[str, list[str]]) -> _Ready:
     matcher = Matcher()
     for guard in guards:
         for name, phrases in ((guard.id, guard.say), (_harmless(guard), guard.unless)):
@@ -160,7 +205,7 @@ def _ready(guards: list[Guard], words: dict[str, list[str]]) -> _Ready:
                     for one in parse_phrase(way, words)
                 ),
             )
-    return _Ready(tuple(guards), matcher)
+    return _Ready(tuple(guards), matcher, side)
 
 
 def _ways(phrase: str) -> Iterator[str]:

@@ -1,0 +1,206 @@
+"""Whether a sentence advises to stop, leave out or replace a treatment.
+
+A verb of stopping and a treatment; not where it is warned of, or a doctor is to decide.
+"""
+
+from __future__ import annotations
+
+from galenic.assistant.guards.told import ASKING_FIRST, GENERAL, MEDICINE, NOT, Told
+from galenic.assistant.triage.wording import word_set
+
+__all__ = ["asks_stopping", "is_stopping"]
+
+_TREATMENT = MEDICINE | word_set("""
+treatment treatments therapy course dose doses transfusion transfusions pacemaker cpap
+""")
+_STOP = word_set("""
+stop stops stopping quit quitting discontinue discontinuing skip skipping skipped miss missing
+omit omitting pause pausing drop dropping dropped ditch ditching bin binning cease halt halting
+suspend abandon refuse refusing decline forgo replace replacing swap swapping switch switching
+halve halving wean weaning taper tapering ration unnecessary pointless
+""")
+_PARTICLES = {
+    "give": "up", "giving": "up", "leave": "out off", "leaving": "out off", "come": "off",
+    "coming": "off", "came": "off", "get": "off rid", "getting": "off rid", "go": "without off",
+    "going": "without off", "do": "without", "doing": "without", "live": "without",
+    "be": "without", "put": "away hold aside", "throw": "away out", "cut": "out down back",
+    "cutting": "out down back", "let": "go", "lay": "off", "take": "off out", "pull": "out",
+    "hold": "off", "wait": "till until",
+}  # fmt: skip
+"""Verbs that stop with a particle: "leave out", "put on hold"."""
+_GO_ON = word_set("""
+take taking use using finish complete continue carry carrying keep need needed renew start have
+refill bother
+""")
+_OWN = word_set("your the these those this any further rest remaining next today tonight more it")
+_IF = word_set("""
+if with together and while more unless when without both longer at before until alcohol or
+than suddenly twice double because as
+""")
+_DOCTORS = word_set("doctor doctors gp pharmacist nurse midwife specialist clinic team prescriber")
+_MAY = word_set("may can will might decide decides decided should could often sometimes must")
+_WARNS = word_set("""
+cause causes lead leads withdrawal worse harm harmful dangerous danger risk risky risks risked
+clot clots return rebound relapse seizures serious never dont emergency problems protects
+""")
+_FINE = word_set("""
+fine safe safely ok okay alright harmless nothing matter good better simply just easily anyway
+""")
+_NO_TREATMENT = word_set("""
+smoking drinking alcohol bleeding eating exercise exercising coughing breakfast lunch breathing
+caffeine coffee salt sugar period periods
+""")
+_OVER = word_set("""
+outgrown superfluous redundant optional obsolete unneeded needless pointless expendable
+abbrechen absetzen setzen arretez arreter deje dejar suspenda smettere stoppen
+""")
+"""What is said of a treatment that is to end."""
+_OTHER_OBJECTS = word_set("""
+symptoms pain diarrhoea bleeding ovaries growing spreading starting hiccups nose cough infection
+germs sickness from womb attacks pregnancy ovulation
+""")
+_NATURAL = word_set("""
+turmeric cinnamon herbs herbal natural kelp garlic honey homeopathy homeopathic diet vinegar ginger
+cannabis supplements juice fasting prayer oils vitamins exercise yoga
+""")
+
+
+def is_stopping(told: Told) -> bool:
+    """Whether a sentence advises to stop, skip or replace a treatment."""
+    if _harmless(told):
+        return False
+    stops = _stops(told) and told.has(_TREATMENT)
+    return stops or any(one(told) for one in (_not_any_more, _only_when, _instead, _over))
+
+
+def asks_stopping(told: Told) -> bool:
+    """Whether a question asks to stop, skip or replace a treatment."""
+    if told.has(_NO_TREATMENT) or told.says("what should i ask", "what to ask", "miss my period"):
+        return False
+    may = told.has(word_set(
+        "can could should shall may ok okay safe alright fine want wanting thinking if need just "
+        "better have really will would do"
+    ))  # fmt: skip
+    keep = told.says("have to keep", "need to keep", "still need", "really need", "have to take",
+                     "need to take", "have to finish", "need to finish", "do i need my",
+                     "not taking my", "i forgot my", "forgot my", "without my")  # fmt: skip
+    return told.has(_TREATMENT) and (
+        (may and (_stops(told) or told.says("only take half"))) or keep
+    )
+
+
+def _stops(told: Told) -> bool:
+    """A verb of stopping that nothing denies, and the treatment that is stopped."""
+    for at in told.at(_STOP):
+        if not _denied(told, at) and _is_stopped(told, at):
+            return True
+    for at, token in enumerate(told.tokens):
+        particles = _PARTICLES.get(token, "").split()
+        if (
+            particles
+            and not _denied(told, at)
+            and told.after(at, frozenset(particles), 5)
+            and _is_stopped(told, at)
+        ):
+            return True
+    return told.says("break from", "holiday from", "time off from", "on hold", "cold turkey",
+                     "better off without", "medicine holiday", "drug holiday")  # fmt: skip
+
+
+def _is_stopped(told: Told, at: int) -> bool:
+    """Whether a treatment stands behind the verb, or before it where it is passive."""
+    if told.after(at, _TREATMENT, 6) and not told.after(at, _OTHER_OBJECTS, 3):
+        return True
+    passive = word_set("be can could is are isnt arent may longer might")
+    return (
+        told.before(at, _TREATMENT, 6)
+        and told.before(at, passive, 3)
+        and not told.after(at, _OTHER_OBJECTS | word_set("the symptoms pain infection germs"), 3)
+    )
+
+
+def _denied(told: Told, at: int) -> bool:
+    return told.before(
+        at, NOT - {"without", "unnecessary", "pointless", "zero", "no"} | {"avoid"}, 4
+    )
+
+
+def _not_any_more(told: Told) -> bool:
+    """ "Do not take your insulin today", "you won't need the antibiotics any more"."""
+    for at in told.at(NOT | {"longer", "point"}):
+        acts = [n for n in told.at(_GO_ON) if at < n <= at + 5]
+        if acts and told.after(acts[0] - 1, _TREATMENT, 7) and told.after(acts[0], _OWN, 5):
+            rest = frozenset(told.tokens[acts[0] + 1 :])
+            ends = rest & {"rest", "anymore", "today", "tonight", "next", "further"}
+            if (
+                told.says("any more", "no longer", "no point", "wont need")
+                or ends
+                or not rest & _IF
+            ):
+                return True
+    if told.follow(word_set("nobody noone"), word_set("need needs"), 1) and told.has(_TREATMENT):
+        return True
+    return told.says("isnt needed", "arent needed", "not needed", "no longer needed") and told.has(
+        _TREATMENT
+    )
+
+
+def _only_when(told: Told) -> bool:
+    """ "Only take the tablets when you feel like it", "save your tablets for bad days"."""
+    only = told.follow(frozenset({"only"}), word_set("take use"), 2) and told.says(
+        "when you feel", "if you feel", "when it", "on bad days", "when you remember", "like it"
+    )
+    saved = told.follow(word_set("save keep store"), _TREATMENT, 4) and told.follow(
+        frozenset({"for"}), word_set("bad worse later emergencies need"), 3
+    )
+    return (only or saved) and told.has(_TREATMENT)
+
+
+def _over(told: Told) -> bool:
+    """ "You have outgrown your medicine", "whether to carry on is your choice"."""
+    over = told.near(_TREATMENT, _OVER, 6)
+    choice = told.says("your choice", "up to you", "your decision", "your own choice",
+                       "no big deal", "done their job", "done its job", "a rest from",
+                       "week off", "month off", "days off", "weekend off",
+                       "weekends off")  # fmt: skip
+    last = told.follow(_TREATMENT, frozenset({"only"}), 5) and told.has(word_set("days when"))
+    refill = told.follow(frozenset({"only"}), word_set("refill renew collect"), 2)
+    return (over or choice or last or refill) and (told.has(_TREATMENT) or refill)
+
+
+def _instead(told: Told) -> bool:
+    """ "Replace the metformin with cinnamon", "your husband's tablets"."""
+    natural = (
+        told.has(_NATURAL)
+        and told.has(_TREATMENT - {"supplements", "vitamins"})
+        and told.has(
+            word_set("instead replace swap rather ditch cure cures substitute well same better")
+        )
+    )
+    others = told.near(
+        word_set("husbands wifes mums dads friends neighbours partners sisters brothers someones"),
+        _TREATMENT, 3,
+    ) and told.has(word_set("take try use switch borrow swap have"))  # fmt: skip
+    same = (
+        told.has(_NATURAL)
+        and told.has(_TREATMENT)
+        and told.says("same job", "do the job", "as well as")
+    )
+    return (natural or others or same) and not told.has(NOT - {"nothing"})
+
+
+def _harmless(told: Told) -> bool:
+    """Warned of, left to a doctor, or of no treatment."""
+    if told.has(_NO_TREATMENT):
+        return True
+    if told.has(ASKING_FIRST) and told.has(_DOCTORS | {"label", "leaflet", "advice"}):
+        return True
+    if told.has(_FINE) and told.has(_STOP):
+        return False
+    if told.says("see a doctor", "see your doctor", "see a gp"):
+        return True
+    decides = any(told.after(at, _MAY, 3) for at in told.at(_DOCTORS))
+    says_so = told.says("doctor tells", "doctor says", "doctor has told", "told you to", "as your")
+    warns = told.has(_WARNS) and not told.says("no harm", "no risk")
+    conditional = told.starts(GENERAL | {"if", "when"}) and not told.has(_FINE)
+    return decides or says_so or warns or conditional
