@@ -35,9 +35,9 @@ from compared import Silent, markdown_table
 
 from galenic.assistant.answer.entail import entails
 from galenic.assistant.answer.sentences import plain
+from galenic.assistant.guards.check import of_answer, of_question
 from galenic.assistant.handbook.load import entries
 from galenic.assistant.pipeline import Assistant, Reply, collect, make_question
-from galenic.assistant.guards.check import of_answer, of_question
 from galenic.evaluation.metrics import wilson_interval
 from galenic.retrieval.index import index_medquad
 
