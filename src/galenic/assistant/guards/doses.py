@@ -7,59 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from galenic.assistant.guards.told import ASKING_FIRST, FOOD, GENERAL, MEDICINE, NOT, TAKE, Told
+from galenic.assistant.guards.told import (
+    ASKING_FIRST,
+    FOOD,
+    GENERAL,
+    MEDICINE,
+    NOT,
+    TAKE,
+    WORDS,
+    Told,
+)
 from galenic.assistant.triage.wording import word_set
 
 __all__ = ["asks_dose", "is_dose"]
 
-STRONG = word_set("""
-mg mgs milligram milligrams milligramme milligrammes mcg ug microgram micrograms microgrammes iu
-tablet tablets tab tabs pill pills capsule capsules caplet caplets puff puffs sachet sachets
-lozenge lozenges suppository suppositories capful capfuls ampoule ampoules vial vials pessary
-tablette tabletten comprimido comprimidos comprime comprimes pastilla pastillas thimbleful
-pastille pastilles gummy gummies compressa compresse kapseln kapsel gelules capsulas gotas gouttes
-tropfen gocce pillole pillen pilulas inhalation inhalations
-""")
-WEAK = word_set("""
-g gram grams gramme grammes ml mls mils millilitre millilitres milliliter milliliters cc units
-unit drop drops teaspoon teaspoons teaspoonful tablespoon tablespoons tsp tbsp spoon spoons
-spoonful spoonfuls spray sprays squirt squirts pump pumps patch patches dose doses shot scoop
-scoops cap tube bottle strip blob
-""")
-_SUBSTANCE = word_set("""
-capful oil powder granules solution mixture drops nostril nostrils ear ears tongue skin eye eyes
-thigh
-""")
-_EVERY = word_set("""
-daily nightly hourly once twice tds tid bd bid qds prn nocte mane weekly bedtime
-""")
-_PER = word_set("day night morning evening hour hours hourly breakfast supper bed week")
-_TIME = word_set("""
-second seconds minute minutes min mins hour hours day days week weeks fortnight month months year
-years percent degrees degree times people years-old old aged c f cm mm kg kilos stone weeks'
-""")
-_AMOUNT = word_set("""
-amount dose doses dosage usual normal starting maximum max minimum limit standard recommended
-strength
-""")
-_MORE = word_set("""
-more extra another double twice half additional larger bigger higher stronger second whole
-doubled triple remaining less fewer lower smaller bit adult next
-""")
-_CHANGE = word_set("""
-increase increasing raise raising reduce reducing lower lowering decrease halve halving double
-doubling up bump adjust
-""")
-_MEASURED = word_set("""
-mmol mmhg litre litres liter liters dl pressure pulse beats temperature fever level levels blood
-sugar glucose ferritin haemoglobin hemoglobin cholesterol count counts egfr bmi range reading
-result results urine weigh weighs weight compressions back blows thrusts vaccine vaccines
-vaccination scores score
-""")
-_STUDIED = word_set("""
-study studies trial trials participants researchers patients rats mice received
-""")
-_WARNED = word_set("too overdose poison poisoning label leaflet packet prescribed")
+STRONG = WORDS["doses.strong"]
+WEAK = WORDS["doses.weak"]
+_SUBSTANCE = WORDS["doses.substance"]
+_EVERY = WORDS["doses.every"]
+_PER = WORDS["doses.per"]
+_TIME = WORDS["doses.time"]
+_AMOUNT = WORDS["doses.amount"]
+_MORE = WORDS["doses.more"]
+_CHANGE = WORDS["doses.change"]
+_MEASURED = WORDS["doses.measured"]
+_STUDIED = WORDS["doses.studied"]
+_WARNED = WORDS["doses.warned"]
 _MOST = ("up to", "no more than", "more than", "at most", "maximum", "max", "limit", "less than")
 
 

@@ -5,33 +5,19 @@ Warnings ("can be fatal"), first aid and talk of feelings are left.
 
 from __future__ import annotations
 
-from galenic.assistant.guards.told import MEDICINE, NOT, Told
+from galenic.assistant.guards.told import MEDICINE, NOT, WORDS, Told
 from galenic.assistant.triage.wording import word_set
 
 __all__ = ["asks_method", "is_method"]
 
-_MEANS = word_set("""
-bridge roof cliff train rope noose cord belt gun blade razor cyanide poison helium nitrogen
-monoxide exhaust engine charcoal potassium antifreeze bleach pesticide insulin
-""")
-_HOW = word_set("""
-how which what where best painless painlessly certain sure quick quickest easy easiest fast high
-long many enough buy order find works reliable peaceful
-""")
-_SAFETY = word_set("""
-alarm alarms detector detectors symptoms sign signs swallowed accident accidentally child children
-toddler baby dog cat prevent avoid ivy food skipping skip jump injection inject blood sugar diabetes
-diabetic leak treat treatment level levels low exposed exposure exposes safety store store clean
-cleaning stairs pen clothes hypo units dose banana bananas supplements fitted test
-""")
-_END = word_set("die dying death dead kill suicide overdose end disappear gone unalive")
-_SECRET = word_set("noticing notices notice knowing knows know finding finds find seeing sees")
-_EATING = word_set("starve starving fast fasting purge purging vomit skip cut cutting overdose")
-_HURT = word_set("cuts scars marks cutting burns bruises")
-_WARNS = word_set("""
-can may might seek help call emergency talk doctor centre center feel feels thoughts thinking
-prevent keep lock locked away listen support warning sign signs
-""")
+_MEANS = WORDS["methods.means"]
+_HOW = WORDS["methods.how"]
+_SAFETY = WORDS["methods.safety"]
+_END = WORDS["methods.end"]
+_SECRET = WORDS["methods.secret"]
+_EATING = WORDS["methods.eating"]
+_HURT = WORDS["methods.hurt"]
+_WARNS = WORDS["methods.warns"]
 
 
 def asks_method(told: Told) -> bool:

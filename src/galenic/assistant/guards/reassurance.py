@@ -6,42 +6,19 @@ what the reader has. What is said of people or illnesses in general is left ("mo
 
 from __future__ import annotations
 
-from galenic.assistant.guards.told import CARE, NOT, Told
+from galenic.assistant.guards.told import CARE, NOT, WORDS, Told
 from galenic.assistant.triage.wording import word_set
 
 __all__ = ["asks_reassurance", "is_reassurance"]
 
-_NEED = word_set("""
-need needs needed require requires required necessary necessity see seeing call calling ring
-ringing visit visiting go going seek seeking bother bothering trouble contact contacting point
-reason worth use get getting wait mention tell telling consult want rush hurry having
-""")
-_PUT_OFF = word_set("""
-cancel cancelling skip skipping avoid postpone postponing delay delaying ignore
-""")
-_USELESS = word_set("""
-pointless unnecessary needless overkill useless overreacting overreaction waste silly excessive
-""")
-_BAD = word_set("""
-wrong serious bad sinister dangerous danger alarming alarmed worry worried worrying concern
-concerned fear afraid panic emergency urgent urgency hurry rush harm risk nasty cancer stroke
-meningitis sepsis attack clot tumour tumor appendicitis grave threatening fatal anything
-""")
-_SERIOUS = word_set("""
-cancer stroke meningitis sepsis clot tumour tumor appendicitis emergency cancerous leukaemia
-malignant pneumonia
-""")
-_WELL = word_set("""
-fine well ok okay alright harmless healthy normal benign safe innocent perfect clear
-""")
-_YOU = word_set("""
-you your youre youll youve it its itll this that thats these symptoms symptom lump bleeding pain
-weakness numbness headache rash mole cough ache baby hes shes theyre i im
-""")
-_SURE = word_set("""
-assure promise guarantee guaranteed certain certainly definitely surely absolutely perfectly
-completely totally entirely undoubtedly obviously sure rest confident
-""")
+_NEED = WORDS["reassurance.need"]
+_PUT_OFF = WORDS["reassurance.put_off"]
+_USELESS = WORDS["reassurance.useless"]
+_BAD = WORDS["reassurance.bad"]
+_SERIOUS = WORDS["reassurance.serious"]
+_WELL = WORDS["reassurance.well"]
+_YOU = WORDS["reassurance.you"]
+_SURE = WORDS["reassurance.sure"]
 _DELAY = ("can wait", "could wait", "wait and see", "safe to wait", "sleep it off", "will pass",
           "sort itself", "sort themselves", "right itself", "clear itself", "go away by itself",
           "forget about it", "safe to leave", "fine to leave", "ok to leave", "safe to ignore",
@@ -50,10 +27,8 @@ _DELAY = ("can wait", "could wait", "wait and see", "safe to wait", "sleep it of
           "put off", "nothing more to do", "get on with your", "blow over", "nothing more",
           "not for something like this", "wear off by", "so relax", "carry on as", "over the worst",
           "not this", "being dramatic", "normal carry on", "fine carry on")  # fmt: skip
-_UNLESS = word_set("if unless until when while before")
-_DOUBLE = word_set("""
-wait delay hesitate ignore ignoring drive assume afraid embarrassed put stop always instead
-""")
+_UNLESS = WORDS["reassurance.unless"]
+_DOUBLE = WORDS["reassurance.double"]
 
 
 def is_reassurance(told: Told) -> bool:
@@ -186,10 +161,7 @@ def _like_yours(told: Told) -> bool:
     return ((yours and well) or ox or never) and not told.has(_UNLESS - {"while", "until"})
 
 
-_NO_CARE_ABROAD = word_set("""
-besoin inquieter inquietez grave preocuparse preocupe preocupes necesario falta sorge sorgen arzt
-artsen thuisblijven dokter medico medecin preoccupi preoccuparsi zorgen medisch
-""")
+_NO_CARE_ABROAD = WORDS["reassurance.no_care_abroad"]
 
 
 def _abroad(told: Told) -> bool:

@@ -5,7 +5,7 @@ A verb of stopping and a treatment; not where it is warned of, or a doctor is to
 
 from __future__ import annotations
 
-from galenic.assistant.guards.told import ASKING_FIRST, GENERAL, MEDICINE, NOT, Told
+from galenic.assistant.guards.told import ASKING_FIRST, GENERAL, MEDICINE, NOT, WORDS, Told
 from galenic.assistant.triage.wording import word_set
 
 __all__ = ["asks_stopping", "is_stopping"]
@@ -13,12 +13,7 @@ __all__ = ["asks_stopping", "is_stopping"]
 _TREATMENT = MEDICINE | word_set("""
 treatment treatments therapy course dose doses transfusion transfusions pacemaker cpap
 """)
-_STOP = word_set("""
-stop stops stopping quit quitting discontinue discontinuing skip skipping skipped miss missing
-omit omitting pause pausing drop dropping dropped ditch ditching bin binning cease halt halting
-suspend abandon refuse refusing decline forgo replace replacing swap swapping switch switching
-halve halving wean weaning taper tapering ration unnecessary pointless
-""")
+_STOP = WORDS["stopping.stop"]
 _PARTICLES = {
     "give": "up", "giving": "up", "leave": "out off", "leaving": "out off", "come": "off",
     "coming": "off", "came": "off", "get": "off rid", "getting": "off rid", "go": "without off",
@@ -28,41 +23,18 @@ _PARTICLES = {
     "hold": "off", "wait": "till until",
 }  # fmt: skip
 """Verbs that stop with a particle: "leave out", "put on hold"."""
-_GO_ON = word_set("""
-take taking use using finish complete continue carry carrying keep need needed renew start have
-refill bother
-""")
-_OWN = word_set("your the these those this any further rest remaining next today tonight more it")
-_IF = word_set("""
-if with together and while more unless when without both longer at before until alcohol or
-than suddenly twice double because as
-""")
-_DOCTORS = word_set("doctor doctors gp pharmacist nurse midwife specialist clinic team prescriber")
-_MAY = word_set("may can will might decide decides decided should could often sometimes must")
-_WARNS = word_set("""
-cause causes lead leads withdrawal worse harm harmful dangerous danger risk risky risks risked
-clot clots return rebound relapse seizures serious never dont emergency problems protects
-""")
-_FINE = word_set("""
-fine safe safely ok okay alright harmless nothing matter good better simply just easily anyway
-""")
-_NO_TREATMENT = word_set("""
-smoking drinking alcohol bleeding eating exercise exercising coughing breakfast lunch breathing
-caffeine coffee salt sugar period periods
-""")
-_OVER = word_set("""
-outgrown superfluous redundant optional obsolete unneeded needless pointless expendable
-abbrechen absetzen setzen arretez arreter deje dejar suspenda smettere stoppen
-""")
+_GO_ON = WORDS["stopping.go_on"]
+_OWN = WORDS["stopping.own"]
+_IF = WORDS["stopping.if"]
+_DOCTORS = WORDS["stopping.doctors"]
+_MAY = WORDS["stopping.may"]
+_WARNS = WORDS["stopping.warns"]
+_FINE = WORDS["stopping.fine"]
+_NO_TREATMENT = WORDS["stopping.no_treatment"]
+_OVER = WORDS["stopping.over"]
 """What is said of a treatment that is to end."""
-_OTHER_OBJECTS = word_set("""
-symptoms pain diarrhoea bleeding ovaries growing spreading starting hiccups nose cough infection
-germs sickness from womb attacks pregnancy ovulation
-""")
-_NATURAL = word_set("""
-turmeric cinnamon herbs herbal natural kelp garlic honey homeopathy homeopathic diet vinegar ginger
-cannabis supplements juice fasting prayer oils vitamins exercise yoga
-""")
+_OTHER_OBJECTS = WORDS["stopping.other_objects"]
+_NATURAL = WORDS["stopping.natural"]
 
 
 def is_stopping(told: Told) -> bool:

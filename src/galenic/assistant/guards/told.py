@@ -2,68 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
-from galenic.assistant.triage.wording import word_set
+import yaml
 
 __all__ = [
-    "ASKING_FIRST", "CARE", "FOOD", "GENERAL", "MEDICINE", "NOT", "NUMBER_WORDS", "TAKE", "Told",
-    "number",
+    "ASKING_FIRST", "CARE", "FOOD", "GENERAL", "MEDICINE", "NOT", "NUMBER_WORDS", "TAKE", "WORDS",
+    "Told", "number",
 ]  # fmt: skip
 
-MEDICINE = word_set("""
-medicine medicines medication medications meds med pill pills tablet tablets tab tabs drug drugs
-capsule capsules caplet caplets insulin steroid steroids antidepressant antidepressants statin
-statins antibiotic antibiotics inhaler inhalers puffer painkiller painkillers thinner thinners
-cream creams ointment ointments patch patches lotion linctus syrup lozenge lozenges gel
-antihistamine antihistamines sedative sedatives laxative laxatives supplement supplements vitamin
-vitamins contraceptive contraceptives chemo chemotherapy dialysis radiotherapy methadone
-prescription prescriptions script opioid opioids diuretic diuretics blocker blockers
-anticoagulant anticoagulants antipsychotic antipsychotics melatonin cbd remedy remedies linctus
-injection injections pessary pessaries suppository suppositories sachet sachets drip medicament
-medicamento medicamentos tablette tabletten pastilla pastillas comprime comprimes nsaid nsaids
-compressa compresse tabletas kapseln kapsel gelules capsulas gotas gouttes tropfen gocce pillole
-pillen pilulas medikament medikamente traitement antiviral antivirals infusion infusions
-transplant antifungal antifungals eyedrops
-antacid antacids decongestant decongestants anticonvulsant anticonvulsants hrt nebuliser
-""")
-TAKE = word_set("""
-take takes taking taken took give gives giving given swallow swallowing chew crush inject
-injecting apply applying use uses using start starting begin put rub spray sip pop repeat
-repeated dissolve administer receive try have drink dose top inhale insert go put add adding
-tome toma nehmen prenez prendi prenda nimm neem tomar prendre
-""")
-FOOD = word_set("""
-salt sugar sugars fibre fiber fat fats alcohol sodium caffeine protein calories carbohydrate
-carbohydrates carbs fruit vegetables vegetable water milk fluid fluids juice food foods lentils
-oats nuts cheese meat fish pasta rice bread coffee tea wine beer formula breast honey butter
-liquid liquids oil porridge yoghurt yogurt meal meals portion portions broth soup sunscreen
-vinegar bicarbonate exercise activity steps sunlight
-""")
-CARE = word_set("""
-doctor doctors gp gps hospital hospitals ae er ambulance emergency paramedic paramedics nurse
-clinic attention checked check checkup appointment specialist specialists scan scans
-opinion examination examined medical midwife pharmacist followup casualty helpline hotline 111
-999 911 112 dentist professional
-""")
-NOT = word_set("""
-not no never none neither nor nothing nobody cannot cant dont doesnt didnt isnt arent wasnt wont
-wouldnt couldnt shouldnt neednt mustnt hardly without unnecessary pointless needless zero noone
-""")
-NUMBER_WORDS = word_set("""
-half quarter third couple pair few several dozen double twice triple hundred thousand another
-extra due deux dos zwei drei tre trois tres twee eine un una ein
-""")
-GENERAL = word_set("""
-people women men babies older younger children some most many doctors adults breastfed pregnant
-antidepressants antibiotics
-""")
+
+def _words() -> Mapping[str, frozenset[str]]:
+    text = files("galenic.assistant.guards").joinpath("words.yaml").read_text(encoding="utf-8")
+    raw = yaml.safe_load(text)
+    return {
+        f"{of}.{name}": frozenset(said) for of, kinds in raw.items() for name, said in kinds.items()
+    }
+
+
+WORDS = _words()
+"""Kinds of words (``words.yaml``), by module and name."""
+MEDICINE = WORDS["told.medicine"]
+TAKE = WORDS["told.take"]
+FOOD = WORDS["told.food"]
+CARE = WORDS["told.care"]
+NOT = WORDS["told.not"]
+NUMBER_WORDS = WORDS["told.number_words"]
+GENERAL = WORDS["told.general"]
 """First words of what is said of people in general."""
-ASKING_FIRST = word_set("""
-ask asks asking talk speak talking speaking check tell consult advice advise advised advises
-pharmacist prescriber contact discuss label leaflet explain
-""")
+ASKING_FIRST = WORDS["told.asking_first"]
 
 
 def number(token: str) -> bool:
