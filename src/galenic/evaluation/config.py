@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from galenic.data.calibration import CalibrationConfig
 from galenic.errors import UserError
@@ -34,6 +43,11 @@ class EvaluateConfig(BaseModel):
 
     model: str = Field(
         description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
+    )
+    adapter: str | None = Field(
+        None,
+        description="Adapter to compute beside a GGUF, whose weights stay as they are: a folder of "
+        "`galenic finetune`, or a LoRA in GGUF form.",
     )
     benchmarks: Names = Field(
         ("pubmedqa", "medqa", "medmcqa"),
@@ -89,6 +103,14 @@ class EvaluateConfig(BaseModel):
     context_length: int | None = Field(
         None, ge=16, description="Longest text in tokens; default: the model's own limit."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_adapter(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs without an adapter are described as they always were, and so go on."""
+        found: dict[str, Any] = rest(self)
+        if self.adapter is None:
+            found.pop("adapter", None)
+        return found
 
     @field_validator("scoring")
     @classmethod

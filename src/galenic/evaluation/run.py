@@ -28,6 +28,7 @@ from galenic.evaluation.folder import FORMAT, RunFolder
 from galenic.evaluation.plan import Plan, choose_fewshot, make_plan, sample
 from galenic.evaluation.prompts import Prompter
 from galenic.evaluation.records import Timing
+from galenic.models.adapter import with_adapter
 from galenic.models.files import ModelFiles
 from galenic.models.load import resolve_model
 from galenic.registry import RUNTIMES, SCORINGS
@@ -85,6 +86,8 @@ def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: st
     asked = _questions(config)
     watcher.stage("loading the model")
     model = resolve_model(config.model, progress=StepWatcher(watcher).show)
+    if config.adapter is not None:
+        model = with_adapter(model, Path(config.adapter))
     with RunFolder(folder) as run:
         before = run.manifest()
         runtime, reason = _load_runtime(config, model, before, watcher)
@@ -147,6 +150,8 @@ def _load_runtime(
         begun = before.get("model", {})
         name = begun.get("runtime", name) if name == "auto" else name
         threads = threads or begun.get("num_threads")
+    if name == "auto" and model.adapter is not None:
+        name, reason = "llama", "an adapter beside the weights"
     if name == "auto":
         from galenic.evaluation.speed import choose_runtime
 

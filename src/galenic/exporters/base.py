@@ -15,9 +15,10 @@ from galenic.models.folder import MANIFEST
 from galenic.models.gguf.copy import join_parts
 from galenic.models.gguf.split import first_part, parts_of
 
-__all__ = ["Exporter", "Job", "as_folder", "as_gguf"]
+__all__ = ["Exporter", "Job", "as_folder", "as_gguf", "beside"]
 
 GGUF = "model.gguf"
+ADAPTER = "adapter.gguf"
 DENSE = "F16"
 """Of matrices, where a folder is turned into a GGUF."""
 
@@ -44,11 +45,13 @@ class Exporter(ABC):
         name: registry name.
         title: one line for people.
         reference_url: where the program says what it takes.
+        adapters: whether it takes an adapter beside a GGUF.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     reference_url: ClassVar[str]
+    adapters: ClassVar[bool] = False
 
     @abstractmethod
     def write(self, job: Job, folder: Path) -> str:
@@ -60,6 +63,15 @@ class Exporter(ABC):
         Raises:
             UserError: the model cannot take this form.
         """
+
+
+def beside(job: Job, folder: Path) -> Path | None:
+    """Put the adapter there that goes along, if one does."""
+    if job.model.adapter is None:
+        return None
+    target = folder / ADAPTER
+    link_or_copy(job.model.adapter, target)
+    return target
 
 
 def as_gguf(job: Job, folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from galenic.exporters.base import Exporter, Job, as_gguf
+from galenic.exporters.base import Exporter, Job, as_gguf, beside
 
 __all__ = ["LlamaCpp"]
 
@@ -15,7 +15,12 @@ class LlamaCpp(Exporter):
     name = "llama.cpp"
     title = "GGUF for llama.cpp and what is built on it"
     reference_url = "https://github.com/ggml-org/llama.cpp"
+    adapters = True
 
     def write(self, job: Job, folder: Path) -> str:
-        gguf = as_gguf(job, folder)
-        return f"llama-server -m FOLDER/{gguf.name}\nllama-cli -m FOLDER/{gguf.name} --temp 0"
+        gguf, adapter = as_gguf(job, folder), beside(job, folder)
+        lora = f" --lora FOLDER/{adapter.name}" if adapter else ""
+        return (
+            f"llama-server -m FOLDER/{gguf.name}{lora}\n"
+            f"llama-cli -m FOLDER/{gguf.name}{lora} --temp 0"
+        )

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from galenic.artifact.manifest import check_new
 from galenic.cache import replacing
+from galenic.errors import UserError
 from galenic.exporters.base import Job
+from galenic.models.adapter import with_adapter
 from galenic.models.load import resolve_model
 from galenic.registry import EXPORTERS
 
@@ -16,7 +18,9 @@ USE = "USE.txt"
 """How to use the folder."""
 
 
-def export(model: str, target: str, output: Path, data: str | None = None) -> str:
+def export(
+    model: str, target: str, output: Path, data: str | None = None, adapter: str | None = None
+) -> str:
     """Write a model for another program.
 
     Args:
@@ -24,6 +28,7 @@ def export(model: str, target: str, output: Path, data: str | None = None) -> st
         target: name of the program, of `galenic.registry.EXPORTERS`.
         output: the folder to make.
         data: folder of the benchmarks, for programs that take questions along.
+        adapter: folder or file of an adapter that goes along beside a GGUF; None without.
 
     Returns:
         How to use it, as lines of a shell.
@@ -35,7 +40,12 @@ def export(model: str, target: str, output: Path, data: str | None = None) -> st
     exporter = EXPORTERS.load(target)()
     output = output.absolute()
     check_new(output)
-    job = Job(resolve_model(model), data)
+    files = resolve_model(model)
+    if adapter is not None:
+        if not exporter.adapters:
+            raise UserError(f"--adapter goes with --to llama.cpp, not {target}.")
+        files = with_adapter(files, Path(adapter))
+    job = Job(files, data)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as part:
         part.mkdir()

@@ -6,6 +6,7 @@ The adapter is what the library peft saves for LoRA (https://arxiv.org/abs/2106.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -17,10 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.cache import cache_folder, file_sha256, made_once
 from galenic.errors import UserError
 from galenic.models.families import FAMILIES, model_type_of
+from galenic.models.files import ModelFiles
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
-from galenic.models.gguf.header import GgufHeader
+from galenic.models.gguf.header import GgufHeader, read_header
 from galenic.models.gguf.names import file_name, pair_order
 from galenic.models.gguf.write import GgufSource, SourceTensor
 from galenic.models.tensors import list_tensors
@@ -32,9 +35,12 @@ __all__ = [
     "adapted_source",
     "adapted_tensors",
     "read_adapter",
+    "with_adapter",
+    "write_adapter",
 ]
 
 PREFIX = "base_model.model."
+LORA = "adapter.gguf"
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,90 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def with_adapter(model: ModelFiles, adapter: Path) -> ModelFiles:
+    """A model with an adapter that is computed beside its weights, which stay as they are.
+
+    Args:
+        model: a GGUF.
+        adapter: folder of an adapter, which is converted once into the user cache, or a LoRA in
+            llama.cpp's GGUF form.
+
+    Raises:
+        UserError: the model is no GGUF, or the adapter is none, or one of another model.
+    """
+    if model.kind != "gguf":
+        raise UserError(
+            f"--adapter goes with a GGUF, and {model.name} is a folder: `galenic merge` adds the "
+            "adapter to its weights."
+        )
+    if adapter.is_dir():
+        check_adapter(adapter)
+        digest = file_sha256(adapter / ADAPTER_WEIGHTS)
+        config = hashlib.sha256((adapter / ADAPTER_CONFIG).read_bytes()).hexdigest()
+        key = hashlib.sha256(f"{model.sha256} {digest} {config}".encode()).hexdigest()
+
+        def make(part: Path) -> None:
+            part.mkdir()
+            write_adapter(part / LORA, model.path, read_adapter(adapter))
+
+        path = made_once(cache_folder("adapters") / key[:32], make) / LORA
+    elif adapter.is_file():
+        path = adapter.absolute()
+        _check_lora(path, model)
+        key = hashlib.sha256(f"{model.sha256} {file_sha256(path)}".encode()).hexdigest()
+    else:
+        raise UserError(f"--adapter: there is no file or folder {adapter}.")
+    return replace(model, name=f"{model.name} + {adapter.name}", sha256=key, adapter=path)
+
+
+def write_adapter(target: Path, base: Path, adapter: Mapping[str, LowRank]) -> None:
+    """Write an adapter as llama.cpp reads it (``--lora``, ``llama_adapter_lora_init``).
+
+    The layout is that of llama.cpp's convert_lora_to_gguf.py: ``NAME.lora_a`` is A,
+    ``NAME.lora_b`` is B with its rows as the base has them; the sum is ``alpha / rank * B A``.
+
+    Args:
+        target: the file.
+        base: GGUF of the model.
+        adapter: from `read_adapter`.
+
+    Raises:
+        UserError: the adapter is one of another model.
+    """
+    from gguf import GGUFWriter
+
+    header = read_header(base)
+    added = adapted_tensors(header, adapter)
+    shapes = {info.name: tuple(reversed(info.shape)) for info in header.tensors}
+    _check_shapes(added, shapes)
+    (alpha,) = {part.scale * part.down.shape[0] for part in adapter.values()}
+    writer = GGUFWriter(target, str(header.metadata["general.architecture"]))
+    try:
+        writer.add_type("adapter")
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", alpha)
+        for name, (part, order) in added.items():
+            up = part.up if order is None else part.up[order]
+            writer.add_tensor(f"{name}.lora_a", np.ascontiguousarray(part.down, np.float32))
+            writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(up, np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()
+
+
+def _check_lora(path: Path, model: ModelFiles) -> None:
+    metadata = read_header(path).metadata
+    kind = (metadata.get("general.type"), metadata.get("adapter.type"))
+    if kind != ("adapter", "lora"):
+        raise UserError(f"{path} is no LoRA adapter in llama.cpp's GGUF form.")
+    found = metadata.get("general.architecture")
+    wanted = read_header(model.path).metadata.get("general.architecture")
+    if found != wanted:
+        raise UserError(f"{path} is an adapter of the architecture {found}, the model is {wanted}.")
+
+
 def adapted_source(
     source: GgufSource, header: GgufHeader, adapter: Mapping[str, LowRank]
 ) -> GgufSource:
@@ -118,14 +208,19 @@ def adapted_source(
         UserError: the adapter is one of another model.
     """
     added = adapted_tensors(header, adapter)
-    shapes = {tensor.name: tensor.shape for tensor in source.tensors}
+    _check_shapes(added, {tensor.name: tensor.shape for tensor in source.tensors})
+    return replace(source, tensors=tuple(_adapted(t, added.get(t.name)) for t in source.tensors))
+
+
+def _check_shapes(
+    added: Mapping[str, tuple[LowRank, Any]], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
     for name, (part, _) in added.items():
         if shapes.get(name) != part.shape:
             raise UserError(
                 f"this is an adapter of another model: {name} has the shape "
                 f"{shapes.get(name, 'of no tensor')}, and what is added to it {part.shape}."
             )
-    return replace(source, tensors=tuple(_adapted(t, added.get(t.name)) for t in source.tensors))
 
 
 def adapted_tensors(

@@ -173,6 +173,8 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_memory_seq_cp": (None, (_PTR, _INT, _INT, _INT, _INT)),
     "llama_decode": (_INT, (_PTR, Batch)),
     "llama_get_logits_ith": (_PTR, (_PTR, _INT)),
+    "llama_adapter_lora_init": (_PTR, (_PTR, _STR)),
+    "llama_set_adapters_lora": (_INT, (_PTR, _PTR, ctypes.c_size_t, _PTR)),
     "ggml_quantize_init": (None, (_INT,)),
     "ggml_quantize_requires_imatrix": (_BOOL, (_INT,)),
     "ggml_quantize_chunk": (

@@ -55,7 +55,9 @@ class LlamaRuntime(Runtime):
             )
         library = verified_library()
         check_loads(library, model)
-        self._engine = LlamaEngine(library, model.path, threads=threads or choose_threads())
+        self._engine = LlamaEngine(
+            library, model.path, threads=threads or choose_threads(), adapter=model.adapter
+        )
         if context_length is not None:
             self._engine.context_length = min(self._engine.context_length, context_length)
         self.info = RuntimeInfo(
@@ -65,7 +67,8 @@ class LlamaRuntime(Runtime):
             sha256=model.sha256,
             architecture=self._engine.metadata("general.architecture") or "unknown",
             num_parameters=self._engine.num_parameters,
-            weights=quantization_label(check_gguf(model.path)),
+            weights=quantization_label(check_gguf(model.path))
+            + (" + adapter" if model.adapter else ""),
             context_length=self._engine.context_length,
             num_threads=self._engine.threads,
         )

@@ -39,10 +39,14 @@ class LlamaContext:
         library: the loaded library.
         model: its handle of the model.
         threads: threads to compute with.
+        adapter: its handle of an adapter beside the weights; None without.
     """
 
-    def __init__(self, library: LibLlama, model: int, *, threads: int) -> None:
+    def __init__(
+        self, library: LibLlama, model: int, *, threads: int, adapter: int | None = None
+    ) -> None:
         self._library = library
+        self._adapter = adapter
         self._model = model
         self._threads = threads
         self._vocab_size = int(library.llama_vocab_n_tokens(library.llama_model_get_vocab(model)))
@@ -214,6 +218,11 @@ class LlamaContext:
         self._context = lib.llama_init_from_model(self._model, params)
         if not self._context:
             raise UserError(f"llama.cpp makes no context of {size} tokens: {lib.last_log()}")
+        if self._adapter is not None:
+            held, scale = (ctypes.c_void_p * 1)(self._adapter), (ctypes.c_float * 1)(1.0)
+            pointers = (ctypes.addressof(held), 1, ctypes.addressof(scale))
+            if lib.llama_set_adapters_lora(self._context, *pointers):
+                raise UserError(f"llama.cpp does not take the adapter: {lib.last_log()}")
 
     def _check_made(self, cells: int) -> None:
         """Read back what the context was made of."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from galenic.errors import UserError
 from galenic.runtimes.libllama import LibLlama
 from galenic.runtimes.llama_context import MAX_LEAVES, LlamaContext
-from galenic.runtimes.llama_load import load_model
+from galenic.runtimes.llama_load import load_adapter, load_model
 from galenic.runtimes.tiles import Rows, parts
 from galenic.runtimes.tree import Pack
 from galenic.runtimes.writing import log_softmax
@@ -33,18 +33,22 @@ class LlamaEngine:
         library: the loaded library.
         path: the GGUF file.
         threads: threads to compute with.
+        adapter: a LoRA in GGUF form to compute beside the weights; None without.
 
     Raises:
-        UserError: the library refuses the file.
+        UserError: the library refuses a file.
     """
 
-    def __init__(self, library: LibLlama, path: Path, *, threads: int) -> None:
+    def __init__(
+        self, library: LibLlama, path: Path, *, threads: int, adapter: Path | None = None
+    ) -> None:
         self.library = library
         self.threads = threads
         model = load_model(library, path)
         self._model: int | None = model
         self._vocab = library.llama_model_get_vocab(model)
-        self._context = LlamaContext(library, model, threads=threads)
+        held = None if adapter is None else load_adapter(library, model, adapter)
+        self._context = LlamaContext(library, model, threads=threads, adapter=held)
         self.vocab_size = int(library.llama_vocab_n_tokens(self._vocab))
         self.context_length = int(library.llama_model_n_ctx_train(model))
         if (

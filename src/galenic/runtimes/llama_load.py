@@ -9,7 +9,7 @@ from pathlib import Path
 from galenic.errors import UserError
 from galenic.runtimes.libllama import LibLlama
 
-__all__ = ["load_model"]
+__all__ = ["load_adapter", "load_model"]
 
 _LOAD_MODE_MMAP = 1
 
@@ -38,3 +38,17 @@ def load_model(library: LibLlama, path: Path) -> int:
             "architecture unknown to this build; download it again or choose another model."
         )
     return int(model)
+
+
+def load_adapter(library: LibLlama, model: int, path: Path) -> int:
+    """The library's handle of an adapter, which is freed with its model.
+
+    Raises:
+        UserError: the library refuses it; the model is freed then.
+    """
+    library.log.clear()
+    adapter = library.llama_adapter_lora_init(model, os.fsencode(path))
+    if not adapter:
+        library.llama_model_free(model)
+        raise UserError(f"llama.cpp cannot load the adapter {path}: {library.last_log()}.")
+    return int(adapter)

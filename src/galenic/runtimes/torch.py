@@ -63,6 +63,11 @@ class TorchRuntime(Runtime):
         context_length: int | None = None,
         dtype: str = "float32",
     ) -> None:
+        if model.adapter is not None:
+            raise UserError(
+                "--adapter runs on the llama runtime; for the torch runtime `galenic merge` adds "
+                "an adapter to the weights."
+            )
         folder, held, named = _weights(model, dtype)
         num_threads = threads or choose_threads()
         torch.set_num_threads(num_threads)

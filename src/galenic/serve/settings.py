@@ -26,6 +26,11 @@ class ServeConfig(BaseModel):
         DEFAULT_MODEL,
         description="smollm2-135m (embedded), a dose, a GGUF file, a folder, or a Hub id.",
     )
+    adapter: str | None = Field(
+        None,
+        description="Adapter to compute beside a GGUF: a folder of `galenic finetune`, or a LoRA "
+        "in GGUF form.",
+    )
     host: str = Field(
         "127.0.0.1",
         description="Address to listen at; any other than this machine's own needs --api-key.",

@@ -38,8 +38,15 @@ def command(
             help="Folder with the benchmark files, or `sample`; for lm-eval.",
         ),
     ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            help="Adapter that goes along beside a GGUF: a folder of `galenic finetune`, or a "
+            "LoRA in GGUF form; for llama.cpp."
+        ),
+    ] = None,
 ) -> None:
     """Export a model."""
     from galenic.exporters.run import export
 
-    typer.echo(export(model, to, output, data))
+    typer.echo(export(model, to, output, data, adapter))

@@ -46,7 +46,10 @@ def command(**values: Any) -> None:
     with take_address(config) as door:
         limits = Limits(most_connections(config.max_connections))
         runtime = load_runtime(
-            config.model, threads=config.threads, context_length=config.context_length
+            config.model,
+            threads=config.threads,
+            context_length=config.context_length,
+            adapter=config.adapter,
         )
         info = runtime.info
         typer.echo(
