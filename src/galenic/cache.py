@@ -24,6 +24,8 @@ __all__ = [
     "file_sha256",
     "locked",
     "made_once",
+    "note",
+    "noted",
     "remember_sha256",
     "replacing",
     "write_atomically",
@@ -37,6 +39,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 CHUNK = 1 << 20
 """Bytes read at once from large files."""
 HASHES = "hashes.json"
+MOST_NOTES = 1000
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """System errors of a full disk, a quota, and a limit on the size of files."""
 
@@ -208,6 +211,32 @@ def remember_sha256(path: Path, sha256: str) -> None:
         write_atomically(table, json.dumps(hashes, indent=1, sort_keys=True))
 
 
+def noted(table: str, key: str) -> bool:
+    """Whether `note` has kept a key in a table of the cache."""
+    return key in _read_notes(cache_folder() / table)
+
+
+def note(table: str, key: str) -> None:
+    """Keep in the cache that something was found in order, so that it need not be looked at again.
+
+    Args:
+        table: file in the cache, one for each check.
+        key: what was checked, and by what.
+    """
+    path = cache_folder() / table
+    with locked(path):
+        kept = [one for one in _read_notes(path) if one != key][-MOST_NOTES:]
+        write_atomically(path, json.dumps([*kept, key], indent=1))
+
+
+def _read_notes(table: Path) -> list[str]:
+    try:
+        found = json.loads(table.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # a damaged note only means checking once more
+        return []
+    return found if isinstance(found, list) and all(isinstance(key, str) for key in found) else []
+
+
 def _state(path: Path) -> list[int]:
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
@@ -218,7 +247,7 @@ def _read_hashes(table: Path) -> dict[str, Any]:
         hashes = json.loads(table.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except (ValueError, RecursionError):
         logger.warning("%s is damaged; hashes are computed anew", table)
         return {}
     return hashes if isinstance(hashes, dict) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "MESSAGE",
+    "SAFETENSORS_HEADER",
     "SCHEMA_NODES",
     "TEMPLATE_LENGTH",
     "TEMPLATE_MEMORY",
@@ -29,6 +30,8 @@ YAML_NODES = 20_000
 YAML_DEPTH = 50
 """Lists and mappings inside each other in a YAML file."""
 
+SAFETENSORS_HEADER = 1 << 25
+"""Bytes of the table of a safetensors file; of the largest models it has a few megabytes."""
 TEMPLATE_LENGTH = 1 << 18
 """Characters of a chat template; long ones have 20,000."""
 TEMPLATE_OUTPUT = 4 << 20

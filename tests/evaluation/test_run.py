@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from galenic.errors import UserError
@@ -20,6 +21,7 @@ from galenic.evaluation.config import EvaluateConfig
 from galenic.evaluation.folder import RunFolder
 from galenic.evaluation.records import Record, Timing
 from galenic.evaluation.run import Outcome, default_folder, evaluate
+from galenic.runtimes.llama import LlamaRuntime
 from tiny import write_tiny_gguf
 
 FILES = ("records.jsonl", "items.jsonl")
@@ -292,3 +294,26 @@ def test_default_folder_is_the_same_for_the_same_settings(model: Path) -> None:
     first, again = default_folder(settings(model)), default_folder(settings(model))
     assert first == again != default_folder(settings(model, seed=4))
     assert first.parent == Path("runs")
+
+
+def test_predictions_that_are_no_numbers_are_never_written(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(model, scoring="letter")
+    run(config, tmp_path / "whole")
+    keep, calls = LlamaRuntime.score, []
+
+    def breaks(self: Any, pack: Any) -> Any:
+        calls.append(pack)
+        return keep(self, pack) * (1.0 if len(calls) < 2 else np.nan)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LlamaRuntime, "pack_tokens", 64)  # several chunks
+        patch.setattr(LlamaRuntime, "score", breaks)
+        with pytest.raises(UserError, match="predicts what is no finite number for question"):
+            run(config, tmp_path / "run")
+    there = (tmp_path / "run" / "records.jsonl").read_bytes()
+    assert contents(tmp_path / "whole")["records.jsonl"].startswith(there)
+    assert there
+    run(config, tmp_path / "run")  # goes on
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")

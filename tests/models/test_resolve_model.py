@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from galenic.errors import UserError
-from galenic.models.folder import check_safetensors
 from galenic.models.load import resolve_model
+from galenic.models.tensors import read_table
 from tiny import write_tiny_gguf
 from tiny_hf import write_tiny_hf
 
@@ -139,14 +139,14 @@ def test_safetensors_cut_or_damaged(folder: Path) -> None:
     for table in (b"[]", b"{", b'{"a": 3}', b'{"a": {"data_offsets": [4, 0]}}', b"[" * 9999):
         path.write_bytes(len(table).to_bytes(8, "little") + table)
         with pytest.raises(UserError, match="damaged"):
-            check_safetensors(path)
+            read_table(path)
     for content, message in (
         (b"\x80\x02pickled" + bytes(9), "begins with"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
     ):
         path.write_bytes(content)
         with pytest.raises(UserError, match=message):
-            check_safetensors(path)
+            read_table(path)
 
 
 def test_a_config_must_be_one(folder: Path) -> None:

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from galenic.artifact.manifest import check_new, new_artifact
 from galenic.cache import CHUNK, replacing
 from galenic.errors import UserError
-from galenic.models.folder import check_safetensors
 from galenic.models.gguf.header import read_header
 from galenic.models.load import resolve_model
 from galenic.models.tensors import list_tensors
@@ -196,7 +195,6 @@ def _parts(file: Path) -> list[_Part]:
             record = GGML_QUANT_SIZES[GGMLQuantizationType[one.type]][1]
             tensors.append(_Part(one.offset, one.num_bytes, record, one.type in _FLOATING))
     elif file.suffix == ".safetensors":
-        check_safetensors(file)
         for tensor in list_tensors([file]).values():
             record = _FLOATING.get(tensor.dtype, 1)
             tensors.append(_Part(tensor.offset, tensor.num_bytes, record, record > 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 import re
 import sys
@@ -27,7 +28,7 @@ from galenic.evaluation.duration import Duration
 from galenic.evaluation.folder import FORMAT, RunFolder
 from galenic.evaluation.plan import Plan, choose_fewshot, make_plan, sample
 from galenic.evaluation.prompts import Prompter
-from galenic.evaluation.records import Timing
+from galenic.evaluation.records import Record, Timing
 from galenic.models.adapter import with_adapter
 from galenic.models.files import ModelFiles
 from galenic.models.load import resolve_model
@@ -240,6 +241,7 @@ def _work(
         )
         took = time.perf_counter() - start
         timing = _timing(number, len(records), work, took)
+        _check_numbers(config.model, records)
         run.append(records[max(0, there - done) :], timing)
         done = end
         pace.add(work, took)
@@ -254,6 +256,22 @@ def _work(
             f"({pace.asked / pace.computed:.1f} x shared) in {pace.seconds:.0f} s: {pace.speed}"
         )
     return Outcome(run.path, len(keys), there)
+
+
+def _check_numbers(model: str, records: Sequence[Record]) -> None:
+    """Raise before a value is written that no reader takes.
+
+    Raises:
+        UserError: a model predicts NaN or infinity; what was written before stays as it is.
+    """
+    for record in records:
+        values = [*record.probabilities.values(), *record.loglikelihoods.values()]
+        if not all(math.isfinite(value) for value in values):
+            raise UserError(
+                f"{model} predicts what is no finite number for question {record.id} of "
+                f"{record.benchmark} ({record.scoring}): its weights are damaged, or too large for "
+                "the type it is computed in (--dtype). Nothing was written for it."
+            )
 
 
 def _timing(number: int, items: int, work: Work, seconds: float) -> Timing:

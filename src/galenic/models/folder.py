@@ -1,17 +1,12 @@
-"""Checks of a Hugging Face model folder before any slow work: whole weights, config, tokenizer.
-
-Format: https://github.com/huggingface/safetensors#format
-"""
+"""Checks of a Hugging Face model folder before any slow work: whole weights, config, tokenizer."""
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.models.files import LFS_POINTER
+from galenic.models.tensors import parse_object, read_table
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -19,14 +14,12 @@ __all__ = [
     "MANIFEST",
     "check_adapter",
     "check_folder",
-    "check_safetensors",
     "config_json",
 ]
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MANIFEST = "manifest.json"
 """File beside the weights that says how Galenic made them."""
-MAX_HEADER = 100_000_000  # the limit of the safetensors library itself
 TOKENIZERS = (
     ("tokenizer.json",),
     ("tokenizer.model",),
@@ -76,7 +69,7 @@ def config_json(folder: Path) -> dict[str, Any]:
 def _weight_files(folder: Path) -> list[Path]:
     single = folder / "model.safetensors"
     if single.is_file():
-        check_safetensors(single)
+        read_table(single)
         return [single]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -109,70 +102,12 @@ def _check_shards(index: Path) -> list[Path]:
             f"{index.parent} lacks {len(missing)} of {len(names)} weight files: "
             f"{', '.join(missing[:5])}. Download them again."
         )
-    held = {name: check_safetensors(index.parent / name) for name in names}
+    held = {name: read_table(index.parent / name) for name in names}
     for tensor, name in shards.items():
         if tensor not in held[str(name)]:
             raise UserError(f"{index.parent / name} lacks the tensor {tensor!r} of the index.")
     return [index.parent / name for name in names]
 
 
-def check_safetensors(path: Path) -> set[str]:
-    """Check that the header of a safetensors file is sound and fits the file; return its tensors.
-
-    Raises:
-        UserError: damaged, or shorter or longer than the header says.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as handle:
-        start = handle.read(len(LFS_POINTER))
-        if start == LFS_POINTER:
-            raise UserError(f"{path} is a Git LFS pointer, not the file: run `git lfs pull`.")
-        if len(start) < 8:
-            raise UserError(f"{path} is not a safetensors file: it has only {size} bytes.")
-        length = int(struct.unpack("<Q", start[:8])[0])
-        if length > MAX_HEADER:
-            raise UserError(f"{path} is not a safetensors file: it begins with {start[:8]!r}.")
-        if 8 + length > size:
-            raise _wrong_size(path, 8 + length, size)
-        handle.seek(8)
-        table = _parse_object(path, handle.read(length))
-    table.pop("__metadata__", None)
-    ends = [_end(path, name, row) for name, row in table.items()]
-    needed = 8 + length + max(ends, default=0)
-    if needed != size:
-        raise _wrong_size(path, needed, size)
-    return set(table)
-
-
-def _end(path: Path, name: str, row: Any) -> int:
-    offsets = row.get("data_offsets") if isinstance(row, dict) else None
-    if (
-        not isinstance(offsets, list)
-        or len(offsets) != 2
-        or not all(isinstance(offset, int) for offset in offsets)
-        or not 0 <= offsets[0] <= offsets[1]
-    ):
-        raise UserError(f"{path} is damaged: tensor {name!r} has the offsets {offsets!r}.")
-    return int(offsets[1])
-
-
-def _wrong_size(path: Path, needed: int, size: int) -> UserError:
-    what = "truncated" if needed > size else "damaged"
-    return UserError(
-        f"{path} is {what}: its header describes {needed:,} bytes, the file has {size:,}. "
-        "Download it again."
-    )
-
-
 def _read_object(path: Path) -> dict[str, Any]:
-    return _parse_object(path, path.read_bytes())
-
-
-def _parse_object(path: Path, text: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: not readable as JSON ({error}).") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged: a JSON object was expected.")
-    return value
+    return parse_object(path, path.read_bytes())

@@ -11,6 +11,7 @@ from galenic.models.fetch.dose import DOSES, dose_path
 from galenic.models.fetch.embedded import EMBEDDED, embedded_path
 from galenic.models.fetch.hub import hub_folder, is_hub_id
 from galenic.models.files import ModelFiles
+from galenic.models.finite import check_finite
 from galenic.models.folder import ADAPTER_CONFIG, check_folder
 from galenic.models.gguf.header import check_gguf
 from galenic.models.gguf.split import first_part, parts_of
@@ -30,7 +31,8 @@ def resolve_model(name: str, *, progress: Progress | None = None) -> ModelFiles:
         progress: called while a large file is fetched or hashed.
 
     Raises:
-        UserError: nothing has that name, or what has it is not a whole model.
+        UserError: nothing has that name, what has it is not a whole model, or a weight of it is
+            NaN or infinite.
     """
     if name in EMBEDDED:
         return _from_path(name, embedded_path(name, progress=progress), progress)
@@ -70,7 +72,7 @@ def _from_path(name: str, path: Path, progress: Progress | None) -> ModelFiles:
         path = ggufs[0]
     path = first_part(path)
     check_gguf(path)
-    hashes = [file_sha256(part, progress=progress) for part in parts_of(path)]
+    hashes = [_whole(part, progress) for part in parts_of(path)]
     joined = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     return ModelFiles(name, "gguf", path, hashes[0] if len(hashes) == 1 else joined)
 
@@ -83,5 +85,12 @@ def _from_folder(name: str, folder: Path, progress: Progress | None) -> ModelFil
         )
     digest = hashlib.sha256()
     for file in check_folder(folder):
-        digest.update(f"{file.name}\n{file_sha256(file, progress=progress)}\n".encode())
+        digest.update(f"{file.name}\n{_whole(file, progress)}\n".encode())
     return ModelFiles(name, "folder", folder, digest.hexdigest())
+
+
+def _whole(file: Path, progress: Progress | None) -> str:
+    """The hash of a file of weights, all of which are numbers."""
+    sha256 = file_sha256(file, progress=progress)
+    check_finite(file, sha256, progress=progress)
+    return sha256

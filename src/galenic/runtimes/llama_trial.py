@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from galenic.cache import cache_folder, locked, write_atomically
+from galenic.cache import note, noted
 from galenic.errors import UserError
 from galenic.limits import TRIAL_BYTES_A_SECOND, TRIAL_SECONDS, one_line
 from galenic.models.files import ModelFiles
 from galenic.models.gguf.check import check_model
+from galenic.models.gguf.split import parts_of
 from galenic.runtimes.libllama import LibLlama, load_library
 from galenic.runtimes.llama_engine import LlamaEngine
 from galenic.runtimes.threads import choose_threads
@@ -44,14 +45,12 @@ def check_loads(library: LibLlama, model: ModelFiles) -> None:
         UserError: the file is damaged, or the child could not load it.
     """
     key = f"{model.sha256} {library.sha256}"
-    table = cache_folder() / TABLE
-    if key in _read(table):
+    if noted(TABLE, key):
         return
     check_model(model.path)
     logger.info("loading %s for the first time, in a process of its own", model.path)
     try_in_child(model.path)
-    with locked(table):
-        write_atomically(table, json.dumps(sorted({*_read(table), key}), indent=1))
+    note(TABLE, key)
 
 
 def try_in_child(path: Path) -> None:
@@ -60,7 +59,8 @@ def try_in_child(path: Path) -> None:
     Raises:
         UserError: as the child says, or it died or took too long.
     """
-    seconds = TRIAL_SECONDS + path.stat().st_size / TRIAL_BYTES_A_SECOND
+    size = sum(part.stat().st_size for part in parts_of(path))
+    seconds = TRIAL_SECONDS + size / TRIAL_BYTES_A_SECOND
     command = [sys.executable, "-m", "galenic.runtimes.llama_trial", os.fspath(path)]
     environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
     try:
@@ -101,14 +101,6 @@ def _cannot(path: Path, why: str) -> UserError:
         f"{path} could not be loaded: {why}. It was tried in a process of its own, so nothing else "
         "is harmed. The file may be damaged or made to harm; download it again or choose another."
     )
-
-
-def _read(table: Path) -> list[str]:
-    try:
-        found = json.loads(table.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # a damaged note only means trying once more
-        return []
-    return found if isinstance(found, list) and all(isinstance(key, str) for key in found) else []
 
 
 def main(path: Path) -> None:

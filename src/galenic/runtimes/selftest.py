@@ -7,19 +7,17 @@ what it says is compared with `reference_logits`. A pass is remembered for these
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.cache import cache_folder, locked, replacing
+from galenic.cache import note, noted
 from galenic.errors import UserError
 from galenic.runtimes.libllama import LibLlama, load_library
 from galenic.runtimes.llama_engine import LlamaEngine
@@ -34,6 +32,7 @@ TOLERANCE = 0.05
 """Nats. Keys and values in float16 cost about 0.007 here; a norm's epsilon of 1e-3 in place of 1e-5
 costs 0.3, twice the rotary base 1.1, the wrong order of rotary pairs over 4."""
 
+TABLE = "selftest.json"
 VERSION = 1  # of this test; a pass of an older one does not count
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -119,10 +118,8 @@ def verified_library() -> LibLlama:
     library = load_library()
     if library.verified:
         return library
-    table = cache_folder() / "selftest.json"
-    state = [VERSION, library.sha256]
-    key = str(library.files.library.resolve())
-    if _read_passes(table).get(key) != state:
+    key = f"{VERSION} {library.sha256}"
+    if not noted(TABLE, key):
         result = run_self_test(library)
         if not result.passed:
             raise UserError(
@@ -131,20 +128,9 @@ def verified_library() -> LibLlama:
                 "use the packaged library (unset GALENIC_LIBLLAMA) or the torch runtime."
             )
         logger.debug("self-test of %s passed in %.2f s", library.files.name, result.seconds)
-        with locked(table):
-            passes = {**_read_passes(table), key: state}
-            with replacing(table) as part:
-                part.write_text(json.dumps(passes, indent=1, sort_keys=True), encoding="utf-8")
+        note(TABLE, key)
     library.verified = True
     return library
-
-
-def _read_passes(table: Path) -> dict[str, Any]:
-    try:
-        passes = json.loads(table.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # a damaged note only means testing once more
-        return {}
-    return passes if isinstance(passes, dict) else {}
 
 
 # The comparison

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.errors import UserError
 from galenic.runtimes.base import Generation, Writing
 
 __all__ = ["Writer", "choose", "log_softmax", "write"]
@@ -89,9 +90,18 @@ def choose(
 
     With ``top_p`` below 1 only from the likeliest ones that have so much of the probability
     together (nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751).
+
+    Raises:
+        UserError: a logit is NaN or infinite.
     """
+    best = int(logits.argmax())  # of a NaN, where there is one
+    if not np.isfinite(logits[best]):
+        raise UserError(
+            "the model predicts what is no finite number: its weights are damaged, or too large "
+            "for the type it is computed in."
+        )
     if temperature == 0:
-        return int(logits.argmax())
+        return best
     scaled = logits.astype(np.float64) / temperature
     weights = np.exp(scaled - scaled.max())
     weights /= weights.sum()
