@@ -295,3 +295,43 @@ def test_without_the_extra_the_command_is_named(monkeypatch: pytest.MonkeyPatch)
         load("medmcqa")
     for part in ("'datasets'", "pip install 'galenic[hub]'", "--data", "--data sample"):
         assert part in str(error.value)
+
+
+def test_one_command_brings_every_set_and_goes_on(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets")
+    from typer.testing import CliRunner
+
+    from galenic.cli.main import app
+
+    monkeypatch.delenv("GALENIC_DATA", raising=False)
+    pmids = [*SPLIT["test"], *(pmid for fold in SPLIT["cv_folds"] for pmid in fold)]
+    file = "pqa_labeled/train-00000-of-00001.parquet"
+    offer(cache, "qiaojin/PubMedQA", file, [pubmedqa_row(pmid) for pmid in pmids])
+    four, five = [medqa_row(n, FOUR) for n in range(3)], [medqa_row(n, FIVE) for n in range(3)]
+    lines = [{**row, "metamap_phrases": ["case"]} for row in four]
+    offer(cache, "GBaker/MedQA-USMLE-4-options", "phrases_no_exclude_test.jsonl", lines)
+    for config, split, rows in (
+        ("med_qa_en_4options_source", "validation", four),
+        ("med_qa_en_source", "validation", five),
+        ("med_qa_en_source", "test", five),
+    ):
+        offer(cache, "bigbio/med_qa", f"{config}/{split}/0000.parquet", rows)
+    for name in ("4options_test", "4options_dev", "5options_dev", "5options_test"):
+        expect_rows(monkeypatch, f"medqa/{name}.jsonl.gz", 3)
+    expect_rows(monkeypatch, "medmcqa/validation.jsonl.gz", 6)
+    first = CliRunner().invoke(app, ["data", "--download"])  # MedMCQA does not come
+    assert "did not give openlifescienceai/medmcqa" in str(first.exception)
+    hits = (cache / "hits.txt").read_text()
+    rows = [medmcqa_row(n) for n in range(6)]
+    offer(cache, "openlifescienceai/medmcqa", "data/validation-00000-of-00001.parquet", rows)
+    second = CliRunner().invoke(app, ["data", "--download"])
+    assert second.exit_code == 0, second.output
+    later = (cache / "hits.txt").read_text().removeprefix(hits)
+    assert later == "openlifescienceai/medmcqa main\n"  # the others are there
+    assert "licence as stated: Apache-2.0" in " ".join(second.output.split())
+    assert "MedMCQA" in second.output
+    for words in (["--training"], ["--download", "--data", "sample"]):
+        refused = CliRunner().invoke(app, ["data", *words])
+        assert "--download" in str(refused.exception)

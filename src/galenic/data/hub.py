@@ -303,7 +303,7 @@ def _download(hub_set: HubSet) -> tuple[str, list[Row]]:
                 cache_dir=scratch,
             )
             return commit, table.to_list()
-    except _hub_errors() as error:
+    except (*_hub_errors(), ValueError) as error:  # ValueError: no file of that name is there
         detail = " ".join(str(error).split())[:300]
         raise UserError(
             f"the Hugging Face Hub did not give {hub_set.repo} ({type(error).__name__}: {detail}). "

@@ -27,6 +27,8 @@ EXAMPLES = """\
 
 `galenic data --data DIR` checks every file of a folder
 
+`galenic data --download` fetches PubMedQA, MedQA and MedMCQA from the Hub
+
 `galenic data` shows what was fetched from the Hub so far
 
 `galenic data --data sample --json` the packaged questions, for a program
@@ -54,6 +56,17 @@ def command(
             "then on the folder is checked against that.",
         ),
     ] = False,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="Fetch the sets that are missing from the Hugging Face Hub into the user cache "
+            "(extra hub). Stop it at any time; the same command goes on.",
+        ),
+    ] = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="With --download: the training sets as well.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """List the benchmark files."""
@@ -61,6 +74,10 @@ def command(
     from galenic.data.sources import open_source
     from galenic.errors import UserError
 
+    if training and not download:
+        raise UserError("--training goes with --download.")
+    if download:
+        _download(data, training=training)
     source = open_source(data)
     if write_manifest:
         if data is None or source.sample:
@@ -71,8 +88,8 @@ def command(
             _print_json(source, [])
         else:
             typer.echo(
-                f"The cache {source.folder} holds no data yet. `galenic evaluate` fetches what it "
-                "needs from the Hugging Face Hub; --data DIR names a folder with the files, "
+                f"The cache {source.folder} holds no data yet. `galenic data --download` fetches "
+                "it from the Hugging Face Hub; --data DIR names a folder with the files, "
                 "--data sample the questions shipped with the package."
             )
         return
@@ -86,6 +103,25 @@ def command(
         typer.echo(f"error: {problem}", err=True)
     if problems:
         raise typer.Exit(2)
+
+
+def _download(data: Path | None, *, training: bool) -> None:
+    """Bring every set that is not in the cache yet; each is whole or not there."""
+    from galenic.cli.progress import watched
+    from galenic.data import hub
+    from galenic.errors import UserError
+
+    if data is not None:
+        raise UserError("--download fills the user cache; leave --data (GALENIC_DATA) out.")
+    names = [name for name in hub.HUB_SETS if training or "/train" not in name]
+    folder = hub.data_cache()
+    with watched("The sets that are there are kept; the same command goes on.") as watcher:
+        watcher.stage("fetching from the Hugging Face Hub", len(names))
+        for number, name in enumerate(names):
+            licence = hub.HUB_SETS[name].license
+            watcher.say(f"{name}: {hub.HUB_SETS[name].repo}, licence as stated: {licence}")
+            hub.fetch(name, folder)
+            watcher.advance(number + 1)
 
 
 def _is_empty(folder: Path) -> bool:
