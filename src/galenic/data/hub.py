@@ -303,7 +303,7 @@ def _download(hub_set: HubSet) -> tuple[str, list[Row]]:
                 cache_dir=scratch,
             )
             return commit, table.to_list()
-    except (*_hub_errors(), ValueError) as error:  # ValueError: no file of that name is there
+    except _hub_errors() as error:
         detail = " ".join(str(error).split())[:300]
         raise UserError(
             f"the Hugging Face Hub did not give {hub_set.repo} ({type(error).__name__}: {detail}). "
@@ -329,4 +329,5 @@ def _hub_errors() -> tuple[type[BaseException], ...]:
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    return (OSError, DatasetsError, EntryNotFoundError, *HfHubHTTPError.__bases__)
+    missing = ValueError  # of the data library, where no file has the name
+    return (OSError, missing, DatasetsError, EntryNotFoundError, *HfHubHTTPError.__bases__)
