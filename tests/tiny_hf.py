@@ -11,10 +11,12 @@ from tiny_pieces import write_tiny_pieces
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["CHAT_TEMPLATE", "FAMILIES", "write_tiny_hf", "write_tiny_tokenizer"]
+__all__ = ["CHAT_TEMPLATE", "FAMILIES", "MORE_FAMILIES", "write_tiny_hf", "write_tiny_tokenizer"]
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3")
-ADDS_BOS = ("llama", "mistral", "gemma3")
+MORE_FAMILIES = ("smollm3", "olmo2", "granite", "gemma2")
+"""Tested together in tests/models/test_families.py: every stage, both engines."""
+ADDS_BOS = ("llama", "mistral", "gemma3", "gemma2")
 SPECIAL_TOKENS = ("<|endoftext|>", "<|begin|>", "<|im_start|>", "<|im_end|>")
 SLIDING_WINDOW = 16
 CHAT_TEMPLATE = (
@@ -110,7 +112,6 @@ def _vocabulary(alphabet: list[str]) -> tuple[dict[str, int], list[tuple[str, st
 
 
 def _build(family: str, vocab_size: int, hidden_size: int) -> Any:
-    import transformers
 
     shape: dict[str, Any] = {
         "vocab_size": vocab_size,
@@ -127,6 +128,13 @@ def _build(family: str, vocab_size: int, hidden_size: int) -> Any:
         "tie_word_embeddings": False,
         "use_cache": True,
     }
+    builds = _build_first if family in FAMILIES else _build_more
+    return builds(family, shape)
+
+
+def _build_first(family: str, shape: dict[str, Any]) -> Any:
+    import transformers
+
     if family == "llama":
         shape |= {"tie_word_embeddings": True}
         return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape))
@@ -146,4 +154,24 @@ def _build(family: str, vocab_size: int, hidden_size: int) -> Any:
     if family == "phi3":
         shape |= {"original_max_position_embeddings": 512, "sliding_window": None}
         return transformers.Phi3ForCausalLM(transformers.Phi3Config(**shape))
+    raise ValueError(family)
+
+
+def _build_more(family: str, shape: dict[str, Any]) -> Any:
+    import transformers
+
+    if family == "smollm3":  # of four layers the last has no rotary positions
+        shape |= {"num_hidden_layers": 5, "tie_word_embeddings": True}
+        return transformers.SmolLM3ForCausalLM(transformers.SmolLM3Config(**shape))
+    if family == "olmo2":
+        return transformers.Olmo2ForCausalLM(transformers.Olmo2Config(**shape))
+    if family == "granite":
+        shape |= {"embedding_multiplier": 3.0, "residual_multiplier": 0.7, "logits_scaling": 1.5}
+        shape |= {"attention_multiplier": 0.2, "tie_word_embeddings": True}
+        return transformers.GraniteForCausalLM(transformers.GraniteConfig(**shape))
+    if family == "gemma2":
+        shape |= {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": SLIDING_WINDOW}
+        shape |= {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0}
+        shape |= {"num_hidden_layers": 4, "tie_word_embeddings": True}
+        return transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**shape))
     raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")

@@ -132,8 +132,8 @@ def test_an_unknown_architecture_names_the_known_ones() -> None:
 
 
 def test_a_near_name_is_another_architecture() -> None:
-    with pytest.raises(UserError, match=r"of here: 'smollm3'\. .*no rotary positions") as error:
-        check_family("smollm3", "here")
+    with pytest.raises(UserError, match=r"of here: 'lfm2'\. .*blocks are recurrent") as error:
+        check_family("lfm2", "here")
     assert "Did you mean" not in str(error.value)
 
 

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from galenic.errors import UserError
 
-__all__ = ["FAMILIES", "FUSED", "SEPARATE", "Family", "Role", "check_family", "model_type_of"]
+__all__ = [
+    "FAMILIES",
+    "FUSED",
+    "SEPARATE",
+    "Family",
+    "Role",
+    "check_family",
+    "finish_logits",
+    "model_type_of",
+]
 
 Role: TypeAlias = Literal["q", "k", "v", "o", "gate", "up", "down"]
 
@@ -25,6 +34,12 @@ SEPARATE: Mapping[Role, str] = {
     "up": "mlp.up_proj",
     "down": "mlp.down_proj",
 }
+SANDWICH = (
+    "input_layernorm",
+    "post_attention_layernorm",
+    "pre_feedforward_layernorm",
+    "post_feedforward_layernorm",
+)
 FUSED: Mapping[Role, str] = {
     "q": "self_attn.qkv_proj",
     "k": "self_attn.qkv_proj",
@@ -50,12 +65,20 @@ class Family:
             against each other and transformers rows half a head apart.
         layered_rope: sliding layers have rotary settings of their own.
         biases: projections that always have a bias.
-        head_norms: query and key heads are normalised.
-        sandwich: attention and feed-forward outputs are normalised too.
+        norms: of a block, as wide as the residual stream.
+        head_norms: query and key heads are normalised, each by itself.
+        joint_norms: queries and keys are normalised over all heads together.
+        large_layers: queries are scaled by what the config says (``query_pre_attn_scalar``), which
+            llama.cpp takes to be the head size, and hidden size / heads of a model of so many
+            layers; 0 where the config does not say.
+        multipliers: embedding, residual stream, attention and logits are scaled by the config.
+        softcaps: attention scores and logits are capped.
+        nope_period: every so many layers one has no rotary positions; 0 for none.
         norm_shift: added to norm weights, which this family stores less one.
         activation: the only one that llama.cpp computes for it.
         tied: whether the head is the embedding where the config does not say.
         windows: llama.cpp applies sliding windows.
+        window_period: every so many layers one has none, where llama.cpp knows no other distance.
         scalings: rotary scalings that llama.cpp computes as transformers does.
         heads_fill: llama.cpp takes the head size to be hidden size / heads.
     """
@@ -67,12 +90,18 @@ class Family:
     rotary_pairs: bool = False
     layered_rope: bool = False
     biases: tuple[str, ...] = ()
+    norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
     head_norms: bool = False
-    sandwich: bool = False
+    joint_norms: bool = False
+    large_layers: int = 0
+    multipliers: bool = False
+    softcaps: bool = False
+    nope_period: int = 0
     norm_shift: float = 0.0
     activation: str = "silu"
     tied: bool = False
     windows: bool = False
+    window_period: int = 0
     scalings: tuple[str, ...] = ("default", "linear", "yarn")
     heads_fill: bool = False
 
@@ -98,7 +127,8 @@ FAMILIES: Mapping[str, Family] = {
         head_dim_stated=True,
         layered_rope=True,
         head_norms=True,
-        sandwich=True,
+        norms=SANDWICH,
+        large_layers=62,
         norm_shift=1.0,
         activation="gelu_pytorch_tanh",
         tied=True,
@@ -108,11 +138,44 @@ FAMILIES: Mapping[str, Family] = {
     "phi3": Family(
         "Phi-3", "phi3", modules=FUSED, scalings=("default", "longrope"), heads_fill=True
     ),
+    "gemma2": Family(
+        "Gemma 2",
+        "gemma2",
+        head_dim_stated=True,
+        norms=SANDWICH,
+        large_layers=46,
+        softcaps=True,
+        norm_shift=1.0,
+        activation="gelu_pytorch_tanh",
+        tied=True,
+        windows=True,
+        window_period=2,
+        scalings=("default", "linear"),
+    ),
+    "smollm3": Family("SmolLM3", "smollm3", rotary_pairs=True, nope_period=4, tied=True),
+    "olmo2": Family(
+        "OLMo 2",
+        "olmo2",
+        norms=("post_attention_layernorm", "post_feedforward_layernorm"),
+        joint_norms=True,
+        heads_fill=True,
+    ),
+    "granite": Family(
+        "Granite",
+        "granite",
+        rotary_pairs=True,
+        multipliers=True,
+    ),
 }
 """transformers' ``model_type`` to family."""
 
+_HYBRID = "Some of its blocks are recurrent, which is not supported."
 _REFUSED: Mapping[str, str] = {
-    "smollm3": "Some of its blocks have no rotary positions, which is not supported.",
+    "granitemoehybrid": _HYBRID,
+    "lfm2": _HYBRID,
+    "qwen3_5": _HYBRID,
+    "qwen3_5_text": _HYBRID,
+    "qwen3_next": _HYBRID,
 }
 """Why an architecture is refused whose name is near that of one that is not."""
 
@@ -139,3 +202,15 @@ def model_type_of(architecture: str) -> str:
     """The first ``model_type`` that llama.cpp calls so; of an unknown architecture its own name."""
     found = (name for name, family in FAMILIES.items() if family.architecture == architecture)
     return next(found, architecture)
+
+
+def finish_logits(config: Any, logits: Any) -> Any:
+    """What a model's configuration does to the head's output: scale it (Granite), cap it (Gemma).
+
+    Args:
+        config: of transformers.
+        logits: the head's output, any shape.
+    """
+    logits = logits / getattr(config, "logits_scaling", 1.0)
+    cap = getattr(config, "final_logit_softcapping", None)
+    return logits if cap is None else (logits / cap).tanh() * cap

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from galenic.models.families import finish_logits
 from galenic.models.layers import Block, Layout
 
 __all__ = ["embed", "head_logits", "run_block"]
@@ -65,8 +66,5 @@ def run_block(block: Block, hidden: Any, settings: Mapping[str, Any]) -> Any:
 
 def head_logits(layout: Layout, hidden: Any) -> Any:
     """Logits, shape (samples, seq_len, vocabulary), of what leaves the last block."""
-    import torch
-
     logits = layout.model.get_output_embeddings()(layout.decoder.norm(hidden))
-    cap = getattr(layout.model.config, "final_logit_softcapping", None)
-    return logits if cap is None else torch.tanh(logits / cap) * cap
+    return finish_logits(layout.model.config, logits)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint
+from galenic.models.families import finish_logits
 from galenic.models.folder import config_json
 from galenic.models.forward import embed
 from galenic.models.gguf.family import read_shape
@@ -112,7 +113,8 @@ class PagedModel:
     def leave(self, hidden: Any) -> tuple[Any, Any]:
         """What the head reads (the normed state), and the logits, of the last block's output."""
         normed = self.layout.decoder.norm(hidden)
-        return normed, self.layout.model.get_output_embeddings()(normed)
+        logits = self.layout.model.get_output_embeddings()(normed)
+        return normed, finish_logits(self.model.config, logits)
 
     def gguf_name(self, name: str) -> str:
         """The GGUF name of a parameter that has this one in transformers."""

@@ -100,7 +100,7 @@ class Depth(Pruner):
         if windows is None or not wanted:
             return wanted
         for count in range(wanted, most + 1):
-            if can_leave(windows, blocks - count, (), protected):
+            if can_leave(windows, blocks - count, (), protected, self._fixed(layout)):
                 if count > wanted:
                     log.warning(
                         "%d blocks go in place of %d: otherwise the layers with a sliding window "
@@ -121,13 +121,24 @@ class Depth(Pruner):
         return {*range(min(self.protect_first, blocks)), *last}
 
     def _windows(self, layout: Layout) -> list[bool] | None:
-        """Of each layer whether it has a window; None where that puts no limit."""
-        kinds = getattr(layout.model.config, "layer_types", None)
-        if not FAMILIES[layout.family].windows or self.windows == "any" or not kinds:
+        """Of each layer whether it has a window (or rotary positions); None where that puts no
+        limit."""
+        config, family = layout.model.config, FAMILIES[layout.family]
+        if self.windows == "any":
             return None
-        found = [kind == "sliding_attention" for kind in kinds]
+        if family.nope_period:
+            found = [bool(has) for has in config.no_rope_layers]
+        elif family.windows and getattr(config, "layer_types", None):
+            found = [kind == "sliding_attention" for kind in config.layer_types]
+        else:
+            return None
         # A model that llama.cpp cannot take as it is need not become one that it can.
-        return found if is_even(found) else None
+        return found if is_even(found, self._fixed(layout)) else None
+
+    def _fixed(self, layout: Layout) -> int:
+        """The only distance of such layers that llama.cpp knows; 0 for any."""
+        family = FAMILIES[layout.family]
+        return family.nope_period or family.window_period
 
     def apply(
         self, stream: Stream, tokens: Any, folder: Path, advance: Callable[[int], None]
@@ -177,7 +188,9 @@ class Depth(Pruner):
         for index in order:
             if index in protected or index in gone:
                 continue
-            if windows is None or can_leave(windows, len(order) - count, {*gone, index}, protected):
+            if windows is None or can_leave(
+                windows, len(order) - count, {*gone, index}, protected, self._fixed(layout)
+            ):
                 found.append(index)
             if len(found) == self.candidates:
                 break
@@ -187,7 +200,7 @@ class Depth(Pruner):
 def shallow_config(config: Any, kept: Sequence[int]) -> Any:
     """The configuration of a model with only the blocks of these numbers."""
     changes: dict[str, Any] = {"num_hidden_layers": len(kept)}
-    for name in ("layer_types", "mlp_layer_types"):
+    for name in ("layer_types", "mlp_layer_types", "no_rope_layers"):
         if (kinds := getattr(config, name, None)) is not None:
             changes[name] = [kinds[index] for index in kept]
     if (first := getattr(config, "max_window_layers", None)) is not None:

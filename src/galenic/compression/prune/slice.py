@@ -1,7 +1,8 @@
 """Making a block narrower: the chosen rows and columns of its seven linear maps, and its norms.
 
 A key/value head goes with all query heads that it serves, so that the rest still shares evenly.
-Biases follow their rows. Norms of the heads (Qwen3, Gemma3) are one head long and stay.
+Biases follow their rows. Norms of the heads (Qwen3, Gemma3) are one head long and stay; heads of
+families that normalise all of them together (OLMo 2) are not taken out.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 from galenic.errors import UserError
 from galenic.models.configuration import refusals
 from galenic.models.families import FAMILIES, Family, check_family, model_type_of
+from galenic.models.gguf.family import multiplier_keys
 from galenic.models.gguf.header import GgufHeader, read_metadata
 from galenic.models.gguf.names import EMBEDDING
 from galenic.models.gguf.rope_config import rope_settings, short_float
@@ -88,9 +89,12 @@ def _sizes(header: GgufHeader, architecture: str, family: Family, path: Path) ->
         del facts["head_dim"]
     if "rms_norm_eps" in facts:
         facts["rms_norm_eps"] = short_float(facts["rms_norm_eps"])
-    if family.sandwich:  # as llama.cpp tells the 27B model, by its number of layers
-        scalar = quotient if facts["num_hidden_layers"] == 62 else head_dim
+    if family.large_layers:  # as llama.cpp tells the 27B model, by its number of layers
+        scalar = quotient if facts["num_hidden_layers"] == family.large_layers else head_dim
         facts["query_pre_attn_scalar"] = scalar
+    for key, setting in multiplier_keys(family).items():
+        if (value := header.metadata.get(f"{architecture}.{key}")) is not None:
+            facts[setting] = short_float(value)
     facts["vocab_size"] = shapes[EMBEDDING][0]
     facts["tie_word_embeddings"] = "output.weight" not in shapes
     return facts

@@ -21,7 +21,7 @@ from galenic.models.gguf.rope import Rope, read_rope
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-__all__ = ["ModelShape", "add_shape", "expected_tensors", "read_shape"]
+__all__ = ["ModelShape", "add_shape", "expected_tensors", "multiplier_keys", "read_shape"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class ModelShape:
         cut: why these are fewer than the config says, for people; empty where they are not.
         window: of the sliding layers, or None.
         window_period: every so many layers one is not sliding (0 where there is no window).
+        multipliers: key of the GGUF below the architecture to what embedding, residual stream,
+            attention and logits are scaled by or capped at.
     """
 
     family: Family
@@ -54,6 +56,7 @@ class ModelShape:
     window: int | None
     window_period: int
     rope: Rope
+    multipliers: Mapping[str, float]
 
 
 def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
@@ -79,7 +82,7 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
     num_layers = given.size("num_hidden_layers")
     rope = read_rope(config, name, head_dim, family.scalings, layered=family.layered_rope)
     _refuse_differences(config, name, family, head_dim, hidden // heads, num_layers)
-    window, period = _window(config, name, num_layers)
+    window, period = _window(config, name, num_layers, family.window_period)
     positions = given.size("max_position_embeddings")
     context_length, cut = _context(positions, None if family.windows else window, rope)
     return ModelShape(
@@ -100,6 +103,7 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
         window=window,
         window_period=period,
         rope=rope,
+        multipliers=_multipliers(given, family),
     )
 
 
@@ -139,12 +143,20 @@ def _refuse_differences(
     activation = config.get("hidden_activation") or config.get("hidden_act") or family.activation
     if activation != family.activation:
         odd.append(f"activation {activation}")
-    for key in ("attn_logit_softcapping", "final_logit_softcapping", "use_bidirectional_attention"):
+    caps = () if family.softcaps else ("attn_logit_softcapping", "final_logit_softcapping")
+    for key in (*caps, "use_bidirectional_attention", "clip_qkv"):
         if config.get(key):
             odd.append(f"{key} {config[key]}")
-    if family.sandwich:
+    if family.nope_period:
+        period, given = family.nope_period, config.get("no_rope_layers")
+        usual = [int((index + 1) % period != 0) for index in range(num_layers)]
+        if given is not None and list(given) != usual:
+            odd.append(f"layers without rotary positions other than every {period}th")
+        if given is None and config.get("no_rope_layer_interval", period) != period:
+            odd.append(f"no_rope_layer_interval {config['no_rope_layer_interval']}")
+    if family.large_layers:
         # llama.cpp tells the 27B model, which scales by another size, by its number of layers
-        expected = quotient if num_layers == 62 else head_dim
+        expected = quotient if num_layers == family.large_layers else head_dim
         if config.get("query_pre_attn_scalar", expected) != expected:
             odd.append(f"query_pre_attn_scalar {config['query_pre_attn_scalar']} (not {expected})")
     if family.heads_fill and head_dim != quotient:
@@ -154,6 +166,27 @@ def _refuse_differences(
             f"config.json of {name} has {', '.join(odd)}, which llama.cpp does not compute for "
             f"{family.architecture}."
         )
+
+
+_MULTIPLIERS = {
+    "embedding_scale": "embedding_multiplier",
+    "residual_scale": "residual_multiplier",
+    "attention.scale": "attention_multiplier",
+    "logit_scale": "logits_scaling",
+}
+_SOFTCAPS = {
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "final_logit_softcapping": "final_logit_softcapping",
+}
+
+
+def multiplier_keys(family: Family) -> Mapping[str, str]:
+    """Key of the GGUF below the architecture to that of config.json."""
+    return (_MULTIPLIERS if family.multipliers else {}) | (_SOFTCAPS if family.softcaps else {})
+
+
+def _multipliers(given: _Config, family: Family) -> dict[str, float]:
+    return {key: given.number(setting) for key, setting in multiplier_keys(family).items()}
 
 
 def _attention_bias(config: Mapping[str, Any], name: str, family: Family) -> tuple[str, ...]:
@@ -167,7 +200,9 @@ def _attention_bias(config: Mapping[str, Any], name: str, family: Family) -> tup
     return "q_proj", "k_proj", "v_proj", "o_proj"
 
 
-def _window(config: Mapping[str, Any], name: str, num_layers: int) -> tuple[int | None, int]:
+def _window(
+    config: Mapping[str, Any], name: str, num_layers: int, fixed: int
+) -> tuple[int | None, int]:
     """Size of the sliding window and the period of the layers without one."""
     window = config.get("sliding_window")
     layers = config.get("layer_types")
@@ -178,7 +213,7 @@ def _window(config: Mapping[str, Any], name: str, num_layers: int) -> tuple[int 
     if layers is None:
         # configs older than layer_types: every sixth layer sees all (Gemma), or none does
         pattern = config.get("sliding_window_pattern", config.get("_sliding_window_pattern"))
-        return window, pattern if isinstance(pattern, int) else 6
+        return window, pattern if isinstance(pattern, int) else fixed or 6
     slides = [layer == "sliding_attention" for layer in layers]
     if len(slides) != num_layers:
         raise UserError(
@@ -186,6 +221,13 @@ def _window(config: Mapping[str, Any], name: str, num_layers: int) -> tuple[int 
         )
     if not any(slides):
         return None, 0
+    if fixed and slides != [index % fixed < fixed - 1 for index in range(num_layers)]:
+        raise UserError(
+            f"config.json of {name}: every {fixed}th of its layers has no sliding window for "
+            "llama.cpp, and its layer_types say otherwise."
+        )
+    if fixed:
+        return window, fixed
     period = slides.index(False) + 1 if False in slides else num_layers + 1
     if slides != [index % period < period - 1 for index in range(num_layers)]:
         raise UserError(
@@ -239,10 +281,7 @@ def _layer_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
         attention |= {"v_proj": (key, hidden), "o_proj": (hidden, query)}
         feed = {"gate_proj": (inner, hidden), "up_proj": (inner, hidden)}
         feed |= {"down_proj": (hidden, inner)}
-    norms = ["input_layernorm", "post_attention_layernorm"]
-    if family.sandwich:
-        norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
-    rows: dict[str, tuple[int, ...]] = {f"{norm}.weight": (hidden,) for norm in norms}
+    rows: dict[str, tuple[int, ...]] = {f"{norm}.weight": (hidden,) for norm in family.norms}
     for part, sizes in (("self_attn", attention), ("mlp", feed)):
         for name, size in sizes.items():
             rows[f"{part}.{name}.weight"] = size
@@ -250,6 +289,9 @@ def _layer_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
                 rows[f"{part}.{name}.bias"] = size[:1]
     if family.head_norms:
         rows["self_attn.q_norm.weight"] = rows["self_attn.k_norm.weight"] = (shape.head_dim,)
+    if family.joint_norms:
+        rows["self_attn.q_norm.weight"] = (query,)
+        rows["self_attn.k_norm.weight"] = (key,)
     return rows
 
 
@@ -266,6 +308,9 @@ def add_shape(writer: GGUFWriter, shape: ModelShape) -> None:
     writer.add_layer_norm_rms_eps(shape.norm_epsilon)
     writer.add_vocab_size(shape.vocab_size)
     shape.rope.describe(writer)
+    for name, value in shape.multipliers.items():
+        writer.add_float32(f"{shape.family.architecture}.{name}", value)
     if shape.family.windows and shape.window is not None:
         writer.add_sliding_window(shape.window)
-        writer.add_sliding_window_pattern(shape.window_period)
+        if not shape.family.window_period:
+            writer.add_sliding_window_pattern(shape.window_period)

@@ -29,6 +29,8 @@ def file_name(architecture: str, num_layers: int, name: str) -> str:
     from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
 
     numbers = {label: number for number, label in MODEL_ARCH_NAMES.items()}
+    if name == "lm_head.weight":  # not listed where it is always the embedding
+        return "output.weight"
     known: MODEL_ARCH = numbers[architecture]
     names = get_tensor_name_map(known, num_layers)
     found: str | None = names.get_name(name, try_suffixes=(".weight", ".bias"))

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from galenic.compression.quantize.tuning.codes import fast
 from galenic.compression.quantize.tuning.model import TunedModel
+from galenic.models.families import finish_logits
 from galenic.models.forward import embed
 from galenic.models.paged import PagedModel
 
@@ -126,5 +127,4 @@ def _kl(model: TunedModel, dense: PagedModel, head: Any, hidden: Any, normed: An
 
 
 def _capped(model: PagedModel, logits: Any) -> Any:
-    cap = getattr(model.layout.model.config, "final_logit_softcapping", None)
-    return logits if cap is None else torch.tanh(logits / cap) * cap
+    return finish_logits(model.layout.model.config, logits)
