@@ -1,117 +1,202 @@
-"""Is anybody said to be ill now? General questions, stories, figures of speech, letters of old.
+"""Is anybody said to be ill now? Questions of knowledge, hypotheses, stories, history, old letters.
 
-A sentence is set aside only where nothing in the whole message speaks of the present: a word like
-"now", "since this morning" or "can't" anywhere makes all of it count.
+Each sentence is asked on its own: who suffers in it, and is it now? One without a present sufferer
+is set aside, but only where no other sentence of the message speaks of present trouble: then all of
+it counts. The words are data: ``data/framing.yaml``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from pydantic import TypeAdapter
 
 from galenic.assistant.triage.scope import Status
 from galenic.assistant.triage.wording import Sentence
 
 __all__ = ["asides_of"]
 
-_FIGURES = re.compile(r"\b(?:well|fine|healthy|happy|good|ok|okay|fit|happily|great) (?:now|since|ever since|these days|today|nowadays|at present)\b|"
-    r"\b(?:ever since|since then|nowadays|these days|years? since|now (?:and then|that|30|i want|the)|for years|from now on)\b|"
-    r"\b(?:years?|decades?) ago\b|\bsince (?:19|20)\d\d\b|\bnow what\b|\bcant (?:eat|have|wait|stand|believe|afford|remember whether|decide)\b")  # fmt: skip
-_PRESENT = re.compile(
-    r"\b(?:now|right now|today|tonight|tonite|this (?:morning|afternoon|evening|minute|am)|yesterday|yesday|last (?:night|nite)|"
-    r"since|\d+ ?(?:hours?|hrs?|h|minutes?|mins?)|(?:an|half an|few|couple of) hours?|all (?:day|night|morning)|(?:hours?|minutes?|days?) ago|started|starting|"
-    r"suddenly|sudden|keeps?|keep (?:vomiting|being|getting|having|feeling)|still|getting|worse|worsening|woke|just (?:had|took|fell|started|got|been|hit|ate|swallowed|fainted|collapsed|passed)|"
-    r"help|please|at the moment|currently|cant|wont|isnt|hasnt|havent|doesnt|didnt|not (?:breathing|waking|moving|responding|feeding)|"
-    r"(?:hes|shes|im|theyre|is|are|am) (?:having|bleeding|shaking|fitting|choking|vomiting|burning|struggling|turning|going|being|lying|barely|really|so|very)|"
-    r"my \w+ (?:hurts?|aches?|is|are|feels?|has|went|started|keeps|burns|swelled)|i (?:feel|took|swallowed|fell)|ive (?:got|been|taken|had this)|having|what (?:do|should) (?:i|we) do|need|on the floor|"
-    r"x \d|post ?op|\d+ ?[mf]\b|[mf] ?\d\d\b|hx|pt|c or o|\d ?- ?7)\b"
-)
-_STORY = re.compile(
-    r"\b(?:novel|fanfic\w*|short story|story ?line|my character|the character|screenplay|script|the film|a film|film last|horror film|movies?|in the series|netflix|soap|telly|tv (?:show|drama|series)|on tv|actress|actor|"
-    r"opera|episode|podcast|documentary|poster|leaflet|essay|homework|assignment|dissertation|quiz|crossword|chem class|biology class|lesson|lecture|training day|first aid (?:course|poster|class)|newsletter|school (?:project|newsletter|play)|"
-    r"nursing (?:exam|student)|medical student|student nurse|revising|revision|exam on|for our (?:\w+ )?(?:group|training|class|school)|history (?:essay|lesson)|giving a talk|a talk at|we.ve just had a talk|book club|historically|"
-    r"in (?:the )?(?:war|navy|middle ages|victorian|1[5-9]\d\ds|19\d\ds)|nelsons|figuratively|emotionally|pun intended|metaphor\w*|so to speak|just curious|out of curiosity|curious|statistically|in general|generally speaking|general(?:ly)? guidelines?)\b"
-)
-_JEST = re.compile(r"\b(?:lol|lmao|rofl|haha\w*|ha ha|hehe|joking|jk|laughing)\b")
-_TOPIC = re.compile(
-    r"\b(?:insurance|vaccin\w*|jabs?\b|licen[cs]e|driving rules|fly|flying|flights?|travel|holiday|qualify|declar\w*|prevent\w*|grow out|inherit\w*|hereditary|genetic|contagious|catch|hug|common|rare|likely|chances?|real|true|myth|old wives|"
-    r"same (?:thing )?as|difference|counts? as|range|normal (?:for|range|blood|pulse|bp)|recommended|guidelines?|screening|screened|checked regularly|risk of|at risk|lower (?:my|the) risk|dangerous|serious|toxic|poisonous|safe|worth|cost|price|fees?|"
-    r"course|job|career|hobby|recipe|gym|diet|exercise|exercises|tips|advice on|products?|cream|scars?|leave|form|forms|appointment|register|prepayment|buy|brand|happen again|come back|come twice|come again|have it twice|again with|"
-    r"work\b|mean|called|stand for|invented|discovered|history|realistic|always|usually|typically|everyone|people|someone|somebody|one|a person|adults?|children|kids|babies|women|men|ppl|teens?|how long (?:does|do|is|must)|how (?:do|does|common|often|likely|rare|quickly|is|are)|why (?:do|does|is|are)|what (?:is|are|causes|does|do|happens)|who is|which|where)\b"
-)
-_QUESTION = re.compile(
-    r"^(?:(?:so|and|but|just|also|ok|okay|hi|hello|hey|anyway|quick question|question|genuine question|omg|well)\W+)*(?:im wondering|i wonder|wondering|wonder)?\s*(?:if|whether)?\s*"
-    r"(?:what|whats|which|who|whos|where|wheres|when|why|whys|how|hows|is|are|do|does|did|can|could|should|would|will|has|have|tell me|explain|any(?:one|body)? (?:know|tips|recommend\w*)|ought|am i|may)\b"
-)
-_IMPERSONAL = re.compile(
-    r"^(?:do|does|can|could|are|will|would) (?!i\b|we\b|you\b|he\b|she\b|they\b|my\b|our\b|this\b|it\b|that\b)"
-)
-_EMBEDDED = re.compile(r"\b(?:how (?:common|likely|rare|often|long|do|does)|what (?:is|are|does|can|should|do|helps)|whats|can i|should i|do i|is it|is there|are there|does it|will it|will they|could i|ought i|which|any (?:tips|advice|tricks|exercises))\b")  # fmt: skip
-_PERSONAL = re.compile(
-    r"\b(?:i|im|ive|id|me|my|mine|he|hes|his|him|she|shes|her|we|our|us|they|theyre|their|this|it|its|husband|wife|mum|mom|dad|son|daughter|baby|partner)\b"
-)
-_LONG_PAST = re.compile(
-    r"\b(?:years? ago|yrs ago|decades? ago|months ago|(?:six|seven|eight|\d+) weeks ago|last (?:year|winter|summer|spring|autumn|month)|in (?:19|20)\d\d|as a (?:kid|child|boy|girl|teen\w*|baby|student)|when i was|at (?:age )?(?:\d\d|nineteen|eighteen)|"
-    r"once|used to|in the past|past years|previously|before (?:i|we)|in the army|back in|had (?:\w+ ){0,3}(?:twice|once|three times)|survived|never had|years old when|when (?:my|our) \w+ were|i had|ive had|discharged|recovered|since birth|from my teens|was diagnosed)\b"
-)
-_LETTER = re.compile(
-    r"\b(?:letter|discharge summary|clinic note|report|results? from|appointment of|dear (?:dr|doctor|mr|mrs|ms)|dictated|seen in clinic|admitted|date of)\b"
-)
+_PLURAL = re.compile(r"\b(?:they|theyre|their|them)\b")
 _YEAR = re.compile(r"\b(19[5-9]\d|20\d\d)\b")
 
 
 def asides_of(
-    text: str, sentences: list[Sentence], today: date | None = None
+    text: str,
+    sentences: Sequence[Sentence],
+    named: Sequence[Collection[int]],
+    today: date | None = None,
 ) -> list[Status | None]:
-    """For each sentence why nothing in it counts; None where it may count."""
+    """For each sentence why nothing in it counts; None where it may count.
+
+    Args:
+        text: the message.
+        sentences: of the text.
+        named: for each sentence the places of tokens where a symptom begins.
+        today: None = the date of the machine.
+    """
     said = [" ".join(sentence.tokens) for sentence in sentences]
-    found = [_of_letter(one, today or date.today()) for one in said]
-    if any(found):
-        found = _of_paragraph(text, said, found)
-    whole = _FIGURES.sub(" ", " . ".join(said))
-    if _PRESENT.search(whole):
-        return found
-    asks = any(_is_general(one, s.asks) for one, s in zip(said, sentences, strict=True))
-    story, jest = bool(_STORY.search(whole)), bool(_JEST.search(whole))
+    letters = [_of_letter(one, today or date.today()) for one in said]
+    if any(letters):
+        letters = _of_paragraph(text, said, letters)
+    over = [letter or _over(one) for one, letter in zip(said, letters, strict=True)]
+    asks = [
+        _is_general(one, s.asks, min(places, default=len(s.tokens)))
+        for one, s, places in zip(said, sentences, named, strict=True)
+    ]
+    told = [_is_told(one) for one in said]
+    found: list[Status | None] = []
     for at, one in enumerate(said):
-        if found[at] is not None:
-            continue
-        if story or jest or (_is_general(one, sentences[at].asks) and not _claims(one)):
-            found[at] = "question"
-        elif asks and _LONG_PAST.search(one):
-            found[at] = "past"
+        status = over[at]
+        if status is None and (asks[at] or told[at]):
+            status = "question"
+        elif status is None and (any(asks) or any(told)):
+            status = _history(one)
+        found.append(status)
+    beside = [at for at, status in enumerate(found) if status is None]
+    if any(_is_present(said[at]) or (named[at] and _is_somebodys(said[at])) for at in beside):
+        return over
+    if any(told) or any(_lists().jest.search(one) for one in said):
+        return [status or "question" for status in found]
     return found
 
 
-def _is_general(said: str, asks: bool) -> bool:
-    question = _QUESTION.search(said) is not None or (asks and _EMBEDDED.search(said) is not None)
-    return question and (_TOPIC.search(said) or _IMPERSONAL.search(said)) is not None
+# What a sentence is ----------------------------------------------------------------------------
+
+
+def _is_general(said: str, asks: bool, first: int) -> bool:
+    """A question of knowledge or planning, or a hypothesis, in which nobody is ill now.
+
+    What is named before the question begins, at the token ``first``, is no part of it.
+    """
+    lists = _lists()
+    if _is_strong(said):
+        return False
+    supposed = len(lists.hypothesis.findall(said))
+    if supposed and (supposed > 1 or not _claims(lists.hypothesis.sub(" ", said))):
+        return True
+    begins = lists.question.search(said) if asks else lists.command.search(said)
+    if begins is None and asks:
+        begins = lists.embedded.search(said)
+    if begins is None:
+        return False
+    before = said[: begins.start()]
+    if len(before.split()) > first and not lists.long_past.search(before):
+        return False
+    named = first < len(said.split())
+    about = not named or lists.topic.search(said) or lists.impersonal.search(said)
+    return bool(about) and not _claims(said[begins.start() :])
+
+
+def _is_told(said: str) -> bool:
+    """Of a story, the news, teaching or work."""
+    return _lists().story.search(said) is not None and not _is_strong(said)
+
+
+def _over(said: str) -> Status | None:
+    """Long past, and said to be over, in one sentence."""
+    lists = _lists()
+    past = lists.long_past.search(said) and lists.over.search(said)
+    return "past" if past and not _is_strong(said) else None
+
+
+def _history(said: str) -> Status | None:
+    """Of the writer or of others, beside a general question."""
+    lists = _lists()
+    if _is_present(said):
+        return None
+    if lists.long_past.search(said):
+        return "family" if lists.others.search(said) else "past"
+    return "family" if lists.others.search(said) and lists.fate.search(said) else None
 
 
 def _claims(said: str) -> bool:
     """The question speaks of a person, and not only of what that person may do."""
-    rest = re.sub(
-        r"\b(?:can|could|should|would|may|do|did|will|am|ought|must|if) (?:i|we|you)(?: still| ever)? (?:know|keep|have to|need|carry|fly|travel|drive|take|give|use|eat|drink|buy|get|go|ask|do|declare|worry|qualify|catch|hug|prevent|look|wear|join|start|tell|talk|had)\b|"
-        r"\b(?:is|are) (?:this|these|it) (?:\w+ ){0,3}(?=(?:toxic|poisonous|edible|safe|harmful|ok|okay)\b)|\bis it\b|\bis there\b|\bdoes it\b|\bit is true\b|\bare there\b|\bwill it\b|\bor is it\b|\bi wonder\b|\bim wondering\b|\bmy (?:children|kids|body|own|\d|(?:old )?scars)\b",
-        " ", said,
-    )  # fmt: skip
-    return _PERSONAL.search(rest) is not None
+    lists = _lists()
+    rest = lists.asked_of.sub(" ", lists.not_present.sub(" ", said))
+    if lists.impersonal.search(said):  # "when doctors suspect it, what do they do?"
+        rest = _PLURAL.sub(" ", rest)
+    return lists.personal.search(rest) is not None
+
+
+def _is_somebodys(said: str) -> bool:
+    return _lists().personal.search(said) is not None
+
+
+def _is_strong(said: str) -> bool:
+    return _lists().strong.search(_lists().not_present.sub(" ", said)) is not None
+
+
+def _is_present(said: str) -> bool:
+    plain = _lists().not_present.sub(" ", said)
+    return bool(_lists().strong.search(plain) or _lists().present.search(plain))
+
+
+# Letters ---------------------------------------------------------------------------------------
 
 
 def _of_letter(said: str, today: date) -> Status | None:
     years = [int(year) for year in _YEAR.findall(said)]
-    if years and max(years) < today.year - 1 and _LETTER.search(said):
+    if years and max(years) < today.year - 1 and _lists().letter.search(said):
         return "past"
     return None
 
 
-def _of_paragraph(text: str, said: list[str], found: list[Status | None]) -> list[Status | None]:
+def _of_paragraph(text: str, said: Sequence[str], found: list[Status | None]) -> list[Status | None]:
     """What follows a dated letter belongs to it, up to a blank line or to words of the present."""
     if "\n" not in text.strip():
         return found
     inside = False
     spread: list[Status | None] = []
     for one, status in zip(said, found, strict=True):
-        inside = status is not None or (inside and not _PRESENT.search(one))
+        inside = status is not None or (inside and not _is_present(one))
         spread.append("past" if inside else None)
     return spread
+
+
+# The lists -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """The lists of the file, each one pattern."""
+
+    not_present: re.Pattern[str]
+    strong: re.Pattern[str]
+    present: re.Pattern[str]
+    question: re.Pattern[str]
+    command: re.Pattern[str]
+    embedded: re.Pattern[str]
+    impersonal: re.Pattern[str]
+    topic: re.Pattern[str]
+    asked_of: re.Pattern[str]
+    hypothesis: re.Pattern[str]
+    story: re.Pattern[str]
+    jest: re.Pattern[str]
+    others: re.Pattern[str]
+    fate: re.Pattern[str]
+    long_past: re.Pattern[str]
+    over: re.Pattern[str]
+    letter: re.Pattern[str]
+    personal: re.Pattern[str]
+
+
+@cache
+def _lists() -> _Lists:
+    path = files("galenic.assistant.triage").joinpath("data/framing.yaml")
+    found = TypeAdapter(dict[str, str | list[str]]).validate_python(
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+    )
+    return _Lists(**{name: _pattern(said) for name, said in found.items()})
+
+
+def _pattern(said: str | list[str]) -> re.Pattern[str]:
+    """A list is found at the borders of words; a single text of its own says where it begins."""
+    if isinstance(said, list):
+        return re.compile("|".join(rf"\b(?:{one})(?!\w)" if one[0] != "^" else one for one in said))
+    return re.compile(said if said[0] in "^\\" else rf"\b(?:{said})\b")

@@ -34,7 +34,7 @@ class Measured:
 _N = r"(?P<v>\d{1,3}(?:[.,]\d{1,2})?)"
 _GAP = r"[^!?;\n]{0,%d}?"
 _NO_TIME = (
-    r"(?![\d.,]*\d|\s*(?:-|to)?\s*\d*\s*(?:min|hour|hr|day|week|wk|month|mth|year|yr|sec|times|am\b|pm\b|"
+    r"(?![\d.,]*\d|\s*(?:-\s*|to\s+)?\d*\s*(?:min|hour|hr|day|week|wk|month|mth|year|yr|sec|times|am\b|pm\b|"
     r"o'?clock|st\b|nd\b|rd\b|th\b|kg|lb|stone|cm\b|feet|ft\b|miles?|k\b|year))"
 )
 
@@ -113,7 +113,7 @@ _KINDS = (
         r"\b(?P<v>[78]\d)\s*(?:%|percent|per cent)(?=[^.!?\n]{0,60}\b(?:breath|chest|lips|sucking|panting|blue|covid|pneumonia|cough)\w*)",
     ),
     _kind("pulse", 15, 320,
-        _named(r"pulse(?! ?ox)|heart ?rate|hr|h/r|heart ?beat(?:s|ing)?|heart(?: is|s)? (?:going|doing|at|beating)|bpm|ticker|pulse rate|hr~", 28,
+        _named(r"pulse(?! ?ox)|heart ?rate|hr|h/r|heart ?beat(?:s|ing)?|heart(?: is|s)? (?:going|doing|at|beating)|bpm|ticker|pulse rate|hr~|smart ?watch|fitbit|garmin|apple watch|my watch|watch (?:says|reads|shows|alarm)", 28,
                r"(?P<v>\d{2,3})(?![.,]\d)", _NO_TIME + r"(?!\s*(?:/\s*\d|%|percent|over \d))"),
         r"\bsvt\s*(?:of|at)?\s*~?\s*(?P<v>[12]\d\d)\b",
         r"(?<![\d.,/])(?P<v>\d{2,3})\s*(?:bpm|beats?\b(?: (?:a|per) min\w*)?|b/?min)",

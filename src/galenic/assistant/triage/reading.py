@@ -11,7 +11,8 @@ from galenic.assistant.triage.people import ages_in_months
 from galenic.assistant.triage.phrase import Mention
 from galenic.assistant.triage.result import Aside
 from galenic.assistant.triage.rules import MASK, Population, Prepared
-from galenic.assistant.triage.scope import Scope, Status
+from galenic.assistant.triage.scope import Scope, Status, undoubled
+from galenic.assistant.triage.shorthand import written_out
 from galenic.assistant.triage.wording import Sentence, sentences, word_set
 
 __all__ = ["Reading", "populations", "read"]
@@ -69,14 +70,20 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
         ready: the rules, made ready.
         happening: what is only asked about counts as well.
     """
+    text = written_out(text)
     reading = Reading(sentences=[_mend(sentence, ready) for sentence in sentences(text)])
     marks = [ready.context.find(sentence.tokens) for sentence in reading.sentences]
-    about_risk = any(mark.concept == "risk" for found in marks for mark in found)
-    frames = asides_of(text, reading.sentences)
+    parts = {mark.concept for found in marks for mark in found}
+    found = [_unmasked(_mentions(one.tokens, ready)) for one in reading.sentences]
+    named = [{m.start for m in one if m.concept not in ready.quiet} for one in found]
+    frames = asides_of(text, reading.sentences, named)
     reading.general = bool(frames) and all(frame is not None for frame in frames) and not happening
-    for sentence, context, frame in zip(reading.sentences, marks, frames, strict=True):
-        mentions = _unmasked(ready.symptoms.find(sentence.tokens))
-        scope = Scope(sentence, context, mentions, about_risk=about_risk)
+    for sentence, context, mentions, frame in zip(
+        reading.sentences, marks, found, frames, strict=True
+    ):
+        scope = Scope(
+            sentence, context, mentions, about_risk="risk" in parts, recurs="recurs" in parts
+        )
         left_out = _note_mentions(
             sentence, scope, mentions, ready, reading, frame, happening=happening
         )
@@ -94,6 +101,15 @@ def populations(known: dict[str, Population], *readings: Reading) -> list[str]:
         for name, population in known.items()
         if any(_belongs(population, reading) for reading in readings)
     ]
+
+
+def _mentions(tokens: Sequence[str], ready: Prepared) -> list[Mention]:
+    """What is said, and what is said by a double negation: "not that I have no pain"."""
+    mentions = ready.symptoms.find(tokens)
+    plain = undoubled(tokens)
+    if plain is not None:
+        mentions += [one for one in ready.symptoms.find(plain) if one not in mentions]
+    return mentions
 
 
 def _unmasked(mentions: Sequence[Mention]) -> list[Mention]:

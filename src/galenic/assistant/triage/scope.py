@@ -8,21 +8,21 @@ words around a mention, with a reach. Here every doubt makes a symptom count: a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal
 
 from galenic.assistant.triage.phrase import Mention
 from galenic.assistant.triage.wording import Sentence, word_set
 
-__all__ = ["CONTEXT_PARTS", "Scope", "Status"]
+__all__ = ["CONTEXT_PARTS", "Scope", "Status", "undoubled"]
 
 Status = Literal["counts", "denied", "past", "family", "question"]
 
 CONTEXT_PARTS = (
     "negators", "weak_negators", "bridges", "not_denials", "stops", "gone", "not_gone", "ruled_out",
     "past", "present", "family", "family_past", "family_always", "risk", "lead", "prevention",
-    "personal", "not_personal",
+    "personal", "not_personal", "topic_after", "recurs",
 )  # fmt: skip
 """The keys of ``context.yaml``."""
 
@@ -43,6 +43,34 @@ _JOINS = frozenset({"and"})
 _BREAKS = word_set("but however although though except yet whereas")
 
 
+_OUTER = tuple(
+    tuple(said.split())
+    for said in (
+        "not that", "isnt that", "not as if", "not like", "not true", "isnt true", "cant say",
+        "couldnt say", "wouldnt say", "can not say", "not not", "not saying", "dont deny",
+    )
+)  # fmt: skip
+_INNER = {
+    "not": "so", "dont": "do", "doesnt": "does", "didnt": "did", "isnt": "is", "arent": "are",
+    "havent": "have", "hasnt": "has", "no": "some",
+}  # fmt: skip
+"""A denial, and the word of the same length that denies nothing."""
+
+
+def undoubled(tokens: Sequence[str]) -> list[str] | None:
+    """The tokens with a denial of a denial taken out; None where there is none."""
+    plain = list(tokens)
+    for at in range(len(plain) - 2):
+        outer = next((o for o in _OUTER if tuple(tokens[at : at + len(o)]) == o), None)
+        if outer is None:
+            continue
+        for inner in range(at + len(outer) - (outer == ("not", "not")), at + len(outer) + REACH):
+            if inner < len(plain) and plain[inner] in _INNER:
+                plain[inner] = _INNER[plain[inner]]
+                break
+    return plain if plain != list(tokens) else None
+
+
 class Scope:
     """What surrounds the mentions of one sentence.
 
@@ -51,6 +79,7 @@ class Scope:
         marks: where it has the phrases of ``context.yaml``; their concept is the key there.
         mentions: the symptoms in it.
         about_risk: the text asks what a relative's illness means for the writer.
+        recurs: the text says that what was is happening again: nothing is past.
     """
 
     def __init__(
@@ -60,10 +89,12 @@ class Scope:
         mentions: Iterable[Mention],
         *,
         about_risk: bool,
+        recurs: bool = False,
     ) -> None:
         self.tokens = sentence.tokens
         self.pauses = sentence.pauses
         self.about_risk = about_risk
+        self.recurs = recurs
         self._list_ends: dict[int, int] = {}
         self._starts: dict[str, dict[int, Mention]] = {}
         for mark in marks:
@@ -213,7 +244,7 @@ class Scope:
         return token in ("and", "so") and follows in _NEW_SPEAKER
 
     def _past(self, low: int, high: int) -> bool:
-        if self._has("present", low, high):
+        if self.recurs or self._has("present", low, high):
             return False
         return self._has("past", low, high)
 
@@ -234,6 +265,8 @@ class Scope:
 
     def _asked(self, mention: Mention) -> bool:
         before, start = max(0, mention.start - NEAR), mention.start
+        if self._between("topic_after", mention.end, mention.end + 1):
+            return True
         if any(m.end in (start, start - 1) for m in self._between("prevention", before, start)):
             return True
         if not self._between("lead", before, start + 1):

@@ -65,6 +65,8 @@ class Speller:
         """The word that was meant, or the token itself."""
         if token in self.table:
             return self.table[token]
+        if token.endswith("in") and token + "g" in self.matchers[0].vocabulary:
+            return token + "g"
         if not SHORTEST - 1 <= len(token) <= LONGEST + 1 or token[0].isdecimal():
             return token
         if token in COMMON or any(matcher.knows(token) for matcher in self.matchers):
