@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from galenic.assistant.triage.babies import baby_months
 from galenic.assistant.triage.layers import RAISING
-from galenic.assistant.triage.measures import baby_months, measure
+from galenic.assistant.triage.measures import measure
 from galenic.assistant.triage.numerals import as_digits
 from galenic.assistant.triage.tiers import Tier, rank
 from galenic.assistant.triage.triage import triage

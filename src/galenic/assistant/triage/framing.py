@@ -59,9 +59,13 @@ def asides_of(
             status = _history(one)
         found.append(status)
     beside = [at for at, status in enumerate(found) if status is None]
-    if any(_is_present(said[at]) or (named[at] and _is_somebodys(said[at])) for at in beside):
+    jest = any(_lists().jest.search(one) for one in said)
+    if any(
+        _is_present(said[at]) or (named[at] and not jest and _is_somebodys(said[at]))
+        for at in beside
+    ):
         return over
-    if any(told) or any(_lists().jest.search(one) for one in said):
+    if any(told) or jest:
         return [status or "question" for status in found]
     return found
 
@@ -147,7 +151,9 @@ def _of_letter(said: str, today: date) -> Status | None:
     return None
 
 
-def _of_paragraph(text: str, said: Sequence[str], found: list[Status | None]) -> list[Status | None]:
+def _of_paragraph(
+    text: str, said: Sequence[str], found: list[Status | None]
+) -> list[Status | None]:
     """What follows a dated letter belongs to it, up to a blank line or to words of the present."""
     if "\n" not in text.strip():
         return found

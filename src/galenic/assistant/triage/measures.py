@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from galenic.assistant.triage.numerals import as_digits
 from galenic.assistant.triage.wording import flatten
 
-__all__ = ["Measured", "baby_months", "measure"]
+__all__ = ["Measured", "measure"]
 
 
 @dataclass(frozen=True)
@@ -225,35 +225,3 @@ def _pressures(segment: str, used: set[int]) -> Iterator[Measured]:
 
 def _number(said: str) -> float:
     return float(said.replace(",", "."))
-
-
-_AGE = re.compile(
-    r"(?<![\d.,/])(?P<n>\d{1,2}(?:\.5)?)(?P<half>\s*(?:and|an) (?:a )?half|½)?[ -]?(?P<u>/52|/12|/7|weeks?|wks?|wk|w|months?|munths?|mths?|mth|mos?|days?|d)"
-    r"(?:[ -]?(?:old|olds|of age|o))?\b(?!\s*(?:pregnan|gestation|ago|post|of (?!age)|since|later|now since|in a row|early|prem|without|straight|running|per|a week))"
-)
-_NO_AGE = re.compile(
-    r"(?:for|since|last|past|every|within|after|another|next|first|over|about|than|of|day|in|these|took|x|d|wk|week|at|prem|born at|the|weighs?|cough|fever)\s*(?:the |about |nearly |only )?$"
-)
-_OF_BABY = re.compile(
-    r"\b(?:bab\w+|newborn|neonate|infant|bub\w*|feeds?|feeding|fed|nappy|nappies|diapers?|breast|bottle|jabs|he|hes|she|shes|son|daughter|twins?|twin|little|grandson|granddaughter|nephew|niece|girl|boy|born|fontanel\w*|t \d\d|grizzl\w*|calpol|po|uo)\b"
-)
-_NOT_BABY = re.compile(
-    r"\b(?:pregnan\w*|gestation|contractions?|bump|midwife says i|i am|im (?!worried|scared|not|so|a )|my (?:back|chest|leg|husband|wife|period|belly|stomach|own)|post ?op)\b"
-)
-_PER = {"/52": 0.23, "w": 0.23, "/12": 1.0, "m": 1.0, "/7": 0.0329, "d": 0.0329}
-
-
-def baby_months(text: str) -> list[float]:
-    """Ages in months of babies that are said without "old": "10 wks. 39.1", "12/52", "5 months, 38.6"."""
-    plain = as_digits(flatten(text))
-    if _NOT_BABY.search(plain) or not (_OF_BABY.search(plain) or _AGE.match(plain.lstrip())):
-        return []
-    found = []
-    for match in _AGE.finditer(plain):
-        if _NO_AGE.search(plain[max(0, match.start() - 16) : match.start()]):
-            continue
-        unit = match["u"] if match["u"][0] == "/" else match["u"][0]
-        months = (float(match["n"]) + (0.5 if match["half"] else 0)) * _PER[unit]
-        if months < 24:
-            found.append(months)
-    return found[:1]

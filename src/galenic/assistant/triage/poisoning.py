@@ -37,11 +37,14 @@ PARACETAMOL_GRAMS = 5.0
 _SOURCE = Source(name="NHS: Poisoning", url="https://www.nhs.uk/conditions/poisoning/")
 _SWALLOWED = re.compile(
     r"\b(?:took|taken|taking|take|swallow\w*|ate|eat|eaten|eats|drank|drunk|drinks?|drinking|downed|"
-    r"necked|ingest\w*|chew\w*|suck\w*|lick\w*|gulp\w*|injected|injectid|popped|"
+    r"necked?d?|neckd|ingest\w*|chew\w*|suck\w*|lick\w*|gulp\w*|injected|injectid|popped|"
     r"got (?:in ?to|hold of|at)|put in (?:his|her|their) mouth|in (?:his|her|their) mouth|"
     r"found (?:him|her|them) with|bit in ?to|sipped|sip|inhal\w*|breath\w* in|sniff\w*|od|oded|overdos\w*|"
+    r"been at|at the|ive had|has had|squirt\w*|"
     r"gave (?:him|her|my \w+|the \w+)|given (?:him|her)|had|mouthful|helped (?:him|her)self)\b"
 )
+_TERSE = re.compile(r"^\s*(?:x ?)?\d{2,3} ?(?:x )?[a-z-]{5,}(?:\s|$|[.,!])")
+"""A number and a name, with no verb: "20 sertraline. scared now."."""
 _AMOUNT = re.compile(
     r"(?<![\d.,/-])(?P<n>\d{1,3})\s*(?:x\s*|\+\s*|or so\s+)?(?:\w+[ -]){0,3}?"
     r"(?P<what>pills?|tablets?|tabs?|capsules?|caps|caplets?|sachets?|patches|gummies|sleepers|NAMED)\b"
@@ -55,7 +58,8 @@ _WHOLE = re.compile(
 _TOO_MUCH = re.compile(
     r"\b(?:twice|double|doubled|dubble|triple|extra|too much|too many|10 times|ten times|wrong|instead of|by mistake|"
     r"by accident|accident\w*|mix(?:ed)? up|somebody elses|someone elses|more than (?:the|i|he|she)|over the limit|"
-    r"\d+ times the)\b"
+    r"\d+ times the|(?:every day|daily|each day)[^.]{0,40}(?:instead|weekly|week)|instead of (?:once a week|weekly)|"
+    r"\d+ days?(?:s)? worth)\b"
 )
 _NOT_NOW = re.compile(
     r"\b(?:years? ago|in (?:19|20)\d\d|as a (?:child|kid|teen\w*)|when i was|(?:over|in|for|within) the (?:last|past) (?:few )?(?:weeks?|months?|years?)|"
@@ -85,8 +89,7 @@ def find(said: Said) -> list[Finding]:
     if said.reading.general:
         return found
     for part in _parts(said.text):
-        swallowed = _SWALLOWED.search(part)
-        if swallowed is None or _NOT_NOW.search(part):
+        if _NOT_NOW.search(part) or not (_SWALLOWED.search(part) or _TERSE.match(part)):
             continue
         things = _things(part)
         child = "child" in said.people or bool(_CHILD.search(part))
@@ -107,7 +110,8 @@ def _judge(part: str, things: list[tuple[Named, str]], child: bool) -> Finding |
     whole = _WHOLE.search(part) is not None and (bool(things) or _PILLS.search(part) is not None)
     if products and (danger != "low" or whole):
         return _finding("product", "emergency", words)
-    if child and things and not products and _CHILD_TOOK.search(part):
+    someones = _SOMEONES.search(part) is not None
+    if child and (things or someones) and not products and _CHILD_TOOK.search(part):
         return _finding("child", "emergency", words)
     if count >= MANY[danger] or whole or _grams(part) >= PARACETAMOL_GRAMS:
         return _finding("many", "emergency", words or ("tablets",))
@@ -125,6 +129,11 @@ _INSULIN = re.compile(r"\binsulins?\b|novorapid|humalog|lantus|glargine|rapid pe
 _PILLS = re.compile(
     r"\b(?:pills?|tablets?|tabs|capsules|meds|medication|medicines?|packets?|strips?|sleepers)\b"
 )
+_SOMEONES = re.compile(
+    r"\b(?:grandmas?|grandpas?|grandads?|grannys?|grans?|nans?|nanas?|mums?|moms?|dads?|my|our|somebody elses|"
+    r"sisters?|brothers?|the dogs?) (?:\w+ ){0,3}(?:pills?|tablets?|tabs|capsules|meds|medication|medicines?|patch(?:es)?)\b"
+)
+"""Medicine that belongs to somebody else."""
 _CHILD_TOOK = re.compile(
     r"\b(?:swallow\w*|ate|eaten|chew\w*|suck\w*|lick\w*|drank|drunk|drink|got (?:in ?to|hold of|at)|"
     r"in (?:his|her|their) mouth|(?:he|she|toddler|son|daughter|child|baby|girl|boy|kid)(?:s| has| may have| might have)? (?:took|taken|had)|"

@@ -65,7 +65,8 @@ class Speller:
         """The word that was meant, or the token itself."""
         if token in self.table:
             return self.table[token]
-        if token.endswith("in") and token + "g" in self.matchers[0].vocabulary:
+        known = self.matchers[0].vocabulary
+        if token.endswith("in") and token not in known and token + "g" in known:
             return token + "g"
         if not SHORTEST - 1 <= len(token) <= LONGEST + 1 or token[0].isdecimal():
             return token

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from galenic.assistant.record.facts import Fact
 from galenic.assistant.triage import known, languages, questions, self_harm, values
+from galenic.assistant.triage.babies import baby_months
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
 from galenic.assistant.triage.layers import RAISING
-from galenic.assistant.triage.measures import baby_months, measure
+from galenic.assistant.triage.measures import measure
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
 from galenic.assistant.triage.result import (
     ANSWERS,
