@@ -27,18 +27,19 @@ ENOUGH = 3
 """Where fewer statements answer, some of the fields that are asked next follow."""
 LEAST_OF_HALF = 4
 """Statements that half of a title must have to answer alone: a verruca is a wart."""
-LATER = 0.3
-"""What a later statement on what it is is worth less than the definition, which is the first."""
+LATER, LATER_ASIDE = 0.3, 0.6
+"""What a later statement on what it is is worth less than the definition, which is the first; and
+where something else is asked."""
 HIT = 0.3
 """Share of the rest of a question from which a statement speaks of it."""
 ASKED, ALSO_ASKED, REST = 1.0, 0.6, 1.4
-NAMED = 0.6
+NAMED = 1.2
 """For a statement with the very name by which the entry was found, where the title has it not."""
 BOTH = 1.0
 """For a statement on the other topic, where two are meant."""
 BESIDE = 2
 """Statements of the asked field that stand beside those that speak of the rest of the question."""
-LOOKED = 1.0
+LOOKED = 1.2
 """For a statement with a word that answers this kind of question, such as "catch"."""
 LEAST = 0.5
 """Statements with less than this share of the best one's worth are left out."""
@@ -73,7 +74,7 @@ def choose(reading: Reading) -> list[Said]:
 
 def _of_entry(match: Match, reading: Reading, others: set[str], most: int) -> list[Said]:
     entry = match.entry
-    places = _asked_half(entry, match)
+    places = _of_test(match, _asked_half(entry, match))
     asked = _asked(entry, reading.aspects)
     worth = _field_worth(places, asked)
     rest = {w: n for w, n in reading.rest.items() if w not in others}
@@ -82,9 +83,11 @@ def _of_entry(match: Match, reading: Reading, others: set[str], most: int) -> li
     if _names_no(match, places) or _misses(entry, reading, hits, whole):
         return []
     own = match.stems - set(name_stems(entry.title))
+    defines = any(one.id in ("definition", "values") for one in asked[:1]) or not asked
+    later = LATER if defines else LATER_ASIDE
     scores = [
         _worth(place, hit, worth, asked, own, others)
-        - (LATER if place.field == "what" and place != places[0] else 0.0)
+        - (later if place.field == "what" and place != places[0] else 0.0)
         for place, hit in zip(places, hits, strict=True)
     ]
     kept = _kept(places, scores, worth, most)
@@ -130,6 +133,14 @@ def _asked_half(entry: Entry, match: Match) -> list[Place]:
         for place, one in zip(places, stems, strict=True)
         if not other[0] & one or asked[0] & match.stems & one
     ]
+
+
+def _of_test(match: Match, places: list[Place]) -> list[Place]:
+    """Of one test of many, the statements on it; else all."""
+    title = set(name_stems(match.entry.title))
+    own = match.stems - title
+    named = [one for one in places if own <= set(name_stems(one.statement.text))]
+    return named if "test" in title and own and named else places
 
 
 def _kept(

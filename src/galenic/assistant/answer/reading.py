@@ -36,7 +36,7 @@ ADULT_MONTHS = 16 * 12
 _SILENT = word_set("""
 mmol unit mg ml mcg kg cm litr liter per percent degre enough many someth anyth normally real
 actually first low high matter finish versu vs carry till quit kind sort bit lot suddenly plea
-pls year old month week number today cope deal keep person everyone always ever stil even
+pls year old month week number today cope deal keep person everyone always ever still even
 compar toward till rid gone going littl thoughts thing earth exactly basically
 """)
 """Stems that say nothing of the topic: units and talk."""
@@ -51,6 +51,12 @@ _BRINGS = re.compile(
     r"\b(?:causes?|causing|gives? (?:you|me|us|people)?|triggers?|brings? on|leads? to|makes?)\b",
     re.I,
 )
+_NOT_THAT = re.compile(
+    r"\b(?:that (?:is ?n['’]?t|are ?n['’]?t|is not|are not)|other than|apart from|instead of"
+    r"|besides)\s+\w+",
+    re.I,
+)
+"""What is not asked about: "that isn't laxatives"."""
 _MEANS = {
     "drink": "alcohol", "booze": "alcohol", "beer": "alcohol", "wine": "alcohol",
     "drunk": "alcohol", "pint": "alcohol", "drinking": "alcohol",
@@ -79,7 +85,7 @@ class Reading:
 
 def read_question(known: Topics, question: str) -> Reading:
     """Which topics a question means, what it asks of them, and what it says besides."""
-    question = known.mend(question, asking_stems() | TALK)
+    question = _NOT_THAT.sub(" ", known.mend(question, asking_stems() | TALK))
     aspects = asked_aspects(question)
     question = f"{question} child" if _of_a_child(question) else question
     said = name_stems(question)

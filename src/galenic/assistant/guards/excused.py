@@ -8,6 +8,10 @@ from galenic.assistant.triage.wording import word_set
 __all__ = ["excused"]
 
 _THEM = word_set("it them these those this they half taking course without holiday dose doses")
+_OLD = word_set("year years yr yrs yo month months week weeks day days old")
+_AMOUNTS = word_set(
+    "half quarter double twice triple extra another both second third whole higher mg"
+)
 _READER = word_set("you your youre youll i im me this that its it hes shes")
 
 
@@ -63,6 +67,18 @@ def _asked_dose(told: Told) -> bool:
     hair = told.has(word_set("hair nails")) and told.has(word_set("cut wash dye"))
     takes = told.says("i take", "he takes", "she takes") and told.has(word_set("eat drink drive"))
     walk = told.says("for a walk", "dog for", "a bath", "a shower", "a rest", "a nap", "a break")
+    asks = told.has(word_set("much many often dose doses dosage strength max maximum limit again "
+                             "soon apart every more"))  # fmt: skip
+    amount = any(
+        (token[0].isdecimal() and not told.after(at, _OLD, 2)) or token in _AMOUNTS
+        for at, token in enumerate(told.tokens)
+    )
+    works = told.says("kick in", "start to work", "take to work", "start working")
+    food = told.says("with food", "with diet", "with exercise")
+    if works or food or not (asks or amount):
+        return (
+            not told.has(word_set("change increase up raise lower reduce adjust split cut")) or food
+        )
     return effects or hair or takes or (walk and not told.has(MEDICINE))
 
 

@@ -175,7 +175,7 @@ class Topics:
         )
 
     def find(self, question: str, weak: frozenset[str] = frozenset()) -> list[Match]:
-        """Entries that a question may mean, best first, ties by id.
+        """Entries that a question may mean, best first, ties by size of the group, then by id.
 
         Args:
             question: in a person's own words.
@@ -190,7 +190,7 @@ class Topics:
             if match and (owner not in best or match.score > best[owner].score):
                 best[owner] = match
         ranked = [self._with_rest(owner, match, said) for owner, match in best.items()]
-        return sorted(ranked, key=lambda one: (-one.score, one.entry.id))
+        return sorted(ranked, key=lambda one: (-one.score, -len(one.entry.names), one.entry.id))
 
     def _match(
         self, owner: int, name: tuple[str, ...], factor: float, said: frozenset[str], weak: float
