@@ -13,11 +13,12 @@ from galenic.errors import UserError
 from galenic.models.families import FAMILIES as TABLE
 from galenic.models.families import check_family
 from galenic.models.layers import count_parameters, read_layout
-from tiny_hf import FAMILIES, write_tiny_hf
+from tiny_hf import FAMILIES, MORE_FAMILIES, write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 transformers = pytest.importorskip("transformers", reason="needs the train extra")
 
+ALL = (*FAMILIES, *MORE_FAMILIES)
 HEADS, KV_HEADS, HIDDEN, FFN = 4, 2, 48, 96
 HEAD_SIZE = {"llama": 12, "qwen2": 12, "phi3": 12, "mistral": 16, "qwen3": 16, "gemma3": 16}
 
@@ -57,7 +58,7 @@ def test_sizes_and_shapes(tmp_path: Path, family: str) -> None:
                 assert tuple(linear.bias.shape) == (expected[role][0],)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_roles_do_what_their_names_say(tmp_path: Path, family: str) -> None:
     model = load(tmp_path, family)
     layout = read_layout(model)
@@ -104,7 +105,7 @@ def test_writing_to_a_weight_changes_the_model(tmp_path: Path, family: str) -> N
         assert (attention.k_proj.weight == 7).all()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_counts(tmp_path: Path, family: str) -> None:
     model = load(tmp_path, family)
     layout = read_layout(model)
@@ -120,14 +121,14 @@ def test_counts(tmp_path: Path, family: str) -> None:
 
 
 def test_every_family_of_the_table_is_tested_here(tmp_path: Path) -> None:
-    configs = (write_tiny_hf(tmp_path / name, name) / "config.json" for name in FAMILIES)
+    configs = (write_tiny_hf(tmp_path / name, name) / "config.json" for name in ALL)
     made = {json.loads(path.read_text())["model_type"] for path in configs}
     assert made == set(TABLE)
 
 
 def test_an_unknown_architecture_names_the_known_ones() -> None:
-    config = SimpleNamespace(model_type="gemma2")
-    with pytest.raises(UserError, match=r"'gemma2'.*gemma3_text.*llama, mistral, phi3, qwen2"):
+    config = SimpleNamespace(model_type="gemma4")
+    with pytest.raises(UserError, match=r"'gemma4'.*gemma3_text.*llama, mistral, olmo2, phi3"):
         read_layout(SimpleNamespace(config=config))
 
 
