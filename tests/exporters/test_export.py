@@ -10,8 +10,6 @@ import pytest
 import yaml
 
 from galenic.errors import UserError
-from galenic.evaluation.chat.render import render_chat
-from galenic.exporters.chat import FORMS, TALK, find_form
 from galenic.exporters.run import USE, export
 from galenic.models.gguf.header import GgufHeader
 from galenic.models.load import resolve_model
@@ -19,17 +17,6 @@ from galenic.registry import EXPORTERS
 from galenic.runtimes.llama import LlamaRuntime
 from tiny import write_tiny_gguf
 from tiny_hf import write_tiny_hf
-
-CHATML = (
-    "{% for m in messages %}{% if loop.first and m.role != 'system' %}<|im_start|>system\n"
-    "You are kind.<|im_end|>\n{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-GEMMA = (
-    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}"
-    "{% endif %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
-    "{{ m.content }}<end_of_turn>\n{% endfor %}{{ '<start_of_turn>model\n' }}"
-)
 
 
 @pytest.mark.slow
@@ -150,41 +137,11 @@ def test_the_llama_runtime_reads_the_gguf(tmp_path: Path) -> None:
         assert runtime.info.num_parameters > 0
 
 
-def test_ollama_gets_a_modelfile(tmp_path: Path) -> None:
-    gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
-    export(str(gguf), "ollama", tmp_path / "out")
-    lines = (tmp_path / "out" / "Modelfile").read_text().splitlines()
-    assert lines[0] == "FROM ./model.gguf"
-    assert "PARAMETER temperature 0" in lines
-
-
-@pytest.mark.parametrize(
-    ("template", "place", "system"), [(CHATML, 0, "You are kind."), (GEMMA, 2, None)]
-)
-def test_the_form_of_a_template_is_found_by_what_it_writes(
-    template: str, place: int, system: str | None
-) -> None:
-    special = {"bos_token": "<|im_start|>" if place == 0 else "<bos>", "eos_token": "</s>"}
-    assert find_form(template, special) == (FORMS[place], system)
-    talk = [dict(one) for one in TALK[1:]]
-    wanted = render_chat(template, talk, special)
-    given = ([{"role": "system", "content": system}] if system else []) + talk
-    assert wanted.removeprefix("<bos>") == FORMS[place].render(given)
-
-
-def test_a_template_of_another_form_is_not_guessed() -> None:
-    assert (
-        find_form("{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}", {}) is None
-    )
-    assert find_form("{{ raise_exception('never') }}", {}) is None
-
-
 @pytest.mark.slow
 def test_the_embedded_models_template_is_known(tmp_path: Path) -> None:
     export("smollm2-135m", "ollama", tmp_path / "out")
     text = (tmp_path / "out" / "Modelfile").read_text()
-    assert "<|im_start|>{{ .Role }}" in text
-    assert 'SYSTEM """You are a helpful AI assistant named SmolLM' in text
+    assert "You are a helpful AI assistant named SmolLM" in text
     assert 'PARAMETER stop "<|im_end|>"' in text
 
 

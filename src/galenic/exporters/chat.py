@@ -1,129 +1,172 @@
-"""Chat templates as Ollama writes them (Go), for the families whose form is known.
+"""Chat templates as Ollama takes them: in Go's language, for it runs no Jinja.
 
-A model carries a Jinja template. Where a family's form gives the same text for a conversation, its
-Go template is written; where not, none is, and Ollama takes the one inside the GGUF.
+A model carries a Jinja template. What it writes around the texts of probe conversations is taken
+apart; the Go template writes the same parts. It is kept only where it gives the same text for other
+conversations too, which holds for the usual forms (Llama 3.x, Mistral, Zephyr, Alpaca, ChatML,
+Gemma, Phi).
+
+Language: https://pkg.go.dev/text/template, variables: https://docs.ollama.com/modelfile#template
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from galenic.errors import UserError
 from galenic.evaluation.chat.render import render_chat
 
-__all__ = ["ChatForm", "find_form"]
+__all__ = ["TALKS", "ChatForm", "find_form"]
 
-Messages = Sequence[Mapping[str, str]]
-TALK = (
-    {"role": "system", "content": "Be brief."},
-    {"role": "user", "content": "Is it a virus?"},
-    {"role": "assistant", "content": "Maybe."},
-    {"role": "user", "content": "And now?"},
+Messages: TypeAlias = Sequence[Mapping[str, str]]
+_Written: TypeAlias = Callable[[Messages], str | None]
+SYSTEM, FIRST, ANSWER, SECOND = MARKS = ("Qsystemq", "Qfirstq", "Qanswerq", "Qsecondq")
+"""Texts that no template writes by itself."""
+_SAID = (
+    "Is it a virus, or 2 {of them}?",
+    'Maybe "yes".\n\nSee a doctor.',
+    "And now?",
+    "Wait & rest <a day>.",
+    "Since yesterday: 38.5 °C",
 )
-"""A conversation to compare by; where a template knows no system, without that."""
-MARK = "\x00"
+_PLAIN = tuple(
+    {"role": ("user", "assistant")[number % 2], "content": text}
+    for number, text in enumerate(_SAID)
+)
+_TOLD = {"role": "system", "content": "Be brief.\nNever guess."}
+TALKS: tuple[Messages, ...] = tuple(
+    (*start, *_PLAIN[:length]) for length in (1, 3, 5) for start in ((), (_TOLD,))
+)
+"""Conversations on which both must agree; each ends with what the user says."""
 
 
 @dataclass(frozen=True)
 class ChatForm:
-    """How a family writes conversations.
+    """What a template writes around the texts of a conversation.
 
     Attributes:
-        template: for Ollama, in Go's language.
-        render: the same in Python, to compare by.
-        stop: texts that end an answer.
+        start: before the user's first text, where nobody gives a system's message.
+        system: before and after the system's message, up to the user's first text; None where the
+            template leaves it out.
+        asked: between a text of the user and one of the assistant.
+        answered: between one of the assistant and the next of the user.
+        end: after the user's last text.
     """
 
-    template: str
-    render: Callable[[Messages], str]
-    stop: tuple[str, ...]
+    start: str
+    system: tuple[str, str] | None
+    asked: str
+    answered: str
+    end: str
 
+    def render(self, messages: Messages) -> str:
+        """The text of a conversation, as `template` gives it in Go."""
+        system = next((one["content"] for one in messages if one["role"] == "system"), None)
+        talk = [one for one in messages if one["role"] != "system"]
+        text = self.start
+        if system and self.system:
+            text = f"{self.system[0]}{system}{self.system[1]}"
+        for number, one in enumerate(talk):
+            if number:
+                text += self.answered if one["role"] == "user" else self.asked
+            text += one["content"]
+        return text + self.end
 
-def _each(form: str, end: str) -> Callable[[Messages], str]:
-    return lambda talk: "".join(form.format(**message) for message in talk) + end
-
-
-def _gemma(talk: Messages) -> str:
-    roles = {"assistant": "model"}
-    return (
-        "".join(
-            f"<start_of_turn>{roles.get(one['role'], one['role'])}\n{one['content']}<end_of_turn>\n"
-            for one in talk
+    @property
+    def template(self) -> str:
+        """In Go's language, for ``TEMPLATE``."""
+        start = _go(self.start)
+        if self.system is not None:
+            before, after = map(_go, self.system)
+            start = f"{{{{ if .System }}}}{before}{{{{ .System }}}}{after}{{{{ else }}}}{start}"
+            start += "{{ end }}"
+        user = "{{ if not $first }}" + _go(self.answered) + "{{ end }}{{ .Content }}"
+        assistant = _go(self.asked) + "{{ .Content }}"
+        return (
+            '{{ $first := true }}{{ $last := "" }}' + start + "{{ range .Messages }}"
+            '{{ if eq .Role "user" }}' + user + '{{ $first = false }}{{ $last = "user" }}'
+            '{{ else if eq .Role "assistant" }}' + assistant + '{{ $last = "assistant" }}'
+            '{{ end }}{{ end }}{{ if ne $last "assistant" }}' + _go(self.end) + "{{ end }}"
         )
-        + "<start_of_turn>model\n"
-    )
+
+    def without_start(self, token: str) -> ChatForm:
+        """The same without the start token at the beginning, where the engine puts it itself."""
+        system = self.system
+        if system is not None:
+            system = (system[0].removeprefix(token), system[1])
+        return replace(self, start=self.start.removeprefix(token), system=system)
+
+    def stops(self, control: Sequence[str]) -> tuple[str, ...]:
+        """What ends an answer: the special token after it, or the first line of what follows.
+
+        Args:
+            control: the vocabulary's special tokens.
+        """
+        rest = self.answered.strip()
+        token = max((one for one in control if one and rest.startswith(one)), key=len, default="")
+        return (token,) if token else tuple(rest.splitlines()[:1])
 
 
-FORMS = (
-    ChatForm(
-        "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n"
-        "{{ end }}<|im_start|>assistant\n",
-        _each("<|im_start|>{role}\n{content}<|im_end|>\n", "<|im_start|>assistant\n"),
-        ("<|im_end|>",),
-    ),
-    ChatForm(
-        "{{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>\n\n{{ .Content }}"
-        "<|eot_id|>{{ end }}<|start_header_id|>assistant<|end_header_id|>\n\n",
-        _each(
-            "<|start_header_id|>{role}<|end_header_id|>\n\n{content}<|eot_id|>",
-            "<|start_header_id|>assistant<|end_header_id|>\n\n",
-        ),
-        ("<|eot_id|>",),
-    ),
-    ChatForm(
-        '{{- range .Messages }}<start_of_turn>{{ if eq .Role "assistant" }}model{{ else }}'
-        "{{ .Role }}{{ end }}\n{{ .Content }}<end_of_turn>\n{{ end }}<start_of_turn>model\n",
-        _gemma,
-        ("<end_of_turn>",),
-    ),
-    ChatForm(
-        "{{- range .Messages }}<|{{ .Role }}|>\n{{ .Content }}<|end|>\n{{ end }}<|assistant|>\n",
-        _each("<|{role}|>\n{content}<|end|>\n", "<|assistant|>\n"),
-        ("<|end|>", "<|endoftext|>"),
-    ),
-)
+def _go(text: str) -> str:
+    """Plain text within a Go template within three quotation marks of a Modelfile."""
+    return re.sub(r'[{"]', lambda found: f'{{{{ "\\x{ord(found[0]):02x}" }}}}', text)
 
 
-def find_form(
-    template: str, special_tokens: Mapping[str, str]
-) -> tuple[ChatForm, str | None] | None:
-    """The form that gives the same text as a model's own template; None where none does.
+def find_form(template: str, special_tokens: Mapping[str, str]) -> ChatForm | None:
+    """What a model's template writes around texts; None where that depends on more than the order.
 
     Args:
         template: Jinja text.
-        special_tokens: ``bos_token`` and ``eos_token`` as the template names them. A start token
-            before the whole does not count, for the runtime puts it there.
-
-    Returns:
-        The form, and what the template says as the system where nobody else does, None for
-        nothing.
+        special_tokens: ``bos_token`` and ``eos_token`` as the template names them.
     """
-    start = special_tokens.get("bos_token", "")
-    for talk in (TALK, TALK[1:]):
-        wanted = _rendered(template, talk, special_tokens)
-        for form in FORMS:
-            if wanted in (form.render(talk), start + form.render(talk)):
-                return form, _usual_system(form, template, special_tokens)
-    return None
 
+    def written(talk: Messages) -> str | None:
+        try:
+            return render_chat(template, [dict(one) for one in talk], dict(special_tokens))
+        except UserError:  # it refuses a system's message, or is broken
+            return None
 
-def _rendered(template: str, talk: Messages, special_tokens: Mapping[str, str]) -> str | None:
-    try:
-        return render_chat(template, [dict(one) for one in talk], dict(special_tokens))
-    except UserError:  # it refuses a system's message, or is broken
+    form = _take_apart(written)
+    if form is None:
         return None
+    for talk in TALKS:
+        wanted = written(talk)
+        if wanted is None and talk[0]["role"] == "system":
+            wanted = written(_merged(talk))
+        if wanted != form.render(talk):
+            return None
+    return form
 
 
-def _usual_system(form: ChatForm, template: str, special_tokens: Mapping[str, str]) -> str | None:
-    """What stands before a conversation that begins with the user."""
-    found = _rendered(template, TALK[1:], special_tokens) or ""
-    rest = form.render(TALK[1:])
-    if not found.endswith(rest) or found == rest:
+def _merged(talk: Messages) -> Messages:
+    """The system's message at the beginning of the user's first, for templates that refuse it."""
+    system, first, *rest = talk
+    return [{"role": "user", "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+
+
+def _take_apart(written: _Written) -> ChatForm | None:
+    roles = ("system", "user", "assistant", "user")
+    talk = [{"role": role, "content": mark} for role, mark in zip(roles, MARKS, strict=True)]
+    plain = _split(written(talk[1:]), MARKS[1:])
+    if plain is None:
         return None
-    marked = form.render([{"role": "system", "content": MARK}]).removesuffix(form.render([]))
-    before, _, behind = marked.partition(MARK)
-    head = found.removesuffix(rest)
-    if not (head.startswith(before) and head.endswith(behind)):
+    told = written(talk)
+    if told is None:
+        told = written(_merged(talk))
+    around = None
+    if told is not None and SYSTEM in told:
+        parts = _split(told, MARKS)
+        if parts is None:
+            return None
+        around = (parts[0], parts[1])
+    return ChatForm(plain[0], around, plain[1], plain[2], plain[3])
+
+
+def _split(text: str | None, marks: Sequence[str]) -> list[str] | None:
+    """What stands around the marks; None where one is missing, repeated or in another place."""
+    if text is None:
         return None
-    return head[len(before) : len(head) - len(behind)]
+    parts = re.split("|".join(marks), text)
+    return parts if re.findall("|".join(marks), text) == list(marks) else None

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from galenic.errors import UserError
 from galenic.exporters.base import Exporter, Job, as_gguf
 from galenic.exporters.chat import ChatForm, find_form
 from galenic.models.gguf.header import read_metadata
 
-__all__ = ["Ollama"]
+__all__ = ["Ollama", "context_for", "modelfile"]
 
-TOKENS = "tokenizer.ggml.tokens"
+TOKENS, TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+CONTROL = (3, 4)
+"""Types of tokens that stand for no plain text: control, user-defined."""
+CACHE_BYTES = 1 << 30
+"""Memory that keys and values of a full context may take; Ollama reserves it at the start."""
+STEP, LEAST = 1024, 2048
 
 
 class Ollama(Exporter):
@@ -24,43 +30,100 @@ class Ollama(Exporter):
 
     def write(self, job: Job, folder: Path) -> str:
         gguf = as_gguf(job, folder)
-        metadata = read_metadata(gguf, arrays=(TOKENS,))
+        metadata = read_metadata(gguf, arrays=(TOKENS, TYPES))
         template = metadata.get("tokenizer.chat_template")
-        found = None if template is None else find_form(template, _special(metadata))
-        form, system = found or (None, None)
-        context = metadata.get(f"{metadata['general.architecture']}.context_length")
-        text = modelfile(gguf.name, form, system, context, chats=template is not None)
+        form = None if template is None else _form(template, metadata, job.model.name)
+        text = modelfile(gguf.name, form, _stops(form, metadata), context_for(metadata))
+        if template is not None and "strftime_now" in template:
+            text = f"# the template writes today's date: here it is that of the export\n{text}"
         (folder / "Modelfile").write_text(text, encoding="utf-8", newline="\n")
         name = Path(job.model.name).stem.lower()
         return f"ollama create {name} -f FOLDER/Modelfile\nollama run {name}"
 
 
+def _form(template: str, metadata: Mapping[str, Any], name: str) -> ChatForm:
+    """The template in parts.
+
+    Raises:
+        UserError: it is of no form that Ollama's language can write.
+    """
+    special = _special(metadata)
+    form = find_form(template, special)
+    if form is None:
+        raise UserError(
+            f"the chat template of {name} does more than put texts around messages, and Ollama, "
+            "which runs no Jinja, might send the bare question. Export it with --to llama.cpp and "
+            "serve it with `llama-server --jinja`, or with `galenic serve`."
+        )
+    sentencepiece = metadata.get("tokenizer.ggml.model") == "llama"
+    if metadata.get("tokenizer.ggml.add_bos_token", sentencepiece):
+        return form.without_start(special.get("bos_token", ""))
+    return form
+
+
+def _stops(form: ChatForm | None, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Texts that end an answer, without what the engine itself takes for an end."""
+    if form is None:
+        return ()
+    tokens, kinds = metadata.get(TOKENS, []), metadata.get(TYPES, [])
+    control = [token for token, kind in zip(tokens, kinds, strict=False) if kind in CONTROL]
+    end = _special(metadata).get("eos_token")
+    return tuple(dict.fromkeys([*form.stops(control), *([end] if end else [])]))
+
+
+def context_for(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
+    """How much context to ask for, and how much there is: `CACHE_BYTES` of keys and values at most.
+
+    Args:
+        metadata: of the GGUF.
+    """
+    architecture = metadata["general.architecture"]
+
+    def get(key: str) -> int | None:
+        value = metadata.get(f"{architecture}.{key}")
+        return value if isinstance(value, int) and value > 0 else None
+
+    context, layers, heads = get("context_length"), get("block_count"), get("attention.head_count")
+    width, keys = get("embedding_length"), get("attention.head_count_kv")
+    if context is None:
+        return None
+    if layers is None or heads is None or width is None:
+        return min(context, LEAST), context
+    size = get("attention.key_length") or width // heads
+    token_bytes = 2 * 2 * layers * (keys or heads) * size  # keys and values, 16 bits each
+    most = max(LEAST, CACHE_BYTES // token_bytes // STEP * STEP)
+    return min(context, most), context
+
+
 def modelfile(
-    gguf: str, form: ChatForm | None, system: str | None, context: int | None, *, chats: bool
+    gguf: str,
+    form: ChatForm | None,
+    stops: Sequence[str],
+    context: tuple[int, int] | None,
 ) -> str:
     """The text of a Modelfile.
 
     Args:
         gguf: name of the file beside it.
-        form: how conversations are written, where that is known.
-        system: what the model is told where nobody says anything else.
-        context: most tokens of a text.
-        chats: whether the model has a template of its own.
+        form: how conversations are written; None for a model that has no template.
+        stops: texts that end an answer.
+        context: tokens to make room for, and the most that the model takes.
     """
-    lines = [f"FROM ./{gguf}"]
-    if form is not None:
-        lines.append(f'TEMPLATE """{form.template}"""')
-        lines += [f'PARAMETER stop "{stop}"' for stop in form.stop]
-    elif chats:
-        lines.append("# no TEMPLATE: Ollama reads the one inside the GGUF")
-    else:
-        lines.append('TEMPLATE """{{ .Prompt }}"""')
-    if system:
-        lines.append(f'SYSTEM """{system}"""')
+    template = "{{ .Prompt }}" if form is None else form.template
+    lines = [f"FROM ./{gguf}", f'TEMPLATE """{template}"""']
+    lines += [f"PARAMETER stop {_quoted(stop)}" for stop in stops]
     if context is not None:
-        lines.append(f"PARAMETER num_ctx {context}")
+        wanted, most = context
+        if wanted < most:
+            lines.append(f"# the model takes {most}, whose keys and values need more memory")
+        lines.append(f"PARAMETER num_ctx {wanted}")
     lines += ["PARAMETER temperature 0", "PARAMETER seed 0"]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A value of a Modelfile, which knows no escapes."""
+    return f'"""{text}"""' if '"' in text else f'"{text}"'
 
 
 def _special(metadata: Mapping[str, Any]) -> dict[str, str]:
