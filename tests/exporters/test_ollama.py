@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 from go_template import render_go
 
@@ -29,7 +28,8 @@ TEMPLATES = {
     "{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
     "{% else %}{{ m['content'] + eos_token}}{% endif %}{% endfor %}",
     "mistral with system": "{{ bos_token }}{% if messages[0].role == 'system' %}"
-    "{% set s = messages[0].content + '\n\n' %}{% set ms = messages[1:] %}{% else %}{% set s = '' %}"
+    "{% set s = messages[0].content + '\n\n' %}{% set ms = messages[1:] %}{% else %}"
+    "{% set s = '' %}"
     "{% set ms = messages %}{% endif %}{% for m in ms %}{% if m.role == 'user' %}[INST] "
     "{{ s if loop.first else '' }}{{ m.content }} [/INST]{% else %}{{ m.content }}{{ eos_token }}"
     "{% endif %}{% endfor %}",
@@ -56,8 +56,8 @@ TEMPLATES = {
     "{% endif %}{% for m in messages %}<start_of_turn>"
     "{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content | trim }}<end_of_turn>\n"
     "{% endfor %}" + GENERATE + "<start_of_turn>model\n{% endif %}",
-    "phi": "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}" + GENERATE
-    + "<|assistant|>\n{% else %}{{ eos_token }}{% endif %}",
+    "phi": "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}"
+    + GENERATE + "<|assistant|>\n{% else %}{{ eos_token }}{% endif %}",
 }  # fmt: skip
 STOPS = {
     "mistral 0.2": "</s>", "mistral with system": "</s>", "zephyr": "</s>",
@@ -172,4 +172,3 @@ def test_the_context_is_what_fits_a_gibibyte(sizes: tuple[Any, ...], wanted: int
     assert found == (wanted, sizes[0])
     text = modelfile("m.gguf", None, (), found)
     assert ("need more memory" in text) == (wanted < sizes[0])
-    assert gguf.Keys.LLM.CONTEXT_LENGTH == "{arch}.context_length"
