@@ -23,9 +23,17 @@ from numpy.typing import NDArray
 from galenic.models.gguf.names import EMBEDDING
 
 if TYPE_CHECKING:
+    from galenic.compression.quantize.job import QuantizeJob
     from galenic.runtimes.llama_engine import LlamaEngine
 
-__all__ = ["PASSAGE", "Agreement", "Reference", "measure_agreement"]
+__all__ = [
+    "PASSAGE",
+    "Agreement",
+    "Margins",
+    "Reference",
+    "measure_agreement",
+    "measure_margins",
+]
 
 PASSAGE = (
     "Anaemia means that the blood carries too little oxygen, most often because the body lacks "
@@ -109,6 +117,49 @@ def measure_agreement(model: Reference, path: Path, types: Mapping[str, str]) ->
     stranger = _distance(plain[1:], plain[:-1])
     tolerance = min(max(FLOOR, ROUNDING_FACTOR * rounding), STRANGER_SHARE * stranger)
     return Agreement(_distance(found, plain), rounding, tolerance)
+
+
+@dataclass(frozen=True)
+class Margins:
+    """How clearly the likeliest next token of a model leads, before and after it was stored.
+
+    Attributes:
+        merged: mean over tokens of the lead over the second likeliest, in nats.
+        stored: the same two tokens' difference in the file.
+        same_top: share of tokens where the likeliest is the same.
+        num_tokens: of the passage.
+    """
+
+    merged: float
+    stored: float
+    same_top: float
+    num_tokens: int
+
+
+def measure_margins(job: QuantizeJob, path: Path) -> Margins:
+    """Compare a file with what it was made from on `PASSAGE`, both in transformers.
+
+    Args:
+        job: the model.
+        path: the GGUF.
+    """
+    import torch
+
+    from galenic.compression.blocks.tokens import load_tokenizer
+    from galenic.models.gguf.copy import gguf_source
+    from galenic.models.paged import PagedModel
+
+    ids = load_tokenizer(job.checkpoint)(PASSAGE)["input_ids"][:CHECKED_TOKENS]
+    tokens = torch.tensor([ids])
+    merged, stored = (
+        torch.log_softmax(PagedModel(job.checkpoint, source).logits(tokens)[0], -1)
+        for source in (job.source, gguf_source(path))
+    )
+    top = merged.topk(2, dim=-1).indices
+    leads = [found.gather(1, top)[:, 0] - found.gather(1, top)[:, 1] for found in (merged, stored)]
+    same = stored.argmax(-1) == top[:, 0]
+    first, second = (float(lead.mean()) for lead in leads)
+    return Margins(first, second, float(same.float().mean()), len(ids))
 
 
 def _tokens(engine: LlamaEngine, length: int, vocab_size: int) -> list[int]:

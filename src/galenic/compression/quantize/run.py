@@ -8,6 +8,7 @@ from typing import Any
 
 from galenic.artifact.manifest import (
     Manifest,
+    Stage,
     check_new,
     new_artifact,
     read_manifest,
@@ -89,6 +90,8 @@ def _quantize(
                 f"its tensors take {checks['tensor_bytes']:,.0f} bytes and its file {after:,}; "
                 f"promised were at most {promised:,}, in a file below {before['dense']:,}"
             )
+        if _adapted(earlier):
+            checks |= _margins(job, part)
         counts = asdict(count_parameters(job.checkpoint.shapes))
         return record_stage(
             part,
@@ -144,9 +147,17 @@ def _at_risk(
 
     Measured in LOG.md, "Rounded to the base's own levels, an adapter is gone".
     """
-    tuned = [one for one in (earlier.stages if earlier else ()) if one.method == "lora"]
+    tuned = _adapted(earlier)
     if not tuned or quantizer.options.get("tensor_type"):
         return None
+    if kind := tuned[-1].options.get("for_type"):
+        told = quantizer.options.get("type"), quantizer.options.get("importance")
+        if told == (kind, False):
+            return None
+        return (
+            f"the adapter of this model was trained for --type {kind} --no-importance: stored "
+            "otherwise, it is rounded as it never was while it learnt"
+        )
     shapes = job.checkpoint.shapes
     if promised >= count_parameters(shapes).total:  # eight bits a weight
         return None
@@ -157,6 +168,26 @@ def _at_risk(
         numbers = "|".join(map(str, range(count - top, count)))
         advice = f"keep its blocks finer (--tensor-type 'blk\\.({numbers})\\.=Q8_0') and {advice}"
     return f"few bits may take away what the adapter of this model has learnt: {advice}"
+
+
+def _adapted(earlier: Manifest | None) -> list[Stage]:
+    """Earlier stages that trained an adapter."""
+    return [one for one in (earlier.stages if earlier else ()) if one.method == "lora"]
+
+
+def _margins(job: QuantizeJob, folder: Path) -> dict[str, float]:
+    """What storing did to the predictions of a merged model; says so."""
+    if not (folder / WEIGHTS).exists():
+        return {}
+    from galenic.compression.quantize.agreement import measure_margins
+
+    found = measure_margins(job, folder / WEIGHTS)
+    job.watcher.say(
+        f"between the two likeliest next tokens of the merged model lie {found.merged:.3f} nats "
+        f"on average, in the stored file {found.stored:.3f}; the likeliest is the same at "
+        f"{found.same_top:.0%} of {found.num_tokens} tokens"
+    )
+    return {"margin_merged": found.merged, "margin_stored": found.stored}
 
 
 def _weight_bytes(path: Path) -> int:

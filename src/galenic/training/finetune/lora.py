@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from galenic.errors import UserError
+from galenic.errors import UserError, unknown_name
 from galenic.models.families import Role
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
 from galenic.models.layers import Layout
@@ -54,6 +54,29 @@ class LoRA(Finetuner):
         "less memory, slower on a CPU.",
     )
 
+    for_type: str | None = Field(
+        None,
+        description="Train beside the weights as this block type will store them (Q4_0, Q4_K, "
+        "IQ4_NL ...), rounded by ggml at each step: `galenic quantize --type TYPE --no-importance` "
+        "of the merged model then stores what was trained.",
+    )
+
+    @field_validator("for_type")
+    @classmethod
+    def _known_type(cls, kind: str | None) -> str | None:
+        from galenic.compression.quantize.lattice import LATTICES
+
+        if kind is not None and kind.upper() not in LATTICES:
+            raise unknown_name("block type for --for-type", kind, LATTICES)
+        return None if kind is None else kind.upper()
+
+    @model_validator(mode="after")
+    def _plain_sum(self) -> LoRA:
+        given = {"--base-bits": self.base_bits, "--dora": self.dora, "--dropout": self.dropout}
+        if self.for_type and (odd := [name for name, value in given.items() if value]):
+            raise UserError(f"--for-type rounds a plain sum: leave {', '.join(odd)} out.")
+        return self
+
     @field_validator("base_bits")
     @classmethod
     def _known_bits(cls, bits: int | None) -> int | None:
@@ -85,7 +108,12 @@ class LoRA(Finetuner):
 
     def load(self, checkpoint: Checkpoint) -> Layout:
         if self.base_bits is None:
-            return super().load(checkpoint)
+            layout = super().load(checkpoint)
+            if self.for_type is not None:
+                from galenic.training.finetune.stored import round_others_
+
+                round_others_(layout, self.for_type, self._names(layout))
+            return layout
         from galenic.training.loading import load_packed
 
         return load_packed(checkpoint, self.base_bits)
@@ -96,11 +124,7 @@ class LoRA(Finetuner):
         with _quiet():
             import peft
 
-        names = {
-            block.linears[role].name
-            for block in self.trained_blocks(layout)
-            for role in self.targets
-        }
+        names = self._names(layout)
         config = peft.LoraConfig(
             task_type="CAUSAL_LM",
             r=self.rank,
@@ -112,7 +136,17 @@ class LoRA(Finetuner):
         )
         with torch.random.fork_rng(), _quiet():
             torch.manual_seed(seed)
-            return peft.get_peft_model(layout.model, config)
+            model = peft.get_peft_model(layout.model, config)
+        if self.for_type is not None:
+            from galenic.training.finetune.stored import round_adapted_
+
+            round_adapted_(model, self.for_type)
+        return model
+
+    def _names(self, layout: Layout) -> set[str]:
+        """Of the modules that get an adapter."""
+        blocks = self.trained_blocks(layout)
+        return {block.linears[role].name for block in blocks for role in self.targets}
 
     def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:  # noqa: ARG002
         with _quiet():

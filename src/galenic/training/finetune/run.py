@@ -116,6 +116,7 @@ def _lower_blocks(
     if num_local() > 1:  # each computes other texts, and a cache has one writer
         folder = folder / str(rank())
     limit = int(config.cache_gb * 1e9 / num_local())
-    bits, precision = method.options.get("base_bits"), choose_precision(config.precision)
-    key = f"{checkpoint.files.sha256}/{bits}/{precision}"
+    options, precision = method.options, choose_precision(config.precision)
+    held = options.get("for_type") or options.get("base_bits")
+    key = f"{checkpoint.files.sha256}/{held}/{precision}"
     return FrozenBlocks(layout, frozen, folder, limit=limit, key=key)

@@ -1,0 +1,76 @@
+"""Adapters trained beside the weights that a file will hold: rounded by ggml in the forward pass.
+
+The rounding is the library's own (`galenic.compression.quantize.kquant.quantize_rows`, without
+importance), so that `galenic quantize --type TYPE --no-importance` of the merged model stores
+exactly the weights that the adapter was trained with. The gradient passes the rounding straight
+through (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from galenic.compression.quantize.kquant import decode_rows, fitting_type, quantize_rows
+from galenic.models.gguf.write import DENSE_TYPES
+from galenic.models.layers import Layout
+
+__all__ = ["round_adapted_", "round_others_", "rounded"]
+
+
+def rounded(weight: Any, kind: str) -> Any:
+    """A weight as a file of that type holds it, with the type's stand-in where it does not fit.
+
+    Args:
+        weight: shape (rows, columns), float32.
+        kind: a block type.
+    """
+    import torch
+
+    fitting = fitting_type(tuple(weight.shape), kind)
+    if fitting in DENSE_TYPES:
+        return weight.half().float()
+    values = weight.detach().cpu().numpy()
+    blocks = quantize_rows(values, fitting)
+    return torch.from_numpy(decode_rows(blocks, fitting)).to(weight.device)
+
+
+def round_others_(layout: Layout, kind: str, adapted: set[str]) -> None:
+    """Round every matrix that gets no adapter, for good: embedding, head, linear maps.
+
+    Args:
+        layout: of the model.
+        kind: a block type.
+        adapted: names of the modules that get one, within the decoder.
+    """
+    import torch
+
+    done = {id(m.weight) for name, m in layout.decoder.named_modules() if name in adapted}
+    with torch.no_grad():
+        for module in layout.model.modules():
+            weight = getattr(module, "weight", None)
+            if weight is None or weight.ndim != 2 or id(weight) in done:
+                continue
+            weight.copy_(rounded(weight, kind))
+            done.add(id(weight))
+
+
+def round_adapted_(model: Any, kind: str) -> None:
+    """Let every map with an adapter compute with the rounded sum of both; ``model`` is of peft."""
+    from peft.tuners.lora import Linear
+
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.forward = partial(_forward, module, kind)
+
+
+def _forward(module: Any, kind: str, inputs: Any) -> Any:
+    import torch
+
+    weight = module.base_layer.weight
+    if not module.disable_adapters:
+        (name,) = module.active_adapters
+        up, down = module.lora_B[name].weight, module.lora_A[name].weight
+        weight = weight + module.scaling[name] * (up @ down)
+    passed = weight + (rounded(weight, kind) - weight).detach()
+    return torch.nn.functional.linear(inputs, passed, module.base_layer.bias)
