@@ -159,9 +159,10 @@ def _load_runtime(
         choice = choose_runtime(model, config, watcher.say)
         name, reason = choice.runtime, choice.reason
     options: dict[str, Any] = {"threads": threads, "context_length": config.context_length}
-    if name == "torch":
+    engine = RUNTIMES.load(name)
+    if engine.dtypes:
         options["dtype"] = config.dtype
-    runtime: Runtime = RUNTIMES.load(name)(model, **options)
+    runtime: Runtime = engine(model, **options)
     info = runtime.info
     watcher.say(
         f"{info.model}: {info.num_parameters / 1e6:.0f}M parameters, {info.weights}, "

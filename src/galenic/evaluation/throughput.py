@@ -23,6 +23,7 @@ from galenic.errors import UserError
 from galenic.evaluation.config import SpeedConfig
 from galenic.evaluation.divergence import serving_runtime
 from galenic.models.files import ModelFiles
+from galenic.registry import RUNTIMES
 from galenic.runtimes.threads import choose_threads
 from galenic.watcher import Watcher
 
@@ -78,11 +79,10 @@ def measure_speed(
     threads = config.threads or choose_threads()
     settings = [_settings(one, config, threads) for one in files]
     for one, setting in zip(files, settings, strict=True):
-        if setting["runtime"] == "torch" and one.kind == "gguf":
-            from galenic.models.gguf.dequantize import dequantized_folder
-
+        engine = RUNTIMES.load(setting["runtime"])
+        if one.kind in engine.converts:
             watcher.stage(f"converting {one.name}")  # not in the process whose memory is measured
-            dequantized_folder(one)
+            engine.convert(one)
     watcher.stage("timing", config.rounds * len(files))
     runs: list[list[dict[str, Any]]] = [[] for _ in files]
     for number in range(config.rounds * len(files)):

@@ -32,9 +32,10 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
     """
     model = ModelFiles(**settings["model"] | {"path": Path(settings["model"]["path"])})
     options: dict[str, Any] = {"threads": settings["threads"]}
-    if settings["runtime"] == "torch":
+    engine = RUNTIMES.load(settings["runtime"])
+    if engine.dtypes:
         options["dtype"] = settings["dtype"]
-    with RUNTIMES.load(settings["runtime"])(model, **options) as runtime:
+    with engine(model, **options) as runtime:
         prompt = _prompt(runtime, settings["prompt_tokens"])
         num_prompt = len(runtime.encode_batch([prompt])[0])
         # The first pass brings the weights into memory and makes the context.

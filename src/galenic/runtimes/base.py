@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
+from galenic.models.files import ModelFiles
 from galenic.runtimes.tree import Pack, Request, build_pack, sum_by_request
 
 __all__ = [
@@ -127,6 +128,19 @@ class Runtime(ABC):
     """Rows per pack at which this engine is fastest; a planner aims at it."""
     max_leaves: ClassVar[int] = 1 << 30
     """Most separate paths a pack may have."""
+    dtypes: ClassVar[tuple[str, ...]] = ()
+    """What the argument ``dtype`` may be; an engine without any is not given one."""
+    converts: ClassVar[tuple[str, ...]] = ()
+    """Kinds of model files that `convert` must turn into something else before they load."""
+
+    @classmethod
+    def convert(cls, model: ModelFiles) -> None:
+        """Convert a model of one of the kinds in ``converts``, once; loading would do it too.
+
+        Raises:
+            UserError: it cannot be converted.
+        """
+        raise NotImplementedError(f"the {cls.name} runtime loads {model.kind} as it is")
 
     @property
     @abstractmethod

@@ -53,6 +53,8 @@ class TorchRuntime(Runtime):
     """
 
     name = "torch"
+    dtypes = tuple(DTYPES)
+    converts = ("gguf",)
     pack_tokens = 768
 
     def __init__(
@@ -104,6 +106,12 @@ class TorchRuntime(Runtime):
         self._prefix_state: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._plain = self._model.config._attn_implementation
         self.packs = self._can_pack()
+
+    @classmethod
+    def convert(cls, model: ModelFiles) -> None:
+        from galenic.models.gguf.dequantize import dequantized_folder
+
+        dequantized_folder(model)
 
     @property
     def _vocab_size(self) -> int:
