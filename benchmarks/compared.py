@@ -11,14 +11,14 @@ from typing import Any
 
 from galenic.evaluation.compare import (
     ALL,
-    Comparison,
     Pair,
+    PairedResult,
     compare_pairs,
     pair_records,
     pool_groups,
 )
 from galenic.reports.rows import Row, build_rows
-from galenic.reports.runs import Run, load_run
+from galenic.reports.runs import LoadedRun, load_run
 
 __all__ = [
     "GALENIC",
@@ -63,7 +63,7 @@ def inspected(model: str, keys: Sequence[str]) -> dict[str, Any]:
     return {key: facts[key] for key in keys}
 
 
-def paired_answers(runs: Path, name: str) -> Iterator[tuple[Row, Comparison]]:
+def paired_answers(runs: Path, name: str) -> Iterator[tuple[Row, PairedResult]]:
     """The rows of a run, each compared with the run ``dense``; none while one is at work."""
     if found := _paired(runs, name):
         run, pairs = found
@@ -71,14 +71,14 @@ def paired_answers(runs: Path, name: str) -> Iterator[tuple[Row, Comparison]]:
             yield row, compare_pairs(pairs[row.benchmark, row.scoring, row.debias])
 
 
-def pooled_answers(runs: Path, name: str) -> Iterator[tuple[str, Comparison]]:
+def pooled_answers(runs: Path, name: str) -> Iterator[tuple[str, PairedResult]]:
     """The same over the questions of all benchmarks, by scoring."""
     if found := _paired(runs, name):
         for (_, scoring, _), pairs in pool_groups(found[1]).items():
             yield scoring, compare_pairs(pairs, ALL)
 
 
-def _paired(runs: Path, name: str) -> tuple[Run, dict[tuple[str, ...], list[Pair]]] | None:
+def _paired(runs: Path, name: str) -> tuple[LoadedRun, dict[tuple[str, ...], list[Pair]]] | None:
     folders = [runs / which for which in (name, "dense")]
     if not all((folder / "records.jsonl").exists() for folder in folders):
         return None

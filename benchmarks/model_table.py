@@ -28,7 +28,7 @@ from compared import (
     pooled_answers,
 )
 
-from galenic.evaluation.compare import Comparison
+from galenic.evaluation.compare import PairedResult
 
 BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
 SETTINGS = ("model", "limit", "num_samples", "scoring", "benchmarks")
@@ -206,7 +206,7 @@ class Table:
             yield {"benchmark": compared.benchmark, "scoring": scoring, **_compared(compared)}
 
 
-def _compared(compared: Comparison) -> dict[str, Any]:
+def _compared(compared: PairedResult) -> dict[str, Any]:
     return {
         "n": compared.n,
         "accuracy": compared.accuracy_b,

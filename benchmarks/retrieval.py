@@ -37,7 +37,7 @@ from compared import Silent, markdown_table
 
 from galenic.data.jsonl import encode_gzip, read_jsonl, write_bytes
 from galenic.evaluation.metrics import wilson_interval
-from galenic.retrieval.documents.medquad import Answer, passages, read_answers
+from galenic.retrieval.documents.medquad import MedQuadRow, passages, read_answers
 from galenic.retrieval.index import index_medquad
 from galenic.retrieval.query import make_query
 from galenic.retrieval.retrieve import WEIGHTS, Retriever, open_retriever
@@ -48,8 +48,8 @@ KEYS = ("recall@1", "recall@5", "recall@10", "mrr")
 DEPTH = 100
 """Passages looked at for each question; times are for 5."""
 RESULTS = Path(__file__).parents[1] / "results"
-Units: TypeAlias = list[tuple[Answer, NewPassage]]
-Lanes: TypeAlias = dict[str, Callable[[str, int], list[Answer]]]
+Units: TypeAlias = list[tuple[MedQuadRow, NewPassage]]
+Lanes: TypeAlias = dict[str, Callable[[str, int], list[MedQuadRow]]]
 Ranks: TypeAlias = dict[str, list[tuple[int | None, int | None]]]
 
 
@@ -127,7 +127,7 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def measure_quality(
-    answers: Sequence[Answer], drawn: Sequence[Answer], folder: Path
+    answers: Sequence[MedQuadRow], drawn: Sequence[MedQuadRow], folder: Path
 ) -> dict[str, Any]:
     """Recall and MRR of both, question by question in turns."""
     path = folder / "blind.sqlite"
@@ -136,7 +136,7 @@ def measure_quality(
         return summarized(*take_turns(word_lanes(retriever, units), drawn))
 
 
-def blind_index(answers: Sequence[Answer], path: Path) -> Units:
+def blind_index(answers: Sequence[MedQuadRow], path: Path) -> Units:
     """Passages without questions, which go into an index; each with its answer."""
     units = [
         (answer, replace(passage, question=""))
@@ -159,7 +159,7 @@ def word_lanes(retriever: Retriever, units: Units) -> Lanes:
     }
 
 
-def take_turns(lanes: Lanes, drawn: Sequence[Answer]) -> tuple[Ranks, dict[str, list[float]]]:
+def take_turns(lanes: Lanes, drawn: Sequence[MedQuadRow]) -> tuple[Ranks, dict[str, list[float]]]:
     """Ranks of row and topic, and seconds for 5 passages, of every lane and question."""
     ranks: Ranks = {name: [] for name in lanes}
     seconds: dict[str, list[float]] = {name: [] for name in lanes}
@@ -186,7 +186,7 @@ def places(retriever: Retriever, question: str, k: int) -> list[str]:
     return [passage.place.partition(",")[0] for passage in retriever.search(question, k)]
 
 
-def rank_of(wanted: Answer, got: Sequence[Answer]) -> tuple[int | None, int | None]:
+def rank_of(wanted: MedQuadRow, got: Sequence[MedQuadRow]) -> tuple[int | None, int | None]:
     """From 1, over different answers; None = not among them."""
     unique = list({answer.answer: answer for answer in got}.values())
     row = next((at for at, a in enumerate(unique, 1) if a.answer == wanted.answer), None)

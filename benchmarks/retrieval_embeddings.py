@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from compared import Silent, markdown_table
 
-from galenic.retrieval.documents.medquad import Answer, read_answers
+from galenic.retrieval.documents.medquad import MedQuadRow, read_answers
 from galenic.retrieval.embed import embed_index, find_encoder
 from galenic.retrieval.retrieve import Retriever, open_retriever
 from galenic.retrieval.store import FileState, NewPassage, open_store
@@ -63,8 +63,8 @@ def main() -> None:
 
 
 def chosen(
-    answers: Sequence[Answer], drawn: Sequence[Answer], number: int, rng: random.Random
-) -> list[Answer]:
+    answers: Sequence[MedQuadRow], drawn: Sequence[MedQuadRow], number: int, rng: random.Random
+) -> list[MedQuadRow]:
     """All on the topics of the drawn rows, and others, so many together if that is possible."""
     topics = {answer.topic for answer in drawn}
     others = [answer for answer in answers if answer.topic not in topics]
@@ -74,7 +74,7 @@ def chosen(
 
 
 def measure(
-    answers: Sequence[Answer], drawn: Sequence[Answer], path: Path, encoder: str
+    answers: Sequence[MedQuadRow], drawn: Sequence[MedQuadRow], path: Path, encoder: str
 ) -> dict[str, Any]:
     units = blind_index(answers, path)
     cost = embedded(path, encoder)

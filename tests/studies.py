@@ -8,7 +8,7 @@ from typing import Any
 
 from galenic.evaluation.config import EvaluateConfig
 from galenic.study.graph import Cell, Graph, Node
-from galenic.study.store import Failure, StudyFolder
+from galenic.study.store import NodeFailure, StudyFolder
 from runs import write_run
 
 __all__ = ["BENCHMARKS", "SCORINGS", "write_study"]
@@ -132,7 +132,7 @@ def _answer(
             folder = store.node(node_id)
             if fails:
                 if not number:
-                    folder.fail(Failure("user", f"{name} cannot <answer>"))
+                    folder.fail(NodeFailure("user", f"{name} cannot <answer>"))
                 continue
             write_run(
                 folder.path / "run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -127,6 +128,15 @@ def test_no_room_outgrows_the_others() -> None:
         room = path.relative_to(PACKAGE).parts[0]
         lines[room] += len(path.read_text(encoding="utf-8").splitlines())
     assert max(lines.values()) <= 0.19 * lines.total(), lines.most_common(3)
+
+
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    places: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_test_files_have_names_of_their_own() -> None:

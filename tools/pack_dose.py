@@ -39,7 +39,7 @@ from galenic.models.adapter import (
     adapted_tensors,
     read_adapter,
 )
-from galenic.models.fetch.dose import CARD, Answer, Dose
+from galenic.models.fetch.dose import CARD, Dose, MeasuredAnswer
 from galenic.models.fetch.embedded import EMBEDDED
 from galenic.models.gguf.header import read_header
 from galenic.models.gguf.names import EMBEDDING
@@ -99,7 +99,7 @@ def pack(options: argparse.Namespace, watcher: Watcher) -> Path:
             types=types,
             sha256="0" * 64,
             num_bytes=1,
-            answers=(Answer(prompt="?", log_probs={}),),
+            answers=(MeasuredAnswer(prompt="?", log_probs={}),),
         )
         write_card(card, part)
         made = Path(scratch, "made.gguf")

@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 from galenic.assistant.triage.classifier import KINDS, WEIGHTS, Weights, write_weights
 from galenic.assistant.triage.features import BUCKETS, counts, tokens
-from galenic.training.near import Passage, ScanConfig, Scanner
+from galenic.training.near import ComparedText, ScanConfig, Scanner
 
 CORPUS = Path(__file__).parent / "triage" / "corpus"
 SELF_HARM = {
@@ -91,7 +91,7 @@ def read_corpus() -> Corpus:
 
 def near_duplicates(texts: Sequence[str]) -> tuple[int, int]:
     """Texts that an earlier text equals, and those that one nearly equals."""
-    passages = [Passage(str(at), "text", text) for at, text in enumerate(texts)]
+    passages = [ComparedText(str(at), "text", text) for at, text in enumerate(texts)]
     config = ScanConfig(near_words=6)  # most texts are short
     scanner = Scanner([("corpus", passages)], config)
     hits = [h for h in scanner.scan(passages) if h.train.row != h.test.row]

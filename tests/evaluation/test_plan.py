@@ -15,7 +15,7 @@ from galenic.data.benchmarks.pubmedqa import PUBMEDQA
 from galenic.data.example import Example
 from galenic.errors import UserError
 from galenic.evaluation.choice import run_chunk, softmax
-from galenic.evaluation.plan import Plan, make_plan, sample
+from galenic.evaluation.plan import RunPlan, make_plan, sample
 from galenic.evaluation.prompts import Prompter
 from galenic.evaluation.records import Record
 from galenic.evaluation.scoring.generate import Generate
@@ -46,7 +46,7 @@ def abstract(number: int, words: int = 12) -> Example:
     )
 
 
-def plan_of(runtime: EchoRuntime, lanes: Lanes, debias: str = "none") -> Plan:
+def plan_of(runtime: EchoRuntime, lanes: Lanes, debias: str = "none") -> RunPlan:
     return make_plan(runtime, lanes, debias, max_tokens=16)
 
 

@@ -20,7 +20,7 @@ from galenic.errors import UserError
 from galenic.evaluation.config import EvaluateConfig
 from galenic.evaluation.folder import RunFolder
 from galenic.evaluation.records import Record, Timing
-from galenic.evaluation.run import Outcome, default_folder, evaluate
+from galenic.evaluation.run import EvaluationOutcome, default_folder, evaluate
 from galenic.runtimes.llama import LlamaRuntime
 from tiny import write_tiny_gguf
 
@@ -63,7 +63,7 @@ def settings(path: Path, /, **changes: Any) -> EvaluateConfig:
     return EvaluateConfig(**(options | changes))
 
 
-def run(config: EvaluateConfig, folder: Path, watcher: Quiet | None = None) -> Outcome:
+def run(config: EvaluateConfig, folder: Path, watcher: Quiet | None = None) -> EvaluationOutcome:
     return evaluate(config, folder, watcher or Quiet(), "galenic evaluate test")
 
 

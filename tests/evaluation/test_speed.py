@@ -26,7 +26,7 @@ def files(path: Path, name: str = "tiny") -> ModelFiles:
     return ModelFiles(name, "gguf", path, f"{hash(str(path)) & 0xFFFFFFFF:064x}")
 
 
-def chosen(model: ModelFiles) -> tuple[speed.Choice, list[str]]:
+def chosen(model: ModelFiles) -> tuple[speed.EngineChoice, list[str]]:
     said: list[str] = []
     return speed.choose_runtime(model, EvaluateConfig(model=model.name), said.append), said
 

@@ -23,9 +23,9 @@ from galenic.models.gguf.folder import folder_source
 from galenic.recipes.plan import (
     Device,
     Made,
-    Plan,
     PlanSettings,
     Prediction,
+    RecipePlan,
     main_types,
     make_plan,
     outline_recipe,
@@ -162,9 +162,9 @@ def test_the_best_that_fits_comes_first() -> None:
     ]
     order = [row.recipe for row in rank(rows)]
     assert order == ["bits", "plain", "few", "narrow", "sparse", "best"]
-    assert Plan("m", 1, 1, tuple(rank(rows)), {}).recommended == rows[4]
+    assert RecipePlan("m", 1, 1, tuple(rank(rows)), {}).recommended == rows[4]
     none = tuple(rank([rows[2]]))
-    assert Plan("m", 1, 1, none, {}).recommended is None
+    assert RecipePlan("m", 1, 1, none, {}).recommended is None
 
 
 def test_what_cannot_be_planned_is_said(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from galenic.errors import UserError
-from galenic.reports.document import Report, build_report
+from galenic.reports.document import ReportDocument, build_report
 from galenic.reports.examples import pick_examples
 from galenic.reports.markdown import to_markdown
 from galenic.reports.rows import build_rows
@@ -132,7 +132,7 @@ def test_write_report_leaves_three_whole_files_and_nothing_else(tmp_path: Path) 
     assert [path.name for path in paths] == ["report.md", "report.html", "report.json"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in paths)
     content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    assert Report.model_validate(content) == build_report(runs)
+    assert ReportDocument.model_validate(content) == build_report(runs)
     assert content["rows"][0]["n"] == 12
 
 

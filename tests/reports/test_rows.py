@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from galenic.reports.document import Report, build_report
+from galenic.reports.document import ReportDocument, build_report
 from galenic.reports.rows import build_rows, group_of
 from galenic.reports.runs import load_run, load_runs
 from runs import write_run
@@ -123,7 +123,7 @@ def test_report_puts_the_runs_side_by_side_and_survives_json(tmp_path: Path) -> 
         ("medmcqa", "dense"),
         ("medmcqa", "pruned"),
     ]
-    assert Report.model_validate_json(report.model_dump_json()) == report
+    assert ReportDocument.model_validate_json(report.model_dump_json()) == report
     speed = report.runs[0].speed
     assert speed is not None
     assert (speed.sharing, speed.tokens_per_second) == (3, 250)

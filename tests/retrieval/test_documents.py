@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assistant.fhir_bundle import BUNDLE
 from galenic.assistant.record.fhir import read_fhir
-from galenic.retrieval.documents.base import Document, Line, SkipError, clean
+from galenic.retrieval.documents.base import Document, DocumentLine, SkipError, clean
 from galenic.retrieval.documents.cut import LEAST, MOST, TAIL, cut
 from galenic.retrieval.documents.pdf import read_pdf
 from galenic.retrieval.documents.text import decode, read_markdown, read_text
@@ -52,7 +52,7 @@ def make_pdf(*pages: str, password: str = "") -> bytes:
 @given(st.lists(st.tuples(st.integers(1, 400), st.sampled_from(["", "A", "B"])), max_size=20))
 def test_cutting_loses_and_repeats_nothing(shape: list[tuple[int, str]]) -> None:
     lines = [
-        Line(" ".join(f"w{at}.{word}" for word in range(count)), f"line {at}", heading)
+        DocumentLine(" ".join(f"w{at}.{word}" for word in range(count)), f"line {at}", heading)
         for at, (count, heading) in enumerate(shape)
     ]
     pieces = cut(lines)
@@ -74,7 +74,8 @@ def test_passages_end_where_sentences_end() -> None:
 
 def test_short_paragraphs_share_a_passage() -> None:
     lines = [
-        Line("ten words are in this line, which is short enough", f"line {n}") for n in range(30)
+        DocumentLine("ten words are in this line, which is short enough", f"line {n}")
+        for n in range(30)
     ]
     sizes = [len(piece.text.split()) for piece in cut(lines)]
     assert sum(sizes) == 300 and all(LEAST <= size <= MOST for size in sizes[:-1])
@@ -83,7 +84,7 @@ def test_short_paragraphs_share_a_passage() -> None:
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "一" * 20_000, "a. " * 9000, "- x " * 5000])
 def test_text_of_no_shape_is_cut_as_well(text: str) -> None:
-    pieces = cut([Line(clean(text), "line 1")])
+    pieces = cut([DocumentLine(clean(text), "line 1")])
     assert all(len(piece.text) <= 2400 for piece in pieces)
     assert "".join("".join(p.text.split()) for p in pieces) == "".join(text.split())
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from galenic.assistant.triage.crisis import calls
-from galenic.serve.guard import Guard, error_response
+from galenic.serve.guard import RequestGuard, error_response
 from galenic.serve.page import page_routes
 from galenic.serve.settings import ServeConfig
 
@@ -174,7 +174,7 @@ class Scripted:
             Route("/v1/about", self.about),
             Route("/v1/ask", self.ask, methods=["POST"]),
         ]
-        app = Starlette(routes=routes, middleware=[Middleware(Guard, config=_CONFIG)])
+        app = Starlette(routes=routes, middleware=[Middleware(RequestGuard, config=_CONFIG)])
         config = uvicorn.Config(
             app, host="127.0.0.1", port=0, ws="none", lifespan="off", log_level="warning"
         )

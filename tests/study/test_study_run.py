@@ -11,7 +11,7 @@ from galenic.errors import UserError
 from galenic.study.engines.base import Engine
 from galenic.study.graph import Cell, Graph, Node
 from galenic.study.run import run_graph
-from galenic.study.store import Failure, NodeFolder, State, StudyFolder
+from galenic.study.store import NodeFailure, NodeFolder, State, StudyFolder
 
 RECIPE = "name: r\ndescription: d\nstages:\n- {stage: prune, method: magnitude, sparsity: 0.2}\n"
 
@@ -21,7 +21,7 @@ class Script(Engine):
 
     name = "script"
 
-    def __init__(self, told: Mapping[str, list[Failure | int]], room: int = 99) -> None:
+    def __init__(self, told: Mapping[str, list[NodeFailure | int]], room: int = 99) -> None:
         self.told = {key: list(value) for key, value in told.items()}
         self.room = room
         self.started: list[str] = []
@@ -42,7 +42,7 @@ class Script(Engine):
         found = {}
         for path in self.running:
             what = (self.told.get(path.name) or [0]).pop(0)
-            if isinstance(what, Failure):
+            if isinstance(what, NodeFailure):
                 NodeFolder(path).fail(what)
             elif what == 0:
                 NodeFolder(path).finish({})
@@ -107,7 +107,7 @@ def test_what_most_wait_for_begins_first(store: StudyFolder) -> None:
 def test_what_fails_blocks_only_what_needs_it_and_is_tried_again_later(store: StudyFolder) -> None:
     whole = graph(node("a"), node("b", "stage-a"), node("c", "stage-b"), node("d"))
     board = Board()
-    why = Failure("user", "no such thing")
+    why = NodeFailure("user", "no such thing")
     outcome = run_graph(whole, store, Script({"stage-a": [why]}), board)
     assert outcome.states == {
         "stage-a": "failed", "stage-b": "blocked", "stage-c": "blocked", "stage-d": "done",
@@ -134,7 +134,7 @@ def test_a_process_that_was_ended_is_started_again_once(store: StudyFolder) -> N
 def test_a_full_disk_starts_nothing_more(store: StudyFolder) -> None:
     whole = graph(node("a"), node("b"), node("c"))
     board = Board()
-    engine = Script({"stage-a": [Failure("disk", "no space left")]}, room=1)
+    engine = Script({"stage-a": [NodeFailure("disk", "no space left")]}, room=1)
     outcome = run_graph(whole, store, engine, board)
     assert outcome.full
     assert not outcome.complete
@@ -179,7 +179,7 @@ def test_states_are_read_from_the_folders(store: StudyFolder) -> None:
     whole = graph(node("a"), node("b", "stage-a"), node("c"), node("d"))
     store.path.mkdir()
     store.write({"name": "x"}, whole)
-    store.node("stage-a").fail(Failure("crash", "x"))
+    store.node("stage-a").fail(NodeFailure("crash", "x"))
     store.node("stage-c").begin(whole.nodes["stage-c"])
     with store.node("stage-c").held(1):
         assert store.states() == {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from galenic.training.batch import Option, TrainItem, cut_batches
+from galenic.training.batch import AnswerOption, TrainItem, cut_batches
 from galenic.training.learner import Learner
 from galenic.training.losses import CrossEntropy, Distillation
 from galenic.training.validation import measure
@@ -141,7 +141,11 @@ def test_items_without_anything_to_learn_are_refused(start: int, weight: float) 
 
 def ranked_items() -> list[TrainItem]:
     """Questions with two or three options of other lengths, one of which begins like another."""
-    options = (Option("A", (60, 61), 5), Option("B", (60,), 2), Option("C", (70, 71, 72), 11))
+    options = (
+        AnswerOption("A", (60, 61), 5),
+        AnswerOption("B", (60,), 2),
+        AnswerOption("C", (70, 71, 72), 11),
+    )
     stems = [tuple(range(5, 9 + i)) for i in range(4)]
     return [
         TrainItem(

@@ -7,15 +7,15 @@ import string
 
 import pytest
 
-from galenic.training.near import Passage, ScanConfig, Scanner, jaccard, shingles, words_of
+from galenic.training.near import ComparedText, ScanConfig, Scanner, jaccard, shingles, words_of
 
 ONE = "A 54-year-old man comes to the physician because of a 3-day history of fever, chills and a "
 TEST = ONE + "productive cough; which of the following drugs is the best next step in management?"
 CONFIG = ScanConfig.model_validate({})
 
 
-def passages(*texts: str) -> list[Passage]:
-    return [Passage(f"r{i}", "question", text) for i, text in enumerate(texts)]
+def passages(*texts: str) -> list[ComparedText]:
+    return [ComparedText(f"r{i}", "question", text) for i, text in enumerate(texts)]
 
 
 def scan(train: str, *tests: str, **options: float) -> list[tuple[str, str]]:
@@ -58,8 +58,14 @@ def test_unrelated_text_and_templates_are_no_hits() -> None:
 
 
 def test_rows_agree_once_and_in_every_set() -> None:
-    train = [Passage("t", "question", TEST.upper()), Passage("t", "item", TEST + " aspirin rest")]
-    tests = [Passage("x", "question", TEST), Passage("x", "item", TEST + " Aspirin, rest")]
+    train = [
+        ComparedText("t", "question", TEST.upper()),
+        ComparedText("t", "item", TEST + " aspirin rest"),
+    ]
+    tests = [
+        ComparedText("x", "question", TEST),
+        ComparedText("x", "item", TEST + " Aspirin, rest"),
+    ]
     hits = Scanner([("one", tests), ("two", tests[:1])]).scan(train)
     assert [(hit.test_set, hit.kind) for hit in hits] == [
         ("one", "normalised"),
@@ -125,15 +131,15 @@ def test_a_text_at_the_end_and_one_a_word_too_long() -> None:
 
 def test_progress_counts_passages_and_the_strictest_agreement_is_kept() -> None:
     done: list[int] = []
-    test = Passage("x", "question", words_from(0, 20))
-    longer = Passage("t", "item", words_from(0, 25))
-    same = Passage("t", "question", words_from(0, 20).upper())
+    test = ComparedText("x", "question", words_from(0, 20))
+    longer = ComparedText("t", "item", words_from(0, 25))
+    same = ComparedText("t", "question", words_from(0, 20).upper())
     scanner = Scanner([("set", [test])])
     for train in ([longer, same], [same, longer]):
         (hit,) = scanner.scan(train, done.append)
         assert (hit.kind, hit.train.part, hit.similarity) == ("normalised", "question", 1.0)
     assert done == [1, 2, 1, 2]
-    near = [Passage("t", "a", words_from(2, 20)), Passage("t", "b", words_from(1, 20))]
+    near = [ComparedText("t", "a", words_from(2, 20)), ComparedText("t", "b", words_from(1, 20))]
     for train in (near, near[::-1]):
         (hit,) = scanner.scan(train)
         assert hit.train.part == "b"  # the more similar of two

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from galenic.data.calibration import Pair
+from galenic.data.calibration import QuestionAnswer
 from galenic.data.example import Example
 from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.data.sources import open_source
@@ -65,7 +65,7 @@ def test_an_option_text_is_answered_as_the_text_scoring_reads_it() -> None:
     [text] = option_texts(benchmark, [QUESTION])
     assert text.prompt == "Context: Read this.\nQuestion: Which?\nAnswer:"
     assert text.response == " three" == Text().continuation(QUESTION, "C")
-    [pair] = pair_texts([Pair("p", ("a", "b"), "topic", "What is it?", "It is.")])
+    [pair] = pair_texts([QuestionAnswer("p", ("a", "b"), "topic", "What is it?", "It is.")])
     assert pair.prompt + pair.response == "Question: What is it?\nAnswer: It is."
 
 
@@ -184,9 +184,9 @@ def test_real_data_keeps_its_splits_apart(data_dir: Path) -> None:
     looked_at = {words_of(row.question) for one in sets for row in one.heldout}
     assert not trained & looked_at
     medquad = by_name["medquad"]
-    topics = [{p.topic for p in rows if isinstance(p, Pair)} for rows in
+    topics = [{p.topic for p in rows if isinstance(p, QuestionAnswer)} for rows in
               (medquad.train, medquad.heldout)]  # fmt: skip
-    documents = [{p.document for p in rows if isinstance(p, Pair)} for rows in
+    documents = [{p.document for p in rows if isinstance(p, QuestionAnswer)} for rows in
                  (medquad.train, medquad.heldout)]  # fmt: skip
     assert not documents[0] & documents[1]
     assert len(topics[0] & topics[1]) <= 5

@@ -7,7 +7,7 @@ from pathlib import Path
 from galenic.api.given import Model, Progress, data_folder, model_name, watcher_of
 from galenic.models.load import resolve_model
 from galenic.models.size import ModelSize, inspect_model
-from galenic.recipes.plan import Plan
+from galenic.recipes.plan import RecipePlan
 from galenic.runtimes.base import Runtime
 
 __all__ = ["export", "inspect", "load_model", "plan"]
@@ -64,7 +64,7 @@ def plan(
     threads: int | None = None,
     probe: bool = True,
     progress: Progress = False,
-) -> Plan:
+) -> RecipePlan:
     """Say which recipe fits a device; no weight is read.
 
     Args:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from galenic.artifact.manifest import Manifest, Stage
     from galenic.assistant.events import Cited, Sentence
     from galenic.assistant.triage.result import Triage
-    from galenic.evaluation.compare import Comparison as PairedResult
+    from galenic.evaluation.compare import PairedResult
     from galenic.evaluation.records import Record
-    from galenic.reports.runs import Run as LoadedRun
+    from galenic.reports.runs import LoadedRun
 
 __all__ = ["Answer", "Artifact", "Comparison", "Report", "Run", "Table"]
 

@@ -25,7 +25,7 @@ from galenic.home import index_path
 from galenic.retrieval.retrieve import Retriever, open_retriever
 from galenic.runtimes.base import Runtime
 
-__all__ = ["STYLES", "Assistant", "Question", "Reply", "ask", "collect", "make_question"]
+__all__ = ["STYLES", "Assistant", "Reply", "UserQuestion", "ask", "collect", "make_question"]
 
 STYLES = ("extractive", "written")
 MOST_SEARCHED = 4_000
@@ -39,7 +39,7 @@ SHORTENED = (
 
 
 @dataclass(frozen=True)
-class Question:
+class UserQuestion:
     """What a person asks.
 
     Attributes:
@@ -60,7 +60,7 @@ def make_question(
     history: Sequence[str] = (),
     context: str = "",
     answers: Mapping[str, Answer] | None = None,
-) -> Question:
+) -> UserQuestion:
     """Check what was asked.
 
     Raises:
@@ -68,7 +68,7 @@ def make_question(
     """
     if not text.strip():
         raise UserError("there is no question. Say what is wrong, in your own words.")
-    return Question(text, tuple(history), read_person(context), dict(answers or {}))
+    return UserQuestion(text, tuple(history), read_person(context), dict(answers or {}))
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,14 @@ class Assistant:
             raise unknown_name("style", self.style, STYLES)
 
     def ask(
-        self, asked: Question, should_continue: Callable[[], bool] = lambda: True
+        self, asked: UserQuestion, should_continue: Callable[[], bool] = lambda: True
     ) -> Iterator[Event]:
         """All events of an answer: the tier first, the end last."""
         found = self.triage(asked)
         yield Tier(found)
         yield from self.answer(asked, found, should_continue)
 
-    def triage(self, asked: Question) -> Triage:
+    def triage(self, asked: UserQuestion) -> Triage:
         """How soon help is needed, by all that was said so far: never less than before."""
         return triage(
             asked.text,
@@ -134,7 +134,7 @@ class Assistant:
         )
 
     def answer(
-        self, asked: Question, found: Triage, should_continue: Callable[[], bool] = lambda: True
+        self, asked: UserQuestion, found: Triage, should_continue: Callable[[], bool] = lambda: True
     ) -> Iterator[Event]:
         """All events behind `Tier`; of an emergency there is only the end.
 

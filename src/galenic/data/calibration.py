@@ -31,7 +31,7 @@ __all__ = [
     "MEDQUAD",
     "CalibrationConfig",
     "CalibrationText",
-    "Pair",
+    "QuestionAnswer",
     "medical_texts",
     "medquad_texts",
     "pack",
@@ -81,7 +81,7 @@ class CalibrationText:
 
 
 @dataclass(frozen=True)
-class Pair:
+class QuestionAnswer:
     """A question with its answer in free text.
 
     Attributes:
@@ -159,7 +159,7 @@ def medquad_texts(folder: Path, split: Literal["calibration", "heldout"]) -> Cal
 
 def read_medquad(
     folder: Path, split: Literal["calibration", "heldout", "all"]
-) -> tuple[str, tuple[Pair, ...]]:
+) -> tuple[str, tuple[QuestionAnswer, ...]]:
     """Hash of the file and the pairs of one part of MedQuAD, in the order of the file.
 
     Whether a row is held out is decided by a hash of its topic (``focus``), or of its document
@@ -185,9 +185,9 @@ def read_medquad(
     return file.sha256, tuple(kept)
 
 
-def _parse(row: Mapping[str, Any]) -> Pair:
+def _parse(row: Mapping[str, Any]) -> QuestionAnswer:
     document = str(row.get("folder", "")), str(row.get("doc_id", row["id"]))
-    return Pair(
+    return QuestionAnswer(
         id=check_text(row, "id"),
         document=document,
         topic=str(row.get("focus") or "/".join(document)).strip().casefold(),

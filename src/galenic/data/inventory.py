@@ -12,7 +12,7 @@ from galenic.data import manifest
 from galenic.data.jsonl import JsonlFile, read_jsonl
 from galenic.data.manifest import FileFacts
 from galenic.data.rows import check_options, check_text, parse_row
-from galenic.data.sources import SAMPLE_LICENSE, Source, read_rows, whole
+from galenic.data.sources import SAMPLE_LICENSE, DataSource, read_rows, whole
 from galenic.errors import UserError
 from galenic.registry import BENCHMARKS
 
@@ -82,7 +82,7 @@ class _Entry:
     """A row to its id, its label (None without) and all labels."""
 
 
-def inspect(source: Source) -> list[FileReport]:
+def inspect(source: DataSource) -> list[FileReport]:
     """Read and validate every known file that is there; broken ones are reported, not raised.
 
     Raises:
@@ -98,7 +98,7 @@ def inspect(source: Source) -> list[FileReport]:
     return [_report(source, entry) for entry in entries]
 
 
-def record(source: Source) -> Path:
+def record(source: DataSource) -> Path:
     """Write the folder's manifest from its files as they are, after validating them all.
 
     Licence and origin of files that are those of the packaged table are carried over.
@@ -124,7 +124,7 @@ def record(source: Source) -> Path:
     return manifest.write_manifest(source.folder, facts)
 
 
-def _report(source: Source, entry: _Entry) -> FileReport:
+def _report(source: DataSource, entry: _Entry) -> FileReport:
     path = source.folder / entry.file
     names = (entry.file, entry.benchmark, entry.title, entry.split)
     try:
@@ -149,7 +149,7 @@ def _report(source: Source, entry: _Entry) -> FileReport:
     )
 
 
-def _provenance(source: Source, name: str, state: str) -> tuple[str, str]:
+def _provenance(source: DataSource, name: str, state: str) -> tuple[str, str]:
     if source.sample:
         return SAMPLE_LICENSE, "written for this package"
     facts = manifest.facts_of(source.folder).get(name)
@@ -159,7 +159,7 @@ def _provenance(source: Source, name: str, state: str) -> tuple[str, str]:
 
 
 def _check(
-    source: Source, name: str, file: JsonlFile
+    source: DataSource, name: str, file: JsonlFile
 ) -> tuple[Literal["ok", "unknown", "packaged", "mismatch"], str | None]:
     if source.sample:
         return "packaged", None

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "SAMPLE_FOLDER",
     "SAMPLE_LICENSE",
+    "DataSource",
     "Dataset",
-    "Source",
     "open_source",
     "read_examples",
     "read_rows",
@@ -80,7 +80,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """A folder in the local layout.
 
     Attributes:
@@ -145,7 +145,7 @@ class Source:
         return name, file, manifest.check(self.folder, name, file)
 
 
-def open_source(data: Path | Literal["sample"] | None) -> Source:
+def open_source(data: Path | Literal["sample"] | None) -> DataSource:
     """Open the place the benchmarks are read from.
 
     Args:
@@ -160,17 +160,17 @@ def open_source(data: Path | Literal["sample"] | None) -> Source:
         from galenic.data import hub
 
         folder = hub.data_cache()
-        return Source(folder, "Hugging Face Hub", fetch=lambda name: hub.fetch(name, folder))
+        return DataSource(folder, "Hugging Face Hub", fetch=lambda name: hub.fetch(name, folder))
     if str(data) == "sample":
         package = Path(str(files("galenic.data")))
-        return Source(package, "packaged sample questions", sample=True)
+        return DataSource(package, "packaged sample questions", sample=True)
     folder = Path(data)
     if not folder.is_dir():
         raise UserError(
             f"--data {folder}: there is no such folder. Name one with pubmedqa/, medqa/ and "
             "medmcqa/ in it, or write `--data sample` for the questions shipped with the package."
         )
-    return Source(folder, str(folder))
+    return DataSource(folder, str(folder))
 
 
 def whole(name: str) -> str:

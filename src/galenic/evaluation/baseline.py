@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from galenic.data.example import Example
-from galenic.data.sources import SAMPLE_FOLDER, Dataset, Source
+from galenic.data.sources import SAMPLE_FOLDER, Dataset, DataSource
 from galenic.errors import UserError
 from galenic.evaluation.metrics import (
     accuracy,
@@ -123,7 +123,7 @@ def baseline_row(dataset: Dataset) -> BaselineRow:
     )
 
 
-def baseline_rows(source: Source) -> tuple[list[BaselineRow], list[str]]:
+def baseline_rows(source: DataSource) -> tuple[list[BaselineRow], list[str]]:
     """All rows that the source can give, and the files a local folder does not have.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.evaluation.plan import PRIOR, Chunk, Job
+from galenic.evaluation.plan import PRIOR, Chunk, ScoringJob
 from galenic.evaluation.records import Record
 from galenic.evaluation.scoring.parse import parse_answer
 from galenic.runtimes.base import Runtime, Writing
@@ -78,7 +78,7 @@ def _step(runtime: Runtime, requests: Sequence[Request]) -> int:
     )
 
 
-def _decide(job: Job, loglikelihoods: NDArray[np.float64], debias: str) -> Record:
+def _decide(job: ScoringJob, loglikelihoods: NDArray[np.float64], debias: str) -> Record:
     labels = list(job.example.options)
     by_turn: dict[int, dict[str, float]] = {}
     for read, value in zip(job.reads, loglikelihoods, strict=True):
@@ -112,7 +112,7 @@ def _decide(job: Job, loglikelihoods: NDArray[np.float64], debias: str) -> Recor
 
 
 def _generate(
-    runtime: Runtime, jobs: Sequence[Job], max_tokens: int, seed: int
+    runtime: Runtime, jobs: Sequence[ScoringJob], max_tokens: int, seed: int
 ) -> tuple[list[Record], Work]:
     records = []
     tokens = 0

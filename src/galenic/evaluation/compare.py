@@ -19,9 +19,9 @@ from galenic.evaluation.records import Record
 
 __all__ = [
     "ALL",
-    "Comparison",
     "Pair",
     "PairTable",
+    "PairedResult",
     "Pairing",
     "compare_pairs",
     "mcnemar_exact",
@@ -58,7 +58,7 @@ class PairTable:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedResult:
     """B against A on one group of paired questions.
 
     Attributes:
@@ -178,7 +178,7 @@ def pair_table(pairs: Sequence[Pair]) -> PairTable:
     )
 
 
-def compare_pairs(pairs: Sequence[Pair], benchmark: str | None = None) -> Comparison:
+def compare_pairs(pairs: Sequence[Pair], benchmark: str | None = None) -> PairedResult:
     """All numbers of one group of pairs.
 
     Args:
@@ -191,7 +191,7 @@ def compare_pairs(pairs: Sequence[Pair], benchmark: str | None = None) -> Compar
     table = pair_table(pairs)
     first_a, first_b = pairs[0]
     n = table.total
-    return Comparison(
+    return PairedResult(
         benchmark=benchmark or first_a.benchmark,
         scoring_a=first_a.scoring,
         scoring_b=first_b.scoring,

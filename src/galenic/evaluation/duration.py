@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from galenic.evaluation.plan import Chunk, Plan
+from galenic.evaluation.plan import Chunk, RunPlan
 
 __all__ = ["Duration"]
 
@@ -28,7 +28,7 @@ class Duration:
         begun: chunks that an earlier run has done.
     """
 
-    def __init__(self, plan: Plan, begun: int) -> None:
+    def __init__(self, plan: RunPlan, begun: int) -> None:
         self.sizes = [_size(chunk) for chunk in plan.chunks]
         self.begun, self.told = begun, False
         self.small = _share_of_small(plan, self.sizes)
@@ -60,7 +60,7 @@ def _size(chunk: Chunk) -> int:
     )
 
 
-def _share_of_small(plan: Plan, sizes: Sequence[int]) -> float:
+def _share_of_small(plan: RunPlan, sizes: Sequence[int]) -> float:
     """Share of the work that `SMALL` questions of each benchmark and scoring are."""
     count: Counter[tuple[str, str]] = Counter()
     work: defaultdict[tuple[str, str], float] = defaultdict(float)

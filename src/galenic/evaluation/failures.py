@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from galenic.evaluation.metrics import Interval, wilson_interval
 from galenic.evaluation.records import Record
 
-__all__ = ["KINDS", "KindErrors", "Question", "errors_by_kind", "errors_by_subject", "kinds_of"]
+__all__ = ["KINDS", "KeptQuestion", "KindErrors", "errors_by_kind", "errors_by_subject", "kinds_of"]
 
 LONG = 90
 """Words from which a question counts as a long vignette."""
@@ -25,7 +25,7 @@ FEWEST = 5
 """Kinds and subjects with fewer questions are not shown: their shares say nothing."""
 
 
-class Question(Protocol):
+class KeptQuestion(Protocol):
     """A question as a run keeps it."""
 
     @property
@@ -62,19 +62,19 @@ class KindErrors:
         return self.errors / self.n
 
 
-def _words(*words: str) -> Callable[[Question], bool]:
+def _words(*words: str) -> Callable[[KeptQuestion], bool]:
     pattern = re.compile(r"\b(?:" + "|".join(words) + r")\b", re.IGNORECASE)
     return lambda question: pattern.search(question.question) is not None
 
 
-def _abbreviated(question: Question) -> bool:
+def _abbreviated(question: KeptQuestion) -> bool:
     text = question.question
     if text.isupper():
         return False
     return any(found not in NO_ABBREVIATIONS for found in SHORT_UPPER.findall(text))
 
 
-def _has_doses(question: Question) -> bool:
+def _has_doses(question: KeptQuestion) -> bool:
     texts = (question.question, *question.options.values())
     return any(_DOSE.search(text) for text in texts)
 
@@ -99,23 +99,23 @@ _SEVERAL_STEPS = _words(
 _STATEMENTS = _words("true about", "which of the following (?:is|are) true", "true regarding")
 
 
-def _long(question: Question) -> bool:
+def _long(question: KeptQuestion) -> bool:
     return len(question.question.split()) >= LONG
 
 
-def _multi_step(question: Question) -> bool:
+def _multi_step(question: KeptQuestion) -> bool:
     return question.meta.get("meta_info") == "step2&3" or _SEVERAL_STEPS(question)
 
 
-def _statements(question: Question) -> bool:
+def _statements(question: KeptQuestion) -> bool:
     return question.meta.get("choice_type") == "multi" or _STATEMENTS(question)
 
 
-def _all_or_none(question: Question) -> bool:
+def _all_or_none(question: KeptQuestion) -> bool:
     return any(_ALL_OR_NONE.search(option) for option in question.options.values())
 
 
-KINDS: Mapping[str, Callable[[Question], bool]] = {
+KINDS: Mapping[str, Callable[[KeptQuestion], bool]] = {
     "negation": _NEGATED,
     "numbers and doses": _has_doses,
     "abbreviations": _abbreviated,
@@ -127,20 +127,20 @@ KINDS: Mapping[str, Callable[[Question], bool]] = {
 """Name of a kind, and whether a question is of it."""
 
 
-def kinds_of(question: Question) -> tuple[str, ...]:
+def kinds_of(question: KeptQuestion) -> tuple[str, ...]:
     """The kinds that a question is of."""
     return tuple(kind for kind, holds in KINDS.items() if holds(question))
 
 
-def errors_by_kind(pairs: Sequence[tuple[Question, Record]]) -> list[KindErrors]:
+def errors_by_kind(pairs: Sequence[tuple[KeptQuestion, Record]]) -> list[KindErrors]:
     """Errors of each kind, the one with the largest share of all errors first."""
     return _grouped(pairs, kinds_of)
 
 
-def errors_by_subject(pairs: Sequence[tuple[Question, Record]]) -> list[KindErrors]:
+def errors_by_subject(pairs: Sequence[tuple[KeptQuestion, Record]]) -> list[KindErrors]:
     """Errors of each subject (or examination step), where the data names them."""
 
-    def subject(question: Question) -> tuple[str, ...]:
+    def subject(question: KeptQuestion) -> tuple[str, ...]:
         found = question.meta.get("subject_name") or question.meta.get("meta_info")
         return (str(found),) if found else ()
 
@@ -148,7 +148,7 @@ def errors_by_subject(pairs: Sequence[tuple[Question, Record]]) -> list[KindErro
 
 
 def _grouped(
-    pairs: Sequence[tuple[Question, Record]], names: Callable[[Question], tuple[str, ...]]
+    pairs: Sequence[tuple[KeptQuestion, Record]], names: Callable[[KeptQuestion], tuple[str, ...]]
 ) -> list[KindErrors]:
     groups: dict[str, list[Record]] = {}
     for question, record in pairs:

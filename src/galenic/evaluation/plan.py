@@ -19,7 +19,16 @@ from galenic.evaluation.scoring.base import Scoring
 from galenic.runtimes.base import Runtime
 from galenic.runtimes.tree import Request, build_pack, common_prefix_length
 
-__all__ = ["PRIOR", "Chunk", "Job", "Plan", "Read", "choose_fewshot", "make_plan", "sample"]
+__all__ = [
+    "PRIOR",
+    "Chunk",
+    "Read",
+    "RunPlan",
+    "ScoringJob",
+    "choose_fewshot",
+    "make_plan",
+    "sample",
+]
 
 PRIOR = -1
 """In place of a rotation: the content-free question that shows what the options get unasked."""
@@ -39,7 +48,7 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringJob:
     """One question under one scoring: what becomes one record."""
 
     benchmark: Benchmark
@@ -60,18 +69,18 @@ class Job:
 class Chunk:
     """Jobs computed together after one shared prefix."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[ScoringJob, ...]
     prefix: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """All chunks of a run in the order they are computed and written."""
 
     chunks: tuple[Chunk, ...]
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[ScoringJob]:
         """All jobs in the order of their records."""
         return [job for chunk in self.chunks for job in chunk.jobs]
 
@@ -104,7 +113,7 @@ def make_plan(
     debias: str,
     max_tokens: int,
     advance: Callable[[int, int], None] | None = None,
-) -> Plan:
+) -> RunPlan:
     """Tokenize everything and cut it into chunks.
 
     Args:
@@ -123,7 +132,7 @@ def make_plan(
     for prompter, examples in lanes:
         if prompter.scoring.generates:
             chunks += [Chunk((_generation(runtime, prompter, e, max_tokens),)) for e in examples]
-    return Plan(tuple(chunks))
+    return RunPlan(tuple(chunks))
 
 
 @dataclass(frozen=True)
@@ -139,9 +148,9 @@ def _draft(
     lanes: Sequence[tuple[Prompter, Sequence[Example]]],
     debias: str,
     advance: Callable[[int, int], None],
-) -> list[Job]:
+) -> list[ScoringJob]:
     drafts = [_write(prompter, example, debias) for prompter, lane in lanes for example in lane]
-    jobs: list[Job] = []
+    jobs: list[ScoringJob] = []
     pairs = list(dict.fromkeys(text[2:] for draft in drafts for text in draft.texts))
     encoded: dict[tuple[str, ...], Request] = {}
     for start in range(0, len(pairs), ENCODE_BATCH):
@@ -161,7 +170,7 @@ def _draft(
         )
         prompter = draft.prompter
         jobs.append(
-            Job(
+            ScoringJob(
                 prompter.benchmark,
                 draft.example,
                 prompter.scoring,
@@ -222,20 +231,22 @@ def _content_free(example: Example) -> Example:
     )
 
 
-def _generation(runtime: Runtime, prompter: Prompter, example: Example, max_tokens: int) -> Job:
+def _generation(
+    runtime: Runtime, prompter: Prompter, example: Example, max_tokens: int
+) -> ScoringJob:
     room = runtime.info.context_length - max_tokens
     text, cut = prompter.fit(
         example, room=room, count=lambda text: len(runtime.encode_batch([text])[0])
     )
-    return Job(prompter.benchmark, example, prompter.scoring, prompt=text, truncated=cut)
+    return ScoringJob(prompter.benchmark, example, prompter.scoring, prompt=text, truncated=cut)
 
 
-def _by_lane(jobs: Sequence[Job]) -> list[list[Job]]:
+def _by_lane(jobs: Sequence[ScoringJob]) -> list[list[ScoringJob]]:
     """Jobs whose texts begin alike: all of them, or one lane for each few-shot beginning."""
     if not jobs:
         return []
     together = _pinned([read.request for job in jobs for read in job.reads])
-    lanes: dict[object, list[Job]] = defaultdict(list)
+    lanes: dict[object, list[ScoringJob]] = defaultdict(list)
     for job in jobs:
         lanes[job.benchmark.name, job.scoring.name].append(job)
     apart = {
@@ -244,7 +255,7 @@ def _by_lane(jobs: Sequence[Job]) -> list[list[Job]]:
     }
     if all(len(prefix) <= len(together) + MIN_PINNED for prefix in apart.values()):
         return [list(jobs)]
-    merged: dict[tuple[int, ...], list[Job]] = defaultdict(list)
+    merged: dict[tuple[int, ...], list[ScoringJob]] = defaultdict(list)
     for key, lane in lanes.items():
         merged[apart[key]] += lane
     return list(merged.values())
@@ -257,18 +268,20 @@ def _pinned(requests: Sequence[Request]) -> tuple[int, ...]:
     return requests[0].tokens[:length] if requests and length >= MIN_PINNED else ()
 
 
-def _by_question(jobs: Sequence[Job]) -> list[list[Job]]:
+def _by_question(jobs: Sequence[ScoringJob]) -> list[list[ScoringJob]]:
     """Jobs that ask the same question (both MedQA forms, every scoring) next to each other."""
-    groups: dict[str, list[Job]] = defaultdict(list)
+    groups: dict[str, list[ScoringJob]] = defaultdict(list)
     for job in jobs:
         groups[job.example.id].append(job)
     return list(groups.values())
 
 
-def _cut(groups: Sequence[list[Job]], prefix: tuple[int, ...], runtime: Runtime) -> list[Chunk]:
+def _cut(
+    groups: Sequence[list[ScoringJob]], prefix: tuple[int, ...], runtime: Runtime
+) -> list[Chunk]:
     """Fill chunks with whole groups up to the runtime's best pack size."""
     chunks: list[Chunk] = []
-    jobs: list[Job] = []
+    jobs: list[ScoringJob] = []
     rows = leaves = 0
     for group in groups:
         pack = build_pack([read.request for job in group for read in job.reads], prefix)

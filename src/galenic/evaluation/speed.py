@@ -22,7 +22,7 @@ from galenic.registry import RUNTIMES
 from galenic.runtimes.base import Runtime
 from galenic.runtimes.tree import Request, build_pack
 
-__all__ = ["CLEARLY_FASTER", "Choice", "choose_runtime", "prefill_speed"]
+__all__ = ["CLEARLY_FASTER", "EngineChoice", "choose_runtime", "prefill_speed"]
 
 PROBE_TEXTS = 4
 PROBE_LENGTH = 128
@@ -35,14 +35,16 @@ TABLE = "read-speed.json"
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """An engine's registry name and, for people, why it was taken."""
 
     runtime: str
     reason: str
 
 
-def choose_runtime(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> Choice:
+def choose_runtime(
+    model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]
+) -> EngineChoice:
     """Choose the runtime for this model and say why.
 
     A folder of safetensors needs ``torch``. A GGUF stays with ``llama``, unless PyTorch is
@@ -55,20 +57,20 @@ def choose_runtime(model: ModelFiles, config: EvaluateConfig, say: Callable[[str
     return choice
 
 
-def _choose(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> Choice:
+def _choose(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> EngineChoice:
     if is_multiple_choice(model):
-        return Choice("encoder", "it is an encoder with a multiple-choice head")
+        return EngineChoice("encoder", "it is an encoder with a multiple-choice head")
     if model.kind == "folder":
-        return Choice("torch", "a folder of safetensors is read by transformers")
+        return EngineChoice("torch", "a folder of safetensors is read by transformers")
     if "generate" in config.scoring:
-        return Choice("llama", "answers are generated, and llama.cpp decodes fastest")
+        return EngineChoice("llama", "answers are generated, and llama.cpp decodes fastest")
     missing = [p for p in ("torch", "transformers", "accelerate") if not _installed(p)]
     if missing:
-        return Choice("llama", f"{missing[0]} is not installed (galenic[train] adds it)")
+        return EngineChoice("llama", f"{missing[0]} is not installed (galenic[train] adds it)")
     return _faster(model, config, say)
 
 
-def _faster(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> Choice:
+def _faster(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]) -> EngineChoice:
     from galenic.models.gguf.dequantize import check_room, dequantized_folder
 
     try:
@@ -82,11 +84,11 @@ def _faster(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None
         if faster:
             dequantized_folder(model)
     except UserError as error:
-        return Choice("llama", f"PyTorch cannot take this file: {error}")
+        return EngineChoice("llama", f"PyTorch cannot take this file: {error}")
     listed = f"tokens/s read here: llama {speeds['llama']:.0f}, torch about {speeds['torch']:.0f}"
     if faster:
-        return Choice("torch", listed)
-    return Choice("llama", f"{listed}, not {CLEARLY_FASTER} times as many")
+        return EngineChoice("torch", listed)
+    return EngineChoice("llama", f"{listed}, not {CLEARLY_FASTER} times as many")
 
 
 def prefill_speed(runtime: Runtime, rounds: int = ROUNDS) -> float:

@@ -27,7 +27,7 @@ from galenic.registry import RUNTIMES
 from galenic.runtimes.threads import choose_threads
 from galenic.watcher import Watcher
 
-__all__ = ["MEASURES", "Speed", "Spread", "Throughput", "measure_speed", "summarise"]
+__all__ = ["MEASURES", "ModelSpeed", "Spread", "Throughput", "measure_speed", "summarise"]
 
 MEASURES = ("prefill", "decode", "first_token_ms", "peak_rss")
 """tokens/s, tokens/s, milliseconds, bytes."""
@@ -43,7 +43,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Speed:
+class ModelSpeed:
     """One model: a `Spread` for each of `MEASURES`."""
 
     model: str
@@ -62,8 +62,8 @@ class Throughput:
     num_threads: int
     new_tokens: int
     rounds: int
-    model: Speed
-    reference: Speed | None
+    model: ModelSpeed
+    reference: ModelSpeed | None
     ratios: dict[str, Spread] | None
 
 
@@ -100,7 +100,7 @@ def summarise(
 ) -> Throughput:
     """Medians and ratios of what the rounds found: one list of rounds for each model."""
     sides = [
-        Speed(
+        ModelSpeed(
             model=one.name,
             sha256=one.sha256,
             runtime=setting["runtime"],

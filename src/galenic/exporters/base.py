@@ -15,7 +15,7 @@ from galenic.models.folder import MANIFEST
 from galenic.models.gguf.copy import join_parts
 from galenic.models.gguf.split import first_part, parts_of
 
-__all__ = ["Exporter", "Job", "as_folder", "as_gguf", "beside"]
+__all__ = ["ExportJob", "Exporter", "as_folder", "as_gguf", "beside"]
 
 GGUF = "model.gguf"
 ADAPTER = "adapter.gguf"
@@ -24,7 +24,7 @@ DENSE = "F16"
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """What is exported.
 
     Attributes:
@@ -54,7 +54,7 @@ class Exporter(ABC):
     adapters: ClassVar[bool] = False
 
     @abstractmethod
-    def write(self, job: Job, folder: Path) -> str:
+    def write(self, job: ExportJob, folder: Path) -> str:
         """Write everything into an existing empty folder, and read it back.
 
         Returns:
@@ -65,7 +65,7 @@ class Exporter(ABC):
         """
 
 
-def beside(job: Job, folder: Path) -> Path | None:
+def beside(job: ExportJob, folder: Path) -> Path | None:
     """Put the adapter there that goes along, if one does."""
     if job.model.adapter is None:
         return None
@@ -74,7 +74,7 @@ def beside(job: Job, folder: Path) -> Path | None:
     return target
 
 
-def as_gguf(job: Job, folder: Path) -> Path:
+def as_gguf(job: ExportJob, folder: Path) -> Path:
     """Put the model there as a GGUF: the file itself, the parts of a split one joined, or a folder
     turned into one of 16 bits.
 
@@ -100,7 +100,7 @@ def as_gguf(job: Job, folder: Path) -> Path:
     return target
 
 
-def as_folder(job: Job, folder: Path) -> Path:
+def as_folder(job: ExportJob, folder: Path) -> Path:
     """Put the model there as transformers reads it: the folder, or a GGUF's weights as float32.
 
     Raises:

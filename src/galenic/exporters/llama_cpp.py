@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from galenic.exporters.base import Exporter, Job, as_gguf, beside
+from galenic.exporters.base import Exporter, ExportJob, as_gguf, beside
 
 __all__ = ["LlamaCpp"]
 
@@ -17,7 +17,7 @@ class LlamaCpp(Exporter):
     reference_url = "https://github.com/ggml-org/llama.cpp"
     adapters = True
 
-    def write(self, job: Job, folder: Path) -> str:
+    def write(self, job: ExportJob, folder: Path) -> str:
         gguf, adapter = as_gguf(job, folder), beside(job, folder)
         lora = f" --lora FOLDER/{adapter.name}" if adapter else ""
         return (

@@ -16,7 +16,7 @@ from galenic.data.benchmarks.base import Benchmark
 from galenic.data.benchmarks.select import resolve_benchmarks
 from galenic.data.example import Example
 from galenic.data.sources import open_source
-from galenic.exporters.base import Exporter, Job, as_folder
+from galenic.exporters.base import Exporter, ExportJob, as_folder
 from galenic.registry import SCORINGS
 
 __all__ = ["LmEval", "write_task"]
@@ -33,7 +33,7 @@ class LmEval(Exporter):
     title = "folder and tasks for lm-evaluation-harness"
     reference_url = "https://github.com/EleutherAI/lm-evaluation-harness"
 
-    def write(self, job: Job, folder: Path) -> str:
+    def write(self, job: ExportJob, folder: Path) -> str:
         (folder / MODEL).mkdir()
         (folder / TASKS).mkdir()
         as_folder(job, folder / MODEL)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.exporters.base import Exporter, Job, as_gguf
+from galenic.exporters.base import Exporter, ExportJob, as_gguf
 from galenic.exporters.chat import ChatForm, find_form
 from galenic.models.gguf.header import read_metadata
 
@@ -28,7 +28,7 @@ class Ollama(Exporter):
     title = "GGUF and Modelfile for Ollama"
     reference_url = "https://docs.ollama.com/modelfile"
 
-    def write(self, job: Job, folder: Path) -> str:
+    def write(self, job: ExportJob, folder: Path) -> str:
         gguf = as_gguf(job, folder)
         metadata = read_metadata(gguf, arrays=(TOKENS, TYPES))
         template = metadata.get("tokenizer.chat_template")

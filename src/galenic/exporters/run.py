@@ -7,7 +7,7 @@ from pathlib import Path
 from galenic.artifact.manifest import check_new
 from galenic.cache import replacing
 from galenic.errors import UserError
-from galenic.exporters.base import Job
+from galenic.exporters.base import ExportJob
 from galenic.models.adapter import with_adapter
 from galenic.models.load import resolve_model
 from galenic.registry import EXPORTERS
@@ -45,7 +45,7 @@ def export(
         if not exporter.adapters:
             raise UserError(f"--adapter goes with --to llama.cpp, not {target}.")
         files = with_adapter(files, Path(adapter))
-    job = Job(files, data)
+    job = ExportJob(files, data)
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as part:
         part.mkdir()

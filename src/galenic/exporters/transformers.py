@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from galenic.exporters.base import Exporter, Job, as_folder
+from galenic.exporters.base import Exporter, ExportJob, as_folder
 
 __all__ = ["Transformers"]
 
@@ -16,7 +16,7 @@ class Transformers(Exporter):
     title = "folder for transformers"
     reference_url = "https://huggingface.co/docs/transformers/main_classes/model"
 
-    def write(self, job: Job, folder: Path) -> str:
+    def write(self, job: ExportJob, folder: Path) -> str:
         as_folder(job, folder)
         return (
             'python -c "from transformers import AutoModelForCausalLM as M; '

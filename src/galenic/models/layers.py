@@ -13,10 +13,10 @@ from galenic.models.families import FAMILIES, Role, check_family
 __all__ = [
     "INPUT_OF",
     "Block",
-    "Counts",
     "InputName",
     "Layout",
     "Linear",
+    "ParameterCounts",
     "Sizes",
     "count_parameters",
     "read_layout",
@@ -138,7 +138,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ParameterCounts:
     """Numbers of parameters; a weight that input embedding and output head share counts once.
 
     Attributes:
@@ -212,11 +212,11 @@ def _read_linears(
     return linears
 
 
-def count_parameters(layout: Layout) -> Counts:
+def count_parameters(layout: Layout) -> ParameterCounts:
     """Count all parameters."""
     model = layout.model
     outer = {id(w): w for w in (_weight(model, "input"), _weight(model, "output")) if w is not None}
-    return Counts(
+    return ParameterCounts(
         total=sum(p.numel() for p in model.parameters()),  # parameters() gives shared ones once
         embeddings=sum(w.numel() for w in outer.values()),
         blocks=sum(p.numel() for block in layout.blocks for p in block.module.parameters()),

@@ -17,7 +17,7 @@ import numpy as np
 
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint
-from galenic.models.layers import Block, Counts, Layout, count_parameters, read_layout
+from galenic.models.layers import Block, Layout, ParameterCounts, count_parameters, read_layout
 from galenic.models.shapes import empty_model, tensor_names
 from galenic.models.tensors import StoredTensor
 
@@ -165,7 +165,7 @@ def filled(module: Any, tensors: Iterable[tuple[str, Any]]) -> Iterator[None]:
             assign_(module, name, tensor)
 
 
-def count_stored_zeros(checkpoint: Checkpoint) -> Counts:
+def count_stored_zeros(checkpoint: Checkpoint) -> ParameterCounts:
     """Count the stored parameters that are exactly zero, one tensor in memory at a time."""
     layout = checkpoint.shapes
     model, outer = layout.model, set(outer_names(layout))
@@ -177,4 +177,4 @@ def count_stored_zeros(checkpoint: Checkpoint) -> Counts:
         total += zeros
         embeddings += zeros if any(state[name] is end for end in ends) else 0
         blocks += zeros if name not in outer else 0
-    return Counts(total=total, embeddings=embeddings, blocks=blocks)
+    return ParameterCounts(total=total, embeddings=embeddings, blocks=blocks)

@@ -19,8 +19,8 @@ from galenic.errors import UserError
 from galenic.models.adapter import adapted_source, read_adapter
 from galenic.models.fetch.dose import (
     DOSES,
-    Answer,
     Dose,
+    MeasuredAnswer,
     dose_file,
     dose_path,
     mark_made,
@@ -111,7 +111,7 @@ def _check_answers(path: Path, dose: Dose) -> None:
                 )
 
 
-def answers_of(path: Path, asked: Sequence[tuple[str, Iterable[str]]]) -> list[Answer]:
+def answers_of(path: Path, asked: Sequence[tuple[str, Iterable[str]]]) -> list[MeasuredAnswer]:
     """Log-probability of the first token of each label after its prompt, by llama.cpp.
 
     Args:
@@ -134,7 +134,7 @@ def answers_of(path: Path, asked: Sequence[tuple[str, Iterable[str]]]) -> list[A
             log_probs = {label: float(logits[token]) - total for label, token in first.items()}
             if not all(math.isfinite(value) for value in log_probs.values()):
                 raise UserError("the model that was made here computes values that are not finite.")
-            answers.append(Answer(prompt=prompt, log_probs=log_probs))
+            answers.append(MeasuredAnswer(prompt=prompt, log_probs=log_probs))
         return answers
     finally:
         engine.close()

@@ -30,9 +30,9 @@ __all__ = [
     "RULE",
     "Device",
     "Made",
-    "Plan",
     "PlanSettings",
     "Prediction",
+    "RecipePlan",
     "follow_all",
     "main_types",
     "make_plan",
@@ -152,7 +152,7 @@ def outline_recipe(outline: Outline, recipe: Recipe) -> Made:
 
 
 def _types(source: GgufSource, method: Any) -> dict[str, str]:
-    from galenic.compression.quantize.allocate import Choice
+    from galenic.compression.quantize.allocate import TypeChoice
     from galenic.compression.quantize.typed import TypedQuantizer
 
     if not isinstance(method, TypedQuantizer):
@@ -160,7 +160,7 @@ def _types(source: GgufSource, method: Any) -> dict[str, str]:
     options = method.type_choices(source)
     choices = {
         tensor.name: [
-            Choice(kind, size, _noise(kind) * math.prod(tensor.shape))
+            TypeChoice(kind, size, _noise(kind) * math.prod(tensor.shape))
             for kind, size in options[tensor.name].items()
         ]
         for tensor in source.tensors
@@ -263,7 +263,7 @@ def follow_all(
 
 
 @dataclass(frozen=True)
-class Plan:
+class RecipePlan:
     """The answer.
 
     Attributes:
@@ -288,7 +288,7 @@ class Plan:
 
 def make_plan(
     files: ModelFiles, device: Device, settings: PlanSettings, watcher: Watcher
-) -> tuple[Plan, dict[str, Prediction]]:
+) -> tuple[RecipePlan, dict[str, Prediction]]:
     """Predict every shipped recipe for a model.
 
     Args:
@@ -319,7 +319,7 @@ def make_plan(
     rows = rank([predict(one, device, context, machine) for one in made])
     threads = None if machine is None else machine.threads
     short = {one.recipe: predict(one, device, CONTEXT, machine) for one in made}
-    return Plan(files.name, context, threads, tuple(rows), unsuited), short
+    return RecipePlan(files.name, context, threads, tuple(rows), unsuited), short
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from galenic.errors import UserError, unknown_name
 from galenic.evaluation.compare import (
-    Comparison,
     Pair,
+    PairedResult,
     Pairing,
     compare_pairs,
     pair_records,
@@ -18,7 +18,7 @@ from galenic.evaluation.compare import (
     with_plain_views,
 )
 from galenic.evaluation.records import Record
-from galenic.reports.runs import Item, Run, load_run
+from galenic.reports.runs import Item, LoadedRun, load_run
 
 __all__ = ["SELECTIONS", "Compared", "compare_runs", "describe"]
 
@@ -36,10 +36,10 @@ class Compared:
         results: one for each group, in its order.
     """
 
-    run_a: Run
-    run_b: Run
+    run_a: LoadedRun
+    run_b: LoadedRun
     pairing: Pairing
-    results: Sequence[Comparison]
+    results: Sequence[PairedResult]
 
 
 def compare_runs(
@@ -108,7 +108,7 @@ def describe(found: Compared) -> dict[str, Any]:
     }
 
 
-def _check_versions(run_a: Run, run_b: Run) -> None:
+def _check_versions(run_a: LoadedRun, run_b: LoadedRun) -> None:
     """Refuse runs that asked the same benchmark in different words."""
     versions = {entry.benchmark: entry.version for entry in run_a.info.data}
     for entry in run_b.info.data:
@@ -120,7 +120,7 @@ def _check_versions(run_a: Run, run_b: Run) -> None:
             )
 
 
-def _select(run: Run, scoring: str | None, debias: str | None, side: str) -> list[Record]:
+def _select(run: LoadedRun, scoring: str | None, debias: str | None, side: str) -> list[Record]:
     """The records of one side, plain views included, that the flags choose."""
     records = with_plain_views(run.records)
     for name, wanted in (("scoring", scoring), ("debias", debias)):

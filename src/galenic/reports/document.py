@@ -11,10 +11,17 @@ from galenic import __version__
 from galenic.errors import UserError
 from galenic.evaluation.records import Timing
 from galenic.reports.rows import Row, build_rows
-from galenic.reports.runs import DataEntry, Run
+from galenic.reports.runs import DataEntry, LoadedRun
 from galenic.runtimes.base import RuntimeInfo
 
-__all__ = ["DISCLAIMER", "READING", "Provenance", "Report", "Speed", "build_report"]
+__all__ = [
+    "DISCLAIMER",
+    "READING",
+    "ComputingTotals",
+    "Provenance",
+    "ReportDocument",
+    "build_report",
+]
 
 DISCLAIMER = (
     "For education and research. Not a medical device: these numbers describe answers to exam "
@@ -67,7 +74,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Speed(_Part):
+class ComputingTotals(_Part):
     """Totals over the run's timings. Answers count every scoring of a question.
 
     ``sharing`` is tokens asked over tokens computed: what a runtime without sharing would have
@@ -97,7 +104,7 @@ class Provenance(_Part):
     records: int
     planned: int
     cut_line: bool
-    speed: Speed | None
+    speed: ComputingTotals | None
 
     @property
     def complete(self) -> bool:
@@ -105,7 +112,7 @@ class Provenance(_Part):
         return self.records >= self.planned
 
 
-class Report(_Part):
+class ReportDocument(_Part):
     """``report.json``."""
 
     format: int = 1
@@ -115,7 +122,7 @@ class Report(_Part):
     runs: list[Provenance]
 
 
-def build_report(runs: Sequence[Run]) -> Report:
+def build_report(runs: Sequence[LoadedRun]) -> ReportDocument:
     """Measure every run.
 
     Raises:
@@ -123,7 +130,7 @@ def build_report(runs: Sequence[Run]) -> Report:
     """
     if not runs:
         raise UserError("name at least one run folder.")
-    return Report(
+    return ReportDocument(
         galenic=__version__,
         disclaimer=DISCLAIMER,
         rows=_side_by_side([row for run in runs for row in build_rows(run)]),
@@ -142,7 +149,7 @@ def _side_by_side(rows: list[Row]) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def _provenance(run: Run) -> Provenance:
+def _provenance(run: LoadedRun) -> Provenance:
     return Provenance(
         name=run.name,
         command=run.info.command,
@@ -159,14 +166,14 @@ def _provenance(run: Run) -> Provenance:
     )
 
 
-def _speed(timings: Sequence[Timing]) -> Speed | None:
+def _speed(timings: Sequence[Timing]) -> ComputingTotals | None:
     seconds = sum(timing.seconds for timing in timings)
     computed = sum(timing.tokens_computed for timing in timings)
     if seconds <= 0 or computed <= 0:
         return None
     asked = sum(timing.tokens_asked for timing in timings)
     answers = sum(timing.items for timing in timings)
-    return Speed(
+    return ComputingTotals(
         seconds=seconds,
         answers=answers,
         tokens_asked=asked,

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from galenic.evaluation.records import Record
 from galenic.reports.rows import Row, group_of
-from galenic.reports.runs import Run
+from galenic.reports.runs import LoadedRun
 from galenic.reports.text import shorten
 
-__all__ = ["Option", "Shown", "pick_examples"]
+__all__ = ["Shown", "ShownOption", "pick_examples"]
 
 QUESTION_WIDTH = 900
 TEXT_WIDTH = 400
 
 
 @dataclass(frozen=True)
-class Option:
+class ShownOption:
     """One option of a shown question; ``probability`` is None for generated answers."""
 
     label: str
@@ -33,13 +33,13 @@ class Shown:
 
     id: str
     question: str
-    options: tuple[Option, ...]
+    options: tuple[ShownOption, ...]
     correct: bool
     prediction: str | None
     generated: str | None
 
 
-def pick_examples(run: Run, row: Row, count: int = 3) -> list[Shown]:
+def pick_examples(run: LoadedRun, row: Row, count: int = 3) -> list[Shown]:
     """The ``count`` most confident right answers, then as many wrong ones.
 
     Without probabilities the first of the record file are taken.
@@ -55,10 +55,10 @@ def _most_confident(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda record: -max(record.probabilities.values(), default=0.0))
 
 
-def _show(run: Run, record: Record) -> Shown:
+def _show(run: LoadedRun, record: Record) -> Shown:
     item = run.items[record.benchmark, record.id]
     options = tuple(
-        Option(
+        ShownOption(
             label=label,
             text="" if text == label else shorten(text, TEXT_WIDTH),
             probability=record.probabilities.get(label),

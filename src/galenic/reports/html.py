@@ -10,11 +10,11 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from galenic.reports import plots
-from galenic.reports.document import READING, Report
+from galenic.reports.document import READING, ReportDocument
 from galenic.reports.examples import Shown, pick_examples
 from galenic.reports.meaning import meaning_of_rows
 from galenic.reports.rows import Row
-from galenic.reports.runs import Run
+from galenic.reports.runs import LoadedRun
 from galenic.reports.text import count, model_name, p_value, proportion, signed, span
 
 __all__ = ["page_template", "to_html"]
@@ -38,7 +38,7 @@ class Gallery:
     figures: list[Figure]
 
 
-def to_html(report: Report, runs: Sequence[Run], *, examples: int = 3) -> str:
+def to_html(report: ReportDocument, runs: Sequence[LoadedRun], *, examples: int = 3) -> str:
     """Render the page, with so many right and wrong questions of each row shown.
 
     Text of questions and names of models come from outside: the template escapes everything but

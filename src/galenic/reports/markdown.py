@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from galenic.reports.document import READING, Provenance, Report
+from galenic.reports.document import READING, Provenance, ReportDocument
 from galenic.reports.meaning import meaning_of_rows
 from galenic.reports.rows import Row
 from galenic.reports.text import count, proportion, signed, span, spark
@@ -12,7 +12,7 @@ from galenic.reports.text import count, proportion, signed, span, spark
 __all__ = ["to_markdown"]
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: ReportDocument) -> str:
     """Render the report; the text of questions is not part of it."""
     parts = [
         "# Galenic report",
@@ -33,7 +33,7 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _warnings(report: Report) -> list[str]:
+def _warnings(report: ReportDocument) -> list[str]:
     lines = [
         f"- **Incomplete:** run `{run.name}` holds {run.records} of {run.planned} planned answers."
         for run in report.runs

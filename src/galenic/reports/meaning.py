@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from galenic.evaluation.compare import Comparison
+from galenic.evaluation.compare import PairedResult
 from galenic.reports.rows import Row
 from galenic.reports.study import StudyReport, TableRow
 from galenic.reports.text import count, proportion, signed
@@ -53,7 +53,7 @@ def meaning_of_study(report: StudyReport) -> list[str]:
     ]
 
 
-def _share(found: Comparison) -> float:
+def _share(found: PairedResult) -> float:
     return found.accuracy_b / found.accuracy_a if found.accuracy_a else 0.0
 
 
@@ -86,7 +86,7 @@ def _of_run(rows: Sequence[Row], named: bool) -> str:
     return " ".join(dict.fromkeys(said))
 
 
-def _kept(report: StudyReport, row: TableRow, found: Comparison) -> str:
+def _kept(report: StudyReport, row: TableRow, found: PairedResult) -> str:
     size = f" ({format_size(row.size['file_bytes'])})" if row.size else ""
     low, high = found.interval
     return (

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from galenic.evaluation import calibration, metrics
 from galenic.evaluation.compare import pair_table, paired_interval, with_plain_views
 from galenic.evaluation.records import Record
-from galenic.reports.runs import Item, Run
+from galenic.reports.runs import Item, LoadedRun
 from galenic.reports.text import method
 
 __all__ = [
@@ -18,8 +18,8 @@ __all__ = [
     "Baselines",
     "Calibration",
     "ClassRow",
-    "Counts",
     "Permutation",
+    "PredictionCounts",
     "Row",
     "build_rows",
     "group_of",
@@ -45,7 +45,7 @@ class ClassRow(_Part):
     support: int
 
 
-class Counts(_Part):
+class PredictionCounts(_Part):
     """What was predicted, beside what was right.
 
     ``confusion`` has a row a gold label and a column a predicted one, the last "unparsed".
@@ -134,7 +134,7 @@ class Row(_Part):
     macro_recall: float
     macro_f1: float
     baselines: Baselines
-    counts: Counts
+    counts: PredictionCounts
     classes: list[ClassRow]
     collapse: tuple[str, float] | None
     calibration: Calibration | None
@@ -156,7 +156,7 @@ class Row(_Part):
         return self.counts.unparsed / self.n
 
 
-def build_rows(run: Run) -> list[Row]:
+def build_rows(run: LoadedRun) -> list[Row]:
     """The rows of a run: benchmarks and scorings in its own order, plain before debiased."""
     groups = metrics.group_records(with_plain_views(run.records))
     benchmarks = [entry.benchmark for entry in run.info.data]
@@ -172,13 +172,13 @@ def build_rows(run: Run) -> list[Row]:
     return [_row(run, group, groups[group]) for group in order]
 
 
-def group_of(run: Run, row: Row) -> list[Record]:
+def group_of(run: LoadedRun, row: Row) -> list[Record]:
     """The records behind a row."""
     wanted = metrics.Group(row.benchmark, row.scoring, row.debias)
     return metrics.group_records(with_plain_views(run.records))[wanted]
 
 
-def _row(run: Run, group: metrics.Group, records: Sequence[Record]) -> Row:
+def _row(run: LoadedRun, group: metrics.Group, records: Sequence[Record]) -> Row:
     entry = run.entry(group.benchmark)
     items = [run.items[record.benchmark, record.id] for record in records]
     labels = list(dict.fromkeys(label for item in items for label in item.options))
@@ -229,9 +229,9 @@ def _baselines(records: Sequence[Record], labels: list[str], items: list[Item]) 
     )
 
 
-def _counts(records: Sequence[Record], labels: list[str]) -> Counts:
+def _counts(records: Sequence[Record], labels: list[str]) -> PredictionCounts:
     gold = Counter(record.gold for record in records)
-    return Counts(
+    return PredictionCounts(
         labels=labels,
         gold={label: gold[label] for label in labels},
         predicted=metrics.prediction_counts(records, labels),

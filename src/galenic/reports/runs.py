@@ -15,7 +15,7 @@ from galenic.errors import UserError
 from galenic.evaluation.records import Record, Timing
 from galenic.runtimes.base import RuntimeInfo
 
-__all__ = ["DataEntry", "Item", "Run", "RunInfo", "load_run", "load_runs"]
+__all__ = ["DataEntry", "Item", "LoadedRun", "RunInfo", "load_run", "load_runs"]
 
 _T = TypeVar("_T", bound=BaseModel)
 
@@ -64,7 +64,7 @@ class RunInfo(BaseModel):
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadedRun:
     """A run in memory.
 
     Attributes:
@@ -102,7 +102,7 @@ class Run:
         return next(entry for entry in self.info.data if entry.benchmark == benchmark)
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path) -> LoadedRun:
     """Read one run folder.
 
     Raises:
@@ -119,7 +119,7 @@ def load_run(folder: Path) -> Run:
         )
     _check(folder, info, items, numbered)
     timings = [timing for _, timing in _lines(folder, "timings.jsonl", Timing, needed=False)[0]]
-    return Run(
+    return LoadedRun(
         name=folder.resolve().name,
         folder=folder,
         info=info,
@@ -130,7 +130,7 @@ def load_run(folder: Path) -> Run:
     )
 
 
-def load_runs(folders: list[Path]) -> list[Run]:
+def load_runs(folders: list[Path]) -> list[LoadedRun]:
     """Read several runs; where folder names are equal, their paths tell them apart.
 
     Raises:
@@ -146,7 +146,7 @@ def load_runs(folders: list[Path]) -> list[Run]:
         run = load_run(folder)
         if names.count(run.name) > 1:
             path = folder.resolve()
-            run = Run(**{**vars(run), "name": f"{path.parent.name}/{path.name}"})
+            run = LoadedRun(**{**vars(run), "name": f"{path.parent.name}/{path.name}"})
         runs.append(run)
     return runs
 

@@ -10,15 +10,15 @@ from typing import Any
 from galenic.errors import UserError
 from galenic.evaluation.compare import (
     ALL,
-    Comparison,
     Pair,
+    PairedResult,
     compare_pairs,
     pair_records,
     pool_groups,
 )
 from galenic.evaluation.failures import KindErrors, errors_by_kind, errors_by_subject
 from galenic.reports.rows import Row, build_rows
-from galenic.reports.runs import Item, Run, load_run
+from galenic.reports.runs import Item, LoadedRun, load_run
 from galenic.study.graph import Cell
 from galenic.study.store import StudyFolder
 
@@ -51,7 +51,7 @@ class Answers:
     """
 
     row: Row
-    versus: Comparison | None
+    versus: PairedResult | None
     kinds: list[KindErrors]
     subjects: list[KindErrors]
 
@@ -83,7 +83,7 @@ class Changes:
 
     parent: str
     scoring: str
-    compared: Comparison
+    compared: PairedResult
     broke: int
     fixed: int
     shown: list[Changed]
@@ -123,7 +123,7 @@ class TableRow:
     cell: Cell
     size: dict[str, Any] | None
     answers: dict[tuple[str, str], Answers]
-    pooled: dict[str, Comparison]
+    pooled: dict[str, PairedResult]
     perplexity: dict[str, Any] | None
     speed: dict[str, Any] | None
     changes: list[Changes]
@@ -212,7 +212,7 @@ def _speed_beside(row: TableRow, rows: Sequence[TableRow]) -> dict[str, Any] | N
     return {"model": beside[len(beside) // 2], "ratios": None} if beside else None
 
 
-def _runs(store: StudyFolder, cell: Cell) -> dict[tuple[str, str], Run]:
+def _runs(store: StudyFolder, cell: Cell) -> dict[tuple[str, str], LoadedRun]:
     """The finished runs of a cell by benchmark and scoring, under the row's name."""
     found = {}
     for benchmark, by_scoring in cell.answers.items():
@@ -228,8 +228,8 @@ def _row(
     store: StudyFolder,
     facts: Mapping[str, Any],
     cell: Cell,
-    own: Mapping[tuple[str, str], Run],
-    dense: Mapping[tuple[str, str], Run],
+    own: Mapping[tuple[str, str], LoadedRun],
+    dense: Mapping[tuple[str, str], LoadedRun],
     changes: list[Changes],
 ) -> TableRow:
     wanted = [node for by_scoring in cell.answers.values() for node in by_scoring.values()]
@@ -287,7 +287,7 @@ def _size(store: StudyFolder, facts: Mapping[str, Any], cell: Cell) -> dict[str,
     return store.node(cell.made_by).result
 
 
-def _answers(run: Run, dense: Run | None) -> Answers:
+def _answers(run: LoadedRun, dense: LoadedRun | None) -> Answers:
     [row] = build_rows(run)
     questions = [(run.items[record.benchmark, record.id], record) for record in run.records]
     compared = None
@@ -298,7 +298,7 @@ def _answers(run: Run, dense: Run | None) -> Answers:
 
 
 def _pairs(
-    before: Mapping[tuple[str, str], Run], after: Mapping[tuple[str, str], Run]
+    before: Mapping[tuple[str, str], LoadedRun], after: Mapping[tuple[str, str], LoadedRun]
 ) -> dict[tuple[str, ...], list[Pair]]:
     found: dict[tuple[str, ...], list[Pair]] = {}
     for key in after:
@@ -308,8 +308,8 @@ def _pairs(
 
 
 def _pooled(
-    own: Mapping[tuple[str, str], Run], dense: Mapping[tuple[str, str], Run]
-) -> dict[str, Comparison]:
+    own: Mapping[tuple[str, str], LoadedRun], dense: Mapping[tuple[str, str], LoadedRun]
+) -> dict[str, PairedResult]:
     groups = pool_groups(_pairs(dense, own))
     return {scoring: compare_pairs(pairs, ALL) for (_, scoring, _), pairs in groups.items()}
 
@@ -326,7 +326,9 @@ def _step_before(cell: Cell, cells: Sequence[Cell], nodes: Mapping[str, Any]) ->
 
 
 def _changes(
-    before: Cell, parent: Mapping[tuple[str, str], Run], own: Mapping[tuple[str, str], Run]
+    before: Cell,
+    parent: Mapping[tuple[str, str], LoadedRun],
+    own: Mapping[tuple[str, str], LoadedRun],
 ) -> list[Changes]:
     groups = _pairs(parent, own)
     items: dict[tuple[str, str], Item] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from galenic.evaluation.compare import Comparison
+from galenic.evaluation.compare import PairedResult
 from galenic.reports.document import DISCLAIMER
 from galenic.reports.meaning import meaning_of_study
 from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
@@ -164,7 +164,7 @@ def _accuracy(answers: Answers | None) -> str:
     return text + (f" COLLAPSE ({row.collapse[0]})" if row.collapse else "")
 
 
-def _difference(compared: Comparison | None) -> str:
+def _difference(compared: PairedResult | None) -> str:
     if compared is None:
         return "–"
     return signed(compared.difference) + ("\\*" if compared.p_value < SIGNIFICANT else "")

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from galenic.reports.rows import Row, build_rows
-from galenic.reports.runs import Run
+from galenic.reports.runs import LoadedRun
 from galenic.reports.text import model_name, proportion, span, spark
 
 __all__ = ["summary_table"]
@@ -17,7 +17,7 @@ BASELINE_STYLE = {"above": "green", "at": "", "below": "yellow"}
 """Of the accuracy, by where its paired interval lies against the majority baseline."""
 
 
-def summary_table(run: Run) -> Table:
+def summary_table(run: LoadedRun) -> Table:
     """Accuracy with its 95 % interval, the majority baseline and what was predicted.
 
     Fits 80 columns, long rows on two lines. Accuracy is green where its paired interval lies above

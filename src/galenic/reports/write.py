@@ -13,7 +13,7 @@ from galenic.errors import UserError
 from galenic.reports.document import build_report
 from galenic.reports.html import to_html
 from galenic.reports.markdown import to_markdown
-from galenic.reports.runs import Run, load_runs
+from galenic.reports.runs import LoadedRun, load_runs
 from galenic.study.store import is_study
 
 __all__ = ["report_on", "write_report", "write_study_report"]
@@ -51,7 +51,7 @@ def report_on(
     return write_report(loaded, target, examples=examples)
 
 
-def write_report(runs: Sequence[Run], folder: Path, *, examples: int = 3) -> list[Path]:
+def write_report(runs: Sequence[LoadedRun], folder: Path, *, examples: int = 3) -> list[Path]:
     """Measure the runs and write ``report.md``, ``report.html`` and ``report.json``.
 
     Args:

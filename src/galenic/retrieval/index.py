@@ -22,7 +22,7 @@ from galenic.retrieval.documents.base import Document, SkipError
 from galenic.retrieval.documents.cut import cut
 from galenic.retrieval.documents.medquad_files import WHERE, read_published
 from galenic.retrieval.store import FileState, NewPassage, Store, open_store
-from galenic.retrieval.walk import Found, read_file, walk, walk_one
+from galenic.retrieval.walk import FoundFile, read_file, walk, walk_one
 from galenic.watcher import Watcher
 
 __all__ = [
@@ -203,7 +203,7 @@ def remove(name: str, *, path: Path | None = None) -> str:
     return wanted
 
 
-def _shown(answers: Sequence[medquad.Answer], watcher: Watcher) -> Iterator[NewPassage]:
+def _shown(answers: Sequence[medquad.MedQuadRow], watcher: Watcher) -> Iterator[NewPassage]:
     for done, answer in enumerate(answers, start=1):
         yield from medquad.passages(answer)
         if done % 100 == 0 or done == len(answers):
@@ -226,7 +226,7 @@ class _Update:
             self.store.remove_file(self.collection, name)
             self.summary.removed += 1
 
-    def see(self, file: Found, before: FileState | None) -> None:
+    def see(self, file: FoundFile, before: FileState | None) -> None:
         """Read a file unless its size and time, or at least its content, are as they were."""
         if before and (before.size, before.mtime_ns) == (file.size, file.mtime_ns):
             self._keep(before)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from galenic.retrieval.store import FileState
 
-__all__ = ["Found", "Walk", "read_file", "walk", "walk_one"]
+__all__ = ["FoundFile", "Walk", "read_file", "walk", "walk_one"]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFile:
     """A file to read: its name below the folder, with ``/``, its size and its time."""
 
     path: str
@@ -28,7 +28,7 @@ class Found:
 class Walk:
     """The files to read, by name, and how many were passed over for what reason."""
 
-    files: list[Found] = field(default_factory=list)
+    files: list[FoundFile] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
 
@@ -76,7 +76,7 @@ def _unwanted(path: Path, root: Path) -> str:
 
 
 def _look(
-    path: Path, suffixes: frozenset[str], max_bytes: int, root: Path, files: list[Found]
+    path: Path, suffixes: frozenset[str], max_bytes: int, root: Path, files: list[FoundFile]
 ) -> str:
     """Add the file to the list, or say why not."""
     if path.suffix.lower() not in suffixes:
@@ -93,7 +93,7 @@ def _look(
         return "not regular files"
     if status.st_size > max_bytes:
         return "too large"
-    files.append(Found(name, status.st_size, status.st_mtime_ns))
+    files.append(FoundFile(name, status.st_size, status.st_mtime_ns))
     return ""
 
 

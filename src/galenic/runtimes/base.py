@@ -17,10 +17,10 @@ from galenic.runtimes.tree import Pack, Request, build_pack, sum_by_request
 __all__ = [
     "LOWEST_TEMPERATURE",
     "Choices",
-    "Encoder",
     "Generation",
     "Runtime",
     "RuntimeInfo",
+    "TokenEncoder",
     "Writing",
     "check_room",
     "encode_request",
@@ -110,7 +110,7 @@ class Writing:
             raise UserError(f"generate needs a temperature of 0 or at least {LOWEST_TEMPERATURE}")
 
 
-class Encoder(Protocol):
+class TokenEncoder(Protocol):
     """Whatever turns texts into tokens as a model is to see them."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -301,12 +301,12 @@ def check_room(num_prompt: int, num_new: int, context_length: int) -> None:
         )
 
 
-def encode_request(runtime: Encoder, context: str, continuation: str) -> Request:
+def encode_request(runtime: TokenEncoder, context: str, continuation: str) -> Request:
     """Encode one request; see `encode_requests` for how the boundary is found."""
     return encode_requests(runtime, [(context, continuation)])[0]
 
 
-def encode_requests(runtime: Encoder, pairs: Sequence[tuple[str, str]]) -> list[Request]:
+def encode_requests(runtime: TokenEncoder, pairs: Sequence[tuple[str, str]]) -> list[Request]:
     """Encode (context, continuation) pairs.
 
     Context and continuation are encoded together, so that the tokens are those the model would see

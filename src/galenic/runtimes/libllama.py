@@ -21,7 +21,7 @@ from galenic.cache import file_sha256
 from galenic.errors import UserError
 from galenic.runtimes.libllama_find import LibraryFiles, find_library
 
-__all__ = ["Batch", "ContextParams", "LibLlama", "ModelParams", "load_library"]
+__all__ = ["ContextParams", "LibLlama", "LlamaBatch", "ModelParams", "load_library"]
 
 logger = logging.getLogger("galenic.llama")
 
@@ -99,7 +99,7 @@ class ContextParams(Structure):
     ]
 
 
-class Batch(Structure):
+class LlamaBatch(Structure):
     """``llama_batch``: passed by value, so its size must be exact."""
 
     _fields_: ClassVar = [
@@ -171,7 +171,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_memory_clear": (None, (_PTR, _BOOL)),
     "llama_memory_seq_rm": (_BOOL, (_PTR, _INT, _INT, _INT)),
     "llama_memory_seq_cp": (None, (_PTR, _INT, _INT, _INT, _INT)),
-    "llama_decode": (_INT, (_PTR, Batch)),
+    "llama_decode": (_INT, (_PTR, LlamaBatch)),
     "llama_get_logits_ith": (_PTR, (_PTR, _INT)),
     "llama_adapter_lora_init": (_PTR, (_PTR, _STR)),
     "llama_set_adapters_lora": (_INT, (_PTR, _PTR, ctypes.c_size_t, _PTR)),

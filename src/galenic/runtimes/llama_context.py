@@ -11,7 +11,7 @@ import psutil
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.runtimes.libllama import Batch, LibLlama
+from galenic.runtimes.libllama import LibLlama, LlamaBatch
 from galenic.runtimes.tiles import FEWEST, Rows, fill, parts
 from galenic.runtimes.tree import common_prefix_length
 
@@ -189,7 +189,7 @@ class LlamaContext:
         flat = np.array([number for row in rows.sequences for number in row], dtype=np.int32)
         starts = np.concatenate([[0], np.cumsum(counts[:-1])])
         pointers = (flat.ctypes.data + flat.itemsize * starts).astype(np.uintp)
-        batch = Batch(
+        batch = LlamaBatch(
             n_tokens=len(tokens),
             token=tokens.ctypes.data,
             pos=positions.ctypes.data,

@@ -31,7 +31,7 @@ Range = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Block:
+class PackBlock:
     """Rows [start, end) that attend to all rows of ``above`` and to their own path within."""
 
     start: int
@@ -40,14 +40,14 @@ class Block:
     is_chain: bool
 
 
-def plan_blocks(pack: Pack) -> list[Block]:
+def plan_blocks(pack: Pack) -> list[PackBlock]:
     """Cut the forest into blocks whose rows together cover every row once."""
     parents = pack.parents
     sizes = np.ones(len(parents), dtype=np.int64)
     for row in range(len(parents) - 1, -1, -1):
         if parents[row] >= 0:
             sizes[parents[row]] += sizes[row]
-    blocks: list[Block] = []
+    blocks: list[PackBlock] = []
     waiting: list[tuple[int, int, tuple[Range, ...]]] = [
         (start, end, ()) for start, end in reversed(pack.trees)
     ]
@@ -57,15 +57,19 @@ def plan_blocks(pack: Pack) -> list[Block]:
         while trunk < end and parents[trunk] == trunk - 1 and sizes[trunk] == end - trunk:
             trunk += 1
         if trunk == end or end - start > SMALL_BUSH:
-            blocks.append(Block(start, trunk, above, is_chain=True))
+            blocks.append(PackBlock(start, trunk, above, is_chain=True))
             waiting.extend(reversed(_siblings(trunk, end, (*above, (start, trunk)), sizes, blocks)))
         else:
-            blocks.append(Block(start, end, above, is_chain=False))
+            blocks.append(PackBlock(start, end, above, is_chain=False))
     return blocks
 
 
 def _siblings(
-    start: int, end: int, above: tuple[Range, ...], sizes: NDArray[np.int64], blocks: list[Block]
+    start: int,
+    end: int,
+    above: tuple[Range, ...],
+    sizes: NDArray[np.int64],
+    blocks: list[PackBlock],
 ) -> list[tuple[int, int, tuple[Range, ...]]]:
     """Gather small sibling subtrees into masked blocks; return the large ones for cutting."""
     large: list[tuple[int, int, tuple[Range, ...]]] = []
@@ -74,15 +78,15 @@ def _siblings(
         after = row + int(sizes[row])
         if after - row > SMALL_BUSH:
             if first < row:
-                blocks.append(Block(first, row, above, is_chain=False))
+                blocks.append(PackBlock(first, row, above, is_chain=False))
             large.append((row, after, above))
             first = after
         elif after - first > 2 * SMALL_BUSH:
-            blocks.append(Block(first, after, above, is_chain=False))
+            blocks.append(PackBlock(first, after, above, is_chain=False))
             first = after
         row = after
     if first < end:
-        blocks.append(Block(first, end, above, is_chain=False))
+        blocks.append(PackBlock(first, end, above, is_chain=False))
     return large
 
 
@@ -105,9 +109,9 @@ class TreePlan:
     def __post_init__(self) -> None:
         self.blocks = sorted(plan_blocks(self.pack), key=lambda block: block.start)
         self.ranges = [(block.start, block.end) for block in self.blocks]
-        self._masks: dict[tuple[Block, int | None], torch.Tensor] = {}
+        self._masks: dict[tuple[PackBlock, int | None], torch.Tensor] = {}
 
-    def mask(self, block: Block, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
+    def mask(self, block: PackBlock, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
         """Additive mask (1, 1, rows, keys) of a block, or None when causal order says it all.
 
         Args:
@@ -133,7 +137,7 @@ class TreePlan:
             self._masks[block, window] = hidden[None, None]
         return self._masks[block, window]
 
-    def _visible(self, block: Block) -> NDArray[np.bool_]:
+    def _visible(self, block: PackBlock) -> NDArray[np.bool_]:
         before = len(self.pack.prefix) + sum(end - start for start, end in block.above)
         size = block.end - block.start
         own = np.zeros((size, size), dtype=bool)

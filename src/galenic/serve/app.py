@@ -25,13 +25,13 @@ from galenic.runtimes.base import Runtime, Writing
 from galenic.serve.ask import AssistantRoutes
 from galenic.serve.body import NotServedError, check_model, read_body, told
 from galenic.serve.crisis import crisis_field, crisis_in
-from galenic.serve.guard import Guard, error_response
+from galenic.serve.guard import RequestGuard, error_response
 from galenic.serve.lanes import Lanes
 from galenic.serve.page import page_routes
 from galenic.serve.plain import PlainRoutes
 from galenic.serve.schema import ChatRequest
 from galenic.serve.settings import ServeConfig
-from galenic.serve.worker import Order, Worker, Written
+from galenic.serve.worker import Order, WholeAnswer, Worker
 
 __all__ = ["NOTICE", "create_app"]
 
@@ -40,7 +40,7 @@ NOTICE = (
     "emergency call your local emergency number."
 )
 
-SILENCE = Written("", num_tokens=0, finished=True, num_prompt=0)
+SILENCE = WholeAnswer("", num_tokens=0, finished=True, num_prompt=0)
 """Stands in place of an answer where no model is asked."""
 
 
@@ -62,7 +62,7 @@ def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
             *PlainRoutes(server.worker, server.lanes, config).routes,
             *page_routes(),
         ],
-        middleware=[Middleware(Guard, config=config)],
+        middleware=[Middleware(RequestGuard, config=config)],
         exception_handlers={HTTPException: _no_such_place},
         lifespan=server.lifespan,
     )
@@ -159,7 +159,7 @@ class _Server:
     ) -> Response:
         """Wait for the whole answer, unless the caller goes away."""
         made, pieces = first, answer
-        while not isinstance(made, Written):
+        while not isinstance(made, WholeAnswer):
             if await request.is_disconnected():
                 await pieces.aclose()
                 return Response(status_code=499)
@@ -185,7 +185,7 @@ class _Server:
         delta = {"role": "assistant", "content": _opening(order, cry)}
         yield _event({**frame, **crisis_field(cry)}, delta)
         try:
-            while not isinstance(piece, Written):
+            while not isinstance(piece, WholeAnswer):
                 yield _event(frame, {"content": piece})
                 piece = await anext(answer)
         except Exception:  # noqa: BLE001 - whoever asked is told that it ended, whatever failed
@@ -241,7 +241,7 @@ def _opening(order: Order, cry: Crisis | None) -> str:
     return cry.text if cry.alone else f"{cry.text}\n\n"
 
 
-def _usage(made: Written) -> dict[str, int]:
+def _usage(made: WholeAnswer) -> dict[str, int]:
     return {
         "prompt_tokens": made.num_prompt,
         "completion_tokens": made.num_tokens,
@@ -249,7 +249,7 @@ def _usage(made: Written) -> dict[str, int]:
     }
 
 
-def _reason(made: Written) -> str:
+def _reason(made: WholeAnswer) -> str:
     return "stop" if made.finished else "length"
 
 

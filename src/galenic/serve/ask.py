@@ -15,7 +15,7 @@ from starlette.routing import Route
 from galenic import __version__
 from galenic.assistant.about import indexed, scores
 from galenic.assistant.events import Event, Tier, as_json, passage_json
-from galenic.assistant.pipeline import Assistant, Question, make_question
+from galenic.assistant.pipeline import Assistant, UserQuestion, make_question
 from galenic.assistant.triage.crisis import described
 from galenic.assistant.triage.triage import NOTICE, Answer, Triage, triage
 from galenic.errors import UserError
@@ -126,14 +126,16 @@ class AssistantRoutes:
             raise Busy(f"{Busy.TEXT} By the rules alone: {found.tier}.")
         return StreamingResponse(self._events(asked, found, first), media_type="text/event-stream")
 
-    def _read(self, form: _Ask, said: str, locale: str) -> tuple[Question, Triage, dict[str, Any]]:
+    def _read(
+        self, form: _Ask, said: str, locale: str
+    ) -> tuple[UserQuestion, Triage, dict[str, Any]]:
         """The question as it is understood, how soon help is needed, and that as it is sent."""
         asked = make_question(form.question, form.history, form.context or "", form.answers)
         found = self.assistant.triage(asked)
         return asked, found, described(found, said, locale)
 
     async def _events(
-        self, asked: Question, found: Triage, first: dict[str, Any]
+        self, asked: UserQuestion, found: Triage, first: dict[str, Any]
     ) -> AsyncIterator[str]:
         """Server-sent events; closing them stops the model."""
         yield _message(Tier.name, first)
@@ -148,7 +150,7 @@ class AssistantRoutes:
         finally:
             await answer.aclose()
 
-    def _answer(self, asked: Question, found: Triage) -> AsyncGenerator[Event, None]:
+    def _answer(self, asked: UserQuestion, found: Triage) -> AsyncGenerator[Event, None]:
         """Events behind the tier; those of an emergency wait for nothing."""
         if found.tier == "emergency":
             return _at_once(self.assistant.answer(asked, found))

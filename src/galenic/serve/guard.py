@@ -24,7 +24,7 @@ from galenic.serve.settings import ServeConfig
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Guard", "error_response"]
+__all__ = ["RequestGuard", "error_response"]
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -55,7 +55,7 @@ def error_response(
     return JSONResponse(body, status_code=status)
 
 
-class Guard:
+class RequestGuard:
     """ASGI middleware.
 
     Args:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.runtimes.constrained import JsonForm
 
-__all__ = ["Busy", "Order", "Task", "Worker", "Written"]
+__all__ = ["Busy", "Order", "Task", "WholeAnswer", "Worker"]
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Written:
+class WholeAnswer:
     """A whole answer: see `Generation`; ``num_prompt`` is the prompt's tokens."""
 
     text: str
@@ -93,7 +93,7 @@ class Worker:
         """Whether nobody more may wait."""
         return self._inside > self.max_queue
 
-    def stream(self, order: Order) -> AsyncGenerator[str | Written, None]:
+    def stream(self, order: Order) -> AsyncGenerator[str | WholeAnswer, None]:
         """Pieces of a text as they come, and at last the whole; see `run`."""
         return self.run(lambda should_continue: self._write(order, should_continue))
 
@@ -156,7 +156,9 @@ class Worker:
             job.deliver(error)
         job.deliver(_END)
 
-    def _write(self, order: Order, should_continue: Callable[[], bool]) -> Iterator[str | Written]:
+    def _write(
+        self, order: Order, should_continue: Callable[[], bool]
+    ) -> Iterator[str | WholeAnswer]:
         schema = order.schema
         choices = None if schema is None else self._json_form.text(schema)
         prompt = order.prompt()
@@ -164,4 +166,4 @@ class Worker:
         made: Generation = yield from self.runtime.stream(
             prompt, replace(order.how, choices=choices), should_continue
         )
-        yield Written(made.text, made.num_tokens, made.finished, len(tokens))
+        yield WholeAnswer(made.text, made.num_tokens, made.finished, len(tokens))

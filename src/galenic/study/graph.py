@@ -23,7 +23,7 @@ from galenic.recipes.recipe import Recipe, dump_recipe
 from galenic.recipes.run import CompressJob, read_learnt, read_texts, stage_keys
 from galenic.study.grid import Study, Variant
 
-__all__ = ["Cell", "Graph", "Node", "Texts", "build_graph"]
+__all__ = ["Cell", "Graph", "Node", "StudyTexts", "build_graph"]
 
 KINDS = ("stage", "answers", "perplexity", "speed")
 KEY_LENGTH = 16
@@ -99,14 +99,14 @@ class Graph:
 
 
 @dataclass(frozen=True)
-class Texts:
+class StudyTexts:
     """Where data lies: the folder of data sets (or ``sample``), and a text file of one's own."""
 
     data: str | None = None
     text: str | None = None
 
 
-def build_graph(study: Study, texts: Texts) -> Graph:
+def build_graph(study: Study, texts: StudyTexts) -> Graph:
     """Work out what is to be computed; reads all data once, and no weights.
 
     Raises:
@@ -127,7 +127,7 @@ def build_graph(study: Study, texts: Texts) -> Graph:
     return Graph(nodes, tuple(cells), sizes, [asdict(row) for row in baselines])
 
 
-def _baselines(study: Study, texts: Texts) -> list[BaselineRow]:
+def _baselines(study: Study, texts: StudyTexts) -> list[BaselineRow]:
     """What always giving the commonest answer scores on each benchmark's whole split."""
     config = study.evaluate.model_copy(update={"data": texts.data})
     source = open_source(config.data_source)
@@ -145,7 +145,7 @@ class _Base:
     files: ModelFiles
     parameters: int
     study: Study
-    texts: Texts
+    texts: StudyTexts
     data: dict[str, str]
 
     def stages(self, variant: Variant, nodes: dict[str, Node]) -> str | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.study.store import Failure, NodeFolder
+from galenic.study.store import NodeFailure, NodeFolder
 
 __all__ = ["command_of", "execute", "main"]
 
@@ -193,15 +193,15 @@ def _threads() -> int | None:
     return int(given) if given else None
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: Exception) -> NodeFailure:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in NO_ROOM:
-            return Failure("disk", str(error))
+            return NodeFailure("disk", str(error))
         cause = cause.__cause__
     if isinstance(error, UserError):
-        return Failure("user", str(error))
-    return Failure("crash", f"{type(error).__name__}: {error}")
+        return NodeFailure("user", str(error))
+    return NodeFailure("crash", f"{type(error).__name__}: {error}")
 
 
 def _end_with(parent: int) -> None:

@@ -11,9 +11,9 @@ from typing import Protocol
 from galenic.study.engines.base import Engine
 from galenic.study.estimate import memory_needed
 from galenic.study.graph import Graph, Node
-from galenic.study.store import Failure, NodeFolder, State, StudyFolder
+from galenic.study.store import NodeFailure, NodeFolder, State, StudyFolder
 
-__all__ = ["Board", "Outcome", "run_graph"]
+__all__ = ["Board", "StudyOutcome", "run_graph"]
 
 POLL = 0.2
 """Seconds between two looks at the engine."""
@@ -32,7 +32,7 @@ class Board(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """How a run of a study ended.
 
     Attributes:
@@ -65,7 +65,7 @@ class _Run:
     full: bool = False
 
 
-def run_graph(graph: Graph, store: StudyFolder, engine: Engine, board: Board) -> Outcome:
+def run_graph(graph: Graph, store: StudyFolder, engine: Engine, board: Board) -> StudyOutcome:
     """Do every node that is not done; those that failed before are tried again.
 
     What was started is ended when this is interrupted; the same call goes on from there.
@@ -83,7 +83,7 @@ def run_graph(graph: Graph, store: StudyFolder, engine: Engine, board: Board) ->
         board.update(states, folders)
     finally:
         engine.stop()
-    return Outcome(states, run.computed, run.full)
+    return StudyOutcome(states, run.computed, run.full)
 
 
 def _longest_first(graph: Graph) -> list[Node]:
@@ -151,7 +151,7 @@ def _take_in(run: _Run, path: Path, status: int) -> None:
         run.states[node.id] = "waiting"
         return
     if failure is None:
-        failure = Failure("killed", f"its process was ended (status {status}) {TRIES} times")
+        failure = NodeFailure("killed", f"its process was ended (status {status}) {TRIES} times")
         folder.fail(failure)
     run.states[node.id] = "failed"
     run.board.say(f"{node.title} failed: {failure.message}\n  log: {folder.log}")

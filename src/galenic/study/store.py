@@ -20,7 +20,16 @@ from galenic.cache import write_atomically
 from galenic.errors import UserError
 from galenic.study.graph import Cell, Graph, Node
 
-__all__ = ["ERROR", "LOG", "RESULT", "Failure", "NodeFolder", "State", "StudyFolder", "is_study"]
+__all__ = [
+    "ERROR",
+    "LOG",
+    "RESULT",
+    "NodeFailure",
+    "NodeFolder",
+    "State",
+    "StudyFolder",
+    "is_study",
+]
 
 FORMAT = 1
 STUDY, NODES = "study.json", "nodes"
@@ -35,7 +44,7 @@ State: TypeAlias = Literal["waiting", "running", "done", "failed", "blocked"]
 
 
 @dataclass(frozen=True)
-class Failure:
+class NodeFailure:
     """Why a node ended without a result.
 
     Attributes:
@@ -94,10 +103,10 @@ class NodeFolder:
         return _read(self.path / RESULT)
 
     @property
-    def failure(self) -> Failure | None:
+    def failure(self) -> NodeFailure | None:
         """Why it failed, the last time; None where it did not."""
         found = _read(self.path / ERROR)
-        return None if found is None else Failure(found["kind"], found["message"])
+        return None if found is None else NodeFailure(found["kind"], found["message"])
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -109,7 +118,7 @@ class NodeFolder:
         write_atomically(self.path / RESULT, json.dumps(result, indent=1) + "\n")
         (self.path / PROGRESS).unlink(missing_ok=True)
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: NodeFailure) -> None:
         """Say why there is no result."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path / ERROR, json.dumps(asdict(failure), indent=1) + "\n")

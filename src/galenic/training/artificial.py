@@ -75,7 +75,7 @@ _ADVERBS = {"also", "therefore", "thus", "however", "still", "indeed", "only", "
 
 
 @dataclass(frozen=True)
-class Statement:
+class ParsedStatement:
     """A sentence in parts: ``opening subject rest`` asks about it.
 
     Attributes:
@@ -97,7 +97,7 @@ class Statement:
         kept = first if any(c.isupper() or c.isdigit() for c in first[1:]) else first.lower()
         return f"{' '.join([self.opening, kept, *others, *self.rest])}?"
 
-    def turned(self) -> Statement | None:
+    def turned(self) -> ParsedStatement | None:
         """The opposite, None where no word of it has one."""
         for place, word in enumerate(self.rest):
             if word in _OPPOSITE:
@@ -145,7 +145,7 @@ def artificial_questions(examples: Iterable[Example]) -> tuple[Example, ...]:
     return tuple(made)
 
 
-def turn_sentence(sentence: str) -> Statement | None:
+def turn_sentence(sentence: str) -> ParsedStatement | None:
     """The statement of a sentence; None where the rules find none.
 
     >>> turn_sentence("Age was not associated with recurrence (p=0.4).").question
@@ -172,7 +172,7 @@ def _clean(sentence: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _at_verb(words: list[str], place: int) -> Statement | None:
+def _at_verb(words: list[str], place: int) -> ParsedStatement | None:
     """Take the sentence apart at a word, if it is a verb that the rules know."""
     subject, word = tuple(words[:place]), words[place].lower()
     if subject[0].lower() in ("no", "neither"):  # nobody was: was anybody?
@@ -184,13 +184,13 @@ def _at_verb(words: list[str], place: int) -> Statement | None:
     denied = rest[0] in ("not", "no", "neither", "never")
     behind = [*(["any"] if rest[0] == "no" else []), *rest[1:]] if denied else rest
     if word in _HAVING and not (behind and _PARTICIPLE.search(behind[0])):
-        return Statement(_HAVING[word], subject, ("have", *behind), denied)
+        return ParsedStatement(_HAVING[word], subject, ("have", *behind), denied)
     if word in _AUXILIARIES:
-        return Statement(_AUXILIARIES[word], subject, tuple(behind), denied)
+        return ParsedStatement(_AUXILIARIES[word], subject, tuple(behind), denied)
     plain = _FORMS.get(word)
     if plain is None or (plain == word and not subject[-1].endswith("s")):
         return None
-    return Statement("Do" if plain == word else "Does", subject, (plain, *rest), denied=False)
+    return ParsedStatement("Do" if plain == word else "Does", subject, (plain, *rest), denied=False)
 
 
 def _sentences(example: Example) -> list[str]:

@@ -14,9 +14,9 @@ import torch
 from galenic.runtimes.tree import Pack, Request, build_pack
 
 __all__ = [
+    "AnswerOption",
     "Batch",
     "Objective",
-    "Option",
     "Ranked",
     "Tally",
     "TrainItem",
@@ -26,7 +26,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Option:
+class AnswerOption:
     """One of the texts that a question may be answered with.
 
     Attributes:
@@ -68,7 +68,7 @@ class TrainItem:
     gold: str = ""
     shared: int = 0
     bundle: str = ""
-    options: tuple[Option, ...] = ()
+    options: tuple[AnswerOption, ...] = ()
     scale: float = 1.0
     kept: bool = False
 

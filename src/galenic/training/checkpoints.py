@@ -13,12 +13,12 @@ from galenic.cache import locked, replacing
 from galenic.errors import UserError
 from galenic.jsonl import append_jsonl
 
-__all__ = ["LOG", "STATE", "RunFolder"]
+__all__ = ["LOG", "STATE", "TrainingFolder"]
 
 STATE, LOG = "state.pt", "log.jsonl"
 
 
-class RunFolder:
+class TrainingFolder:
     """Where a run keeps what it needs to go on.
 
     Args:

@@ -16,19 +16,19 @@ from typing import Any, Literal, TypeAlias
 
 from galenic.data.benchmarks import resolve_benchmarks
 from galenic.data.benchmarks.custom import is_custom
-from galenic.data.calibration import MEDQUAD, Pair, plain_texts, read_medquad
+from galenic.data.calibration import MEDQUAD, QuestionAnswer, plain_texts, read_medquad
 from galenic.data.example import Example
 from galenic.data.jsonl import encode_gzip, read_jsonl, write_bytes
-from galenic.data.sources import Source, open_source
+from galenic.data.sources import DataSource, open_source
 from galenic.errors import UserError
-from galenic.training.near import Hit, Passage, ScanConfig, Scanner
+from galenic.training.near import ComparedText, Hit, ScanConfig, Scanner
 from galenic.training.sources import TrainingSet
 from galenic.watcher import Watcher
 
 __all__ = ["ScanRow", "TestSets", "count_hits", "read_test_sets", "refuse_contaminated", "scan",
            "training_rows", "write_removed"]  # fmt: skip
 
-TestSets: TypeAlias = list[tuple[str, list[Passage]]]
+TestSets: TypeAlias = list[tuple[str, list[ComparedText]]]
 """Name (``benchmark:split``) and passages of each set."""
 MOST_REMOVED = 0.1
 """With a larger share of test questions than this, training data is a test set by mistake."""
@@ -41,7 +41,7 @@ class ScanRow:
 
     source: str
     id: str
-    passages: tuple[Passage, ...]
+    passages: tuple[ComparedText, ...]
     content: Mapping[str, Any]
 
 
@@ -221,7 +221,7 @@ def _names(names: str) -> Iterator[tuple[str, str | None]]:
         yield (name, split) if colon and not Path(part).suffix else (part, None)
 
 
-def _row(source: str, row: Example | Pair) -> ScanRow:
+def _row(source: str, row: Example | QuestionAnswer) -> ScanRow:
     key = f"{source}/{row.id}"
     passages = _of_example(row, key) if isinstance(row, Example) else _of_pair(row, key)
     content = asdict(row)
@@ -229,26 +229,26 @@ def _row(source: str, row: Example | Pair) -> ScanRow:
     return ScanRow(source, row.id, tuple(passages), content)
 
 
-def _of_example(example: Example, key: str) -> list[Passage]:
-    passages = [Passage(key, "question", example.question)]
+def _of_example(example: Example, key: str) -> list[ComparedText]:
+    passages = [ComparedText(key, "question", example.question)]
     if example.context:
-        passages.append(Passage(key, "context", example.context))
+        passages.append(ComparedText(key, "context", example.context))
     texts = sorted(example.options.values())
     whole = " ".join([example.question, *texts])
-    return [*passages, Passage(key, "question and options", whole)]
+    return [*passages, ComparedText(key, "question and options", whole)]
 
 
-def _of_pair(pair: Pair, key: str) -> list[Passage]:
-    return [Passage(key, "question", pair.question), Passage(key, "answer", pair.answer)]
+def _of_pair(pair: QuestionAnswer, key: str) -> list[ComparedText]:
+    return [ComparedText(key, "question", pair.question), ComparedText(key, "answer", pair.answer)]
 
 
-def _of_medquad(source: Source) -> list[ScanRow]:
+def _of_medquad(source: DataSource) -> list[ScanRow]:
     if source.fetch is not None or source.sample:
         raise UserError(f"MedQuAD is read from a folder: --data DIR with {MEDQUAD} in it.")
     return [_row("medquad", pair) for pair in read_medquad(source.folder, "all")[1]]
 
 
-def _of_benchmarks(source: Source, name: str, split: str | None) -> list[ScanRow]:
+def _of_benchmarks(source: DataSource, name: str, split: str | None) -> list[ScanRow]:
     rows = []
     for benchmark in resolve_benchmarks(["all" if name == "benchmarks" else name]):
         chosen = benchmark.fewshot_split if split is None else split
@@ -261,10 +261,10 @@ def _of_jsonl(path: Path) -> list[ScanRow]:
     rows = []
     for line, content in read_jsonl(path).rows():
         key = f"{path.name}/{line}"
-        passages = [Passage(key, part, text) for part, text in _texts(content, "")]
+        passages = [ComparedText(key, part, text) for part, text in _texts(content, "")]
         if len(passages) > 1:
             whole = "\n".join(passage.text for passage in passages)
-            passages.append(Passage(key, "all", whole))
+            passages.append(ComparedText(key, "all", whole))
         rows.append(ScanRow(path.name, str(line), tuple(passages), content))
     if not rows:
         raise UserError(f"{path} holds no row.")
@@ -283,7 +283,7 @@ def _texts(value: object, part: str) -> Iterator[tuple[str, str]]:
 
 def _of_text(path: Path) -> list[ScanRow]:
     return [
-        ScanRow(path.name, str(number), (Passage(f"{path.name}/{number}", "text", text),),
+        ScanRow(path.name, str(number), (ComparedText(f"{path.name}/{number}", "text", text),),
                 {"text": text})
         for number, text in enumerate(plain_texts(path).documents, start=1)
     ]  # fmt: skip

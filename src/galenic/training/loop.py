@@ -22,7 +22,7 @@ import torch
 
 from galenic.errors import UserError
 from galenic.training.batch import Tally
-from galenic.training.checkpoints import RunFolder
+from galenic.training.checkpoints import TrainingFolder
 from galenic.training.config import Precision, TrainConfig
 from galenic.training.distributed import spreads
 from galenic.training.early_stopping import Patience, best_of, judge
@@ -30,7 +30,14 @@ from galenic.training.fsdp import alike, optimizer_alike, refill, shard, unshard
 from galenic.training.validation import Validation, describe, summarize
 from galenic.watcher import Watcher
 
-__all__ = ["Outcome", "TrainConfig", "TrainData", "Trainable", "Trainer", "choose_precision"]
+__all__ = [
+    "TrainConfig",
+    "TrainData",
+    "Trainable",
+    "Trainer",
+    "TrainingOutcome",
+    "choose_precision",
+]
 
 
 class TrainData(Protocol):
@@ -75,7 +82,7 @@ class Trainable(Protocol):
 
 
 @dataclass
-class Outcome:
+class TrainingOutcome:
     """How a training ended.
 
     Attributes:
@@ -93,7 +100,7 @@ class Outcome:
     collapsed: bool = False
 
     @classmethod
-    def restored(cls, saved: dict[str, Any]) -> Outcome:
+    def restored(cls, saved: dict[str, Any]) -> TrainingOutcome:
         """From what ``dataclasses.asdict`` made; up to 0.2 ``validations`` were ``looks``."""
         rest = {name: value for name, value in saved.items() if name not in ("looks", "best")}
         best, made = saved["best"], saved["validations" if "validations" in saved else "looks"]
@@ -158,17 +165,17 @@ class Trainer:
         self.wrapped: Any = learner
         if self.hollow is None:
             self.wrapped, self.optimizer = self.accelerator.prepare(learner, self.optimizer)
-        self.folder = RunFolder(
+        self.folder = TrainingFolder(
             folder,
             {**config.model_dump(mode="json"), **fingerprint},
             writes=self.accelerator.is_main_process,
         )
-        self.outcome = Outcome()
+        self.outcome = TrainingOutcome()
         self.best_weights: dict[str, Any] = {}
         patience = config.patience, config.collapse_patience
         self.patience = Patience(*patience, rise=self._rise)
 
-    def run(self) -> Outcome:
+    def run(self) -> TrainingOutcome:
         """Train to the end, or go on with what is there, and put the best weights in place.
 
         Raises:
@@ -372,7 +379,7 @@ class Trainer:
         self.best_weights = self._alike(state["best_weights"])
         parameters = list(self.parameters.values())
         self.optimizer.load_state_dict(optimizer_alike(state["optimizer"], parameters))
-        self.outcome = Outcome.restored(state["outcome"])
+        self.outcome = TrainingOutcome.restored(state["outcome"])
         if self.outcome.steps:
             self._say(f"going on after step {self.outcome.steps} of {self.total}")
 

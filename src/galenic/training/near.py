@@ -28,9 +28,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "KINDS",
+    "ComparedText",
     "Hit",
     "Kind",
-    "Passage",
     "ScanConfig",
     "Scanner",
     "jaccard",
@@ -70,7 +70,7 @@ class ScanConfig(BaseModel):
 
 
 @dataclass(frozen=True)
-class Passage:
+class ComparedText:
     """A text to compare: the row it belongs to, which part of the row it is, and the text."""
 
     row: str
@@ -90,8 +90,8 @@ class Hit:
         similarity: Jaccard similarity of their shingles; 1 when the words are the same.
     """
 
-    train: Passage
-    test: Passage
+    train: ComparedText
+    test: ComparedText
     test_set: str
     kind: Kind
     similarity: float
@@ -100,7 +100,7 @@ class Hit:
 @dataclass(frozen=True)
 class _Entry:
     test_set: str
-    passage: Passage
+    passage: ComparedText
     words: tuple[str, ...]
 
 
@@ -139,7 +139,7 @@ class Scanner:
     """
 
     def __init__(
-        self, tests: Iterable[tuple[str, Sequence[Passage]]], config: ScanConfig | None = None
+        self, tests: Iterable[tuple[str, Sequence[ComparedText]]], config: ScanConfig | None = None
     ) -> None:
         self.config = ScanConfig.model_validate({}) if config is None else config
         self._entries: list[_Entry] = []
@@ -161,7 +161,7 @@ class Scanner:
         self._lsh = self._index()
 
     def scan(
-        self, passages: Sequence[Passage], advance: Callable[[int], None] = lambda _: None
+        self, passages: Sequence[ComparedText], advance: Callable[[int], None] = lambda _: None
     ) -> list[Hit]:
         """All agreements of the passages with the test sets, in the order of the passages.
 
@@ -181,7 +181,7 @@ class Scanner:
             advance(done)
         return list(best.values())
 
-    def _find(self, passage: Passage) -> list[Hit]:
+    def _find(self, passage: ComparedText) -> list[Hit]:
         words = words_of(passage.text)
         found: dict[tuple[str, ...], tuple[Kind, float]] = {}
         if words in self._by_words:
@@ -200,7 +200,7 @@ class Scanner:
             for number in self._by_words[other]
         ]
 
-    def _hit(self, passage: Passage, entry: _Entry, kind: Kind, similarity: float) -> Hit:
+    def _hit(self, passage: ComparedText, entry: _Entry, kind: Kind, similarity: float) -> Hit:
         if kind == "normalised" and entry.passage.text == passage.text:
             kind = "exact"
         return Hit(passage, entry.passage, entry.test_set, kind, similarity)

@@ -28,7 +28,7 @@ from galenic.training.checkpoints import LOG, STATE
 from galenic.training.config import TrainConfig
 from galenic.training.distributed import num_local
 from galenic.training.learner import Learner
-from galenic.training.loop import Outcome, TrainData, Trainer
+from galenic.training.loop import TrainData, Trainer, TrainingOutcome
 from galenic.training.validation import measure
 from galenic.watcher import Watcher
 
@@ -90,7 +90,7 @@ class Tuned:
     """What came of it: the manifest, which the first process writes, and how training ended."""
 
     manifest: Manifest | None
-    outcome: Outcome
+    outcome: TrainingOutcome
 
     @property
     def alone(self) -> Manifest:
@@ -173,7 +173,9 @@ def set_threads(wanted: int | None) -> None:
     torch.set_num_threads(wanted or max(1, choose_threads() // num_local()))
 
 
-def _write(tuning: Tuning, outcome: Outcome, trained: int, how: str, part: Path) -> Manifest:
+def _write(
+    tuning: Tuning, outcome: TrainingOutcome, trained: int, how: str, part: Path
+) -> Manifest:
     """All files of the finished folder, the manifest last.
 
     Args:
@@ -227,7 +229,7 @@ def _sizes(tuning: Tuning, trained: int, part: Path) -> dict[str, Any]:
     return {"parameters": parameters, "sizes": sizes}
 
 
-def _notes(outcome: Outcome, precision: str) -> tuple[str, ...]:
+def _notes(outcome: TrainingOutcome, precision: str) -> tuple[str, ...]:
     best = outcome.best.step if outcome.best else 0
     return (
         f"trained in {precision}; the weights are those of step {best} of {outcome.steps}",
@@ -235,7 +237,7 @@ def _notes(outcome: Outcome, precision: str) -> tuple[str, ...]:
     )
 
 
-def heldout_checks(outcome: Outcome) -> dict[str, float]:
+def heldout_checks(outcome: TrainingOutcome) -> dict[str, float]:
     """The held-out split before any step and with the weights that were kept."""
     best, first = outcome.best, outcome.validations[0]
     if best is None:

@@ -30,9 +30,9 @@ from typing import Literal, TypeAlias
 
 from galenic.data.benchmarks import Benchmark, resolve_benchmarks
 from galenic.data.benchmarks.custom import is_custom
-from galenic.data.calibration import MEDQUAD, Pair, read_medquad
+from galenic.data.calibration import MEDQUAD, QuestionAnswer, read_medquad
 from galenic.data.example import Example
-from galenic.data.sources import Source, open_source
+from galenic.data.sources import DataSource, open_source
 from galenic.errors import UserError, unknown_name
 from galenic.training.artificial import artificial_questions, parse_with_conclusion
 from galenic.training.near import words_of
@@ -129,8 +129,8 @@ class TrainingSet:
 
     name: str
     form: Form
-    train: tuple[Example | Pair, ...]
-    heldout: tuple[Example | Pair, ...]
+    train: tuple[Example | QuestionAnswer, ...]
+    heldout: tuple[Example | QuestionAnswer, ...]
     benchmark: Benchmark | None
     weight: float
     sha256: str
@@ -178,10 +178,10 @@ class TrainingSet:
         return replace(self, train=train, heldout=heldout)
 
     def _write(
-        self, rows: Sequence[Example | Pair], *, seed: int, epoch: int, shuffle: bool
+        self, rows: Sequence[Example | QuestionAnswer], *, seed: int, epoch: int, shuffle: bool
     ) -> list[LabelText | PairText]:
         if self.benchmark is None:
-            return list(pair_texts([row for row in rows if isinstance(row, Pair)]))
+            return list(pair_texts([row for row in rows if isinstance(row, QuestionAnswer)]))
         examples = [row for row in rows if isinstance(row, Example)]
         if self.form == "text":
             return list(option_texts(self.benchmark, examples))
@@ -258,7 +258,7 @@ def option_texts(benchmark: Benchmark, examples: Sequence[Example]) -> list[Pair
     ]
 
 
-def pair_texts(pairs: Sequence[Pair]) -> list[PairText]:
+def pair_texts(pairs: Sequence[QuestionAnswer]) -> list[PairText]:
     """Questions answered in free text, in the form of the calibration text."""
     return [
         PairText("medquad", pair.id, f"Question: {pair.question}\nAnswer:", f" {pair.answer}")
@@ -351,7 +351,7 @@ def read_training(spec: str, data: Path | Literal["sample"] | None) -> list[Trai
     return _kept_apart(sets)
 
 
-def _medquad_set(source: Source, weight: float) -> TrainingSet:
+def _medquad_set(source: DataSource, weight: float) -> TrainingSet:
     if source.fetch is not None or source.sample:
         raise UserError(f"MedQuAD is read from a folder: --data DIR with {MEDQUAD} in it.")
     sha256, train = read_medquad(source.folder, "calibration")
@@ -359,7 +359,7 @@ def _medquad_set(source: Source, weight: float) -> TrainingSet:
     return TrainingSet("medquad", "pairs", train, heldout, None, weight, sha256)
 
 
-def _benchmark_set(source: Source, benchmark: Benchmark, spec: SourceSpec) -> TrainingSet:
+def _benchmark_set(source: DataSource, benchmark: Benchmark, spec: SourceSpec) -> TrainingSet:
     form = spec.form
     if source.sample:
         benchmark = benchmark.sample()
@@ -392,7 +392,7 @@ def _is_heldout(example: Example) -> bool:
     return hashlib.sha256(key).digest()[0] * 10 // 256 < HELDOUT_TENTHS
 
 
-def _question(row: Example | Pair) -> tuple[str, ...]:
+def _question(row: Example | QuestionAnswer) -> tuple[str, ...]:
     return words_of(row.question) or (row.question,)
 
 

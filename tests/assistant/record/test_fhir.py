@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from assistant.records import TODAY, allergy, condition, order, person, statement
-from galenic.assistant.record.fhir import Record, read_record
+from galenic.assistant.record.fhir import HealthRecord, read_record
 from galenic.assistant.record.fields import Fields
 
 CASES = Path(__file__).parents[4] / "shared" / "cases" / "11-fhir" / "bundle.json"
 
 
-def read(*resources: Any, kind: str = "collection") -> Record:
+def read(*resources: Any, kind: str = "collection") -> HealthRecord:
     entries = [one if "resource" in one else {"resource": one} for one in resources]
     bundle = {"resourceType": "Bundle", "type": kind, "entry": entries}
     return read_record(json.dumps(bundle).encode(), "r", TODAY)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galenic.compression.quantize import allocate as module
-from galenic.compression.quantize.allocate import Choice, allocate, measure_choices
+from galenic.compression.quantize.allocate import TypeChoice, allocate, measure_choices
 from galenic.compression.quantize.kquant import (
     fitting_type,
     model_source,
@@ -27,19 +27,19 @@ from galenic.models.gguf.write import GgufSource, SourceTensor
 from tiny import TinyShape, tiny_tensors, write_tiny_gguf
 
 OPTIONS = st.lists(st.tuples(st.integers(1, 30), st.floats(0, 100)), min_size=1, max_size=4).map(
-    lambda rows: tuple(Choice(f"T{n}", size, error) for n, (size, error) in enumerate(rows))
+    lambda rows: tuple(TypeChoice(f"T{n}", size, error) for n, (size, error) in enumerate(rows))
 )
 PROBLEMS = st.lists(OPTIONS, min_size=1, max_size=5).map(
     lambda rows: {f"tensor {n}": row for n, row in enumerate(rows)}
 )
 
 
-def cost(choices: dict[str, tuple[Choice, ...]], types: dict[str, str]) -> tuple[int, float]:
+def cost(choices: dict[str, tuple[TypeChoice, ...]], types: dict[str, str]) -> tuple[int, float]:
     picked = [next(c for c in choices[name] if c.type == kind) for name, kind in types.items()]
     return sum(c.num_bytes for c in picked), sum(c.error for c in picked)
 
 
-def brute_force(choices: dict[str, tuple[Choice, ...]], budget: int) -> float:
+def brute_force(choices: dict[str, tuple[TypeChoice, ...]], budget: int) -> float:
     totals = (
         (sum(c.num_bytes for c in row), sum(c.error for c in row))
         for row in itertools.product(*choices.values())
@@ -50,10 +50,10 @@ def brute_force(choices: dict[str, tuple[Choice, ...]], budget: int) -> float:
 @given(PROBLEMS, st.integers(0, 100), st.sampled_from([1, 7, 1000]))
 @settings(max_examples=150, deadline=None)
 def test_it_is_the_best_there_is(
-    choices: dict[str, tuple[Choice, ...]], spare: int, scale: int
+    choices: dict[str, tuple[TypeChoice, ...]], spare: int, scale: int
 ) -> None:
     choices = {
-        name: tuple(Choice(c.type, c.num_bytes * scale, c.error) for c in row)
+        name: tuple(TypeChoice(c.type, c.num_bytes * scale, c.error) for c in row)
         for name, row in choices.items()
     }
     budget = sum(min(c.num_bytes for c in row) for row in choices.values()) + spare * scale
@@ -67,7 +67,7 @@ def test_it_is_the_best_there_is(
 @given(PROBLEMS, st.lists(st.integers(0, 120), min_size=2, max_size=6))
 @settings(max_examples=100, deadline=None)
 def test_coarse_steps_stay_within_the_budget_and_monotone(
-    choices: dict[str, tuple[Choice, ...]], spares: list[int]
+    choices: dict[str, tuple[TypeChoice, ...]], spares: list[int]
 ) -> None:
     least = sum(min(c.num_bytes for c in row) for row in choices.values())
     with pytest.MonkeyPatch.context() as patch:
@@ -83,8 +83,8 @@ def test_coarse_steps_stay_within_the_budget_and_monotone(
 def test_bits_go_where_they_help_most() -> None:
     """Two tensors of one size: the one that loses more gets the larger type."""
     choices = {
-        "robust": (Choice("Q4_0", 100, 1.0), Choice("Q8_0", 200, 0.5)),
-        "fragile": (Choice("Q4_0", 100, 9.0), Choice("Q8_0", 200, 1.0)),
+        "robust": (TypeChoice("Q4_0", 100, 1.0), TypeChoice("Q8_0", 200, 0.5)),
+        "fragile": (TypeChoice("Q4_0", 100, 9.0), TypeChoice("Q8_0", 200, 1.0)),
     }
     assert allocate(choices, 300) == {"robust": "Q4_0", "fragile": "Q8_0"}
     assert allocate(choices, 299) == {"robust": "Q4_0", "fragile": "Q4_0"}
@@ -92,9 +92,15 @@ def test_bits_go_where_they_help_most() -> None:
 
 
 def test_equal_errors_take_the_first_choice_and_no_spare_bytes_are_needed() -> None:
-    choices = {"a": (Choice("small", 10, 3.0), Choice("same", 10, 3.0), Choice("large", 20, 3.0))}
+    choices = {
+        "a": (
+            TypeChoice("small", 10, 3.0),
+            TypeChoice("same", 10, 3.0),
+            TypeChoice("large", 20, 3.0),
+        )
+    }
     assert allocate(choices, 10) == allocate(choices, 25) == {"a": "small"}
-    zero = {"a": (Choice("worse", 10, 1.0), Choice("exact", 10, 0.0))}
+    zero = {"a": (TypeChoice("worse", 10, 1.0), TypeChoice("exact", 10, 0.0))}
     assert allocate(zero, 10) == {"a": "exact"}
 
 
@@ -120,8 +126,8 @@ def test_steps_are_common_divisors_or_multiples_that_are_few_enough(
 def test_sizes_are_rounded_up_to_whole_steps() -> None:
     """Rounded down, three of 15 bytes would fit in four steps of 10."""
     choices = {
-        f"t{n}": (Choice("small", 100, 1.0), Choice("large", 115, 0.0)) for n in range(3)
-    } | {"other": (Choice("small", 100, 1.0), Choice("large", 101, 1.0))}
+        f"t{n}": (TypeChoice("small", 100, 1.0), TypeChoice("large", 115, 0.0)) for n in range(3)
+    } | {"other": (TypeChoice("small", 100, 1.0), TypeChoice("large", 101, 1.0))}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "UNITS", 5)  # of 46 bytes: ten a step
         for spare, large in ((9, 0), (19, 0), (20, 1), (40, 2), (60, 3), (10**6, 3)):
@@ -130,13 +136,13 @@ def test_sizes_are_rounded_up_to_whole_steps() -> None:
 
 
 def test_impossible_wishes() -> None:
-    choices = {"a": (Choice("Q4_0", 100, 1.0),)}
+    choices = {"a": (TypeChoice("Q4_0", 100, 1.0),)}
     with pytest.raises(UserError, match="smallest types take 100 bytes, and the budget is 99"):
         allocate(choices, 99)
     with pytest.raises(ValueError, match="a has no choices"):
         allocate({"a": ()}, 99)
     with pytest.raises(ValueError, match="negative or not finite"):
-        allocate({"a": (Choice("Q4_0", 1, float("nan")),)}, 99)
+        allocate({"a": (TypeChoice("Q4_0", 1, float("nan")),)}, 99)
 
 
 def test_a_large_tensor_is_measured_on_some_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +177,7 @@ def test_measured_errors_and_a_file_within_its_budget(tmp_path: Path) -> None:
     }
     choices = measure_choices(source, options, importance={"blk.0.ffn_down.weight": weights})
     assert [c.type for c in choices["blk.0.attn_q.weight"]] == ["Q5_0", "Q8_0"]  # 64 columns
-    assert choices["output_norm.weight"] == (Choice("F32", 256, 0.0),)
+    assert choices["output_norm.weight"] == (TypeChoice("F32", 256, 0.0),)
     exact = tiny_tensors(0, shape)["blk.0.ffn_down.weight"]
     for choice in choices["blk.0.ffn_down.weight"]:
         blocks = quantize_rows(exact, choice.type, importance=weights)

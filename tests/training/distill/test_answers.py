@@ -9,13 +9,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from galenic.data.calibration import Pair
+from galenic.data.calibration import QuestionAnswer
 from galenic.errors import UserError
 from galenic.models.encoders.text_encoder import TextEncoder
 from galenic.training.distill.answers import (
     STOP,
-    Answer,
     AnswerBook,
+    TeacherAnswer,
     answer_all,
     continue_greedily,
 )
@@ -62,7 +62,7 @@ def test_an_answer_ends_where_the_next_question_begins(tmp_path: Path) -> None:
             return torch.cat([ids, torch.tensor([said])], dim=1)
 
     [answer] = continue_greedily(Parrot(), encoder, ["no"], 20)
-    assert answer == Answer("yes", True)
+    assert answer == TeacherAnswer("yes", True)
 
 
 def test_a_prompt_too_long_for_the_teacher_is_an_error(tmp_path: Path) -> None:
@@ -76,11 +76,11 @@ def test_a_prompt_too_long_for_the_teacher_is_an_error(tmp_path: Path) -> None:
 def test_answers_are_given_once_and_kept(tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def answer(prompts: object) -> list[Answer]:
+    def answer(prompts: object) -> list[TeacherAnswer]:
         asked.extend(prompts)  # type: ignore[call-overload]
         if len(asked) > 4:
             raise KeyboardInterrupt
-        return [Answer(prompt.upper(), finished=True) for prompt in prompts]  # type: ignore[attr-defined]
+        return [TeacherAnswer(prompt.upper(), finished=True) for prompt in prompts]  # type: ignore[attr-defined]
 
     path, prompts = tmp_path / "answers.jsonl", ["ccc", "a", "bb", "a", "dddd", "eeeee"]
     book = AnswerBook(path, "t", 9)
@@ -91,8 +91,8 @@ def test_answers_are_given_once_and_kept(tmp_path: Path) -> None:
         handle.write('{"id": "half a li')  # killed while it wrote
     again = AnswerBook(path, "t", 9)
     assert again.missing(prompts) == ["eeeee"]
-    assert again.get("bb") == Answer("BB", finished=True)
-    again.add(["eeeee"], [Answer("", finished=False)])
+    assert again.get("bb") == TeacherAnswer("BB", finished=True)
+    again.add(["eeeee"], [TeacherAnswer("", finished=False)])
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(rows) == 6
     assert rows[-1]["prompt"] == "eeeee"
@@ -106,7 +106,12 @@ def test_answers_are_given_once_and_kept(tmp_path: Path) -> None:
 def test_only_the_answer_is_learnt_and_its_end_if_it_has_one(tmp_path: Path) -> None:
     folder = write_tiny_hf(tmp_path / "m", "llama")
     encoder = TextEncoder(folder, "folder")
-    answers = [Answer("yes", True), Answer("no the", False), Answer("", True), Answer("of", True)]
+    answers = [
+        TeacherAnswer("yes", True),
+        TeacherAnswer("no the", False),
+        TeacherAnswer("", True),
+        TeacherAnswer("of", True),
+    ]
     items = learn_answers(PROMPTS, answers, encoder, 40)
     decode = encoder.tokenizer.decode
     learnt = [decode(item.tokens[item.start :]) for item in items]
@@ -116,8 +121,10 @@ def test_only_the_answer_is_learnt_and_its_end_if_it_has_one(tmp_path: Path) -> 
 
 
 def test_prompts_are_chosen_once_each() -> None:
-    def pair(number: int) -> Pair:
-        return Pair(f"p{number}", ("d", str(number)), "t", f"What is {number % 20}?", "It.")
+    def pair(number: int) -> QuestionAnswer:
+        return QuestionAnswer(
+            f"p{number}", ("d", str(number)), "t", f"What is {number % 20}?", "It."
+        )
 
     rows = tuple(pair(number) for number in range(30))
     one = TrainingSet("medquad", "pairs", rows, rows[:7], None, 1.0, "")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from galenic.data.calibration import Pair
+from galenic.data.calibration import QuestionAnswer
 from galenic.data.example import Example
 from galenic.errors import UserError
 from galenic.evaluation.prompts import Prompter
@@ -142,7 +142,9 @@ def test_texts_of_one_question_stand_side_by_side(tmp_path: Path) -> None:
 
 def test_held_out_texts_are_bounded_and_drawn_by_the_seed(tmp_path: Path) -> None:
     own = encoder(tmp_path)
-    pairs = tuple(Pair(str(i), ("a", str(i)), f"t{i}", f"What is {i}?", "This.") for i in range(40))
+    pairs = tuple(
+        QuestionAnswer(str(i), ("a", str(i)), f"t{i}", f"What is {i}?", "This.") for i in range(40)
+    )
     medquad = TrainingSet("medquad", "pairs", pairs[:5], pairs[5:], None, 1.0, "")
     found = [
         TokenTexts([label_set(5), medquad], own, config(num_heldout=8), seed=seed).heldout

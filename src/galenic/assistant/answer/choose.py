@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from galenic.assistant.answer.aspects import Aspect
-from galenic.assistant.answer.reading import Reading
+from galenic.assistant.answer.reading import QuestionReading
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.topics import Match, halves_of, name_stems
 
-__all__ = ["Said", "choose"]
+__all__ = ["ChosenStatement", "choose"]
 
 MOST = 5
 """Statements of one entry that are shown."""
@@ -55,24 +55,26 @@ _LIKE = {
 
 
 @dataclass(frozen=True)
-class Said:
+class ChosenStatement:
     """A statement that is shown, and the entry and field that it is from."""
 
     entry: Entry
     place: Place
 
 
-def choose(reading: Reading) -> list[Said]:
+def choose(reading: QuestionReading) -> list[ChosenStatement]:
     """The statements that answer, entry by entry, the best first; empty when none does."""
     most = MOST if len(reading.matches) == 1 else MOST_OF_TWO
-    found: list[Said] = []
+    found: list[ChosenStatement] = []
     for match in reading.matches:
         others = {w for one in reading.matches if one is not match for w in one.stems - match.stems}
         found += _of_entry(match, reading, others, most)
     return found
 
 
-def _of_entry(match: Match, reading: Reading, others: set[str], most: int) -> list[Said]:
+def _of_entry(
+    match: Match, reading: QuestionReading, others: set[str], most: int
+) -> list[ChosenStatement]:
     entry = match.entry
     places = _of_test(match, _asked_half(entry, match))
     asked = _asked(entry, reading.aspects)
@@ -91,7 +93,7 @@ def _of_entry(match: Match, reading: Reading, others: set[str], most: int) -> li
         for place, hit in zip(places, hits, strict=True)
     ]
     kept = _kept(places, scores, worth, most)
-    return [Said(entry, places[at]) for at in (*kept, *_next(places, kept, asked))]
+    return [ChosenStatement(entry, places[at]) for at in (*kept, *_next(places, kept, asked))]
 
 
 def _worth(
@@ -225,7 +227,7 @@ def _names_no(match: Match, places: Sequence[Place]) -> bool:
     return "test" in title and bool(own) and not any(own <= text for text in texts)
 
 
-def _misses(entry: Entry, reading: Reading, hits: Sequence[float], whole: float) -> bool:
+def _misses(entry: Entry, reading: QuestionReading, hits: Sequence[float], whole: float) -> bool:
     """Whether it is asked if something is safe that the entry does not name."""
     asks = {one.id for one in reading.aspects} & {"safety", "effects"}
     if entry.kind == "topic" and len(reading.aspects) > 1:

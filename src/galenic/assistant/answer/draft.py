@@ -14,8 +14,8 @@ from pathlib import Path
 from galenic.assistant.answer.appointment import ASKING, general_questions, to_watch
 from galenic.assistant.answer.choose import choose
 from galenic.assistant.answer.limits import limit_of
-from galenic.assistant.answer.pages import Found, of_own, of_pages
-from galenic.assistant.answer.reading import Reading, read_question
+from galenic.assistant.answer.pages import FoundSentence, of_own, of_pages
+from galenic.assistant.answer.reading import QuestionReading, read_question
 from galenic.assistant.answer.support import Wanted, wanted
 from galenic.assistant.answer.write import write_answer
 from galenic.assistant.events import Cited, Event, Note, Sentence, Sources
@@ -145,7 +145,7 @@ class Draft:
             yield Sentence("warning", warned.text, self._numbers(passages))
 
     def _said(
-        self, question: str, reading: Reading, want: Wanted, indexed: Sequence[Passage]
+        self, question: str, reading: QuestionReading, want: Wanted, indexed: Sequence[Passage]
     ) -> Iterator[tuple[str, tuple[Passage, ...]]]:
         """Sentences with their passages: one's own, else the handbook's, else MedQuAD's."""
         own = [one for one in indexed if one.collection != MEDQUAD]
@@ -160,7 +160,7 @@ class Draft:
             pages = [one for one in indexed if one.collection == MEDQUAD]
             yield from self._guarded(of_pages(question, reading.aspects, want, pages))
 
-    def _guarded(self, found: Iterable[Found]) -> Iterator[tuple[str, tuple[Passage, ...]]]:
+    def _guarded(self, found: Iterable[FoundSentence]) -> Iterator[tuple[str, tuple[Passage, ...]]]:
         for one in found:
             if self._harmless(one.text):
                 yield one.text, (one.passage,)
@@ -184,7 +184,7 @@ class Draft:
             self.told.add(text)
             yield Sentence("answer", text, self._numbers(passages))
 
-    def _unanswered(self, reading: Reading, indexed: Sequence[Passage]) -> Iterator[Event]:
+    def _unanswered(self, reading: QuestionReading, indexed: Sequence[Passage]) -> Iterator[Event]:
         """Why there is no answer, who can help, and what is nearest."""
         takes = "take" in words(self.text) and any(one.medicine for one in reading.aspects)
         near = any(one.cover > 0.99 or one.score >= 2 for one in reading.near)
@@ -208,7 +208,7 @@ class Draft:
         if indexed:
             yield from self._new(indexed[:NEAREST])
 
-    def _closing(self, reading: Reading) -> Iterator[Event]:
+    def _closing(self, reading: QuestionReading) -> Iterator[Event]:
         """What to watch for, and questions to bring: of the entry, else of the rules."""
         entries = [one.entry for one in reading.matches]
         watched = [

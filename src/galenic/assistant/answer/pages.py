@@ -17,7 +17,7 @@ from galenic.assistant.triage.wording import word_set
 from galenic.retrieval.documents.medquad import SOURCES
 from galenic.retrieval.retrieve import Passage
 
-__all__ = ["Found", "of_own", "of_pages"]
+__all__ = ["FoundSentence", "of_own", "of_pages"]
 
 MOST = 4
 """Sentences of one page."""
@@ -32,14 +32,14 @@ diseas syndrom disorder condition problem health cancer pain test
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSentence:
     """A sentence, and the passage that has it."""
 
     text: str
     passage: Passage
 
 
-def of_own(want: Wanted, passages: Sequence[Passage]) -> list[Found]:
+def of_own(want: Wanted, passages: Sequence[Passage]) -> list[FoundSentence]:
     """Sentences of the user's own documents or notes that have most of what was asked."""
     scored = []
     for passage in passages:
@@ -47,7 +47,7 @@ def of_own(want: Wanted, passages: Sequence[Passage]) -> list[Found]:
             share = want.share([stems(text)])
             with_title = want.share([stems(f"{passage.title} {passage.question} {text}")])
             if share > 0 and with_title >= OWN_SHARE and share >= OWN_SHARE / 2:
-                scored.append((share + 0.2 * with_title, Found(text, passage)))
+                scored.append((share + 0.2 * with_title, FoundSentence(text, passage)))
     best = max((score for score, _ in scored), default=0.0)
     kept = [found for score, found in scored if score >= 0.8 * best]
     return list(dict.fromkeys(kept))[:OWN_MOST]
@@ -55,7 +55,7 @@ def of_own(want: Wanted, passages: Sequence[Passage]) -> list[Found]:
 
 def of_pages(
     question: str, aspects: Sequence[Aspect], want: Wanted, passages: Sequence[Passage]
-) -> list[Found]:
+) -> list[FoundSentence]:
     """The first sentences of the page whose title the question has, on what was asked of it."""
     asked = set(name_stems(question))
     fitting = [one for one in passages if _fits(asked, one)]
@@ -78,7 +78,7 @@ def of_pages(
     if not ranked:
         return []
     first = _first(ranked)
-    return [Found(text, page) for _, _, text in ranked[first : first + MOST]]
+    return [FoundSentence(text, page) for _, _, text in ranked[first : first + MOST]]
 
 
 def _first(ranked: Sequence[tuple[int, float, str]]) -> int:

@@ -14,7 +14,7 @@ from galenic.assistant.triage.people import ages_in_months
 from galenic.assistant.triage.wording import sentences, word_set
 from galenic.retrieval.query import STOP_WORDS, words
 
-__all__ = ["Reading", "read_question"]
+__all__ = ["QuestionReading", "read_question"]
 
 LEAST_COVER = 0.6
 """Share of a name, by rarity, that a question must have for the topic to be meant."""
@@ -65,7 +65,7 @@ _MEANS = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class QuestionReading:
     """What a question means.
 
     Attributes:
@@ -83,7 +83,7 @@ class Reading:
     foreign: frozenset[str]
 
 
-def read_question(known: Topics, question: str) -> Reading:
+def read_question(known: Topics, question: str) -> QuestionReading:
     """Which topics a question means, what it asks of them, and what it says besides."""
     question = _NOT_THAT.sub(" ", known.mend(question, asking_stems() | TALK))
     aspects = asked_aspects(question)
@@ -99,7 +99,7 @@ def read_question(known: Topics, question: str) -> Reading:
     if meant and meant[0].entry.kind == "medicine":
         for word in set(words(question)) & set(_MEANS):
             rest.setdefault(_MEANS[word], known.rarity(_MEANS[word]))
-    return Reading(meant, tuple(ranked[:3]), aspects, rest, foreign)
+    return QuestionReading(meant, tuple(ranked[:3]), aspects, rest, foreign)
 
 
 def _of_a_child(question: str) -> bool:

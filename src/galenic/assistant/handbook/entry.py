@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["FIELDS", "SAFETY", "SEEK", "Entry", "Place", "Seek", "Source", "Statement"]
+__all__ = ["FIELDS", "SAFETY", "SEEK", "Entry", "Place", "PublicPage", "Seek", "Statement"]
 
 Text = Annotated[str, Field(min_length=1)]
 FIELDS = (
@@ -24,7 +24,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(_Strict):
+class PublicPage(_Strict):
     """A public page: who publishes it, its title and address, and its date or when it was seen."""
 
     name: Text
@@ -73,7 +73,7 @@ class Entry(_Strict):
     also: tuple[Text, ...]
     names: tuple[Text, ...] = ()
     group: Text
-    sources: dict[str, Source]
+    sources: dict[str, PublicPage]
     what: tuple[Statement, ...] = Field(min_length=1)
     notice: tuple[Statement, ...] = ()
     causes: tuple[Statement, ...] = ()

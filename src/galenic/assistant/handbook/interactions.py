@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from galenic.assistant.handbook.entry import Source
+from galenic.assistant.handbook.entry import PublicPage
 from galenic.assistant.record.facts import Fact
 from galenic.assistant.record.medicines import groups, named_in
 from galenic.assistant.triage.people import ages_in_months
@@ -70,7 +70,7 @@ class Interaction(BaseModel):
     level: Literal["avoid", "ask-first", "caution"]
     text: str = Field(min_length=1)
     why: str = ""
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[PublicPage, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True)

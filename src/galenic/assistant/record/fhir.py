@@ -12,11 +12,11 @@ from datetime import date
 
 from galenic.assistant.record.bundle import read_resources
 from galenic.assistant.record.facts import Fact, settle
-from galenic.assistant.record.lines import LINES, Entry, Reader, entries
+from galenic.assistant.record.lines import LINES, Reader, RecordEntry, entries
 from galenic.assistant.record.status import state_of
-from galenic.retrieval.documents.base import Document, Line, SkipError, clean
+from galenic.retrieval.documents.base import Document, DocumentLine, SkipError, clean
 
-__all__ = ["Record", "read_fhir", "read_record"]
+__all__ = ["HealthRecord", "read_fhir", "read_record"]
 
 _HELPERS = ("Medication", "Bundle", "Parameters")
 """Types that others refer to and that say nothing alone."""
@@ -24,7 +24,7 @@ _NOTHING = "FHIR without anything that is known"
 
 
 @dataclass(frozen=True)
-class Record:
+class HealthRecord:
     """A record as lines to read and to cite, and as facts."""
 
     document: Document
@@ -43,7 +43,7 @@ def read_fhir(raw: bytes, name: str) -> Document:
     return document
 
 
-def read_record(raw: bytes, name: str, today: date | None = None) -> Record:
+def read_record(raw: bytes, name: str, today: date | None = None) -> HealthRecord:
     """Lines and facts of each resource of a known type; lines by type, oldest first.
 
     Args:
@@ -59,7 +59,7 @@ def read_record(raw: bytes, name: str, today: date | None = None) -> Record:
     reader = Reader(resources, now)
     notes: Counter[str] = Counter(resources.notes)
     order = list(dict.fromkeys(heading for heading, _ in LINES.values()))
-    found: list[tuple[int, str, Line]] = []
+    found: list[tuple[int, str, DocumentLine]] = []
     facts: list[Fact] = []
     for resource in resources.every:
         kind = resource.text("resourceType")
@@ -80,9 +80,9 @@ def read_record(raw: bytes, name: str, today: date | None = None) -> Record:
     found.sort(key=lambda item: item[:2])
     right = [one for one in resources.every if state_of(one, now) != "wrong"]
     document = Document(f"Health record {clean(name)}", [line for _, _, line in found], notes)
-    return Record(document, settle(facts, right, now))
+    return HealthRecord(document, settle(facts, right, now))
 
 
-def _line(entry: Entry, heading: str) -> Line | None:
+def _line(entry: RecordEntry, heading: str) -> DocumentLine | None:
     text = clean(entry.text)
-    return Line(text, f"date {entry.day or 'unknown'}", heading) if text else None
+    return DocumentLine(text, f"date {entry.day or 'unknown'}", heading) if text else None

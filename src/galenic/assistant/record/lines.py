@@ -17,7 +17,7 @@ from galenic.assistant.record.facts import NONE_KNOWN, Fact, with_traits
 from galenic.assistant.record.fields import Fields, as_date
 from galenic.assistant.record.status import State, state_of
 
-__all__ = ["LINES", "Entry", "Reader", "entries"]
+__all__ = ["LINES", "Reader", "RecordEntry", "entries"]
 
 DAYS_OF_MONTH = 365.25 / 12
 _NONE = re.compile(
@@ -26,7 +26,7 @@ _NONE = re.compile(
 
 
 @dataclass(frozen=True)
-class Entry:
+class RecordEntry:
     """A line, the day that it is sorted by (``""`` = unknown), and the fact behind it."""
 
     day: str
@@ -43,7 +43,7 @@ class Reader:
     notes: Counter[str] = field(default_factory=Counter)
 
 
-Read: TypeAlias = Callable[[Fields, State, Reader], Iterator[Entry]]
+Read: TypeAlias = Callable[[Fields, State, Reader], Iterator[RecordEntry]]
 
 
 def _join(begin: str, *details: str) -> str:
@@ -55,7 +55,7 @@ def _labelled(label: str, value: str) -> str:
     return f"{label} {value}" if value else ""
 
 
-def _patient(resource: Fields, _: State, reader: Reader) -> Iterator[Entry]:
+def _patient(resource: Fields, _: State, reader: Reader) -> Iterator[RecordEntry]:
     born, gender = resource.day("birthDate"), resource.text("gender")
     months = _ages(born, reader.today)
     traits = ("male",) if gender == "male" else ()
@@ -65,7 +65,7 @@ def _patient(resource: Fields, _: State, reader: Reader) -> Iterator[Entry]:
         _labelled("died", resource.day("deceasedDateTime")),
     )
     fact = Fact("person", gender or "person", traits=traits, detail=_age(months), months=months)
-    yield Entry("", text, fact)
+    yield RecordEntry("", text, fact)
 
 
 def _ages(born: str, today: date) -> tuple[float, ...]:
@@ -81,7 +81,7 @@ def _age(months: tuple[float, ...]) -> str:
     return f"aged {int(least / 12)}" if least >= 24 else f"aged {int(least)} months"
 
 
-def _condition(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
+def _condition(resource: Fields, state: State, reader: Reader) -> Iterator[RecordEntry]:
     since = resource.day("onsetDateTime", "onsetPeriod")
     recorded = resource.day("recordedDate")
     ended = resource.end("abatementDateTime", "abatementPeriod")
@@ -108,10 +108,10 @@ def _condition(resource: Fields, state: State, reader: Reader) -> Iterator[Entry
         detail=", ".join(stages), names=tuple(resource.names("code")),
     )  # fmt: skip
     codes = resource.codes("code")
-    yield Entry(since or recorded, text, with_traits(fact, "Condition", codes, reader.today))
+    yield RecordEntry(since or recorded, text, with_traits(fact, "Condition", codes, reader.today))
 
 
-def _allergy(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
+def _allergy(resource: Fields, state: State, reader: Reader) -> Iterator[RecordEntry]:
     day = resource.day("onsetDateTime", "recordedDate", "assertedDate")
     reactions = list(resource.parts("reaction"))
     name = resource.concept("code") or next(
@@ -132,7 +132,7 @@ def _allergy(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
     none = any(code in NONE_KNOWN for _, code in resource.codes("code")) or bool(_NONE.match(name))
     if none and state == "holds":
         text = _join(f"Allergy or intolerance: {name}", _labelled("recorded", day))
-        yield Entry(day, text, Fact("allergy", "", "denied", since=day, names=names))
+        yield RecordEntry(day, text, Fact("allergy", "", "denied", since=day, names=names))
         return
     denied = state == "denied"
     begin = "Allergy refuted (the person is not allergic to it)" if denied else (
@@ -147,7 +147,9 @@ def _allergy(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
         _labelled("recorded", day),
     )
     reacted = ", ".join(dict.fromkeys([*manifested, *severities]))
-    yield Entry(day, text, Fact("allergy", name, state, since=day, detail=reacted, names=names))
+    yield RecordEntry(
+        day, text, Fact("allergy", name, state, since=day, detail=reacted, names=names)
+    )
 
 
 def _medicine_names(resource: Fields, reader: Reader) -> tuple[list[str], list[tuple[str, str]]]:
@@ -186,7 +188,7 @@ _DATES = (
 )  # fmt: skip
 
 
-def _medication(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
+def _medication(resource: Fields, state: State, reader: Reader) -> Iterator[RecordEntry]:
     names, codes = _medicine_names(resource, reader)
     if not names:
         reader.notes["medication not named"] += 1
@@ -208,10 +210,10 @@ def _medication(resource: Fields, state: State, reader: Reader) -> Iterator[Entr
         "medicine", names[0], state, since=day, until=resource.text("effectivePeriod", "end")[:10],
         detail=denial, names=tuple(names),
     )  # fmt: skip
-    yield Entry(day, text, with_traits(fact, kind, codes, reader.today))
+    yield RecordEntry(day, text, with_traits(fact, kind, codes, reader.today))
 
 
-def _observation(resource: Fields, _: State, reader: Reader) -> Iterator[Entry]:
+def _observation(resource: Fields, _: State, reader: Reader) -> Iterator[RecordEntry]:
     day = resource.day("effectiveDateTime", "effectivePeriod", "effectiveInstant", "issued")
     parts = [f"{part.concept('code')} {part.value()}" for part in resource.parts("component")]
     value = "; ".join(text.strip() for text in [resource.value(), *parts] if text.strip())
@@ -226,22 +228,22 @@ def _observation(resource: Fields, _: State, reader: Reader) -> Iterator[Entry]:
         _labelled("reference", limits.text("text") or Fields({"r": limits.content}).range("r")),
         "" if resource.text("status") in ("final", "") else resource.text("status"),
     )
-    yield Entry(day, text)
+    yield RecordEntry(day, text)
 
 
-def _immunization(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
+def _immunization(resource: Fields, state: State, reader: Reader) -> Iterator[RecordEntry]:
     day = resource.day("occurrenceDateTime") or resource.text("occurrenceString")
     name = resource.concept("vaccineCode")
     if not name:
         reader.notes["vaccines without a name"] += 1
     elif state == "denied":
         why = _labelled("why", resource.concept("statusReason"))
-        yield Entry(day, _join(f"Immunization not done {day}: {name}", why))
+        yield RecordEntry(day, _join(f"Immunization not done {day}: {name}", why))
     else:
-        yield Entry(day, _join(f"Immunization {day}: {name}", resource.text("status")))
+        yield RecordEntry(day, _join(f"Immunization {day}: {name}", resource.text("status")))
 
 
-def _procedure(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
+def _procedure(resource: Fields, state: State, reader: Reader) -> Iterator[RecordEntry]:
     dates = ("performedDateTime", "performedPeriod", "occurrenceDateTime", "occurrencePeriod")
     day, name = resource.day(*dates), resource.concept("code")
     if not name:
@@ -258,16 +260,16 @@ def _procedure(resource: Fields, state: State, reader: Reader) -> Iterator[Entry
     until = resource.end(*dates)
     names = tuple(resource.names("code"))
     fact = Fact("procedure", name, state, since=day, until=until, names=names)
-    yield Entry(day, text, with_traits(fact, "Procedure", codes, reader.today))
+    yield RecordEntry(day, text, with_traits(fact, "Procedure", codes, reader.today))
 
 
-def _family(resource: Fields, _: State, reader: Reader) -> Iterator[Entry]:
+def _family(resource: Fields, _: State, reader: Reader) -> Iterator[RecordEntry]:
     """What relatives have: a line, and never a fact about the person."""
     who = resource.concept("relationship") or resource.text("name") or "relative"
     for condition in resource.parts("condition"):
         if name := condition.concept("code"):
             day = resource.day("date")
-            yield Entry(day, _join(f"Family history, not the person: {who}: {name}"))
+            yield RecordEntry(day, _join(f"Family history, not the person: {who}: {name}"))
         else:
             reader.notes["family histories without a name"] += 1
 
@@ -279,7 +281,7 @@ _LISTS = (
 )
 
 
-def _list(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
+def _list(resource: Fields, state: State, reader: Reader) -> Iterator[RecordEntry]:
     """What a list says by itself: that there is nothing, or items that are only named."""
     name = resource.text("title") or resource.concept("code") or "list"
     day = resource.day("date")
@@ -288,7 +290,7 @@ def _list(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
     if reason := resource.concept("emptyReason"):
         none = resource.status("emptyReason") in ("nilknown", "nil known")
         fact = Fact("allergy", "", "denied", since=day) if none and kind == "allergy" else None
-        yield Entry(day, _join(f"List {name}: empty", reason), fact)
+        yield RecordEntry(day, _join(f"List {name}: empty", reason), fact)
     for entry in resource.parts("entry"):
         reference, said = entry.text("item", "reference"), entry.text("item", "display")
         if reader.resources.target(resource, reference).content:
@@ -296,7 +298,9 @@ def _list(resource: Fields, state: State, reader: Reader) -> Iterator[Entry]:
         if not said:
             reader.notes["items of lists that are not in the record"] += 1
         elif not entry.is_true("deleted"):
-            yield Entry(day, _join(f"List {name}: {said}"), _named_fact(kind, said, state, reader))
+            yield RecordEntry(
+                day, _join(f"List {name}: {said}"), _named_fact(kind, said, state, reader)
+            )
 
 
 def _named_fact(kind: str, name: str, state: State, reader: Reader) -> Fact | None:
@@ -313,7 +317,7 @@ def _named_fact(kind: str, name: str, state: State, reader: Reader) -> Fact | No
             return None
 
 
-def _report(resource: Fields, _: State, reader: Reader) -> Iterator[Entry]:
+def _report(resource: Fields, _: State, reader: Reader) -> Iterator[RecordEntry]:
     day = resource.day("effectiveDateTime", "effectivePeriod", "issued", "date")
     name = resource.concept("code") or resource.concept("type") or "document"
     said = [resource.text("conclusion"), resource.text("description")]
@@ -326,7 +330,7 @@ def _report(resource: Fields, _: State, reader: Reader) -> Iterator[Entry]:
     bodies = [text for text in [*said, *read] if text]
     for paragraph in "\n".join(bodies).splitlines():
         if paragraph.strip():
-            yield Entry(day, f"Report {day}, {name}: {paragraph}")
+            yield RecordEntry(day, f"Report {day}, {name}: {paragraph}")
 
 
 def _attached(attachment: Fields) -> str:
@@ -362,7 +366,7 @@ LINES: dict[str, tuple[str, Read]] = {
 """Type to the heading of its lines, in the order of the document."""
 
 
-def entries(resource: Fields, reader: Reader) -> Iterator[Entry]:
+def entries(resource: Fields, reader: Reader) -> Iterator[RecordEntry]:
     """The lines of a resource of a known type; what is in error is counted and left out."""
     kind = resource.text("resourceType")
     state = state_of(resource, reader.today)

@@ -23,7 +23,7 @@ from galenic.assistant.triage.features import counts, tokens
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Source
 
-__all__ = ["KINDS", "WEIGHTS", "Estimate", "Weights", "estimate", "findings", "write_weights"]
+__all__ = ["KINDS", "WEIGHTS", "KindEstimate", "Weights", "estimate", "findings", "write_weights"]
 
 KINDS = ("emergency", "today", "days", "self-care", "general")
 """What a text may be; ``general`` is a question about nobody who is ill now."""
@@ -85,7 +85,7 @@ _HARM = Finding(
 
 
 @dataclass(frozen=True)
-class Estimate:
+class KindEstimate:
     """What the classifier makes of a text.
 
     Attributes:
@@ -155,7 +155,7 @@ def _weights() -> Weights:
                    limits=(limits[0], limits[1], limits[2]))  # fmt: skip
 
 
-def estimate(text: str) -> Estimate:
+def estimate(text: str) -> KindEstimate:
     """How likely each kind of urgency is, by the way the text is written.
 
     A text of more than `WINDOW` tokens is read in windows, at most `MOST_WINDOWS` of them.
@@ -167,7 +167,7 @@ def estimate(text: str) -> Estimate:
     worst = max(found, key=lambda kinds: (kinds[0], kinds[0] + kinds[1]))
     a, b = weights.platt
     harm = max(1 / (1 + np.exp(-(a * one[-1] + b))) for one in scores)
-    return Estimate(dict(zip(KINDS, map(float, worst), strict=True)), float(harm))
+    return KindEstimate(dict(zip(KINDS, map(float, worst), strict=True)), float(harm))
 
 
 def findings(text: str) -> tuple[Finding, ...]:

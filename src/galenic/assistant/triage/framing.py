@@ -18,7 +18,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from galenic.assistant.triage.scope import Status
-from galenic.assistant.triage.wording import Sentence
+from galenic.assistant.triage.wording import TokenSentence
 
 __all__ = ["asides_of"]
 
@@ -28,7 +28,7 @@ _YEAR = re.compile(r"\b(19[5-9]\d|20\d\d)\b")
 
 def asides_of(
     text: str,
-    sentences: Sequence[Sentence],
+    sentences: Sequence[TokenSentence],
     named: Sequence[Collection[int]],
     today: date | None = None,
 ) -> list[Status | None]:

@@ -13,7 +13,7 @@ from galenic.assistant.triage.result import Aside
 from galenic.assistant.triage.rules import MASK, Population, Prepared
 from galenic.assistant.triage.scope import Scope, Status, undoubled
 from galenic.assistant.triage.shorthand import written_out
-from galenic.assistant.triage.wording import Sentence, sentences, word_set
+from galenic.assistant.triage.wording import TokenSentence, sentences, word_set
 
 __all__ = ["Reading", "populations", "read"]
 
@@ -48,7 +48,7 @@ class Reading:
     denied: set[str] = field(default_factory=set)
     asides: list[Aside] = field(default_factory=list)
     months: list[float] = field(default_factory=list)
-    sentences: list[Sentence] = field(default_factory=list)
+    sentences: list[TokenSentence] = field(default_factory=list)
     counted: str = ""
     general: bool = False
 
@@ -124,7 +124,7 @@ def _unmasked(mentions: Sequence[Mention]) -> list[Mention]:
     return kept
 
 
-def _mend(sentence: Sentence, ready: Prepared) -> Sentence:
+def _mend(sentence: TokenSentence, ready: Prepared) -> TokenSentence:
     tokens = [ready.speller.mend(token) for token in sentence.tokens]
     for at, (token, follows) in enumerate(pairwise(tokens)):
         if follows in ready.rules.compounds.get(token, ()):
@@ -133,7 +133,7 @@ def _mend(sentence: Sentence, ready: Prepared) -> Sentence:
 
 
 def _note_mentions(
-    sentence: Sentence,
+    sentence: TokenSentence,
     scope: Scope,
     mentions: Iterable[Mention],
     ready: Prepared,
@@ -166,7 +166,7 @@ def _note_mentions(
 
 
 def _without(
-    sentence: Sentence, left_out: set[int], frame: Status | None, *, happening: bool
+    sentence: TokenSentence, left_out: set[int], frame: Status | None, *, happening: bool
 ) -> str:
     """The words of a sentence that count, ended by a full stop; nothing of what is set aside."""
     if frame is not None and not happening:

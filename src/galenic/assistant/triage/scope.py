@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from galenic.assistant.triage.phrase import Mention
-from galenic.assistant.triage.wording import Sentence, word_set
+from galenic.assistant.triage.wording import TokenSentence, word_set
 
 __all__ = ["CONTEXT_PARTS", "Scope", "Status", "undoubled"]
 
@@ -84,7 +84,7 @@ class Scope:
 
     def __init__(
         self,
-        sentence: Sentence,
+        sentence: TokenSentence,
         marks: Iterable[Mention],
         mentions: Iterable[Mention],
         *,

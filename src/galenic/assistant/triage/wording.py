@@ -11,7 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["Sentence", "flatten", "plain_tokens", "sentences", "word_set"]
+__all__ = ["TokenSentence", "flatten", "plain_tokens", "sentences", "word_set"]
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -54,7 +54,7 @@ _CONTRACTED = {"can": "cant", "will": "wont"}
 
 
 @dataclass(frozen=True)
-class Sentence:
+class TokenSentence:
     """One sentence.
 
     Attributes:
@@ -70,9 +70,9 @@ class Sentence:
     asks: bool = False
 
 
-def sentences(text: str) -> list[Sentence]:
+def sentences(text: str) -> list[TokenSentence]:
     """All sentences that have a word or a number."""
-    found: list[Sentence] = []
+    found: list[TokenSentence] = []
     words: list[str] = []
     pauses: list[bool] = []
     pause = False
@@ -113,7 +113,7 @@ def _inability(tokens: list[str]) -> int:
     return 0
 
 
-def _close(found: list[Sentence], words: list[str], pauses: list[bool], *, asks: bool) -> None:
+def _close(found: list[TokenSentence], words: list[str], pauses: list[bool], *, asks: bool) -> None:
     if not words:
         return
     tokens: list[str] = []
@@ -133,4 +133,4 @@ def _close(found: list[Sentence], words: list[str], pauses: list[bool], *, asks:
         tokens.append(token)
         shown.append(word)
         kept.append(pause)
-    found.append(Sentence(tuple(tokens), tuple(shown), tuple(kept), asks))
+    found.append(TokenSentence(tuple(tokens), tuple(shown), tuple(kept), asks))

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from galenic.assistant.pipeline import Assistant, Question
+    from galenic.assistant.pipeline import Assistant, UserQuestion
     from galenic.assistant.triage.triage import Answer, Triage
 
 __all__ = [
@@ -70,8 +70,8 @@ def at_terminal() -> bool:
 
 
 def judged(
-    console: Console, assistant: Assistant, asked: Question, *, may_ask: bool = True
-) -> tuple[Question, Triage]:
+    console: Console, assistant: Assistant, asked: UserQuestion, *, may_ask: bool = True
+) -> tuple[UserQuestion, Triage]:
     """The question with the answers that were given to what triage asked, and the tier then."""
     answers = dict(asked.answers)
 

@@ -11,7 +11,7 @@ import typer
 from galenic.cli.options import ModelArgument
 
 if TYPE_CHECKING:
-    from galenic.recipes.plan import Plan, Prediction
+    from galenic.recipes.plan import Prediction, RecipePlan
     from galenic.watcher import Watcher
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -112,7 +112,7 @@ def command(
         _print_measured(short[_recommended(plan).recipe], measured)
 
 
-def _recommended(plan: Plan) -> Prediction:
+def _recommended(plan: RecipePlan) -> Prediction:
     from galenic.errors import UserError
 
     if plan.recommended is None:
@@ -132,7 +132,7 @@ def _make(
 
 
 def _print_json(
-    plan: Plan, short: dict[str, Prediction], measured: dict[str, float] | None
+    plan: RecipePlan, short: dict[str, Prediction], measured: dict[str, float] | None
 ) -> None:
     import json
     from dataclasses import asdict
@@ -147,7 +147,7 @@ def _print_json(
     typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
 
 
-def _print(plan: Plan) -> None:
+def _print(plan: RecipePlan) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -188,7 +188,7 @@ def _cells(row: Prediction) -> list[str]:
     return [*sizes, f"{row.blocks_kept:.0%}", f"{row.vocab_size:,}"]
 
 
-def _notes(plan: Plan) -> str:
+def _notes(plan: RecipePlan) -> str:
     said = "All numbers are predicted. Sizes follow from the shapes; how many tokens text uses and "
     said += "which types a mix takes are only known when the text was read."
     if plan.threads is not None:

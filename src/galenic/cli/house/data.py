@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from galenic.data.inventory import FileReport
-    from galenic.data.sources import Source
+    from galenic.data.sources import DataSource
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -128,7 +128,7 @@ def _is_empty(folder: Path) -> bool:
     return not any(folder.rglob("*.jsonl.gz"))
 
 
-def _print_json(source: Source, reports: list[FileReport]) -> None:
+def _print_json(source: DataSource, reports: list[FileReport]) -> None:
     import json
 
     rows: list[dict[str, Any]] = [
@@ -143,7 +143,7 @@ def _print_json(source: Source, reports: list[FileReport]) -> None:
     typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
 
 
-def _print_table(source: Source, reports: list[FileReport]) -> None:
+def _print_table(source: DataSource, reports: list[FileReport]) -> None:
     from rich.console import Console
     from rich.markup import escape
 

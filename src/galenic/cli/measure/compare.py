@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from galenic.evaluation.compare import Comparison, Pair, Pairing
-    from galenic.reports.runs import Item, Run
+    from galenic.evaluation.compare import Pair, PairedResult, Pairing
+    from galenic.reports.runs import Item, LoadedRun
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -100,7 +100,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 
 
 def _print(
-    run_a: Run, run_b: Run, pairing: Pairing, results: Sequence[Comparison], show: int
+    run_a: LoadedRun, run_b: LoadedRun, pairing: Pairing, results: Sequence[PairedResult], show: int
 ) -> None:
     from rich.console import Console
 
@@ -132,7 +132,7 @@ def _print(
             _print_wins(console, run_a.items, pairs, wins, f"only {side} is right", show)
 
 
-def _table(results: Sequence[Comparison]) -> Table:
+def _table(results: Sequence[PairedResult]) -> Table:
     from rich.table import Table
 
     from galenic.reports.text import p_value, proportion, signed
@@ -158,7 +158,7 @@ def _table(results: Sequence[Comparison]) -> Table:
     return table
 
 
-def _what(result: Comparison) -> str:
+def _what(result: PairedResult) -> str:
     from galenic.reports.text import method
 
     a = method(result.scoring_a, result.debias_a)

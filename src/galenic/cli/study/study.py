@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from galenic.study.engines.base import Engine
     from galenic.study.grid import Study
-    from galenic.study.run import Outcome
+    from galenic.study.run import StudyOutcome
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -109,16 +109,16 @@ def command(
 
 def _run(
     study: Study, texts: tuple[str | None, str | None], output: Path, start: Callable[[], Engine]
-) -> Outcome:
+) -> StudyOutcome:
     from galenic.cli.board import StudyBoard
-    from galenic.study.graph import Texts, build_graph
+    from galenic.study.graph import StudyTexts, build_graph
     from galenic.study.run import run_graph
     from galenic.study.store import StudyFolder
 
     store = StudyFolder(output)
     with store.held():
         typer.echo(f"{study.name}: reading data and models", err=True)
-        graph = build_graph(study, Texts(*texts))
+        graph = build_graph(study, StudyTexts(*texts))
         store.write(_facts(study), graph)
         engine = start()
         titles = {node.id: node.title for node in graph.nodes.values()}

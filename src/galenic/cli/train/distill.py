@@ -14,7 +14,7 @@ from galenic.training.distill.config import DistillConfig
 
 if TYPE_CHECKING:
     from galenic.artifact.manifest import Manifest
-    from galenic.training.loop import Outcome
+    from galenic.training.loop import TrainingOutcome
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -66,7 +66,7 @@ def command(
         _show(done.outcome, done.manifest, output)
 
 
-def _show(outcome: Outcome, manifest: Manifest, output: Path) -> None:
+def _show(outcome: TrainingOutcome, manifest: Manifest, output: Path) -> None:
     checks = manifest.stages[-1].checks
     best = outcome.best.step if outcome.best else 0
     typer.echo(f"{output}: weights of step {best} of {outcome.steps} ({outcome.stopped}).")

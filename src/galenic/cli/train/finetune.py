@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from galenic.cli.progress import ConsoleWatcher
     from galenic.training.federated.clients import Federation
     from galenic.training.finetune.base import Finetuner
-    from galenic.training.loop import Outcome
+    from galenic.training.loop import TrainingOutcome
     from galenic.training.run import Tuned
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -132,7 +132,7 @@ def _finetune(
     return finetune(config, method, output, watcher)
 
 
-def _show(outcome: Outcome, manifest: Manifest, model: str, output: Path) -> None:
+def _show(outcome: TrainingOutcome, manifest: Manifest, model: str, output: Path) -> None:
     stage = manifest.stages[-1]
     best = outcome.best.step if outcome.best else 0
     if outcome.collapsed:

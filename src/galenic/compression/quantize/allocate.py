@@ -32,7 +32,7 @@ from galenic.models.gguf.write import (
     stored_bytes,
 )
 
-__all__ = ["Choice", "allocate", "measure_choices"]
+__all__ = ["TypeChoice", "allocate", "measure_choices"]
 
 UNITS = 1 << 16
 """Steps of size that the exact search tells apart, at most."""
@@ -43,7 +43,7 @@ SAMPLED_RUN = 8
 
 
 @dataclass(frozen=True)
-class Choice:
+class TypeChoice:
     """One way to store a tensor.
 
     Attributes:
@@ -57,7 +57,7 @@ class Choice:
     error: float
 
 
-Choices: TypeAlias = Mapping[str, Sequence[Choice]]
+Choices: TypeAlias = Mapping[str, Sequence[TypeChoice]]
 
 
 def allocate(choices: Choices, budget: int) -> dict[str, str]:
@@ -146,7 +146,7 @@ def measure_choices(
     importance: Importance | None = None,
     row_importance: Importance | None = None,
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, tuple[Choice, ...]]:
+) -> dict[str, tuple[TypeChoice, ...]]:
     """Quantize every tensor in every type that it may take, and measure the error of its output.
 
     The error is the sum over rows of ``importance * (quantized - original)^2``: with the mean
@@ -176,7 +176,7 @@ def measure_choices(
             continue
         errors = _errors(tensor, types, weights.get(tensor.name), rows.get(tensor.name))
         choices[tensor.name] = tuple(
-            Choice(kind, stored_bytes(tensor.shape, kind), error)
+            TypeChoice(kind, stored_bytes(tensor.shape, kind), error)
             for kind, error in zip(types, errors, strict=True)
         )
     return choices

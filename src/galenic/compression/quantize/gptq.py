@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from galenic.compression.blocks.statistics import Gram
-    from galenic.compression.quantize.allocate import Choice
+    from galenic.compression.quantize.allocate import TypeChoice
     from galenic.compression.quantize.columns import Problem
     from galenic.compression.quantize.importance import Sensitivity
     from galenic.compression.quantize.kept import KeptTensors
@@ -190,7 +190,7 @@ class GPTQ(TypedQuantizer):
         options: Mapping[str, Iterable[str]],
         found: Sensitivity | None,
         advance: Callable[[int], None],
-    ) -> dict[str, tuple[Choice, ...]]:
+    ) -> dict[str, tuple[TypeChoice, ...]]:
         """The errors that fitting leaves over; of other types, those of ggml's rounding."""
         from galenic.compression.quantize.lattice import LATTICES
 

@@ -20,7 +20,7 @@ from galenic.errors import UserError, unknown_name
 from galenic.units import parse_size, split_commas
 
 if TYPE_CHECKING:
-    from galenic.compression.quantize.allocate import Choice
+    from galenic.compression.quantize.allocate import TypeChoice
     from galenic.compression.quantize.importance import Sensitivity
     from galenic.models.gguf.write import GgufSource, SourceTensor
 
@@ -241,7 +241,7 @@ class TypedQuantizer(Quantizer):
         options: Mapping[str, Iterable[str]],
         found: Sensitivity | None,
         advance: Callable[[int], None],
-    ) -> dict[str, tuple[Choice, ...]]:
+    ) -> dict[str, tuple[TypeChoice, ...]]:
         """The error of each type that a tensor may take; arguments as `choose` has them."""
         from galenic.compression.quantize.allocate import measure_choices
 
@@ -253,7 +253,9 @@ class TypedQuantizer(Quantizer):
             advance=advance,
         )
 
-    def pick(self, source: GgufSource, choices: Mapping[str, Sequence[Choice]]) -> dict[str, str]:
+    def pick(
+        self, source: GgufSource, choices: Mapping[str, Sequence[TypeChoice]]
+    ) -> dict[str, str]:
         """Tensor name to type, the errors of its `type_choices` known."""
         from galenic.compression.quantize.allocate import allocate
 
@@ -273,5 +275,5 @@ class TypedQuantizer(Quantizer):
         return parse_size(self.target_size, "--target-size") - header_bytes(source)
 
 
-def _by_error(choice: Choice) -> tuple[float, str]:
+def _by_error(choice: TypeChoice) -> tuple[float, str]:
     return choice.error, choice.type

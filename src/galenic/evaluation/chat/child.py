@@ -73,7 +73,7 @@ def _generation_marks() -> Any:
     from jinja2 import nodes
     from jinja2.ext import Extension
 
-    class Generation(Extension):
+    class GenerationTag(Extension):
         tags = {"generation"}  # noqa: RUF012
 
         def parse(self, parser: Any) -> Any:
@@ -82,7 +82,7 @@ def _generation_marks() -> Any:
             # a scope, as in transformers: what is set within is not seen outside
             return nodes.Scope(body).set_lineno(line)
 
-    return Generation
+    return GenerationTag
 
 
 def main(seconds: float, memory: int) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 from galenic.errors import UserError
 
-__all__ = ["Pair", "PairTokenizer"]
+__all__ = ["EncodedPair", "PairTokenizer"]
 
 PROBE = ("pain", "fever")
 
 
 @dataclass(frozen=True)
-class Pair:
+class EncodedPair:
     """What the encoder reads.
 
     Attributes:
@@ -63,7 +63,7 @@ class PairTokenizer:
         if longest < self.layout.size + 4:
             raise UserError(f"{longest} tokens are too few for a text and an option.")
 
-    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[EncodedPair]:
         """The pairs in their order; each different text is tokenized once."""
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         ids = dict(zip(texts, self._ids(texts), strict=True))
@@ -108,12 +108,12 @@ class PairTokenizer:
         )["input_ids"]
         return found
 
-    def _join(self, text: list[int], option: list[int]) -> Pair:
+    def _join(self, text: list[int], option: list[int]) -> EncodedPair:
         room = self.longest - self.layout.size
         shown = option[: room // 2]
         kept = text[max(0, len(text) - (room - len(shown))) :]
         tokens = (*self.layout.before, *kept, *self.layout.between, *shown, *self.layout.after)
-        return Pair(tokens, len(text) + len(option) - len(kept) - len(shown))
+        return EncodedPair(tokens, len(text) + len(option) - len(kept) - len(shown))
 
     def _find_layout(self, segments: bool) -> _Layout:
         """What stands around two texts, read off one pair that the tokenizer joined."""

@@ -13,7 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from galenic.cache import Progress, cache_folder, file_sha256
 from galenic.errors import UserError
 
-__all__ = ["CARD", "DOSES", "Answer", "Dose", "dose_file", "dose_path", "mark_made", "read_dose"]
+__all__ = [
+    "CARD",
+    "DOSES",
+    "Dose",
+    "MeasuredAnswer",
+    "dose_file",
+    "dose_path",
+    "mark_made",
+    "read_dose",
+]
 
 CARD = "dose.json"
 DOSES = {
@@ -23,7 +32,7 @@ DOSES = {
 """Name to folder of the doses in the package."""
 
 
-class Answer(BaseModel):
+class MeasuredAnswer(BaseModel):
     """What the measured file answered: log-probability in nats of each continuation of a prompt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +69,7 @@ class Dose(BaseModel):
     types: dict[str, tuple[str, ...]]
     sha256: str
     num_bytes: int = Field(gt=0)
-    answers: tuple[Answer, ...] = Field(min_length=1)
+    answers: tuple[MeasuredAnswer, ...] = Field(min_length=1)
     tolerance: float = Field(0.1, gt=0)
 
 

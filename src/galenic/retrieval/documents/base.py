@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-__all__ = ["Document", "Line", "SkipError", "clean", "joined"]
+__all__ = ["Document", "DocumentLine", "SkipError", "clean", "joined"]
 
 # Control characters but tab and line ends, the marks of text direction (they could make a passage
 # read otherwise than it is), and halves of surrogate pairs, which no file can hold.
@@ -43,7 +43,7 @@ class SkipError(Exception):
 
 
 @dataclass(frozen=True)
-class Line:
+class DocumentLine:
     """A paragraph, or a line that stands for itself, and where it stands.
 
     Attributes:
@@ -70,7 +70,7 @@ class Document:
     """
 
     title: str
-    lines: list[Line]
+    lines: list[DocumentLine]
     notes: Counter[str] = field(default_factory=Counter)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from galenic.retrieval.documents.base import Line
+from galenic.retrieval.documents.base import DocumentLine
 
 __all__ = ["Piece", "cut"]
 
@@ -36,16 +36,16 @@ class Piece:
 
 @dataclass
 class _Open:
-    lines: list[Line]
+    lines: list[DocumentLine]
     words: int = 0
     characters: int = 0
 
-    def add(self, line: Line, words: int) -> None:
+    def add(self, line: DocumentLine, words: int) -> None:
         self.lines.append(line)
         self.words += words
         self.characters += len(line.text) + 1
 
-    def has_room(self, line: Line, words: int, most: int) -> bool:
+    def has_room(self, line: DocumentLine, words: int, most: int) -> bool:
         characters = self.characters + len(line.text) + 1
         return self.words + words <= most and characters <= MOST_CHARACTERS
 
@@ -54,7 +54,7 @@ class _Open:
         return self.words + other.words <= MOST + TAIL and characters <= MOST_CHARACTERS
 
 
-def cut(lines: Iterable[Line]) -> list[Piece]:
+def cut(lines: Iterable[DocumentLine]) -> list[Piece]:
     """Passages of the lines, in order; nothing is left out and nothing repeated."""
     pieces = []
     for heading, group in groupby(lines, key=lambda line: line.heading):
@@ -62,7 +62,7 @@ def cut(lines: Iterable[Line]) -> list[Piece]:
     return pieces
 
 
-def _blocks(lines: Iterable[Line]) -> list[_Open]:
+def _blocks(lines: Iterable[DocumentLine]) -> list[_Open]:
     done: list[_Open] = []
     block = _Open([])
     for line in lines:
@@ -82,7 +82,7 @@ def _blocks(lines: Iterable[Line]) -> list[_Open]:
     return done
 
 
-def _parts(line: Line, block: _Open) -> list[Line]:
+def _parts(line: DocumentLine, block: _Open) -> list[DocumentLine]:
     """The line itself, or its sentences when it is long or the open passage is short of words."""
     words = len(line.text.split())
     long = words > MOST or len(line.text) > MOST_CHARACTERS
@@ -101,7 +101,7 @@ def _chopped(sentence: str) -> Iterator[str]:
             yield text[at : at + MOST_CHARACTERS - 1]
 
 
-def _piece(heading: str, lines: list[Line]) -> Piece:
+def _piece(heading: str, lines: list[DocumentLine]) -> Piece:
     text = lines[0].text
     for line in lines[1:]:
         text += (" " if line.goes_on else "\n") + line.text

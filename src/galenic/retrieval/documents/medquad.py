@@ -12,7 +12,7 @@ from galenic.data.jsonl import JsonlFile, read_jsonl
 from galenic.data.rows import check_text
 from galenic.data.sources import read_rows
 from galenic.errors import UserError
-from galenic.retrieval.documents.base import Line, clean
+from galenic.retrieval.documents.base import DocumentLine, clean
 from galenic.retrieval.documents.cut import cut
 from galenic.retrieval.store import NewPassage
 
@@ -20,7 +20,7 @@ __all__ = [
     "ATTRIBUTION",
     "LICENSE",
     "MEDQUAD",
-    "Answer",
+    "MedQuadRow",
     "medquad_path",
     "passages",
     "read_answers",
@@ -46,7 +46,7 @@ SOURCES = {
 
 
 @dataclass(frozen=True)
-class Answer:
+class MedQuadRow:
     """One row of MedQuAD.
 
     Attributes:
@@ -86,7 +86,7 @@ def medquad_path(data: Path | None) -> Path:
     return path
 
 
-def read_answers(data: Path, file: JsonlFile | None = None) -> tuple[Answer, ...]:
+def read_answers(data: Path, file: JsonlFile | None = None) -> tuple[MedQuadRow, ...]:
     """All rows, in the order of the file.
 
     Raises:
@@ -97,9 +97,9 @@ def read_answers(data: Path, file: JsonlFile | None = None) -> tuple[Answer, ...
     return read_rows(file, _parse, lambda answer: answer.id)
 
 
-def passages(answer: Answer) -> list[NewPassage]:
+def passages(answer: MedQuadRow) -> list[NewPassage]:
     """The answer in passages, each with topic, question and source."""
-    lines = [Line(text, "") for row in answer.answer.split("\n") if (text := clean(row))]
+    lines = [DocumentLine(text, "") for row in answer.answer.split("\n") if (text := clean(row))]
     pieces = cut(lines)
     count = len(pieces)
     return [
@@ -116,14 +116,14 @@ def passages(answer: Answer) -> list[NewPassage]:
     ]
 
 
-def _parse(row: Mapping[str, Any]) -> Answer:
+def _parse(row: Mapping[str, Any]) -> MedQuadRow:
     source = str(row.get("source") or "")
     question = clean(check_text(row, "question"))
     topic = clean(str(row.get("focus") or ""))
     synonyms = row.get("synonyms")
     names = [clean(str(name)) for name in synonyms] if isinstance(synonyms, list) else []
     url = str(row.get("url") or "")
-    return Answer(
+    return MedQuadRow(
         id=clean(check_text(row, "id")),
         topic=topic or question,
         names="; ".join(dict.fromkeys(name for name in names if name and name != topic)),

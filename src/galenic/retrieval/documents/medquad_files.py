@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from galenic.data.jsonl import read_jsonl
 from galenic.errors import UserError
 from galenic.retrieval.documents.base import clean
-from galenic.retrieval.documents.medquad import SOURCES, Answer
+from galenic.retrieval.documents.medquad import SOURCES, MedQuadRow
 
 __all__ = ["WHERE", "read_published"]
 
@@ -37,7 +37,7 @@ _COLUMNS = {
 }
 
 
-def read_published(path: Path) -> tuple[Answer, ...]:
+def read_published(path: Path) -> tuple[MedQuadRow, ...]:
     """All answers of a published copy; questions without an answer are left out.
 
     Args:
@@ -80,7 +80,7 @@ def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     yield from csv.DictReader(io.StringIO(text))
 
 
-def _of_rows(path: Path, rows: Iterator[Mapping[str, Any]]) -> Iterator[Answer]:
+def _of_rows(path: Path, rows: Iterator[Mapping[str, Any]]) -> Iterator[MedQuadRow]:
     for number, row in enumerate(rows, start=1):
         values = {key: _first(row, names) for key, names in _COLUMNS.items()}
         if number == 1 and "" in (values["question"], values["answer"]):
@@ -96,7 +96,7 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return next((one for one in found if isinstance(one, str) and one.strip()), "")
 
 
-def _of_files(files: Iterator[tuple[str, bytes]]) -> Iterator[Answer]:
+def _of_files(files: Iterator[tuple[str, bytes]]) -> Iterator[MedQuadRow]:
     for name, raw in files:
         if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
             raise UserError(f"--from: {name} declares entities, which MedQuAD does not.")
@@ -117,10 +117,10 @@ def _of_files(files: Iterator[tuple[str, bytes]]) -> Iterator[Answer]:
                 yield _answer(f"{root.get('id', name)}-{pair.get('pid', '')}", values)
 
 
-def _answer(name: str, values: Mapping[str, str]) -> Answer:
+def _answer(name: str, values: Mapping[str, str]) -> MedQuadRow:
     question, url = clean(values["question"]), clean(values["url"])
     source = clean(values["source"])
-    return Answer(
+    return MedQuadRow(
         id=name,
         topic=clean(values["topic"]) or _topic(question),
         names=clean(values["names"]),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from galenic.retrieval.documents.base import Document, Line, SkipError, clean, joined
+from galenic.retrieval.documents.base import Document, DocumentLine, SkipError, clean, joined
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -51,7 +51,7 @@ def _read(raw: bytes, name: str) -> Document:
     if reader.is_encrypted and not reader.decrypt(""):
         raise SkipError("encrypted PDF")
     notes: Counter[str] = Counter()
-    lines: list[Line] = []
+    lines: list[DocumentLine] = []
     for number, page in enumerate(reader.pages, start=1):
         if number > MOST_PAGES:
             notes["PDF pages beyond the limit"] = len(reader.pages) - MOST_PAGES
@@ -59,7 +59,7 @@ def _read(raw: bytes, name: str) -> Document:
         text = page.extract_text()
         if not text.strip():
             notes["PDF pages without text"] += 1
-        lines += [Line(part, f"page {number}") for part in _paragraphs(text)]
+        lines += [DocumentLine(part, f"page {number}") for part in _paragraphs(text)]
     if not lines:
         raise SkipError("PDF without text (a scan?)")
     return Document(_title(reader) or clean(name), lines, notes)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from galenic.retrieval.documents.base import Document, Line, SkipError, clean, joined
+from galenic.retrieval.documents.base import Document, DocumentLine, SkipError, clean, joined
 
 __all__ = ["decode", "read_markdown", "read_text"]
 
@@ -58,7 +58,7 @@ def read_markdown(raw: bytes, name: str) -> Document:
     """
     text, notes = decode(raw)
     title, heading, code = "", "", False
-    lines: list[Line] = []
+    lines: list[DocumentLine] = []
     open_lines: list[str] = []
     begin = 1
     for number, row in enumerate(text.splitlines(), start=1):
@@ -76,7 +76,7 @@ def read_markdown(raw: bytes, name: str) -> Document:
     return Document(title or clean(name), lines, notes)
 
 
-def _paragraphs(rows: list[str], begin: int = 1, heading: str = "") -> Iterator[Line]:
+def _paragraphs(rows: list[str], begin: int = 1, heading: str = "") -> Iterator[DocumentLine]:
     """Joined lines between empty ones; items of lists stand alone."""
     held: list[str] = []
     start = begin
@@ -84,7 +84,7 @@ def _paragraphs(rows: list[str], begin: int = 1, heading: str = "") -> Iterator[
         text = clean(row)
         item = re.match(r"([-*+•]|\d{1,3}[.)])\s", text)
         if held and (not text or item):
-            yield Line(joined(held), f"line {start}", heading)
+            yield DocumentLine(joined(held), f"line {start}", heading)
             held = []
         if text:
             start = start if held else number

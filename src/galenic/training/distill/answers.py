@@ -12,14 +12,14 @@ from typing import Any
 from galenic.errors import UserError
 from galenic.jsonl import append_jsonl
 
-__all__ = ["Answer", "AnswerBook", "continue_greedily"]
+__all__ = ["AnswerBook", "TeacherAnswer", "continue_greedily"]
 
 STOP = "\nQuestion:"
 """Where a base model begins to ask the next question, its answer is over."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class TeacherAnswer:
     """A teacher's answer.
 
     Attributes:
@@ -45,14 +45,14 @@ class AnswerBook:
 
     def __init__(self, path: Path, teacher: str, answer_tokens: int) -> None:
         self.path = path
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, TeacherAnswer] = {}
         self._head = {"teacher": teacher, "answer_tokens": answer_tokens}
         if path.exists():
             self._read()
         else:
             path.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
 
-    def get(self, prompt: str) -> Answer:
+    def get(self, prompt: str) -> TeacherAnswer:
         """The answer to a prompt that is known."""
         return self.answers[_key(prompt)]
 
@@ -60,7 +60,7 @@ class AnswerBook:
         """Prompts without an answer, each once."""
         return [one for one in dict.fromkeys(prompts) if _key(one) not in self.answers]
 
-    def add(self, prompts: Sequence[str], answers: Sequence[Answer]) -> None:
+    def add(self, prompts: Sequence[str], answers: Sequence[TeacherAnswer]) -> None:
         """Write answers down."""
         given = list(zip(prompts, answers, strict=True))
         rows = (
@@ -75,7 +75,7 @@ class AnswerBook:
         whole = raw[: raw.rfind(b"\n") + 1]  # a line behind it was killed while it was written
         try:
             head, *rows = [json.loads(line) for line in whole.splitlines()]
-            found = {row["id"]: Answer(row["answer"], row["finished"]) for row in rows}
+            found = {row["id"]: TeacherAnswer(row["answer"], row["finished"]) for row in rows}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{self.path} holds no answers of a teacher ({error}). Give another file with "
@@ -95,7 +95,7 @@ class AnswerBook:
 def answer_all(
     book: AnswerBook,
     prompts: Sequence[str],
-    answer: Callable[[Sequence[str]], list[Answer]],
+    answer: Callable[[Sequence[str]], list[TeacherAnswer]],
     batch_size: int,
     advance: Callable[[int], None],
 ) -> None:
@@ -119,7 +119,7 @@ def answer_all(
 
 def continue_greedily(
     model: Any, encoder: Any, prompts: Sequence[str], answer_tokens: int
-) -> list[Answer]:
+) -> list[TeacherAnswer]:
     """Continue prompts by the model's own ``generate``, likeliest token after likeliest token.
 
     Args:
@@ -170,12 +170,12 @@ def _end_tokens(model: Any, encoder: Any) -> list[int]:
     return [token for token in dict.fromkeys([*encoder.end, *named]) if token is not None]
 
 
-def _read(tokens: list[int], end: Sequence[int], encoder: Any) -> Answer:
+def _read(tokens: list[int], end: Sequence[int], encoder: Any) -> TeacherAnswer:
     ends = [place for place, token in enumerate(tokens) if token in end]
     own = tokens[: ends[0]] if ends else tokens
     text = str(encoder.tokenizer.decode(own, skip_special_tokens=True))
     before, stop, _ = text.partition(STOP)
-    return Answer(before.strip(), bool(ends or stop))
+    return TeacherAnswer(before.strip(), bool(ends or stop))
 
 
 def _key(prompt: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from galenic.models.checkpoint import Checkpoint
     from galenic.training.batch import TrainItem
     from galenic.training.distill.config import DistillConfig
-    from galenic.training.finetune.texts import Sources
+    from galenic.training.finetune.texts import TrainingSources
 
 __all__ = ["Logits", "split_text"]
 
@@ -41,7 +41,7 @@ class PlainSources:
 
     train: tuple[CalibrationText, ...]
     heldout: tuple[CalibrationText, ...]
-    more: Sources | None
+    more: TrainingSources | None
 
 
 class Logits(Distiller):

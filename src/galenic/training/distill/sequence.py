@@ -20,9 +20,9 @@ from galenic.training.distributed import num_local
 if TYPE_CHECKING:
     from galenic.models.encoders.text_encoder import TextEncoder
     from galenic.training.batch import TrainItem
-    from galenic.training.distill.answers import Answer
+    from galenic.training.distill.answers import TeacherAnswer
     from galenic.training.distill.config import DistillConfig
-    from galenic.training.finetune.texts import Sources
+    from galenic.training.finetune.texts import TrainingSources
     from galenic.training.sources import TrainingSet
 
 __all__ = ["ANSWERS", "Sequence", "choose_prompts", "learn_answers"]
@@ -43,12 +43,12 @@ class Sequence(Distiller):
 
     answer_tokens: int = Field(128, ge=1, description="Most tokens of a teacher's answer.")
 
-    def read(self, config: DistillConfig) -> Sources:
+    def read(self, config: DistillConfig) -> TrainingSources:
         from galenic.training.finetune.texts import read_sources
 
         return read_sources(_with_prompts(config))
 
-    def prepare(self, job: DistillJob, sources: Sources) -> HealingText:
+    def prepare(self, job: DistillJob, sources: TrainingSources) -> HealingText:
         from galenic.models.encoders.text_encoder import TextEncoder
         from galenic.training.finetune.texts import keep_untested
 
@@ -125,7 +125,7 @@ def choose_prompts(sets: Many[TrainingSet], count: int, seed: int, *, heldout: b
 
 
 def learn_answers(
-    prompts: Many[str], answers: Many[Answer], encoder: TextEncoder, longest: int
+    prompts: Many[str], answers: Many[TeacherAnswer], encoder: TextEncoder, longest: int
 ) -> list[TrainItem]:
     """Prompts with their answers as tokens; of these, and of the end behind a whole one, is learnt.
 

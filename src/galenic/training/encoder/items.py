@@ -13,11 +13,11 @@ from galenic.training.encoder.learner import ChoiceItem
 from galenic.training.epochs import Passes
 from galenic.training.sources import LabelText, PairText, TrainingSet, epoch_texts
 
-__all__ = ["Choices", "PairTexts", "check_sets"]
+__all__ = ["ChoiceItems", "PairTexts", "check_sets"]
 
 
 @dataclass(frozen=True)
-class Choices:
+class ChoiceItems:
     """Questions as pairs.
 
     Attributes:
@@ -65,7 +65,7 @@ class PairTexts(Passes[ChoiceItem]):
     def _items(self, number: int) -> tuple[ChoiceItem, ...]:
         return self._encode(epoch_texts(self.sets, seed=self.seed, epoch=number)).items
 
-    def _encode(self, texts: Sequence[LabelText | PairText]) -> Choices:
+    def _encode(self, texts: Sequence[LabelText | PairText]) -> ChoiceItems:
         examples = [(text.group, text.example) for text in texts if isinstance(text, LabelText)]
         asked = [
             (self.asked[group].text(example), option)
@@ -80,7 +80,7 @@ class PairTexts(Passes[ChoiceItem]):
             cut += any(pair.cut for pair in mine)
             tokens = tuple(pair.tokens for pair in mine)
             items.append(ChoiceItem(tokens, labels, labels.index(example.answer), group))
-        return Choices(tuple(items), cut)
+        return ChoiceItems(tuple(items), cut)
 
 
 def check_sets(sets: Sequence[TrainingSet]) -> None:

@@ -35,12 +35,12 @@ from galenic.training.encoder.items import PairTexts, check_sets
 from galenic.training.encoder.learner import ChoiceLearner, measure_choices
 from galenic.training.finetune.texts import (
     REMOVED,
-    Sources,
+    TrainingSources,
     describe_sources,
     keep_untested,
     read_sources,
 )
-from galenic.training.loop import Outcome, Trainer
+from galenic.training.loop import Trainer, TrainingOutcome
 from galenic.training.run import (
     TRAINING_LOG,
     heldout_checks,
@@ -67,7 +67,7 @@ class TrainedEncoder:
     """What came of it: the manifest that was written, and how the training ended."""
 
     manifest: Manifest
-    outcome: Outcome
+    outcome: TrainingOutcome
 
 
 def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> TrainedEncoder:
@@ -117,7 +117,7 @@ def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> Trai
 
 
 def _prepare(
-    config: EncoderConfig, sources: Sources, encoder: Encoder, run: Path, watcher: Watcher
+    config: EncoderConfig, sources: TrainingSources, encoder: Encoder, run: Path, watcher: Watcher
 ) -> PairTexts:
     """Take out what is tested, and write the rest as pairs."""
     kept = keep_untested(config, sources, run, watcher)
@@ -132,7 +132,7 @@ def _prepare(
 
 
 def _describe(
-    config: EncoderConfig, sources: Sources, data: PairTexts, run: Path
+    config: EncoderConfig, sources: TrainingSources, data: PairTexts, run: Path
 ) -> dict[str, Any]:
     return {
         "sources": describe_sources(sources.train, data.sets),
@@ -158,7 +158,7 @@ class _Done:
     data: PairTexts
     described: dict[str, Any]
     precision: str
-    outcome: Outcome
+    outcome: TrainingOutcome
 
 
 def _write(done: _Done, part: Path, run: Path) -> Manifest:

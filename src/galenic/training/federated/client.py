@@ -38,7 +38,7 @@ from galenic.training.federated.messages import (
 )
 from galenic.training.finetune.base import Finetuner
 from galenic.training.finetune.config import FinetuneConfig
-from galenic.training.finetune.texts import Texts, prepare_texts, read_sources
+from galenic.training.finetune.texts import LearnableTexts, prepare_texts, read_sources
 from galenic.training.learner import Learner
 from galenic.training.loop import TrainConfig, TrainData, Trainer
 from galenic.training.losses import CrossEntropy
@@ -46,7 +46,7 @@ from galenic.training.run import set_threads, train_config
 from galenic.training.validation import measure
 from galenic.watcher import SilentWatcher
 
-__all__ = ["WHY", "ClientJob", "LocalClient", "Passes", "client_app", "local_config"]
+__all__ = ["WHY", "ClientJob", "LaterPasses", "LocalClient", "client_app", "local_config"]
 
 WHY = "error.txt"
 """In the client's folder: why it failed, with all that may stand in such a message."""
@@ -116,7 +116,7 @@ class LocalClient:
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         sources = read_sources(self.config)
         home, seed = job.home(client), job.config.seed
-        self.texts: Texts = prepare_texts(
+        self.texts: LearnableTexts = prepare_texts(
             self.config, sources, checkpoint, home, seed, SilentWatcher()
         )
 
@@ -142,7 +142,7 @@ class LocalClient:
                 shutil.rmtree(old)
         trainer = Trainer(
             Learner(self.model, CrossEntropy()),
-            Passes(self.texts.data, (number - 1) * self.job.federation.local_epochs),
+            LaterPasses(self.texts.data, (number - 1) * self.job.federation.local_epochs),
             local_config(self.job, self.client, number),
             folder,
             fingerprint={"begins_with": hash_weights(given), "texts": self.texts.described},
@@ -171,7 +171,7 @@ class LocalClient:
                 parameter.copy_(torch.from_numpy(weights[name]))
 
 
-class Passes:
+class LaterPasses:
     """The same texts, beginning with a later pass, so that each round shows others.
 
     Args:

@@ -41,7 +41,7 @@ from galenic.training.distributed import num_local, spreads
 from galenic.training.early_stopping import Patience
 from galenic.training.federated.client import ClientJob, client_app
 from galenic.training.federated.clients import Federation
-from galenic.training.federated.server import Interrupted, Server
+from galenic.training.federated.server import Server, TrainingInterrupted
 from galenic.training.finetune.base import Finetuner
 from galenic.training.finetune.config import FinetuneConfig
 from galenic.training.run import (
@@ -153,7 +153,7 @@ def simulate(server: Server, job: ClientJob) -> None:
                     num_supernodes=clients,
                     backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
                 )
-        except Interrupted:
+        except TrainingInterrupted:
             raise KeyboardInterrupt from None
         finally:
             server.interrupted.set()  # should the engine have ended without the server's knowing

@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.training.checkpoints import RunFolder
+from galenic.training.checkpoints import TrainingFolder
 from galenic.training.early_stopping import Patience, best_of, judge
 from galenic.training.federated.clients import Client, Federation
 from galenic.training.federated.messages import (
@@ -32,18 +32,18 @@ from galenic.training.federated.messages import (
     read_weights,
     write_weights,
 )
-from galenic.training.loop import Outcome
+from galenic.training.loop import TrainingOutcome
 from galenic.training.validation import describe, summarize
 from galenic.watcher import Watcher
 
-__all__ = ["Interrupted", "Server", "drawn_clients"]
+__all__ = ["Server", "TrainingInterrupted", "drawn_clients"]
 
 PULL_SECONDS = 0.05
 TTL = 30 * 24 * 3600.0
 """Seconds until a client's answer is given up."""
 
 
-class Interrupted(Exception):  # noqa: N818 - no mistake, but a wish
+class TrainingInterrupted(Exception):  # noqa: N818 - no mistake, but a wish
     """The user wishes to stop. Flower's thread passes on exceptions, but no KeyboardInterrupt."""
 
 
@@ -51,7 +51,7 @@ class Interrupted(Exception):  # noqa: N818 - no mistake, but a wish
 class _State:
     weights: dict[str, Any]
     best_weights: dict[str, Any]
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: TrainingOutcome = field(default_factory=TrainingOutcome)
 
 
 class Server:
@@ -86,10 +86,10 @@ class Server:
         self.clients: dict[str, dict[str, Any]] = {}
         self.interrupted = threading.Event()
         self.nodes: list[int] = []
-        self.folder = RunFolder(folder, {})
+        self.folder = TrainingFolder(folder, {})
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> TrainingOutcome:
         """How it went, rounds being its steps."""
         return self.state.outcome
 
@@ -113,7 +113,7 @@ class Server:
             "federation": self.federation.model_dump(mode="json"),
             "clients": self.clients,
         }
-        self.folder = RunFolder(self.path, {**self.fingerprint, **said})
+        self.folder = TrainingFolder(self.path, {**self.fingerprint, **said})
         with self.folder.locked():
             self._restore(self.folder.open())
             if not self.outcome.validations:
@@ -222,13 +222,13 @@ class Server:
 
     def _wait(self) -> None:
         if self.interrupted.is_set():
-            raise Interrupted
+            raise TrainingInterrupted
         time.sleep(PULL_SECONDS)
 
     def _check(self, reply: Any) -> None:
         if reply.has_error():
             if self.interrupted.is_set():
-                raise Interrupted
+                raise TrainingInterrupted
             raise UserError(
                 "a client's process ended; was there memory enough for the model in each of "
                 f"{self.federation.at_once}? Finished rounds are kept."
@@ -262,7 +262,7 @@ class Server:
         self.state = _State(
             {name: value.numpy() for name, value in saved["weights"].items()},
             {name: value.numpy() for name, value in saved["best_weights"].items()},
-            Outcome.restored(saved["outcome"]),
+            TrainingOutcome.restored(saved["outcome"]),
         )
         self.watcher.say(f"going on after round {self.outcome.steps} of {self.federation.rounds}")
 

@@ -9,7 +9,7 @@ from galenic.errors import UserError
 from galenic.models.encoders.text_encoder import TextEncoder
 from galenic.runtimes.base import encode_requests
 from galenic.runtimes.tree import Request, common_prefix_length
-from galenic.training.batch import Option, TrainItem
+from galenic.training.batch import AnswerOption, TrainItem
 from galenic.training.epochs import Passes
 from galenic.training.finetune.config import TextsConfig
 from galenic.training.sources import LabelText, PairText, TrainingSet, epoch_texts
@@ -149,9 +149,11 @@ def _labels(
     return found
 
 
-def _options(text: LabelText, by_label: Mapping[str, Request]) -> tuple[Option, ...]:
+def _options(text: LabelText, by_label: Mapping[str, Request]) -> tuple[AnswerOption, ...]:
     return tuple(
-        Option(label, request.tokens[request.start :], len(text.example.options[label].encode()))
+        AnswerOption(
+            label, request.tokens[request.start :], len(text.example.options[label].encode())
+        )
         for label, request in by_label.items()
     )
 

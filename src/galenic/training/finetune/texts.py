@@ -20,8 +20,8 @@ from galenic.watcher import Watcher
 
 __all__ = [
     "REMOVED",
-    "Sources",
-    "Texts",
+    "LearnableTexts",
+    "TrainingSources",
     "describe_sources",
     "keep_untested",
     "prepare_texts",
@@ -34,7 +34,7 @@ NO_CHECK = "none"
 
 
 @dataclass(frozen=True)
-class Sources:
+class TrainingSources:
     """Training sets as they lie there, and the test sets that they are held against."""
 
     train: tuple[TrainingSet, ...]
@@ -42,7 +42,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Texts:
+class LearnableTexts:
     """Texts that can be learnt.
 
     Attributes:
@@ -54,7 +54,7 @@ class Texts:
     described: dict[str, Any]
 
 
-def read_sources(config: SourcesConfig, *, keeps: bool = False) -> Sources:
+def read_sources(config: SourcesConfig, *, keeps: bool = False) -> TrainingSources:
     """Read all that is named.
 
     Args:
@@ -70,17 +70,17 @@ def read_sources(config: SourcesConfig, *, keeps: bool = False) -> Sources:
         raise UserError("the form kept goes with `galenic finetune --method lora` in one place.")
     checked = config.against != NO_CHECK
     tests = read_test_sets(config.against, config.data_source) if checked else []
-    return Sources(tuple(train), tests)
+    return TrainingSources(tuple(train), tests)
 
 
 def prepare_texts(
     config: TextsConfig,
-    sources: Sources,
+    sources: TrainingSources,
     checkpoint: Checkpoint,
     folder: Path,
     seed: int,
     watcher: Watcher,
-) -> Texts:
+) -> LearnableTexts:
     """Take out what is tested, and encode the rest for a model.
 
     Args:
@@ -106,11 +106,11 @@ def prepare_texts(
             f"of {len(first.items) + first.skipped:,} texts {first.cut:,} are longer than "
             f"{config.max_length} tokens and were cut, {first.skipped:,} were left out"
         )
-    return Texts(data, _describe(config, sources.train, data, _removed(folder), seed))
+    return LearnableTexts(data, _describe(config, sources.train, data, _removed(folder), seed))
 
 
 def keep_untested(
-    config: SourcesConfig, sources: Sources, folder: Path, watcher: Watcher
+    config: SourcesConfig, sources: TrainingSources, folder: Path, watcher: Watcher
 ) -> list[TrainingSet]:
     """Take out what is tested, as `prepare_texts` does.
 
