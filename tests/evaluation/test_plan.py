@@ -14,6 +14,7 @@ from galenic.data.benchmarks.medqa import MEDQA_4OPTIONS, MEDQA_5OPTIONS
 from galenic.data.benchmarks.pubmedqa import PUBMEDQA
 from galenic.data.example import Example
 from galenic.errors import UserError
+from galenic.evaluation.chat.format import ChatFormat
 from galenic.evaluation.choice import run_chunk, softmax
 from galenic.evaluation.plan import RunPlan, make_plan, sample
 from galenic.evaluation.prompts import Prompter
@@ -201,15 +202,16 @@ def test_fewshot_examples_become_a_pinned_prefix_per_scoring() -> None:
 
 def test_chat_format_puts_the_answer_into_the_assistants_turn() -> None:
     runtime = EchoRuntime()
-    chat = (runtime.chat_template, tuple(runtime.special_tokens.items()))
+    chat = ChatFormat.of(runtime)
+    assert chat is not None
     shot = question(9)
-    prompter = Prompter(MEDMCQA, Letter(), (shot,), chat, adds_start=True)
+    prompter = Prompter(MEDMCQA, Letter(), (shot,), chat)
     body = MEDMCQA.prompt(question(1)).removesuffix("\nAnswer:")
     solved = MEDMCQA.prompt(shot).removesuffix("\nAnswer:")
     assert prompter.text(question(1)) == (
         f"<user>{solved}\n<assistant>Answer: B\n<user>{body}\n<assistant>Answer:"
     )
-    kept = replace(prompter, adds_start=False).text(question(1))
+    kept = replace(prompter, chat=replace(chat, adds_start=False)).text(question(1))
     assert kept.startswith("<s><user>")
 
 

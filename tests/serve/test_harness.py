@@ -68,6 +68,6 @@ def test_texts_are_continued(harness: Any, model: Path) -> None:
     )
     with LlamaRuntime(resolve_model(str(model)), threads=1) as runtime:
         for (context, how), text in zip(asked, found, strict=True):
-            stops = tuple([*how["until"], runtime.special_tokens["eos_token"]])
+            stops = (*how["until"], runtime.special_tokens["eos_token"])
             writing = Writing(max_tokens=how["max_gen_toks"], stop=stops)
             assert text == runtime.generate(context, writing).text

@@ -85,6 +85,11 @@ class EvaluateConfig(BaseModel):
         0, ge=0, le=32, description="Solved examples before each question, from the training split."
     )
     chat_template: bool = Field(False, description="Ask in the model's own chat format.")
+    chat_template_kwargs: str = Field(
+        "{}",
+        description="Arguments of the chat template as JSON, such as "
+        "'{\"enable_thinking\": false}'.",
+    )
     max_tokens: int = Field(
         256, ge=1, description="Longest generated answer, for the generate scoring."
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from galenic.data.benchmarks.base import Benchmark
 from galenic.data.example import Example
 from galenic.errors import UserError
-from galenic.evaluation.chat.render import render_chat
+from galenic.evaluation.chat.format import ChatFormat
 from galenic.evaluation.scoring.base import Scoring
 from galenic.evaluation.scoring.generate import Generate
 
@@ -23,16 +23,13 @@ class Prompter:
         benchmark: how its questions are asked.
         scoring: how they are answered.
         fewshot: solved examples that stand before every question.
-        chat: the model's chat template with its special tokens, or None for plain text.
-        adds_start: True when the tokenizer puts the start token itself, so that a template's own
-            must not stand there a second time.
+        chat: how the model's conversations are written, or None for plain text.
     """
 
     benchmark: Benchmark
     scoring: Scoring
     fewshot: tuple[Example, ...] = ()
-    chat: tuple[str, tuple[tuple[str, str], ...]] | None = None
-    adds_start: bool = False
+    chat: ChatFormat | None = None
 
     def text(self, example: Example, *, context: str | None = None) -> str:
         """The whole text before the continuation; ``context`` replaces the example's own."""
@@ -48,10 +45,7 @@ class Prompter:
             answer = prefix + self.scoring.continuation(shot, shot.answer)
             messages += [_message("user", self._ask(shot)), _message("assistant", answer)]
         messages.append(_message("user", self._ask(example, context=context)))
-        template, special = self.chat
-        rendered = render_chat(template, messages, dict(special))
-        if self.adds_start:
-            rendered = rendered.removeprefix(dict(special).get("bos_token", ""))
+        rendered = self.chat.render(messages)
         return rendered if self.scoring.generates else rendered + prefix
 
     def fit(self, example: Example, *, room: int, count: Callable[[str], int]) -> tuple[str, bool]:

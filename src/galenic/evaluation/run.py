@@ -22,6 +22,7 @@ from galenic.data.benchmarks.select import resolve_benchmarks
 from galenic.data.example import Example
 from galenic.data.sources import Dataset, DataSource, open_source
 from galenic.errors import UserError
+from galenic.evaluation.chat.format import ChatFormat, read_arguments
 from galenic.evaluation.choice import Work, run_chunk
 from galenic.evaluation.config import AUTO, EvaluateConfig
 from galenic.evaluation.duration import Duration
@@ -209,13 +210,12 @@ def _lanes(
 ) -> list[tuple[Prompter, Sequence[Example]]]:
     chat = None
     if config.chat_template:
-        if runtime.chat_template is None:
+        chat = ChatFormat.of(runtime, read_arguments(config.chat_template_kwargs))
+        if chat is None:
             raise UserError(f"{config.model} has no chat template. Leave --chat-template out.")
-        chat = (runtime.chat_template, tuple(sorted(runtime.special_tokens.items())))
-    adds_start = bool(runtime.encode_batch([""])[0])
     scorings = [SCORINGS.load(name)() for name in config.scoring]
     return [
-        (Prompter(one.dataset.benchmark, scoring, one.fewshot, chat, adds_start), one.examples)
+        (Prompter(one.dataset.benchmark, scoring, one.fewshot, chat), one.examples)
         for one in asked
         for scoring in scorings
     ]

@@ -153,6 +153,14 @@ class Runtime(ABC):
         """Texts that chat templates name: ``bos_token``, ``eos_token`` (only those that exist)."""
 
     @property
+    def control_tokens(self) -> tuple[str, ...]:
+        """Texts of the tokens that steer the model and stand for no text, such as ``<|im_end|>``.
+
+        In prompts they are recognised, but for parts marked by `galenic.runtimes.literal`.
+        """
+        return tuple(self.special_tokens.values())
+
+    @property
     @abstractmethod
     def end_tokens(self) -> tuple[int, ...]:
         """Ids of the tokens that end a generated text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -82,6 +83,11 @@ class LlamaRuntime(Runtime):
     def special_tokens(self) -> dict[str, str]:
         """``bos_token`` and ``eos_token`` as the file's vocabulary spells them."""
         return self._engine.special_tokens()
+
+    @cached_property
+    def control_tokens(self) -> tuple[str, ...]:
+        """As the file's vocabulary has them."""
+        return self._engine.control_tokens()
 
     @property
     def end_tokens(self) -> tuple[int, ...]:

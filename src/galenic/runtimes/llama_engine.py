@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.runtimes.libllama import LibLlama
+from galenic.runtimes.literal import literal_parts
 from galenic.runtimes.llama_context import MAX_LEAVES, LlamaContext
 from galenic.runtimes.llama_load import load_adapter, load_model
 from galenic.runtimes.tiles import Rows, parts
@@ -79,15 +80,28 @@ class LlamaEngine:
         return None if size < 0 else text.value.decode(errors="replace")
 
     def special_tokens(self) -> dict[str, str]:
-        """``bos_token`` and ``eos_token``, those that exist."""
+        """``bos_token``, ``eos_token``, ``pad_token`` and ``unk_token``, those that exist."""
         lib, found = self.library, {}
+        unknown = self.metadata("tokenizer.ggml.unknown_token_id") or ""
         for name, token in (
             ("bos_token", lib.llama_vocab_bos(self._vocab)),
             ("eos_token", lib.llama_vocab_eos(self._vocab)),
+            ("pad_token", lib.llama_vocab_pad(self._vocab)),
+            ("unk_token", int(unknown) if unknown.isdecimal() else -1),
         ):
-            if token >= 0:
+            if 0 <= token < self.vocab_size:
                 found[name] = lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace")
         return found
+
+    def control_tokens(self) -> tuple[str, ...]:
+        """Texts of what the file's vocabulary calls control tokens."""
+        lib = self.library
+        controls = (
+            lib.llama_vocab_get_text(self._vocab, token)
+            for token in range(self.vocab_size)
+            if lib.llama_vocab_is_control(self._vocab, token)
+        )
+        return tuple(text.decode(errors="replace") for text in controls if text)
 
     def ends(self, token: int) -> bool:
         """Whether a token ends a generated text."""
@@ -101,17 +115,28 @@ class LlamaEngine:
     # Text and tokens
 
     def encode(self, text: str) -> list[int]:
-        """Token ids, with the model's start token and without its end token."""
+        """Token ids, with the model's start token and without its end token.
+
+        In parts marked by `galenic.runtimes.literal` no control token is recognised.
+        """
+        (first, _), *others = literal_parts(text)
+        ids = self._tokenize(first, start=True, literal=False)
+        if ids and self.library.llama_vocab_get_add_eos(self._vocab):
+            ids.pop()
+        for part, literal in others:
+            ids += self._tokenize(part, start=False, literal=literal)
+        return ids
+
+    def _tokenize(self, text: str, *, start: bool, literal: bool) -> list[int]:
         data = text.encode()
         room = len(data) + 8  # a token stands for a byte at least, besides start and end
         tokens = (ctypes.c_int32 * room)()
-        count = self.library.llama_tokenize(self._vocab, data, len(data), tokens, room, True, True)
+        count = self.library.llama_tokenize(
+            self._vocab, data, len(data), tokens, room, start, not literal
+        )
         if count < 0:
             raise RuntimeError(f"llama_tokenize failed ({count}): {self.library.last_log()}")
-        ids = tokens[:count]
-        if ids and self.library.llama_vocab_get_add_eos(self._vocab):
-            ids.pop()
-        return ids
+        return tokens[:count]
 
     def detokenize(self, tokens: Sequence[int]) -> bytes:
         """UTF-8 text of token ids without special tokens; may begin or end within a character."""

@@ -28,6 +28,7 @@ from galenic.models.encoders.text_encoder import TextEncoder
 from galenic.models.files import ModelFiles
 from galenic.models.weights import load_causal
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
+from galenic.runtimes.literal import literal_parts
 from galenic.runtimes.threads import choose_threads
 from galenic.runtimes.tree import Pack, Request, build_pack
 from galenic.runtimes.tree_attention import ATTENTION, TreePlan, active_plan, tree_attention
@@ -136,8 +137,17 @@ class TorchRuntime(Runtime):
         found = end if isinstance(end, list) else [end]
         return tuple(token for token in found if token is not None)
 
+    @property
+    def control_tokens(self) -> tuple[str, ...]:
+        added = self._tokenizer.added_tokens_decoder.values()
+        return tuple(str(token) for token in added if token.special)
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._encoder.encode_batch(texts)
+        found = self._encoder.encode_batch([literal_parts(text)[0][0] for text in texts])
+        for ids, text in zip(found, texts, strict=True):
+            for part, literal in literal_parts(text)[1:]:
+                ids.extend(self._encoder.encode_part(part, literal=literal))
+        return found
 
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))

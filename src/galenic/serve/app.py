@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,8 +20,10 @@ from starlette.routing import Route
 from galenic import __version__
 from galenic.assistant.triage.crisis import Crisis
 from galenic.assistant.triage.rules import prepared
-from galenic.evaluation.chat.render import chat_prompt
+from galenic.errors import UserError
+from galenic.evaluation.chat.format import ChatFormat, read_arguments
 from galenic.runtimes.base import Runtime, Writing
+from galenic.runtimes.literal import mark_literal
 from galenic.serve.ask import AssistantRoutes
 from galenic.serve.body import NotServedError, check_model, read_body, told
 from galenic.serve.crisis import crisis_field, crisis_in
@@ -84,6 +86,10 @@ class _Server:
         self.runtime = runtime
         self.worker = Worker(runtime, max_queue=config.max_queue, max_seconds=config.max_seconds)
         self.lanes = Lanes()
+        arguments = read_arguments(config.chat_template_kwargs)
+        self.form = ChatFormat.of(runtime, arguments, day=None)
+        if self.form is None:
+            _refuse(arguments)
         self.begun = int(time.time())
 
     @asynccontextmanager
@@ -205,10 +211,12 @@ class _Server:
         messages = [
             {"role": roles.get(one.role, one.role), "content": one.text} for one in asked.messages
         ]
-        template = self.runtime.chat_template
-        if template is None:
-            return "\n\n".join(one["content"] for one in messages) + "\n"
-        return chat_prompt(self.runtime, template, messages)
+        arguments = asked.chat_template_kwargs or {}
+        if self.form is None:
+            _refuse(arguments)
+            text = "\n\n".join(one["content"] for one in messages) + "\n"
+            return mark_literal(text, self.runtime.control_tokens)
+        return self.form.render(messages, arguments)
 
     def _how(self, asked: ChatRequest) -> Writing:
         return Writing(
@@ -227,6 +235,11 @@ class _Server:
             "model": self.runtime.info.model,
             "choices": choices,
         }
+
+
+def _refuse(arguments: Mapping[str, Any]) -> None:
+    if arguments:
+        raise UserError("this model has no chat template that could take arguments; leave them out")
 
 
 async def _silence() -> AsyncGenerator[Any, None]:

@@ -112,6 +112,7 @@ class ChatRequest(Sampling):
     max_completion_tokens: int | None = Field(None, ge=1)
     n: int | None = None
     response_format: dict[str, Any] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
     logprobs: Annotated[Any, BeforeValidator(only(False, hint=", or use /v1/completions"))] = None
     top_logprobs: _Neutral = None
     tools: _Absent = None

@@ -64,6 +64,11 @@ class ServeConfig(BaseModel):
     context_length: int | None = Field(
         None, ge=64, description="Longest conversation in tokens; default: the model's own limit."
     )
+    chat_template_kwargs: str = Field(
+        "{}",
+        description="Arguments of the chat template as JSON, such as "
+        "'{\"enable_thinking\": false}'; a request may give others.",
+    )
     style: Literal["extractive", "written"] = Field(
         "extractive",
         description="Answers to health questions: extractive = sentences of the sources as they "

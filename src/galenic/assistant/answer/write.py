@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from galenic.assistant.answer.entail import entails, refusal
 from galenic.assistant.answer.sentences import SentenceCutter
 from galenic.assistant.guards.check import of_answer
-from galenic.evaluation.chat.render import chat_prompt
+from galenic.evaluation.chat.format import ChatFormat
 from galenic.retrieval.retrieve import Passage
 from galenic.runtimes.base import Generation, Runtime, Writing
+from galenic.runtimes.literal import mark_literal
 
 __all__ = ["LEAST_ENTAILED", "UNSOURCED", "Written", "write_answer"]
 
@@ -112,7 +113,8 @@ def _drain(stream: Generator[str, None, Generation], found: list[str]) -> Genera
 def _prompt(runtime: Runtime, question: str, sources: Sequence[Cited]) -> str:
     numbered = "\n".join(f"Sentence {at}: {text}" for at, (text, _) in enumerate(sources, start=1))
     asked = f"{numbered}\n\nQuestion: {' '.join(question.split())}"
-    if runtime.chat_template is None:
-        return f"{ASKED}\n\n{asked}\nAnswer:"
+    form = ChatFormat.of(runtime)
+    if form is None:
+        return f"{ASKED}\n\n{mark_literal(asked, runtime.control_tokens)}\nAnswer:"
     talk = [{"role": "system", "content": ASKED}, {"role": "user", "content": asked}]
-    return chat_prompt(runtime, runtime.chat_template, talk)
+    return form.render(talk)

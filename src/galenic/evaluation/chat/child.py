@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -24,16 +25,17 @@ class _TooLong(Exception):  # noqa: N818
     """More text than is allowed."""
 
 
-def render(template: str, names: dict[str, Any], most: int) -> str:
+def render(template: str, names: dict[str, Any], most: int, day: str) -> str:
     """The text of a template.
 
     Args:
         template: Jinja text as model files carry it; it runs sandboxed.
         names: what it may use, such as ``messages``.
         most: characters that it may write.
+        day: what it takes for today, in the form of ISO.
     """
     pieces, length = [], 0
-    for piece in _compiled(template).generate(**names):
+    for piece in _compiled(template, day).generate(**names):
         length += len(piece)
         if length > most:
             raise _TooLong
@@ -42,17 +44,11 @@ def render(template: str, names: dict[str, Any], most: int) -> str:
 
 
 @lru_cache(maxsize=8)
-def _compiled(template: str) -> Any:
+def _compiled(template: str, day: str) -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def refuse(message: str) -> None:
         raise _Refused(str(message))
-
-    def today(form: str) -> str:
-        """A fixed date, so that templates that print one give the same prompt every day."""
-        from datetime import date
-
-        return date(2025, 1, 1).strftime(form)
 
     def as_json(value: Any, **options: Any) -> str:
         """Without the escapes of HTML that Jinja's own filter writes."""
@@ -64,7 +60,9 @@ def _compiled(template: str) -> Any:
         extensions=["jinja2.ext.loopcontrols", _generation_marks()],
     )
     environment.filters["tojson"] = as_json
-    environment.globals.update(raise_exception=refuse, strftime_now=today)
+    environment.globals.update(
+        raise_exception=refuse, strftime_now=date.fromisoformat(day).strftime
+    )
     return environment.from_string(template)
 
 
@@ -98,7 +96,7 @@ def main(seconds: float, memory: int) -> None:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    _compiled("")  # imports Jinja
+    _compiled("", "2025-01-01")  # imports Jinja
     _say({})
     for line in sys.stdin.buffer:
         if sys.platform != "win32":
@@ -116,7 +114,7 @@ def _say(answer: dict[str, str]) -> None:
 
 def _answer(asked: dict[str, Any]) -> dict[str, str]:
     try:
-        return {"text": render(asked["template"], asked["names"], asked["most"])}
+        return {"text": render(asked["template"], asked["names"], asked["most"], asked["day"])}
     except _Refused as error:
         return {"refused": str(error)}
     except _TooLong:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -24,33 +25,14 @@ from galenic.limits import (
     TEMPLATE_SECONDS,
     one_line,
 )
-from galenic.runtimes.base import Runtime
 
-__all__ = ["chat_prompt", "check_template", "render_chat"]
+__all__ = ["check_template", "render_chat"]
 
 WALL = 4
 """Seconds by the clock that a second of the processor may take on a busy machine."""
 START = 60
 """Seconds in which the process must be ready."""
 LEAVE_OUT = "Use a model from a source that you trust, or ask it without its chat template."
-
-
-def chat_prompt(runtime: Runtime, template: str, messages: Sequence[dict[str, str]]) -> str:
-    """A conversation as the text that a runtime is to continue, with one start token at most.
-
-    Args:
-        runtime: whose tokenizer may put the start token itself.
-        template: its chat template.
-        messages: ``role`` and ``content`` each.
-
-    Raises:
-        UserError: as `render_chat`.
-    """
-    special = runtime.special_tokens
-    rendered = render_chat(template, messages, special)
-    if runtime.encode_batch([""])[0]:
-        return rendered.removeprefix(special.get("bos_token", ""))
-    return rendered
 
 
 def check_template(template: str, special_tokens: Mapping[str, str]) -> None:
@@ -63,9 +45,15 @@ def check_template(template: str, special_tokens: Mapping[str, str]) -> None:
 
 
 def render_chat(
-    template: str, messages: Sequence[dict[str, str]], special_tokens: dict[str, str]
+    template: str,
+    messages: Sequence[Mapping[str, str]],
+    special_tokens: Mapping[str, str],
+    arguments: Mapping[str, Any] | None = None,
+    day: date = date(2025, 1, 1),
 ) -> str:
     """Render a conversation that the assistant is to continue.
+
+    A system message that the template refuses is put before the first message of the user.
 
     It may take `TEMPLATE_SECONDS`, and calls from several threads wait for each other: where
     others must not wait, call it from a thread that is there for it alone.
@@ -74,6 +62,8 @@ def render_chat(
         template: Jinja text as model files carry it.
         messages: ``role`` and ``content`` each.
         special_tokens: ``bos_token``, ``eos_token`` as the template names them.
+        arguments: more that the template may use, such as ``enable_thinking``.
+        day: what it takes for today.
 
     Raises:
         UserError: the template refuses the messages, is broken, or goes beyond a limit of time,
@@ -83,9 +73,13 @@ def render_chat(
         raise _beyond(
             f"has {len(template):,} characters; a chat template may have {TEMPLATE_LENGTH:,}"
         )
-    fixed = {"messages": list(messages), "tools": None, "documents": None}
-    names = {**special_tokens, **fixed, "add_generation_prompt": True}
-    answer = _renderer.ask(template, names)
+    names = {**(arguments or {}), **special_tokens, "tools": None, "documents": None}
+    names |= {"add_generation_prompt": True, "messages": [dict(one) for one in messages]}
+    answer = _renderer.ask(template, names, day)
+    merged = _without_system(messages)
+    if "refused" in answer and merged is not None:
+        second = _renderer.ask(template, {**names, "messages": merged}, day)
+        answer = second if "text" in second else answer
     if "text" in answer:
         return answer["text"]
     if "refused" in answer:
@@ -97,6 +91,14 @@ def render_chat(
         f"the model's chat template is broken: {one_line(answer['broken'])}. "
         "Leave --chat-template out."
     )
+
+
+def _without_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]] | None:
+    """The messages with the system's before the first one of the user; None where none begins."""
+    if [one["role"] for one in messages[:2]] != ["system", "user"]:
+        return None
+    first = {**messages[1], "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
+    return [first, *(dict(one) for one in messages[2:])]
 
 
 LIMITS = {
@@ -119,9 +121,10 @@ class _Renderer:
         self._child: subprocess.Popen[bytes] | None = None
         self._owner = 0
 
-    def ask(self, template: str, names: Mapping[str, Any]) -> dict[str, str]:
+    def ask(self, template: str, names: Mapping[str, Any], day: date) -> dict[str, str]:
         """The answer of the process: ``text``, ``refused``, ``broken`` or ``limit``."""
         asked = {"template": template, "names": names, "most": TEMPLATE_OUTPUT}
+        asked["day"] = day.isoformat()
         with self._lock:
             return self._exchange(json.dumps(asked).encode() + b"\n")
 

@@ -44,6 +44,12 @@ class TextEncoder:
         known = self.tokenizer.convert_ids_to_tokens(list(range(min(size, len(self.tokenizer)))))
         return [*known, *[None] * (size - len(known))]
 
+    def encode_part(self, text: str, *, literal: bool) -> list[int]:
+        """Token ids of what comes later in a text; literal = no special token is recognised."""
+        given = {"add_special_tokens": False, "split_special_tokens": literal, "verbose": False}
+        ids: list[int] = self.tokenizer(text, **given)["input_ids"]
+        return ids
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text; special tokens in the text are recognised.
 
