@@ -19,11 +19,11 @@ from galenic.assistant.handbook.topics import Match, halves_of, name_stems
 
 __all__ = ["ChosenStatement", "choose"]
 
-MOST = 5
+MOST = 6
 """Statements of one entry that are shown."""
 MOST_OF_TWO = 3
 """Of each entry where two are meant."""
-ENOUGH = 3
+ENOUGH = 4
 """Where fewer statements answer, some of the fields that are asked next follow."""
 LEAST_OF_HALF = 4
 """Statements that half of a title must have to answer alone: a verruca is a wart."""
