@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from galenic.artifact.manifest import read_manifest
@@ -17,7 +20,7 @@ from galenic.models.adapter import ADAPTER_WEIGHTS
 from galenic.training import merge as stage
 from galenic.training.finetune.lora import LoRA, lay_over
 from galenic.training.merge import merge
-from tiny_hf import FAMILIES
+from tiny_hf import FAMILIES, write_tiny_hf
 from training import Quiet, load_tiny, write_adapter
 
 TOKENS = torch.tensor([[5, 6, 7, 20, 30, 41, 50]])
@@ -53,6 +56,84 @@ def test_a_merged_weight_by_hand(tmp_path: Path) -> None:
     before = load_file(tmp_path / "model" / "model.safetensors")[f"{name}.weight"].double()
     after = load_file(tmp_path / "merged" / "model.safetensors")[f"{name}.weight"].double()
     torch.testing.assert_close(after, before + 6.0 / 4 * b @ a, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("family", "rows", "options"),
+    [
+        ("llama", 0, {"target_modules": ["q_proj", "embed_tokens"]}),
+        ("llama", 0, {"target_modules": ["q_proj", "lm_head"]}),
+        ("mistral", 0, {"target_modules": ["embed_tokens", "lm_head"]}),
+        ("llama", 8, {"target_modules": ["q_proj", "embed_tokens"]}),
+        (
+            "mistral",
+            8,
+            {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head"]},
+        ),
+        ("llama", 0, {"target_modules": r".*\.(q|k)_proj$", "modules_to_save": ["lm_head"]}),
+        ("llama", 0, {"target_modules": "all-linear", "rank_pattern": {"q_proj": 3}}),
+        ("llama", 0, {"target_modules": ["q_proj"], "trainable_token_indices": [3, 4]}),
+    ],
+    ids=str,
+)
+def test_what_peft_trains_is_merged_as_it_computes(
+    tmp_path: Path, family: str, rows: int, options: dict[str, Any]
+) -> None:
+    """Embedding and head as targets, tied and not, a larger vocabulary, patterns."""
+    adapter, wanted = peft_adapter(tmp_path, family, rows, **options)
+    merge(str(tmp_path / "model"), adapter, tmp_path / "merged", Quiet())
+    found = logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged"))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+    assert AutoTokenizer.from_pretrained(tmp_path / "merged").vocab_size > 0
+
+
+def peft_adapter(folder: Path, family: str, rows: int, **options: Any) -> tuple[Path, torch.Tensor]:
+    """An adapter by peft alone, over a tiny model with so many tokens more; its logits."""
+    import peft
+
+    source = write_tiny_hf(folder / "model", family)
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    if rows:
+        tokenizer.add_tokens([f"<extra {number}>" for number in range(rows)])
+        model.resize_token_embeddings(model.config.vocab_size + rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trained = peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=4, **options))
+    torch.manual_seed(1)
+    for parameter in trained.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.2 * torch.randn_like(parameter)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trained.save_pretrained(folder / "adapter")
+    if rows:
+        tokenizer.save_pretrained(folder / "adapter")
+    return folder / "adapter", logits(trained)
+
+
+def test_what_peft_cannot_merge_is_said_in_words(tmp_path: Path) -> None:
+    adapter, _ = peft_adapter(tmp_path, "llama", 0, target_modules=["q_proj"], lora_bias=True)
+    with pytest.raises(UserError, match=r"peft cannot merge .* base layer has no bias"):
+        merge(str(tmp_path / "model"), adapter, tmp_path / "merged", Quiet())
+    assert not (tmp_path / "merged").exists()
+
+
+def test_more_tokens_need_their_tokenizer(tmp_path: Path) -> None:
+    adapter, _ = peft_adapter(tmp_path, "llama", 8, target_modules=["embed_tokens"])
+    (adapter / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"trained with 305 tokens, the base has 297"):
+        merge(str(tmp_path / "model"), adapter, tmp_path / "merged", Quiet())
+
+
+@pytest.mark.parametrize("key", ["target_modules", "rank_pattern"])
+def test_a_pattern_that_takes_forever_is_refused(tmp_path: Path, key: str) -> None:
+    adapter, _ = peft_adapter(tmp_path, "llama", 0, target_modules=["q_proj"])
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config[key] = {"(a|a)*$": 2} if key == "rank_pattern" else r"([a-z_.]+)+X$"
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="may take very long to match"):
+        merge(str(tmp_path / "model"), adapter, tmp_path / "merged", Quiet())
 
 
 @pytest.mark.slow

@@ -40,6 +40,18 @@ __all__ = [
 ]
 
 PREFIX = "base_model.model."
+_OTHER_SUMS = (
+    "use_dora",
+    "lora_bias",
+    "rank_pattern",
+    "alpha_pattern",
+    "layer_replication",
+    "modules_to_save",
+    "trainable_token_indices",
+)
+"""Settings with which the merged weights are not ``W + s B A``."""
+_CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
+"""Ways to begin that take the first factors out of the base."""
 LORA = "adapter.gguf"
 
 
@@ -100,7 +112,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
         _ = int(config["r"]), float(config["lora_alpha"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}/{ADAPTER_CONFIG} is damaged: {error!r}.") from error
-    odd = [key for key in ("use_dora", "rank_pattern", "alpha_pattern") if config.get(key)]
+    odd = [key for key in _OTHER_SUMS if config.get(key)]
+    started = str(config.get("init_lora_weights")).lower()
+    odd += [started] if started.startswith(_CHANGED_BASE) else []
     odd += ["bias"] if config.get("bias", "none") != "none" else []
     if odd or config.get("peft_type", "LORA") != "LORA":
         raise UserError(

@@ -12,6 +12,7 @@ __all__ = [
     "ADAPTER_CONFIG",
     "ADAPTER_WEIGHTS",
     "MANIFEST",
+    "adapter_config",
     "check_adapter",
     "check_folder",
     "config_json",
@@ -34,6 +35,15 @@ def check_adapter(folder: Path) -> None:
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(f"{folder} is not an adapter: it has no {name}.")
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """The ``adapter_config.json`` of an adapter.
+
+    Raises:
+        UserError: it is no JSON object.
+    """
+    return _read_object(folder / ADAPTER_CONFIG)
 
 
 def check_folder(folder: Path) -> list[Path]:

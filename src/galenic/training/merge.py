@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from galenic.models.files import ModelFiles
 from galenic.models.folder import ADAPTER_WEIGHTS, check_adapter
 from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
+from galenic.models.save import TOKENIZER_FILES
 from galenic.training.finetune.full import write_model
-from galenic.training.finetune.lora import lay_over
+from galenic.training.finetune.lora import lay_over, quiet_peft
 from galenic.training.loading import load_dense, load_rounded
 from galenic.watcher import Watcher
 
@@ -61,6 +64,8 @@ def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest
     merged, difference = _merged(checkpoint, adapter)
     with new_artifact(output) as part:
         watcher.stage("writing and reading back")
+        if merged.config.vocab_size != checkpoint.shapes.model.config.vocab_size:
+            _copy_tokenizer(adapter, part)
         checks = write_model(merged, part, checkpoint.folder, checkpoint.dtype)
         written = open_checkpoint(ModelFiles(str(output), "folder", part, ""))
         return record_stage(
@@ -83,12 +88,18 @@ def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
 
     bits = _trained_bits(adapter)
     base = load_rounded(checkpoint, bits) if bits else load_dense(checkpoint).model
+    _fit_vocabulary_(base, adapter)
     both = lay_over(base, adapter).eval()
     size = int(base.get_input_embeddings().weight.shape[0])
     tokens = torch.arange(CHECKED_TOKENS)[None] * 7919 % size
     with torch.no_grad():
         wanted = both(input_ids=tokens, use_cache=False).logits
-        merged = both.merge_and_unload(safe_merge=True)
+        _untie_(base, both)
+        try:
+            with quiet_peft():
+                merged = both.merge_and_unload(safe_merge=True)
+        except (RuntimeError, ValueError, NotImplementedError) as error:
+            raise UserError(f"peft cannot merge {adapter}: {error} Nothing was written.") from error
         found = merged(input_ids=tokens, use_cache=False).logits
     difference = float((found - wanted).abs().max() / wanted.abs().max())
     if not difference <= TOLERANCE:
@@ -97,6 +108,51 @@ def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
             f"of the largest ({TOLERANCE:g} is allowed). Nothing was written."
         )
     return merged, difference
+
+
+def _fit_vocabulary_(base: Any, adapter: Path) -> None:
+    """Give the base as many tokens as the one that the adapter was trained over.
+
+    Raises:
+        UserError: there are others, and the adapter does not bring their tokenizer.
+    """
+    from safetensors import safe_open
+
+    before = int(base.get_input_embeddings().weight.shape[0])
+    with safe_open(adapter / ADAPTER_WEIGHTS, "np") as file:
+        rows = {
+            int(file.get_slice(name).get_shape()[0])
+            for name in file.keys()  # noqa: SIM118
+            if re.search(r"(embed_tokens|lm_head)\.(\w+\.)?weight$", name)
+        }
+    wanted = max(rows, default=before)
+    if wanted == before:
+        return
+    if not (adapter / "tokenizer.json").is_file():
+        raise UserError(
+            f"{adapter} was trained with {wanted} tokens, the base has {before}, and there is no "
+            "tokenizer.json beside the adapter that says what the others are. Save it there."
+        )
+    base.resize_token_embeddings(wanted, mean_resizing=False)
+
+
+def _copy_tokenizer(adapter: Path, folder: Path) -> None:
+    for pattern in TOKENIZER_FILES:
+        for file in sorted(adapter.glob(pattern)):
+            shutil.copyfile(file, folder / file.name)
+
+
+def _untie_(base: Any, both: Any) -> None:
+    """Give the head weights of its own, where an adapter of it or of the embedding is merged: peft
+    computes with both as if they were apart."""
+    import torch
+
+    ends = (both.base_model.model.get_input_embeddings(), both.get_output_embeddings())
+    if not base.config.tie_word_embeddings or not any(hasattr(one, "base_layer") for one in ends):
+        return
+    head = getattr(ends[1], "base_layer", ends[1])
+    head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
+    base.config.tie_word_embeddings = False
 
 
 def _trained_bits(adapter: Path) -> int | None:

@@ -135,3 +135,33 @@ def test_bad_input_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="kind WordLevel"):
         prune(config, Vocab(), tmp_path / "out", Silent())
     assert {entry.name for entry in tmp_path.iterdir()} == {"llama", "notes.txt"}
+
+
+def test_lists_of_tokens_are_renumbered() -> None:
+    """By hand: tokens 3 and 5 are gone; words with them cannot be written any more."""
+    from galenic.models.tokenizers.cut_vocabulary import named_ids, renumber_config
+
+    new_ids = {0: 0, 1: 1, 2: 2, 4: 3, 6: 4, 7: 5}
+    config: dict[str, Any] = {
+        "eos_token_id": [4, 7],
+        "forced_bos_token_id": 6,
+        "suppress_tokens": [1, 3, 4],
+        "begin_suppress_tokens": [3, 5],
+        "bad_words_ids": [[4, 6], [3, 4], [7]],
+        "force_words_ids": [[[1, 2], [4]], [[6, 7]]],
+        "forced_decoder_ids": [[1, 4], [2, 7]],
+        "sequence_bias": [[[4, 6], -2.0], [[3], 1.5]],
+    }
+    forced = {number for ids in named_ids(config).values() for number in ids}
+    assert forced == {1, 2, 4, 6, 7}  # these stay in any case
+    renumber_config(config, new_ids)
+    assert config == {
+        "eos_token_id": [3, 5],
+        "forced_bos_token_id": 4,
+        "suppress_tokens": [1, 3],
+        "begin_suppress_tokens": None,
+        "bad_words_ids": [[3, 4], [5]],
+        "force_words_ids": [[[1, 2], [3]], [[4, 5]]],
+        "forced_decoder_ids": [[1, 3], [2, 5]],
+        "sequence_bias": [[[3, 4], -2.0]],
+    }

@@ -8,6 +8,7 @@ this method.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -95,7 +96,7 @@ class Vocab(Pruner):
 
         source, model = stream.checkpoint.folder, stream.layout.model
         facts = read_tokenizer_file(source / "tokenizer.json")
-        bpe = _within(read_bpe(source / "tokenizer.json", facts), model.config)
+        bpe = _within(read_bpe(source / "tokenizer.json", facts), model.config, source)
         texts = [document for text in tokens or () for document in text.documents]
         counts = count_tokens(source / "tokenizer.json", texts)
         kept = choose_tokens(self, bpe, counts)
@@ -178,8 +179,8 @@ def _fill(bpe: Bpe, wanted: Sequence[str], size: int) -> frozenset[str]:
     return frozenset(kept)
 
 
-def _within(bpe: Bpe, config: Any) -> Bpe:
-    """The tables with the tokens that the configuration names among those that always stay.
+def _within(bpe: Bpe, config: Any, source: Path) -> Bpe:
+    """The tables with the tokens that the configurations name among those that always stay.
 
     Raises:
         UserError: a token has no row in the embedding.
@@ -193,7 +194,10 @@ def _within(bpe: Bpe, config: Any) -> Bpe:
             f"the tokenizer has {len(beyond)} tokens without a row in the embedding, among them "
             f"{beyond[0]!r}: tokenizer and model do not fit."
         )
-    named = {number for ids in named_ids(config.to_dict()).values() for number in ids}
+    file = source / "generation_config.json"
+    generation = json.loads(file.read_bytes()) if file.is_file() else {}
+    both = (named_ids(config.to_dict()), named_ids(generation))
+    named = {number for one in both for ids in one.values() for number in ids}
     tokens = {token for token, number in bpe.vocab.items() if number in named}
     return replace(bpe, always=bpe.always | tokens)
 

@@ -21,9 +21,17 @@ COPIED_FILES = ("chat_template*", "special_tokens_map.json")
 (``vocab.json``, ``merges.txt``, ``tokenizer.model``) and would contradict the cut one."""
 
 
+_SUPPRESSED = ("suppress_tokens", "begin_suppress_tokens")
+_FORCED = ("force_words_ids",)
+_WORDS = ("bad_words_ids", *_FORCED)
+
+
 def named_ids(config: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The token ids that a configuration names: ``bos_token_id``, ``eos_token_id`` and such."""
-    found = {}
+    """The token ids that a configuration names (``bos_token_id``, ``eos_token_id`` and such), and
+    those that it forces into answers."""
+    found = {key: _flat(config[key]) for key in _FORCED if config.get(key)}
+    if rows := config.get("forced_decoder_ids"):
+        found["forced_decoder_ids"] = [number for _, number in rows]
     for key, value in config.items():
         if not key.endswith("_token_id") or value is None:
             continue
@@ -34,10 +42,39 @@ def named_ids(config: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def renumber_config(config: dict[str, Any], new_ids: Mapping[int, int]) -> None:
-    """Change the token ids that a configuration names, in place; one that is gone becomes None."""
+    """Change the token ids that a configuration names, in place; one that is gone becomes None.
+
+    In lists of tokens and words that are not to be written, what is gone is left out: it cannot be
+    written any more.
+    """
     for key, ids in named_ids(config).items():
+        if not key.endswith("_token_id"):
+            continue
         kept = [new_ids[number] for number in ids if number in new_ids]
         config[key] = kept if isinstance(config[key], list) else next(iter(kept), None)
+    for key in _SUPPRESSED:
+        if config.get(key):
+            config[key] = [new_ids[one] for one in config[key] if one in new_ids] or None
+    for key in _WORDS:
+        if config.get(key):
+            config[key] = _renumbered(config[key], new_ids) or None
+    if rows := config.get("forced_decoder_ids"):
+        config["forced_decoder_ids"] = [[place, new_ids[number]] for place, number in rows]
+    if biases := config.get("sequence_bias"):
+        kept_words = ((_renumbered(word, new_ids), bias) for word, bias in biases)
+        config["sequence_bias"] = [[word, bias] for word, bias in kept_words if word] or None
+
+
+def _flat(value: Any) -> list[int]:
+    return [one for part in value for one in _flat(part)] if isinstance(value, list) else [value]
+
+
+def _renumbered(words: list[Any], new_ids: Mapping[int, int]) -> list[Any]:
+    """A word with its new ids, empty where a token is gone; of a list of words, those that stay."""
+    if all(isinstance(one, int) for one in words):
+        known = all(one in new_ids for one in words)
+        return [new_ids[one] for one in words] if known else []
+    return [word for one in words if (word := _renumbered(one, new_ids))]
 
 
 def write_cut_tokenizer(

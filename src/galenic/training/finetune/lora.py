@@ -14,14 +14,18 @@ from pydantic import Field, field_validator, model_validator
 
 from galenic.errors import UserError, unknown_name
 from galenic.models.families import Role
-from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
+from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_config, check_adapter
 from galenic.models.layers import Layout
+from galenic.models.safe_pattern import check_patterns
 from galenic.training.finetune.base import Finetuner
 
 if TYPE_CHECKING:
     from galenic.models.checkpoint import Checkpoint
 
-__all__ = ["LoRA", "lay_over"]
+__all__ = ["LoRA", "lay_over", "quiet_peft"]
+
+WHOLE = (".base_layer.weight", ".original_module.weight")
+"""Names that peft gives the base's own embedding and head, saved beside adapters of them."""
 
 
 class LoRA(Finetuner):
@@ -121,7 +125,7 @@ class LoRA(Finetuner):
     def prepare(self, layout: Layout, seed: int) -> Any:
         import torch
 
-        with _quiet():
+        with quiet_peft():
             import peft
 
         names = self._names(layout)
@@ -134,7 +138,7 @@ class LoRA(Finetuner):
             use_dora=self.dora,
             target_modules=sorted(names),
         )
-        with torch.random.fork_rng(), _quiet():
+        with torch.random.fork_rng(), quiet_peft():
             torch.manual_seed(seed)
             model = peft.get_peft_model(layout.model, config)
         if self.for_type is not None:
@@ -149,7 +153,7 @@ class LoRA(Finetuner):
         return {block.linears[role].name for block in blocks for role in self.targets}
 
     def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:  # noqa: ARG002
-        with _quiet():
+        with quiet_peft():
             model.save_pretrained(folder, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # a form with nothing filled in
         path = folder / ADAPTER_CONFIG
@@ -166,23 +170,25 @@ def lay_over(model: Any, folder: Path) -> Any:
     """The model with a saved adapter over it, not trainable; any adapter that peft reads.
 
     Raises:
-        UserError: it is not an adapter of this model.
+        UserError: it is not an adapter of this model, or has a pattern that may take very long.
     """
     from safetensors import safe_open
 
-    with _quiet():
+    with quiet_peft():
         import peft
 
     check_adapter(folder)
+    check_patterns(adapter_config(folder), str(folder / ADAPTER_CONFIG))
     try:
-        with _quiet(), warnings.catch_warnings():
+        with quiet_peft(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Found missing adapter keys")  # see below
             both = peft.PeftModel.from_pretrained(model, str(folder))
             found = set(peft.get_peft_model_state_dict(both, save_embedding_layers=False))
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise UserError(f"{folder} is not an adapter of this model: {error}") from error
     with safe_open(folder / ADAPTER_WEIGHTS, "np") as file:
-        saved = set(file.keys())
+        names = {name for name in file.keys() if not name.endswith(WHOLE)}  # noqa: SIM118
+        saved = {name.replace(".modules_to_save.", ".") for name in names}
     if unmatched := sorted(found ^ saved):
         raise UserError(
             f"{folder} is not an adapter of this model: {len(unmatched)} tensors have no "
@@ -192,9 +198,14 @@ def lay_over(model: Any, folder: Path) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without warnings at names that transformers changed and peft still uses."""
+def quiet_peft() -> Iterator[None]:
+    """Without warnings of peft at what its callers here handle."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it; it misses kernels
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        # what follows from these, `merge` handles or says itself
+        warnings.filterwarnings("ignore", message=".*tie_word_embeddings=True.*")
+        warnings.filterwarnings("ignore", message=".*embeddings are no longer tied.*")
+        warnings.filterwarnings("ignore", message="`lora_bias=True` was passed.*")
+        warnings.filterwarnings("ignore", message=r".*LoRA tensor\(s\) have invalid shape.*")
         yield
