@@ -18,14 +18,16 @@ from galenic.compression.quantize.config import QuantizeConfig
 from galenic.errors import UserError
 from galenic.models.gguf.copy import gguf_source
 from galenic.models.gguf.folder import folder_source
+from galenic.models.layers import read_layout
 from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
 from galenic.models.paged import PagedModel
 from galenic.training.finetune.lora import LoRA
+from galenic.training.finetune.stage import LoRAStage
 from galenic.training.finetune.stored import rounded
 from galenic.training.merge import merge
 from tiny_hf import write_tiny_hf
-from training import Quiet, make_trainer
+from training import Quiet, load_tiny, make_trainer
 
 
 class Loud(Quiet):
@@ -107,8 +109,11 @@ def test_rounded_as_ggml_does_with_a_stand_in_where_it_does_not_fit() -> None:
     torch.testing.assert_close(rounded(weight, "Q4_K"), rounded(weight, "Q5_0"))
 
 
-def test_what_it_does_not_go_with() -> None:
+def test_what_it_does_not_go_with(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown block type for --for-type 'Q9'"):
         LoRA(for_type="Q9")
     with pytest.raises(UserError, match=r"leave --base-bits, --dora out"):
         LoRA(for_type="Q4_0", base_bits=4, dora=True)
+    stage = LoRAStage(train="medquad", for_type="Q4_0")
+    with pytest.raises(UserError, match="would be rounded twice"):
+        stage.check(read_layout(load_tiny(tmp_path / "model", "llama")))

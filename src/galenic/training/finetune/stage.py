@@ -58,6 +58,11 @@ class LoRAStage(_Settings, LoRA):
         super().check(layout)
         if self.base_bits is not None:
             raise UserError("base_bits: what follows in a recipe needs a dense base; leave it out.")
+        if self.for_type is not None:
+            raise UserError(
+                "for_type: what a recipe writes would be rounded twice; use `galenic finetune`, "
+                "`merge` and `quantize` one after the other."
+            )
 
     def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:  # noqa: ARG002
         import torch
