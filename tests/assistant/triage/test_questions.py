@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from galenic.assistant.triage import questions
 from galenic.assistant.triage.rules import prepared
 from galenic.assistant.triage.tiers import rank
-from galenic.assistant.triage.triage import ANSWERS, Triage, triage
+from galenic.assistant.triage.triage import ANSWERS, Answer, Triage, triage
 from galenic.errors import UserError
 
 COMPLAINTS = (
@@ -44,6 +44,20 @@ def test_yes_raises_and_not_sure_is_careful(text: str) -> None:
     yes, unsure = all_asked(text, "yes"), all_asked(text, "not sure")
     assert rank(yes.tier) > before and rank(unsure.tier) >= before
     assert rank(unsure.tier) >= rank("today") or triage(text).general
+
+
+def test_a_new_complaint_gets_questions_of_its_own() -> None:
+    """Five answers to the first one do not use up those of the second."""
+    replies: dict[str, Answer] = {}
+    earlier = ["my calf hurts", "a headache since Monday"]
+    for text in earlier:
+        while open_ones := [q.id for q in triage(text, answers=replies).questions]:
+            replies |= dict.fromkeys(open_ones, "no")
+    assert len(replies) >= questions.MOST
+    found = triage("now it burns when I pee", history=earlier, answers=replies)
+    asked = {one.id for one in found.questions}
+    assert len(asked) >= 2 and not asked & set(replies)
+    assert asked & {one.id for one in triage("now it burns when I pee").questions}
 
 
 def test_an_emergency_asks_nothing() -> None:

@@ -18,17 +18,18 @@ import yaml
 from pydantic import TypeAdapter
 
 from galenic.assistant.triage.scope import Status
-from galenic.assistant.triage.wording import TokenSentence
+from galenic.assistant.triage.wording import TokenSentence, sentences
 
 __all__ = ["asides_of"]
 
+_BLANK = re.compile(r"\n\s*\n")
 _PLURAL = re.compile(r"\b(?:they|theyre|their|them)\b")
 _YEAR = re.compile(r"\b(19[5-9]\d|20\d\d)\b")
 
 
 def asides_of(
     text: str,
-    sentences: Sequence[TokenSentence],
+    read: Sequence[TokenSentence],
     named: Sequence[Collection[int]],
     today: date | None = None,
 ) -> list[Status | None]:
@@ -36,18 +37,18 @@ def asides_of(
 
     Args:
         text: the message.
-        sentences: of the text.
+        read: its sentences.
         named: for each sentence the places of tokens where a symptom begins.
         today: None = the date of the machine.
     """
-    said = [" ".join(sentence.tokens) for sentence in sentences]
+    said = [" ".join(sentence.tokens) for sentence in read]
     letters = [_of_letter(one, today or date.today()) for one in said]
     if any(letters):
         letters = _of_paragraph(text, said, letters)
     over = [letter or _over(one) for one, letter in zip(said, letters, strict=True)]
     asks = [
         _is_general(one, s.asks, min(places, default=len(s.tokens)))
-        for one, s, places in zip(said, sentences, named, strict=True)
+        for one, s, places in zip(said, read, named, strict=True)
     ]
     told = [_is_told(one) for one in said]
     found: list[Status | None] = []
@@ -65,9 +66,13 @@ def asides_of(
         for at in beside
     ):
         return over
-    if any(told) or jest:
-        return [status or "question" for status in found]
-    return found
+    if any(told):
+        beside = [at for at in beside if not _is_somebodys(said[at])]
+    elif jest:
+        beside = [at for at in beside if _lists().jest.search(said[at])]
+    elif not any(asks) or any(named[at] or _is_somebodys(said[at]) for at in beside):
+        return found
+    return ["question" if at in beside else status for at, status in enumerate(found)]
 
 
 # What a sentence is ----------------------------------------------------------------------------
@@ -81,8 +86,9 @@ def _is_general(said: str, asks: bool, first: int) -> bool:
     lists = _lists()
     if _is_strong(said):
         return False
-    supposed = len(lists.hypothesis.findall(said))
-    if supposed and (supposed > 1 or not _claims(lists.hypothesis.sub(" ", said))):
+    if lists.supposed.search(said):
+        return True
+    if lists.hypothesis.search(said) and not _claims(lists.hypothesis.sub(" ", said)):
         return True
     begins = lists.question.search(said) if asks else lists.command.search(said)
     if begins is None and asks:
@@ -90,11 +96,19 @@ def _is_general(said: str, asks: bool, first: int) -> bool:
     if begins is None:
         return False
     before = said[: begins.start()]
-    if len(before.split()) > first and not lists.long_past.search(before):
+    if len(before.split()) > first and not _is_elsewhere(before):
         return False
     named = first < len(said.split())
     about = not named or lists.topic.search(said) or lists.impersonal.search(said)
     return bool(about) and not _claims(said[begins.start() :])
+
+
+def _is_elsewhere(said: str) -> bool:
+    """Words before a question that speak of the past, of others' fate or of a story."""
+    lists = _lists()
+    if lists.long_past.search(said) or lists.story.search(said):
+        return True
+    return bool(lists.others.search(said) and lists.fate.search(said))
 
 
 def _is_told(said: str) -> bool:
@@ -157,10 +171,12 @@ def _of_paragraph(
     """What follows a dated letter belongs to it, up to a blank line or to words of the present."""
     if "\n" not in text.strip():
         return found
+    parts = [len(sentences(part)) for part in _BLANK.split(text)]
+    begins = {sum(parts[:at]) for at in range(len(parts))}
     inside = False
     spread: list[Status | None] = []
-    for one, status in zip(said, found, strict=True):
-        inside = status is not None or (inside and not _is_present(one))
+    for at, (one, status) in enumerate(zip(said, found, strict=True)):
+        inside = status is not None or (inside and at not in begins and not _is_present(one))
         spread.append("past" if inside else None)
     return spread
 
@@ -182,6 +198,7 @@ class _Lists:
     topic: re.Pattern[str]
     asked_of: re.Pattern[str]
     hypothesis: re.Pattern[str]
+    supposed: re.Pattern[str]
     story: re.Pattern[str]
     jest: re.Pattern[str]
     others: re.Pattern[str]

@@ -7,6 +7,7 @@ own. A new one is a function from `Said` to findings, and a line in `RAISING`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from galenic.assistant.triage import languages, poisoning, self_harm, values
 from galenic.assistant.triage.result import Finding
@@ -17,9 +18,10 @@ __all__ = ["RAISING"]
 Find = Callable[[Said], Sequence[Finding]]
 
 
-FEWEST, ALONE, MOST_ALONE = 4, 8, 40
-"""Words that a text, and that a sentence read by itself, must have; sentences read so. Each alone
-counts as well, so that what is said beside an emergency does not make it less of one."""
+FEWEST, ALONE, MOST_ALONE = 4, 6, 40
+"""Words that a text, and that a sentence read by itself, must have; sentences read so. Each alone,
+and each with the next one, counts as well, so that what is said beside an emergency does not make
+it less of one."""
 HINT = 0.12
 """From this probability of self-harm on, about half of the classifier's own limit, one weaker word
 of `self_harm` is enough."""
@@ -31,10 +33,12 @@ def _learned(said: Said) -> Sequence[Finding]:
     from galenic.assistant.triage.features import tokens
 
     counted = said.reading.counted
-    if not counted or len(tokens(counted)) < FEWEST:
-        return ()
-    sentences = [one for one in counted.split(". ") if len(tokens(one)) >= ALONE][:MOST_ALONE]
-    pieces = [counted, *(sentences if len(sentences) > 1 else ())]
+    if not counted or len(tokens(counted)) < FEWEST or languages.notice(said.text):
+        return ()  # it has learnt English alone
+    sentences = [one for one in counted.split(". ") if one.strip()][:MOST_ALONE]
+    pairs = [f"{one}. {follows}" for one, follows in pairwise(sentences)]
+    beside = [one for one in (*sentences, *pairs) if len(tokens(one)) >= ALONE]
+    pieces = [counted, *(beside if len(sentences) > 1 else ())]
     found = [one for piece in pieces for one in classifier.findings(piece)]
     if not found and classifier.estimate(counted).self_harm >= HINT:
         return self_harm.hinted(counted)

@@ -84,21 +84,35 @@ class _File(_Strict):
 
 
 def to_ask(
-    reading: Reading,
+    message: Reading,
+    whole: Reading,
     ready: Prepared,
     people: Collection[str],
     tier: Tier,
     answers: Mapping[str, str],
 ) -> tuple[Question, ...]:
-    """The questions that are open: those of the complaint, of rules one short, then of anyone."""
-    if tier == "emergency" or len(answers) >= MOST:
+    """The questions that are open: those of the complaint, of rules one short, then of anyone.
+
+    A new complaint gets questions of its own, however many were answered before.
+
+    Args:
+        message: the current one, read: what it complains of is asked about.
+        whole: the message with what was said before; asked about where the message names nothing.
+        ready: the rules.
+        people: the groups of people that are meant.
+        tier: what was found; an emergency asks nothing.
+        answers: so far.
+    """
+    if tier == "emergency":
         return ()
-    found = _of_complaints(reading)
-    found += _of_rules(reading, ready, people)
+    for reading in (message, whole):
+        found = _of_complaints(reading) + _of_rules(reading, ready, people)
+        if found:
+            break
     wanted = [one for one in found if rank(one.tier) > rank(tier)]
     if len(wanted) < FEWEST:
         wanted += [one for one in _file().anyone if rank(one.tier) > rank(tier)]
-    unique = list({one.id: one for one in wanted if _is_open(one, reading, people)}.values())
+    unique = list({one.id: one for one in wanted if _is_open(one, whole, people)}.values())
     return tuple(_question(one, ready) for one in unique[:MOST] if one.id not in answers)
 
 

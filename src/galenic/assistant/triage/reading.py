@@ -74,12 +74,14 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
     reading = Reading(sentences=[_mend(sentence, ready) for sentence in sentences(text)])
     marks = [ready.context.find(sentence.tokens) for sentence in reading.sentences]
     parts = {mark.concept for found in marks for mark in found}
-    found = [_unmasked(_mentions(one.tokens, ready)) for one in reading.sentences]
+    every = [_mentions(one.tokens, ready) for one in reading.sentences]
+    found = [_unmasked(one) for one in every]
+    masks = [{p for m in one if m.concept == MASK for p in range(m.start, m.end)} for one in every]
     named = [{m.start for m in one if m.concept not in ready.quiet} for one in found]
     frames = asides_of(text, reading.sentences, named)
     reading.general = bool(frames) and all(frame is not None for frame in frames) and not happening
-    for sentence, context, mentions, frame in zip(
-        reading.sentences, marks, found, frames, strict=True
+    for sentence, context, mentions, mask, frame in zip(
+        reading.sentences, marks, found, masks, frames, strict=True
     ):
         scope = Scope(
             sentence, context, mentions, about_risk="risk" in parts, recurs="recurs" in parts
@@ -87,7 +89,7 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
         left_out = _note_mentions(
             sentence, scope, mentions, ready, reading, frame, happening=happening
         )
-        reading.counted += _without(sentence, left_out, frame, happening=happening)
+        reading.counted += _without(sentence, left_out | mask, frame, happening=happening)
         for at, months in ages_in_months(sentence.tokens):
             if scope.status(Mention("age", at, at + 1)) != "family" and not scope.is_in("past", at):
                 reading.months.append(months)

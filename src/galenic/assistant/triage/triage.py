@@ -109,7 +109,7 @@ def triage(
     plain = _said(text, before, whole, spoken, ready) if facts else []
     found = _found(said, plain, ready, replies, _layers(rules, layers))
     tier = highest(*(finding.tier for finding in found))
-    result = _result(tier, found, said[0], ready, replies)
+    result = _result(tier, found, reading, said[0], ready, replies)
     people = known.described(said[0].people, record, ready)
     return replace(result, people=people, notes=(*cut, *left_out, *result.notes))
 
@@ -237,6 +237,7 @@ def _if_unsure(said: Said, ready: Prepared, answers: Mapping[str, Answer]) -> li
 def _result(
     tier: Tier,
     found: Sequence[Finding],
+    message: Reading,
     said: Said,
     ready: Prepared,
     answers: Mapping[str, Answer],
@@ -248,7 +249,7 @@ def _result(
         first = [questions.happening()]
         asked = tuple(one for one in first if one.id not in answers)
     else:
-        asked = questions.to_ask(said.reading, ready, said.people, tier, answers)
+        asked = questions.to_ask(message, said.reading, ready, said.people, tier, answers)
     notes: tuple[str, ...] = (
         () if tier != "unknown" else (GENERAL_NOTE,) if general else (UNKNOWN_NOTE,)
     )
