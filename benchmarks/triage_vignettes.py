@@ -13,6 +13,10 @@ expect of new texts. What stands beside it now does not, for the rules were wide
 First contact (tests/assistant/triage/data/first_contact, and the public texts whose folder
 ``--public`` names): written by others before the layers were; only counts are printed, no text is.
 ``general`` counts as right with ``unknown`` and ``self-care``. The ablation adds layer by layer.
+Development texts (tests/assistant/triage/data/development) are those that the rules were written
+from, save for ``check``. "Answered" is what the questions can bring at best: a rule that knows the
+tier of the text answers "no" to every question that leads above it, and "yes" to one that leads to
+it, if there is one.
 
 Too low: a tier below the expected one, ``unknown`` counting as the lowest; of these, "reassured"
 had a rule that fired with a tier that is too low, the others fired none and say so.
@@ -36,7 +40,7 @@ from typing import Any
 from compared import markdown_table
 
 from galenic.assistant.triage.tiers import TIERS, Tier, rank
-from galenic.assistant.triage.triage import triage
+from galenic.assistant.triage.triage import Answer, triage
 from galenic.evaluation.metrics import wilson_interval
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +51,7 @@ FIRST_CONTACT = ROOT / "tests/assistant/triage/data/first_contact"
 SETS = (
     "emergencies", "selfharm", "infant_fever", "lookalike", "worried_well", "others", "languages",
 )  # fmt: skip
+DEVELOPMENT = ("emergencies", "cries_and_poison", "lookalikes", "others", "check")
 STEPS: dict[str, tuple[str, ...]] = {
     "concepts": (),
     "+ values": ("values",),
@@ -56,6 +61,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     "+ classifier": ("values", "poisoning", "self-harm", "languages", "classifier"),
 }
 """Layers on top of the one that decides."""
+ANSWERED = "answered"
+"""The step after all layers: the questions are answered."""
 ROUNDS = 5
 COMMAND = "python benchmarks/triage_vignettes.py --public DIR"
 WRITTEN_BY = (
@@ -135,6 +142,10 @@ def read_sets(public: Path | None) -> dict[str, list[tuple[list[str], str]]]:
         lines = (FIRST_CONTACT / f"{name}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         found[name] = [(accepted(row["tier"]), row["text"]) for row in rows]
+    for name in DEVELOPMENT:
+        lines = (FIRST_CONTACT.parent / f"development/{name}.jsonl").read_text("utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        found[f"development {name}"] = [(accepted(row["tier"]), row["text"]) for row in rows]
     if public is None or not (public / "public.jsonl").is_file():
         print("public.jsonl is missing (--public DIR): its rows are left out", file=sys.stderr)
         return found
@@ -152,16 +163,38 @@ def accepted(tier: str) -> list[str]:
 def ablation(sets: dict[str, list[tuple[list[str], str]]]) -> dict[str, Any]:
     """By set and step: counts, shares and Wilson intervals; times with all layers and without."""
     return {
-        name: {step: score(rows, layers) for step, layers in STEPS.items()}
+        name: {
+            **{step: score(rows, layers) for step, layers in STEPS.items()},
+            ANSWERED: score(rows, None),
+        }
         for name, rows in sets.items()
     }
 
 
-def score(rows: Sequence[tuple[list[str], str]], layers: tuple[str, ...]) -> dict[str, Any]:
+def answered(text: str, gold: Sequence[str]) -> Tier:
+    """The tier after the questions were answered by a rule that knows the right one."""
+    right = max(rank(tier) for tier in gold)
+    replies: dict[str, Answer] = {}
+    found = triage(text)
+    for _ in range(ROUNDS):
+        if not found.questions:
+            break
+        said_yes = "yes" in replies.values()
+        for question in found.questions:
+            fits = rank(question.tier) == right and not said_yes
+            replies[question.id] = "yes" if fits else "no"
+            said_yes = said_yes or fits
+        found = triage(text, answers=replies)
+    return found.tier
+
+
+def score(rows: Sequence[tuple[list[str], str]], layers: tuple[str, ...] | None) -> dict[str, Any]:
+    """Counts and shares with these layers; None = all of them, questions answered."""
     outcomes, times = [], []
     for gold, text in rows:
         began = time.perf_counter()
-        outcomes.append((gold, triage(text, layers=layers).tier))
+        tier = answered(text, gold) if layers is None else triage(text, layers=layers).tier
+        outcomes.append((gold, tier))
         times.append(1e3 * (time.perf_counter() - began))
     urgent = [tier for gold, tier in outcomes if gold == ["emergency"]]
     benign = [tier for gold, tier in outcomes if not {"emergency", "today"} & set(gold)]
@@ -180,17 +213,15 @@ def contact_page(found: dict[str, Any]) -> list[str]:
     names = {"called": "emergency called so", "below_today": "emergency below today",
              "alarm": "benign called emergency", "within_one": "within one tier"}  # fmt: skip
     last = list(STEPS)[-1]
-    rows = [
-        [name, *(shown(one[last][key]) if key in one[last] else "" for key in names),
-         f"{one[last]['ms_p50']:.1f}"]
-        for name, one in found.items()
-    ]  # fmt: skip
-    lines = [
-        "## First contact, all layers",
-        "",
-        markdown_table(["set", *names.values(), "ms p50"], rows),
-        "",
-    ]
+    lines = []
+    for title, step in (("all layers", last), ("questions answered", ANSWERED)):
+        rows = [
+            [name, *(shown(one[step][key]) if key in one[step] else "" for key in names),
+             f"{one[step]['ms_p50']:.1f}"]
+            for name, one in found.items()
+        ]  # fmt: skip
+        table = markdown_table(["set", *names.values(), "ms p50"], rows)
+        lines += [f"## First contact and development, {title}", "", table, ""]
     for key in ("called", "alarm"):
         steps = [
             [name, *(f"{one[step][key][0]:.0f}" for step in STEPS), f"{one[last][key][1]:.0f}"]

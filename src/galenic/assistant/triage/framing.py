@@ -31,6 +31,7 @@ def asides_of(
     text: str,
     read: Sequence[TokenSentence],
     named: Sequence[Collection[int]],
+    says: Sequence[bool],
     today: date | None = None,
 ) -> list[Status | None]:
     """For each sentence why nothing in it counts; None where it may count.
@@ -39,6 +40,7 @@ def asides_of(
         text: the message.
         read: its sentences.
         named: for each sentence the places of tokens where a symptom begins.
+        says: for each sentence whether anything is named in it, be it only whom it is about.
         today: None = the date of the machine.
     """
     said = [" ".join(sentence.tokens) for sentence in read]
@@ -70,7 +72,7 @@ def asides_of(
         beside = [at for at in beside if not _is_somebodys(said[at])]
     elif jest:
         beside = [at for at in beside if _lists().jest.search(said[at])]
-    elif not any(asks) or any(named[at] or _is_somebodys(said[at]) for at in beside):
+    elif not any(asks) or any(says[at] or _is_somebodys(said[at]) for at in beside):
         return found
     return ["question" if at in beside else status for at, status in enumerate(found)]
 

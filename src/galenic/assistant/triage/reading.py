@@ -78,7 +78,7 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
     found = [_unmasked(one) for one in every]
     masks = [{p for m in one if m.concept == MASK for p in range(m.start, m.end)} for one in every]
     named = [{m.start for m in one if m.concept not in ready.quiet} for one in found]
-    frames = asides_of(text, reading.sentences, named)
+    frames = asides_of(text, reading.sentences, named, [bool(one) for one in found])
     reading.general = bool(frames) and all(frame is not None for frame in frames) and not happening
     for sentence, context, mentions, mask, frame in zip(
         reading.sentences, marks, found, masks, frames, strict=True

@@ -124,8 +124,10 @@ class Triage:
 
     def describe(self) -> dict[str, Any]:
         """For JSON: the fields, and `NOTICE`."""
-        findings = [{**vars(f), "source": f.source.model_dump()} for f in self.findings]
-        questions = [{**vars(q), "source": q.source.model_dump()} for q in self.questions]
+        findings = [{**vars(f), "source": f.source.model_dump(mode="json")} for f in self.findings]
+        questions = [
+            {**vars(q), "source": q.source.model_dump(mode="json")} for q in self.questions
+        ]
         asides = [vars(aside) for aside in self.asides]
         lists = {"findings": findings, "asides": asides, "questions": questions}
         return {**vars(self), **lists, "answers": ANSWERS, "notice": NOTICE}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -46,10 +47,17 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Public guidance that a rule follows."""
+    """Public guidance that a rule follows.
+
+    Attributes:
+        name: publisher and page.
+        url: its address.
+        seen: the day on which the address was looked up and found in use; None = not looked up.
+    """
 
     name: Text
     url: Annotated[str, Field(pattern=r"^https://\S+$")]
+    seen: date | None = None
 
 
 class Concept(_Strict):
