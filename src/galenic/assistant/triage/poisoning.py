@@ -43,6 +43,7 @@ _SWALLOWED = re.compile(
     r"been at|at the|ive had|has had|squirt\w*|"
     r"gave (?:him|her|my \w+|the \w+)|given (?:him|her)|had|mouthful|helped (?:him|her)self)\b"
 )
+_SENTENCE = re.compile(r"(?<=[.!?;])\s")
 _TERSE = re.compile(r"^\s*(?:x ?)?\d{2,3} ?(?:x )?[a-z-]{5,}(?:\s|$|[.,!])")
 """A number and a name, with no verb: "20 sertraline. scared now."."""
 _AMOUNT = re.compile(
@@ -88,8 +89,9 @@ def find(said: Said) -> list[Finding]:
     found: list[Finding] = []
     if said.reading.general:
         return found
-    for part in _parts(said.text):
-        if _NOT_NOW.search(part) or not (_SWALLOWED.search(part) or _TERSE.match(part)):
+    for whole in _parts(said.text):
+        part = " ".join(one for one in _SENTENCE.split(whole) if not _NOT_NOW.search(one))
+        if not (_SWALLOWED.search(part) or _TERSE.match(part)):
             continue
         things = _things(part)
         child = "child" in said.people or bool(_CHILD.search(part))
@@ -184,7 +186,7 @@ def _grams(part: str) -> float:
 
 def _parts(text: str) -> Iterator[str]:
     """Pieces of some sentences each; time grows with the length of the text."""
-    plain = " ".join(as_digits(flatten(text)).split())
+    plain = " ".join(as_digits(flatten(text.replace("\n", ". "))).split())
     for at in range(0, max(1, len(plain)), 700):
         yield plain[at : at + 900]
 

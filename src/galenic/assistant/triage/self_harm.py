@@ -25,6 +25,7 @@ __all__ = ["find", "hinted", "without_figures"]
 
 WINDOW, STEP = 1200, 1000
 """Characters that are read at once: patterns look no further, so time grows with the length."""
+_END = re.compile(r"[.!?]+(?:\s|$)")
 _DO = {
     "emergency": "You do not have to face this alone. Call your emergency number, or a crisis line "
     "(988 in the US, 116 123 in the UK and Ireland), now, or go to an emergency department. Do not "
@@ -134,27 +135,41 @@ def _heard(plain: str) -> list[tuple[Sign, _Tier, str]]:
     """The signs in a piece of `flatten`ed text, how soon each needs help, and its words."""
     ready = _ready()
     text = ready.denied.sub(" ~ ", ready.idioms.sub(" ~ ", plain))
-    past = bool(ready.history.search(text)) and not ready.now.search(text)
-    if (past or ready.history.search(text)) and ready.well.search(text):
-        return []
     scholarly = bool(ready.about.search(text))
     hits: list[tuple[Sign, _Tier, str]] = []
     for sign, pattern in ready.signs:
         if sign.talk and scholarly:
             continue
-        if match := pattern.search(text):
-            hits.append((sign, "today" if past else sign.tier, match[0].strip()))
-    cued = [(weight, match[0]) for weight, cue in ready.cues if (match := cue.search(text))]
+        for match in pattern.finditer(text):
+            when = _when(text, match.start(), ready)
+            if when != "over":
+                hits.append((sign, "today" if when == "past" else sign.tier, match[0].strip()))
+    cued = [(weight, match) for weight, cue in ready.cues if (match := cue.search(text))]
     points = sum(weight for weight, _ in cued)
     strong = any(weight > 1 for weight, _ in cued)
-    if strong and points >= 2 and not scholarly:
-        tier: _Tier = "emergency" if points >= 3 and not past else "today"
-        hits.append((_TOGETHER, tier, ", ".join(words.strip() for _, words in cued)))
+    when = {_when(text, match.start(), ready) for _, match in cued}
+    if strong and points >= 2 and not scholarly and "over" not in when:
+        tier: _Tier = "emergency" if points >= 3 and "past" not in when else "today"
+        hits.append((_TOGETHER, tier, ", ".join(match[0].strip() for _, match in cued)))
     return hits
 
 
+def _when(text: str, at: int, ready: _Ready) -> Literal["now", "past", "over"]:
+    """By its own sentence: of now, long past, or past and over (the next sentence may say so)."""
+    ends = [found.end() for found in _END.finditer(text)]
+    start = max((end for end in ends if end <= at), default=0)
+    later = [end for end in ends if end > at]
+    sentence = text[start : later[0] if later else len(text)]
+    if not ready.history.search(sentence):
+        return "now"
+    following = text[start : later[1] if len(later) > 1 else len(text)]
+    if ready.well.search(following):
+        return "over"
+    return "now" if ready.now.search(sentence) else "past"
+
+
 def _parts(text: str) -> list[str]:
-    plain = " ".join(flatten(text).split())
+    plain = " ".join(flatten(text.replace("\n", ". ")).split())
     return [plain[at : at + WINDOW] for at in range(0, max(1, len(plain)), STEP)]
 
 
