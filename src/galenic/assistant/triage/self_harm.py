@@ -144,13 +144,13 @@ def _heard(plain: str) -> list[tuple[Sign, _Tier, str]]:
             when = _when(text, match.start(), ready)
             if when != "over":
                 hits.append((sign, "today" if when == "past" else sign.tier, match[0].strip()))
-    cued = [(weight, match) for weight, cue in ready.cues if (match := cue.search(text))]
+    cued = [(weight, said) for weight, cue in ready.cues if (said := cue.search(text))]
     points = sum(weight for weight, _ in cued)
     strong = any(weight > 1 for weight, _ in cued)
-    when = {_when(text, match.start(), ready) for _, match in cued}
-    if strong and points >= 2 and not scholarly and "over" not in when:
-        tier: _Tier = "emergency" if points >= 3 and "past" not in when else "today"
-        hits.append((_TOGETHER, tier, ", ".join(match[0].strip() for _, match in cued)))
+    times = {_when(text, said.start(), ready) for _, said in cued}
+    if strong and points >= 2 and not scholarly and "over" not in times:
+        tier: _Tier = "emergency" if points >= 3 and "past" not in times else "today"
+        hits.append((_TOGETHER, tier, ", ".join(said[0].strip() for _, said in cued)))
     return hits
 
 
