@@ -4,6 +4,10 @@ from __future__ import annotations
 
 __all__ = [
     "MESSAGE",
+    "NOTES_BYTES",
+    "NOTES_CHARACTERS",
+    "NOTES_MEMORY",
+    "NOTES_SECONDS",
     "SAFETENSORS_HEADER",
     "SCHEMA_NODES",
     "TEMPLATE_LENGTH",
@@ -21,6 +25,14 @@ __all__ = [
 
 MESSAGE = 200
 """Characters of the input that an error message repeats."""
+NOTES_BYTES = 5_000_000
+"""Of a file that is dropped onto the page."""
+NOTES_CHARACTERS = 60_000
+"""Of its text that are taken as notes."""
+NOTES_MEMORY = 1 << 30
+"""Bytes of memory of the process that reads it."""
+NOTES_SECONDS = 20
+"""For which that process may run."""
 SCHEMA_NODES = 2_000
 """Keys, values and lists in a JSON schema that an answer is to follow."""
 YAML_BYTES = 1 << 20

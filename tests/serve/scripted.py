@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from galenic.assistant.triage.crisis import calls
 from galenic.serve.guard import RequestGuard, error_response
+from galenic.serve.notes import NotesRoutes
 from galenic.serve.page import page_routes
 from galenic.serve.settings import ServeConfig
 
@@ -45,7 +46,7 @@ ABOUT: dict[str, Any] = {
     "model": "tiny",
     "notice": "For education only: no diagnosis, no medical advice, not a medical device.",
     "attribution": ["MedQuAD, US National Institutes of Health, CC BY 4.0"],
-    "index": {"passages": 16407, "collections": ["medquad"]},
+    "index": {"passages": 16407, "collections": ["medquad"], "handbook": 200},
     "key_required": False,
     "scores": [
         {
@@ -160,6 +161,7 @@ class Scripted:
     Attributes:
         play: makes the events of the next answers.
         refuse: status and words with which questions are refused; none = they are answered.
+        more: in place of parts of `ABOUT`.
         key: that callers must show; none = no key.
         asked: bodies of the questions.
         refused: how many requests were not taken.
@@ -173,6 +175,7 @@ class Scripted:
             *page_routes(),
             Route("/v1/about", self.about),
             Route("/v1/ask", self.ask, methods=["POST"]),
+            *NotesRoutes(_CONFIG).routes,
         ]
         app = Starlette(routes=routes, middleware=[Middleware(RequestGuard, config=_CONFIG)])
         config = uvicorn.Config(
@@ -190,13 +193,14 @@ class Scripted:
         self.play: Callable[[], Events] = lambda: played(DONE)
         self.refuse: tuple[int, str] | None = None
         self.key: str | None = None
+        self.more: dict[str, Any] = {}
         self.asked: list[dict[str, Any]] = []
         self.refused = 0
         self.gate = threading.Event()
         self.left = threading.Event()
 
     async def about(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse(ABOUT)
+        return self._refusal(request) or JSONResponse({**ABOUT, **self.more})
 
     async def ask(self, request: Request) -> Response:
         self.asked.append(await request.json())

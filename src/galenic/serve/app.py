@@ -29,6 +29,7 @@ from galenic.serve.body import NotServedError, check_model, read_body, told
 from galenic.serve.crisis import crisis_field, crisis_in
 from galenic.serve.guard import RequestGuard, error_response
 from galenic.serve.lanes import Lanes
+from galenic.serve.notes import NotesRoutes
 from galenic.serve.page import page_routes
 from galenic.serve.plain import PlainRoutes
 from galenic.serve.schema import ChatRequest
@@ -61,6 +62,7 @@ def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
             Route("/v1/models/{name:path}", server.model),
             Route("/v1/chat/completions", server.chat, methods=["POST"]),
             *AssistantRoutes(server.worker, server.lanes, config).routes,
+            *server.notes.routes,
             *PlainRoutes(server.worker, server.lanes, config).routes,
             *page_routes(),
         ],
@@ -86,6 +88,7 @@ class _Server:
         self.runtime = runtime
         self.worker = Worker(runtime, max_queue=config.max_queue, max_seconds=config.max_seconds)
         self.lanes = Lanes()
+        self.notes = NotesRoutes(config)
         arguments = read_arguments(config.chat_template_kwargs)
         self.form = ChatFormat.of(runtime, arguments, day=None)
         if self.form is None:
@@ -101,6 +104,7 @@ class _Server:
         finally:
             await asyncio.to_thread(self.worker.close)
             await asyncio.to_thread(self.lanes.close)
+            await asyncio.to_thread(self.notes.close)
 
     async def health(self, _: Request) -> Response:
         """Whether somebody is there, and how long the line is."""

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from galenic import __version__
 from galenic.assistant.about import indexed, scores
 from galenic.assistant.events import Event, Tier, as_json, passage_json
+from galenic.assistant.handbook.load import entries
 from galenic.assistant.pipeline import Assistant, UserQuestion, make_question
 from galenic.assistant.triage.crisis import described
 from galenic.assistant.triage.triage import NOTICE, Answer, Triage, triage
@@ -92,6 +93,7 @@ class AssistantRoutes:
                 "index": {
                     "passages": sum(one.num_passages for one in collections),
                     "collections": [one.name for one in collections],
+                    "handbook": await asyncio.to_thread(lambda: len(entries())),
                 },
                 "key_required": self.config.api_key is not None,
                 "scores": rows,

@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
+from galenic.limits import NOTES_BYTES
 from galenic.serve.page import PAGE_PATHS
 from galenic.serve.settings import ServeConfig
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["RequestGuard", "error_response"]
+__all__ = ["NOTES_PATH", "RequestGuard", "error_response"]
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -36,6 +37,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+NOTES_PATH = "/v1/notes"
 READING = ("GET", "HEAD", "OPTIONS")
 """Methods that change and ask nothing."""
 OPEN = ("/health", *PAGE_PATHS)
@@ -87,7 +89,7 @@ class RequestGuard:
             await refusal(scope, receive, send_guarded)
             return
         try:
-            await self.app(scope, self._counting(receive), send_guarded)
+            await self.app(scope, self._counting(receive, self._most(scope)), send_guarded)
         except Exception as error:  # noqa: BLE001 - the last line of defence
             sys.stderr.write(f"error: {scope['method']} was not answered: {_place(error)}\n")
             if not started:
@@ -105,8 +107,9 @@ class RequestGuard:
         if not self._may_enter(scope["path"], headers):
             return error_response(401, "the API key is missing or wrong", "authentication_error")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.config.max_bytes:
-            return error_response(413, f"at most {self.config.max_bytes} bytes are taken")
+        most = self._most(scope)
+        if not length.isdigit() or int(length) > most:
+            return error_response(413, f"at most {most} bytes are taken")
         return None
 
     def _may_enter(self, path: str, headers: Headers) -> bool:
@@ -117,14 +120,18 @@ class RequestGuard:
         same = hmac.compare_digest(shown.strip().encode(), key.encode())
         return same and scheme.lower() == "bearer"
 
-    def _counting(self, receive: Receive) -> Receive:
+    def _most(self, scope: Scope) -> int:
+        """Bytes that a request may have; files have more."""
+        return NOTES_BYTES if scope["path"] == NOTES_PATH else self.config.max_bytes
+
+    def _counting(self, receive: Receive, most: int) -> Receive:
         seen = 0
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self.config.max_bytes:  # a chunked body does not say its length before
+            if seen > most:  # a chunked body does not say its length before
                 return {"type": "http.disconnect"}
             return message
 

@@ -16,7 +16,8 @@ _MEDIA_TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-_SCRIPTS = ("app", "banner", "call", "copy", "dialogs", "dom", "questions", "stream", "turn")
+_SCRIPTS = ("app", "banner", "call", "copy", "dialogs", "dom", "notes", "passage",
+            "questions", "stream", "turn")  # fmt: skip
 _FILES = {
     "/": "index.html",
     "/favicon.svg": "favicon.svg",

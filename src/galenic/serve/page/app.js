@@ -2,11 +2,11 @@
 
 import { openPassage, openScores, prepareDialogs } from "./dialogs.js";
 import { make } from "./dom.js";
+import { prepareNotes } from "./notes.js";
 import { ask, fetchAbout } from "./stream.js";
 import { Turn } from "./turn.js";
 
 const MOST_HISTORY = 50; // earlier messages that the server takes
-const LARGEST_FILE = 200_000; // bytes; a request may have 256 KiB
 const THIS_MACHINE = ["127.0.0.1", "localhost", "[::1]"];
 
 const part = (id) => document.getElementById(id);
@@ -157,19 +157,6 @@ function scrollTo(turn) {
   window.scrollTo(0, Math.max(0, Math.min(top, end)));
 }
 
-async function readFile() {
-  const [file] = part("file").files;
-  if (file === undefined) return;
-  if (file.size > LARGEST_FILE) {
-    tell("file-said", `${file.name} is too large: at most ${LARGEST_FILE / 1000} kB can be read.`);
-  } else {
-    context.value = await file.text();
-    tell("file-said", `${file.name} stands in the box above; change it as you like.`);
-  }
-  part("file").value = "";
-  sizeNotes();
-}
-
 function sizeNotes() {
   const length = context.value.trim().length;
   part("notes-size").textContent = length === 0 ? "" : `(${length} characters go with each question)`;
@@ -195,13 +182,24 @@ async function loadAbout() {
     state.about = await fetchAbout(state.key);
   } catch (error) {
     if (error.status === 401) askForKey();
+    if (error.status === 400) tell("sources", `The index cannot be used: ${error.message}`);
     return; // a question will say what is wrong
   }
   const { version, model, notice, attribution = [], index = {} } = state.about;
   if (notice) part("notice").textContent = `${notice} In an emergency call your emergency number.`;
   const passages = Number(index.passages ?? 0).toLocaleString("en");
   part("about").textContent = `Galenic ${version} · model ${model} · ${passages} passages`;
+  tell("sources", sourcesOf(index));
   part("attribution").replaceChildren(...attribution.map((text) => make("li", {}, text)));
+}
+
+/** From what the answers come; an index that is missing or empty is said. */
+function sourcesOf({ passages = 0, collections = [], handbook = 0 }) {
+  const book = handbook > 0 ? `the built-in handbook (${handbook} pages, not reviewed by a clinician)` : "no handbook";
+  if (passages > 0) {
+    return `Answers come from ${book} and from what is indexed here: ${collections.join(", ")} (${passages.toLocaleString("en")} passages).`;
+  }
+  return `Answers come from ${book}. No documents are indexed on this machine; “galenic index FOLDER” adds leaflets of your own.`;
 }
 
 function tell(id, words) {
@@ -236,7 +234,14 @@ function start() {
   });
   question.addEventListener("keydown", onKey);
   context.addEventListener("input", sizeNotes);
-  part("file").addEventListener("change", readFile);
+  prepareNotes(context, () => state.key, (words) => {
+    part("notes").open = true;
+    tell("file-said", words);
+    sizeNotes();
+  });
+  window.addEventListener("beforeunload", (event) => {
+    if (state.history.length > 0) event.preventDefault(); // the conversation is in this tab's memory alone
+  });
   part("key-form").addEventListener("submit", useKey);
   part("stop").addEventListener("click", stop);
   part("clear").addEventListener("click", clear);

@@ -1,12 +1,13 @@
 // What is looked up beside the answer: a passage, and the model's measured scores.
 
 import { fact, link, make } from "./dom.js";
+import { marked } from "./passage.js";
 
 const COLUMNS = ["Benchmark", "Scoring", "Questions", "Accuracy (95 % interval)", "Macro-F1", "Majority baseline"];
 const SCROLLS = { class: "scroll", role: "region", "aria-label": "Table of scores", tabindex: "0" };
 
-/** Show a passage whole, with all that is known of where it is from. */
-export function openPassage(passage) {
+/** Show a passage whole, with the cited sentence marked and all that is known of where it is from. */
+export function openPassage(passage, sentence = "") {
   const facts = make(
     "dl",
     {},
@@ -19,7 +20,7 @@ export function openPassage(passage) {
     ...fact("Published at", passage.url ? link(passage.url, passage.url) : ""),
   );
   const question = passage.question ? make("p", { class: "heading" }, passage.question) : null;
-  const text = make("div", { class: "text" }, passage.text);
+  const text = make("div", { class: "text" }, ...marked(passage.text, sentence));
   show("passage", `[${passage.number}] ${passage.title}`, make("div", {}, question, text, facts));
 }
 
@@ -52,6 +53,7 @@ function show(id, title, content) {
   dialog.showModal();
   dialog.querySelector(".close").focus();
   body.scrollTop = 0;
+  body.querySelector("mark")?.scrollIntoView({ block: "center" });
 }
 
 function scoreTable(scores) {

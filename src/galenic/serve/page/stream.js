@@ -25,6 +25,13 @@ export async function ask(body, key, signal) {
   return readEvents(response.body);
 }
 
+/** The text of a file, read on the server in memory. */
+export async function readNotes(file, key) {
+  const path = `/v1/notes?name=${encodeURIComponent(file.name)}`;
+  const response = await request(path, { method: "POST", headers: headers(key), body: file });
+  return response.json();
+}
+
 /** Events of a stream of bytes as `{name, data}`, wherever the chunks are cut. */
 export async function* readEvents(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();

@@ -15,7 +15,7 @@ const NOTES = { guard: "For your safety", abstained: "No answer", note: "Note" }
 
 /** A turn of the conversation; `root` is its element. */
 export class Turn {
-  /** @param openPassage shows a passage: called with it and the button that asked for it.
+  /** @param openPassage shows a passage: called with it and the sentence that cites it.
    * @param again asks once more, with this turn's answers to what triage asked. */
   constructor(question, openPassage, again) {
     this.openPassage = openPassage;
@@ -97,7 +97,7 @@ export class Turn {
   }
 
   addSentence({ section, text, sources = [], rule = null }) {
-    const marks = sources.flatMap((number) => [" ", this.cite(number, `[${number}]`, "cite")]);
+    const marks = sources.flatMap((number) => [" ", this.cite(number, `[${number}]`, "cite", text)]);
     if (rule) marks.push(" ", make("span", { class: "rule" }, link(rule.name, rule.url)));
     if (marks.length === 0) marks.push(" ", make("span", { class: "unsourced" }, "not sourced"));
     this.section(section).append(make("li", {}, make("span", {}, text), ...marks));
@@ -117,11 +117,11 @@ export class Turn {
     return this.sections.get(wanted);
   }
 
-  cite(number, label, kind) {
+  cite(number, label, kind, sentence = "") {
     const passage = this.passages.get(number);
     if (passage === undefined) return make("span", { class: "unsourced" }, `${label}: missing`);
     const name = kind === "cite" ? { "aria-label": `Source ${number}: ${passage.title}` } : {};
-    return button(label, () => this.openPassage(passage), { class: kind, ...name });
+    return button(label, () => this.openPassage(passage, sentence), { class: kind, ...name });
   }
 
   addNote(kind, text) {
