@@ -14,6 +14,7 @@ import pytest
 from served import Server
 
 from galenic.assistant.events import as_json
+from galenic.assistant.handbook.load import entries
 from galenic.assistant.model import load_runtime
 from galenic.assistant.pipeline import Assistant, make_question
 from galenic.assistant.triage.crisis import described
@@ -129,7 +130,9 @@ def test_what_stands_behind(server: Server, model: Path, home: Path) -> None:
     told = json.loads(data)
     assert status == 200
     assert told["model"] == str(model)
-    assert told["index"] == {"passages": 2, "collections": [str(home / "docs")]}
+    pages = len(entries())
+    docs = {"passages": 2, "collections": [str(home / "docs")], "handbook": pages}
+    assert told["index"] == docs
     assert "not a medical device" in told["notice"]
     assert told["scores"] == []
     assert "galenic evaluate" in told["scores_note"]
