@@ -67,3 +67,10 @@ def test_commas_part_texts_and_leave_all_else() -> None:
     assert split_commas("") == ()
     assert split_commas(("a,b",)) == ("a,b",)
     assert split_commas(3) == 3
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"), [(9_995_000, "10.0 MB"), (99_950_000, "100 MB"), (999_500, "1.00 MB")]
+)
+def test_sizes_at_the_border_of_a_digit(num_bytes: int, text: str) -> None:
+    assert format_size(num_bytes) == text

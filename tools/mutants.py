@@ -53,6 +53,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "models/tokenizers/bpe": ("models/test_bpe.py",),
     "runtimes/tree": ("runtimes/test_tree.py",),
     "assistant/triage/scope": (
+        "assistant/triage/test_scope.py",
         "assistant/triage/test_reach.py",
         "assistant/triage/test_triage.py",
     ),

@@ -138,6 +138,12 @@ def test_uniform_accuracy_of_mixed_option_counts() -> None:
     assert metrics.uniform_accuracy([4, 5, 4]) == pytest.approx((0.25 + 0.2 + 0.25) / 3)
 
 
+def test_uniform_accuracy_of_a_question_with_one_option_is_one() -> None:
+    assert metrics.uniform_accuracy([1, 2]) == pytest.approx(0.75)
+    with pytest.raises(ValueError, match="at least one option"):
+        metrics.uniform_accuracy([0, 2])
+
+
 def test_flip_rate_counts_pairs_and_items() -> None:
     records = [
         rotated("A", "A", "A", "A", "A"),

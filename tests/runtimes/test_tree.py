@@ -117,3 +117,11 @@ def test_empty_pack_sums() -> None:
 def test_nothing_is_cut_unless_it_is_said() -> None:
     assert Request((1, 2), 1).cut == 0
     assert Request((1, 2), 1, 3).cut == 3
+
+
+def test_leaves_are_counted() -> None:
+    """The last token of a text is read, not computed: it makes no row of its own."""
+    assert build_pack([]).num_leaves == 0
+    assert build_pack([Request((1, 2, 3), 1), Request((1, 2, 4), 1)]).num_leaves == 1
+    assert build_pack([Request((1, 2, 3, 9), 1), Request((1, 2, 4, 9), 1)]).num_leaves == 2
+    assert build_pack([Request((1, n, 9), 1) for n in range(2, 7)]).num_leaves == 5

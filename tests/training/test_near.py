@@ -171,3 +171,10 @@ def test_settings_are_those_of_the_docs() -> None:
         "threshold": 0.5, "shingle": 3, "num_perm": 128, "min_words": 8, "near_words": 16,
         "seed": 0,
     }  # fmt: skip
+
+
+def test_settings_of_a_scan_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        CONFIG.threshold = 0.9
+    with pytest.raises(ValueError, match="Extra inputs"):
+        ScanConfig.model_validate({"treshold": 0.9})

@@ -109,7 +109,7 @@ def read_rope(
             f"config.json of {name} scales rotary positions by {kind!r}, which cannot be written "
             f"for this architecture. Known: {', '.join(allowed)}."
         )
-    share = given.get("partial_rotary_factor", config.get("partial_rotary_factor")) or 1.0
+    share = given.get("partial_rotary_factor") or 1.0
     if share != 1.0 and "longrope" not in allowed:  # only Phi-3 is made with it
         raise UserError(f"config.json of {name} rotates a share of each head only ({share}).")
     dims = int(head_dim * share)
