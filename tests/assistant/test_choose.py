@@ -77,9 +77,9 @@ def test_a_short_answer_goes_on_with_what_is_asked_next_and_a_long_one_does_not(
     def fields(question: str) -> list[str]:
         return [one.place.field for one in choose(read_question(spots, question))]
 
-    assert fields("how long do purple spots last") == ["lasts", "help", "help"]
-    assert fields("what are the signs of purple spots") == ["notice"] * 3
-    assert fields("what is a purple spot") == ["what", "what", "notice"]
+    assert fields("how long do purple spots last") == ["lasts", "help", "help", "help"]
+    assert fields("what are the signs of purple spots")[:3] == ["notice"] * 3
+    assert fields("what is a purple spot") == ["what", "what", "notice", "notice"]
     assert fields("are purple spots or acne worse, how do I tell")[:2] == ["what", "notice"]
 
 

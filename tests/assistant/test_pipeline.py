@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from echo import EchoRuntime
 from galenic.assistant.about import UNMEASURED, indexed, scores
 from galenic.assistant.answer.draft import DECLINED, UNANSWERED
+from galenic.assistant.answer.reading import QuestionReading, read_question
 from galenic.assistant.answer.sentences import plain
 from galenic.assistant.events import Done, Sentence, Sources, Tier, as_json
+from galenic.assistant.handbook.topics import Topics
 from galenic.assistant.history import History, history_path
 from galenic.assistant.model import load_runtime
 from galenic.assistant.pipeline import Assistant, Reply, ask, collect, make_question
@@ -135,6 +137,22 @@ def test_other_questions_are_declined(question: str) -> None:
     reply = answered(question)
     assert [one.text for one in reply.notes] == [DECLINED]
     assert reply.sentences == ()
+
+
+def test_a_question_is_read_once_also_where_a_note_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = []
+
+    def reads(known: Topics, question: str) -> QuestionReading:
+        read.append(question)
+        return read_question(known, question)
+
+    monkeypatch.setattr("galenic.assistant.answer.draft.read_question", reads)
+    for text in ("What helps a cold?", "What should I ask at my appointment about gout?"):
+        read.clear()
+        assert answered(text).sentences
+        assert read == [text]
 
 
 def test_what_a_program_cannot_do_is_said() -> None:

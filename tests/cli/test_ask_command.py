@@ -43,6 +43,13 @@ def test_one_answer(model: str) -> None:
     assert [path.name for path in kept_files() if "history" in path.name] == []
 
 
+def test_a_licence_is_said_once_behind_the_sources() -> None:
+    shown = run("ask", "What helps a cold?").output
+    assert shown.count("[2] ") >= 1
+    assert shown.count("Apache-2.0") == 1
+    assert shown.index("Licence") > shown.rindex("https://")
+
+
 def test_in_an_emergency_no_model_is_loaded(model: str) -> None:
     done = run("ask", "crushing chest pain and sweating", "--model", "no such model")
     assert done.exit_code == 0, done.output

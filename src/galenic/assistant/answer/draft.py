@@ -98,13 +98,15 @@ class Draft:
             yield Note("guard", guard.note)
             if guard.ends:
                 return
+        reading = read_question(topics(), self.text)
         if limit := limit_of(self.text):
             yield Note("note", limit.note)
-            if limit.ends or not read_question(topics(), self.text).matches:
+            if limit.ends or not reading.matches:
                 return
-        question = self._topic()
+        question = self._topic(reading)
         yield from self._warnings()
-        reading = read_question(topics(), question)
+        if question != self.text:
+            reading = read_question(topics(), question)
         size = 0 if self.retriever is None else self.retriever.size
         having = (lambda _: 0) if self.retriever is None else self.retriever.having
         want = wanted(question, having, size)
@@ -121,10 +123,9 @@ class Draft:
         if not self.declined:
             yield from self._closing(reading)
 
-    def _topic(self) -> str:
+    def _topic(self, alone: QuestionReading) -> str:
         """The question, with the one before where it says little by itself."""
         said = {word for word in words(self.text) if word not in STOP_WORDS}
-        alone = read_question(topics(), self.text)
         if self.history and not alone.matches and len(said) < LITTLE + 3:
             return f"{self.history[-1]}\n{self.text}"
         return self.text

@@ -209,10 +209,26 @@ def _print_sources(console: Console, cited: list[Cited]) -> None:
             title.append(f" - {passage.question}")
         console.print(title)
         where = passage.url or clean(f"{passage.document}, {passage.place}")
-        console.print(Text(f"    {passage.source}; {passage.license}; {where}", style="dim"))
+        console.print(Text(f"    {passage.source}; {where}", style="dim"))
+    for line in _licences(cited):
+        console.print(Text(f"    {line}", style="dim"))
     for attribution in dict.fromkeys(c.passage.attribution for c in cited if c.passage.attribution):
         console.print(Text(f"    {attribution}", style="dim"))
     console.print()
+
+
+def _licences(cited: list[Cited]) -> list[str]:
+    """Each licence once, with the numbers of its passages where there is more than one."""
+    found: dict[str, list[int]] = {}
+    for one in cited:
+        if one.passage.license:
+            found.setdefault(one.passage.license, []).append(one.number)
+    if len(found) == 1:
+        return [f"Licence: {license}" for license in found]
+    return [
+        f"Licence of {', '.join(f'[{n}]' for n in numbers)}: {license}"
+        for license, numbers in found.items()
+    ]
 
 
 def _without_beginnings(texts: list[str]) -> list[str]:
