@@ -56,6 +56,31 @@ def test_every_published_form_gives_the_same_answer(tmp_path: Path) -> None:
         assert found.title == "Zorb disease"
 
 
+def test_the_hubs_parquet_is_read_as_a_file_and_as_a_folder(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "data" / "train-00000-of-00001.parquet"
+    file.parent.mkdir()
+    row = {
+        "question_focus": "Zorb disease",
+        "question": "What is Zorb disease ?",
+        "answer": "A fever.",
+        "document_source": "NIDDK",
+        "synonyms": ["Frops", "Quax"],
+        "umls_cui": ["C1"],
+    }
+    empty = {**row, "answer": None}
+    parquet.write_table(arrow.Table.from_pylist([row, empty]), file)
+    for path in (file, tmp_path):
+        [answer] = read_published(path)
+        assert (answer.topic, answer.answer, answer.names) == (
+            "Zorb disease", "A fever.", "Frops; Quax",
+        )  # fmt: skip
+    file.write_bytes(b"PAR1 damaged")
+    with pytest.raises(UserError, match="no parquet that can be read"):
+        read_published(file)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

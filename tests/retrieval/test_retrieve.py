@@ -133,6 +133,9 @@ def test_endings_accents_and_case_do_not_matter() -> None:
     fill([passage("Infections of the naïve patient")])
     for question in ("infection", "INFECTED", "naive", "NAÏVE patients"):
         assert search(question), question
+    fill([passage("Großer Husten heißt Keuchhusten")], path="german")
+    for question in ("grosser", "GROẞER", "großer", "heisst"):
+        assert search(question), question
 
 
 HOSTILE = [

@@ -77,13 +77,19 @@ class Query:
     @property
     def phrases(self) -> list[str]:
         """What to look for, each quoted for FTS5; empty when there is nothing."""
-        phrases = [*self.words, *(" ".join(words(phrase)) for phrase in self.added)]
+        spelt = [other for word in self.words if (other := _other_spelling(word)) != word]
+        phrases = [*self.words, *spelt, *(" ".join(words(phrase)) for phrase in self.added)]
         return [f'"{phrase}"' for phrase in dict.fromkeys(phrases)]
 
     @property
     def expression(self) -> str:
         """For ``MATCH``: any of the phrases."""
         return " OR ".join(self.phrases)
+
+
+def _other_spelling(word: str) -> str:
+    """With the German sharp s or without: ``grosser`` and ``großer``; the index keeps both."""
+    return word.replace("ß", "ss") if "ß" in word else word.replace("ss", "ß")
 
 
 def make_query(question: str) -> Query:

@@ -26,7 +26,7 @@ EXAMPLES = """
 **Examples**
 
 `galenic index medquad --from MedQuAD-master.zip` takes in answers of the US National Institutes of
-Health, as published at https://github.com/abachaa/MedQuAD: zip, folder, or a copy (.csv, .jsonl)
+Health, as published at https://github.com/abachaa/MedQuAD: zip, folder, or a copy (.csv, .jsonl, .parquet)
 
 `galenic index ~/Documents/health`
 
@@ -62,7 +62,7 @@ def command(
         Path | None,
         typer.Option(
             "--from",
-            help="For medquad: the published zip or folder of XML files, or a copy as .csv or "
+            help="For medquad: the published zip or folder of XML files, or a copy as .csv, .parquet or "
             ".jsonl.",
             show_default=False,
         ),

@@ -1,4 +1,4 @@
-"""MedQuAD as people have it: the published XML folder or zip, copies as CSV or JSON lines.
+"""MedQuAD as people have it: the published XML folder or zip, copies as CSV, JSON lines, parquet.
 
 Published at https://github.com/abachaa/MedQuAD (XML, 12 folders; three of them without answers, for
 reasons of copyright). Columns of the copies on the Hugging Face Hub are known by their names.
@@ -23,7 +23,8 @@ __all__ = ["WHERE", "read_published"]
 
 WHERE = (
     "MedQuAD is at https://github.com/abachaa/MedQuAD (Code, Download ZIP): `galenic index medquad "
-    "--from MedQuAD-master.zip` takes the zip as it is, its folder, or a copy as .csv or .jsonl."
+    "--from MedQuAD-master.zip` takes the zip as it is, its folder, or a copy as .csv, .jsonl or "
+    ".parquet (also a folder of them, as the Hub has it)."
 )
 MOST_BYTES = 20_000_000
 """Of one XML file."""
@@ -41,13 +42,18 @@ def read_published(path: Path) -> tuple[MedQuadRow, ...]:
     """All answers of a published copy; questions without an answer are left out.
 
     Args:
-        path: a folder of XML files, a zip of them, a ``.csv``, or ``.jsonl`` (also ``.gz``).
+        path: a folder of XML or parquet files, a zip of XML, a ``.csv``, ``.parquet``, or
+            ``.jsonl`` (also ``.gz``).
 
     Raises:
-        UserError: it is none of these, damaged, or has no answers.
+        UserError: it is none of these, damaged, or has no answers; parquet without pyarrow.
     """
     if path.is_dir():
         found = list(_of_files((p.name, p.read_bytes()) for p in sorted(path.rglob("*.xml"))))
+        for file in sorted(path.rglob("*.parquet")):
+            found += _of_rows(file, _parquet_rows(file))
+    elif path.suffix.lower() == ".parquet":
+        found = list(_of_rows(path, _parquet_rows(path)))
     elif path.suffix.lower() == ".zip":
         found = list(_of_files(_zipped(path)))
     elif path.suffix.lower() == ".csv":
@@ -55,7 +61,9 @@ def read_published(path: Path) -> tuple[MedQuadRow, ...]:
     elif path.name.lower().endswith((".jsonl", ".jsonl.gz")):
         found = list(_of_rows(path, (row for _, row in read_jsonl(path).rows())))
     else:
-        raise UserError(f"--from {path}: a folder, .zip, .csv or .jsonl is needed. {WHERE}")
+        raise UserError(
+            f"--from {path}: a folder, .zip, .csv, .jsonl or .parquet is needed. {WHERE}"
+        )
     if not found:
         raise UserError(f"--from {path}: there are no answers in it. {WHERE}")
     return tuple(found)
@@ -78,6 +86,23 @@ def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         raise UserError(f"--from {path} cannot be read as UTF-8: {error}.") from error
     csv.field_size_limit(10_000_000)
     yield from csv.DictReader(io.StringIO(text))
+
+
+def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise UserError(
+            f"--from {path}: parquet needs pyarrow. Run `pip install pyarrow`, or take the zip. {WHERE}"
+        ) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            wanted = {name for names in _COLUMNS.values() for name in names}
+            columns = [name for name in file.schema_arrow.names if name in wanted]
+            for batch in file.iter_batches(batch_size=1000, columns=columns):
+                yield from batch.to_pylist()
+    except (OSError, ArrowException) as error:
+        raise UserError(f"--from {path} is no parquet that can be read: {error}.") from error
 
 
 def _of_rows(path: Path, rows: Iterator[Mapping[str, Any]]) -> Iterator[MedQuadRow]:
