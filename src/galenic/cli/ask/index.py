@@ -26,7 +26,8 @@ EXAMPLES = """
 **Examples**
 
 `galenic index medquad --from MedQuAD-master.zip` takes in answers of the US National Institutes of
-Health, as published at https://github.com/abachaa/MedQuAD: zip, folder, or a copy (.csv, .jsonl, .parquet)
+Health, as published at https://github.com/abachaa/MedQuAD: zip, folder, or a copy (.csv, .jsonl,
+.parquet)
 
 `galenic index ~/Documents/health`
 
@@ -62,8 +63,8 @@ def command(
         Path | None,
         typer.Option(
             "--from",
-            help="For medquad: the published zip or folder of XML files, or a copy as .csv, .parquet or "
-            ".jsonl.",
+            help="For medquad: the published zip or folder of XML files, or a copy as .csv, .jsonl "
+            "or .parquet.",
             show_default=False,
         ),
     ] = None,

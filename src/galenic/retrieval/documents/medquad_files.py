@@ -93,7 +93,7 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise UserError(
-            f"--from {path}: parquet needs pyarrow. Run `pip install pyarrow`, or take the zip. {WHERE}"
+            f"--from {path}: parquet needs pyarrow: `pip install pyarrow`, or take the zip. {WHERE}"
         ) from error
     try:
         with parquet.ParquetFile(path) as file:
