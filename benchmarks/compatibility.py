@@ -7,8 +7,9 @@ go through every command. Numbers are differences of log-probabilities in nats o
 tokens, the largest of all tokens and positions: of the torch runtime from transformers; of
 llama.cpp, with keys and values in float32, from transformers, each with its own reading of what was
 written. Where a model is quantized or exported as a GGUF of 16 bits, it is the root mean square of
-both engines' difference as a share of the logits' spread. A cell that fails without a refusal, or
-with a larger difference than 0.05, is marked WRONG, and the command ends with status 1.
+both engines' difference as a share of the logits' spread, which these commands compare themselves
+with what rounding explains. A cell that fails without a refusal, or with a larger difference than
+0.05 nats, is marked WRONG, and the command ends with status 1.
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ def found(model: Path, runtime: str) -> Any:
 
 
 def largest(one: Any, other: Any) -> str:
-    return f"{float(np.abs(one - other).max()):.1e}"
+    difference = float(np.abs(one - other).max())
+    if not difference <= LARGEST:
+        raise ValueError(f"{difference:.1e}")
+    return f"{difference:.1e}"
 
 
 def in_both(folder: Path, work: Path) -> str:
@@ -172,7 +176,7 @@ class Cells:
 def run(cell: Callable[[], str], refusals: list[str]) -> tuple[str, bool]:
     """The cell's text, and whether it is right: a number or a refusal in words."""
     try:
-        number = cell()
+        return cell(), True
     except UserError as error:
         words = re.sub(r"/\S+/", "", str(error).splitlines()[0])
         if words not in refusals:
@@ -180,10 +184,7 @@ def run(cell: Callable[[], str], refusals: list[str]) -> tuple[str, bool]:
         return f"refused [{refusals.index(words) + 1}]", True
     except Exception as error:  # noqa: BLE001 - whatever it is, the cell is wrong
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return f"WRONG: {type(error).__name__}", False
-    if float(number) <= LARGEST:
-        return number, True
-    return f"WRONG: {number}", False
+        return f"WRONG: {error if isinstance(error, ValueError) else type(error).__name__}", False
 
 
 def main() -> int:
