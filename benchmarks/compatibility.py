@@ -219,15 +219,15 @@ def as_text(rows: dict[str, dict[str, str]], refusals: list[str]) -> str:
     names = list(dict.fromkeys(itertools.chain.from_iterable(rows.values())))
     parts = [
         "# Families and commands",
-        "Made by `python benchmarks/compatibility.py` over tiny random models. "
+        "Made by `python benchmarks/compatibility.py`. "
         + " ".join((__doc__ or "").split("\n\n")[2].split()),
         "\n".join(
             [
-                f"| | {' | '.join(rows)} |",
-                f"|---|{'---|' * len(rows)}",
+                f"| | {' | '.join(names)} |",
+                f"|---|{'---|' * len(names)}",
                 *(
-                    f"| {name} | {' | '.join(row.get(name, '') for row in rows.values())} |"
-                    for name in names
+                    f"| {family} | {' | '.join(row.get(name, '') for name in names)} |"
+                    for family, row in rows.items()
                 ),
             ]
         ),

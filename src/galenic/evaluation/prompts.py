@@ -66,7 +66,8 @@ class Prompter:
         if not example.context or count(self.text(example, context="")) > room:
             raise UserError(
                 f"{self.benchmark.name} question {example.id} has {size} tokens and {room} fit "
-                "into the model's context. Use a model with a longer context"
+                "into the model's context: it would have to be truncated. Use a model with a "
+                "longer context"
                 + (", fewer few-shot examples" if self.fewshot else "")
                 + ", or raise --context-length if you set it."
             )
