@@ -3,8 +3,9 @@
     python tools/readme_blocks.py README.md
 
 A fenced block whose lines begin with ``$`` is a command with its output; ``...`` stands for any
-lines, and at the end of a line for its rest. A block with no ``$`` that begins with ``python3 -m venv`` is the installation. Numbers are
-not compared. Commands that need PyTorch run with the environment that the variable TRAIN names.
+lines, and at the end of a line for its rest. A block with no ``$`` that begins with
+``python3 -m venv`` is the installation. Numbers are not compared. Commands that need PyTorch run
+with the environment that the variable TRAIN names.
 """
 
 from __future__ import annotations
