@@ -102,6 +102,8 @@ ROWS = (
     Row("auto-round", FOUR, "AutoRound, 200 iterations", f"{TUNED} --iters 200"),
     Row("rounded", FOUR, "Q4_0 by --no-importance",
         "quantize {model} --type Q4_0 --no-importance"),
+    Row("gptq-nl", FOUR, "GPTQ, IQ4_NL", f"{GPTQ} --type IQ4_NL", ours=True),
+    Row("gptq-nl-tuned", FOUR, "GPTQ, IQ4_NL, tuned", f"{GPTQ} --type IQ4_NL --tune", ours=True),
     Row("gptq-head", HEAD, "GPTQ, Q4_0", f"{GPTQ} --type Q4_0 --head-type Q8_0", ours=True),
     Row("llama-head", HEAD, "llama.cpp Q4_0", "llama.cpp default"),
     Row("gptq-mixed-head", HEAD, "GPTQ, mixed", f"{GPTQ} {NO_MINIMUM} --target-size {{bytes}}B",

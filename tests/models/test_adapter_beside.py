@@ -12,8 +12,10 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the train extra")
 
+from galenic.assistant.model import load_runtime
 from galenic.errors import UserError
 from galenic.evaluation.config import EvaluateConfig
+from galenic.evaluation.run import evaluate
 from galenic.exporters.run import export
 from galenic.models.adapter import adapted_source, read_adapter, with_adapter
 from galenic.models.files import ModelFiles
@@ -25,7 +27,7 @@ from galenic.runtimes.base import encode_requests
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.torch import TorchRuntime
 from galenic.runtimes.tree import build_pack, sum_by_request
-from training import write_adapter
+from training import Quiet, write_adapter
 
 
 def files(path: Path) -> ModelFiles:
@@ -78,6 +80,25 @@ def test_exported_beside_the_base(base: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(scores(again), expected)
     with pytest.raises(UserError, match=r"goes with --to llama.cpp, not transformers"):
         export(str(base), "transformers", tmp_path / "no", adapter=str(tmp_path / "adapter"))
+
+
+def test_evaluated_and_loaded_to_serve_with_it(base: Path, tmp_path: Path) -> None:
+    records = []
+    for adapter in (None, str(tmp_path / "adapter")):
+        config = EvaluateConfig(
+            model=str(base), adapter=adapter, data="sample", benchmarks=("medmcqa",), limit=2,
+            scoring=("letter",), threads=1, runtime="auto" if adapter else "llama",
+        )  # fmt: skip
+        folder = tmp_path / f"run {adapter is None}"
+        evaluate(config, folder, Quiet(), "galenic evaluate")
+        manifest = json.loads((folder / "run.json").read_text())
+        assert ("adapter" in manifest["config"]) is (adapter is not None)
+        assert manifest["model"]["runtime"] == "llama"
+        records.append((manifest["model"]["sha256"], (folder / "records.jsonl").read_text()))
+    assert records[0][0] != records[1][0]
+    assert records[0][1] != records[1][1]
+    with load_runtime(str(base), threads=1, adapter=str(tmp_path / "adapter")) as runtime:
+        assert runtime.info.sha256 == records[1][0]
 
 
 def test_what_does_not_fit(base: Path, tmp_path: Path) -> None:

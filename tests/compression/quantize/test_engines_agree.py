@@ -127,5 +127,7 @@ def test_inputs_are_rounded_as_ggml_rounds_them(tmp_path: Path) -> None:
     levels = wide.reshape(5, 2, 256) / step
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
     assert (np.abs(wide - values).reshape(5, 2, 256) <= step / 2 * 1.001).all()
+    for kind in ("IQ4_XS", "IQ3_S"):
+        np.testing.assert_array_equal(_round(torch.from_numpy(values), kind).numpy(), wide)
     half = _round(torch.from_numpy(values), "F16").numpy()
     np.testing.assert_array_equal(half, values.astype(np.float16).astype(np.float32))

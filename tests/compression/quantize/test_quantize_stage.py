@@ -141,6 +141,17 @@ def test_a_quantized_parent_is_named(tmp_path: Path, notes: Path) -> None:
     assert [stage.stage for stage in again.stages] == ["quantize", "quantize"]
 
 
+@pytest.mark.parametrize("kind", ["IQ2_XS", "IQ3_S", "IQ4_XS"])
+def test_iq_types_run_in_both_engines(tmp_path: Path, notes: Path, kind: str) -> None:
+    model = write_tiny_hf(tmp_path / "m", "llama", hidden_size=256)
+    stage = run(model, tmp_path / "out", notes, type=kind).stages[-1]
+    assert stage.checks["logit_difference"] < stage.checks["tolerance"]
+    types = {t.type for t in read_header(tmp_path / "out" / "model.gguf").tensors}
+    assert types == {kind, "F32"}
+    with pytest.raises(UserError, match="IQ2_XS needs an importance"):
+        run(model, tmp_path / "no", notes, type="IQ2_XS", importance=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "top_blocks", "said"),

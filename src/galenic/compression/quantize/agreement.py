@@ -210,14 +210,16 @@ def _round_hook(kind: str, module: Any, inputs: tuple[Any]) -> tuple[Any]:  # no
 def _round(values: Any, kind: str) -> Any:
     """Values as llama.cpp rounds them before it multiplies with weights of that type."""
     import torch
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     if kind in ("F32", "F16", "BF16"):
         dtype = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind]
         return values.to(dtype).float()
-    blocks = values.reshape(-1, 256 if kind.endswith("_K") else 32)
+    wide = GGML_QUANT_SIZES[GGMLQuantizationType[kind]][0] == 256  # rounded to Q8_K, else to Q8_0
+    blocks = values.reshape(-1, 256 if wide else 32)
     scale = blocks.abs().amax(dim=-1, keepdim=True) / 127
     levels = (blocks / scale.clamp_min(torch.finfo(torch.float32).tiny)).round()
-    kept = scale if kind.endswith("_K") else scale.half().float()
+    kept = scale if wide else scale.half().float()
     return (levels * kept).reshape(values.shape)
 
 
