@@ -37,7 +37,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 def no_trial(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny models of the tests are not loaded in a process of their own first."""
     if "trial" not in request.keywords:
-        monkeypatch.setattr("galenic.runtimes.llama_trial.try_in_child", lambda path: None)
+        monkeypatch.setattr("galenic.runtimes.llama_trial.try_in_child", lambda *files: None)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "JSON_BYTES",
     "MESSAGE",
     "NOTES_BYTES",
     "NOTES_CHARACTERS",
@@ -35,6 +36,8 @@ NOTES_SECONDS = 20
 """For which that process may run."""
 SCHEMA_NODES = 2_000
 """Keys, values and lists in a JSON schema that an answer is to follow."""
+JSON_BYTES = 1 << 28
+"""Bytes of a JSON file; tokenizers of large vocabularies have 35 million."""
 YAML_BYTES = 1 << 20
 """Bytes of a YAML file: recipes, studies and clients' files are a few kilobytes."""
 YAML_NODES = 20_000

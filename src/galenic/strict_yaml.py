@@ -52,6 +52,10 @@ def parse_yaml(text: str, origin: str) -> Any:
         line = f" (line {where.line + 1})" if where is not None else ""
         why = one_line(str(getattr(error, "problem", None) or error))
         raise UserError(f"{origin} is no valid YAML: {why}{line}.") from error
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        # numbers of thousands of digits, dates that are none: the library does not say so itself
+        why = one_line(str(error))
+        raise UserError(f"{origin} has a value that cannot be read: {why}.") from error
 
 
 class StrictLoader(yaml.SafeLoader):

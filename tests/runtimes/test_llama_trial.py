@@ -190,7 +190,7 @@ def test_a_file_is_tried_once_for_each_build_of_the_library(
     tmp_path: Path, library: LibLlama, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[Path] = []
-    monkeypatch.setattr(llama_trial, "try_in_child", tried.append)
+    monkeypatch.setattr(llama_trial, "try_in_child", lambda path, adapter: tried.append(path))
     model = model_files(write_tiny_gguf(tmp_path / "tiny.gguf"))
     llama_trial.check_loads(library, model)
     llama_trial.check_loads(library, model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -18,6 +17,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from galenic.cache import locked, replacing
 from galenic.errors import UserError
 from galenic.models.folder import MANIFEST
+from galenic.strict_json import read_object
 
 __all__ = [
     "MANIFEST",
@@ -218,9 +218,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def _made_by_others(path: Path) -> bool:
     """Whether it is a manifest of something else: the name is a common one."""
-    with suppress(ValueError):
-        content = json.loads(path.read_bytes())
-        return isinstance(content, dict) and "stages" not in content
+    with suppress(UserError):
+        return "stages" not in read_object(path)
     return False
 
 

@@ -19,6 +19,7 @@ from galenic.cache import replacing
 from galenic.errors import UserError
 from galenic.evaluation.records import Record, Timing
 from galenic.jsonl import append_jsonl
+from galenic.strict_json import read_object
 
 __all__ = ["RunFolder"]
 
@@ -81,13 +82,7 @@ class RunFolder:
         path = self.path / "run.json"
         if not path.exists():
             return None
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(
-                f"{path} is not valid JSON ({error}). Give another folder with -o."
-            ) from error
-        return found
+        return read_object(path)
 
     def begin(self, manifest: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> None:
         """Start the run, or check that the one that lies here is the same.

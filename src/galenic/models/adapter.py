@@ -7,7 +7,6 @@ The adapter is what the library peft saves for LoRA (https://arxiv.org/abs/2106.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from galenic.models.gguf.header import GgufHeader, read_header
 from galenic.models.gguf.names import file_name, pair_order
 from galenic.models.gguf.write import GgufSource, SourceTensor
 from galenic.models.tensors import list_tensors
+from galenic.strict_json import read_object
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -92,11 +92,20 @@ def read_adapter(folder: Path) -> dict[str, LowRank]:
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     stored = list_tensors([folder / ADAPTER_WEIGHTS])
     values = {name: tensor.decode(np.array(tensor.map())) for name, tensor in stored.items()}
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise UserError(f"{folder} is damaged: {name} has values that are not finite.")
     found = {}
     for name in [name for name in values if name.endswith(".lora_A.weight")]:
         stem = name.removesuffix(".lora_A.weight")
         up, down = values.pop(f"{stem}.lora_B.weight", None), values.pop(name)
-        if up is None or up.ndim != 2 or down.shape[0] != rank or up.shape[1] != rank:
+        if (
+            up is None
+            or up.ndim != 2
+            or down.ndim != 2
+            or down.shape[0] != rank
+            or up.shape[1] != rank
+        ):
             raise UserError(f"{folder} is damaged: {stem} lacks a factor of rank {rank}.")
         found[f"{stem.removeprefix(PREFIX)}.weight"] = LowRank(up, down, scale)
     if values or not found:
@@ -108,9 +117,11 @@ def read_adapter(folder: Path) -> dict[str, LowRank]:
 def _read_config(folder: Path) -> dict[str, Any]:
     check_adapter(folder)
     try:
-        config: dict[str, Any] = json.loads((folder / ADAPTER_CONFIG).read_bytes())
-        _ = int(config["r"]), float(config["lora_alpha"])
-    except (ValueError, KeyError, TypeError) as error:
+        config = read_object(folder / ADAPTER_CONFIG)
+        rank, alpha = int(config["r"]), float(config["lora_alpha"])
+        if rank < 1 or not math.isfinite(alpha):
+            raise ValueError(f"rank {rank}, lora_alpha {alpha}")
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{folder}/{ADAPTER_CONFIG} is damaged: {error!r}.") from error
     odd = [key for key in _OTHER_SUMS if config.get(key)]
     started = str(config.get("init_lora_weights")).lower()

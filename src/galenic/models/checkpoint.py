@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from galenic.errors import UserError
-from galenic.models.configuration import read_configuration
+from galenic.models.configuration import read_configuration, refusals
 from galenic.models.families import check_family
 from galenic.models.files import ModelFiles
 from galenic.models.folder import check_folder
@@ -79,10 +79,10 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
     stored = list_tensors(check_folder(folder))
     if getattr(config, "tie_word_embeddings", False) and own_head(stored):
         config.tie_word_embeddings = False  # as transformers reads it
-    try:
+    with refusals(
+        lambda why: UserError(f"the configuration in {folder} describes no model: {why}")
+    ):
         model = empty_model(config)
-    except (ValueError, RuntimeError, ZeroDivisionError) as error:
-        raise UserError(f"the configuration in {folder} describes no model: {error}") from error
     tensors = _check_tensors(folder, model, stored)
     return Checkpoint(files, folder, main_dtype(tensors), read_layout(model), tensors)
 

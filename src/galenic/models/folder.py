@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.models.tensors import parse_object, read_table
+from galenic.models.safe_pattern import check_patterns
+from galenic.models.tensors import read_table
+from galenic.strict_json import read_object
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -21,6 +23,8 @@ __all__ = [
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MANIFEST = "manifest.json"
 """File beside the weights that says how Galenic made them."""
+PATTERNS = ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern")
+"""Settings of an adapter that are names of modules or a regular expression."""
 TOKENIZERS = (
     ("tokenizer.json",),
     ("tokenizer.model",),
@@ -31,10 +35,21 @@ TOKENIZERS = (
 
 
 def check_adapter(folder: Path) -> None:
-    """Raise UserError if the folder holds no adapter, or one in a format that can run code."""
+    """Raise UserError if the folder holds no whole adapter, or one that could run code."""
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(f"{folder} is not an adapter: it has no {name}.")
+    config = read_object(folder / ADAPTER_CONFIG)
+    check_patterns(config, str(folder / ADAPTER_CONFIG))
+    for name in PATTERNS:
+        given = config.get(name)
+        if not (given is None or isinstance(given, str) or _are_texts(given)):
+            raise UserError(f"{folder / ADAPTER_CONFIG}: {name} is no list of names.")
+    read_table(folder / ADAPTER_WEIGHTS)
+
+
+def _are_texts(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(one, str) for one in given)
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
@@ -43,7 +58,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: it is no JSON object.
     """
-    return _read_object(folder / ADAPTER_CONFIG)
+    return read_object(folder / ADAPTER_CONFIG)
 
 
 def check_folder(folder: Path) -> list[Path]:
@@ -73,7 +88,7 @@ def config_json(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: it is no JSON object.
     """
-    return _read_object(folder / "config.json")
+    return read_object(folder / "config.json")
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -100,7 +115,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _check_shards(index: Path) -> list[Path]:
-    shards = _read_object(index).get("weight_map")
+    shards = read_object(index).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise UserError(f"{index} has no weight_map.")
     names = sorted({str(name) for name in shards.values()})
@@ -117,7 +132,3 @@ def _check_shards(index: Path) -> list[Path]:
         if tensor not in held[str(name)]:
             raise UserError(f"{index.parent / name} lacks the tensor {tensor!r} of the index.")
     return [index.parent / name for name in names]
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    return parse_object(path, path.read_bytes())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from galenic.errors import UserError
+from galenic.limits import one_line
 
 __all__ = ["check_pattern", "check_patterns"]
 
@@ -48,8 +49,10 @@ def check_pattern(pattern: str, where: str) -> None:
     """
     try:
         re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"{where}: its pattern is no regular expression: {error}.") from error
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UserError(
+            f"{where}: its pattern is no regular expression: {one_line(str(error))}."
+        ) from error
     bare = _PLAIN.sub("x", pattern)
     too_long = len(pattern) > LONGEST or sum(map(bare.count, _REPEATS)) > MOST_REPEATS
     if too_long or _repeats_choices(bare):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.errors import UserError
 from galenic.models.bitsandbytes import packed_sizes
 from galenic.models.files import ModelFiles
 from galenic.models.folder import MANIFEST, check_folder
@@ -24,6 +22,7 @@ from galenic.models.gguf.header import GgufHeader, check_gguf
 from galenic.models.gguf.split import parts_of
 from galenic.models.gguf.write import CHUNK_VALUES, SourceTensor
 from galenic.models.tensors import StoredTensor, list_tensors
+from galenic.strict_json import read_object
 
 __all__ = ["ModelSize", "inspect_model"]
 
@@ -138,20 +137,11 @@ def _manifest(path: Path) -> dict[str, Any] | None:
     file = (path if path.is_dir() else path.parent) / MANIFEST
     if not file.is_file():
         return None
-    found = _json(file)
-    if not found:
-        raise UserError(f"{file} is damaged: a JSON object was expected.")
-    return found
+    return _json(file)
 
 
 def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: not readable as JSON ({error}).") from error
-    return found if isinstance(found, dict) else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def _gguf(path: Path) -> tuple[dict[str, Any], list[_Row], list[Path]]:

@@ -5,7 +5,6 @@ Format: https://github.com/huggingface/safetensors#format
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from galenic.errors import UserError
 from galenic.limits import SAFETENSORS_HEADER, one_line
 from galenic.models.files import LFS_POINTER
+from galenic.strict_json import parse_object
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["StoredTensor", "list_tensors", "own_head", "parse_object", "read_table"]
+__all__ = ["StoredTensor", "list_tensors", "own_head", "read_table"]
 
 BITS = {
     "F4": 4,
@@ -150,7 +150,7 @@ def read_table(path: Path) -> dict[str, StoredTensor]:
         if 8 + length > size:
             raise _wrong_size(path, 8 + length, size)
         handle.seek(8)
-        rows = parse_object(path, handle.read(length))
+        rows = parse_object(handle.read(length), str(path))
     told = rows.pop("__metadata__", None)
     if told is not None and not (isinstance(told, dict) and all(map(_is_text, told.values()))):
         raise _damaged(path, "its metadata are not texts")
@@ -163,28 +163,6 @@ def read_table(path: Path) -> dict[str, StoredTensor]:
     if end != size:
         raise _wrong_size(path, end, size)
     return table
-
-
-def parse_object(path: Path, text: bytes) -> dict[str, Any]:
-    """The JSON object that a file holds, every key once.
-
-    Raises:
-        UserError: it is none.
-    """
-    try:
-        value = json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        why = one_line(str(error))
-        raise UserError(f"{path} is damaged: not readable as JSON ({why}).") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged: a JSON object was expected.")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
 
 
 def _stored(path: Path, name: str, row: Any, start: int) -> StoredTensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.models.configuration import read_configuration
+from galenic.models.configuration import loading, read_configuration
 from galenic.models.quiet import quiet_transformers
 
 __all__ = ["IGNORED", "check_weights", "load_causal"]
@@ -32,10 +32,8 @@ def check_weights(folder: Path, name: str) -> None:
     config = read_configuration(folder, name)
     if getattr(config, "quantization_config", None) is not None:
         return
-    try:
+    with loading(name):
         load_causal(folder, config, name, device_map="meta")
-    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
-        raise UserError(f"transformers cannot load {name}: {error}") from error
 
 
 def load_causal(folder: Path, config: Any, name: str, **options: Any) -> Any:

@@ -49,12 +49,12 @@ def check_loads(library: LibLlama, model: ModelFiles) -> None:
         return
     check_model(model.path)
     logger.info("loading %s for the first time, in a process of its own", model.path)
-    try_in_child(model.path)
+    try_in_child(model.path, model.adapter)
     note(TABLE, key)
 
 
-def try_in_child(path: Path) -> None:
-    """Load a file and compute with it in a child.
+def try_in_child(path: Path, adapter: Path | None = None) -> None:
+    """Load a file, with an adapter where there is one, and compute with it in a child.
 
     Raises:
         UserError: as the child says, or it died or took too long.
@@ -62,6 +62,7 @@ def try_in_child(path: Path) -> None:
     size = sum(part.stat().st_size for part in parts_of(path))
     seconds = TRIAL_SECONDS + size / TRIAL_BYTES_A_SECOND
     command = [sys.executable, "-m", "galenic.runtimes.llama_trial", os.fspath(path)]
+    command += [] if adapter is None else [os.fspath(adapter)]
     environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
     try:
         done = subprocess.run(
@@ -103,13 +104,13 @@ def _cannot(path: Path, why: str) -> UserError:
     )
 
 
-def main(path: Path) -> None:
+def main(path: Path, adapter: Path | None = None) -> None:
     """In the child: load, encode, decode, compute.
 
     Raises:
         UserError: the library refuses the file, or what it computes is no number.
     """
-    engine = LlamaEngine(load_library(), path, threads=choose_threads())
+    engine = LlamaEngine(load_library(), path, threads=choose_threads(), adapter=adapter)
     pieces = engine.pieces()
     tokens = engine.encode(TEXT)[: engine.context_length - 1]
     engine.detokenize(tokens)
@@ -134,7 +135,7 @@ if __name__ == "__main__":
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answer = {}
     try:
-        main(Path(sys.argv[1]))
+        main(*map(Path, sys.argv[1:]))
     except UserError as error:
         answer["error"] = str(error)
     sys.stdout.write("\n" + json.dumps(answer) + "\n")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
-from galenic.models.configuration import read_configuration
+from galenic.models.configuration import loading, read_configuration
 from galenic.models.encoders.encoder import refuse_encoder
 from galenic.models.encoders.text_encoder import TextEncoder
 from galenic.models.files import ModelFiles
@@ -76,19 +76,13 @@ class TorchRuntime(Runtime):
         torch.set_num_threads(num_threads)
         config = read_configuration(folder, model.name)
         refuse_encoder(config, model.name)
-        try:
+        self._encoder = TextEncoder(folder, model.kind)
+        self._tokenizer = self._encoder.tokenizer
+        with loading(model.name):
             packing = _packing(config)
-            self._encoder = TextEncoder(folder, model.kind)
-            self._tokenizer = self._encoder.tokenizer
             self._model: Any = _load(folder, config, model.name, DTYPES[dtype])
             if packing:
                 cast_rest_(self._model, DTYPES[dtype])
-        except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
-            raise UserError(
-                f"transformers {transformers.__version__} cannot load {model.name}: {error}\n"
-                "The files may be damaged or made for another version; models that bring code of "
-                "their own are not run."
-            ) from error
         text_config = config.get_text_config()
         longest = int(getattr(text_config, "max_position_embeddings", None) or 1 << 20)
         self.info = RuntimeInfo(

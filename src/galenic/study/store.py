@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from galenic.cache import write_atomically
 from galenic.errors import UserError
+from galenic.strict_json import read_object
 from galenic.study.graph import Cell, Graph, Node
 
 __all__ = [
@@ -77,8 +78,7 @@ class NodeFolder:
 
     def read(self) -> dict[str, Any]:
         """What is to be done."""
-        found: dict[str, Any] = json.loads((self.path / NODE).read_text("utf-8"))
-        return found
+        return read_object(self.path / NODE)
 
     @contextmanager
     def held(self, timeout: float) -> Iterator[None]:
@@ -238,10 +238,4 @@ def _is_held(path: Path) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise UserError(f"{path} is no valid JSON ({error}). Delete it and run again.") from error
-    return found
+    return read_object(path) if path.is_file() else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.data.calibration import CalibrationConfig, CalibrationText, pack
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint
+from galenic.models.configuration import read_tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,12 +43,7 @@ def pack_tokens(
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The tokenizer of a model, as transformers has it."""
-    import transformers
-
-    # Auto would put its own rules for some families in place of those of a GGUF
-    gguf = checkpoint.files.kind == "gguf"
-    kind = transformers.PreTrainedTokenizerFast if gguf else transformers.AutoTokenizer
-    return kind.from_pretrained(checkpoint.folder)
+    return read_tokenizer(checkpoint.folder, gguf=checkpoint.files.kind == "gguf")
 
 
 def as_tensor(tokens: NDArray[np.int64]) -> Any:

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from galenic.compression.quantize.base import Quantizer
 from galenic.compression.quantize.job import QuantizeJob
 from galenic.errors import UserError, unknown_name
+from galenic.models.safe_pattern import check_pattern
 from galenic.units import parse_size, split_commas
 
 if TYPE_CHECKING:
@@ -53,10 +54,7 @@ def _check_rule(rule: str) -> str:
     pattern, _, kind = rule.rpartition("=")
     if not pattern:
         raise UserError(f"--tensor-type {rule!r} is not of the form NAME=TYPE, as ffn_down=Q8_0.")
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"--tensor-type {rule!r}: no regular expression: {error}.") from error
+    check_pattern(pattern, f"--tensor-type {rule!r}")
     fitting_type((1, 256), kind.upper())
     return f"{pattern}={kind.upper()}"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
-from galenic.models.configuration import read_configuration
+from galenic.models.configuration import loading, read_configuration, read_tokenizer
 from galenic.models.encoders.pairs import PairTokenizer
 from galenic.models.folder import config_json
 
@@ -116,23 +116,17 @@ def load_encoder(
         UserError: it is no encoder, has no head, cannot be loaded, or takes no such long pairs.
     """
     import torch
-    import transformers
-    from transformers import AutoModelForMultipleChoice, AutoTokenizer
+    from transformers import AutoModelForMultipleChoice
 
     from galenic.models.quiet import quiet_transformers
 
     config = refuse_writer(files)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(files.path)
-        with torch.random.fork_rng(), quiet_transformers(), silent_report():
-            torch.manual_seed(seed or 0)
-            model, found = AutoModelForMultipleChoice.from_pretrained(
-                files.path, config=config, dtype=torch.float32, output_loading_info=True
-            )
-    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
-        raise UserError(
-            f"transformers {transformers.__version__} cannot load {files.name}: {error}"
-        ) from error
+    tokenizer = read_tokenizer(files.path)
+    with loading(files.name), torch.random.fork_rng(), quiet_transformers(), silent_report():
+        torch.manual_seed(seed or 0)
+        model, found = AutoModelForMultipleChoice.from_pretrained(
+            files.path, config=config, dtype=torch.float32, output_loading_info=True
+        )
     _check_loaded(files.name, model, found, new_head=seed is not None)
     limit = longest_pair(model, tokenizer)
     if longest is not None and longest > limit:

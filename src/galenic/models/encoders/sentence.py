@@ -7,7 +7,6 @@ the mean of what the encoder says of each token that is no padding.
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock
@@ -17,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
+from galenic.models.configuration import loading, read_tokenizer
 from galenic.models.encoders.encoder import longest_pair, refuse_writer, silent_report
 from galenic.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from galenic.models.files import ModelFiles
+from galenic.strict_json import parse_json
 
 __all__ = ["SentenceEncoder", "load_sentence_encoder", "need_packages"]
 
@@ -108,22 +109,15 @@ def load_sentence_encoder(files: ModelFiles) -> SentenceEncoder:
 
     config = refuse_writer(files)
     _check_modules(files.path)
-    try:
-        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
-            files.path, local_files_only=True
+    tokenizer = read_tokenizer(files.path)
+    with loading(files.name), quiet_transformers(), silent_report():
+        model, found = transformers.AutoModel.from_pretrained(
+            files.path,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            local_files_only=True,
         )
-        with quiet_transformers(), silent_report():
-            model, found = transformers.AutoModel.from_pretrained(
-                files.path,
-                config=config,
-                dtype=torch.float32,
-                output_loading_info=True,
-                local_files_only=True,
-            )
-    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
-        raise UserError(
-            f"transformers {transformers.__version__} cannot load {files.name}: {error}"
-        ) from error
     lost = [key for key in found["missing_keys"] if "pooler" not in key]
     if lost or found["mismatched_keys"]:
         raise UserError(f"{files.name}: the weights do not fit its config.json.")
@@ -163,10 +157,7 @@ def _read(file: Path) -> dict[str, Any]:
     """A JSON object, a list under the name "", or nothing where there is no such file."""
     if not file.is_file():
         return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file} is damaged: {error}.") from error
+    found = parse_json(file.read_bytes(), str(file))
     return found if isinstance(found, dict) else {"": found}
 
 

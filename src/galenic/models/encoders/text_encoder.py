@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from galenic.models.configuration import read_tokenizer
+
 __all__ = ["TextEncoder"]
 
 
@@ -21,12 +23,7 @@ class TextEncoder:
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
-        import transformers
-
-        # Auto would put its own rules for some families in place of those of a GGUF
-        gguf = kind == "gguf"
-        tokenizer = transformers.PreTrainedTokenizerFast if gguf else transformers.AutoTokenizer
-        self.tokenizer: Any = tokenizer.from_pretrained(folder)
+        self.tokenizer: Any = read_tokenizer(folder, gguf=kind == "gguf")
 
     @property
     def start(self) -> list[int]:

@@ -12,7 +12,6 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#ggml
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from galenic.models.gguf.tokenizer import PRE_TOKENIZERS
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
+from galenic.strict_json import read_object
 
 __all__ = ["Vocabulary", "read_vocabulary"]
 
@@ -155,15 +155,7 @@ def _end_ids(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: not readable as JSON ({error}).") from error
-    if not isinstance(facts, dict):
-        raise UserError(f"{path} is damaged: a JSON object was expected.")
-    return facts
+    return read_object(path) if path.is_file() else {}
 
 
 def _check_model(

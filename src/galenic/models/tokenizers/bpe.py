@@ -22,7 +22,6 @@ Format: https://huggingface.co/docs/tokenizers/api/models#tokenizers.models.BPE
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
+from galenic.strict_json import read_object
 
 __all__ = ["Bpe", "read_bpe", "read_tokenizer_file"]
 
@@ -104,16 +104,13 @@ def read_tokenizer_file(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing or damaged.
     """
-    try:
-        facts = json.loads(path.read_bytes())
-    except OSError as error:
+    if not path.is_file():
         raise UserError(
-            f"{path} cannot be read ({error.strerror}). transformers writes it: "
+            f"{path} cannot be read: there is none. transformers writes it: "
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: not readable as JSON ({error}).") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("model"), dict):
+        )
+    facts = read_object(path)
+    if not isinstance(facts.get("model"), dict):
         raise UserError(f"{path} describes no tokenizer.")
     return facts
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from galenic.errors import UserError
 from galenic.models.tokenizers.bpe import Bpe
+from galenic.strict_json import read_object
 
 __all__ = ["COPIED_FILES", "named_ids", "renumber_config", "write_cut_tokenizer"]
 
@@ -150,7 +151,7 @@ def _copy_changed(
     source: Path, target: Path, name: str, change: Any, new_ids: Mapping[int, int]
 ) -> None:
     if (source / name).is_file():
-        facts = json.loads((source / name).read_bytes())
+        facts = read_object(source / name)
         change(facts, new_ids)
         _write(target / name, facts)
 

@@ -20,6 +20,7 @@ _UNWANTED = re.compile(
 _NO_WIDTH = re.compile("[\u00ad\u200b\u200c\u200d\u2060]")
 
 _DIVIDED = re.compile(r"([^\W\d_]+)-$")
+TAIL = 100
 _PREFIXES = frozenset(
     (
         "alpha",
@@ -89,12 +90,15 @@ def joined(rows: Iterable[str]) -> str:
 
     The hyphen stays where the first part is one that is written with it ("beta-", "non-").
     """
-    text = ""
+    pieces: list[str] = []
+    tail = ""  # the last letters of the text: looking at all of it for each row would take for ever
     for row in rows:
-        divided = _DIVIDED.search(text)
+        divided = _DIVIDED.search(tail) if tail.endswith("-") else None
         if divided and row[:1].islower():
-            keeps = divided[1].lower() in _PREFIXES
-            text = (text if keeps else text[:-1]) + row
+            if divided[1].lower() not in _PREFIXES:
+                pieces[-1], tail = pieces[-1][:-1], tail[:-1]
+            pieces.append(row)
         else:
-            text += (" " if text else "") + row
-    return text
+            pieces.append((" " if tail else "") + row)
+        tail = (tail + pieces[-1])[-TAIL:]
+    return "".join(pieces)

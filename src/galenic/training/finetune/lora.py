@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from galenic.cache import file_sha256
 from galenic.errors import UserError, unknown_name
+from galenic.models.configuration import refusals
 from galenic.models.families import Role
-from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_config, check_adapter
+from galenic.models.finite import check_finite
+from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
 from galenic.models.layers import Layout
-from galenic.models.safe_pattern import check_patterns
 from galenic.training.finetune.base import Finetuner
 
 if TYPE_CHECKING:
@@ -178,14 +180,15 @@ def lay_over(model: Any, folder: Path) -> Any:
         import peft
 
     check_adapter(folder)
-    check_patterns(adapter_config(folder), str(folder / ADAPTER_CONFIG))
-    try:
-        with quiet_peft(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Found missing adapter keys")  # see below
-            both = peft.PeftModel.from_pretrained(model, str(folder))
-            found = set(peft.get_peft_model_state_dict(both, save_embedding_layers=False))
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise UserError(f"{folder} is not an adapter of this model: {error}") from error
+    check_finite(folder / ADAPTER_WEIGHTS, file_sha256(folder / ADAPTER_WEIGHTS))
+    with (
+        refusals(lambda why: UserError(f"{folder} is not an adapter of this model: {why}")),
+        quiet_peft(),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # see below
+        both = peft.PeftModel.from_pretrained(model, str(folder))
+        found = set(peft.get_peft_model_state_dict(both, save_embedding_layers=False))
     with safe_open(folder / ADAPTER_WEIGHTS, "np") as file:
         names = {name for name in file.keys() if not name.endswith(WHOLE)}  # noqa: SIM118
         saved = {name.replace(".modules_to_save.", ".") for name in names}
