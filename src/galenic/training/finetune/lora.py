@@ -16,7 +16,6 @@ from galenic.cache import file_sha256
 from galenic.errors import UserError, unknown_name
 from galenic.models.configuration import refusals
 from galenic.models.families import Role
-from galenic.models.finite import check_finite
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
 from galenic.models.layers import Layout
 from galenic.training.finetune.base import Finetuner
@@ -175,6 +174,8 @@ def lay_over(model: Any, folder: Path) -> Any:
         UserError: it is not an adapter of this model, or has a pattern that may take very long.
     """
     from safetensors import safe_open
+
+    from galenic.models.finite import check_finite
 
     with quiet_peft():
         import peft
