@@ -7,17 +7,19 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from served import Server
 
-from galenic.assistant.events import as_json
+from galenic.assistant.events import Sentence, as_json
 from galenic.assistant.handbook.load import entries
 from galenic.assistant.model import load_runtime
 from galenic.assistant.pipeline import Assistant, make_question
 from galenic.assistant.triage.crisis import described
+from galenic.assistant.triage.rules import Source
 from galenic.assistant.triage.triage import triage
 from galenic.retrieval.index import index_folder
 from galenic.serve.page import PAGE_PATHS
@@ -226,3 +228,9 @@ def test_a_full_line_still_tells_the_tier(model: Path, home: Path) -> None:
     assert "days" in json.loads(told)["error"]["message"]
     assert headers["retry-after"]
     assert emergency[0][1]["tier"] == "emergency"
+
+
+def test_a_sentence_with_a_dated_rule_is_json() -> None:
+    rule = Source(name="NHS: Cystitis", url="https://www.nhs.uk/x", seen=date(2026, 11, 2))
+    found = json.loads(json.dumps(as_json(Sentence("watch", "Fever.", (), rule))))
+    assert found["rule"] == {**rule.model_dump(), "seen": "2026-11-02"}

@@ -113,7 +113,7 @@ def as_json(event: Event) -> Mapping[str, Any]:
             ]
         }
     if isinstance(event, Sentence):
-        rule = None if event.rule is None else event.rule.model_dump()
+        rule = None if event.rule is None else event.rule.model_dump(mode="json")
         return {
             "section": event.section,
             "text": event.text,

@@ -32,6 +32,7 @@ from galenic.serve.lanes import Lanes
 from galenic.serve.notes import NotesRoutes
 from galenic.serve.page import page_routes
 from galenic.serve.plain import PlainRoutes
+from galenic.serve.said import say_failure
 from galenic.serve.schema import ChatRequest
 from galenic.serve.settings import ServeConfig
 from galenic.serve.worker import Order, WholeAnswer, Worker
@@ -198,7 +199,8 @@ class _Server:
             while not isinstance(piece, WholeAnswer):
                 yield _event(frame, {"content": piece})
                 piece = await anext(answer)
-        except Exception:  # noqa: BLE001 - whoever asked is told that it ended, whatever failed
+        except Exception as error:  # noqa: BLE001 - whoever asked is told that it ended
+            say_failure("a chat", error)
             yield 'data: {"error": {"message": "the answer broke off", "type": "server_error"}}\n\n'
             return
         finally:

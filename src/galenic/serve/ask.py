@@ -24,6 +24,7 @@ from galenic.home import index_path
 from galenic.retrieval.retrieve import MOST_RESULTS, Passage, open_retriever
 from galenic.serve.body import read_body, told
 from galenic.serve.lanes import Lanes
+from galenic.serve.said import say_failure
 from galenic.serve.settings import ServeConfig
 from galenic.serve.worker import Busy, Worker
 
@@ -147,7 +148,8 @@ class AssistantRoutes:
                 yield _event(event)
         except (UserError, Busy) as error:
             yield _message("error", {"message": str(error)})
-        except Exception:  # noqa: BLE001 - whoever asked is told that it ended, whatever failed
+        except Exception as error:  # noqa: BLE001 - whoever asked is told that it ended
+            say_failure("/v1/ask", error)
             yield _message("error", {"message": "the answer broke off; ask again"})
         finally:
             await answer.aclose()

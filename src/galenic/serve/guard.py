@@ -10,8 +10,6 @@ logged with what the caller wrote.
 from __future__ import annotations
 
 import hmac
-import sys
-from traceback import extract_tb
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,6 +18,7 @@ from starlette.responses import JSONResponse
 
 from galenic.limits import NOTES_BYTES
 from galenic.serve.page import PAGE_PATHS
+from galenic.serve.said import say_failure
 from galenic.serve.settings import ServeConfig
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class RequestGuard:
         try:
             await self.app(scope, self._counting(receive, self._most(scope)), send_guarded)
         except Exception as error:  # noqa: BLE001 - the last line of defence
-            sys.stderr.write(f"error: {scope['method']} was not answered: {_place(error)}\n")
+            say_failure("a request", error)
             if not started:
                 failed = error_response(500, "this request failed; try again", "server_error")
                 await failed(scope, receive, send_guarded)
@@ -154,13 +153,6 @@ def _is_own_page(headers: Headers, host: str) -> bool:
         return False
     usual = {"http": ":80", "https": ":443"}.get(found.scheme)
     return usual is not None and found.netloc.removesuffix(usual) == host.removesuffix(usual)
-
-
-def _place(error: Exception) -> str:
-    """What failed where; its own words may repeat what the caller wrote, and are left out."""
-    frames = extract_tb(error.__traceback__)
-    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"
 
 
 def _has_port(host: str) -> bool:

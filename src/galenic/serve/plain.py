@@ -24,6 +24,7 @@ from galenic.serve.crisis import crisis_field, crisis_in
 from galenic.serve.lanes import Lanes
 from galenic.serve.pieces import Pieces
 from galenic.serve.plain_schema import CompletionRequest, DetokenizeRequest, TokenizeRequest
+from galenic.serve.said import say_failure
 from galenic.serve.scores import Likely, Scorer, likeliest
 from galenic.serve.settings import ServeConfig
 from galenic.serve.worker import Worker
@@ -286,7 +287,8 @@ class PlainRoutes:
             while isinstance(piece, str):
                 yield event(piece, None)
                 piece = await anext(answer)
-        except Exception:  # noqa: BLE001 - whoever asked is told that it ended, whatever failed
+        except Exception as error:  # noqa: BLE001 - whoever asked is told that it ended
+            say_failure("a completion", error)
             yield 'data: {"error": {"message": "the answer broke off", "type": "server_error"}}\n\n'
             return
         finally:
