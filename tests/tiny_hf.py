@@ -11,7 +11,14 @@ from tiny_pieces import write_tiny_pieces
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["CHAT_TEMPLATE", "FAMILIES", "MORE_FAMILIES", "write_tiny_hf", "write_tiny_tokenizer"]
+__all__ = [
+    "CHAT_TEMPLATE",
+    "FAMILIES",
+    "MORE_FAMILIES",
+    "write_tiny_experts",
+    "write_tiny_hf",
+    "write_tiny_tokenizer",
+]
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3")
 MORE_FAMILIES = ("smollm3", "olmo2", "granite", "gemma2")
@@ -60,6 +67,29 @@ def write_tiny_hf(
             if name.endswith(("bias", "norm.weight")):  # otherwise all 0 or all 1: nothing to test
                 parameter.data.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
+    return folder
+
+
+def write_tiny_experts(folder: Path, family: str) -> Path:
+    """Write a random model with four experts a block, of which each token takes two."""
+    import torch
+    import transformers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = write_tiny_tokenizer(folder)
+    shape = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 96}
+    shape |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    shape |= {"max_position_embeddings": 512, "num_experts_per_tok": 2, "head_dim": 16}
+    shape |= {"bos_token_id": len(tokenizer) - 3, "eos_token_id": len(tokenizer) - 1}
+    own = {"num_local_experts": 4, "sliding_window": None}
+    if family == "qwen3_moe":
+        own = {"num_experts": 4, "moe_intermediate_size": 32, "norm_topk_prob": True}
+    config = transformers.AutoConfig.for_model(
+        family, **shape, **own, pad_token_id=None, initializer_range=0.3
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return folder
 
 

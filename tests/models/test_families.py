@@ -18,6 +18,7 @@ from galenic.compression.prune.run import prune  # noqa: E402
 from galenic.compression.quantize.config import QuantizeConfig  # noqa: E402
 from galenic.compression.quantize.run import quantize  # noqa: E402
 from galenic.errors import UserError  # noqa: E402
+from galenic.exporters.run import export  # noqa: E402
 from galenic.models.files import ModelFiles  # noqa: E402
 from galenic.models.gguf.dequantize import dequantized_folder  # noqa: E402
 from galenic.models.gguf.folder import folder_to_gguf  # noqa: E402
@@ -26,7 +27,7 @@ from galenic.runtimes import llama_context  # noqa: E402
 from galenic.runtimes.llama import LlamaRuntime  # noqa: E402
 from galenic.runtimes.torch import TorchRuntime  # noqa: E402
 from galenic.watcher import SilentWatcher  # noqa: E402
-from tiny_hf import MORE_FAMILIES, write_tiny_hf  # noqa: E402
+from tiny_hf import MORE_FAMILIES, write_tiny_experts, write_tiny_hf  # noqa: E402
 
 TOKENS = [int(x) for x in np.random.default_rng(0).integers(3, 250, 60)]
 """Longer than the sliding window of the tiny Gemma."""
@@ -114,3 +115,16 @@ def test_quantized_models_agree_in_both_engines(folder: Path, tmp_path: Path) ->
     method = QUANTIZERS.load("kquant")(type="Q8_0")
     stage = quantize(config, method, tmp_path / "out", SilentWatcher()).stages[-1]
     assert stage.checks["logit_difference"] < stage.checks["tolerance"]
+
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
+def test_experts_are_exported_and_refused_otherwise(family: str, tmp_path: Path) -> None:
+    """llama.cpp has the same map of all experts in one tensor."""
+    folder = write_tiny_experts(tmp_path / "m", family)
+    path = tmp_path / "m.gguf"
+    folder_to_gguf(folder, path, "F32")
+    with LlamaRuntime(files(path), threads=1) as llama:
+        np.testing.assert_allclose(llama.log_probs(TOKENS), expected(folder), rtol=0, atol=0.01)
+    assert "read back" in export(str(folder), "llama.cpp", tmp_path / "out")
+    with pytest.raises(UserError, match=r"feed-forward parts are experts: .*llama-quantize"):
+        pruned(folder, tmp_path / "pruned", "wanda", sparsity=0.3)

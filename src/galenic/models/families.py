@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 from galenic.errors import UserError
 
 __all__ = [
+    "EXPERTS",
     "FAMILIES",
     "FUSED",
     "SEPARATE",
@@ -81,6 +82,9 @@ class Family:
         window_period: every so many layers one has none, where llama.cpp knows no other distance.
         scalings: rotary scalings that llama.cpp computes as transformers does.
         heads_fill: llama.cpp takes the head size to be hidden size / heads.
+        expert_part: the module of a block that holds router and experts; empty for none.
+        expert_maps: the linear maps of an expert by role.
+        expert_size: the key of config.json with their width.
     """
 
     title: str
@@ -104,6 +108,9 @@ class Family:
     window_period: int = 0
     scalings: tuple[str, ...] = ("default", "linear", "yarn")
     heads_fill: bool = False
+    expert_part: str = ""
+    expert_maps: Mapping[Role, str] = field(default_factory=dict)
+    expert_size: str = ""
 
     @property
     def fused(self) -> bool:
@@ -169,6 +176,26 @@ FAMILIES: Mapping[str, Family] = {
 }
 """transformers' ``model_type`` to family."""
 
+EXPERTS: Mapping[str, Family] = {
+    "mixtral": Family(
+        "Mixtral",
+        "llama",
+        rotary_pairs=True,
+        expert_part="block_sparse_moe",
+        expert_maps={"gate": "w1", "up": "w3", "down": "w2"},
+        expert_size="intermediate_size",
+    ),
+    "qwen3_moe": Family(
+        "Qwen3-MoE",
+        "qwen3moe",
+        head_norms=True,
+        expert_part="mlp",
+        expert_maps={"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
+        expert_size="moe_intermediate_size",
+    ),
+}
+"""Families whose feed-forward parts are experts: written as GGUF, not taken apart."""
+
 _HYBRID = "Some of its blocks are recurrent, which is not supported."
 _REFUSED: Mapping[str, str] = {
     "granitemoehybrid": _HYBRID,
@@ -176,7 +203,13 @@ _REFUSED: Mapping[str, str] = {
     "qwen3_5": _HYBRID,
     "qwen3_5_text": _HYBRID,
     "qwen3_next": _HYBRID,
-}
+    "gpt_neox": "Its feed-forward part has no gate, and queries, keys and values are one weight in "
+    "an order of its own, which is not supported.",
+} | dict.fromkeys(
+    EXPERTS,
+    "Its feed-forward parts are experts: it can be evaluated, and exported as a GGUF of 16 bits, "
+    "which llama-quantize of llama.cpp quantizes.",
+)
 """Why an architecture is refused whose name is near that of one that is not."""
 
 

@@ -15,13 +15,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
-from galenic.models.families import FAMILIES, Family, check_family
+from galenic.models.families import EXPERTS, FAMILIES, Family, check_family
 from galenic.models.gguf.rope import Rope, read_rope
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 __all__ = ["ModelShape", "add_shape", "expected_tensors", "multiplier_keys", "read_shape"]
+
+
+@dataclass(frozen=True)
+class Experts:
+    """The experts of every block: how many, how many a token takes, and their channels."""
+
+    count: int
+    used: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class ModelShape:
         window_period: every so many layers one is not sliding (0 where there is no window).
         multipliers: key of the GGUF below the architecture to what embedding, residual stream,
             attention and logits are scaled by or capped at.
+        experts: those of each block, or None.
     """
 
     family: Family
@@ -57,6 +67,7 @@ class ModelShape:
     window_period: int
     rope: Rope
     multipliers: Mapping[str, float]
+    experts: Experts | None
 
 
 def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
@@ -71,8 +82,9 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
             would compute otherwise.
     """
     model_type = str(config.get("model_type"))
-    check_family(model_type, name)
-    family = FAMILIES[model_type]
+    if model_type not in EXPERTS:
+        check_family(model_type, name)
+    family = EXPERTS.get(model_type) or FAMILIES[model_type]
     given = _Config(config, name)
     hidden, heads = given.size("hidden_size"), given.size("num_attention_heads")
     kv_heads = given.size("num_key_value_heads", heads)
@@ -104,7 +116,24 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
         window_period=period,
         rope=rope,
         multipliers=_multipliers(given, family),
+        experts=_experts(given, family, num_layers) if family.expert_part else None,
     )
+
+
+def _experts(given: _Config, family: Family, num_layers: int) -> Experts:
+    config = given.config
+    odd = []
+    if config.get("norm_topk_prob", True) is not True:
+        odd.append("norm_topk_prob false")
+    if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
+        odd.append(f"blocks without experts among its {num_layers}")
+    if odd:
+        raise UserError(
+            f"config.json of {given.name} has {', '.join(odd)}, which llama.cpp does not compute "
+            f"for {family.architecture}."
+        )
+    count = given.size("num_local_experts", config.get("num_experts"))
+    return Experts(count, given.size("num_experts_per_tok"), given.size(family.expert_size))
 
 
 class _Config:
@@ -282,6 +311,9 @@ def _layer_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
         feed = {"gate_proj": (inner, hidden), "up_proj": (inner, hidden)}
         feed |= {"down_proj": (hidden, inner)}
     rows: dict[str, tuple[int, ...]] = {f"{norm}.weight": (hidden,) for norm in family.norms}
+    if shape.experts is not None:
+        feed = {}
+        rows |= _expert_tensors(shape, shape.experts)
     for part, sizes in (("self_attn", attention), ("mlp", feed)):
         for name, size in sizes.items():
             rows[f"{part}.{name}.weight"] = size
@@ -292,6 +324,18 @@ def _layer_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     if family.joint_norms:
         rows["self_attn.q_norm.weight"] = (query,)
         rows["self_attn.k_norm.weight"] = (key,)
+    return rows
+
+
+def _expert_tensors(shape: ModelShape, experts: Experts) -> dict[str, tuple[int, ...]]:
+    family, hidden = shape.family, shape.hidden_size
+    rows: dict[str, tuple[int, ...]] = {
+        f"{family.expert_part}.gate.weight": (experts.count, hidden)
+    }
+    for number in range(experts.count):
+        for role, name in family.expert_maps.items():
+            size = (hidden, experts.size) if role == "down" else (experts.size, hidden)
+            rows[f"{family.expert_part}.experts.{number}.{name}.weight"] = size
     return rows
 
 
@@ -307,6 +351,10 @@ def add_shape(writer: GGUFWriter, shape: ModelShape) -> None:
     writer.add_value_length(shape.head_dim)
     writer.add_layer_norm_rms_eps(shape.norm_epsilon)
     writer.add_vocab_size(shape.vocab_size)
+    if shape.experts is not None:
+        writer.add_expert_count(shape.experts.count)
+        writer.add_expert_used_count(shape.experts.used)
+        writer.add_expert_feed_forward_length(shape.experts.size)
     shape.rope.describe(writer)
     for name, value in shape.multipliers.items():
         writer.add_float32(f"{shape.family.architecture}.{name}", value)

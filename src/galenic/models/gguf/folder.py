@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,7 +65,8 @@ def folder_source(folder: Path) -> GgufSource:
     expected = expected_tensors(shape)
     _check(folder, shape, expected, {name: tensor.shape for name, tensor in stored.items()})
     vocabulary = read_vocabulary(folder, shape.vocab_size)
-    tensors = [_tensor(shape, stored[name]) for name in expected]
+    tensors = [_tensor(shape, stored[name]) for name in expected if ".experts." not in name]
+    tensors += _expert_stacks(shape, stored)
     tensors += [
         SourceTensor(name, divisors.shape, partial(_slice, divisors))
         for name, divisors in shape.rope.tensors.items()
@@ -116,6 +117,31 @@ def _tensor(shape: ModelShape, stored: StoredTensor) -> SourceTensor:
     stored.map()  # refuses types that cannot be read
     read = partial(_read, stored, row_order(shape, stored.name), shift)
     return SourceTensor(gguf_name(shape, stored.name), stored.shape, read)
+
+
+def _expert_stacks(shape: ModelShape, stored: Mapping[str, StoredTensor]) -> list[SourceTensor]:
+    """The same map of all experts of a block as one tensor, shape (experts, rows, columns)."""
+    if shape.experts is None:
+        return []
+    family, found = shape.family, []
+    for layer in range(shape.num_layers):
+        prefix = f"model.layers.{layer}.{family.expert_part}.experts."
+        for role, name in family.expert_maps.items():
+            parts = [stored[f"{prefix}{n}.{name}.weight"] for n in range(shape.experts.count)]
+            for part in parts:
+                part.map()  # refuses types that cannot be read
+            found.append(
+                SourceTensor(
+                    f"blk.{layer}.ffn_{role}_exps.weight",
+                    (len(parts), *parts[0].shape),
+                    partial(_stacked, parts),
+                )
+            )
+    return found
+
+
+def _stacked(parts: Sequence[StoredTensor], start: int, stop: int) -> NDArray[np.float32]:
+    return np.stack([part.decode(part.map()) for part in parts[start:stop]])
 
 
 def _read(
