@@ -119,6 +119,24 @@ def test_the_interval_of_equal_and_of_unequal_sequences() -> None:
         ratio_estimate([1.0], [0], 0)
 
 
+def test_intervals_are_those_of_scipy() -> None:
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(0)
+    counts = rng.integers(50, 500, 64).astype(float)
+    sums = counts * rng.normal(2.6, 0.3, 64)
+    found = ratio_estimate(sums.tolist(), counts.tolist(), 7)
+    expected = bootstrap(
+        (sums, counts),
+        lambda above, below, axis=-1: above.sum(axis) / below.sum(axis),
+        paired=True,
+        n_resamples=2000,
+        method="percentile",
+        rng=np.random.default_rng(7),
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+
+
 @pytest.mark.slow
 def test_perplexity_is_exp_of_the_loss_of_transformers(tmp_path: Path, text: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the train extra")

@@ -8,6 +8,7 @@ from pathlib import Path
 from galenic.assistant.pipeline import Reply
 from galenic.errors import UserError
 from galenic.home import assistant_folder, make_private
+from galenic.jsonl import append_jsonl
 
 __all__ = ["History", "history_path"]
 
@@ -47,8 +48,7 @@ class History:
             "tier": reply.triage.tier,
             "answer": [one.text for one in reply.sentences],
         }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(said, ensure_ascii=False) + "\n")
+        append_jsonl(self.path, [said])
 
     def clear(self) -> None:
         """Forget it all, on disk as well."""
