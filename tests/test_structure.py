@@ -122,6 +122,11 @@ def test_no_source_file_has_grown_into_a_hall() -> None:
     assert {name: size for name, size in sizes.items() if size > 450} == {}
 
 
+def test_no_folder_is_crowded() -> None:
+    sizes = Counter(str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+    assert {name: size for name, size in sizes.items() if size > 24} == {}
+
+
 def test_no_room_outgrows_the_others() -> None:
     lines: Counter[str] = Counter()
     for path in PACKAGE.rglob("*.py"):

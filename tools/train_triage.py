@@ -24,8 +24,8 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from galenic.assistant.triage.classifier import KINDS, WEIGHTS, Weights, write_weights
-from galenic.assistant.triage.features import BUCKETS, counts, tokens
+from galenic.assistant.triage.raising.classifier import KINDS, WEIGHTS, Weights, write_weights
+from galenic.assistant.triage.raising.features import BUCKETS, counts, tokens
 from galenic.training.near import ComparedText, ScanConfig, Scanner
 
 CORPUS = Path(__file__).parent / "triage" / "corpus"

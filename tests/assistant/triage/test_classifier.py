@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galenic.assistant.triage.classifier import (
+from galenic.assistant.triage.raising.classifier import (
     KINDS,
     MOST_WINDOWS,
     WEIGHTS,
@@ -20,7 +20,7 @@ from galenic.assistant.triage.classifier import (
     estimate,
     findings,
 )
-from galenic.assistant.triage.features import BUCKETS, counts, tokens
+from galenic.assistant.triage.raising.features import BUCKETS, counts, tokens
 
 CORPUS = Path(__file__).parents[3] / "tools" / "triage" / "corpus"
 NOW = (
@@ -127,7 +127,8 @@ def test_small_and_fast() -> None:
 
 def test_numpy_alone() -> None:
     code = (
-        "import sys; from galenic.assistant.triage.classifier import findings; findings('help'); "
+        "import sys; from galenic.assistant.triage.raising.classifier import findings\n"
+        "findings('help')\n"
         "print([n for n in ('torch', 'sklearn', 'transformers') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

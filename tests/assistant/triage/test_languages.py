@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from galenic.assistant.triage.languages import _data, detect, findings, notice
+from galenic.assistant.triage.raising.languages import _data, detect, findings, notice
 from galenic.assistant.triage.triage import triage
 
 CORPUS = Path(__file__).parents[3] / "tools" / "triage" / "corpus"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from galenic.assistant.triage.phrase import Mention
 from galenic.assistant.triage.scope import CLAUSE, ITEM, NEAR, REACH, Scope
-from galenic.assistant.triage.wording import Sentence
+from galenic.assistant.triage.words.phrase import Mention
+from galenic.assistant.triage.words.wording import TokenSentence
 
 
 def scope(
@@ -21,7 +21,7 @@ def scope(
     """Marks are (part of the context, start, end); symptoms (start, end)."""
     held = tuple(at in pauses for at in range(len(tokens)))
     return Scope(
-        Sentence(tuple(tokens), tuple(tokens), held),
+        TokenSentence(tuple(tokens), tuple(tokens), held),
         [Mention(*mark) for mark in marks],
         [Mention("pain", *place) for place in symptoms],
         about_risk=about_risk,

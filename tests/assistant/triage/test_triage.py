@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galenic.assistant.triage.layers import RAISING
-from galenic.assistant.triage.people import ages_in_months
+from galenic.assistant.triage.raising.layers import RAISING
 from galenic.assistant.triage.tiers import TIERS, Tier, highest, rank
 from galenic.assistant.triage.triage import Triage, raise_to, triage
-from galenic.assistant.triage.wording import plain_tokens, sentences
+from galenic.assistant.triage.words.people import ages_in_months
+from galenic.assistant.triage.words.wording import plain_tokens, sentences
 
 BY_RULES = tuple(name for name in RAISING if name != "classifier")
 """All layers but the learned one, which may raise what rules leave low."""

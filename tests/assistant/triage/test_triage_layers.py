@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from galenic.assistant.triage.babies import baby_months
-from galenic.assistant.triage.layers import RAISING
-from galenic.assistant.triage.measures import measure
-from galenic.assistant.triage.numerals import as_digits
+from galenic.assistant.triage.raising.layers import RAISING
+from galenic.assistant.triage.raising.values import thresholds
 from galenic.assistant.triage.tiers import Tier, rank
 from galenic.assistant.triage.triage import triage
-from galenic.assistant.triage.values import thresholds
+from galenic.assistant.triage.words.babies import baby_months
+from galenic.assistant.triage.words.measures import measure
+from galenic.assistant.triage.words.numerals import as_digits
 
 BY_RULES = tuple(name for name in RAISING if name != "classifier")
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 import galenic.assistant
-from galenic.assistant.triage.phrase import Matcher, parse_phrase
 from galenic.assistant.triage.rules import Population, Rule, Rules, load_rules, prepared
 from galenic.assistant.triage.triage import triage
-from galenic.assistant.triage.wording import plain_tokens
+from galenic.assistant.triage.words.phrase import Matcher, parse_phrase
+from galenic.assistant.triage.words.wording import plain_tokens
 from galenic.errors import UserError
 
 SHIPPED = Path(galenic.assistant.__file__).parent / "triage" / "rules.yaml"

@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from galenic.assistant.handbook.topics import name_stems
-from galenic.assistant.triage.phrase import Matcher, parse_phrase
-from galenic.assistant.triage.wording import sentences
+from galenic.assistant.triage.words.phrase import Matcher, parse_phrase
+from galenic.assistant.triage.words.wording import sentences
 
 __all__ = ["Aspect", "asked_aspects", "asking_stems"]
 

@@ -27,7 +27,7 @@ from galenic.assistant.handbook.topics import topics
 from galenic.assistant.record.against import said_against
 from galenic.assistant.record.person import Person
 from galenic.assistant.triage.triage import Triage
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.wording import word_set
 from galenic.retrieval.documents.medquad import MEDQUAD
 from galenic.retrieval.query import STOP_WORDS, words
 from galenic.retrieval.retrieve import Passage, Retriever

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from galenic.assistant.handbook.topics import name_stems
-from galenic.assistant.triage.wording import sentences, word_set
+from galenic.assistant.triage.words.wording import sentences, word_set
 
 __all__ = ["entails", "refusal"]
 

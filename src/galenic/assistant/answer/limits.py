@@ -8,8 +8,8 @@ from importlib.resources import files
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from galenic.assistant.triage.phrase import Matcher, parse_phrase
-from galenic.assistant.triage.wording import sentences
+from galenic.assistant.triage.words.phrase import Matcher, parse_phrase
+from galenic.assistant.triage.words.wording import sentences
 
 __all__ = ["Limit", "limit_of"]
 

@@ -13,7 +13,7 @@ from galenic.assistant.answer.aspects import Aspect, asking_stems
 from galenic.assistant.answer.sentences import whole_sentences
 from galenic.assistant.answer.support import TALK, Wanted, stems
 from galenic.assistant.handbook.topics import name_stems
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.wording import word_set
 from galenic.retrieval.documents.medquad import SOURCES
 from galenic.retrieval.retrieve import Passage
 

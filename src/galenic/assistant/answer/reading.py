@@ -10,8 +10,8 @@ from itertools import pairwise
 from galenic.assistant.answer.aspects import Aspect, asked_aspects, asking_stems
 from galenic.assistant.answer.support import TALK
 from galenic.assistant.handbook.topics import Match, Topics, name_stems
-from galenic.assistant.triage.people import ages_in_months
-from galenic.assistant.triage.wording import sentences, word_set
+from galenic.assistant.triage.words.people import ages_in_months
+from galenic.assistant.triage.words.wording import sentences, word_set
 from galenic.retrieval.query import STOP_WORDS, words
 
 __all__ = ["QuestionReading", "read_question"]

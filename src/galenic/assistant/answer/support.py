@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.wording import word_set
 from galenic.retrieval.query import MOST_WORDS, STOP_WORDS, meanings, stem, words
 
 __all__ = ["TALK", "Wanted", "stems", "wanted"]

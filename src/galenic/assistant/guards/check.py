@@ -24,8 +24,8 @@ from galenic.assistant.guards.reassurance import asks_reassurance, is_reassuranc
 from galenic.assistant.guards.stopping import asks_stopping, is_stopping
 from galenic.assistant.guards.told import Told
 from galenic.assistant.record.medicines import drug_words
-from galenic.assistant.triage.phrase import Matcher, parse_phrase
-from galenic.assistant.triage.wording import sentences
+from galenic.assistant.triage.words.phrase import Matcher, parse_phrase
+from galenic.assistant.triage.words.wording import sentences
 
 __all__ = ["Guard", "of_answer", "of_question"]
 

@@ -17,7 +17,7 @@ from galenic.assistant.guards.told import (
     WORDS,
     Told,
 )
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["asks_dose", "is_dose"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from galenic.assistant.guards.told import CARE, FOOD, MEDICINE, NOT, Told
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["excused"]
 

@@ -6,7 +6,7 @@ Warnings ("can be fatal"), first aid and talk of feelings are left.
 from __future__ import annotations
 
 from galenic.assistant.guards.told import MEDICINE, NOT, WORDS, Told
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["asks_method", "is_method"]
 

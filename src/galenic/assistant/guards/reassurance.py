@@ -7,7 +7,7 @@ what the reader has. What is said of people or illnesses in general is left ("mo
 from __future__ import annotations
 
 from galenic.assistant.guards.told import CARE, NOT, WORDS, Told
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["asks_reassurance", "is_reassurance"]
 

@@ -6,7 +6,7 @@ A verb of stopping and a treatment; not where it is warned of, or a doctor is to
 from __future__ import annotations
 
 from galenic.assistant.guards.told import ASKING_FIRST, GENERAL, MEDICINE, NOT, WORDS, Told
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["asks_stopping", "is_stopping"]
 

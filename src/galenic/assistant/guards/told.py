@@ -45,7 +45,7 @@ class Told:
     """The tokens of a sentence.
 
     Attributes:
-        tokens: as `galenic.assistant.triage.wording` gives them.
+        tokens: as `galenic.assistant.triage.words.wording` gives them.
     """
 
     tokens: tuple[str, ...]

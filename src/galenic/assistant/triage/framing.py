@@ -18,7 +18,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from galenic.assistant.triage.scope import Status
-from galenic.assistant.triage.wording import TokenSentence, sentences
+from galenic.assistant.triage.words.wording import TokenSentence, sentences
 
 __all__ = ["asides_of"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from galenic.assistant.triage.framing import asides_of
-from galenic.assistant.triage.people import ages_in_months
-from galenic.assistant.triage.phrase import Mention
 from galenic.assistant.triage.result import Aside
 from galenic.assistant.triage.rules import MASK, Population, Prepared
 from galenic.assistant.triage.scope import Scope, Status, undoubled
-from galenic.assistant.triage.shorthand import written_out
-from galenic.assistant.triage.wording import TokenSentence, sentences, word_set
+from galenic.assistant.triage.words.people import ages_in_months
+from galenic.assistant.triage.words.phrase import Mention
+from galenic.assistant.triage.words.shorthand import written_out
+from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
 
 __all__ = ["Reading", "populations", "read"]
 

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from galenic.assistant.triage.phrase import Matcher, Phrase, parse_phrase
 from galenic.assistant.triage.scope import CONTEXT_PARTS
-from galenic.assistant.triage.spelling import Speller
+from galenic.assistant.triage.words.phrase import Matcher, Phrase, parse_phrase
+from galenic.assistant.triage.words.spelling import Speller
 from galenic.errors import UserError
 
 __all__ = [
@@ -64,7 +64,7 @@ class Concept(_Strict):
     """Something a text may say: its phrases and those of other concepts.
 
     Attributes:
-        say: phrases (see `galenic.assistant.triage.phrase`).
+        say: phrases (see `galenic.assistant.triage.words.phrase`).
         include: concepts whose mentions are mentions of this one as well.
         lasting: it stays true when it is told as past ("a transplant ten years ago").
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from galenic.assistant.triage.measures import Measured
 from galenic.assistant.triage.reading import Reading
+from galenic.assistant.triage.words.measures import Measured
 
 __all__ = ["Said"]
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal
 
-from galenic.assistant.triage.phrase import Mention
-from galenic.assistant.triage.wording import TokenSentence, word_set
+from galenic.assistant.triage.words.phrase import Mention
+from galenic.assistant.triage.words.wording import TokenSentence, word_set
 
 __all__ = ["CONTEXT_PARTS", "Scope", "Status", "undoubled"]
 

@@ -1,8 +1,8 @@
 """How soon a person needs help: layers of rules, each in a file of its own, before any model runs.
 
-`galenic.assistant.triage.concepts` decides; what stands in `galenic.assistant.triage.layers` can
-only raise. The same text gives the same answer on every machine. Nothing is logged or stored. It
-is educational: no diagnosis, no medical device.
+`galenic.assistant.triage.concepts` decides; what `galenic.assistant.triage.raising.layers` lists
+can only raise. The same text gives the same answer on every machine. Nothing is logged or stored.
+It is educational: no diagnosis, no medical device.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from galenic.assistant.record.facts import Fact
-from galenic.assistant.triage import known, languages, questions, self_harm, values
-from galenic.assistant.triage.babies import baby_months
+from galenic.assistant.triage import known, questions
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
-from galenic.assistant.triage.layers import RAISING
-from galenic.assistant.triage.measures import measure
+from galenic.assistant.triage.raising import languages, self_harm, values
+from galenic.assistant.triage.raising.layers import RAISING
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
 from galenic.assistant.triage.result import (
     ANSWERS,
@@ -33,6 +32,8 @@ from galenic.assistant.triage.result import (
 from galenic.assistant.triage.rules import Prepared, prepared
 from galenic.assistant.triage.said import Said
 from galenic.assistant.triage.tiers import Tier, highest, rank
+from galenic.assistant.triage.words.babies import baby_months
+from galenic.assistant.triage.words.measures import measure
 
 __all__ = [
     "ANSWERS",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
-from galenic.assistant.triage.wording import plain_tokens, word_set
+from galenic.assistant.triage.words.wording import plain_tokens, word_set
 
 __all__ = ["GAP_STOPS", "Matcher", "Mention", "Phrase", "parse_phrase"]
 

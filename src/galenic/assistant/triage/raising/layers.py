@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from galenic.assistant.triage import languages, poisoning, self_harm, values
+from galenic.assistant.triage.raising import languages, poisoning, self_harm, values
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.said import Said
 
@@ -29,8 +29,8 @@ of `self_harm` is enough."""
 
 def _learned(said: Said) -> Sequence[Finding]:
     """The classifier, on what counts: it cannot tell what is denied or long past."""
-    from galenic.assistant.triage import classifier  # numpy: not for texts that are clear
-    from galenic.assistant.triage.features import tokens
+    from galenic.assistant.triage.raising import classifier  # numpy: not for texts that are clear
+    from galenic.assistant.triage.raising.features import tokens
 
     counted = said.reading.counted
     if not counted or len(tokens(counted)) < FEWEST or languages.notice(said.text):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from galenic.assistant.triage.phrase import Matcher
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.phrase import Matcher
+from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["Speller"]
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from galenic.assistant.triage.numerals import as_digits
-from galenic.assistant.triage.wording import flatten
+from galenic.assistant.triage.words.numerals import as_digits
+from galenic.assistant.triage.words.wording import flatten
 
 __all__ = ["Measured", "measure"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from galenic.assistant.triage.numerals import as_digits
-from galenic.assistant.triage.wording import flatten
+from galenic.assistant.triage.words.numerals import as_digits
+from galenic.assistant.triage.words.wording import flatten
 
 __all__ = ["baby_months"]
 

@@ -1,6 +1,6 @@
 """Measured values and the thresholds that say how soon help is needed.
 
-`galenic.assistant.triage.measures` reads them; ``data/thresholds.yaml`` holds the thresholds.
+`galenic.assistant.triage.words.measures` reads them; ``data/thresholds.yaml`` holds the thresholds.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from galenic.assistant.triage.measures import Measured
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Source
 from galenic.assistant.triage.said import Said
+from galenic.assistant.triage.words.measures import Measured
 
 __all__ = ["find", "implied"]
 

@@ -1,9 +1,10 @@
 """A learned layer of triage: how much a text reads like texts that need help now. It only raises.
 
 Rules know words; this knows how people write when it is serious: "he isn't answering me", "it
-won't stop". A linear model over hashed n-grams (`galenic.assistant.triage.features`), trained by
-``tools/train_triage.py`` on texts written by hand, with temperature scaling (Guo et al. 2017,
-https://arxiv.org/abs/1706.04599) and thresholds from conditions that were held out. numpy alone.
+won't stop". A linear model over hashed n-grams (`galenic.assistant.triage.raising.features`),
+trained by ``tools/train_triage.py`` on texts written by hand, with temperature scaling (Guo et al.
+2017, https://arxiv.org/abs/1706.04599) and thresholds from conditions that were held out. numpy
+alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from galenic.assistant.triage.features import counts, tokens
+from galenic.assistant.triage.raising.features import counts, tokens
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Source
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from galenic.assistant.triage.wording import word_set
+from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["ages_in_months"]
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import yaml
 
-from galenic.assistant.triage.numerals import as_digits
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Source
 from galenic.assistant.triage.said import Said
 from galenic.assistant.triage.tiers import Tier
-from galenic.assistant.triage.wording import flatten
+from galenic.assistant.triage.words.numerals import as_digits
+from galenic.assistant.triage.words.wording import flatten
 
 __all__ = ["Named", "find", "names"]
 

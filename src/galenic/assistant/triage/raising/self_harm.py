@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Source
 from galenic.assistant.triage.said import Said
-from galenic.assistant.triage.wording import flatten
+from galenic.assistant.triage.words.wording import flatten
 
 __all__ = ["find", "hinted", "without_figures"]
 
