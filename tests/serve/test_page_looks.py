@@ -55,7 +55,7 @@ def test_scores_are_one_click_away(tab: Tab) -> None:
     tab.press(ESCAPE)
     assert tab.run("document.activeElement.className").split()[:2] == ["quiet", "scores"]
     assert words(tab, "#attribution li") == ABOUT["attribution"]
-    assert "16,407 passages" in words(tab, "#about")[0]
+    assert "16,407 passages" in words(tab, "#sources")[0]
 
 
 def test_every_control_has_a_name_and_a_place_in_the_order(tab: Tab, server: Scripted) -> None:

@@ -101,6 +101,9 @@ def test_an_emergency_can_be_called(tab: Tab, server: Scripted) -> None:
     links = tab.run("[...document.querySelectorAll('.call')].map(one => one.href)")
     assert links == [f"tel:{one['number']}" for one in listed["numbers"]]
     assert listed["elsewhere"] in words(tab, ".calls")[0]
+    above = tab.run("""document.querySelector('.calls').compareDocumentPosition(
+      document.querySelector('.tier .do')) & Node.DOCUMENT_POSITION_FOLLOWING""")
+    assert above  # what to touch comes before what to read
     answer(tab, server, UTI, *FIRST, *REST)
     assert tab.run("document.querySelectorAll('.turn:last-child .call').length") == 0
 

@@ -187,8 +187,7 @@ async function loadAbout() {
   }
   const { version, model, notice, attribution = [], index = {} } = state.about;
   if (notice) part("notice").textContent = `${notice} In an emergency call your emergency number.`;
-  const passages = Number(index.passages ?? 0).toLocaleString("en");
-  part("about").textContent = `Galenic ${version} · model ${model} · ${passages} passages`;
+  part("about").textContent = `Galenic ${version} · model ${model}`;
   tell("sources", sourcesOf(index));
   part("attribution").replaceChildren(...attribution.map((text) => make("li", {}, text)));
 }

@@ -46,8 +46,8 @@ export function banner(found) {
       "div",
       { class: "tier-text" },
       make("h2", {}, found.general ? "A general question" : TIERS[tier]),
+      tier === "emergency" ? calls(found.calls) : null, // first: it is what to do now
       ...unsaid(leading.map((one) => one.do)).map((text) => make("p", { class: "do" }, text)),
-      tier === "emergency" ? calls(found.calls) : null,
       ...(found.notes ?? []).map((text) => make("p", {}, text)),
       found.raised ? make("p", { class: "raised" }, found.raised) : null,
       reasons("Why", leading),
