@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 __all__ = [
+    "JSONL_BYTES",
+    "JSONL_LINE",
     "JSON_BYTES",
     "MESSAGE",
     "NOTES_BYTES",
     "NOTES_CHARACTERS",
     "NOTES_MEMORY",
     "NOTES_SECONDS",
+    "PACK_INDEX",
     "SAFETENSORS_HEADER",
     "SCHEMA_NODES",
     "TEMPLATE_LENGTH",
@@ -17,6 +20,7 @@ __all__ = [
     "TEMPLATE_SECONDS",
     "TRIAL_BYTES_A_SECOND",
     "TRIAL_SECONDS",
+    "UNPACKED_RATIO",
     "YAML_BYTES",
     "YAML_DEPTH",
     "YAML_NODES",
@@ -38,6 +42,14 @@ SCHEMA_NODES = 2_000
 """Keys, values and lists in a JSON schema that an answer is to follow."""
 JSON_BYTES = 1 << 28
 """Bytes of a JSON file; tokenizers of large vocabularies have 35 million."""
+JSONL_BYTES = 1 << 31
+"""Bytes of a file of JSON lines, unpacked."""
+JSONL_LINE = 1 << 25
+"""Bytes of one of its lines."""
+UNPACKED_RATIO = 200
+"""How much larger than the packed file what is in it may be; text is some 10 times larger."""
+PACK_INDEX = 1 << 26
+"""Bytes of the list in a packed model."""
 YAML_BYTES = 1 << 20
 """Bytes of a YAML file: recipes, studies and clients' files are a few kilobytes."""
 YAML_NODES = 20_000

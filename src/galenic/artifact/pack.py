@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -24,9 +25,11 @@ from numpy.typing import NDArray
 from galenic.artifact.manifest import check_new, new_artifact
 from galenic.cache import CHUNK, replacing
 from galenic.errors import UserError
+from galenic.limits import PACK_INDEX, one_line
 from galenic.models.gguf.header import read_header
 from galenic.models.load import resolve_model
 from galenic.models.tensors import list_tensors
+from galenic.strict_json import parse_object
 from galenic.watcher import Watcher
 
 __all__ = ["Packed", "pack", "unpack"]
@@ -37,6 +40,11 @@ PIECE = 1 << 26
 """Bytes of a tensor that are coded at once, at most: they bound the memory."""
 SPARSE = 0.1
 """Share of zeros from which on a floating tensor is stored as a map of them and the rest."""
+BROKEN = (
+    zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError, ValueError,
+    struct.error,
+)  # fmt: skip
+"""What `zipfile` raises on files that break the format."""
 LEVEL = 9
 """Of Zstandard; higher ones take far longer and save less than 1 % on what has no repeats."""
 
@@ -269,7 +277,7 @@ def _read_index(source: Path) -> dict[str, Any]:
         raise UserError(f"{source} is not a file.")
     try:
         with zipfile.ZipFile(source) as archive:
-            index: dict[str, Any] = json.loads(archive.read(INDEX))
+            index = parse_object(_member(archive, INDEX, PACK_INDEX), f"the list in {source}")
         if index["format"] != FORMAT:
             raise UserError(
                 f"{source} has the format {index['format']}; this version of Galenic reads "
@@ -277,14 +285,41 @@ def _read_index(source: Path) -> dict[str, Any]:
             )
         if not isinstance(index["folder"], bool) or len(index["files"]) < 1 + index["folder"]:
             raise ValueError("no whole model")  # a folder has at least weights and config
+        _check_names(source, list(index["files"]))
         for name, entry in index["files"].items():
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name:
-                raise UserError(f"{source} names files outside its own folder: {name!r}.")
             _check_entry(source, name, entry)
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError) as error:
+    except UserError:
+        raise
+    except (*BROKEN, KeyError, TypeError, AttributeError) as error:
         raise _damaged(source, "it is cut short, or no packed model at all") from error
     return index
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """The bytes of a member, which `pack` does not compress.
+
+    Raises:
+        ValueError: it is compressed, or has more than so many bytes.
+    """
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or not 0 <= info.file_size <= most:
+        raise ValueError(f"{name} is compressed, or larger than {most:,} bytes")
+    return archive.read(info)
+
+
+def _check_names(source: Path, names: list[str]) -> None:
+    """Raise unless each name is that of a file below the folder, and none that of a folder too."""
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    for name in names:
+        path = PurePosixPath(name)
+        odd = not path.name or not name.isprintable() or str(path) != name or len(name) > 1000
+        if odd or path.is_absolute() or ".." in path.parts or set(name) & set('\\:*?"<>|'):
+            raise UserError(
+                f"{source} names files outside its own folder, or that no folder can hold: "
+                f"{one_line(repr(name), 80)}."
+            )
+        if name in folders:
+            raise _damaged(source, f"{one_line(name, 80)} is a file and a folder")
 
 
 def _check_entry(source: Path, name: str, entry: dict[str, Any]) -> None:
@@ -313,8 +348,8 @@ def _unpacked(source: Path, advance: Callable[[int], None]) -> Iterator[tuple[st
             digest = hashlib.sha256()
             for place, row in enumerate(entry["parts"]):
                 try:
-                    data = _decode(archive.read(f"{number}/{place}"), row)
-                except (zipfile.BadZipFile, zstandard.ZstdError, KeyError, ValueError) as error:
+                    data = _decode(_member(archive, f"{number}/{place}", 2 * PIECE), row)
+                except (*BROKEN, zstandard.ZstdError, KeyError) as error:
                     raise _damaged(source, f"a part of {name} cannot be read") from error
                 digest.update(data)
                 done += len(data)

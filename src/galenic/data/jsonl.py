@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 from galenic.cache import replacing
 from galenic.data.rows import RowError
 from galenic.errors import UserError
+from galenic.limits import JSONL_BYTES, JSONL_LINE, UNPACKED_RATIO, one_line
 
 __all__ = ["JsonlFile", "encode_gzip", "read_jsonl", "write_bytes"]
 
@@ -53,6 +55,9 @@ def read_jsonl(path: Path) -> JsonlFile:
         UserError: the file is missing, unreadable, no gzip or cut off.
     """
     try:
+        size = path.stat().st_size
+        if size > JSONL_BYTES:
+            raise UserError(f"{path} has {size:,} bytes; {JSONL_BYTES:,} are allowed.")
         raw = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist.") from error
@@ -78,17 +83,27 @@ def write_bytes(path: Path, content: bytes) -> None:
 def _unpack(path: Path, raw: bytes) -> bytes:
     if raw[:2] != _GZIP_MAGIC:
         raise UserError(f"{path} is not a gzip file although its name ends in .gz. Fetch it again.")
+    most = min(JSONL_BYTES, max(UNPACKED_RATIO * len(raw), 1 << 20))
     try:
-        return gzip.decompress(raw)
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise UserError(
+                f"{path} unpacks to more than {most:,} bytes ({UNPACKED_RATIO} times its size, and "
+                f"{JSONL_BYTES:,}, are allowed). Unpack it yourself if you trust it."
+            )
+        return content
     except EOFError as error:
         raise UserError(
             f"{path} is cut off: the gzip stream has no end. Fetch it again."
         ) from error
     except (zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is damaged ({error}). Fetch it again.") from error
+        raise UserError(f"{path} is damaged ({one_line(str(error))}). Fetch it again.") from error
 
 
 def _parse_line(line: bytes, *, first: bool) -> dict[str, Any]:
+    if len(line) > JSONL_LINE:
+        raise RowError(f"the line has {len(line):,} bytes, and {JSONL_LINE:,} are allowed")
     try:
         # Windows editors put a byte order mark before the first line.
         text = line.decode("utf-8-sig" if first else "utf-8")
@@ -104,7 +119,17 @@ def _parse_line(line: bytes, *, first: bool) -> dict[str, Any]:
         raise RowError(f"cannot be read ({error})") from error
     if not isinstance(row, dict):
         raise RowError("not a JSON object")
+    if "\\u" in text and _has_half_pairs(row):
+        raise RowError("half of a surrogate pair, which is no text")
     return row
+
+
+def _has_half_pairs(row: dict[str, Any]) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,7 +137,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise RowError(f"{twice!r} is there twice in one object")
+        raise RowError(f"{one_line(repr(twice), 80)} is there twice in one object")
     return row
 
 
