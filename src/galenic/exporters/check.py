@@ -9,11 +9,9 @@ bytes.
 from __future__ import annotations
 
 import filecmp
-from collections import Counter
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,57 +111,14 @@ def _reference(folder: Path, types: dict[str, str]) -> Reference:
     """The folder as transformers loads it; block by block where memory is short."""
     import psutil
 
+    from galenic.compression.quantize.whole import WholeModel
+
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     if 2.5 * size < psutil.virtual_memory().available:  # 16 bits become 32
-        return _Whole(folder, types)
+        return WholeModel(folder, types)
     from galenic.models.checkpoint import open_checkpoint
     from galenic.models.gguf.folder import folder_source
     from galenic.models.paged import PagedModel
 
     checkpoint = open_checkpoint(ModelFiles(str(folder), "folder", folder, ""))
     return PagedModel(checkpoint, folder_source(folder))
-
-
-class _Whole:
-    """A folder in transformers' own hands, in float32."""
-
-    def __init__(self, folder: Path, types: dict[str, str]) -> None:
-        import torch
-
-        from galenic.models.configuration import read_configuration
-        from galenic.models.weights import load_causal
-
-        config = read_configuration(folder, str(folder))
-        try:
-            self.model: Any = load_causal(folder, config, str(folder), dtype=torch.float32).eval()
-        except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
-            raise UserError(f"transformers cannot load {folder}: {error}") from error
-        self.folder, self.types = folder, types
-
-    def logits(self, tokens: Any) -> Any:
-        """Shape (texts, length, vocab), float32, of tokens of shape (texts, length)."""
-        import torch
-
-        with torch.no_grad():
-            return self.model(input_ids=tokens, use_cache=False).logits
-
-    def gguf_name(self, name: str) -> str:
-        """The GGUF name of a parameter; of an unknown family, of one of the usual type."""
-        from galenic.models.gguf.names import gguf_name
-
-        return self._usual if self._shape is None else gguf_name(self._shape, name)
-
-    @cached_property
-    def _shape(self) -> Any:
-        from galenic.models.folder import config_json
-        from galenic.models.gguf.family import read_shape
-
-        try:
-            return read_shape(config_json(self.folder), str(self.folder))
-        except UserError:
-            return None
-
-    @cached_property
-    def _usual(self) -> str:
-        [(usual, _)] = Counter(kind for kind in self.types.values() if kind != "F32").most_common(1)
-        return next(name for name, kind in self.types.items() if kind == usual)

@@ -207,8 +207,8 @@ _REFUSED: Mapping[str, str] = {
     "an order of its own, which is not supported.",
 } | dict.fromkeys(
     EXPERTS,
-    "Its feed-forward parts are experts: it can be evaluated, and exported as a GGUF of 16 bits, "
-    "which llama-quantize of llama.cpp quantizes.",
+    "Its feed-forward parts are experts: it can be evaluated, exported, and quantized by "
+    "--method kquant --no-importance.",
 )
 """Why an architecture is refused whose name is near that of one that is not."""
 

@@ -97,7 +97,12 @@ def model_source(files: ModelFiles) -> GgufSource:
 
 def quantizes(tensor: SourceTensor) -> bool:
     """Whether a tensor is quantized at all: matrices are; norms, biases and factors stay F32."""
-    return len(tensor.shape) > 1 and tensor.name.endswith("weight") and "_norm" not in tensor.name
+    kept = ("_norm", "_gate_inp")  # and what chooses between experts
+    return (
+        len(tensor.shape) > 1
+        and tensor.name.endswith("weight")
+        and not any(part in tensor.name for part in kept)
+    )
 
 
 def fitting_type(shape: tuple[int, ...], type_name: str) -> str:

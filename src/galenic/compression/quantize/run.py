@@ -68,6 +68,11 @@ def _quantize(
     earlier = read_manifest(files.path if files.path.is_dir() else files.path.parent)
     watcher.stage(f"opening {files.name}")
     job = QuantizeJob(config, files, texts, watcher)
+    if job.has_experts and (calibrated or quantizer.name != "kquant"):
+        raise UserError(
+            f"the feed-forward parts of {files.name} are experts: it is quantized without "
+            "calibration only. Use --method kquant --no-importance."
+        )
     promised = quantizer.check(job)
     check_new(output, promised)
     before = _bytes_before(job)
@@ -92,7 +97,7 @@ def _quantize(
             )
         if _adapted(earlier):
             checks |= _margins(job, part)
-        counts = asdict(count_parameters(job.checkpoint.shapes))
+        counts = asdict(job.counts)
         return record_stage(
             part,
             "quantize",

@@ -169,7 +169,8 @@ class TypedQuantizer(Quantizer):
     def check(self, job: QuantizeJob) -> int:
         source = job.source
         self._check_rules(source)
-        job.checkpoint  # noqa: B018  what it cannot open cannot be read back either
+        if not job.has_experts:
+            job.checkpoint  # noqa: B018  what it cannot open cannot be read back either
         options = self.type_choices(source)
         if not self.mixed:
             return sum(max(sizes.values()) for sizes in options.values())

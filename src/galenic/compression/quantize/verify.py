@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galenic.compression.quantize.agreement import measure_agreement
+from galenic.compression.quantize.agreement import Reference, measure_agreement
 from galenic.compression.quantize.job import QuantizeJob
 from galenic.errors import UserError
 from galenic.models.gguf.copy import gguf_source
@@ -37,8 +37,16 @@ def verify_gguf(job: QuantizeJob, path: Path) -> dict[str, float]:
     header = check_gguf(path)
     written = gguf_source(path)
     change = _largest_change(job.source, written)
-    model = PagedModel(job.checkpoint, written)
-    found = measure_agreement(model, path, {t.name: t.type for t in header.tensors})
+    types = {tensor.name: tensor.type for tensor in header.tensors}
+    model: Reference
+    if job.has_experts:
+        from galenic.compression.quantize.whole import WholeModel
+
+        model = WholeModel(job.files.path, types)
+        model.fill_(written)
+    else:
+        model = PagedModel(job.checkpoint, written)
+    found = measure_agreement(model, path, types)
     if not found.holds:
         raise failed(
             f"llama.cpp and transformers differ by {found.difference:.2g} of the logits' spread, "
