@@ -39,7 +39,7 @@ def test_numbers_do_not_count() -> None:
         (["a 9", "c"], "c"),
         (["a 1", "...", "d"], ""),
         (["d", "...", "a 1"], "a 1"),
-        (["a", "b", "long is ..."], "long is ..."),
+        (["a 1", "b", "long is ..."], "long is ..."),
         (["...", "long is ..."], ""),
     ],
 )
