@@ -77,13 +77,17 @@ def _of_run(rows: Sequence[Row], named: bool) -> str:
         words.format(where=_listed(places[kind])) for kind, words in KNOWS.items() if kind in places
     ]
     said = [f"{rows[0].run if named else 'The model'} {'; it '.join(parts)}."]
-    said += [
-        f"On {_title(row)} it answers {row.collapse[0]} to nearly everything "
-        f"({row.collapse[1]:.0%}); the accuracy there is the share of that answer."
+    collapsed = dict.fromkeys(
+        f"{row.collapse[0]} on {_title(row)} ({row.collapse[1]:.0%})"
         for row in rows
         if row.collapse
-    ]
-    return " ".join(dict.fromkeys(said))
+    )
+    if collapsed:
+        said.append(
+            f"To nearly everything it answers {_listed([*collapsed])}: there the accuracy is only "
+            "the share of that answer."
+        )
+    return " ".join(said)
 
 
 def _kept(report: StudyReport, row: TableRow, found: PairedResult) -> str:
