@@ -22,7 +22,7 @@ from pathlib import Path
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[▁-█·]+|[-+−]?\d*[.,]?\d+(?:[.,:–]\d+)*")
 NEEDS_TRAIN = ("galenic compress", "galenic inspect dose", "galenic evaluate dose")
-LIMIT = 480
+LIMIT = 900
 
 
 @dataclass

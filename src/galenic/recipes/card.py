@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from galenic.artifact.front import card_head
 from galenic.artifact.licence import LIMITS, text_read
 from galenic.artifact.manifest import Stage
 from galenic.models.size import ModelSize
@@ -64,7 +65,7 @@ class CardFacts:
 def model_card(facts: CardFacts) -> str:
     """The card as Markdown; the same facts give the same bytes."""
     parts = [
-        _what(facts),
+        card_head(facts.parent, facts.licence) + "\n" + _what(facts),
         "## What was done\n\n" + _done(facts),
         "## Before and after\n\n" + _table(facts),
         "## How to run\n\n" + _run(facts),

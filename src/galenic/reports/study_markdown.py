@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
+from galenic.artifact.front import card_head
 from galenic.evaluation.compare import PairedResult
 from galenic.reports.document import DISCLAIMER
 from galenic.reports.meaning import meaning_of_study
@@ -81,12 +80,8 @@ def study_card(report: StudyReport, row: TableRow) -> str:
         for (benchmark, scoring), answers in row.answers.items()
     ]
     name = f"{row.cell.model}-{row.cell.variant}".replace("/", "-")
-    head: dict[str, Any] = {
-        "base_model": row.cell.model,
-        "tags": ["medical", "galenic"],
-        "model-index": [{"name": name, "results": results}],
-    }
-    lines = ["---", yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip(), "---", ""]
+    head = card_head(row.cell.model, None, {"model-index": [{"name": name, "results": results}]})
+    lines = [head]
     lines += [f"# {name}", "", f"> {DISCLAIMER}", "", f"Row {row.cell.title} of:", ""]
     tables = [f"Scoring: {scoring}\n\n{_table3(report, scoring)}" for scoring in report.scorings]
     recipe = f"\n```yaml\n{row.cell.recipe}```\n" if row.cell.recipe else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from galenic.artifact.front import card_head
 from galenic.artifact.licence import LIMITS, parent_licence, text_read
 from galenic.artifact.manifest import Stage
 from galenic.models.files import ModelFiles
@@ -45,7 +46,7 @@ def tuned_card(parent: ModelFiles, saves: str, stage: Stage) -> str:
     """
     facts = _Facts(parent.name, parent_licence(parent), saves, stage)
     parts = [
-        _what(facts),
+        card_head(facts.parent, facts.licence) + "\n" + _what(facts),
         "## What was done\n\n" + _done(facts.stage),
         "## What it learnt from\n\n" + _sources(facts.stage.calibration or {}),
         "## What was seen on held-out texts\n\n" + _checks(facts.stage.checks),

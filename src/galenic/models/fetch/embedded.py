@@ -49,6 +49,7 @@ class EmbeddedModel:
         size: of the file in bytes.
         sha256: of the file.
         licence: SPDX name.
+        hub_id: where the model was published, on the Hugging Face Hub.
         variable: environment variable that may name the file directly.
         suffix: of the file: a GGUF, or an archive of a folder.
     """
@@ -59,6 +60,7 @@ class EmbeddedModel:
     licence: str
     variable: str
     suffix: str = ".gguf"
+    hub_id: str = ""
 
 
 EMBEDDED: dict[str, EmbeddedModel] = {
@@ -67,6 +69,7 @@ EMBEDDED: dict[str, EmbeddedModel] = {
         size=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
         variable="GALENIC_SMOLLM2",
     ),
 }
