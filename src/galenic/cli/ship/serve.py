@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import typer
@@ -43,6 +44,7 @@ def command(**values: Any) -> None:
     from galenic.serve.connections import Limits, most_connections
     from galenic.serve.listen import run, take_address
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it cleans up as Ctrl-C does
     with take_address(config) as door:
         limits = Limits(most_connections(config.max_connections))
         runtime = load_runtime(
