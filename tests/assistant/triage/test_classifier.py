@@ -51,7 +51,7 @@ def test_questions_and_figures_of_speech_are_not_raised(text: str) -> None:
 
 def test_thoughts_of_suicide_are_told_apart() -> None:
     assert estimate("I don't want to live any more, I have the pills here").self_harm > 0.5
-    assert estimate("My knee hurts after a long walk").self_harm < 0.05
+    assert estimate("My knee hurts after a long walk").self_harm < 0.1
 
 
 def test_an_emergency_anywhere_in_a_long_text_is_read() -> None:

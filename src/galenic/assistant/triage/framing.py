@@ -92,17 +92,20 @@ def _is_general(said: str, asks: bool, first: int) -> bool:
         return True
     if lists.hypothesis.search(said) and not _claims(lists.hypothesis.sub(" ", said)):
         return True
-    begins = lists.question.search(said) if asks else lists.command.search(said)
-    if begins is None and asks:
-        begins = lists.embedded.search(said)
-    if begins is None:
+    ways = [lists.question, lists.embedded] if asks else [lists.command]
+    named = first < len(said.split())
+    if named and not (lists.topic.search(said) or lists.impersonal.search(said)):
         return False
-    before = said[: begins.start()]
+    begins = [found.start() for way in ways if (found := way.search(said))]
+    return any(_is_question(said, start, first) for start in begins)
+
+
+def _is_question(said: str, start: int, first: int) -> bool:
+    """Of knowledge, from the character ``start`` on; what is named before that is elsewhere."""
+    before = said[:start]
     if len(before.split()) > first and not _is_elsewhere(before):
         return False
-    named = first < len(said.split())
-    about = not named or lists.topic.search(said) or lists.impersonal.search(said)
-    return bool(about) and not _claims(said[begins.start() :])
+    return not _claims(said[start:])
 
 
 def _is_elsewhere(said: str) -> bool:

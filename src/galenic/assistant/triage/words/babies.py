@@ -25,7 +25,7 @@ _NOT_BABY = re.compile(
     r"\b(?:pregnan\w*|gestation|contractions?|bump|midwife says i|i am|im (?!worried|scared|not|so|a )|my (?:back|chest|leg|husband|wife|period|belly|stomach|own)|post ?op)\b"
 )
 _TURNED = re.compile(
-    r"\b(?:shes|hes|she is|he is|turned|turns|is now|are now|babys|baby is|who is|now|nearly|almost|not (?:even|yet|quite)|"
+    r"\b(?:shes|hes|she is|he is|turned|turns|is now|are now|babys|baby is|who is|now|(?:daughter|son|baby|boy|girl|twins?|infant) of|nearly|almost|not (?:even|yet|quite)|"
     r"isnt(?: even| yet| quite)?|under|less than|barely|just|only|about|around) (?:even |yet |quite |about |just |only |now )?"
     r"(?P<n>\d{1,2}|a|an)(?P<half>\s*(?:and|an) (?:a )?half|½)?[ -]?(?P<u>weeks?|wks?|months?|mths?|days?)\b"
     r"(?!\s*(?:pregnan|gestation|ago|post|since|later|early|prem|with|without|straight|running|per|of))"
