@@ -1,4 +1,4 @@
-"""Who suffers, and is it now? What is asked, told, supposed or over does not count; what is does."""
+"""Who suffers, and is it now? What is asked, told, supposed or long over does not count."""
 
 from __future__ import annotations
 
@@ -83,10 +83,16 @@ def test_denials_of_denials(text: str, emergency: bool) -> None:
     assert (triage(text, layers=()).tier == "emergency") == emergency
 
 
-def test_a_denial_of_a_denial_in_tokens() -> None:
-    assert undoubled("not that i dont have pain".split()) == "not that i do have pain".split()
-    assert undoubled("i am not not well".split()) == "i am not so well".split()
-    assert undoubled("i dont have pain".split()) is None
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("not that i dont have pain", "not that i do have pain"),
+        ("i am not not well", "i am not so well"),
+        ("i dont have pain", None),
+    ],
+)
+def test_a_denial_of_a_denial_in_tokens(text: str, plain: str | None) -> None:
+    assert undoubled(text.split()) == (plain and plain.split())
 
 
 @pytest.mark.parametrize(
