@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from galenic.assistant.triage.babies import baby_months
-from galenic.assistant.triage.layers import RAISING
+from galenic.assistant.triage.raising.layers import RAISING
 from galenic.assistant.triage.scope import undoubled
-from galenic.assistant.triage.shorthand import written_out
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
+from galenic.assistant.triage.words.babies import baby_months
+from galenic.assistant.triage.words.shorthand import written_out
 
 BY_RULES = tuple(name for name in RAISING if name != "classifier")
 
