@@ -9,7 +9,7 @@ RUN ?= runs/quickstart
 # Files stay with the process that began them; one that has nothing left takes over from the other.
 PYTEST = $(BIN)/python -m pytest -n logical --dist worksteal
 
-.PHONY: help quickstart test test-fast test-slow mutants check docs site install install-dev clean
+.PHONY: help quickstart test test-fast test-slow fuzz mutants check docs site install install-dev clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,10 @@ test-fast: install-dev  ## tests without the slow ones
 
 test-slow: install-dev  ## commands that are killed again and again and must go on to the same result
 	$(PYTEST) -m kills
+
+fuzz: install-dev  ## inputs of strangers, 20,000 of each kind (tests/fuzz), and 2,000 damaged ones (benchmarks/attack.py)
+	GALENIC_FUZZ=20000 $(PYTEST) tests/fuzz
+	nice $(BIN)/python benchmarks/attack.py --inputs 2000 --seed 1
 
 mutants: install-dev  ## plant 300 small bugs in the pure modules: at least 90 % must be noticed
 	$(BIN)/python tools/mutants.py

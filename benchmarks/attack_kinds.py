@@ -400,10 +400,10 @@ def yaml_file(rng: random.Random, base: Base, folder: Path) -> Attack:
         return Attack(["compress", model, "-r", str(path), "-o", str(folder / "c"), "-q"])
 
     def call() -> None:  # no study is run: that would take minutes
-        from galenic.study.graph import Texts, build_graph
+        from galenic.study.graph import StudyTexts, build_graph
         from galenic.study.grid import read_study
 
-        build_graph(read_study(str(path)).with_changes(models=[model]), Texts("sample", None))
+        build_graph(read_study(str(path)).with_changes(models=[model]), StudyTexts("sample", None))
 
     return Attack(call)
 

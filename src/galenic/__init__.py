@@ -6,6 +6,7 @@ they are first used, so that ``import galenic`` costs nothing.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from galenic.api.results import Answer, Artifact, Comparison, Report, Run, Table
     from galenic.api.stages import compress, distill, finetune, merge, prune, quantize
     from galenic.errors import UserError
+
+# Native code that transformers would fetch from the Hub by itself is never wanted.
+os.environ.setdefault("USE_HUB_KERNELS", "NO")
 
 __version__ = "0.2.0"
 

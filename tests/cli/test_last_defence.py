@@ -140,3 +140,34 @@ def test_a_closed_pipe_is_quiet() -> None:
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode in (0, 1)
+
+
+HALF = """
+import sys, time
+from pathlib import Path
+from galenic.cache import replacing
+from galenic.cli import main as command
+
+def app():
+    with replacing(Path(sys.argv[1])) as part:
+        part.write_text("half")
+        print("ready", flush=True)
+        time.sleep(60)
+
+command.app = app
+command.main()
+"""
+
+
+def test_sigterm_cleans_up_as_ctrl_c_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HALF, str(tmp_path / "x")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        child.terminate()
+        assert child.wait(60) == 143
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_native_code_is_fetched() -> None:
+    assert os.environ["USE_HUB_KERNELS"] == "NO"

@@ -1,7 +1,8 @@
 """The last line of defence: whatever goes wrong becomes one line, a status and a private log file.
 
 The statuses are those of sysexits.h where one fits
-(https://man.openbsd.org/sysexits): 2 is a mistake in use, 130 is Ctrl-C.
+(https://man.openbsd.org/sysexits): 2 is a mistake in use, 130 is Ctrl-C,
+143 is SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from pathlib import Path
 from galenic.cli.output import is_verbose
 from galenic.limits import MESSAGE, one_line
 
-__all__ = ["STOPPED", "Failure", "end_with", "explain"]
+__all__ = ["STOPPED", "TERMINATED", "Failure", "end_with", "explain"]
 
-USAGE, DATA, INTERNAL, SYSTEM, CANNOT_CREATE, IO, STOPPED = 2, 65, 70, 71, 73, 74, 130
+USAGE, DATA, INTERNAL, SYSTEM, CANNOT_CREATE, IO = 2, 65, 70, 71, 73, 74
+STOPPED, TERMINATED = 130, 143
 EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "peft", "accelerate", "safetensors"), "train"),
     "tokenizers": "train",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import threading
 
 import typer
 
 from galenic import __version__
 from galenic.cli.ask import ask, chat, index, search, triage
 from galenic.cli.compress import compress, plan, prune, quantize
-from galenic.cli.failure import STOPPED, end_with
+from galenic.cli.failure import STOPPED, TERMINATED, end_with
 from galenic.cli.help import GroupedCommand
 from galenic.cli.house import data, doctor, purge
 from galenic.cli.measure import baseline, compare, evaluate, inspect, perplexity, report
@@ -87,10 +89,16 @@ def _root(
 def main() -> None:
     """Run the command line; whatever goes wrong prints one clear error and ends with a status.
 
-    A mistake in use ends with 2; the other statuses are those of `galenic.cli.failure`.
+    A mistake in use ends with 2; the other statuses are those of `galenic.cli.failure`. SIGTERM
+    cleans up as Ctrl-C does.
     """
+    ended = _heed_termination()
     try:
         app()
+    except SystemExit:
+        if ended:
+            sys.exit(TERMINATED)
+        raise
     except UserError as error:
         from rich.console import Console
 
@@ -98,7 +106,7 @@ def main() -> None:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {words}")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(STOPPED)
+        sys.exit(TERMINATED if ended else STOPPED)
     except BrokenPipeError:
         _close_pipes()
         sys.exit(1)
@@ -106,6 +114,20 @@ def main() -> None:
         sys.exit(end_with(error, _command()))
     finally:
         _flush_output()
+
+
+def _heed_termination() -> list[int]:
+    """Let SIGTERM do what Ctrl-C does; the list that is returned has its number from then on."""
+    ended: list[int] = []
+
+    def terminate(number: int, _: object) -> None:
+        ended.append(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+    return ended
 
 
 def _command() -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -28,7 +29,8 @@ _BESIDE_8_BIT = ("SCB", "weight_format")
 def require_bitsandbytes() -> None:
     """Make sure that the package is there, and keep it from saying the same thing at every product.
 
-    On a CPU, its 8-bit products take activations through float16: it warns each time.
+    It may not fetch compiled code from the Hub by itself, which it does where the package kernels
+    is installed. On a CPU, its 8-bit products take activations through float16: it warns each time.
 
     Raises:
         UserError: it is not installed.
@@ -37,6 +39,7 @@ def require_bitsandbytes() -> None:
         raise UserError(
             "weights packed by bitsandbytes need an extra: pip install 'galenic[train,bnb]'."
         )
+    sys.modules.setdefault("kernels", None)  # type: ignore[arg-type] # imports of it fail
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,9 @@ def check_pattern(pattern: str, where: str) -> None:
         UserError: it is not.
     """
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise UserError(
             f"{where}: its pattern is no regular expression: {one_line(str(error))}."
