@@ -30,6 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import galenic
 from galenic.errors import UserError
+from galenic.models.families import EXPERTS
 from galenic.models.files import ModelFiles
 from galenic.registry import EXPORTERS, PRUNERS
 from galenic.runtimes import llama_context
@@ -61,6 +62,7 @@ def other_model(folder: Path, name: str) -> Path:
     more: dict[str, dict[str, Any]] = {
         "mixtral": experts,
         "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+        | {"norm_topk_prob": True}
         | {"head_dim": 16},
         "lfm2": {"layer_types": ["conv", "full_attention"] * 2, "block_auto_adjust_ff_dim": False},
         "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "num_local_experts": 0}
@@ -148,7 +150,9 @@ class Cells:
     def quantize(self) -> str:
         output = self.work / "quantized"
         text = {"text": str(self.text), **TEXT}
-        made = galenic.quantize(str(self.model), output, "kquant", type="Q8_0", **text)
+        plain = self.model.name in EXPERTS
+        options: dict[str, Any] = {"importance": False} if plain else text
+        made = galenic.quantize(str(self.model), output, "kquant", type="Q8_0", **options)
         return f"{made.manifest.stages[-1].checks['logit_difference']:.1e}"
 
     def finetune(self) -> str:

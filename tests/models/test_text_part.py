@@ -138,7 +138,8 @@ def test_an_unknown_decoder_stays_where_it_is(tmp_path: Path) -> None:
     folder = write_seeing(tmp_path / "whole", "gemma3")
     config = json.loads((folder / "config.json").read_bytes())
     config["model_type"] = "llava"
-    config["text_config"]["model_type"] = "gemma2"
+    config["text_config"]["model_type"] = "gemma"
+    del config["text_config"]["rope_parameters"]
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     files = resolve_model(str(folder))
     assert text_part(files) is files
