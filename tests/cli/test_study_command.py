@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -32,14 +33,36 @@ rows:
 """  # noqa: E501
 
 
+def furnish(folder: Path) -> Path:
+    write_tiny_hf(folder / "model", "llama")
+    words = "the patient has fever and a cough for two weeks and pain in the chest at night"
+    (folder / "text.txt").write_text("\n\n".join([words * 6] * 90))
+    (folder / "study.yaml").write_text(STUDY)
+    return folder
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GALENIC_THREADS", "1")
-    write_tiny_hf(tmp_path / "model", "llama")
-    words = "the patient has fever and a cough for two weeks and pain in the chest at night"
-    (tmp_path / "text.txt").write_text("\n\n".join([words * 6] * 90))
-    (tmp_path / "study.yaml").write_text(STUDY)
-    return tmp_path
+    return furnish(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A home with a study that was run once, and what the command said."""
+    folder = furnish(tmp_path_factory.mktemp("study"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GALENIC_THREADS", "1")
+        return folder, galenic(*arguments("-o", "out"), folder=folder)
+
+
+@pytest.fixture
+def studied(
+    first_run: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Any]:
+    """The same in a folder of one's own."""
+    monkeypatch.setenv("GALENIC_THREADS", "1")
+    return shutil.copytree(first_run[0], tmp_path / "home"), first_run[1]
 
 
 def arguments(*more: object) -> list[object]:
@@ -60,8 +83,8 @@ def finished(home: Path, output: str) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_a_study_from_beginning_to_report(home: Path) -> None:
-    done = galenic(*arguments("-o", "out"), folder=home)
+def test_a_study_from_beginning_to_report(studied: tuple[Path, Any]) -> None:
+    home, done = studied
     assert done.returncode == 1  # one recipe cannot work
     assert "failed: --sparsity 0.99 removes" in done.stderr
     assert "log: " in done.stderr
@@ -92,9 +115,9 @@ def test_a_study_from_beginning_to_report(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_changed_option_recomputes_only_what_hangs_on_it(home: Path) -> None:
+def test_one_changed_option_recomputes_only_what_depends_on_it(studied: tuple[Path, Any]) -> None:
+    home, _ = studied
     without_the_wrong_row(home, "answers")
-    assert galenic(*arguments("-o", "out"), folder=home).returncode == 0
     before = finished(home, "out")
     text = (home / "study.yaml").read_text()
     (home / "study.yaml").write_text(text.replace("bits: 8", "bits: 5"))
