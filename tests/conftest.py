@@ -10,6 +10,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from galenic.models.files import ModelFiles
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # As many processes as cores: with a thread a core in each they would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -70,3 +72,16 @@ def smollm2() -> Path:
     if not found or not found[0].is_file():
         pytest.skip(f"no SmolLM2 GGUF in {CACHE}: name the file in GALENIC_SMOLLM2")
     return found[0]
+
+
+@pytest.fixture
+def converted_smollm2(
+    smollm2: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> ModelFiles:
+    """The same for tests of its float32 weights, which take half a minute to make: all tests, those
+    of other workers too, find them in one cache."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    monkeypatch.setenv("GALENIC_CACHE", str(shared / "converted"))
+    return ModelFiles("smollm2", "gguf", smollm2, "1" * 64)

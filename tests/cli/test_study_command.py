@@ -53,6 +53,8 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = furnish(tmp_path_factory.mktemp("study"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GALENIC_THREADS", "1")
+        for name in ("HOME", "GALENIC_CACHE"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("home")))
         return folder, galenic(*arguments("-o", "out"), folder=folder)
 
 

@@ -32,10 +32,10 @@ def files(path: Path) -> ModelFiles:
     return ModelFiles(path.stem, "gguf", path, f"{hash(str(path)) & 0xFFFFFFFF:064x}")
 
 
-def load_both(path: Path) -> tuple[Runtime, Runtime]:
+def load_both(model: ModelFiles) -> tuple[Runtime, Runtime]:
     from galenic.runtimes.torch import TorchRuntime
 
-    return LlamaRuntime(files(path), threads=1), TorchRuntime(files(path), threads=1)
+    return LlamaRuntime(model, threads=1), TorchRuntime(model, threads=1)
 
 
 def asked_of(size: int, prefix: tuple[int, ...]) -> list[Request]:
@@ -53,7 +53,7 @@ def asked_of(size: int, prefix: tuple[int, ...]) -> list[Request]:
 @pytest.mark.parametrize("prefix", [(), tuple(range(10, 30))], ids=["plain", "prefix"])
 def test_tiny_models(tmp_path: Path, architecture: str, prefix: tuple[int, ...]) -> None:
     path = write_tiny_gguf(tmp_path / f"{architecture}.gguf", seed=2, architecture=architecture)
-    llama, torch = load_both(path)
+    llama, torch = load_both(files(path))
     with llama, torch:
         assert llama.encode_batch(TEXTS) == torch.encode_batch(TEXTS)
         assert llama.chat_template == torch.chat_template
@@ -88,12 +88,13 @@ def as_float32(source: Path, target: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_real_model(smollm2: Path, tmp_path: Path) -> None:
+def test_the_real_model(converted_smollm2: ModelFiles, tmp_path: Path) -> None:
     """The 4-bit file in llama.cpp, the same weights as float32 in llama.cpp, and in PyTorch."""
     examples = open_source("sample").load(MEDQA_5OPTIONS).examples[:6]
     pairs = [(MEDQA_5OPTIONS.prompt(e), f" {label}") for e in examples for label in e.options]
-    packed, torch = load_both(smollm2)
-    exact = LlamaRuntime(files(as_float32(smollm2, tmp_path / "f32.gguf")), threads=1)
+    packed, torch = load_both(converted_smollm2)
+    single = as_float32(converted_smollm2.path, tmp_path / "f32.gguf")
+    exact = LlamaRuntime(files(single), threads=1)
     with packed, torch, exact:
         asked = encode_requests(torch, pairs)
         assert asked == encode_requests(packed, pairs) == encode_requests(exact, pairs)

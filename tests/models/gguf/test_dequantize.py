@@ -200,10 +200,9 @@ def test_without_the_extra_it_says_which(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_the_real_model(smollm2: Path) -> None:
-    files = resolve_model(str(smollm2))
-    weights = read_weights(dequantized_folder(files))
-    reader = gguf.GGUFReader(smollm2)
+def test_the_real_model(converted_smollm2: ModelFiles) -> None:
+    weights = read_weights(dequantized_folder(converted_smollm2))
+    reader = gguf.GGUFReader(converted_smollm2.path)
     assert len(reader.tensors) == len(weights)
     kinds = set()
     for tensor in reader.tensors:

@@ -347,12 +347,12 @@ def test_biases_of_llama(tmp_path: Path, exact_attention: None) -> None:
 
 
 @pytest.mark.slow
-def test_there_and_back(smollm2: Path, tmp_path: Path) -> None:
+def test_there_and_back(converted_smollm2: ModelFiles, tmp_path: Path) -> None:
     """The real model: GGUF to folder to GGUF in half precision, scored by both engines."""
     from galenic.models.gguf.dequantize import dequantized_folder
     from galenic.runtimes.torch import TorchRuntime
 
-    original = ModelFiles("smollm2", "gguf", smollm2, "1" * 64)
+    original = converted_smollm2
     folder = dequantized_folder(original)
     folder_to_gguf(folder, tmp_path / "f16.gguf", "F16")
     prompt = "Question: Which drug lowers blood pressure?\nA. Lisinopril 10 mg\nAnswer:"
@@ -369,7 +369,7 @@ def test_there_and_back(smollm2: Path, tmp_path: Path) -> None:
         found = [sum_by_request(pack, runtime.score(pack)) for runtime in (llama, torch)]
     # with F16 weights llama.cpp rounds the activations to float16 too
     np.testing.assert_allclose(*found, rtol=1e-3, atol=0.02)
-    before: Any = {t.name: t for t in GGUFReader(smollm2).tensors}
+    before: Any = {t.name: t for t in GGUFReader(original.path).tensors}
     after: Any = {t.name: t for t in GGUFReader(tmp_path / "f16.gguf").tensors}
     assert set(before) == set(after)
     for name in ("token_embd.weight", "blk.3.attn_q.weight", "blk.29.attn_k.weight"):
