@@ -231,6 +231,45 @@ def test_a_long_context_loses_its_beginning() -> None:
     assert records_of(runtime, lanes)[0].truncated
 
 
+@pytest.mark.parametrize("debias", ["none", "permutations"])
+def test_a_huge_context_is_cut_before_options_are_tokenized(
+    monkeypatch: pytest.MonkeyPatch, debias: str
+) -> None:
+    runtime = EchoRuntime(context_length=300)
+    tokenized = [0]
+    encode = runtime.encode_batch
+
+    def counting(texts: Sequence[str]) -> list[tuple[int, ...]]:
+        tokenized[0] += sum(map(len, texts))
+        return encode(texts)
+
+    pairs = runtime.encode_pairs
+
+    def counting_pairs(texts: Sequence[tuple[str, str]]) -> object:
+        tokenized[0] += sum(len(context) + len(text) for context, text in texts)
+        return pairs(texts)
+
+    monkeypatch.setattr(runtime, "encode_batch", counting)
+    monkeypatch.setattr(runtime, "encode_pairs", counting_pairs)
+    huge = replace(question(1), context=" ".join(f"word{i}" for i in range(18_000)))
+    assert len(huge.context or "") > 156_000
+    near = replace(question(2), context=" ".join(f"word{i}" for i in range(17_900, 18_000)))
+    for example in (huge, near):
+        (job,) = plan_of(runtime, [(Prompter(MEDMCQA, Letter()), [example])], debias).jobs
+        assert job.truncated
+        for read in job.reads:
+            assert 301 - len(" word17999") <= len(read.request.tokens) <= 301
+        if example is huge:
+            assert tokenized[0] < 156_000  # not once, let alone for every option
+    whole = plan_of(runtime, [(Prompter(MEDMCQA, Letter()), [near])]).jobs[0]
+    cut = plan_of(runtime, [(Prompter(MEDMCQA, Letter()), [huge])]).jobs[0]
+    end = [len(f"Question: {question(1).question}"), len(f"Question: {question(2).question}")]
+    assert end[0] == end[1]
+    assert [r.request.tokens[:150] for r in whole.reads] == [
+        r.request.tokens[:150] for r in cut.reads
+    ]
+
+
 def test_a_question_that_cannot_fit_is_an_error() -> None:
     with pytest.raises(UserError, match=r"q1 has .* tokens and"):
         plan_of(EchoRuntime(context_length=40), [(Prompter(MEDMCQA, Letter()), [question(1)])])

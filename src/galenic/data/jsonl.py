@@ -17,7 +17,14 @@ from galenic.data.rows import RowError
 from galenic.errors import UserError
 from galenic.limits import JSONL_BYTES, JSONL_LINE, UNPACKED_RATIO, one_line
 
-__all__ = ["JsonlFile", "encode_gzip", "read_jsonl", "write_bytes"]
+__all__ = [
+    "JsonlFile",
+    "encode_gzip",
+    "parse_json",
+    "parse_line",
+    "read_jsonl",
+    "write_bytes",
+]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -39,7 +46,7 @@ class JsonlFile:
         for number, line in enumerate(self.content.split(b"\n"), start=1):
             if line.strip():
                 try:
-                    yield number, _parse_line(line, first=number == 1)
+                    yield number, parse_line(line, first=number == 1)
                 except RowError as error:
                     raise self.error(number, error) from error
 
@@ -101,27 +108,44 @@ def _unpack(path: Path, raw: bytes) -> bytes:
         raise UserError(f"{path} is damaged ({one_line(str(error))}). Fetch it again.") from error
 
 
-def _parse_line(line: bytes, *, first: bool) -> dict[str, Any]:
+def parse_line(line: bytes, *, first: bool) -> dict[str, Any]:
+    """The object of a line.
+
+    Args:
+        line: without its end.
+        first: of the file; a byte order mark may stand before it, as Windows editors put there.
+
+    Raises:
+        RowError: it is not UTF-8, not JSON, or no object.
+    """
     if len(line) > JSONL_LINE:
         raise RowError(f"the line has {len(line):,} bytes, and {JSONL_LINE:,} are allowed")
     try:
-        # Windows editors put a byte order mark before the first line.
         text = line.decode("utf-8-sig" if first else "utf-8")
     except UnicodeDecodeError as error:
         raise RowError(f"not UTF-8 at byte {error.start + 1} of the line") from error
+    row = parse_json(text)
+    if not isinstance(row, dict):
+        raise RowError("not a JSON object")
+    if "\\u" in text and _has_half_pairs(row):
+        raise RowError("half of a surrogate pair, which is no text")
+    return row
+
+
+def parse_json(text: str) -> Any:
+    """JSON without what its standard does not have: equal keys in one object, NaN.
+
+    Raises:
+        RowError: it is no such JSON.
+    """
     try:
-        row = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise RowError(f"not JSON at character {error.pos + 1} ({error.msg})") from error
     except RowError:
         raise
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, deep nesting
         raise RowError(f"cannot be read ({error})") from error
-    if not isinstance(row, dict):
-        raise RowError("not a JSON object")
-    if "\\u" in text and _has_half_pairs(row):
-        raise RowError("half of a surrogate pair, which is no text")
-    return row
 
 
 def _has_half_pairs(row: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from galenic.data import manifest
 from galenic.data.example import Example
+from galenic.data.exams.exam import ExamFile, read_exam
 from galenic.data.jsonl import JsonlFile, read_jsonl
 from galenic.data.rows import RowError
 from galenic.errors import UserError, unknown_name
@@ -54,6 +55,7 @@ class Dataset:
         sha256: of the file as it lies on disk.
         license: as the origin states it.
         checksum: see ``manifest.State``.
+        notes: what was repaired in questions of the user's own, and how often.
     """
 
     benchmark: Benchmark
@@ -63,6 +65,7 @@ class Dataset:
     sha256: str
     license: str
     checksum: manifest.State
+    notes: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -114,7 +117,7 @@ class DataSource:
         split = benchmark.default_split if split is None else split
         if split not in benchmark.splits:
             raise unknown_name(f"split of {benchmark.title}", split, benchmark.splits)
-        name, file, state = self._read(benchmark.splits[split])
+        name, file, state = self._read(benchmark, split)
         facts = manifest.facts_of(self.folder).get(name) if state == "ok" else None
         own = SAMPLE_LICENSE if state == "packaged" else "not stated"
         return Dataset(
@@ -125,13 +128,20 @@ class DataSource:
             sha256=file.sha256,
             license=facts.license if facts else own,
             checksum=state,
+            notes=file.notes if isinstance(file, ExamFile) else (),
         )
 
-    def _read(self, name: str) -> tuple[str, JsonlFile, manifest.State]:
+    def _read(
+        self, benchmark: Benchmark, split: str
+    ) -> tuple[str, JsonlFile | ExamFile, manifest.State]:
+        if benchmark.exam is not None:  # the user's own, see benchmarks/custom.py
+            path, files_of, options = benchmark.exam
+            return path.name, read_exam(path, files_of[split], options), "unknown"
+        return self._read_known(benchmark.splits[split])
+
+    def _read_known(self, name: str) -> tuple[str, JsonlFile, manifest.State]:
         if name.startswith(SAMPLE_FOLDER):
             return name, read_jsonl(Path(str(files("galenic.data").joinpath(name)))), "packaged"
-        if Path(name).is_absolute():  # the user's own file, see benchmarks/custom.py
-            return Path(name).name, read_jsonl(Path(name)), "unknown"
         if self.fetch is not None:
             self.fetch(whole(name))
         if (self.folder / whole(name)).exists():
@@ -183,7 +193,7 @@ def whole(name: str) -> str:
 
 
 def read_examples(
-    file: JsonlFile, parse: Callable[[Mapping[str, Any]], Example]
+    file: JsonlFile | ExamFile, parse: Callable[[Mapping[str, Any]], Example]
 ) -> tuple[Example, ...]:
     """Parse every row; ids must be unique and there must be at least one row.
 
@@ -194,7 +204,7 @@ def read_examples(
 
 
 def read_rows(
-    file: JsonlFile, parse: Callable[[Mapping[str, Any]], T], id_of: Callable[[T], str]
+    file: JsonlFile | ExamFile, parse: Callable[[Mapping[str, Any]], T], id_of: Callable[[T], str]
 ) -> tuple[T, ...]:
     """As `read_examples`, for rows of any kind; rows without ``id`` get their line number."""
     seen: dict[str, int] = {}

@@ -17,6 +17,8 @@ from pydantic import (
 )
 
 from galenic.data.calibration import CalibrationConfig
+from galenic.data.exams.answers import AnswersAre
+from galenic.data.exams.exam import ExamOptions, parse_map
 from galenic.errors import UserError
 from galenic.registry import RUNTIMES, SCORINGS
 from galenic.units import split_commas
@@ -52,7 +54,8 @@ class EvaluateConfig(BaseModel):
     benchmarks: Names = Field(
         ("pubmedqa", "medqa", "medmcqa"),
         description="Comma-separated: pubmedqa, medqa (both forms), medqa_4options, "
-        "medqa_5options, medmcqa, or paths of your own .jsonl exams.",
+        "medqa_5options, medmcqa, or paths of your own exams: .jsonl, .json, .csv, .tsv, .parquet, "
+        ".xlsx (also .gz, .zst), or a folder of them.",
     )
     data: str | None = Field(
         None,
@@ -69,6 +72,16 @@ class EvaluateConfig(BaseModel):
         ge=1,
         description="At most this many questions a benchmark: a random sample fixed by --seed, "
         "the same questions for the 4- and 5-option forms.",
+    )
+    map: str | None = Field(
+        None,
+        description="Columns of an exam of your own: question=stem,answer=key; options in columns "
+        "of their own as options=a+b+c. Fields: question, options, answer, context, id.",
+    )
+    answers_are: AnswersAre | None = Field(
+        None,
+        description="What the answers of an exam of your own are, where letters, places and texts "
+        "may be confused: letters, indices (from 0), numbers (from 1) or texts.",
     )
     scoring: Names = Field(
         (AUTO,),
@@ -123,6 +136,24 @@ class EvaluateConfig(BaseModel):
         if AUTO in names and len(names) > 1:
             raise UserError(f"--scoring: {AUTO} stands alone, or name the scorings.")
         return tuple(dict.fromkeys(n if n == AUTO else SCORINGS.check(n) for n in names))
+
+    @field_validator("map")
+    @classmethod
+    def _known_fields(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_map(text)
+        return text
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings of exams are left out where they are not given: older runs have none."""
+        found: dict[str, Any] = serialize(self)
+        return {n: v for n, v in found.items() if n not in ("map", "answers_are") or v is not None}
+
+    @property
+    def exam_options(self) -> ExamOptions:
+        """How exams of the user's own are to be read."""
+        return ExamOptions(() if self.map is None else parse_map(self.map), self.answers_are)
 
     @property
     def data_source(self) -> Path | Literal["sample"] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from galenic.data.benchmarks.base import Benchmark, original_label, rotate
 from galenic.data.example import Example
@@ -34,6 +34,8 @@ PRIOR = -1
 """In place of a rotation: the content-free question that shows what the options get unasked."""
 MIN_PINNED = 16
 """A shared beginning shorter than this many tokens is cheaper to compute again than to keep."""
+LONG_CHARACTERS = 8
+"""A context of more than so many characters for each token that fits is probably too long."""
 ENCODE_BATCH = 512
 """Texts tokenized between two movements of the progress bar."""
 
@@ -149,7 +151,11 @@ def _draft(
     debias: str,
     advance: Callable[[int, int], None],
 ) -> list[ScoringJob]:
-    drafts = [_write(prompter, example, debias) for prompter, lane in lanes for example in lane]
+    drafts = [
+        _first_draft(runtime, prompter, example, debias)
+        for prompter, lane in lanes
+        for example in lane
+    ]
     jobs: list[ScoringJob] = []
     pairs = list(dict.fromkeys(text[2:] for draft in drafts for text in draft.texts))
     encoded: dict[tuple[str, ...], Request] = {}
@@ -179,6 +185,17 @@ def _draft(
             )
         )
     return jobs
+
+
+def _first_draft(runtime: Runtime, prompter: Prompter, example: Example, debias: str) -> _Draft:
+    """The texts of a job; a context far too long is cut before any option is tokenized."""
+    limit = runtime.info.context_length
+    if example.context is None or len(example.context) <= LONG_CHARACTERS * limit:
+        return _write(prompter, example, debias)
+    short = replace(example, context=example.context[-LONG_CHARACTERS:])
+    pairs = [(context, text) for _, _, context, text in _write(prompter, short, debias).texts]
+    longest = max(len(one.tokens) - one.start for one in runtime.encode_pairs(pairs))
+    return _write(prompter, example, debias, room=(runtime, limit + 1 - max(longest, 1)))
 
 
 def _write(

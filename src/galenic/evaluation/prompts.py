@@ -12,7 +12,10 @@ from galenic.evaluation.chat.format import ChatFormat
 from galenic.evaluation.scoring.base import Scoring
 from galenic.evaluation.scoring.generate import Generate
 
-__all__ = ["Prompter"]
+__all__ = ["MOST_OF_A_TOKEN", "Prompter"]
+
+MOST_OF_A_TOKEN = 64
+"""Characters: a text of more than so many a token is too long, without counting its tokens."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,10 @@ class Prompter:
             UserError: it does not fit even without context.
         """
         text = self.text(example)
-        size = count(text)
-        if size <= room:
+        huge = len(text) > MOST_OF_A_TOKEN * room
+        size = f"more than {room}" if huge else count(text)
+        if not isinstance(size, str) and size <= room:
             return text, False
-        words = (example.context or "").split(" ")
-        low, high = 0, len(words)  # words kept from the end: low fits, high does not
         if not example.context or count(self.text(example, context="")) > room:
             raise UserError(
                 f"{self.benchmark.name} question {example.id} has {size} tokens and {room} fit "
@@ -71,15 +73,18 @@ class Prompter:
                 + (", fewer few-shot examples" if self.fewshot else "")
                 + ", or raise --context-length if you set it."
             )
+        words = example.context.split(" ")
+        low, high = 0, 1  # words kept from the end: low fits, high does not
+        while high < len(words) and count(self.text(example, context=_last(words, high))) <= room:
+            low, high = high, 2 * high
+        high = min(high, len(words))
         while high - low > 1:
             middle = (low + high) // 2
-            kept = " ".join(words[len(words) - middle :])
-            if count(self.text(example, context=kept)) <= room:
+            if count(self.text(example, context=_last(words, middle))) <= room:
                 low = middle
             else:
                 high = middle
-        kept = " ".join(words[len(words) - low :]) if low else ""
-        return self.text(example, context=kept), True
+        return self.text(example, context=_last(words, low)), True
 
     def _ask(self, example: Example, *, context: str | None = None) -> str:
         """One question; in chat the answer prefix belongs to the assistant's turn."""
@@ -91,6 +96,10 @@ class Prompter:
         if self.chat is not None:
             return prompt.removesuffix(self.benchmark.answer_prefix).rstrip("\n")
         return prompt
+
+
+def _last(words: list[str], count: int) -> str:
+    return " ".join(words[len(words) - count :])
 
 
 def _message(role: str, content: str) -> dict[str, str]:

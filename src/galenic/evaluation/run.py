@@ -87,7 +87,7 @@ def evaluate(
     Raises:
         UserError: anything the user can mend; nothing slow was done and no record is lost.
     """
-    asked = _questions(config)
+    asked = _questions(config, watcher)
     watcher.stage("loading the model")
     model = resolve_model(config.model, progress=StepWatcher(watcher).show)
     if config.adapter is not None:
@@ -112,12 +112,14 @@ def evaluate(
             return _work(config, run, runtime, plan, watcher)
 
 
-def _questions(config: EvaluateConfig) -> list[AskedBenchmark]:
+def _questions(config: EvaluateConfig, watcher: Watcher) -> list[AskedBenchmark]:
     """Load and check all data before the model: a broken file must not cost a model load."""
     source = open_source(config.data_source)
     chosen = []
-    for benchmark in resolve_benchmarks(config.benchmarks):
+    for benchmark in resolve_benchmarks(config.benchmarks, config.exam_options):
         dataset = source.load(benchmark, config.split)
+        for note in dataset.notes:
+            watcher.say(f"{benchmark.title}: {note}")
         examples = sample(dataset.examples, config.limit, config.seed)
         shots = _fewshot(config, source, dataset, examples)
         chosen.append(AskedBenchmark(dataset, tuple(examples), tuple(shots)))
@@ -347,6 +349,7 @@ def _describe(one: AskedBenchmark) -> dict[str, Any]:
         "num_items": len(one.examples),
         "num_available": data.num_rows,
         "fewshot_ids": [shot.id for shot in one.fewshot],
+        **({"notes": list(data.notes)} if data.notes else {}),
     }
 
 

@@ -133,7 +133,7 @@ def _baselines(study: Study, texts: StudyTexts) -> list[BaselineRow]:
     source = open_source(config.data_source)
     return [
         baseline_row(source.load(benchmark, config.split))
-        for benchmark in resolve_benchmarks(config.benchmarks)
+        for benchmark in resolve_benchmarks(config.benchmarks, config.exam_options)
     ]
 
 

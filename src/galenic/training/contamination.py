@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from galenic.data.benchmarks import resolve_benchmarks
-from galenic.data.benchmarks.custom import is_custom
 from galenic.data.calibration import MEDQUAD, QuestionAnswer, plain_texts, read_medquad
 from galenic.data.example import Example
 from galenic.data.jsonl import encode_gzip, read_jsonl, write_bytes
@@ -79,7 +78,7 @@ def training_rows(names: str, data: Path | Literal["sample"] | None) -> list[Sca
     """
     rows: list[ScanRow] = []
     for name, split in _names(names):
-        if is_custom(name):
+        if name.endswith((".jsonl", ".jsonl.gz")):
             rows += _of_jsonl(Path(name))
         elif Path(name).suffix:
             rows += _of_text(Path(name))

@@ -41,16 +41,22 @@ def test_answer_as_label_text_or_index(options: object, answer: object, label: s
     ("changes", "problem"),
     [
         ({"answer": 3}, "`answer` 3 is no index of 3 options (from 0)"),
-        ({"answer": -1}, "`answer` -1 is no index"),
+        ({"answer": -1}, "`answer` is missing"),
         ({"answer": True}, "none of the options"),
         ({"answer": 1, "options": {"A": "one", "B": "two"}}, "give a label"),
         ({"answer": "four"}, "`answer` 'four' is none of the options A, B, C"),
         ({"answer": "same", "options": ["same", "same"]}, "the text of 2 options: give a label"),
         ({"answer": None}, "`answer` is missing"),
-        ({"answer": "B", "options": ["O", "A", "B", "AB"]}, "means option B ('A') as letter and"),
-        ({"answer": "E", "options": ["E", "D", "C", "B", "A"]}, "and option A as text"),
-        ({"answer": 3, "options": ["4", "3", "2", "1"]}, "option D ('1') as index and option B"),
-        ({"answer": 1, "options": ["1", "2", "3"]}, "write `options` as an object"),
+        ({"answer": "B", "options": ["O", "A", "B", "AB"]}, "means option B ('A') as letter, C"),
+        (
+            {"answer": "E", "options": ["E", "D", "C", "B", "A"]},
+            "A ('E') as text: say what is meant with --answers-are",
+        ),
+        (
+            {"answer": 3, "options": ["4", "3", "2", "1"]},
+            "option D ('1') as place from 0, B ('3') as",
+        ),
+        ({"answer": 1, "options": ["1", "2", "3"]}, "--answers-are letters, indices"),
         ({"options": ["one"]}, "at least two options, found 1"),
         ({"options": ["x"] * 27}, "at most 26"),
         ({"options": "one, two"}, "must be an object"),
@@ -93,5 +99,5 @@ def test_training_file_beside_it_gives_fewshot_examples(tmp_path: Path) -> None:
 def test_missing_file_and_wrong_ending(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no\.jsonl does not exist"):
         custom_benchmark(tmp_path / "no.jsonl")
-    with pytest.raises(UserError, match=r"must end in \.jsonl"):
-        custom_benchmark(tmp_path / "q.csv")
+    with pytest.raises(UserError, match=r"must end in \.jsonl.*\.csv.*\.xlsx"):
+        custom_benchmark(tmp_path / "q.doc")

@@ -28,6 +28,10 @@ EXAMPLES = """
 
 `galenic evaluate ./my-model --benchmarks my_exam.jsonl --debias permutations`
 
+`galenic evaluate ./my-model --benchmarks exam.csv --map question=stem,answer=key`
+
+`galenic evaluate ./my-model --benchmarks exam.xlsx --answers-are numbers` answers count from 1
+
 `galenic evaluate model.gguf --benchmarks medmcqa --scoring generate --data DIR`
 
 `galenic evaluate small.gguf --speed --against model.gguf -o speed.json`

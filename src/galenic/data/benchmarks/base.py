@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from galenic.data.example import Example
+from galenic.data.exams.exam import ExamOptions
 from galenic.data.rows import parse_row
 from galenic.registry import BENCHMARKS
 
@@ -30,6 +32,7 @@ class Benchmark:
         context_name: the word before the context.
         answer_prefix: the last line of the prompt, without white space at its end.
         parse: one row of the file to an `Example`; raises ``RowError`` on a broken row.
+        exam: for questions of the user's own: what was named, files by split, how to read them.
     """
 
     name: str
@@ -42,6 +45,9 @@ class Benchmark:
     context_name: str = "Context"
     answer_prefix: str = "Answer:"
     parse: Callable[[Mapping[str, Any]], Example] = parse_row
+    exam: tuple[Path, Mapping[str, tuple[Path, ...]], ExamOptions] | None = field(
+        default=None, hash=False
+    )
 
     def stem(self, example: Example, *, context: str | None = None) -> str:
         """Context and question, without options and answer line, no white space at the end.

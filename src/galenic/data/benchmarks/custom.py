@@ -1,6 +1,7 @@
-"""A benchmark over the user's own questions: a ``.jsonl`` or ``.jsonl.gz`` file.
+"""A benchmark over the user's own questions: a file, or a folder of files.
 
-One JSON object a line::
+CSV, TSV, JSON, JSON lines, Parquet and Excel, plain or packed with gzip or zstd; see
+`galenic.data.exams`. In JSON lines::
 
     {"question": "…", "options": {"A": "…", "B": "…"}, "answer": "B"}
     {"id": "q2", "context": "…", "question": "…", "options": ["…", "…"], "answer": 0}
@@ -9,116 +10,128 @@ One JSON object a line::
 ``options``   an object of label and text, or a list of texts, which get the letters A, B, C …
 ``answer``    a label; or the text of exactly one option; or, only when the options are a list,
               its index counted from 0. Where these readings of a list disagree (options O, A, B,
-              AB and the answer "B") the row is refused: an object with labels settles it.
+              AB and the answer "B") the row is refused: ``--answers-are`` settles it.
 ``context``   optional text to read first.
 ``id``        optional, unique; else the line number.
 
 All other fields are kept in ``Example.meta`` and never shown. Few-shot examples come from a file
-``<name>_train.jsonl`` (or ``.jsonl.gz``) beside it, where there is one.
+``<name>_train`` of the same kind beside it, where there is one.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 from galenic.data.benchmarks.base import Benchmark
 from galenic.data.example import Example
-from galenic.data.rows import RowError, check_options, parse_row
+from galenic.data.exams.answers import label_of
+from galenic.data.exams.exam import ExamOptions
+from galenic.data.exams.files import FORMATS, PACKED, exam_suffix
+from galenic.data.exams.shapes import shape
+from galenic.data.rows import parse_row
 from galenic.errors import UserError
 
 __all__ = ["custom_benchmark", "is_custom", "parse_custom"]
 
-_SUFFIXES = (".jsonl", ".jsonl.gz")
+_SPLIT = re.compile(r"(?:^|[^a-z])(train|dev|val|valid|validation|test)(?:[^a-z]|$)")
+_NAMES = {"val": "validation", "valid": "validation"}
+_REPORTED = ("test", "validation", "dev", "train")
+"""Splits by which is reported, the first that there is."""
 
 
 def is_custom(name: str) -> bool:
     """True when a benchmark's name is the path of a question file."""
-    return name.endswith(_SUFFIXES)
+    return bool(exam_suffix(name))
 
 
-def custom_benchmark(path: Path | str) -> Benchmark:
-    """The benchmark over a file of questions.
+def custom_benchmark(path: Path | str, options: ExamOptions | None = None) -> Benchmark:
+    """The benchmark over a file of questions, or over the files of a folder.
+
+    The files of a folder are taken together. Where their names say train, dev, validation or test,
+    these become splits; the title says which files are asked.
+
+    Args:
+        path: of the file or folder.
+        options: how rows are to be read; None = as their shape says.
 
     Raises:
-        UserError: there is no such file, or its name has another ending.
+        UserError: there is no such file, its name has another ending, or a folder has none.
     """
     path = Path(path).absolute()
-    suffix = next((s for s in reversed(_SUFFIXES) if path.name.endswith(s)), None)
-    if suffix is None:
-        raise UserError(f"{path}: a question file must end in .jsonl or .jsonl.gz.")
+    if path.is_dir():
+        return _of_folder(path, options or ExamOptions())
+    suffix = exam_suffix(path.name)
+    if not suffix:
+        raise UserError(
+            f"{path}: a question file must end in {', '.join(FORMATS)}, also with "
+            f"{' or '.join(PACKED)} behind it."
+        )
     if not path.is_file():
         raise UserError(f"{path} does not exist; it was given as a benchmark.")
-    stem = path.name.removesuffix(suffix)
-    splits = {"test": str(path)}
-    for ending in _SUFFIXES:
-        train = path.with_name(f"{stem}_train{ending}")
-        if train.is_file():
-            splits["train"] = str(train)
+    stem = path.name[: -len(suffix)]
+    files = {"test": (path,)}
+    for other in sorted(path.parent.glob(f"{_escaped(stem)}_train.*")):
+        if other.name[len(stem) + len("_train") :].lower() == exam_suffix(other.name):
+            files["train"] = (other,)
             break
+    return _benchmark(stem, path.name, files, options or ExamOptions(), path)
+
+
+def _of_folder(path: Path, options: ExamOptions) -> Benchmark:
+    every = sorted(one for one in path.iterdir() if one.is_file() and exam_suffix(one.name))
+    every = [one for one in every if not one.name.startswith(".")]
+    if not every:
+        raise UserError(
+            f"{path} has no question files. They end in {', '.join(FORMATS)}, also with "
+            f"{' or '.join(PACKED)} behind it."
+        )
+    files: dict[str, list[Path]] = defaultdict(list)
+    for one in every:
+        found = _SPLIT.search(one.name.lower())
+        files[_NAMES.get(found[1], found[1]) if found else "test"].append(one)
+    reported = next(name for name in _REPORTED if name in files)
+    asked = ", ".join(one.name for one in files[reported][:3])
+    more = f" and {len(files[reported]) - 3} more" if len(files[reported]) > 3 else ""
+    title = f"{path.name} ({reported}: {asked}{more})"
+    return _benchmark(path.name, title, files, options, path, reported)
+
+
+def _benchmark(
+    stem: str,
+    title: str,
+    files: Mapping[str, list[Path] | tuple[Path, ...]],
+    options: ExamOptions,
+    path: Path,
+    reported: str = "test",
+) -> Benchmark:
     return Benchmark(
         # The name becomes part of file names and table rows.
         name="custom_" + re.sub(r"\W+", "_", stem).strip("_").lower(),
-        title=path.name,
+        title=title,
         version=1,
-        splits=splits,
-        default_split="test",
+        splits={name: str(some[0]) for name, some in files.items()},
+        default_split=reported,
         fewshot_split="train",
-        parse=parse_custom,
+        parse=parse_row,
+        exam=(path, {name: tuple(some) for name, some in files.items()}, options),
     )
 
 
+def _escaped(stem: str) -> str:
+    return re.sub(r"([\[\]*?])", r"[\1]", stem)
+
+
 def parse_custom(row: Mapping[str, Any]) -> Example:
-    """One row of a user's file; the rules stand at the head of this module.
+    """One row by itself; of a file `galenic.data.exams.exam.read_exam` sees more.
 
     Raises:
         RowError: the first rule the row breaks.
     """
-    raw = row.get("options")
-    listed = isinstance(raw, list)
-    if isinstance(raw, list):
-        if len(raw) > len(ascii_uppercase):
-            raise RowError(f"`options` has {len(raw)} entries, at most 26 can get letters")
-        raw = dict(zip(ascii_uppercase, raw, strict=False))
-    options = check_options(raw)
-    answer = _label(row.get("answer"), options, listed=listed)
-    number = row.get("id")
-    name = str(number) if isinstance(number, int) and not isinstance(number, bool) else number
-    return parse_row({**row, "id": name, "options": options, "answer": answer})
-
-
-def _label(answer: object, options: Mapping[str, str], *, listed: bool) -> object:
-    if isinstance(answer, int) and not isinstance(answer, bool):
-        if not listed:
-            raise RowError(f"`answer` {answer} is an index, but `options` is no list: give a label")
-        if not 0 <= answer < len(options):
-            raise RowError(f"`answer` {answer} is no index of {len(options)} options (from 0)")
-        label = list(options)[answer]
-        _refuse_two_readings(answer, label, "index", options)
-        return label
-    if isinstance(answer, str) and answer not in options:
-        matches = [label for label, text in options.items() if text == answer]
-        if len(matches) > 1:
-            raise RowError(
-                f"`answer` {answer!r} is the text of {len(matches)} options: give a label"
-            )
-        if matches:
-            return matches[0]
-    if isinstance(answer, str) and listed:
-        _refuse_two_readings(answer, answer, "letter", options)
-    return answer
-
-
-def _refuse_two_readings(
-    answer: str | int, label: str, kind: str, options: Mapping[str, str]
-) -> None:
-    """Raise where the answer of a listed question is also the text of another option."""
-    named = [other for other, text in options.items() if text.strip() == str(answer)]
-    if label in options and named and named != [label]:
-        raise RowError(
-            f"`answer` {answer!r} means option {label} ({options[label]!r}) as {kind} and option "
-            f"{named[0]} as text: write `options` as an object of label and text, and a label"
-        )
+    repairs: Counter[str] = Counter()
+    shaped = shape(row, {}, repairs)
+    [key, *_] = shaped.keys.values()
+    return parse_row({**shaped.fields, "answer": label_of(key, None, None, repairs)})

@@ -1,0 +1,232 @@
+"""Whole exams: one file or several, as rows of the one layout, with what was repaired in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from galenic.data.exams.answers import AnswersAre, Key, Start, label_of, places_start
+from galenic.data.exams.files import Table, read_table
+from galenic.data.exams.shapes import FIELDS, Shaped, headless, shape
+from galenic.data.rows import RowError
+from galenic.errors import UserError, unknown_name
+
+__all__ = ["ExamFile", "ExamOptions", "parse_map", "read_exam"]
+
+
+@dataclass(frozen=True)
+class ExamOptions:
+    """How the files of an exam are to be read.
+
+    Attributes:
+        columns: names of columns for question, options, answer, context and id; the others are
+            found by their names.
+        answers_are: ``letters``, ``indices`` (from 0), ``numbers`` (from 1) or ``texts``; None =
+            all ways to read an answer must agree.
+    """
+
+    columns: tuple[tuple[str, str], ...] = ()
+    answers_are: AnswersAre | None = None
+
+
+@dataclass(frozen=True)
+class ExamFile:
+    """The rows of an exam in the one layout; see `galenic.data.sources.read_examples`.
+
+    Attributes:
+        path: of the file, or of the folder.
+        sha256: of the file; of several, of their hashes in order.
+        notes: for the reader: what was repaired, and how often.
+    """
+
+    path: Path
+    sha256: str
+    notes: tuple[str, ...]
+    parts: tuple[tuple[Table, tuple[tuple[int, dict[str, Any]], ...]], ...]
+
+    def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Place and row; of several files rows are counted through."""
+        if len(self.parts) == 1:
+            yield from self.parts[0][1]
+            return
+        for at, (_, _, row) in enumerate(self._every(), start=1):
+            yield at, row
+
+    def error(self, place: int, problem: object) -> UserError:
+        """The error for a row."""
+        if len(self.parts) == 1:
+            return self.parts[0][0].error(place, problem)
+        table, own, _ = list(self._every())[place - 1]
+        return table.error(own, problem)
+
+    def _every(self) -> Iterator[tuple[Table, int, dict[str, Any]]]:
+        for table, rows in self.parts:
+            for place, row in rows:
+                yield table, place, {**row, "id": f"{table.path.name}/{row.get('id', place)}"}
+
+
+@dataclass
+class _Counts:
+    repairs: Counter[str] = field(default_factory=Counter)
+    equal: int = 0
+    keyed: int = 0
+
+
+def parse_map(text: str) -> tuple[tuple[str, str], ...]:
+    """What ``--map question=stem,answer=key`` says; options of several columns as ``a+b+c``.
+
+    Raises:
+        UserError: a part is not NAME=COLUMN, its name is not known, or is there twice.
+    """
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, column = (piece.strip() for piece in part.partition("="))
+        if not equals or not column:
+            raise UserError(
+                f"--map {part.strip()!r}: write FIELD=COLUMN, as in question=stem,answer=key; "
+                "several columns of options as options=opt1+opt2+opt3."
+            )
+        if name not in FIELDS:
+            raise unknown_name("field of --map", name, FIELDS)
+        if name in found:
+            raise UserError(f"--map names {name} twice.")
+        found[name] = column
+    return tuple(found.items())
+
+
+def read_exam(path: Path, files: Sequence[Path], options: ExamOptions) -> ExamFile:
+    """Read the files of an exam.
+
+    Args:
+        path: what the user named: a file or a folder.
+        files: to read, in order.
+        options: how.
+
+    Raises:
+        UserError: a file cannot be read, or a row is broken or may be read in two ways; names file
+            and line, and the flag that settles it.
+    """
+    parts = []
+    notes: list[str] = []
+    counts = _Counts()
+    for file in files:
+        table = read_table(file)
+        parts.append((table, tuple(_rows(table, options, counts, notes))))
+        notes += table.notes
+    hashes = [table.sha256 for table, _ in parts]
+    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return ExamFile(path, whole, (*notes, *_told(counts)), tuple(parts))
+
+
+def _rows(
+    table: Table, options: ExamOptions, counts: _Counts, notes: list[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    columns = dict(options.columns)
+    raw = table.rows
+    if table.headless and not columns:
+        raw = _with_names(table, notes)
+    shaped: list[tuple[int, Shaped]] = []
+    for place, row in raw:
+        try:
+            shaped.append((place, shape(row, columns, counts.repairs)))
+        except RowError as error:
+            raise table.error(place, error) from error
+    if table.textual:
+        shaped = [(at, replace(one, keys=_textual(one.keys))) for at, one in shaped]
+    start = _start(table, shaped, options, notes)
+    unique = _ids_are_unique(raw, shaped, columns)
+    for place, one in shaped:
+        try:
+            answer = _agreed(one.keys, options.answers_are, start, counts)
+        except RowError as error:
+            raise table.error(place, error) from error
+        fields = {name: value for name, value in one.fields.items() if unique or name != "id"}
+        yield place, {**fields, "answer": answer}
+
+
+def _textual(keys: Mapping[str, Key]) -> dict[str, Key]:
+    return {name: replace(key, textual=True) for name, key in keys.items()}
+
+
+def _ids_are_unique(
+    raw: Sequence[tuple[int, Mapping[str, Any]]],
+    shaped: Sequence[tuple[int, Shaped]],
+    columns: Mapping[str, str],
+) -> bool:
+    """False where ids come from a column that is not called so and repeat: they are no ids."""
+    if "id" in columns or any("id" in row for _, row in raw[:1]):
+        return True
+    ids = [one.fields["id"] for _, one in shaped if "id" in one.fields]
+    return len(set(ids)) == len(ids)
+
+
+def _with_names(table: Table, notes: list[str]) -> list[tuple[int, dict[str, Any]]]:
+    named = [(place, headless(row)) for place, row in table.rows]
+    odd = next((place for place, row in named if row is None), None)
+    if odd is not None:
+        raise table.error(
+            odd,
+            "the file has no column names that are known, and the row is not question, options, "
+            "letter: write column names in the first line, or name them with --map question=0,...",
+        )
+    notes.append(
+        f"{table.path.name} has no column names: read as question, options, letter (as MMLU)"
+    )
+    return [(place, row) for place, row in named if row is not None]
+
+
+def _start(
+    table: Table, shaped: Sequence[tuple[int, Shaped]], options: ExamOptions, notes: list[str]
+) -> Start:
+    """What the file counts places from."""
+    if options.answers_are is not None:
+        return None
+    keys = [(f"{table.word} {at}", key) for at, one in shaped for key in one.keys.values()]
+    try:
+        start, why = places_start(keys)
+    except RowError as error:
+        raise UserError(f"{table.path}: {error}.") from error
+    if start == 1:
+        notes.append(f"{table.path.name}: places of answers count from 1 ({why})")
+    return start
+
+
+def _agreed(
+    keys: Mapping[str, Key], answers_are: AnswersAre | None, start: Start, counts: _Counts
+) -> str:
+    """The label that all columns of the answer name."""
+    found = {}
+    for at, (name, key) in enumerate(keys.items(), start=1):
+        try:
+            found[name] = label_of(key, answers_are, start, counts.repairs)
+        except RowError:
+            # Of several columns, those count that hold what the user says answers are.
+            if answers_are is None or (at == len(keys) and not found):
+                raise
+    labels = list(dict.fromkeys(found.values()))
+    if len(labels) > 1:
+        said = " and ".join(f"{name!r} {keys[name].value!r}"[:60] for name in found)
+        raise RowError(f"{said} name different options: say which counts with --map answer=COLUMN")
+    options = next(iter(keys.values())).options
+    texts = Counter(" ".join(text.split()) for text in options.values())
+    if texts.most_common(1)[0][1] > 1:
+        counts.equal += 1
+        counts.keyed += texts[" ".join(options[labels[0]].split())] > 1
+    return labels[0]
+
+
+def _told(counts: _Counts) -> list[str]:
+    told = [
+        f"repaired in {count:,} row{'s' * (count > 1)}: {what}"
+        for what, count in sorted(counts.repairs.items())
+    ]
+    if counts.equal:
+        told.append(
+            f"questions with options of equal text: {counts.equal:,}; in {counts.keyed:,} of them "
+            "the right one is among the equal ones"
+        )
+    return told

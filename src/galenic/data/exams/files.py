@@ -1,0 +1,326 @@
+"""Files of questions: CSV, TSV, JSON, JSONL, Parquet and Excel, plain or packed.
+
+What a file is, its content decides: gzip, zstd, Parquet and Excel begin with marks of their own. A
+name decides only between text formats, and where it says otherwise than the content, it is an
+error.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from galenic.data.jsonl import parse_json, parse_line
+from galenic.data.rows import RowError
+from galenic.errors import UserError
+
+__all__ = ["FORMATS", "PACKED", "Table", "exam_suffix", "read_table"]
+
+PACKED = (".gz", ".zst")
+MOST_BYTES = 2_000_000_000
+"""Of an unpacked file."""
+_GZIP, _ZSTD, _PARQUET, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04"
+_LISTS = ("data", "questions", "examples", "rows", "items", "test", "instances")
+"""Fields of a JSON object that may hold the rows."""
+MISSING = (
+    "{path} is {what}, which needs {module}. Install it with `pip install 'galenic[exams]'`, or "
+    "save the file as CSV or JSONL."
+)
+
+
+@dataclass
+class Table:
+    """The rows of a file, each with its place: ``line 3``, ``row 3``.
+
+    Attributes:
+        path: of the file.
+        sha256: of the file as it lies on disk.
+        rows: place and row.
+        word: what a place is counted in.
+        headless: the rows have no column names; columns are called ``0``, ``1`` ...
+        textual: every cell is text, numbers too.
+        notes: what was read otherwise than the name says, for the reader.
+    """
+
+    path: Path
+    sha256: str
+    rows: list[tuple[int, dict[str, Any]]]
+    word: str = "line"
+    headless: bool = False
+    textual: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def error(self, place: int, problem: object) -> UserError:
+        """The error for a row of this file."""
+        return UserError(f"{self.path}, {self.word} {place}: {problem}.")
+
+
+def exam_suffix(name: str) -> str:
+    """The ending of a question file's name, with that of its packing; empty for other names."""
+    lower = name.lower()
+    for packing in ("", *PACKED):
+        for suffix in FORMATS:
+            if lower.endswith(suffix + packing):
+                return suffix + packing
+    return ""
+
+
+def read_table(path: Path) -> Table:
+    """Read a file whole.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or is no file of questions; names the line.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    table = Table(path, hashlib.sha256(raw).hexdigest(), [])
+    content = _unpacked(path, raw)
+    suffix = exam_suffix(path.name)
+    for packing in PACKED:
+        suffix = suffix.removesuffix(packing)
+    kind = _by_content(content) or suffix
+    if kind not in FORMATS:
+        raise UserError(f"{path}: a question file must end in {', '.join(FORMATS)}.")
+    if suffix and kind != suffix and {kind, suffix} & {".parquet", ".xlsx"}:
+        raise UserError(f"{path} is a {kind} file by its content. Name it so, or fetch it again.")
+    FORMATS[kind](content, table)
+    return table
+
+
+def _by_content(content: bytes) -> str:
+    if content[:4] == _PARQUET:
+        return ".parquet"
+    return ".xlsx" if content[:4] == _ZIP else ""
+
+
+def _unpacked(path: Path, raw: bytes) -> bytes:
+    name = path.name.lower()
+    try:
+        if raw[:2] == _GZIP:
+            return gzip.decompress(raw)
+        if raw[:4] == _ZSTD:
+            import zstandard
+
+            with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)) as reader:
+                return reader.read(MOST_BYTES)
+    except EOFError as error:
+        raise UserError(
+            f"{path} is cut off: its gzip stream has no end. Fetch it again."
+        ) from error
+    except (OSError, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}). Fetch it again.") from error
+    except Exception as error:
+        if type(error).__name__ == "ZstdError":
+            raise UserError(f"{path} is damaged ({error}). Fetch it again.") from error
+        raise
+    for suffix, kind in ((".gz", "gzip"), (".zst", "zstd")):
+        if name.endswith(suffix):
+            raise UserError(
+                f"{path} is not a {kind} file although its name ends in {suffix}. Fetch it again."
+            )
+    return raw
+
+
+def _text(content: bytes, table: Table) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise table.error(line, "not UTF-8; save the file as UTF-8") from error
+
+
+def _read_jsonl(content: bytes, table: Table) -> None:
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if line.strip():
+            try:
+                row = parse_line(line, first=number == 1)
+            except RowError as error:
+                if number == 1 and line.strip() in (b"[", b"{"):
+                    _read_json(content, table)
+                    table.notes.append(f"{table.path.name} holds one JSON document, not JSON lines")
+                    return
+                raise table.error(number, error) from error
+            table.rows.append((number, row))
+
+
+def _read_json(content: bytes, table: Table) -> None:
+    text = _text(content, table)
+    try:
+        found = parse_json(text)
+    except RowError as error:
+        if _is_lines(text):
+            _read_jsonl(content, table)
+            table.notes.append(f"{table.path.name} holds JSON lines, not one JSON document")
+            return
+        raise UserError(f"{table.path}: {error}.") from error
+    table.word = "row"
+    table.rows = list(enumerate(_rows_of(found, table), start=1))
+
+
+def _is_lines(text: str) -> bool:
+    lines = [line for line in text.splitlines() if line.strip()]
+    try:
+        return len(lines) > 1 and isinstance(json.loads(lines[0]), dict)
+    except ValueError:
+        return False
+
+
+def _rows_of(found: Any, table: Table) -> Iterator[dict[str, Any]]:
+    if isinstance(found, Mapping):
+        lists = [name for name in _LISTS if isinstance(found.get(name), list)]
+        if len(lists) > 1:
+            raise UserError(
+                f"{table.path} has several lists ({', '.join(lists)}): save the one that is meant "
+                "as a file of its own."
+            )
+        if lists:
+            found = found[lists[0]]
+        elif found and all(isinstance(one, Mapping) for one in found.values()):
+            found = [{"id": name, **one} for name, one in found.items()]
+        else:
+            found = [found]
+    if not isinstance(found, list):
+        raise UserError(f"{table.path} holds no list of questions.")
+    for at, row in enumerate(found, start=1):
+        if not isinstance(row, Mapping):
+            raise UserError(f"{table.path}, row {at}: not a JSON object.")
+        inner = row.get("row")  # rows as the Hub's viewer gives them
+        yield dict(inner) if isinstance(inner, Mapping) and "row_idx" in row else dict(row)
+
+
+def _read_csv(content: bytes, table: Table) -> None:
+    _read_cells(content, table, None)
+
+
+def _read_tsv(content: bytes, table: Table) -> None:
+    _read_cells(content, table, "\t")
+
+
+def _read_cells(content: bytes, table: Table, delimiter: str | None) -> None:
+    table.textual = True
+    text = _text(content, table)
+    first = text.split("\n", 1)[0]
+    if delimiter is None:
+        counts = {one: first.count(one) for one in ",;\t|"}
+        delimiter = max(counts, key=lambda one: counts[one])
+        if delimiter != "," and counts[","] < counts[delimiter]:
+            shown = "tab" if delimiter == "\t" else delimiter
+            table.notes.append(f"{table.path.name}: cells are apart by {shown!r}, not by a comma")
+        else:
+            delimiter = ","
+    csv.field_size_limit(1 << 30)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    cells: list[tuple[int, list[str]]] = []
+    begin = 1
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                cells.append((begin, row))
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise table.error(begin, f"no valid CSV ({error})") from error
+    _fill(cells, table)
+
+
+def _fill(cells: list[tuple[int, list[Any]]], table: Table) -> None:
+    """Rows of cells as objects, by the names in the first row."""
+    if not cells:
+        return
+    head = [str(cell or "").strip() for cell in cells[0][1]]
+    if not _is_header(head):
+        table.headless = True
+        table.rows = [
+            (place, {str(at): cell for at, cell in enumerate(row)}) for place, row in cells
+        ]
+        return
+    twice = next((name for name in head if name and head.count(name) > 1), None)
+    if twice is not None:
+        raise table.error(cells[0][0], f"the column {twice!r} is there twice")
+    for place, row in cells[1:]:
+        if len(row) > len(head) and any(str(cell or "").strip() for cell in row[len(head) :]):
+            raise table.error(place, f"{len(row)} cells under {len(head)} column names")
+        names = (name or str(at) for at, name in enumerate(head))
+        table.rows.append((place, dict(zip(names, row, strict=False))))
+
+
+def _is_header(head: list[str]) -> bool:
+    """Column names are short; the first row of a table without them holds a whole question."""
+    return max(map(len, head)) <= 40 and not any(cell.endswith("?") for cell in head)
+
+
+def _read_parquet(content: bytes, table: Table) -> None:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UserError(
+            MISSING.format(path=table.path, what="a Parquet file", module="pyarrow")
+        ) from error
+    try:
+        rows = parquet.read_table(io.BytesIO(content)).to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{table.path} is damaged or no Parquet file ({error}).") from error
+    table.word, table.rows = "row", list(enumerate(rows, start=1))
+
+
+def _read_excel(content: bytes, table: Table) -> None:
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise UserError(
+            MISSING.format(path=table.path, what="an Excel file", module="openpyxl")
+        ) from error
+    import warnings
+
+    try:
+        with warnings.catch_warnings():  # of styles that are not kept
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+            sheets = [(sheet.title, list(sheet.iter_rows(values_only=True))) for sheet in book]
+    except Exception as error:
+        raise UserError(f"{table.path} is damaged or no Excel file (.xlsx).") from error
+    filled = [
+        (title, rows) for title, rows in sheets if any(any(c is not None for c in r) for r in rows)
+    ]
+    if len(filled) > 1:
+        raise UserError(
+            f"{table.path} has {len(filled)} sheets with content "
+            f"({', '.join(title for title, _ in filled)}): save the one that is meant as a file "
+            "of its own."
+        )
+    table.word = "row"
+    cells: list[tuple[int, list[Any]]] = []
+    for at, row in enumerate(filled[0][1] if filled else (), start=1):
+        if any(cell is not None for cell in row):
+            dated = next((c for c in row if isinstance(c, datetime.date | datetime.time)), None)
+            if dated is not None:
+                raise table.error(
+                    at, f"Excel holds a date ({dated}) where a text was: make the cell a text"
+                )
+            cells.append((at, list(row)))
+    _fill(cells, table)
+
+
+FORMATS: dict[str, Callable[[bytes, Table], None]] = {
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".parquet": _read_parquet,
+    ".xlsx": _read_excel,
+}
+"""Endings of names and what reads such a file."""

@@ -1,0 +1,285 @@
+"""Question, options and answer of a row, whatever its columns are called.
+
+Shapes that are known: MedQA, MedMCQA (``opa`` ... ``cop``), MMLU (also without column names), ARC,
+HellaSwag, the samples that lm-evaluation-harness writes, and rows with a column for each option.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from galenic.data.exams.answers import LETTERS, Key
+from galenic.data.rows import RowError, check_options
+
+__all__ = ["FIELDS", "Shaped", "headless", "shape"]
+
+FIELDS = ("question", "options", "answer", "context", "id")
+"""What columns can be mapped to."""
+_QUESTIONS = ("question", "stem", "query", "question_text", "problem", "ctx", "prompt", "input")
+_OPTIONS = ("options", "choices", "endings", "answers", "answer_options", "candidates")
+_ANSWERS = (
+    "answer", "answer_idx", "answerkey", "answer_key", "cop", "label", "correct_answer", "correct",
+    "correct_option", "gold", "target", "key", "solution", "answer_index", "correct_index",
+)  # fmt: skip
+_CONTEXTS = ("context", "passage", "article", "support", "vignette")
+_IDS = ("id", "qid", "question_id", "uid", "ind")
+_WIDE = (
+    re.compile(r"^op([a-h])$"),
+    re.compile(r"^(?:option|choice|opt|answer|ans|ending)[ _-]?([a-h]|\d)$"),
+    re.compile(r"^([a-h])$"),
+)
+"""Columns of one option each."""
+
+Form = Literal["labelled", "list", "wide"]
+"""With labels of the file, by their places, or in a column each."""
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """A row as it is understood.
+
+    Attributes:
+        fields: ``id``, ``question``, ``context`` and everything else, for `parse_row`.
+        keys: the answer, by the name of each column that gives one; all must agree.
+    """
+
+    fields: dict[str, Any]
+    keys: dict[str, Key] = field(default_factory=dict)
+
+
+def shape(row: Mapping[str, Any], columns: Mapping[str, str], repairs: Counter[str]) -> Shaped:
+    """Read a row.
+
+    Args:
+        row: of a file.
+        columns: names of columns for `FIELDS`, as the user gave them; the others are found.
+        repairs: counts values that are written otherwise than they are read.
+
+    Raises:
+        RowError: a part is missing, or two columns might be it.
+    """
+    if "question" not in columns and isinstance(row.get("doc"), Mapping):
+        row = {"id": f"doc-{row.get('doc_id', row['doc'].get('id'))}", **row["doc"]}
+    row = _unnested(row)
+    names = {str(name).strip().lower(): name for name in row}
+    question = _text(_given(row, columns, "question", names) or _found(row, names, _QUESTIONS))
+    if not question:
+        raise RowError(_lacking("question", row))
+    options, form, used = _options(row, columns, names, repairs)
+    check_options(options)
+    keys = {
+        name: Key(
+            value, options, form == "labelled",
+            counted="endings" in names or "choices" in names,
+            unsure=form == "wide",
+        )
+        for name, value in _answers(row, columns, names, used)
+    }  # fmt: skip
+    context = _given(row, columns, "context", names) or _found(row, names, _CONTEXTS)
+    if isinstance(context, list):
+        context = "\n".join(map(str, context))
+    ident = _given(row, columns, "id", names) or _found(row, names, _IDS)
+    told = {"question": question, "options": options, "context": _text(context) or None}
+    if ident not in (None, ""):
+        told["id"] = str(ident)
+    rest = {name: value for name, value in row.items() if name not in used and name not in told}
+    return Shaped({**rest, **told}, keys)
+
+
+def headless(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A row without column names in MMLU's order: question, options, letter; None if it is none."""
+    cells = [row[str(at)] for at in range(len(row))]
+    while cells and str(cells[-1] or "").strip() == "":
+        cells.pop()
+    letters = LETTERS[: len(cells) - 2]
+    if len(cells) < 4 or str(cells[-1]).strip().upper() not in letters:
+        return None
+    return {
+        "question": cells[0],
+        "options": dict(zip(letters, map(str, cells[1:-1]), strict=True)),
+        "answer": cells[-1],
+    }
+
+
+def _unnested(row: Mapping[str, Any]) -> dict[str, Any]:
+    """ARC's original form keeps stem and choices inside the question."""
+    inner = row.get("question")
+    if isinstance(inner, Mapping) and "stem" in inner:
+        return {**row, **inner, "question": inner["stem"], "stem": inner["stem"]}
+    return dict(row)
+
+
+def _given(
+    row: Mapping[str, Any], columns: Mapping[str, str], part: str, names: Mapping[str, str]
+) -> Any:
+    """The value of the column that the user named; None where none was."""
+    name = columns.get(part)
+    return None if name is None else _column(row, name, names)
+
+
+def _column(row: Mapping[str, Any], name: str, names: Mapping[str, str]) -> Any:
+    """A column, or a field within one: ``doc.stem``."""
+    if name in row:
+        return row[name]
+    if name.lower() in names:
+        return row[names[name.lower()]]
+    head, dot, rest = name.partition(".")
+    inner = row.get(head)
+    if dot and isinstance(inner, Mapping):
+        return _column(inner, rest, {str(one).lower(): one for one in inner})
+    raise RowError(
+        f"there is no column {name!r} (--map); there are {', '.join(map(str, row))[:200]}"
+    )
+
+
+def _found(row: Mapping[str, Any], names: Mapping[str, str], known: Sequence[str]) -> Any:
+    """The first of the known columns that says something; two that differ are an error."""
+    there = [(name, row[names[name]]) for name in known if name in names]
+    said = [(name, value) for name, value in there if value not in (None, "", [])]
+    if len(said) > 1 and known is _QUESTIONS and str(said[0][1]) != str(said[1][1]):
+        first, second = said[0][0], said[1][0]
+        if first != "question":
+            raise RowError(
+                f"{first!r} and {second!r} may both be the question: "
+                f"say which with --map question={first}"
+            )
+    return said[0][1] if said else None
+
+
+def _options(
+    row: Mapping[str, Any],
+    columns: Mapping[str, str],
+    names: Mapping[str, str],
+    repairs: Counter[str],
+) -> tuple[dict[str, str], Form, set[str]]:
+    """Label to text, how the options are given, and the columns that were used."""
+    if "options" in columns:
+        parts = columns["options"].split("+")
+        if len(parts) > 1:
+            texts = [_column(row, part, names) for part in parts]
+            return _lettered(texts, repairs), "wide", set(parts)
+        value = _column(row, parts[0], names)
+        return (*_from_value(value, repairs), {parts[0]})
+    for name in _OPTIONS:
+        if name in names and isinstance(_structured(row[names[name]]), list | Mapping):
+            return (*_from_value(row[names[name]], repairs), {names[name]})
+        if name == "options" and names.get(name) and row[names[name]] not in (None, ""):
+            return (*_from_value(row[names[name]], repairs), {names[name]})
+    for pattern in _WIDE:
+        wide = {m[1]: names[name] for name in names if (m := pattern.match(name))}
+        if len(wide) >= 2:
+            return _wide(row, wide, repairs)
+    raise RowError(_lacking("options", row))
+
+
+def _wide(
+    row: Mapping[str, Any], wide: Mapping[str, str], repairs: Counter[str]
+) -> tuple[dict[str, str], Form, set[str]]:
+    """A column for each option: letters label them, numbers only say their order."""
+    order = sorted(wide)
+    texts = [row[wide[mark]] for mark in order]
+    while len(texts) > 2 and str(texts[-1] if texts[-1] is not None else "").strip() == "":
+        texts.pop()
+        repairs["an empty last option, left out"] += 1
+    if order[0].isdigit():
+        return _lettered(texts, repairs), "wide", set(wide.values())
+    shown = {mark.upper(): _option(text, repairs) for mark, text in zip(order, texts, strict=False)}
+    return shown, "wide", set(wide.values())
+
+
+def _structured(value: Any) -> Any:
+    """A list or object, also where a table holds it as text: JSON, or Python's own form."""
+    if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
+        for read in (json.loads, ast.literal_eval):
+            try:
+                return read(value.strip())
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+    return value
+
+
+def _from_value(value: Any, repairs: Counter[str]) -> tuple[dict[str, str], Form]:
+    found = _structured(value)
+    if isinstance(value, str) and not isinstance(found, str):
+        repairs["options written as text"] += 1
+    if isinstance(found, Mapping) and set(found) >= {"text", "label"}:  # ARC
+        found = [
+            {"label": a, "text": b} for a, b in zip(found["label"], found["text"], strict=False)
+        ]
+    if isinstance(found, list) and found and all(isinstance(one, Mapping) for one in found):
+        return _from_objects(found, repairs), "labelled"
+    if isinstance(found, Mapping):
+        kept = {name: text for name, text in found.items() if text is not None}
+        if len(kept) < len(found):  # tables give every row all labels of the file
+            repairs["an option without a text, left out"] += len(found) - len(kept)
+        return {str(name): _option(text, repairs) for name, text in kept.items()}, "labelled"
+    if isinstance(found, list):
+        return _lettered(found, repairs), "list"
+    raise RowError(f"`options` must be an object of label and text, or a list, not {_show(value)}")
+
+
+def _from_objects(found: Sequence[Mapping[str, Any]], repairs: Counter[str]) -> dict[str, str]:
+    shown: dict[str, str] = {}
+    for at, one in enumerate(found):
+        label = next(
+            (one[n] for n in ("label", "key", "id", "letter") if n in one), LETTERS[at % 26]
+        )
+        text = next((one[n] for n in ("text", "value", "option", "content") if n in one), None)
+        if str(label) in shown:
+            raise RowError(f"option label {label!r} is there twice")
+        shown[str(label)] = _option(text, repairs)
+    return shown
+
+
+def _lettered(texts: Sequence[Any], repairs: Counter[str]) -> dict[str, str]:
+    if len(texts) > len(LETTERS):
+        raise RowError(f"`options` has {len(texts)} entries, at most 26 can get letters")
+    return dict(zip(LETTERS, (_option(text, repairs) for text in texts), strict=False))
+
+
+def _option(text: Any, repairs: Counter[str]) -> str:
+    if isinstance(text, int | float):
+        repairs["an option that is a number, read as its text"] += 1
+        whole = isinstance(text, float) and text.is_integer()
+        return str(int(text)) if whole else str(text)
+    if not isinstance(text, str):
+        raise RowError(f"an option must be text, not {_show(text)}")
+    return text
+
+
+def _answers(
+    row: Mapping[str, Any], columns: Mapping[str, str], names: Mapping[str, str], used: set[str]
+) -> list[tuple[str, Any]]:
+    """Each column that gives the answer, with its value; what says nothing is passed over."""
+    if "answer" in columns:
+        return [(columns["answer"], _column(row, columns["answer"], names))]
+    there = [
+        (name, row[names[name]]) for name in _ANSWERS if name in names and names[name] not in used
+    ]
+    if not there:
+        raise RowError(_lacking("answer", row))
+    said = [(name, value) for name, value in there if value not in (None, "", [])]
+    return said or there[:1]
+
+
+def _lacking(part: str, row: Mapping[str, Any]) -> str:
+    if part in row and part != "options":
+        return f"`{part}` is empty" if part == "question" else f"`{part}` is missing"
+    listed = ", ".join(map(str, row))
+    shown = listed if len(listed) <= 120 else listed[:117] + "..."
+    return f"no column is known as the {part} among {shown}: name it with --map {part}=COLUMN"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _show(value: object) -> str:
+    text = "missing or null" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
