@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.data.exams.answers import AnswersAre, Key, Start, label_of, places_start
-from galenic.data.exams.files import Table, read_table
+from galenic.data.exams.files import ExamTable, read_table
 from galenic.data.exams.shapes import FIELDS, Shaped, headless, shape
 from galenic.data.rows import RowError
 from galenic.errors import UserError, unknown_name
@@ -46,7 +46,7 @@ class ExamFile:
     path: Path
     sha256: str
     notes: tuple[str, ...]
-    parts: tuple[tuple[Table, tuple[tuple[int, dict[str, Any]], ...]], ...]
+    parts: tuple[tuple[ExamTable, tuple[tuple[int, dict[str, Any]], ...]], ...]
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Place and row; of several files rows are counted through."""
@@ -63,7 +63,7 @@ class ExamFile:
         table, own, _ = list(self._every())[place - 1]
         return table.error(own, problem)
 
-    def _every(self) -> Iterator[tuple[Table, int, dict[str, Any]]]:
+    def _every(self) -> Iterator[tuple[ExamTable, int, dict[str, Any]]]:
         for table, rows in self.parts:
             for place, row in rows:
                 yield table, place, {**row, "id": f"{table.path.name}/{row.get('id', place)}"}
@@ -123,7 +123,7 @@ def read_exam(path: Path, files: Sequence[Path], options: ExamOptions) -> ExamFi
 
 
 def _rows(
-    table: Table, options: ExamOptions, counts: _Counts, notes: list[str]
+    table: ExamTable, options: ExamOptions, counts: _Counts, notes: list[str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     columns = dict(options.columns)
     raw = table.rows
@@ -164,7 +164,7 @@ def _ids_are_unique(
     return len(set(ids)) == len(ids)
 
 
-def _with_names(table: Table, notes: list[str]) -> list[tuple[int, dict[str, Any]]]:
+def _with_names(table: ExamTable, notes: list[str]) -> list[tuple[int, dict[str, Any]]]:
     named = [(place, headless(row)) for place, row in table.rows]
     odd = next((place for place, row in named if row is None), None)
     if odd is not None:
@@ -180,7 +180,7 @@ def _with_names(table: Table, notes: list[str]) -> list[tuple[int, dict[str, Any
 
 
 def _start(
-    table: Table, shaped: Sequence[tuple[int, Shaped]], options: ExamOptions, notes: list[str]
+    table: ExamTable, shaped: Sequence[tuple[int, Shaped]], options: ExamOptions, notes: list[str]
 ) -> Start:
     """What the file counts places from."""
     if options.answers_are is not None:

@@ -23,7 +23,7 @@ from galenic.data.jsonl import parse_json, parse_line
 from galenic.data.rows import RowError
 from galenic.errors import UserError
 
-__all__ = ["FORMATS", "PACKED", "Table", "exam_suffix", "read_table"]
+__all__ = ["FORMATS", "PACKED", "ExamTable", "exam_suffix", "read_table"]
 
 PACKED = (".gz", ".zst")
 MOST_BYTES = 2_000_000_000
@@ -38,7 +38,7 @@ MISSING = (
 
 
 @dataclass
-class Table:
+class ExamTable:
     """The rows of a file, each with its place: ``line 3``, ``row 3``.
 
     Attributes:
@@ -74,7 +74,7 @@ def exam_suffix(name: str) -> str:
     return ""
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> ExamTable:
     """Read a file whole.
 
     Raises:
@@ -86,7 +86,7 @@ def read_table(path: Path) -> Table:
         raise UserError(f"{path} does not exist.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    table = Table(path, hashlib.sha256(raw).hexdigest(), [])
+    table = ExamTable(path, hashlib.sha256(raw).hexdigest(), [])
     content = _unpacked(path, raw)
     suffix = exam_suffix(path.name)
     for packing in PACKED:
@@ -134,7 +134,7 @@ def _unpacked(path: Path, raw: bytes) -> bytes:
     return raw
 
 
-def _text(content: bytes, table: Table) -> str:
+def _text(content: bytes, table: ExamTable) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -142,7 +142,7 @@ def _text(content: bytes, table: Table) -> str:
         raise table.error(line, "not UTF-8; save the file as UTF-8") from error
 
 
-def _read_jsonl(content: bytes, table: Table) -> None:
+def _read_jsonl(content: bytes, table: ExamTable) -> None:
     for number, line in enumerate(content.split(b"\n"), start=1):
         if line.strip():
             try:
@@ -156,7 +156,7 @@ def _read_jsonl(content: bytes, table: Table) -> None:
             table.rows.append((number, row))
 
 
-def _read_json(content: bytes, table: Table) -> None:
+def _read_json(content: bytes, table: ExamTable) -> None:
     text = _text(content, table)
     try:
         found = parse_json(text)
@@ -178,7 +178,7 @@ def _is_lines(text: str) -> bool:
         return False
 
 
-def _rows_of(found: Any, table: Table) -> Iterator[dict[str, Any]]:
+def _rows_of(found: Any, table: ExamTable) -> Iterator[dict[str, Any]]:
     if isinstance(found, Mapping):
         lists = [name for name in _LISTS if isinstance(found.get(name), list)]
         if len(lists) > 1:
@@ -201,15 +201,15 @@ def _rows_of(found: Any, table: Table) -> Iterator[dict[str, Any]]:
         yield dict(inner) if isinstance(inner, Mapping) and "row_idx" in row else dict(row)
 
 
-def _read_csv(content: bytes, table: Table) -> None:
+def _read_csv(content: bytes, table: ExamTable) -> None:
     _read_cells(content, table, None)
 
 
-def _read_tsv(content: bytes, table: Table) -> None:
+def _read_tsv(content: bytes, table: ExamTable) -> None:
     _read_cells(content, table, "\t")
 
 
-def _read_cells(content: bytes, table: Table, delimiter: str | None) -> None:
+def _read_cells(content: bytes, table: ExamTable, delimiter: str | None) -> None:
     table.textual = True
     text = _text(content, table)
     first = text.split("\n", 1)[0]
@@ -235,7 +235,7 @@ def _read_cells(content: bytes, table: Table, delimiter: str | None) -> None:
     _fill(cells, table)
 
 
-def _fill(cells: list[tuple[int, list[Any]]], table: Table) -> None:
+def _fill(cells: list[tuple[int, list[Any]]], table: ExamTable) -> None:
     """Rows of cells as objects, by the names in the first row."""
     if not cells:
         return
@@ -261,7 +261,7 @@ def _is_header(head: list[str]) -> bool:
     return max(map(len, head)) <= 40 and not any(cell.endswith("?") for cell in head)
 
 
-def _read_parquet(content: bytes, table: Table) -> None:
+def _read_parquet(content: bytes, table: ExamTable) -> None:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -276,7 +276,7 @@ def _read_parquet(content: bytes, table: Table) -> None:
     table.word, table.rows = "row", list(enumerate(rows, start=1))
 
 
-def _read_excel(content: bytes, table: Table) -> None:
+def _read_excel(content: bytes, table: ExamTable) -> None:
     try:
         import openpyxl
     except ImportError as error:
@@ -314,7 +314,7 @@ def _read_excel(content: bytes, table: Table) -> None:
     _fill(cells, table)
 
 
-FORMATS: dict[str, Callable[[bytes, Table], None]] = {
+FORMATS: dict[str, Callable[[bytes, ExamTable], None]] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".json": _read_json,
