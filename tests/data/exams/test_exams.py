@@ -344,6 +344,7 @@ def test_excel(tmp_path: Path) -> None:
     [
         ("q.jsonl.gz", b"{}", "not a gzip file although"),
         ("q.jsonl.gz", gzip.compress(jsonl(*ROWS))[:-9], "cut off"),
+        ("q.jsonl.gz", gzip.compress(b" " * 3_000_000), "unpacks to more than"),
         ("q.jsonl.zst", b"{}", "not a zstd file although"),
         ("q.jsonl.zst", b"\x28\xb5\x2f\xfd" + b"x" * 9, "damaged"),
         ("q.csv", b"question,A,B,answer\nna\xefve,w,x,A\n", "line 2: not UTF-8"),

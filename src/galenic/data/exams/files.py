@@ -22,12 +22,11 @@ from typing import Any
 from galenic.data.jsonl import parse_json, parse_line
 from galenic.data.rows import RowError
 from galenic.errors import UserError
+from galenic.limits import JSONL_BYTES, UNPACKED_RATIO
 
 __all__ = ["FORMATS", "PACKED", "ExamTable", "exam_suffix", "read_table"]
 
 PACKED = (".gz", ".zst")
-MOST_BYTES = 2_000_000_000
-"""Of an unpacked file."""
 _GZIP, _ZSTD, _PARQUET, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04"
 _LISTS = ("data", "questions", "examples", "rows", "items", "test", "instances")
 """Fields of a JSON object that may hold the rows."""
@@ -81,6 +80,9 @@ def read_table(path: Path) -> ExamTable:
         UserError: it cannot be read, is damaged, or is no file of questions; names the line.
     """
     try:
+        size = path.stat().st_size
+        if size > JSONL_BYTES:
+            raise UserError(f"{path} has {size:,} bytes; {JSONL_BYTES:,} are allowed.")
         raw = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist.") from error
@@ -107,15 +109,19 @@ def _by_content(content: bytes) -> str:
 
 
 def _unpacked(path: Path, raw: bytes) -> bytes:
+    """What is in the file, unpacked; no more than text of its size can hold."""
     name = path.name.lower()
+    most = min(JSONL_BYTES, max(UNPACKED_RATIO * len(raw), 1 << 20))
+    content = None
     try:
         if raw[:2] == _GZIP:
-            return gzip.decompress(raw)
-        if raw[:4] == _ZSTD:
+            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+                content = file.read(most + 1)
+        elif raw[:4] == _ZSTD:
             import zstandard
 
             with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)) as reader:
-                return reader.read(MOST_BYTES)
+                content = reader.read(most + 1)
     except EOFError as error:
         raise UserError(
             f"{path} is cut off: its gzip stream has no end. Fetch it again."
@@ -126,6 +132,13 @@ def _unpacked(path: Path, raw: bytes) -> bytes:
         if type(error).__name__ == "ZstdError":
             raise UserError(f"{path} is damaged ({error}). Fetch it again.") from error
         raise
+    if content is not None and len(content) > most:
+        raise UserError(
+            f"{path} unpacks to more than {most:,} bytes ({UNPACKED_RATIO} times its size, and "
+            f"{JSONL_BYTES:,}, are allowed). Unpack it yourself if you trust it."
+        )
+    if content is not None:
+        return content
     for suffix, kind in ((".gz", "gzip"), (".zst", "zstd")):
         if name.endswith(suffix):
             raise UserError(
