@@ -15,7 +15,7 @@ import yaml
 
 from galenic.assistant.handbook.entry import SAFETY, Entry, Place
 
-__all__ = ["MOST_GRADE", "accepted", "entry_faults", "grade", "hosts", "place_faults"]
+__all__ = ["MOST_GRADE", "accepted", "entry_faults", "grade", "hosts", "leaving", "place_faults"]
 
 MOST_GRADE = 9.0
 """School grade by Flesch and Kincaid that an entry may have at most; about 8 is meant."""
@@ -32,21 +32,32 @@ _SAFE_STOP = re.compile(r"(ask|talk|speak|check|see|not|never|without)\b.*\bstop
 
 
 @cache
-def _suffixes() -> tuple[str, ...]:
+def _suffixes(part: str) -> tuple[str, ...]:
     text = files("galenic.assistant.handbook").joinpath("hosts.yaml").read_text(encoding="utf-8")
-    return tuple(yaml.safe_load(text)["suffixes"])
+    return tuple(yaml.safe_load(text)[part])
 
 
 def accepted(url: str) -> bool:
-    """Whether a page's host is on the list of accepted hosts (``hosts.yaml``)."""
+    """Whether a page's host keeps to the rule of ``hosts.yaml``."""
+    return _is_of(url, "suffixes")
+
+
+def leaving(url: str) -> bool:
+    """Whether a page's host is outside the rule, and may stand only beside one that keeps to it."""
+    return _is_of(url, "leaving")
+
+
+def _is_of(url: str, part: str) -> bool:
     host = _host(url)
-    return any(host == one or host.endswith(f".{one}") for one in _suffixes())
+    return any(host == one or host.endswith(f".{one}") for one in _suffixes(part))
 
 
 def hosts(entry: Entry, place: Place) -> frozenset[str]:
-    """The hosts of the accepted pages behind a statement, without ``www.``."""
-    pages = (entry.sources[key].url for key in place.statement.sources if key in entry.sources)
-    return frozenset(_host(url) for url in pages if accepted(url))
+    """The hosts of the pages behind a statement, without ``www.``; none without one of the rule."""
+    pages = [entry.sources[key].url for key in place.statement.sources if key in entry.sources]
+    if not any(accepted(url) for url in pages):
+        return frozenset()
+    return frozenset(_host(url) for url in pages if accepted(url) or leaving(url))
 
 
 def place_faults(entry: Entry, place: Place) -> Iterator[str]:
@@ -63,7 +74,8 @@ def place_faults(entry: Entry, place: Place) -> Iterator[str]:
         yield f"an amount, stop advice or reassurance: {found[0]!r}"
     if missing := [key for key in place.statement.sources if key not in known]:
         yield f"no source of the name {', '.join(missing)}"
-    if not all(accepted(known[key].url) for key in place.statement.sources if key in known):
+    pages = [known[key].url for key in place.statement.sources if key in known]
+    if not all(accepted(url) or leaving(url) for url in pages):
         yield "a source whose host is not accepted"
     if len(hosts(entry, place)) < (2 if place.field in SAFETY else 1):
         yield "too few hosts"
