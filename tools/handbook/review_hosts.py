@@ -3,8 +3,8 @@
     python tools/handbook/review_hosts.py
 
 A page whose host is outside the rule is replaced by one of the rule that the log has for the
-statement; a statement that has none then goes, with its log line, and each is said. The same for rows
-of the table of interactions.
+statement; a statement that has none then goes, with its log line, and each is said. The same for
+rows of the table of interactions.
 """
 
 from __future__ import annotations
