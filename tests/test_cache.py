@@ -14,6 +14,7 @@ from galenic.cache import (
     CHUNK,
     cache_folder,
     file_sha256,
+    forget_changed,
     locked,
     remember_sha256,
     replacing,
@@ -177,3 +178,14 @@ def test_hashing_tells_how_far_it_is(tmp_path: Path) -> None:
     file_sha256(path, progress=lambda _, done, total: seen.append((done, total)))
     size = 2 * CHUNK + 5
     assert seen == [(CHUNK, size), (2 * CHUNK, size), (size, size)]
+
+
+def test_every_remembered_file_is_read_again(tmp_path: Path) -> None:
+    for name in ("same", "other", "gone"):
+        (tmp_path / name).write_bytes(b"abc")
+        file_sha256(tmp_path / name)
+    remember_sha256(tmp_path / "other", ABD)  # as if its change had been hidden
+    (tmp_path / "gone").unlink()
+    assert forget_changed() == {str(tmp_path / "same"): True, str(tmp_path / "other"): False}
+    assert file_sha256(tmp_path / "other") == ABC
+    assert all(forget_changed().values())

@@ -22,6 +22,7 @@ __all__ = [
     "Progress",
     "cache_folder",
     "file_sha256",
+    "forget_changed",
     "locked",
     "made_once",
     "note",
@@ -200,6 +201,28 @@ def file_sha256(path: Path, *, progress: Progress | None = None) -> str:
         raise UserError(f"{path} changed while it was being read; try again once it is complete.")
     remember_sha256(path, digest.hexdigest())
     return digest.hexdigest()
+
+
+def forget_changed(*, progress: Progress | None = None) -> dict[str, bool]:
+    """Read again every file whose hash is remembered, and forget the hashes that are true no more.
+
+    Args:
+        progress: called as files are read.
+
+    Returns:
+        Path to whether the file is what it was when its hash was taken.
+    """
+    table = cache_folder() / HASHES
+    before = {
+        name: str(row[-1])
+        for name, row in _read_hashes(table).items()
+        if isinstance(row, list) and row and Path(name).is_file()
+    }
+    with locked(table):
+        write_atomically(table, "{}")
+    return {
+        name: file_sha256(Path(name), progress=progress) == known for name, known in before.items()
+    }
 
 
 def remember_sha256(path: Path, sha256: str) -> None:

@@ -51,11 +51,21 @@ def command(
         ),
     ] = False,
     model: ModelFlag = DEFAULT_MODEL,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Also read every model and library again whose hash is remembered, and say which "
+            "is not what it was.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Check this machine."""
     import json
 
+    if verify:
+        _verify()
     if prove_offline:
         _prove(model, as_json=as_json)
         return
@@ -71,6 +81,18 @@ def command(
     else:
         _print(findings, ok)
     if not ok:
+        raise typer.Exit(1)
+
+
+def _verify() -> None:
+    from galenic.cache import forget_changed
+
+    found = forget_changed()
+    for name, same in found.items():
+        if not same:
+            typer.echo(f"{name} is another file than when it was checked.", err=True)
+    typer.echo(f"{sum(found.values())} of {len(found)} files are what they were.", err=True)
+    if not all(found.values()):
         raise typer.Exit(1)
 
 
