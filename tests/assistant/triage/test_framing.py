@@ -51,6 +51,7 @@ def test_nobody_is_ill_now(text: str) -> None:
         "As a nurse I know that this is bad: my chest is crushing",
         "My novel is about a nurse. My oximeter says 84.",
         "My oximeter says 84. Probably just wind, lol.",
+        "Vomiting blood, lots of it. I watched a film about a hospital last night.",
         "In the film he had a stroke. My mouth is drooping now and my arm is weak.",
         "I had a heart attack in 2018. The same crushing chest pain is back.",
         "Had a stroke ten years ago. My arm's gone weak again, like before.",

@@ -69,7 +69,7 @@ def asides_of(
     ):
         return over
     if any(told):
-        beside = [at for at in beside if not _is_somebodys(said[at])]
+        beside = [at for at in beside if not (named[at] or _is_somebodys(said[at]))]
     elif jest:
         beside = [at for at in beside if _lists().jest.search(said[at])]
     elif not any(asks) or any(says[at] or _is_somebodys(said[at]) for at in beside):
