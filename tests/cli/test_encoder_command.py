@@ -80,6 +80,11 @@ def test_ten_questions_are_learnt_by_heart_and_evaluated(tmp_path: Path, family:
     records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
     assert {record["scoring"] for record in records} == {"head"}
     assert len(records) == 12
+    again = galenic(
+        "evaluate", out, "--benchmarks", questions, "--threads", 1, "-o", run, "--json"
+    )  # everything is there: only the report is printed
+    [row] = json.loads(again.stdout)["rows"]
+    assert (row["n"], row["accuracy"], row["scoring"]) == (12, 1.0, "head")
     assert all(record["prediction"] == record["gold"] for record in records)
     assert json.loads((run / "run.json").read_text())["model"]["context_length"] == 64
     assert galenic("inspect", out).exit_code == 0

@@ -79,7 +79,9 @@ def command(
     rounds: Annotated[
         int, typer.Option(min=1, help="With --speed: timings of each model, in turns.")
     ] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="With --speed: print JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON in place of a table.")
+    ] = False,
     **options: Any,
 ) -> None:
     """Evaluate a model."""
@@ -90,15 +92,16 @@ def command(
         own = {"against": against, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
         show_speed(config, own | {"rounds": rounds}, output, as_json=as_json)
         return
-    if (against, prompt_tokens, new_tokens, rounds, as_json) != (None, 256, 64, 5, False):
+    if (against, prompt_tokens, new_tokens, rounds) != (None, 256, 64, 5):
         raise UserError(
-            "--against, --prompt-tokens, --new-tokens, --rounds and --json go with --speed. "
+            "--against, --prompt-tokens, --new-tokens and --rounds go with --speed. "
             "To compare accuracies, evaluate both models and run `galenic compare`."
         )
     from rich.console import Console
 
     from galenic.cli.progress import watched
     from galenic.evaluation.run import default_folder, evaluate
+    from galenic.reports.document import build_report
     from galenic.reports.meaning import meaning_of_rows
     from galenic.reports.rows import build_rows
     from galenic.reports.runs import load_run
@@ -110,6 +113,9 @@ def command(
         outcome = evaluate(config, folder, watcher, typed)
     out = Console() if sys.stdout.isatty() else Console(width=110)
     run = load_run(outcome.folder)
+    if as_json:
+        typer.echo(build_report([run]).model_dump_json(indent=1))
+        return
     out.print(summary_table(run))
     for line in meaning_of_rows(build_rows(run)):
         typer.echo(f"What this means: {line}")
