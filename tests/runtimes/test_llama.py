@@ -60,7 +60,12 @@ def test_chat_template_and_special_tokens_come_from_the_file(
     tmp_path: Path, runtime: LlamaRuntime
 ) -> None:
     assert runtime.chat_template == CHAT_TEMPLATE
-    assert runtime.special_tokens == {"bos_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    assert runtime.special_tokens == {
+        "bos_token": "<|endoftext|>",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|im_end|>",
+        "unk_token": "<|endoftext|>",
+    }
     (tmp_path / "other").mkdir()
     with open_tiny(tmp_path / "other", chat_template=None) as without:
         assert without.chat_template is None

@@ -166,7 +166,9 @@ def test_held_out_rows_are_no_training_rows(tmp_path: Path) -> None:
 
 def test_the_user_s_own_questions(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
-    rows = [f'{{"question": "Q {i}?", "options": ["x", "y"], "answer": 1}}' for i in range(60)]
+    rows = [
+        f'{{"question": "Q {i}?", "options": ["x", "y"], "answer": {i % 2}}}' for i in range(60)
+    ]
     path.write_text("\n".join(rows), encoding="utf-8")
     [one] = read_training(str(path), "sample")
     assert one.name == "custom_own" and len(one.train) + len(one.heldout) == 60

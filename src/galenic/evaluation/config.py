@@ -27,6 +27,8 @@ __all__ = ["DivergenceConfig", "EvaluateConfig", "SpeedConfig"]
 
 
 AUTO = "auto"
+LATER = {"adapter": None, "map": None, "answers_are": None, "chat_template_kwargs": "{}"}
+"""Settings that runs of 0.1 and 0.2 do not have, and what they are where they are not given."""
 
 
 def _known_runtime(name: str) -> str:
@@ -122,14 +124,6 @@ class EvaluateConfig(BaseModel):
         None, ge=16, description="Longest text in tokens; default: the model's own limit."
     )
 
-    @model_serializer(mode="wrap")
-    def _without_adapter(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs without an adapter are described as they always were, and so go on."""
-        found: dict[str, Any] = rest(self)
-        if self.adapter is None:
-            found.pop("adapter", None)
-        return found
-
     @field_validator("scoring")
     @classmethod
     def _known_scoring(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -146,9 +140,9 @@ class EvaluateConfig(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_unset(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Settings of exams are left out where they are not given: older runs have none."""
+        """Newer settings are left out where they are not given: older runs have none, and go on."""
         found: dict[str, Any] = serialize(self)
-        return {n: v for n, v in found.items() if n not in ("map", "answers_are") or v is not None}
+        return {n: v for n, v in found.items() if n not in LATER or v != LATER[n]}
 
     @property
     def exam_options(self) -> ExamOptions:

@@ -243,7 +243,7 @@ def test_warnings_follow_the_fields() -> None:
     codeine = "Is codeine ok for me?"
     assert warned(codeine, allergy("Codeine phosphate"))
     assert not warned(codeine, allergy("Peanut"))
-    assert warned("Can I take phenelzine with cheese?", order("Phenelzine"))
+    assert warned("Can I take sertraline?", order("Phenelzine"))
 
 
 TEXTS = [

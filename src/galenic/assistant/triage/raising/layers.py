@@ -6,6 +6,7 @@ own. A new one is a function from `Said` to findings, and a line in `RAISING`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -27,12 +28,18 @@ HINT = 0.12
 of `self_harm` is enough."""
 
 
+_LEFT_OVER = re.compile(r"(?:if|when) (?!.*\b(?:di|dead|kill|gone|myself|hurt))[^.,]{0,40}\. ?")
+"""A condition alone, which is left where a figure of speech was taken out: it says nothing."""
+
+
 def _learned(said: Said) -> Sequence[Finding]:
     """The classifier, on what counts: it cannot tell what is denied or long past."""
     from galenic.assistant.triage.raising import classifier  # numpy: not for texts that are clear
     from galenic.assistant.triage.raising.features import tokens
 
     counted = said.reading.counted
+    if _LEFT_OVER.fullmatch(counted):
+        return ()
     if not counted or len(tokens(counted)) < FEWEST or languages.notice(said.text):
         return ()  # it has learnt English alone
     sentences = [one for one in counted.split(". ") if one.strip()][:MOST_ALONE]
