@@ -28,7 +28,9 @@ HINT = 0.12
 of `self_harm` is enough."""
 
 
-_LEFT_OVER = re.compile(r"(?:if|when) (?!.*\b(?:die|dying|dead|kill|gone|myself|hurt))[^.,]{0,40}\. ?")
+_LEFT_OVER = re.compile(
+    r"(?:if|when) (?!.*\b(?:die|dying|dead|kill|gone|myself|hurt))[^.,]{0,40}\. ?"
+)
 """A condition alone, which is left where a figure of speech was taken out: it says nothing."""
 
 
