@@ -62,7 +62,7 @@ def find_encoder(name: str, watcher: Watcher) -> SentenceEncoder:
 def embed_index(encoder: SentenceEncoder, watcher: Watcher, *, path: Path | None = None) -> int:
     """Give every passage of the index a vector that has none of this encoder.
 
-    Stopped at any time, the next call goes on where it was.
+    Stopped at any time, the next call continues.
 
     Args:
         encoder: remembered for searches and for what is indexed later.

@@ -1,7 +1,7 @@
 """Take documents into the index: only what is new or changed is read.
 
 Work goes in batches, each one transaction. Stopped at any time, the index holds whole files only,
-and the same command goes on where it was.
+and the same command continues.
 """
 
 from __future__ import annotations

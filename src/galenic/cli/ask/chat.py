@@ -37,7 +37,7 @@ EXAMPLES = """
 
 `galenic chat --context record.json` with a health record (FHIR R4) or notes
 
-`galenic chat --history` goes on where it ended; `galenic purge` deletes what is kept
+`galenic chat --history` continues it; `galenic purge` deletes what is kept
 """
 PROMPT = "\nYou: "
 WELCOME = "Say what is wrong, or ask. To leave type quit or bye (or Ctrl-D); /clear forgets it all."

@@ -25,7 +25,7 @@ def _recipes() -> str:
 
 HELP = (
     "Compress a model by a recipe: stages of pruning and quantizing in order, checked, with "
-    "manifest and model card. A run that was stopped goes on where it was when it is started "
+    "manifest and model card. A run that was stopped is resumed when it is started "
     f"again. Recipes that come with the package: {_recipes()}."
 )
 EXAMPLES = """

@@ -17,7 +17,7 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
     "Measure a model on medical benchmarks: accuracy with intervals, histogram, calibration. "
-    "Stop it at any time; the same command goes on where it was."
+    "Stop it at any time; the same command resumes it."
 )
 EXAMPLES = """
 **Examples**

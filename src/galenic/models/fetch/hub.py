@@ -34,7 +34,7 @@ def is_hub_id(name: str) -> bool:
 def hub_folder(name: str) -> Path:
     """Download a model's config, tokenizer and safetensors into the Hub's own cache.
 
-    What is there already is not fetched again and a broken download goes on where it stopped;
+    What is there already is not fetched again and a broken download is continued;
     without a network the copy in the cache is used.
 
     Raises:

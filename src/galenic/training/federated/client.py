@@ -129,7 +129,7 @@ class LocalClient:
         return {FACTS: ConfigRecord({"client": number, "described": described})}
 
     def train(self, content: Any) -> dict[str, Any]:
-        """Train from the given weights; a round that was broken off goes on where it was."""
+        """Train from the given weights; a round that was broken off is continued."""
         from flwr.app import MetricRecord
 
         number = int(content[SETTINGS]["round"])
