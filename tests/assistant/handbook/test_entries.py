@@ -135,7 +135,7 @@ def test_the_meant_topic_comes_first(question: str, entry: str) -> None:
 
 
 def test_every_statement_has_a_page_that_keeps_to_the_rule() -> None:
-    """A host outside the rule is only cited together with one inside it, and the list of those only shrinks."""
+    """A host outside the rule is cited beside one inside it; the list of those only shrinks."""
     beside = 0
     for entry in entries():
         for place in entry.places():

@@ -23,8 +23,8 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 HELP = (
     "Compress models in several ways and judge each on the benchmarks: the rows of a study "
     "(strict YAML), or a recipe with the dense model and every stage beside it. What is there is "
-    "not computed again; a study that was stopped is resumed by the same command; what fails is reported "
-    "and the rest goes on."
+    "not computed again; a study that was stopped is resumed by the same command; what fails is "
+    "reported and the rest goes on."
 )
 EXAMPLES = """
 **Examples**
