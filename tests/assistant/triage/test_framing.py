@@ -54,6 +54,8 @@ def test_nobody_is_ill_now(text: str) -> None:
         "Vomiting blood, lots of it. I watched a film about a hospital last night.",
         "In the film he had a stroke. My mouth is drooping now and my arm is weak.",
         "I had a heart attack in 2018. The same crushing chest pain is back.",
+        "I had a heart attack in 2019 and this feels exactly the same",
+        "I had a stroke two years ago, it feels identical",
         "Had a stroke ten years ago. My arm's gone weak again, like before.",
         "My neighbour died of sepsis last year. I'm shivering, muddled and my skin is mottled.",
         "What is meningitis? He is hot, hates the light and cannot put his chin down.",

@@ -19,7 +19,7 @@ __all__ = ["RAISING"]
 Find = Callable[[Said], Sequence[Finding]]
 
 
-FEWEST, ALONE, MOST_ALONE = 4, 6, 40
+FEWEST, ALONE, MOST_ALONE = 6, 6, 40
 """Words that a text, and that a sentence read by itself, must have; sentences read so. Each alone,
 and each with the next one, counts as well, so that what is said beside an emergency does not make
 it less of one."""
