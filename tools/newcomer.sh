@@ -11,7 +11,11 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 train=${TRAIN:+$(cd "$root" && cd "$TRAIN" && pwd)}
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
-git clone --quiet "$root" "$home/galenic"
+if [ -e "$root/.git" ]; then
+  git clone --quiet "$root" "$home/galenic"
+else
+  (cd "$root" && tar --exclude=.venv --exclude=runs -cf - .) | (mkdir "$home/galenic" && tar -xf - -C "$home/galenic")
+fi
 cd "$home/galenic"
 exec env -i PATH="$PATH" HOME="$home" LANG=C.UTF-8 TERM=dumb COLUMNS=100 TRAIN="$train" \
   python3 tools/readme_blocks.py README.md
