@@ -23,6 +23,7 @@ __all__ = [
     "parse_json",
     "parse_line",
     "read_jsonl",
+    "read_whole",
     "write_bytes",
 ]
 
@@ -55,21 +56,30 @@ class JsonlFile:
         return UserError(f"{self.path}, line {line}: {problem}.")
 
 
+def read_whole(path: Path) -> bytes:
+    """The bytes of a file of questions or texts, at most `JSONL_BYTES` of them.
+
+    Raises:
+        UserError: the file is missing, unreadable or too large.
+    """
+    try:
+        size = path.stat().st_size
+        if size > JSONL_BYTES:
+            raise UserError(f"{path} has {size:,} bytes; {JSONL_BYTES:,} are allowed.")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+
+
 def read_jsonl(path: Path) -> JsonlFile:
     """Read a ``.jsonl`` or ``.jsonl.gz`` file whole (the largest here unpacks to some 20 MB).
 
     Raises:
         UserError: the file is missing, unreadable, no gzip or cut off.
     """
-    try:
-        size = path.stat().st_size
-        if size > JSONL_BYTES:
-            raise UserError(f"{path} has {size:,} bytes; {JSONL_BYTES:,} are allowed.")
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    raw = read_whole(path)
     content = _unpack(path, raw) if path.suffix == ".gz" else raw
     return JsonlFile(path, hashlib.sha256(raw).hexdigest(), content)
 

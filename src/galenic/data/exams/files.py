@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galenic.data.jsonl import parse_json, parse_line
+from galenic.data.jsonl import parse_json, parse_line, read_whole
 from galenic.data.rows import RowError
 from galenic.errors import UserError
 from galenic.limits import JSONL_BYTES, UNPACKED_RATIO
@@ -79,15 +79,7 @@ def read_table(path: Path) -> ExamTable:
     Raises:
         UserError: it cannot be read, is damaged, or is no file of questions; names the line.
     """
-    try:
-        size = path.stat().st_size
-        if size > JSONL_BYTES:
-            raise UserError(f"{path} has {size:,} bytes; {JSONL_BYTES:,} are allowed.")
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    raw = read_whole(path)
     table = ExamTable(path, hashlib.sha256(raw).hexdigest(), [])
     content = _unpacked(path, raw)
     suffix = exam_suffix(path.name)
