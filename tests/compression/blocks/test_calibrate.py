@@ -103,6 +103,20 @@ def test_observing_shows_the_unchanged_model(tmp_path: Path, family: str) -> Non
             torch.testing.assert_close(torch.cat(kept.seen), expected[name])
 
 
+def test_a_block_is_run_no_further_than_what_is_wanted(tmp_path: Path) -> None:
+    stream, tokens = stream_of(write_tiny_hf(tmp_path, "llama")), torch.arange(5, 85).reshape(2, 40)
+    passed: list[int] = []
+
+    def rewrite_(block: Block, _inputs: Any) -> None:
+        assert len(passed) == 2 * block.index  # the last map of this block computed nothing yet
+        assert not any(module._forward_pre_hooks for module in block.module.modules())
+
+    for block in stream.layout.blocks:
+        down = block.linears["down"].module
+        down.register_forward_hook(lambda _m, _args, output: passed.append(len(output)))
+    walk(stream, tokens, Kept, rewrite_, lambda _: None)
+
+
 def test_a_failing_method_leaves_no_weights_behind(tmp_path: Path) -> None:
     stream = stream_of(write_tiny_hf(tmp_path, "llama"))
 

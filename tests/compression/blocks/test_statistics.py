@@ -39,6 +39,16 @@ def test_gram(dtype: object) -> None:
     assert statistic.total.dtype == dtype
 
 
+def test_a_wide_gram_is_whole_whenever_it_is_looked_at() -> None:
+    generator = torch.Generator().manual_seed(0)
+    statistic, seen = Gram(500), torch.zeros(0, 500)
+    for _ in range(2):
+        batch = torch.randn(40, 500, generator=generator)
+        statistic.update_(batch)
+        seen = torch.cat([seen, batch])
+        torch.testing.assert_close(statistic.total, seen.T @ seen)
+
+
 def test_many_small_terms_do_not_vanish_beside_a_large_one() -> None:
     statistic = SecondMoments(1)
     statistic.update_(torch.full((1, 1), 1e5))  # 1e10 in float32 no longer sees + 1

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
+from galenic.compression.blocks.hessian import inverse_factor  # noqa: E402
 from galenic.compression.blocks.statistics import Gram  # noqa: E402
 from galenic.compression.quantize.columns import read_problem, solve, solve_lattice  # noqa: E402
 from galenic.compression.quantize.grid import GRIDS, Scales  # noqa: E402
@@ -113,9 +114,8 @@ def test_beats_rounding_in_output_error(type_name: str, act_order: bool) -> None
 
 @pytest.mark.parametrize("act_order", [False, True])
 def test_uncorrelated_inputs_leave_plain_rounding(act_order: bool) -> None:
-    weight, statistic = random_(6, COLUMNS), Gram(COLUMNS, torch.float64)
-    statistic.total += torch.eye(COLUMNS, dtype=torch.float64) * 3
-    problem = read_problem(statistic, 0.01, act_order=act_order)
+    weight, inputs = random_(6, COLUMNS), torch.eye(COLUMNS, dtype=torch.float64) * 3
+    problem = read_problem(gram(inputs), 0.01, act_order=act_order)
     found = solve(weight.clone(), problem, GRIDS["Q4_0"], 32, 64).values()
     torch.testing.assert_close(found, rounded(weight, "Q4_0", torch.ones(COLUMNS)), rtol=0, atol=0)
 
@@ -166,3 +166,14 @@ def test_k_quants_beat_rounding_in_output_error(type_name: str) -> None:
         return float(((values - weight) @ inputs.T).square().sum())
 
     assert error(found) < 0.6 * error(plain)
+
+
+def test_the_factor_of_many_inputs_is_that_of_the_inverse_in_the_order_of_the_visit() -> None:
+    inputs = random_(900, 600)
+    order = torch.randperm(600, generator=torch.Generator().manual_seed(3))
+    factor, dead = inverse_factor(gram(inputs), 0.1, order)
+    hessian = (inputs.T @ inputs).numpy()[order][:, order]
+    hessian += 0.1 * np.trace(hessian) / 600 * np.eye(600)
+    assert torch.equal(factor, factor.triu())
+    np.testing.assert_allclose((factor.T @ factor).numpy() @ hessian, np.eye(600), atol=1e-9)
+    assert not dead.any()

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["inverse_factor"]
 
+SMALL = 256
+"""Rows of a triangular matrix that are inverted at once."""
+
 
 def inverse_factor(
     statistic: Statistic, damping: float, order: Any | None = None
@@ -43,18 +46,38 @@ def inverse_factor(
 
     if not isinstance(statistic, Gram):
         raise TypeError(f"a Gram matrix is needed, not {statistic!r}")
-    hessian = statistic.total.to(torch.float64, copy=True)
-    if order is not None:
-        hessian = hessian[order][:, order]
+    order = torch.arange(len(statistic.total)) if order is None else order
+    backwards = order.flip(0)
+    hessian = statistic.total[backwards[:, None], backwards].double()
     diagonal = hessian.diagonal()  # a view: writing to it changes the Hessian
     dead = diagonal == 0
     diagonal[dead] = 1
     diagonal += damping * diagonal.mean()
     try:
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-        return torch.linalg.cholesky(inverse, upper=True), dead
+        # of the Hessian back to front L L^T, and so U = L^-1 back to front: half the work of
+        # inverting the Hessian and factoring that
+        factor = torch.linalg.cholesky(hessian)
     except torch.linalg.LinAlgError as error:
         raise UserError(
             f"the Hessian cannot be inverted with --damping {damping:g}. Raise it, or calibrate "
             "on more text."
         ) from error
+    del hessian, diagonal
+    _invert_lower_(factor)
+    return factor.flip(0, 1), dead.flip(0)
+
+
+def _invert_lower_(factor: Any) -> None:
+    """Replace a lower triangular matrix by its inverse, by halves."""
+    import torch
+
+    size = len(factor)
+    if size <= SMALL:
+        whole = torch.eye(size, dtype=factor.dtype)
+        factor.copy_(torch.linalg.solve_triangular(factor, whole, upper=False))
+        return
+    half = size // 2
+    first, second, below = factor[:half, :half], factor[half:, half:], factor[half:, :half]
+    _invert_lower_(first)
+    _invert_lower_(second)
+    below.copy_((second @ (below @ first)).neg_())

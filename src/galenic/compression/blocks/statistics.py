@@ -9,6 +9,10 @@ import torch
 __all__ = ["Gram", "SecondMoments", "Statistic"]
 
 
+STRIPS, STRIP = 8, 192
+"""Parts of a symmetric sum that are computed apart, at most so many, with so many rows at least."""
+
+
 class Statistic(Protocol):
     """Something that sees every input of a linear map once."""
 
@@ -69,7 +73,20 @@ class Gram:
 
     def __init__(self, num_inputs: int, dtype: Any = torch.float32) -> None:
         self.num_tokens = 0
-        self.total = torch.zeros(num_inputs, num_inputs, dtype=dtype)
+        self._sum = torch.zeros(num_inputs, num_inputs, dtype=dtype)
+        self._mirrored = True
+        step = max(STRIP, -(-num_inputs // STRIPS))
+        self._strips = [slice(start, start + step) for start in range(0, num_inputs, step)]
+
+    @property
+    def total(self) -> Any:
+        """The whole matrix, shape (inputs, inputs)."""
+        if not self._mirrored:
+            for strip in self._strips:
+                behind = slice(strip.stop, None)
+                self._sum[behind, strip] = self._sum[strip, behind].T
+            self._mirrored = True
+        return self._sum
 
     @property
     def finite(self) -> bool:
@@ -77,5 +94,8 @@ class Gram:
 
     def update_(self, inputs: Any) -> None:
         self.num_tokens += inputs.shape[0]
-        columns = inputs.to(self.total.dtype)
-        self.total.addmm_(columns.T, columns)
+        columns = inputs.to(self._sum.dtype)
+        for strip in self._strips:  # on and right of the diagonal: the rest is the same again
+            behind = slice(strip.start, None)
+            self._sum[strip, behind].addmm_(columns[:, strip].T, columns[:, behind])
+        self._mirrored = False

@@ -10,7 +10,7 @@ numbers, and the weights of one block.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -139,15 +139,40 @@ def gather(
     Raises:
         UserError: an input is not finite.
     """
-    wanted = [name for role, name in INPUT_OF.items() if roles is None or role in roles]
+    asked = (name for role, name in INPUT_OF.items() if roles is None or role in roles)
+    wanted = tuple(dict.fromkeys(asked))
     gathered = {name: statistic(block.reader(name).num_inputs) for name in wanted}
     with showing(block, gathered), torch.no_grad():
         for sample in hidden.split(1):
-            leaving = run_block(block, sample, settings)
             if run_on:
-                sample.copy_(leaving)
+                sample.copy_(run_block(block, sample, settings))
+            else:
+                _run_until_read(block, sample, settings, wanted)
     check_finite(block, gathered)
     return gathered
+
+
+class _AllReadError(Exception):
+    """Everything that was wanted has been read: the rest of the block need not be computed."""
+
+
+def _run_until_read(
+    block: Block, sample: Any, settings: Mapping[str, Any], wanted: Collection[InputName]
+) -> None:
+    """Run a block as far as what the wanted linear maps read; its output is not needed."""
+    missing = set(wanted)
+
+    def read(name: InputName, _module: Any, _args: tuple[Any, ...]) -> None:
+        missing.discard(name)
+        if not missing:
+            raise _AllReadError
+
+    with ExitStack() as hooks:
+        for name in wanted:
+            hook = block.reader(name).module.register_forward_pre_hook(partial(read, name))
+            hooks.callback(hook.remove)
+        with suppress(_AllReadError):
+            run_block(block, sample, settings)
 
 
 @contextmanager

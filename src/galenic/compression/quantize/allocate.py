@@ -36,7 +36,7 @@ __all__ = ["TypeChoice", "allocate", "measure_choices"]
 
 UNITS = 1 << 16
 """Steps of size that the exact search tells apart, at most."""
-SAMPLED_VALUES = 1 << 20
+SAMPLED_VALUES = 1 << 18
 """Weights of a tensor that its errors are measured on: of more, rows are taken all over it."""
 SAMPLED_RUN = 8
 """Neighbouring rows that are taken together."""

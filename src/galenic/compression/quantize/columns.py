@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from galenic.compression.blocks.hessian import inverse_factor
 from galenic.compression.quantize.grid import Grid, PlannedMatrix, Scales
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from galenic.compression.quantize.lattice import Lattice
 
 __all__ = ["Problem", "one_thread", "read_problem", "solve", "solve_lattice"]
+
+RUN = 32
+"""Columns within a block that are changed at once; divides every group."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def solve(
     is reached, to the weights as changed so far; otherwise all scales are fitted at the start.
 
     Args:
-        weight: shape (rows, columns), float64; changed.
+        weight: shape (rows, columns), float64.
         problem: the Hessian of its inputs.
         grid: the levels.
         group_size: neighbouring columns that share a scale; divides the columns.
@@ -81,33 +86,35 @@ def solve(
     rows, columns = weight.shape
     in_order = bool((problem.order == torch.arange(columns)).all())
     parts = problem.importance.split(group_size)
-    scales = Scales(*(torch.zeros(rows, columns // group_size) for _ in range(2)))
-    codes = torch.zeros(rows, columns)
+    # by group and by column, for a column is all that is looked at
+    scales = Scales(*(torch.zeros(columns // group_size, rows) for _ in range(2)))
+    codes = torch.zeros(columns, rows)
 
     def fit_(group: int, values: Any) -> None:
         fitted = grid.fit(values, parts[group])
-        scales.scale[:, group], scales.minimum[:, group] = fitted.scale[:, 0], fitted.minimum[:, 0]
+        scales.scale[group], scales.minimum[group] = fitted.scale[:, 0], fitted.minimum[:, 0]
 
-    def round_(column: int, block: Any, at: int) -> Any:
+    def round_(column: int, behind: Any) -> Any:
         group = column // group_size
         if in_order and column % group_size == 0:
-            fit_(group, block[:, at : at + group_size])
-        mine = Scales(scales.scale[:, group], scales.minimum[:, group])
-        codes[:, column] = grid.round(block[:, at], mine)
-        return grid.values(codes[:, column], mine)
+            fit_(group, behind[:group_size].T.contiguous())
+        mine = Scales(scales.scale[group], scales.minimum[group])
+        codes[column] = grid.round(behind[0], mine)
+        return grid.values(codes[column], mine)
 
     if not in_order:
         for group, values in enumerate(weight.split(group_size, dim=1)):
             fit_(group, values)
-    _sweep(weight[:, problem.order], problem, block_size, round_)
-    return PlannedMatrix(grid, codes, scales)
+    _sweep(weight, problem, block_size, round_)
+    found = Scales(scales.scale.T.contiguous(), scales.minimum.T.contiguous())
+    return PlannedMatrix(grid, codes.T.contiguous(), found)
 
 
 def solve_lattice(weight: Any, problem: Problem, lattice: Lattice, block_size: int) -> Lattice:
     """Round one weight to the levels of any type, its scales as they are.
 
     Args:
-        weight: shape (rows, columns), float64; changed.
+        weight: shape (rows, columns), float64.
         problem: the Hessian of its inputs.
         lattice: of the weight as ggml rounds it.
         block_size: as `solve`.
@@ -117,47 +124,58 @@ def solve_lattice(weight: Any, problem: Problem, lattice: Lattice, block_size: i
     """
     import torch
 
-    steps, offsets = (torch.from_numpy(part) for part in (lattice.steps(), lattice.offsets()))
-    width = weight.shape[1] // steps.shape[1]
+    steps, offsets = (
+        torch.from_numpy(part).double().T.contiguous()
+        for part in (lattice.steps(), lattice.offsets())
+    )
+    width = weight.shape[1] // steps.shape[0]
     levels = torch.from_numpy(lattice.levels).double()
     middles = (levels[1:] + levels[:-1]) / 2
-    codes = torch.zeros(weight.shape, dtype=torch.int16)
+    codes = torch.zeros(weight.shape[::-1], dtype=torch.int16)
 
-    def round_(column: int, block: Any, at: int) -> Any:
-        step, offset = steps[:, column // width].double(), offsets[:, column // width].double()
-        wanted = (block[:, at] - offset) / step.masked_fill(step == 0, 1)
+    def round_(column: int, behind: Any) -> Any:
+        step, offset = steps[column // width], offsets[column // width]
+        wanted = (behind[0] - offset) / step.masked_fill(step == 0, 1)
         found = torch.bucketize(wanted, middles)
-        codes[:, column] = found + lattice.lowest
+        codes[column] = found + lattice.lowest
         return levels[found] * step + offset
 
-    _sweep(weight[:, problem.order], problem, block_size, round_)
-    return replace(lattice, codes=codes.numpy())
+    _sweep(weight, problem, block_size, round_)
+    return replace(lattice, codes=np.ascontiguousarray(codes.T.numpy()))
 
 
 def _sweep(
-    weight: Any, problem: Problem, block_size: int, round_: Callable[[int, Any, int], Any]
+    weight: Any, problem: Problem, block_size: int, round_: Callable[[int, Any], Any]
 ) -> None:
     """Round column after column; the error is compensated by those behind, which change.
 
+    A column of the weight is a row here, so that it lies in memory in one piece. Of a block, the
+    columns of a run are changed at once, the others when the run is done.
+
     Args:
-        weight: columns in the order of the problem; changed.
+        weight: shape (rows, columns), in its own order.
         problem: its Hessian.
-        block_size: columns rounded before the ones behind are changed.
-        round_: given a column's number, a block of columns and its place in it, gives what the
-            column becomes.
+        block_size: columns rounded before the ones behind the block are changed.
+        round_: given a column's number, and what is left of its block from it on, shape (columns,
+            rows), gives what the column becomes.
     """
     import torch
 
     columns = weight.shape[1]
+    turned = weight.T[problem.order]
     for start in range(0, columns, block_size):
         end = min(start + block_size, columns)
-        block, factor = weight[:, start:end], problem.factor[start:end, start:end]
+        block, factor = turned[start:end], problem.factor[start:end, start:end]
         errors = torch.zeros_like(block)
         for at, column in enumerate(problem.order[start:end].tolist()):
-            missed = block[:, at] - round_(column, block, at)
-            errors[:, at] = missed / factor[at, at]
-            block[:, at + 1 :] -= errors[:, at, None] * factor[at, at + 1 :]
-        weight[:, end:] -= errors @ problem.factor[start:end, end:]
+            run_end = at - at % RUN + RUN
+            missed = block[at] - round_(column, block[at:])
+            errors[at] = missed / factor[at, at]
+            block[at + 1 : run_end].addr_(factor[at, at + 1 : run_end], errors[at], alpha=-1)
+            if at + 1 == run_end:
+                run = slice(run_end - RUN, run_end)
+                block[run_end:].addmm_(factor[run, run_end:].T, errors[run], alpha=-1)
+        turned[end:].addmm_(problem.factor[start:end, end:].T, errors, alpha=-1)
 
 
 @contextmanager

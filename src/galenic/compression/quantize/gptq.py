@@ -322,7 +322,7 @@ class GPTQ(TypedQuantizer):
             yield linear, made
 
     def _fit(self, weight: Any, problem: Problem, kind: str) -> NDArray[np.uint8]:
-        """The bytes of a weight, float64 and changed, in a type that has levels."""
+        """The bytes of a weight, float64, in a type that has levels."""
         from galenic.compression.quantize.columns import one_thread, solve, solve_lattice
         from galenic.compression.quantize.grid import GRIDS
         from galenic.compression.quantize.kquant import quantize_rows
