@@ -74,7 +74,17 @@ LARGE = [
         "depth 20 %, block influence alone",
     ),
 ]
-TABLES = {"small": SMALL, "large": LARGE}
+FINE = "attn_v=Q8_0,attn_k=Q5_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
+PROOF = [
+    Row("dense", title="dense (Q4_K_M, as it came)"),
+    Row("llama-iq4_xs", "dense", "llama.cpp IQ4_XS", "llama.cpp IQ4_XS with importance"),
+    Row("llama-q3_k_m", "dense", "llama.cpp Q3_K_M", "llama.cpp Q3_K_M with importance"),
+    Row("llama-iq3_s", "dense", "llama.cpp IQ3_S", "llama.cpp IQ3_S with importance"),
+    q("gptq-3", f"--method gptq --type Q3_K --head-type Q6_K --tensor-type '{FINE}' "
+      "--num-samples 24", "GPTQ, Q3_K, head Q6_K"),
+]  # fmt: skip
+"""Heads are Q6_K in all of these, as the base came."""
+TABLES = {"small": SMALL, "large": LARGE, "proof": PROOF}
 
 
 HEAD = """\

@@ -32,6 +32,7 @@ from galenic.evaluation.compare import PairedResult
 
 BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
 SETTINGS = ("model", "limit", "num_samples", "scoring", "benchmarks")
+PEER = "llama.cpp "
 MEASURES = ("perplexity", "speed", "accuracy")
 ROUNDED = "--type Q4_0 --no-importance"
 """What is timed of a model that is no GGUF."""
@@ -45,7 +46,8 @@ class Row:
         name: of its folder.
         parent: the row that it is made from; None for the dense model.
         command: of ``galenic``; ``{parent}``, its ``{grandparent}`` and ``{dense}`` stand for
-            models.
+            models. ``llama.cpp TYPE``: by the library's own quantizer, from the dense GGUF, with
+            the importance file that the table is told of.
         title: for people.
         shown: whether it is measured; others are steps on the way.
     """
@@ -85,6 +87,11 @@ class Table:
         if row.parent is None:
             return []
         dense = model_name(self.options)
+        if row.command.startswith(PEER):
+            return [
+                f"python benchmarks/llama_quantize.py {dense} {row.name}/model.gguf "
+                f"{row.command.removeprefix(PEER)} --imatrix importance.gguf"
+            ]
         command = self.command(row, lambda name: dense if name == "dense" else name)
         data = "" if command.startswith("merge") else " --data DIR"
         return [*self.made(self.rows[row.parent]), f"galenic {command}{data} -o {row.name}"]
@@ -124,9 +131,24 @@ class Table:
             return True
         if not self.build(row.parent):
             return False
+        if row.command.startswith(PEER):
+            return self.peer(name, row.command.removeprefix(PEER))
         command = self.command(row, self.folder)
         data = "" if command.startswith("merge") else f" --data {self.options.data}"
         return self.galenic(name, f"{command}{data} -o {self.folder(name)}")
+
+    def peer(self, name: str, kind: str) -> bool:
+        """Quantize by llama.cpp, with importance."""
+        target = self.work / name / "model.gguf"
+        part = target.with_suffix(".part")
+        target.parent.mkdir(exist_ok=True)
+        script = str(Path(__file__).with_name("llama_quantize.py"))
+        argv = [sys.executable, script, self.options.model, str(part), kind]
+        print(f"$ llama.cpp {kind}, to {name}", flush=True)
+        done = subprocess.run([*argv, "--imatrix", self.options.imatrix], check=False)
+        if done.returncode == 0:
+            part.rename(target)
+        return done.returncode == 0
 
     def fast_form(self, name: str) -> str | None:
         """What is timed: the model itself where it is a GGUF, else its Q4_0 form."""
@@ -144,7 +166,7 @@ class Table:
         if not measures or not self.build(name):
             return
         options, dense = self.options, self.options.model
-        common = f"--data {options.data} --runtime torch"
+        common = f"--data {options.data} --runtime {options.runtime}"
         if "perplexity" in measures and not self.result(name, "perplexity").exists():
             against = "none" if name == "dense" else dense
             self.galenic(
@@ -219,7 +241,10 @@ def _compared(compared: PairedResult) -> dict[str, Any]:
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """What all rows share."""
-    return {name: getattr(options, name) for name in SETTINGS} | {"model": model_name(options)}
+    other = {"runtime": options.runtime} if options.runtime != "torch" else {}
+    return (
+        {name: getattr(options, name) for name in SETTINGS} | {"model": model_name(options)} | other
+    )
 
 
 def model_name(options: argparse.Namespace) -> str:
@@ -230,7 +255,7 @@ def model_name(options: argparse.Namespace) -> str:
 def told(options: argparse.Namespace) -> str:
     """What was said other than usual and decides what is measured, as it is typed."""
     found = ""
-    for name in ("table", *SETTINGS):
+    for name in ("table", "runtime", *SETTINGS):
         value = getattr(options, name, None)
         if value != options.usual.get(name):
             shown = model_name(options) if name == "model" else value
@@ -389,7 +414,9 @@ def arguments(description: str | None, output: str, measures: list[str]) -> argp
     parser.add_argument("--num-samples", type=int, default=32)
     parser.add_argument("--scoring", default="letter,text_per_byte")
     parser.add_argument("--benchmarks", nargs="*", default=list(BENCHMARKS))
-    parser.set_defaults(usual={name: parser.get_default(name) for name in SETTINGS})
+    parser.add_argument("--runtime", choices=("torch", "llama"), default="torch")
+    parser.add_argument("--imatrix", help="importance for rows by llama.cpp, GGUF form")
+    parser.set_defaults(usual={name: parser.get_default(name) for name in ("runtime", *SETTINGS)})
     return parser
 
 

@@ -45,31 +45,7 @@ GPTQ = "quantize {model} --method gptq"
 TUNED = "quantize {model} --method auto_round --bits 4"
 POLL = 0.2
 """Seconds between two looks at the memory of a process and its children."""
-LLAMA = """
-import ctypes, sys
-from galenic.runtimes.libllama import load_library
-from galenic.runtimes.threads import choose_threads
-source, target, pure = sys.argv[1:]
-class Params(ctypes.Structure):  # llama_model_quantize_params, with room for more
-    _fields_ = [(name, ctypes.c_int32) for name in ("threads", "ftype", "output", "embedding")]
-    _fields_ += [(name, ctypes.c_bool) for name in
-                 ("requantize", "quantize_output", "only_copy", "pure", "keep_split", "dry_run")]
-    _fields_ += [("rest", ctypes.c_uint8 * 512)]
-library = load_library()
-defaults = library._find("llama_model_quantize_default_params")
-quantize = library._find("llama_model_quantize")
-defaults.restype, defaults.argtypes = Params, ()
-quantize.restype, quantize.argtypes = ctypes.c_uint32, (ctypes.c_char_p, ctypes.c_char_p,
-                                                       ctypes.c_void_p)
-params = defaults()
-found = [getattr(params, name) for name, _ in Params._fields_[:-1]]
-if found[0] != 0 or found[2] != found[3] or found[4:] != [False, True] + 4 * [False]:
-    sys.exit(f"the library's parameters are laid out otherwise: {found}")
-params.threads, params.ftype, params.requantize = choose_threads(), 2, True  # 2: mostly Q4_0
-params.pure = pure == "pure"
-if quantize(source.encode(), target.encode(), ctypes.byref(params)):
-    sys.exit(library.last_log())
-"""
+LLAMA = Path(__file__).with_name("llama_quantize.py")
 
 
 @dataclass(frozen=True)
@@ -234,7 +210,8 @@ class Comparison:
         folder = self.work / name
         folder.mkdir(exist_ok=True)
         print(f"$ llama_model_quantize, {setting}, to {name}", flush=True)
-        argv = [sys.executable, "-c", LLAMA, str(files.path), str(folder / "model.gguf"), setting]
+        argv = [sys.executable, str(LLAMA), str(files.path), str(folder / "model.gguf"), "Q4_0"]
+        argv += ["--pure"] if setting == "pure" else []
         return watched(argv, self.work / f"{name}.log")
 
     def measure(self, name: str, measures: list[str]) -> None:

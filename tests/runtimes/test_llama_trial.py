@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,9 +175,31 @@ def test_the_death_of_the_child_is_a_clear_error(
 
 @pytest.mark.trial
 def test_a_child_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_trial, "TRIAL_SECONDS", 0.01)
+    monkeypatch.setattr(llama_trial, "WALL", 0.01)
     with pytest.raises(UserError, match="does not end within 0 seconds"):
         LlamaRuntime(model_files(write_tiny_gguf(tmp_path / "tiny.gguf")), threads=1)
+
+
+@pytest.mark.trial
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
+def test_a_child_that_computes_without_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "spin" / "sitecustomize.py"
+    module.parent.mkdir()
+    module.write_text(
+        "import galenic.runtimes.llama_engine as engine\n"
+        "def spin(*args, **kwargs):\n"
+        "    while True: pass\n"
+        "engine.LlamaEngine = spin\n",
+        encoding="utf-8",
+    )
+    paths = (str(module.parent), *sys.path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setattr(llama_trial, "TRIAL_SECONDS", 1)
+    monkeypatch.setattr(llama_trial, "WALL", 1000)
+    with pytest.raises(UserError, match="took more of the processor"):
+        llama_trial.try_in_child(write_tiny_gguf(tmp_path / "tiny.gguf"))
 
 
 @pytest.mark.trial

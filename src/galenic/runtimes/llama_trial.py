@@ -32,6 +32,8 @@ __all__ = ["check_loads", "main", "try_in_child"]
 logger = logging.getLogger("galenic.llama")
 
 TABLE = "loaded.json"
+WALL = 6
+"""How much longer than its processor time the child may take beside other work."""
 TEXT = "The dose was 5 µg.\n\tÄrzte \u4e2d\u6587 \U0001f600 e\u0301 <s> [INST] \x00\x7f"
 """Letters, digits, spaces, signs of one to four bytes, and what looks like special tokens."""
 SHOWN = 4096
@@ -60,8 +62,8 @@ def try_in_child(path: Path, adapter: Path | None = None) -> None:
         UserError: as the child says, or it died or took too long.
     """
     size = sum(part.stat().st_size for part in parts_of(path))
-    seconds = TRIAL_SECONDS + size / TRIAL_BYTES_A_SECOND
-    command = [sys.executable, "-m", "galenic.runtimes.llama_trial", os.fspath(path)]
+    seconds = max(1, round(TRIAL_SECONDS + size / TRIAL_BYTES_A_SECOND))
+    command = [sys.executable, "-m", "galenic.runtimes.llama_trial", str(seconds), os.fspath(path)]
     command += [] if adapter is None else [os.fspath(adapter)]
     environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
     try:
@@ -70,11 +72,11 @@ def try_in_child(path: Path, adapter: Path | None = None) -> None:
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=seconds,
+            timeout=WALL * seconds,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise _cannot(path, f"it does not end within {seconds:.0f} seconds") from error
+        raise _cannot(path, f"it does not end within {WALL * seconds:.0f} seconds") from error
     said = done.stdout.decode("utf-8", "replace").splitlines()
     if done.returncode == 0 and said:
         found: dict[str, str] = json.loads(said[-1])
@@ -89,6 +91,8 @@ def try_in_child(path: Path, adapter: Path | None = None) -> None:
 
 def _death(status: int) -> str:
     """What the exit status of a child says."""
+    if -status == getattr(signal, "SIGXCPU", None):
+        return "took more of the processor than loading can take"
     if status >= 0:
         return f"ended with status {status}"
     try:
@@ -129,13 +133,16 @@ def main(path: Path, adapter: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
+    allowed = int(sys.argv[1])
     if sys.platform != "win32":
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        allowed *= choose_threads()
+        resource.setrlimit(resource.RLIMIT_CPU, (allowed, allowed + 1))
     answer = {}
     try:
-        main(*map(Path, sys.argv[1:]))
+        main(*map(Path, sys.argv[2:]))
     except UserError as error:
         answer["error"] = str(error)
     sys.stdout.write("\n" + json.dumps(answer) + "\n")
