@@ -50,6 +50,13 @@ def test_a_licence_is_said_once_behind_the_sources() -> None:
     assert shown.index("Licence") > shown.rindex("https://")
 
 
+def test_where_questions_come_from_is_said_once_behind_them() -> None:
+    shown = run("ask", "What helps a cold?").output
+    where = shown.index("(Galenic's handbook; more at AHRQ")
+    assert shown.count("AHRQ") == 1
+    assert shown.index("Questions for your appointment") < where < shown.index("Sources\n")
+
+
 def test_in_an_emergency_no_model_is_loaded(model: str) -> None:
     done = run("ask", "crushing chest pain and sweating", "--model", "no such model")
     assert done.exit_code == 0, done.output

@@ -55,6 +55,13 @@ def test_an_answer_is_drawn_as_it_comes(tab: Tab, server: Scripted) -> None:
     assert set(links) == {"noreferrer noopener"}
 
 
+def test_where_questions_come_from_is_said_once_behind_them(tab: Tab, server: Scripted) -> None:
+    two = (said("questions", text, rule=NHS) for text in ("Is it wax?", "Are drops safe?"))
+    answer(tab, server, UTI, *FIRST, *two, DONE)
+    assert words(tab, ".part-questions li") == ["Is it wax?", "Are drops safe?"]
+    assert words(tab, ".part-questions ul + .rule") == [NHS["name"]]
+
+
 def test_a_raised_tier_takes_the_place_of_the_first(tab: Tab, server: Scripted) -> None:
     raised = triage("today", raised="the model finds an ambulance likely")
     answer(tab, server, UTI, *FIRST, raised, *REST)

@@ -49,3 +49,12 @@ def test_sixty_five_is_older(age: str, tier: Tier) -> None:
 )
 def test_the_reach_of_a_denial(text: str, tier: Tier) -> None:
     assert triage(text, layers=()).tier == tier
+
+
+@pytest.mark.parametrize(
+    ("text", "fires"),
+    [("a runny nose for two weeks", False), ("runny poo for two weeks", True)],
+)
+def test_a_nose_that_runs_is_no_diarrhoea(text: str, *, fires: bool) -> None:
+    fired = {finding.id for finding in triage(text, layers=()).findings}
+    assert ("diarrhoea-long" in fired) == fires

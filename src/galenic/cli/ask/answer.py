@@ -160,6 +160,7 @@ def print_events(console: Console, events: Iterable[Event]) -> None:
 
     cited: list[Cited] = []
     section, seconds, model = "", 0.0, ""
+    behind: dict[str, None] = {}  # where questions come from, said once
     for event in events:
         if isinstance(event, Tier):
             print_tier(console, event.triage)
@@ -174,8 +175,12 @@ def print_events(console: Console, events: Iterable[Event]) -> None:
                 console.print(Text(("\n" if section else "") + SECTIONS[event.section], "bold"))
                 section = event.section
             console.print(_sentence(event))
+            if section == "questions" and event.rule is not None:
+                behind[f"({event.rule.name})"] = None
         elif isinstance(event, Done):
             seconds, model = event.seconds, event.model
+    for line in behind:
+        console.print(Text(line, style="dim"))
     _print_sources(console, cited)
     by = f"{model}, " if model else ""
     console.print(Text(f"({by}{seconds:.1f} s, on this machine)", style="dim"))
@@ -187,6 +192,8 @@ def _sentence(event: Sentence) -> object:
     text = Text(f"- {event.text}")
     if event.sources:
         text.append(" " + "".join(f"[{number}]" for number in event.sources), style="cyan")
+    elif event.rule is not None and event.section == "questions":
+        pass
     elif event.rule is not None:
         text.append(f" ({event.rule.name})", style="dim")
     else:

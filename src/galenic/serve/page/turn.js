@@ -98,9 +98,13 @@ export class Turn {
 
   addSentence({ section, text, sources = [], rule = null }) {
     const marks = sources.flatMap((number) => [" ", this.cite(number, `[${number}]`, "cite", text)]);
-    if (rule) marks.push(" ", make("span", { class: "rule" }, link(rule.name, rule.url)));
-    if (marks.length === 0) marks.push(" ", make("span", { class: "unsourced" }, "not sourced"));
-    this.section(section).append(make("li", {}, make("span", {}, text), ...marks));
+    const list = this.section(section);
+    const where = rule ? make("span", { class: "rule" }, link(rule.name, rule.url)) : null;
+    if (where && section !== "questions") marks.push(" ", where);
+    if (!where && marks.length === 0) marks.push(" ", make("span", { class: "unsourced" }, "not sourced"));
+    list.append(make("li", {}, make("span", {}, text), ...marks));
+    // questions come from one place: it is said once, behind them
+    if (where && section === "questions" && list.nextSibling === null) list.after(where);
   }
 
   /** The list of a section; sections stand in their order, whatever comes first. */
