@@ -2,6 +2,7 @@
 
     python benchmarks/answers.py -o results/answers
     python benchmarks/answers.py --data DIR -o results/answers_medquad    # with MedQuAD indexed
+    python benchmarks/answers.py --set development [--misses]    # the sets that are tuned on; prints
 
 Each set (tests/assistant/data: questions, claims, guard phrases) is split by the sha256 of the id:
 half *a* was read and tuned on, half *b* is only scored. How an answer is graded: `answer_rules.py`.
@@ -43,6 +44,10 @@ from galenic.retrieval.index import index_medquad
 
 DATA = Path(__file__).parents[1] / "tests/assistant/data"
 RUNS = 10
+DEVELOPMENT = ("questions", "questions_other")
+HELD_OUT = "questions_other"
+"""Of this file half b is only scored."""
+NO_INDEX = Path(tempfile.gettempdir(), "no-such-index.sqlite")
 APART = ("off-topic", "clinic", "dangerous")
 
 
@@ -50,7 +55,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="with medquad/medquad.jsonl.gz: index it as well")
     parser.add_argument("-o", "--output", default="results/answers")
+    parser.add_argument("--set", choices=("blind", "development"), default="blind")
+    parser.add_argument("--misses", action="store_true", help="of development: what was not useful")
     flags = parser.parse_args()
+    if flags.set == "development":
+        print(development(misses=flags.misses))
+        return
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder, "index.sqlite")
         if flags.data is not None:
@@ -104,6 +114,33 @@ def questions(index: Path) -> dict[str, Any]:
         "sentences": dict(found),
         "p50_s": statistics.median(seconds),
     }
+
+
+def development(*, misses: bool = False) -> str:
+    """A table of the development questions; half b of ``questions_other`` is held out of misses."""
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    missed: list[str] = []
+    for name in DEVELOPMENT:
+        for row in rows(f"development/{name}"):
+            part = f"{name} {half(row['id'])}" if name == HELD_OUT else name
+            reply, before = answer(row["question"], NO_INDEX), table[part]["useful"]
+            _grade(row, reply, table[part])
+            if misses and part != f"{HELD_OUT} b" and table[part]["useful"] == before:
+                missed.append(_missed(row, reply))
+    head = ["set", "n", "to urgent help", "answered", "abstained", "useful", "one good phrase",
+            "misleading", "off topic"]  # fmt: skip
+    lines = [_everyday(part, cell) for part, cell in table.items()]
+    return "\n".join([markdown_table(head, lines), *missed])
+
+
+def _missed(row: dict[str, Any], reply: Reply) -> str:
+    """A question that was not answered usefully, and what was shown."""
+    shown = [one.text for one in reply.sentences if one.section == "answer"]
+    good = [f"{'+' if said([one], shown) else '-'}{one}" for one in row["good_answer_says"]]
+    bad = " MISLEADING" if misleading(row, shown) else ""
+    titles = dict.fromkeys(one.passage.question for one in reply.sources)
+    head = f"\n{row['id']} {row['question']} [{row['about']}; {row['aspect']}] {good}{bad}"
+    return "\n   ".join([head, f"of {list(titles)[:2]}", *(shown or ["(no answer)"])])
 
 
 def _group(row: dict[str, Any]) -> str:
