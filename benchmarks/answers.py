@@ -2,7 +2,7 @@
 
     python benchmarks/answers.py -o results/answers
     python benchmarks/answers.py --data DIR -o results/answers_medquad    # with MedQuAD indexed
-    python benchmarks/answers.py --set development [--misses]    # the sets that are tuned on; prints
+    python benchmarks/answers.py --set development [--misses]    # what was tuned on; prints
 
 Each set (tests/assistant/data: questions, claims, guard phrases) is split by the sha256 of the id:
 half *a* was read and tuned on, half *b* is only scored. How an answer is graded: `answer_rules.py`.

@@ -51,16 +51,23 @@ def test_what_answers_comes_first(question: str, words: str) -> None:
     assert words in said(question)[0]
 
 
-def entry(name: str, title: str, **fields: list[str]) -> Entry:
+def _statements(texts: list[str]) -> list[dict[str, object]]:
+    return [{"text": one, "from": ["p"]} for one in texts]
+
+
+def entry(name: str, title: str, **fields: list[str] | dict[str, list[str]]) -> Entry:
     page = {"name": "A", "title": "B", "url": "https://www.nhs.uk/x", "date": "2026"}
-    told = {k: [{"text": one, "from": ["p"]} for one in v] for k, v in fields.items()}
+    told = {
+        k: {t: _statements(v[t]) for t in v} if isinstance(v, dict) else _statements(v)
+        for k, v in fields.items()
+    }
     return Entry.model_validate({
         "id": name, "kind": "topic", "title": title, "also": [], "group": "x",
         "sources": {"p": page}, **told,
     })  # fmt: skip
 
 
-def made(**fields: list[str]) -> Topics:
+def made(**fields: list[str] | dict[str, list[str]]) -> Topics:
     """An entry on purple spots with these statements, among others, so that its name is rare."""
     others = [entry(f"{at}", f"Illness{at}", what=["Illness."]) for at in range(60)]
     return Topics([entry("purple-spots", "Purple spots", **fields), *others])
@@ -109,3 +116,39 @@ def test_near_words_are_other_endings_and_slips_and_no_words_of_their_own() -> N
     for word in ("heater", "couch", "constant", "printer", "contest"):
         assert near.near(word, word) is None, word
     assert near.near("asthme", "coat") is None  # a stem that is known is meant as it is
+
+
+def fields_of(known: Topics, question: str) -> list[str]:
+    return [one.place.field for one in choose(read_question(known, question))]
+
+
+def test_a_statement_may_say_in_other_words_what_is_asked() -> None:
+    spots = made(
+        what=["Purple spots are spots.", "Purple spots are odd.", "Purple spots are rare."],
+        help=["Soap helps.", "Stay active with purple spots.", "Tea helps."],
+    )
+    found = choose(read_question(spots, "purple spots should i rest or walk"))
+    assert found[0].place.statement.text == "Stay active with purple spots."
+
+
+def test_how_long_it_has_lasted_asks_when_to_see_a_doctor() -> None:
+    spots = made(
+        what=["Purple spots are spots."],
+        lasts=["Purple spots stay for two weeks."],
+        seek={"days": ["See a doctor about purple spots that stay longer than three weeks."]},
+    )
+    assert "seek.days" in fields_of(spots, "had purple spots for 5 weeks")[:2]
+
+
+def test_the_half_of_a_title_that_was_not_asked_for_comes_behind() -> None:
+    titled = entry(
+        "z", "Purple spots and green dots",
+        what=["Green dots are dots.", "Purple spots are spots."], help=["Soap eases green dots."],
+    )  # fmt: skip
+    others = [entry(f"{at}", f"Illness{at}", what=["Illness."]) for at in range(60)]
+    found = choose(read_question(Topics([titled, *others]), "what are purple spots"))
+    assert found[0].place.statement.text == "Purple spots are spots."
+
+
+def test_a_missed_dose_has_no_answer_where_the_entry_says_nothing_of_it() -> None:
+    assert said("what if i forget a levothyroxine tablet") == []

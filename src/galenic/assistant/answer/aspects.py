@@ -35,6 +35,7 @@ class Aspect(BaseModel):
         words: that only ask.
         look: words of statements that answer it, whatever their field.
         numbers: a statement with a number answers it.
+        must: where no statement has a word of ``look``, there is no answer.
         medicine: asked of medicines first of all.
         alone: counts only where nothing else is asked.
     """
@@ -51,6 +52,7 @@ class Aspect(BaseModel):
     words: tuple[str, ...] = ()
     look: tuple[str, ...] = ()
     numbers: bool = False
+    must: bool = False
     medicine: bool = False
     alone: bool = False
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from galenic.assistant.answer.aspects import Aspect
+from galenic.assistant.answer.meanings import says
 from galenic.assistant.answer.reading import QuestionReading
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.topics import Match, halves_of, name_stems
@@ -25,8 +26,8 @@ MOST_OF_TWO = 3
 """Of each entry where two are meant."""
 ENOUGH = 4
 """Where fewer statements answer, some of the fields that are asked next follow."""
-LEAST_OF_HALF = 4
-"""Statements that half of a title must have to answer alone: a verruca is a wart."""
+OTHER_HALF = 0.5
+"""What a statement is worth less that is only on the half of a title that was not asked for."""
 LATER, LATER_ASIDE = 0.3, 0.6
 """What a later statement on what it is is worth less than the definition, which is the first; and
 where something else is asked."""
@@ -76,21 +77,29 @@ def _of_entry(
     match: Match, reading: QuestionReading, others: set[str], most: int
 ) -> list[ChosenStatement]:
     entry = match.entry
-    places = _of_test(match, _asked_half(entry, match))
+    places = _of_test(match, list(entry.places()))
     asked = _asked(entry, reading.aspects)
     worth = _field_worth(places, asked)
+    stems = [frozenset(name_stems(place.statement.text)) for place in places]
     rest = {w: n for w, n in reading.rest.items() if w not in others}
-    whole = sum(rest.values())
-    hits = [_share(place, rest, whole) for place in places]
-    if _names_no(match, places) or _misses(entry, reading, hits, whole):
+    unsaid = any(one.must and not any(one.looked_for & has for has in stems) for one in asked[:1])
+    if unsaid or _names_no(match, places) or _misses(entry, reading, _shares(stems, rest)):
         return []
+    told = {
+        word: weight
+        for word, weight in {**reading.soft, **rest}.items()
+        if any(says(word, one) for one in stems)
+    }
+    hits = _shares(stems, told)
+    aside = _other_half(entry, match, stems)
     own = match.stems - set(name_stems(entry.title))
     defines = any(one.id in ("definition", "values") for one in asked[:1]) or not asked
     later = LATER if defines else LATER_ASIDE
     scores = [
         _worth(place, hit, worth, asked, own, others)
         - (later if place.field == "what" and place != places[0] else 0.0)
-        for place, hit in zip(places, hits, strict=True)
+        - (OTHER_HALF if of_other else 0.0)
+        for place, hit, of_other in zip(places, hits, aside, strict=True)
     ]
     kept = _kept(places, scores, worth, most)
     return [ChosenStatement(entry, places[at]) for at in (*kept, *_next(places, kept, asked))]
@@ -119,22 +128,15 @@ def _worth(
     )
 
 
-def _asked_half(entry: Entry, match: Match) -> list[Place]:
-    """The statements, without those only on the half of a title that was not asked for."""
-    places = list(entry.places())
+def _other_half(entry: Entry, match: Match, stems: Sequence[frozenset[str]]) -> list[bool]:
+    """Which statements are only on the half of a title that was not asked for."""
     halves = [frozenset(name_stems(one)) for one in halves_of(entry.title)]
     asked = [one for one in halves if one & match.stems]
     other = [one for one in halves if not one & match.stems]
     if len(asked) != 1 or not other:
-        return places
-    stems = [set(name_stems(place.statement.text)) for place in places]
-    if sum(bool(asked[0] & match.stems & one) for one in stems) < LEAST_OF_HALF:
-        return places
-    return [
-        place
-        for place, one in zip(places, stems, strict=True)
-        if not other[0] & one or asked[0] & match.stems & one
-    ]
+        return [False for _ in stems]
+    own = asked[0] & match.stems
+    return [bool(other[0] & one) and not own & one for one in stems]
 
 
 def _of_test(match: Match, places: list[Place]) -> list[Place]:
@@ -178,6 +180,9 @@ def _asked(entry: Entry, aspects: Sequence[Aspect]) -> list[Aspect]:
     fitting = [one for one in aspects if one.medicine == medicine or len(aspects) == 1]
     asked = fitting or list(aspects)
     asked = [one for one in asked if not one.alone] or asked
+    long = [one for one in aspects if one.id == "persistent"]
+    if asked and asked[0].id == "seek" and long:
+        return [*long, asked[0]]
     if asked and asked[0].id == "seek":
         asked = [one for one in asked[:2] if one.id in ("seek", "symptoms")]
     return asked[:2]
@@ -211,12 +216,12 @@ def _expanded(fields: Sequence[str]) -> Iterator[str]:
         yield from _LIKE.get(name, ())
 
 
-def _share(place: Place, rest: dict[str, float], whole: float) -> float:
-    """Share of the rest of the question, by rarity, that a statement has."""
+def _shares(stems: Sequence[frozenset[str]], rest: dict[str, float]) -> list[float]:
+    """Share of the rest of the question, by rarity, that each statement has."""
+    whole = sum(rest.values())
     if not whole:
-        return 0.0
-    has = set(name_stems(place.statement.text))
-    return sum(weight for word, weight in rest.items() if word in has) / whole
+        return [0.0 for _ in stems]
+    return [sum(n for word, n in rest.items() if says(word, one)) / whole for one in stems]
 
 
 def _names_no(match: Match, places: Sequence[Place]) -> bool:
@@ -227,9 +232,9 @@ def _names_no(match: Match, places: Sequence[Place]) -> bool:
     return "test" in title and bool(own) and not any(own <= text for text in texts)
 
 
-def _misses(entry: Entry, reading: QuestionReading, hits: Sequence[float], whole: float) -> bool:
+def _misses(entry: Entry, reading: QuestionReading, hits: Sequence[float]) -> bool:
     """Whether it is asked if something is safe that the entry does not name."""
     asks = {one.id for one in reading.aspects} & {"safety", "effects"}
     if entry.kind == "topic" and len(reading.aspects) > 1:
         return False
-    return bool(asks) and whole > 0 and max(hits, default=0.0) < HIT
+    return bool(asks) and bool(reading.rest) and max(hits, default=0.0) < HIT

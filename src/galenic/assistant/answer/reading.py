@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from galenic.assistant.answer.aspects import Aspect, asked_aspects, asking_stems
@@ -32,12 +32,14 @@ TITLED = 0.7
 """A topic whose whole title is asked for comes first from this share of the best score."""
 COMPLAINT = 0.7
 """A complaint comes before a group of medicines that is named after it from this share on."""
+SOFT = 0.5
+"""What a word is worth that asks elsewhere, as part of its rarity."""
 ADULT_MONTHS = 16 * 12
 _SILENT = word_set("""
 mmol unit mg ml mcg kg cm litr liter per percent degre enough many someth anyth normally real
 actually first low high matter finish versu vs carry till quit kind sort bit lot suddenly plea
 pls year old month week number today cope deal keep person everyone always ever still even
-compar toward till rid gone going littl thoughts thing earth exactly basically
+compar toward till yr yrs wont u rid gone going littl thoughts thing earth exactly basically
 """)
 """Stems that say nothing of the topic: units and talk."""
 _ANY_DISEASE = word_set("""
@@ -57,11 +59,6 @@ _NOT_THAT = re.compile(
     re.I,
 )
 """What is not asked about: "that isn't laxatives"."""
-_MEANS = {
-    "drink": "alcohol", "booze": "alcohol", "beer": "alcohol", "wine": "alcohol",
-    "drunk": "alcohol", "pint": "alcohol", "drinking": "alcohol",
-}  # fmt: skip
-"""What is asked of a medicine in other words than its statements have."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,7 @@ class QuestionReading:
         near: the nearest topics, whether or not they fit.
         aspects: what is asked.
         rest: stems of the question besides topic and asking words, to their rarity.
+        soft: stems that ask elsewhere, but not what is asked here ("walk"), to half their rarity.
         foreign: stems of the question that no entry has.
     """
 
@@ -81,6 +79,7 @@ class QuestionReading:
     aspects: tuple[Aspect, ...]
     rest: dict[str, float]
     foreign: frozenset[str]
+    soft: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_question(known: Topics, question: str) -> QuestionReading:
@@ -96,10 +95,13 @@ def read_question(known: Topics, question: str) -> QuestionReading:
     meant = _meant(known, ranked, aspects, plain, question)
     named = frozenset[str]().union(*(one.stems for one in meant))
     rest = {word: known.rarity(word) for word in plain if word not in named}
-    if meant and meant[0].entry.kind == "medicine":
-        for word in set(words(question)) & set(_MEANS):
-            rest.setdefault(_MEANS[word], known.rarity(_MEANS[word]))
-    return QuestionReading(meant, tuple(ranked[:3]), aspects, rest, foreign)
+    asking = frozenset(stem for one in aspects for word in one.words for stem in name_stems(word))
+    soft = {
+        word: SOFT * known.rarity(word)
+        for word in said
+        if word in asking_stems() and word not in asking | named | TALK | _SILENT
+    }
+    return QuestionReading(meant, tuple(ranked[:3]), aspects, rest, foreign, soft)
 
 
 def _of_a_child(question: str) -> bool:

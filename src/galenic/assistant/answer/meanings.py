@@ -1,0 +1,33 @@
+"""What a statement may say for a word of the question: "exercise" for "walk".
+
+The words stand in ``meanings.yaml``, to be read and corrected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from galenic.assistant.handbook.topics import name_stems
+
+__all__ = ["says"]
+
+
+def says(word: str, has: frozenset[str] | set[str]) -> bool:
+    """Whether a statement, as stems, has a stem of the question or what means the same."""
+    return word in has or not has.isdisjoint(_meanings().get(word, frozenset()))
+
+
+@cache
+def _meanings() -> Mapping[str, frozenset[str]]:
+    text = files("galenic.assistant.answer").joinpath("meanings.yaml").read_text(encoding="utf-8")
+    found: dict[str, frozenset[str]] = {}
+    for asked, told in yaml.safe_load(text).items():
+        stems = frozenset(stem for word in told for stem in name_stems(word))
+        for word in asked.split():
+            for stem in name_stems(word):
+                found[stem] = found.get(stem, frozenset()) | stems
+    return found
