@@ -28,6 +28,10 @@ CHILD = Path(__file__).parents[1] / "kill_child.py"
 COMMANDS = {
     "prune": ["prune", "--method", "magnitude", "--sparsity", "0.5"],
     "quantize": ["quantize", "--type", "Q8_0", "--no-importance"],
+    "tune": [
+        *("quantize", "--type", "Q4_0", "--no-importance", "--tune", "--tune-steps", "3"),
+        *("--text", "text.txt", "--num-samples", "8", "--seq-len", "24"),
+    ],
     "compress": ["compress", "--recipe", "two.yaml", "--no-measure"],
 }
 MOMENTS = {
@@ -43,6 +47,12 @@ MOMENTS = {
         ("galenic.compression.quantize.kquant:quantize_rows", 3),
         ("galenic.compression.quantize.verify:measure_agreement", 1),
         ("galenic.cache:_flush", 2),
+    ],
+    "tune": [
+        ("galenic.compression.quantize.tuning.run:tune_gguf", 1),
+        ("galenic.compression.quantize.tuning.run:tune_codes_", 3),
+        ("galenic.compression.quantize.tuning.scales:_step_", 2),
+        ("galenic.compression.quantize.tuning.run:write_gguf", 1),
     ],
     "compress": [
         ("galenic.models.save:FolderWriter.write", 5),  # in the first stage
@@ -66,6 +76,8 @@ class Runner:
         self.folder, self.target = folder, folder / "out"
         write_tiny_hf(folder / "m", "llama", hidden_size=64)
         (folder / "two.yaml").write_text(RECIPE)
+        words = (f"the man of the ward said yes or no on day {i} of {i * i}" for i in range(90))
+        (folder / "text.txt").write_text("\n\n".join(words))
         self.whole: dict[str, dict[str, bytes]] = {}
         self.server = subprocess.Popen(
             [sys.executable, str(CHILD)],

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from galenic.artifact.manifest import Manifest, Parent, Stage
+from galenic.bootstrap import ratio_estimate
 from galenic.cli.main import app
 from galenic.errors import UserError
 from galenic.evaluation.alignment import (
@@ -21,7 +22,6 @@ from galenic.evaluation.alignment import (
     piece_lengths,
     token_ends,
 )
-from galenic.evaluation.bootstrap import ratio_estimate
 from galenic.evaluation.config import DivergenceConfig
 from galenic.evaluation.divergence import compare_rows, measure_divergence
 from galenic.evaluation.parent import find_reference

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -39,13 +39,16 @@ __all__ = [
     "read_calibration_text",
     "read_heldout_text",
     "read_medquad",
+    "read_split_text",
+    "split_text",
 ]
 
 MEDQUAD = "medquad/medquad.jsonl.gz"
 SAMPLE = "sample"
 """In place of a folder: the embedded handbook."""
 HELDOUT_TENTHS = 1
-"""Tenths of MedQuAD's topics that are held out."""
+"""Tenths of MedQuAD's topics, and of a text file's paragraphs where it is split, that are held
+out."""
 
 
 class CalibrationConfig(BaseModel):
@@ -115,6 +118,38 @@ def read_heldout_text(config: CalibrationConfig) -> list[CalibrationText]:
         UserError: nothing is named, or a file is missing or damaged.
     """
     return _read_texts(config, "heldout", "perplexity needs text")
+
+
+def read_split_text(
+    config: CalibrationConfig,
+) -> tuple[list[CalibrationText], list[CalibrationText]]:
+    """Text to fit on, and text of other documents to judge on, of all that the config names.
+
+    Raises:
+        UserError: nothing is named, or a file is missing or damaged.
+    """
+    learnt, judged = read_calibration_text(config), read_heldout_text(config)
+    if config.text is not None:  # both end with the same text
+        learnt[-1], judged[-1] = split_text(learnt[-1])
+    return learnt, judged
+
+
+def split_text(text: CalibrationText) -> tuple[CalibrationText, CalibrationText]:
+    """Hold a tenth of the documents of a text out, by a hash of each.
+
+    Returns:
+        What can be learnt from, and what is held out.
+    """
+    out = [_is_heldout(document) for document in text.documents]
+    pairs = list(zip(text.documents, out, strict=True))
+    return (
+        replace(text, documents=tuple(document for document, apart in pairs if not apart)),
+        replace(
+            text,
+            source=f"{text.source}, held-out part",
+            documents=tuple(document for document, apart in pairs if apart),
+        ),
+    )
 
 
 def _read_texts(
@@ -196,8 +231,8 @@ def _parse(row: Mapping[str, Any]) -> QuestionAnswer:
     )
 
 
-def _is_heldout(topic: str) -> bool:
-    return hashlib.sha256(topic.encode()).digest()[0] * 10 // 256 < HELDOUT_TENTHS
+def _is_heldout(topic_or_text: str) -> bool:
+    return hashlib.sha256(topic_or_text.encode()).digest()[0] * 10 // 256 < HELDOUT_TENTHS
 
 
 def plain_texts(path: Path) -> CalibrationText:

@@ -15,7 +15,7 @@ Near chance, accuracy hardly sees what a change did to a model; these see it at 
   the reference gave to other pieces there.
 - same top: share of those tokens where both find the same next token likeliest.
 
-Intervals are 95 %, by resampling sequences (`galenic.evaluation.bootstrap`).
+Intervals are 95 %, by resampling sequences (`galenic.bootstrap`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.bootstrap import Estimate, ratio_estimate
 from galenic.data.calibration import (
     CalibrationText,
     pack,
@@ -40,7 +41,6 @@ from galenic.evaluation.alignment import (
     piece_lengths,
     token_ends,
 )
-from galenic.evaluation.bootstrap import Estimate, ratio_estimate
 from galenic.evaluation.config import DivergenceConfig
 from galenic.models.files import ModelFiles
 from galenic.registry import RUNTIMES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from galenic.evaluation.bootstrap import Estimate
+from galenic.bootstrap import Estimate
 from galenic.evaluation.config import DivergenceConfig
 from galenic.evaluation.divergence import Divergence, measure_divergence
 from galenic.models.files import ModelFiles

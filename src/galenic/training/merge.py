@@ -42,7 +42,8 @@ def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest
 
     A quantized GGUF is merged as its dequantized weights. So is a base that was packed while the
     adapter was trained: the adapter has learnt to live with rounded weights. The whole model is
-    held in memory, in float32, and stored in the type of the base.
+    held in memory, in float32, and stored in the type of the base; in float32 where the adapter was
+    trained for a type of the file (``--for-type``), which is what rounds it.
 
     Args:
         model: the base, as `galenic.models.load.resolve_model` takes it.
@@ -66,7 +67,8 @@ def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest
         watcher.stage("writing and reading back")
         if merged.config.vocab_size != checkpoint.shapes.model.config.vocab_size:
             _copy_tokenizer(adapter, part)
-        checks = write_model(merged, part, checkpoint.folder, checkpoint.dtype)
+        dtype = merged.dtype if _option(adapter, "for_type") else checkpoint.dtype
+        checks = write_model(merged, part, checkpoint.folder, dtype)
         written = open_checkpoint(ModelFiles(str(output), "folder", part, ""))
         return record_stage(
             part,
@@ -157,6 +159,11 @@ def _untie_(base: Any, both: Any) -> None:
 
 def _trained_bits(adapter: Path) -> int | None:
     """Bits of the base that an adapter of ours was trained over; None where it was float32."""
-    manifest = read_manifest(adapter)
-    bits = manifest.stages[-1].options.get("base_bits") if manifest and manifest.stages else None
+    bits = _option(adapter, "base_bits")
     return bits if isinstance(bits, int) else None
+
+
+def _option(adapter: Path, name: str) -> Any:
+    """What an option was when an adapter of ours was trained; None of other adapters."""
+    manifest = read_manifest(adapter)
+    return manifest.stages[-1].options.get(name) if manifest and manifest.stages else None

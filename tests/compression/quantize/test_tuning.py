@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from galenic.compression.quantize.kquant import (  # noqa: E402
 from galenic.compression.quantize.lattice import LATTICES  # noqa: E402
 from galenic.compression.quantize.nf4 import NF4  # noqa: E402
 from galenic.compression.quantize.run import quantize  # noqa: E402
+from galenic.compression.quantize.tuning import folder  # noqa: E402
 from galenic.compression.quantize.tuning.matrix import TunedMatrix  # noqa: E402
-from galenic.data.calibration import read_calibration_text  # noqa: E402
+from galenic.data.calibration import read_split_text  # noqa: E402
 from galenic.models.gguf.copy import gguf_source  # noqa: E402
 from galenic.models.gguf.header import read_header  # noqa: E402
 from galenic.models.load import resolve_model  # noqa: E402
@@ -97,7 +99,7 @@ def test_the_gradient_of_a_place_is_that_of_its_weight_times_the_step() -> None:
     assert found.open_codes_(dense)
     towards = torch.randn(12, 512)
     (found.weight() * towards).sum().backward()
-    steps = torch.from_numpy(found._steps()).repeat_interleave(16, 1)
+    steps = torch.from_numpy(found._opened().steps()).repeat_interleave(16, 1)
     inside = (found.places >= -4) & (found.places <= 3)
     torch.testing.assert_close(found.places.grad, towards * steps * inside)
 
@@ -124,13 +126,16 @@ def test_tuning_lowers_the_kl_at_no_byte(family: str, tmp_path: Path) -> None:
     assert checks["tuning_kl_after"] < 0.9 * checks["tuning_kl_before"]
     assert tuned.stages[-1].sizes == plain.stages[-1].sizes
     assert tuned.stages[-1].options["tune"] is True
-    assert any("tokens kept apart" in text for text in said)
+    assert checks["tuning_kl_ratio_low"] < checks["tuning_kl_ratio_high"] < 1
+    assert any("192 tokens of other documents, with 95 % intervals" in text for text in said)
+    assert not list(tmp_path.glob(".*.run"))
     headers = [read_header(tmp_path / name / "model.gguf") for name in ("plain", "tuned")]
     assert headers[0].tensors == headers[1].tensors
     dense, job = job_of(model, tmp_path / "text.txt")
     for name, wanted in (("plain", "tuning_kl_before"), ("tuned", "tuning_kl_after")):
         paged = PagedModel(job.checkpoint, gguf_source(tmp_path / name / "model.gguf"))
-        target, mine = (torch.log_softmax(m.logits(job.tokens[-2:]), -1) for m in (dense, paged))
+        judged = job.heldout_tokens
+        target, mine = (torch.log_softmax(m.logits(judged), -1) for m in (dense, paged))
         kl = float((target.exp() * (target - mine)).sum(-1).mean())
         assert kl == pytest.approx(checks[wanted], rel=0.02)
 
@@ -138,9 +143,66 @@ def test_tuning_lowers_the_kl_at_no_byte(family: str, tmp_path: Path) -> None:
 def job_of(model: Path, text: Path) -> Any:
     """The dense model, and the job that has its calibration text."""
     config = QuantizeConfig(model=str(model), text=str(text), num_samples=16, seq_len=48)
-    texts = tuple(read_calibration_text(config))
-    job = QuantizeJob(config, resolve_model(str(model)), texts, Quiet())
+    texts, heldout = read_split_text(config)
+    assert not {*texts[0].documents} & {*heldout[0].documents}
+    job = QuantizeJob(config, resolve_model(str(model)), tuple(texts), Quiet(), tuple(heldout))
     return PagedModel(job.checkpoint, job.source), job
+
+
+class StoppedError(Exception):
+    """As if the process had ended."""
+
+
+def test_a_run_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
+    method, settings = KQuant(type="Q4_1"), {"tune_steps": 2, "tune_passes": 1}
+    monkeypatch.setattr(folder, "SAVED_EVERY", 0.0)
+    run(model, tmp_path / "out", True, method, **settings)
+    whole = (tmp_path / "out" / "model.gguf").read_bytes()
+    shutil.rmtree(tmp_path / "out")
+    save, count = folder.TuningFolder.save, 0
+
+    def stop(self: Any, name: str, state: Any) -> None:
+        nonlocal count
+        save(self, name, state)
+        count += 1
+        if count in (4, 10):  # behind the first block, and behind a step of the scales
+            raise StoppedError
+
+    monkeypatch.setattr(folder.TuningFolder, "save", stop)
+    with pytest.raises(StoppedError):
+        run(model, tmp_path / "out", True, method, **settings)
+    with pytest.raises(UserError, match=r"other settings \(tune_steps\)"):
+        run(model, tmp_path / "out", True, method, **settings | {"tune_steps": 7})
+    monkeypatch.setattr(KQuant, "apply", None)  # what was made before is not made again
+    with pytest.raises(StoppedError):
+        run(model, tmp_path / "out", True, method, **settings)
+    assert not (tmp_path / "out").exists()
+    _, said = run(model, tmp_path / "out", True, method, **settings)
+    assert (tmp_path / "out" / "model.gguf").read_bytes() == whole
+    assert any("going on after block 3 of 3" in text for text in said)
+
+
+def test_memory_holds_the_bytes_and_a_few_numbers_for_each_block() -> None:
+    found = matrix("Q4_K")
+    held = [x for x in vars(found).values() if isinstance(x, torch.Tensor)]
+    assert sum(x.numel() * x.element_size() for x in held) < 12 * 512
+    assert found.blocks.nbytes == 12 * 512 * 4.5 / 8
+
+
+@pytest.mark.parametrize("kind", ["Q4_K", "Q6_K", "IQ3_S", "Q4_1"])
+def test_a_gradient_taken_in_parts_is_that_of_the_whole(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = np.random.default_rng(1).permutation(12)
+    whole, parts = matrix(kind, order), matrix(kind, order)
+    gradient = torch.randn(12, 512)
+    whole.weight().backward(gradient)
+    monkeypatch.setattr("galenic.compression.quantize.tuning.matrix.GRADIENT_VALUES", 5 * 512)
+    parts.take_gradient_(gradient)
+    torch.testing.assert_close(parts.factor.grad, whole.factor.grad)
+    if whole.min_factor is not None:
+        torch.testing.assert_close(parts.min_factor.grad, whole.min_factor.grad)
 
 
 def test_what_cannot_be_tuned_is_said_before_any_work(tmp_path: Path) -> None:

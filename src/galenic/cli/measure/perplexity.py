@@ -12,7 +12,7 @@ from galenic.cli.numbers import check_file, show_numbers
 from galenic.evaluation.config import DivergenceConfig
 
 if TYPE_CHECKING:
-    from galenic.evaluation.bootstrap import Estimate
+    from galenic.bootstrap import Estimate
     from galenic.evaluation.divergence import Divergence
 
 __all__ = ["EXAMPLES", "HELP", "command"]

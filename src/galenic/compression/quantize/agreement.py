@@ -24,6 +24,7 @@ from galenic.models.gguf.names import EMBEDDING
 
 if TYPE_CHECKING:
     from galenic.compression.quantize.job import QuantizeJob
+    from galenic.models.checkpoint import Checkpoint
     from galenic.runtimes.llama_engine import LlamaEngine
 
 __all__ = [
@@ -31,8 +32,10 @@ __all__ = [
     "Agreement",
     "Margins",
     "Reference",
+    "compare_margins",
     "measure_agreement",
     "measure_margins",
+    "passage_tokens",
 ]
 
 PASSAGE = (
@@ -140,6 +143,18 @@ class Margins:
     same_top: float
     num_tokens: int
 
+    def told(self) -> str:
+        """In words."""
+        return (
+            f"between the two likeliest next tokens of the merged model lie {self.merged:.3f} nats "
+            f"on average, in the stored file {self.stored:.3f} ({self.stored - self.merged:+.3f}); "
+            f"the likeliest is the same at {self.same_top:.0%} of {self.num_tokens} tokens"
+        )
+
+    def checks(self) -> dict[str, float]:
+        """As a manifest has them."""
+        return {"margin_merged": self.merged, "margin_stored": self.stored}
+
 
 def measure_margins(job: QuantizeJob, path: Path) -> Margins:
     """Compare a file with what it was made from on `PASSAGE`, both in transformers.
@@ -148,23 +163,34 @@ def measure_margins(job: QuantizeJob, path: Path) -> Margins:
         job: the model.
         path: the GGUF.
     """
-    import torch
-
-    from galenic.compression.blocks.tokens import load_tokenizer
     from galenic.models.gguf.copy import gguf_source
     from galenic.models.paged import PagedModel
 
-    ids = load_tokenizer(job.checkpoint)(PASSAGE)["input_ids"][:CHECKED_TOKENS]
-    tokens = torch.tensor([ids])
-    merged, stored = (
-        torch.log_softmax(PagedModel(job.checkpoint, source).logits(tokens)[0], -1)
-        for source in (job.source, gguf_source(path))
-    )
+    tokens = passage_tokens(job.checkpoint)
+    sources = (job.source, gguf_source(path))
+    merged, stored = (PagedModel(job.checkpoint, source).logits(tokens)[0] for source in sources)
+    return compare_margins(merged, stored)
+
+
+def passage_tokens(checkpoint: Checkpoint) -> Any:
+    """The beginning of `PASSAGE` as a model's tokens, shape (1, length)."""
+    import torch
+
+    from galenic.compression.blocks.tokens import load_tokenizer
+
+    return torch.tensor([load_tokenizer(checkpoint)(PASSAGE)["input_ids"][:CHECKED_TOKENS]])
+
+
+def compare_margins(merged: Any, stored: Any) -> Margins:
+    """The same of two models' logits, each of shape (length, vocab)."""
+    import torch
+
+    merged, stored = torch.log_softmax(merged, -1), torch.log_softmax(stored, -1)
     top = merged.topk(2, dim=-1).indices
     leads = [found.gather(1, top)[:, 0] - found.gather(1, top)[:, 1] for found in (merged, stored)]
     same = stored.argmax(-1) == top[:, 0]
     first, second = (float(lead.mean()) for lead in leads)
-    return Margins(first, second, float(same.float().mean()), len(ids))
+    return Margins(first, second, float(same.float().mean()), len(merged))
 
 
 def _tokens(engine: LlamaEngine, length: int, vocab_size: int) -> list[int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from galenic.compression.quantize.config import QuantizeConfig
 from galenic.data.calibration import CalibrationText
+from galenic.errors import UserError
 from galenic.models.files import ModelFiles
 from galenic.watcher import Watcher
 
@@ -21,6 +22,9 @@ __all__ = [
     "QuantizeJob",
 ]
 
+HELDOUT, FEWEST_HELDOUT = 16, 2
+"""Sequences that tuning is judged on, at most and at least."""
+
 
 @dataclass(frozen=True)
 class QuantizeJob:
@@ -31,12 +35,14 @@ class QuantizeJob:
         files: the model on disk.
         texts: calibration text; empty unless the method is ``calibrated`` or its result tuned.
         watcher: told of progress; a method may begin stages of its own.
+        heldout: text of other documents, that tuning is judged on.
     """
 
     config: QuantizeConfig
     files: ModelFiles
     texts: tuple[CalibrationText, ...]
     watcher: Watcher
+    heldout: tuple[CalibrationText, ...] = ()
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -86,3 +92,22 @@ class QuantizeJob:
         from galenic.compression.blocks.tokens import as_tensor, pack_tokens
 
         return as_tensor(pack_tokens(self.config, self.texts, self.checkpoint))
+
+    @cached_property
+    def heldout_tokens(self) -> Any:
+        """Held-out text likewise, fewer sequences where there is little of it.
+
+        Raises:
+            UserError: there is too little for two.
+        """
+        from galenic.compression.blocks.tokens import as_tensor, pack_tokens
+
+        count = HELDOUT
+        while True:
+            config = self.config.model_copy(update={"num_samples": count})
+            try:
+                return as_tensor(pack_tokens(config, self.heldout, self.checkpoint))
+            except UserError:
+                if count <= FEWEST_HELDOUT:
+                    raise
+                count //= 2

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from galenic.compression.quantize.grid import GRIDS
 
-__all__ = ["LATTICES", "Lattice", "unpack"]
+__all__ = ["LATTICES", "Lattice", "unpack", "with_scales"]
 
 Bytes: TypeAlias = NDArray[Any]  # uint8
 Ints: TypeAlias = NDArray[Any]  # int16
@@ -138,6 +138,34 @@ def unpack(blocks: Bytes, type_name: str) -> Lattice:
         None if sub is None else sub.reshape(rows, -1),
         None if submin is None else submin.reshape(rows, -1),
     )
+
+
+def with_scales(
+    blocks: Bytes,
+    type_name: str,
+    scale: NDArray[np.float32],
+    minimum: NDArray[np.float32] | None = None,
+) -> Bytes:
+    """The same blocks with other float16 scales, and minima where the type has them.
+
+    Args:
+        blocks: shape (rows, bytes of a row).
+        type_name: any block type; those that are not in `LATTICES` begin with their only scale.
+        scale: ``d`` of each block, shape (rows, blocks).
+        minimum: ``dmin``, likewise.
+    """
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    kind = LATTICES.get(type_name)
+    size = GGML_QUANT_SIZES[GGMLQuantizationType[type_name]][1]
+    changed = np.array(blocks).reshape(len(blocks), -1, size)
+    halves = [scale] if minimum is None else [scale, minimum]
+    stored = np.stack([half.astype("<f2") for half in halves], axis=-1).view(np.uint8)
+    if kind is not None and kind.last:
+        changed[..., -stored.shape[-1] :] = stored
+    else:
+        changed[..., : stored.shape[-1]] = stored
+    return changed.reshape(len(blocks), -1)
 
 
 def _spread(numbers: NDArray[np.float32], groups: int) -> NDArray[np.float32]:

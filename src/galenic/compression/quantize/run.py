@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from galenic.artifact.manifest import (
     Manifest,
@@ -18,7 +19,7 @@ from galenic.compression.quantize.base import WEIGHTS, Quantizer
 from galenic.compression.quantize.config import QuantizeConfig
 from galenic.compression.quantize.job import QuantizeJob
 from galenic.compression.quantize.verify import failed
-from galenic.data.calibration import read_calibration_text
+from galenic.data.calibration import CalibrationText, read_calibration_text, read_split_text
 from galenic.errors import UserError
 from galenic.models.files import ModelFiles
 from galenic.models.gguf.header import tensor_types
@@ -29,6 +30,9 @@ from galenic.models.load import resolve_model
 from galenic.models.text_part import text_part
 from galenic.runtimes.threads import fixed_threads
 from galenic.watcher import Watcher
+
+if TYPE_CHECKING:
+    from galenic.compression.quantize.tuning.folder import TuningFolder
 
 __all__ = ["quantize"]
 
@@ -63,11 +67,11 @@ def _quantize(
     if config.tune and not quantizer.tunable:
         raise UserError(f"--tune changes GGUFs, and --method {quantizer.name} makes none.")
     calibrated = quantizer.calibrated or config.tune
-    texts = tuple(read_calibration_text(config)) if calibrated else ()
+    texts, heldout = _texts(config) if calibrated else ((), ())
     files = text_part(resolve_model(config.model))
     earlier = read_manifest(files.path if files.path.is_dir() else files.path.parent)
     watcher.stage(f"opening {files.name}")
-    job = QuantizeJob(config, files, texts, watcher)
+    job = QuantizeJob(config, files, texts, watcher, heldout)
     if job.has_experts and (calibrated or quantizer.name != "kquant"):
         raise UserError(
             f"the feed-forward parts of {files.name} are experts: it is quantized without "
@@ -84,9 +88,8 @@ def _quantize(
     if warning := _at_risk(job, quantizer, earlier, promised):
         watcher.say(warning)
     calibration = _calibration(job) if calibrated else None
-    with new_artifact(output) as part:
-        quantizer.apply(job, part, watcher.advance)
-        tuned = _tune(job, part) if config.tune else {}
+    with _unfinished(job, quantizer, output) as unfinished, new_artifact(output) as part:
+        tuned = _make(job, quantizer, part, unfinished)
         watcher.stage("reading back")
         checks = quantizer.verify(job, part) | {"promised_bytes": float(promised)} | tuned
         after = _weight_bytes(part)
@@ -121,10 +124,51 @@ def _tuning(config: QuantizeConfig) -> dict[str, Any]:
     return {"tune": True, "tune_steps": config.tune_steps, "tune_passes": config.tune_passes}
 
 
-def _tune(job: QuantizeJob, folder: Path) -> dict[str, float]:
+def _texts(
+    config: QuantizeConfig,
+) -> tuple[tuple[CalibrationText, ...], tuple[CalibrationText, ...]]:
+    """Text to calibrate on, and for tuning text of other documents."""
+    if not config.tune:
+        return tuple(read_calibration_text(config)), ()
+    learnt, judged = read_split_text(config)
+    return tuple(learnt), tuple(judged)
+
+
+def _unfinished(
+    job: QuantizeJob, quantizer: Quantizer, output: Path
+) -> AbstractContextManager[TuningFolder | None]:
+    """Where a tuning keeps what it needs to go on; checks before slow work what it judges on."""
+    if not job.config.tune:
+        return nullcontext()
+    from galenic.compression.quantize.tuning.folder import tuning_folder
+
+    job.heldout_tokens  # noqa: B018
+    told = job.config.model_dump(exclude={"model", "method", "threads", "data", "text"})
+    options = {key: val for key, val in quantizer.options.items() if key != "save_imatrix"}
+    fingerprint = {
+        **told,
+        "model": job.files.sha256,
+        "method": {"name": quantizer.name, **options},
+        "texts": [[text.source, text.sha256] for text in (*job.texts, *job.heldout)],
+    }
+    return tuning_folder(output.absolute(), fingerprint)
+
+
+def _make(
+    job: QuantizeJob, quantizer: Quantizer, part: Path, unfinished: TuningFolder | None
+) -> dict[str, float]:
+    """Write the quantized model and tune it, or go on with that; what tuning found."""
+    if unfinished is None:
+        quantizer.apply(job, part, job.watcher.advance)
+        return {}
     from galenic.compression.quantize.tuning.run import tune_gguf
 
-    return tune_gguf(job, folder / WEIGHTS)
+    if unfinished.begun:
+        unfinished.give_back(part / WEIGHTS)
+    else:
+        quantizer.apply(job, part, job.watcher.advance)
+        unfinished.keep(part / WEIGHTS)
+    return tune_gguf(job, part / WEIGHTS, unfinished)
 
 
 def quantized_types_of(files: ModelFiles) -> tuple[str, ...]:
@@ -160,8 +204,8 @@ def _at_risk(
         if told == (kind, False):
             return None
         return (
-            f"the adapter of this model was trained for --type {kind} --no-importance: stored "
-            "otherwise, it is rounded as it never was while it learnt"
+            f"this model was trained for --type {kind} --no-importance: stored otherwise, it is "
+            "rounded as it never was while it learnt"
         )
     shapes = job.checkpoint.shapes
     if promised >= count_parameters(shapes).total:  # eight bits a weight
@@ -176,8 +220,9 @@ def _at_risk(
 
 
 def _adapted(earlier: Manifest | None) -> list[Stage]:
-    """Earlier stages that trained an adapter."""
-    return [one for one in (earlier.stages if earlier else ()) if one.method == "lora"]
+    """Earlier stages that trained an adapter, or for a type."""
+    stages = earlier.stages if earlier else ()
+    return [one for one in stages if one.method == "lora" or one.options.get("for_type")]
 
 
 def _margins(job: QuantizeJob, folder: Path) -> dict[str, float]:
@@ -187,12 +232,8 @@ def _margins(job: QuantizeJob, folder: Path) -> dict[str, float]:
     from galenic.compression.quantize.agreement import measure_margins
 
     found = measure_margins(job, folder / WEIGHTS)
-    job.watcher.say(
-        f"between the two likeliest next tokens of the merged model lie {found.merged:.3f} nats "
-        f"on average, in the stored file {found.stored:.3f}; the likeliest is the same at "
-        f"{found.same_top:.0%} of {found.num_tokens} tokens"
-    )
-    return {"margin_merged": found.merged, "margin_stored": found.stored}
+    job.watcher.say(found.told())
+    return found.checks()
 
 
 def _weight_bytes(path: Path) -> int:

@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from galenic.errors import UserError
 from galenic.training.config import TrainOptions
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from galenic.models.layers import Layout
     from galenic.training.batch import TrainItem
     from galenic.training.distill.config import DistillConfig
-    from galenic.training.finetune.base import Finetuner
+    from galenic.training.finetune.full import Full
+    from galenic.training.finetune.lora import LoRA
     from galenic.training.loop import TrainData
     from galenic.watcher import Watcher
 
@@ -108,12 +110,31 @@ class Distiller(TrainOptions, ABC):
         description="Train thin matrices of this rank beside the linear maps (LoRA, alpha twice "
         "the rank) and add them to the weights at the end. None trains all weights.",
     )
+    for_type: str | None = Field(
+        None,
+        description="With --rank: train beside the weights as this block type will store them "
+        "(Q4_0, Q4_K, IQ4_NL ...), rounded by ggml at each step: `galenic quantize --type TYPE "
+        "--no-importance` of what is written then stores what was trained.",
+    )
     cache_gb: float = Field(
         1.0,
         ge=0,
         description="Most gigabytes on disk for what the teacher's blocks put out, so that for "
         "texts that come again, as the held-out ones, only its head is computed.",
     )
+
+    @field_validator("for_type")
+    @classmethod
+    def _known_type(cls, kind: str | None) -> str | None:
+        from galenic.training.finetune.stored import check_type
+
+        return None if kind is None else check_type(kind)
+
+    @model_validator(mode="after")
+    def _trains_adapters(self) -> Distiller:
+        if self.for_type and self.rank is None:
+            raise UserError("--for-type is for adapters: give their --rank as well.")
+        return self
 
     @property
     def share(self) -> float:
@@ -126,14 +147,15 @@ class Distiller(TrainOptions, ABC):
         return self.model_dump(mode="json") | {"alpha": self.share}
 
     @property
-    def tuner(self) -> Finetuner:
+    def tuner(self) -> Full | LoRA:
         """What is trained of the student."""
         from galenic.training.finetune.full import Full
         from galenic.training.finetune.lora import LoRA
 
         if self.rank is None:
             return Full.model_validate({})
-        return LoRA.model_validate({"rank": self.rank, "alpha": 2.0 * self.rank})
+        settings = {"rank": self.rank, "alpha": 2.0 * self.rank, "for_type": self.for_type}
+        return LoRA.model_validate(settings)
 
     @abstractmethod
     def read(self, config: DistillConfig) -> Any:

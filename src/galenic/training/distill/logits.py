@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from galenic.data.calibration import (
     CalibrationText,
     medical_texts,
     plain_texts,
+    split_text,
 )
 from galenic.errors import UserError
 from galenic.training.distill.base import Distiller, DistillJob, HealingText, MixedTexts
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from galenic.training.distill.config import DistillConfig
     from galenic.training.finetune.texts import TrainingSources
 
-__all__ = ["Logits", "split_text"]
-
-HELDOUT_TENTHS = 1
-"""Tenths of a text file's paragraphs that are held out, by their hash."""
+__all__ = ["Logits"]
 
 
 @dataclass(frozen=True)
@@ -87,28 +84,6 @@ class Logits(Distiller):
         more = prepare_texts(config, sources.more, student, job.run, config.seed, job.watcher)
         described["train"] = more.described
         return HealingText(MixedTexts(items, heldout, more.data), described)
-
-
-def split_text(text: CalibrationText) -> tuple[CalibrationText, CalibrationText]:
-    """Hold a tenth of the documents of a text out, by a hash of each.
-
-    Returns:
-        What can be learnt from, and what is held out.
-    """
-    out = [_is_heldout(document) for document in text.documents]
-    pairs = list(zip(text.documents, out, strict=True))
-    return (
-        replace(text, documents=tuple(document for document, apart in pairs if not apart)),
-        replace(
-            text,
-            source=f"{text.source}, held-out part",
-            documents=tuple(document for document, apart in pairs if apart),
-        ),
-    )
-
-
-def _is_heldout(document: str) -> bool:
-    return hashlib.sha256(document.encode()).digest()[0] * 10 // 256 < HELDOUT_TENTHS
 
 
 def _items(

@@ -19,9 +19,9 @@ from galenic.training.distill.sequence import ANSWERS
 from galenic.training.distill.teacher import Teacher, TokenMap, match_tokens
 from galenic.training.distributed import check_spread, num_local, rank
 from galenic.training.finetune.full import write_model
+from galenic.training.finetune.lora import LoRA
 from galenic.training.finetune.texts import REMOVED
 from galenic.training.learner import Learner
-from galenic.training.loading import load_dense
 from galenic.training.loop import choose_precision
 from galenic.training.losses import Distillation
 from galenic.training.run import Tuned, Tuning, resumable, set_threads, tune
@@ -93,11 +93,13 @@ def _tuning(
     student, teacher = job.student, job.teacher.files
     objective = _objective(job, method, tokens)
     job.watcher.stage(f"loading {student.files.name}")
-    layout = load_dense(student)
-    model = method.tuner.prepare(layout, job.config.seed)
+    tuner = method.tuner
+    model = tuner.prepare(tuner.load(student), job.config.seed)
 
     def save(trained: Any, folder: Path) -> dict[str, float]:
         whole = trained if method.rank is None else trained.merge_and_unload(safe_merge=True)
+        if isinstance(tuner, LoRA) and tuner.for_type is not None:
+            return _save_for_type(whole, folder, job, tuner)
         return write_model(whole, folder, student.folder, student.dtype)
 
     return Tuning(
@@ -115,6 +117,20 @@ def _tuning(
         depends={"teacher": teacher.sha256},
         files=[job.run / name for name in (ANSWERS, REMOVED) if (job.run / name).exists()],
     )
+
+
+def _save_for_type(trained: Any, folder: Path, job: DistillJob, tuner: LoRA) -> dict[str, float]:
+    """Write what is rounded to the type when it is stored, in float32; says what that will do."""
+    import torch
+
+    from galenic.training.finetune.stored import stored_margins, unrounded
+
+    student, kind = job.student, str(tuner.for_type)
+    layout = unrounded(trained, student, tuner.adapted(student.shapes))
+    checks = write_model(layout.model, folder, student.folder, torch.float32)
+    found = stored_margins(layout, kind, student)
+    job.watcher.say(f"stored as {kind} without importance: {found.told()}")
+    return checks | found.checks()
 
 
 def _how(method: Distiller, seed: int) -> TrainConfig:

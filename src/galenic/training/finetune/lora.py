@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator, model_validator
 
 from galenic.cache import file_sha256
-from galenic.errors import UserError, unknown_name
+from galenic.errors import UserError
 from galenic.models.configuration import refusals
 from galenic.models.families import Role
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
@@ -69,11 +69,9 @@ class LoRA(Finetuner):
     @field_validator("for_type")
     @classmethod
     def _known_type(cls, kind: str | None) -> str | None:
-        from galenic.compression.quantize.lattice import LATTICES
+        from galenic.training.finetune.stored import check_type
 
-        if kind is not None and kind.upper() not in LATTICES:
-            raise unknown_name("block type for --for-type", kind, LATTICES)
-        return None if kind is None else kind.upper()
+        return None if kind is None else check_type(kind)
 
     @model_validator(mode="after")
     def _plain_sum(self) -> LoRA:
@@ -117,7 +115,7 @@ class LoRA(Finetuner):
             if self.for_type is not None:
                 from galenic.training.finetune.stored import round_others_
 
-                round_others_(layout, self.for_type, self._names(layout))
+                round_others_(layout, self.for_type, self.adapted(layout))
             return layout
         from galenic.training.loading import load_packed
 
@@ -129,7 +127,7 @@ class LoRA(Finetuner):
         with quiet_peft():
             import peft
 
-        names = self._names(layout)
+        names = self.adapted(layout)
         config = peft.LoraConfig(
             task_type="CAUSAL_LM",
             r=self.rank,
@@ -148,8 +146,8 @@ class LoRA(Finetuner):
             round_adapted_(model, self.for_type)
         return model
 
-    def _names(self, layout: Layout) -> set[str]:
-        """Of the modules that get an adapter."""
+    def adapted(self, layout: Layout) -> set[str]:
+        """Names of the modules that get an adapter, within the decoder."""
         blocks = self.trained_blocks(layout)
         return {block.linears[role].name for block in blocks for role in self.targets}
 

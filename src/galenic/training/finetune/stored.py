@@ -8,14 +8,38 @@ through (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
+from galenic.compression.quantize.agreement import Margins, compare_margins, passage_tokens
 from galenic.compression.quantize.kquant import decode_rows, fitting_type, quantize_rows
+from galenic.compression.quantize.lattice import LATTICES
+from galenic.errors import unknown_name
+from galenic.models.checkpoint import Checkpoint
 from galenic.models.gguf.write import DENSE_TYPES
-from galenic.models.layers import Layout
+from galenic.models.layers import Layout, read_layout
+from galenic.training.loading import load_dense
 
-__all__ = ["round_adapted_", "round_others_", "rounded"]
+__all__ = [
+    "check_type",
+    "round_adapted_",
+    "round_others_",
+    "rounded",
+    "stored_margins",
+    "unrounded",
+]
+
+
+def check_type(kind: str) -> str:
+    """A type that can be trained for, in capitals.
+
+    Raises:
+        UserError: it is not one.
+    """
+    if kind.upper() not in LATTICES:
+        raise unknown_name("block type for --for-type", kind, LATTICES)
+    return kind.upper()
 
 
 def rounded(weight: Any, kind: str) -> Any:
@@ -53,6 +77,36 @@ def round_others_(layout: Layout, kind: str, adapted: set[str]) -> None:
                 continue
             weight.copy_(rounded(weight, kind))
             done.add(id(weight))
+
+
+def unrounded(trained: Any, checkpoint: Checkpoint, names: Collection[str]) -> Layout:
+    """The model before any rounding, with what was trained: to be rounded once, by the file.
+
+    Args:
+        trained: adapters merged into it, all else rounded.
+        checkpoint: the model before training.
+        names: modules of the decoder that were trained.
+    """
+    import torch
+
+    layout = load_dense(checkpoint)
+    mine, theirs = layout.decoder, read_layout(trained).decoder
+    with torch.no_grad():
+        for name in names:
+            mine.get_submodule(name).weight.copy_(theirs.get_submodule(name).weight)
+    return layout
+
+
+def stored_margins(layout: Layout, kind: str, checkpoint: Checkpoint) -> Margins:
+    """What storing a model will do to its predictions; its matrices are rounded meanwhile."""
+    import torch
+
+    tokens = passage_tokens(checkpoint)
+    with torch.no_grad():
+        merged = layout.model(input_ids=tokens, use_cache=False).logits[0]
+        round_others_(layout, kind, set())
+        stored = layout.model(input_ids=tokens, use_cache=False).logits[0]
+    return compare_margins(merged, stored)
 
 
 def round_adapted_(model: Any, kind: str) -> None:

@@ -8,15 +8,14 @@ dense block on dense inputs, so that it also corrects the errors before it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from galenic.compression.quantize.tuning.model import TunedModel
+from galenic.compression.quantize.tuning.model import TunedModel, fast
 
-__all__ = ["Samples", "fast", "tune_codes_"]
+__all__ = ["Samples", "tune_codes_"]
 
 REACH = 0.5
 """How far, in steps of its type, a weight moves at most."""
@@ -37,14 +36,6 @@ class Samples:
     tuned: Any
     dense: Any
     apart: int
-
-
-def fast(size: int) -> Any:
-    """Within it, products of large models run in bfloat16 where the processor computes so."""
-    has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    if size < 512 or has is None or not has():
-        return nullcontext()
-    return torch.autocast("cpu", torch.bfloat16)
 
 
 def tune_codes_(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,15 @@ from galenic.models.gguf.header import TensorInfo, read_header
 from galenic.models.gguf.names import gguf_name, row_order
 from galenic.models.paged import PagedModel
 
-__all__ = ["TunedModel"]
+__all__ = ["TunedModel", "fast"]
+
+
+def fast(size: int) -> Any:
+    """Within it, products of large models run in bfloat16 where the processor computes so."""
+    has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    if size < 512 or has is None or not has():
+        return nullcontext()
+    return torch.autocast("cpu", torch.bfloat16)
 
 
 class TunedModel:
@@ -100,6 +109,22 @@ class TunedModel:
         module = self.layout.blocks[index].module
         held = dict(self.block_values(index) if values is None else values)
         return torch.func.functional_call(module, held, (hidden,), dict(settings))
+
+    def run_on_(self, index: int, hidden: Any, settings: Mapping[str, Any]) -> None:
+        """Replace hidden states, shape (samples, seq_len, hidden), by what a block makes of them.
+
+        One sample at a time.
+        """
+        with torch.no_grad(), fast(hidden.shape[-1]):
+            values = self.block_values(index)
+            for sample in hidden.split(1):
+                sample.copy_(self.run_block(index, sample, settings, values))
+
+    def all_factors(self) -> list[Any]:
+        """Everything that is trained besides codes, in the order of the parameters."""
+        matrices = self.matrices.values()
+        pairs = (factor for matrix in matrices for factor in (matrix.factor, matrix.min_factor))
+        return [factor for factor in (*pairs, *self.factors.values()) if factor is not None]
 
     def refresh_embedding_(self) -> None:
         """Let the embedding be what its bytes are now."""

@@ -10,9 +10,11 @@ import torch
 
 from galenic.compression.quantize.job import QuantizeJob
 from galenic.compression.quantize.kept import KeptTensors
-from galenic.compression.quantize.tuning.codes import Samples, fast, tune_codes_
-from galenic.compression.quantize.tuning.model import TunedModel
-from galenic.compression.quantize.tuning.scales import kl_of_hidden, mean_kl, tune_scales_
+from galenic.compression.quantize.tuning.codes import Samples, tune_codes_
+from galenic.compression.quantize.tuning.folder import TuningFolder
+from galenic.compression.quantize.tuning.heldout import Judge
+from galenic.compression.quantize.tuning.model import TunedModel, fast
+from galenic.compression.quantize.tuning.scales import Schedule, tune_scales_
 from galenic.models.forward import embed
 from galenic.models.gguf.header import read_header
 from galenic.models.gguf.write import write_gguf
@@ -24,45 +26,55 @@ __all__ = ["tune_gguf"]
 BATCH = 4
 """Sequences in a step."""
 APART = 8
-"""One of so many sequences of the calibration text is kept apart to judge on: the last ones."""
+"""One of so many sequences of the calibration text is kept apart to judge blocks on: the last."""
+WALK = "walk"
 
 
-def tune_gguf(job: QuantizeJob, path: Path) -> dict[str, float]:
+def tune_gguf(job: QuantizeJob, path: Path, folder: TuningFolder) -> dict[str, float]:
     """Tune the numbers of a file; it is written anew only where the KL is lower than before.
 
     Args:
-        job: the dense model and the calibration text.
+        job: the dense model, the calibration text, and text of other documents to judge on.
         path: the file; every tensor keeps its type and its bytes their number.
+        folder: keeps what is needed to go on.
 
     Returns:
-        ``tuning_kl_before`` and ``tuning_kl_after``: in nats a token, on the sequences kept apart.
+        ``tuning_kl_before`` and ``tuning_kl_after``: in nats a token, on the held-out text, and the
+        ends of the 95 % interval of their ratio.
     """
     tokens, config = job.tokens, job.config
     torch.set_num_threads(choose_threads())
-    apart = max(1, len(tokens) // APART)
     generator = torch.Generator().manual_seed(config.seed)
     model = TunedModel(job.checkpoint, path)
     dense = PagedModel(job.checkpoint, job.source)
-    job.watcher.stage("tuning codes block by block", total=len(model.layout.blocks))
-    normed, before = _walk(job, model, dense, tokens, apart, generator)
-    learnt, judged = tokens[:-apart], tokens[-apart:]
-    steps = config.tune_passes * -(-len(learnt) // BATCH)
-    job.watcher.stage("tuning scales of the whole model", total=steps)
-    tune_scales_(
-        model, dense, normed[:-apart], learnt, passes=config.tune_passes, batch_size=BATCH,
-        generator=generator, advance=job.watcher.advance,
-    )  # fmt: skip
+    judge = Judge(dense, job.heldout_tokens, folder)
+    job.watcher.stage("measuring the KL before tuning")
+    judge.look_before(model)
+    normed = _walk(job, model, dense, tokens, folder, generator)
+    learnt = len(tokens) - _apart(tokens)
+    schedule = Schedule(config.tune_passes, BATCH, generator)
+    tune_scales_(model, dense, normed[:learnt], tokens[:learnt], schedule, folder, job.watcher)
     stored = dict(model.stored())
     model.forget_factors_()
-    after = mean_kl(model, dense, normed[-apart:], judged)
-    left = "" if after < before else ": the file stays as it was"
-    job.watcher.say(
-        f"KL to the dense model on {judged.numel():,} tokens kept apart: {before:.4f} before "
-        f"tuning, {after:.4f} after{left}"
-    )
-    if after < before:
+    job.watcher.stage("measuring the KL after tuning")
+    found = judge.judge(model)
+    helped = found.after.value < found.before.value
+    job.watcher.say(found.told() + ("" if helped else ": the file stays as it was"))
+    if helped:
         _write(job, path, stored)
-    return {"tuning_kl_before": before, "tuning_kl_after": min(before, after)}
+    kept = found.after.value if helped else found.before.value
+    return {
+        "tuning_kl_before": found.before.value,
+        "tuning_kl_after": kept,
+        "tuning_kl_ratio_low": found.ratio.low,
+        "tuning_kl_ratio_high": found.ratio.high,
+        "tuning_kl_tokens": float(found.num_tokens),
+    }
+
+
+def _apart(tokens: Any) -> int:
+    """How many of the last calibration sequences blocks are judged on."""
+    return max(1, len(tokens) // APART)
 
 
 def _walk(
@@ -70,35 +82,45 @@ def _walk(
     model: TunedModel,
     dense: PagedModel,
     tokens: Any,
-    apart: int,
+    folder: TuningFolder,
     generator: Any,
-) -> tuple[Any, float]:
-    """Tune block after block; gives what the dense head reads, and the KL before any tuning."""
+) -> Any:
+    """Tune block after block, or go on with it; gives what the dense head reads."""
     wanted, settings = dense.enter(tokens)
-    hidden, _ = embed(model.layout, tokens)
-    untuned = hidden[-apart:].clone()
-    for index, given in enumerate(settings):
+    done = 0
+    if state := folder.load(WALK):
+        done, hidden, wanted = state["done"], state["hidden"], state["wanted"]
+        generator.set_state(state["generator"])
+        job.watcher.say(f"going on after block {done} of {len(settings)}")
+    else:
+        hidden, _ = embed(model.layout, tokens)
+    for index in range(done):
+        _put_(model, folder.load(f"block-{index}") or {})
+    job.watcher.stage("tuning codes block by block", total=len(settings), done=done)
+    for index in range(done, len(settings)):
+        given = settings[index]
         with torch.no_grad(), dense.block(index) as module, fast(wanted.shape[-1]):
             for sample in wanted.split(1):
                 sample.copy_(module(sample, **given))
-        _run_on(model, index, untuned, given)
         if job.config.tune_steps:
             tune_codes_(
-                model, index, dense.tensor, Samples(hidden, wanted, apart), given,
+                model, index, dense.tensor, Samples(hidden, wanted, _apart(tokens)), given,
                 steps=job.config.tune_steps, batch_size=BATCH, generator=generator,
             )  # fmt: skip
-        _run_on(model, index, hidden, given)
+        model.run_on_(index, hidden, given)
+        names = [name for _, name in model.of_block(index) if name in model.matrices]
+        blocks = {name: torch.from_numpy(model.matrices[name].blocks) for name in names}
+        folder.save(f"block-{index}", blocks)
+        reached = {"done": index + 1, "hidden": hidden, "wanted": wanted}
+        folder.save(WALK, {**reached, "generator": generator.get_state()})
         job.watcher.advance(index + 1)
     with torch.no_grad():
-        normed = torch.cat([dense.layout.decoder.norm(sample) for sample in wanted.split(1)])
-    return normed, kl_of_hidden(model, dense, untuned, normed[-apart:])
+        return torch.cat([dense.layout.decoder.norm(sample) for sample in wanted.split(1)])
 
 
-def _run_on(model: TunedModel, index: int, hidden: Any, settings: dict[str, Any]) -> None:
-    with torch.no_grad(), fast(hidden.shape[-1]):
-        values = model.block_values(index)
-        for sample in hidden.split(1):
-            sample.copy_(model.run_block(index, sample, settings, values))
+def _put_(model: TunedModel, blocks: dict[str, Any]) -> None:
+    for name, held in blocks.items():
+        model.matrices[name].put_(held.numpy())
 
 
 def _write(job: QuantizeJob, path: Path, stored: dict[str, Any]) -> None:

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from galenic.compression.quantize.tuning.codes import fast
-from galenic.compression.quantize.tuning.model import TunedModel
+from galenic.compression.quantize.tuning.folder import TuningFolder
+from galenic.compression.quantize.tuning.model import TunedModel, fast
 from galenic.models.families import finish_logits
 from galenic.models.forward import embed
 from galenic.models.paged import PagedModel
+from galenic.watcher import Watcher
 
-__all__ = ["kl_of_hidden", "mean_kl", "tune_scales_"]
+__all__ = ["Schedule", "kl_by_sequence", "tune_scales_"]
 
 RATE = 4e-4
 """Learning rate of the factors, falling to nothing; ten times as much diverges (LOG.md)."""
+POSITIONS = 64
+"""Positions whose logits are in memory at once: vocabularies are wide."""
+SCALES = "scales"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How scales are trained.
+
+    Attributes:
+        passes: over the text.
+        batch_size: sequences in a step.
+        generator: of the order of the sequences.
+    """
+
+    passes: int
+    batch_size: int
+    generator: Any
 
 
 def tune_scales_(
@@ -26,104 +46,128 @@ def tune_scales_(
     dense: PagedModel,
     normed: Any,
     tokens: Any,
-    *,
-    passes: int,
-    batch_size: int,
-    generator: Any,
-    advance: Callable[[int], None],
+    schedule: Schedule,
+    folder: TuningFolder,
+    watcher: Watcher,
 ) -> None:
-    """Train the factors.
+    """Train the factors, or go on with it.
 
     Args:
         model: whose factors are trained.
         dense: its head gives the target.
         normed: what the dense head reads, shape (samples, seq_len, hidden).
         tokens: shape (samples, seq_len).
-        passes: over the text.
-        batch_size: sequences in a step.
-        generator: of the order of the sequences.
-        advance: told how many steps are done.
+        schedule: how often, and in which order.
+        folder: keeps what is needed to go on.
+        watcher: told of progress.
     """
-    factors = [f for f in (*_factors(model), *model.factors.values()) if f is not None]
+    factors = model.all_factors()
     optimizer = torch.optim.Adam(factors, lr=RATE, betas=(0.9, 0.99))
+    batch_size, generator = schedule.batch_size, schedule.generator
     per_pass = -(-len(tokens) // batch_size)
-    done = 0
-    for _ in range(passes):
-        model.refresh_embedding_()
-        order = torch.randperm(len(tokens), generator=generator)
-        for chosen in order.split(batch_size):
-            optimizer.param_groups[0]["lr"] = RATE * (1 - done / (passes * per_pass))
-            optimizer.zero_grad(set_to_none=True)
-            hidden = _forward(model, tokens[chosen])
-            gradient = _head_gradient(model, dense, hidden, normed[chosen])
-            hidden.backward(gradient)
-            optimizer.step()
-            done += 1
-            advance(done)
+    steps, done, order = schedule.passes * per_pass, 0, None
+    if state := folder.load(SCALES):
+        done, order = state["done"], state["order"]
+        _restore_(factors, optimizer, generator, state)
+    watcher.stage("tuning scales of the whole model", total=steps, done=done)
+    while done < steps:
+        place = done % per_pass
+        if order is None or place == 0:
+            order = torch.randperm(len(tokens), generator=generator)
+        chosen = order[place * batch_size : (place + 1) * batch_size]
+        optimizer.param_groups[0]["lr"] = RATE * (1 - done / steps)
+        _step_(model, dense, optimizer, tokens[chosen], normed[chosen])
+        done += 1
+        watcher.advance(done)
+        if done == steps or folder.is_due():
+            folder.save(
+                SCALES,
+                {
+                    "done": done,
+                    "order": order,
+                    "factors": [factor.detach() for factor in factors],
+                    "optimizer": optimizer.state_dict(),
+                    "generator": generator.get_state(),
+                },
+            )
 
 
-def mean_kl(model: TunedModel, dense: PagedModel, normed: Any, tokens: Any) -> float:
-    """KL(dense || tuned) in nats a token; arguments as `tune_scales_` has them."""
+def _restore_(factors: list[Any], optimizer: Any, generator: Any, state: dict[str, Any]) -> None:
     with torch.no_grad():
-        parts = [_forward(model, row) for row in tokens.split(1)]
-    return kl_of_hidden(model, dense, torch.cat(parts), normed)
+        for factor, kept in zip(factors, state["factors"], strict=True):
+            factor.copy_(kept)
+    optimizer.load_state_dict(state["optimizer"])
+    generator.set_state(state["generator"])
 
 
-def kl_of_hidden(model: TunedModel, dense: PagedModel, hidden: Any, normed: Any) -> float:
-    """The same of what leaves the last block, shape (samples, seq_len, hidden)."""
-    total = 0.0
+def _step_(model: TunedModel, dense: PagedModel, optimizer: Any, tokens: Any, normed: Any) -> None:
+    model.refresh_embedding_()
+    optimizer.zero_grad(set_to_none=True)
+    hidden = _forward(model, tokens)
+    gradient = _head_gradient(model, dense, hidden, normed)
+    hidden.backward(gradient)
+    optimizer.step()
+
+
+def kl_by_sequence(model: TunedModel, dense: PagedModel, tokens: Any) -> list[float]:
+    """Mean KL(dense || tuned) of each sequence in nats a token; tokens: (samples, seq_len)."""
     with torch.no_grad():
+        normed, settings = dense.enter(tokens)
+        for index, given in enumerate(settings):
+            with dense.block(index) as module, fast(normed.shape[-1]):
+                for sample in normed.split(1):
+                    sample.copy_(module(sample, **given))
+        hidden, _ = embed(model.layout, tokens)
+        for index, given in enumerate(settings):
+            model.run_on_(index, hidden, given)
         head = model.value(model.head)
+        found = []
         for mine, theirs in zip(hidden.split(1), normed.split(1), strict=True):
-            total += float(_kl(model, dense, head, mine, theirs).sum())
-    return total / float(hidden.shape[0] * hidden.shape[1])
-
-
-def _factors(model: TunedModel) -> list[Any]:
-    matrices = model.matrices.values()
-    return [f for matrix in matrices for f in (matrix.factor, matrix.min_factor)]
+            read = dense.layout.decoder.norm(theirs)
+            total = sum(float(part.sum()) for part in _kl(model, dense, head, mine, read))
+            found.append(total / mine.shape[1])
+    return found
 
 
 def _forward(model: TunedModel, tokens: Any) -> Any:
     """What leaves the last block; of each block only its input is kept for the gradient."""
     hidden, settings = embed(model.layout, tokens)
-    hidden.requires_grad_(torch.is_grad_enabled())
+    hidden.requires_grad_()
     for index, given in enumerate(settings):
         run = partial(model.run_block, index, settings=given)
         with fast(hidden.shape[-1]):
-            if torch.is_grad_enabled():
-                hidden = checkpoint(run, hidden, use_reentrant=False)
-            else:
-                hidden = run(hidden)
+            hidden = checkpoint(run, hidden, use_reentrant=False)
     return hidden.float()
 
 
 def _head_gradient(model: TunedModel, dense: PagedModel, hidden: Any, normed: Any) -> Any:
     """Gradient of the mean KL at ``hidden``; that of the head's factors is added to them."""
-    held = model.value(model.head)
-    head = held.detach().requires_grad_()
+    with torch.no_grad():
+        head = model.value(model.head)
+    head.requires_grad_(model.head in model.matrices)
     leaving = hidden.detach().requires_grad_()
     count = hidden.shape[0] * hidden.shape[1]
-    for number in range(len(hidden)):  # logits of one sequence in memory
-        rows = slice(number, number + 1)
-        loss = _kl(model, dense, head, leaving[rows], normed[rows]).sum() / count
-        loss.backward()
-    if held.requires_grad:
-        held.backward(head.grad)
+    for mine, theirs in zip(leaving.split(1), normed.split(1), strict=True):
+        for part in _kl(model, dense, head, mine, theirs):
+            (part.sum() / count).backward()
+    if head.grad is not None:
+        model.matrices[model.head].take_gradient_(head.grad)
     return leaving.grad
 
 
-def _kl(model: TunedModel, dense: PagedModel, head: Any, hidden: Any, normed: Any) -> Any:
-    """KL of each token, shape (samples, seq_len)."""
-    norm = {"weight": model.value("model.norm.weight")}
-    read = torch.func.functional_call(model.layout.decoder.norm, norm, (hidden,))
-    with fast(hidden.shape[-1]):
-        mine = torch.nn.functional.linear(read, head)
-        with torch.no_grad():
-            theirs = dense.layout.model.get_output_embeddings()(normed)
-    target = torch.log_softmax(_capped(dense, theirs.float()), -1)
-    found = torch.log_softmax(_capped(dense, mine.float()), -1)
-    return (target.exp() * (target - found)).sum(-1)
+def _kl(model: TunedModel, dense: PagedModel, head: Any, hidden: Any, normed: Any) -> Iterator[Any]:
+    """KL of each token of one sequence, `POSITIONS` of them at a time."""
+    for start in range(0, hidden.shape[1], POSITIONS):
+        part = slice(start, start + POSITIONS)
+        norm = {"weight": model.value("model.norm.weight")}
+        read = torch.func.functional_call(model.layout.decoder.norm, norm, (hidden[:, part],))
+        with fast(hidden.shape[-1]):
+            mine = torch.nn.functional.linear(read, head)
+            with torch.no_grad():
+                theirs = dense.layout.model.get_output_embeddings()(normed[:, part])
+        target = torch.log_softmax(_capped(dense, theirs.float()), -1)
+        found = torch.log_softmax(_capped(dense, mine.float()), -1)
+        yield torch.nn.functional.kl_div(found, target, reduction="none", log_target=True).sum(-1)
 
 
 def _capped(model: PagedModel, logits: Any) -> Any:
