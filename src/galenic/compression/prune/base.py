@@ -34,6 +34,8 @@ class Pruner(BaseModel, ABC):
         shrinks: whether the checkpoint becomes smaller (otherwise zeros are left in place).
         whole_texts: whether it reads the documents of the calibration text, all of them, in place
             of sequences of tokens.
+        reconstructs: whether blocks of the result can be fitted to those of the dense model, and
+            the cut be made in steps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +44,7 @@ class Pruner(BaseModel, ABC):
     reference_url: ClassVar[str]
     shrinks: ClassVar[bool]
     whole_texts: ClassVar[bool] = False
+    reconstructs: ClassVar[bool] = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -56,6 +59,14 @@ class Pruner(BaseModel, ABC):
     @abstractmethod
     def check(self, layout: Layout) -> None:
         """Raise UserError if this model cannot be pruned so. Needs no weights, only shapes."""
+
+    @property
+    def share(self) -> float:
+        """The share of the blocks' parameters that will be removed."""
+        raise UserError(f"{self.name} removes no share that is known before.")
+
+    def check_steps(self, steps: int) -> None:
+        """Raise UserError if blocks cannot be reconstructed, or not after so many cuts."""
 
     def resulting_configs(self, layout: Layout) -> list[Any]:
         """The configurations (of transformers) that may come out, told from the shapes alone.

@@ -40,6 +40,7 @@ class Depth(Pruner):
     title = "fewer blocks"
     reference_url = "https://arxiv.org/abs/2403.03853"
     shrinks = True
+    reconstructs = True
 
     sparsity: float | None = Field(
         None, ge=0, lt=1, description=ZeroingPruner.model_fields["sparsity"].description

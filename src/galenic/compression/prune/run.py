@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from galenic.artifact.manifest import (
     Manifest,
@@ -15,12 +16,15 @@ from galenic.artifact.sizes import count_stored, weight_bytes
 from galenic.compression.blocks.tokens import as_tensor, describe_text, pack_tokens
 from galenic.compression.prune.base import Pruner
 from galenic.compression.prune.config import PruneConfig
+from galenic.compression.prune.gradual import cut_gradually
 from galenic.data.calibration import read_calibration_text
+from galenic.errors import UserError
 from galenic.models.checkpoint import open_checkpoint
 from galenic.models.files import ModelFiles
 from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
 from galenic.models.stream import open_stream
+from galenic.registry import PRUNERS
 from galenic.watcher import Watcher
 
 __all__ = ["prune"]
@@ -42,20 +46,25 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
             model failed.
     """
     check_new(output)
-    texts = read_calibration_text(config) if pruner.calibrated else []
+    _check_steps(config, pruner)
+    calibrated = pruner.calibrated or config.heals
+    texts = read_calibration_text(config) if calibrated else []
     files = resolve_model(config.model)
     watcher.stage(f"opening {files.name}")
     checkpoint = open_model(files)
     check_new(output, checkpoint.num_bytes)
     pruner.check(checkpoint.shapes)
     earlier = read_manifest(checkpoint.folder)
-    packs = pruner.calibrated and not pruner.whole_texts
+    packs = calibrated and not pruner.whole_texts
     tokens = pack_tokens(config, texts, checkpoint) if packs else None
     stream = open_stream(checkpoint, num_tokens=0 if tokens is None else tokens.size)
-    watcher.stage(f"pruning with {pruner.name}", total=len(stream.layout.blocks))
     with new_artifact(output) as part:
         given = texts or None if tokens is None else as_tensor(tokens)
-        checks = pruner.apply(stream, given, part, watcher.advance)
+        if config.heals:
+            checks = cut_gradually(stream, pruner, given, config.steps, part, watcher)
+        else:
+            watcher.stage(f"pruning with {pruner.name}", total=len(stream.layout.blocks))
+            checks = pruner.apply(stream, given, part, watcher.advance)
         del stream, given
         watcher.stage("counting and hashing")
         written = open_checkpoint(ModelFiles(str(output), "folder", part, ""))
@@ -67,13 +76,29 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
             files,
             earlier=[earlier],
             libraries=LIBRARIES,
-            options=pruner.options,
+            options=pruner.options | _healing(config),
             calibration=describe_text(config, texts, tokens) if texts else None,
             parameters={"before": before, "after": after},
             removed=_removed(before, after),
             sizes={"before": weight_bytes(checkpoint.folder), "after": weight_bytes(part)},
             checks={**checks},
         )
+
+
+def _check_steps(config: PruneConfig, pruner: Pruner) -> None:
+    if not config.heals:
+        return
+    if not pruner.reconstructs:
+        able = ", ".join(name for name in PRUNERS if PRUNERS.load(name).reconstructs)
+        raise UserError(
+            f"--reconstruct and --steps are for methods that remove channels or blocks ({able}); "
+            f"--method {pruner.name} is not one."
+        )
+    pruner.check_steps(config.steps)
+
+
+def _healing(config: PruneConfig) -> dict[str, Any]:
+    return {"reconstruct": True, "steps": config.steps} if config.heals else {}
 
 
 def _removed(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:

@@ -33,6 +33,7 @@ class Width(Pruner):
     title = "narrower blocks: fewer channels and key/value groups"
     reference_url = "https://arxiv.org/abs/2407.14679"
     shrinks = True
+    reconstructs = True
 
     sparsity: float | None = Field(
         None, ge=0, lt=1, description=ZeroingPruner.model_fields["sparsity"].description
@@ -104,6 +105,15 @@ class Width(Pruner):
 
     def check(self, layout: Layout) -> None:
         self.cuts(layout)
+
+    def check_steps(self, steps: int) -> None:
+        if self.hidden_size is not None:
+            raise UserError(
+                "--hidden-size: blocks of another residual stream cannot be fitted to those of "
+                "the dense model. Leave --reconstruct and --steps out."
+            )
+        if steps > 1 and self.kv_groups:
+            raise UserError("--kv-groups would be taken away at each of the --steps: leave it out.")
 
     def cuts(self, layout: Layout) -> list[Sizes]:
         """Every cut that comes into question, with the fewest groups first.
