@@ -94,7 +94,7 @@ def test_steps_end_where_one_cut_ends_and_blocks_know_their_origin(tmp_path: Pat
 
 def test_what_cannot_be_reconstructed_is_said(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
-    with pytest.raises(UserError, match=r"\(depth, width\); --method wanda is not one"):
+    with pytest.raises(UserError, match=r"\(width, depth\); --method wanda is not one"):
         run(model, tmp_path / "out", Wanda(), steps=2)
     with pytest.raises(UserError, match="another residual stream"):
         run(model, tmp_path / "out", Width(hidden_size=32), reconstruct=True)
