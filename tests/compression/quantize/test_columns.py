@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from galenic.compression.blocks.hessian import inverse_factor  # noqa: E402
 from galenic.compression.blocks.statistics import Gram  # noqa: E402
 from galenic.compression.quantize.columns import read_problem, solve, solve_lattice  # noqa: E402
-from galenic.compression.quantize.grid import GRIDS, Scales  # noqa: E402
 from galenic.compression.quantize.kquant import decode_rows, quantize_rows  # noqa: E402
-from galenic.compression.quantize.lattice import LATTICES, unpack  # noqa: E402
+from galenic.compression.quantize.types.grid import GRIDS, Scales  # noqa: E402
+from galenic.compression.quantize.types.lattice import LATTICES, unpack  # noqa: E402
 
 Table = list[list[float]]
 COLUMNS = 96

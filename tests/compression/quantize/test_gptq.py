@@ -18,8 +18,8 @@ from test_columns import naive  # noqa: E402
 
 from galenic.compression.quantize.config import QuantizeConfig  # noqa: E402
 from galenic.compression.quantize.gptq import GPTQ  # noqa: E402
-from galenic.compression.quantize.lattice import LATTICES  # noqa: E402
 from galenic.compression.quantize.run import quantize  # noqa: E402
+from galenic.compression.quantize.types.lattice import LATTICES  # noqa: E402
 from galenic.models.gguf.copy import gguf_source  # noqa: E402
 from galenic.models.gguf.family import read_shape  # noqa: E402
 from galenic.models.gguf.header import read_header  # noqa: E402

@@ -22,11 +22,11 @@ from galenic.compression.quantize.kquant import (  # noqa: E402
     decode_rows,
     quantize_rows,
 )
-from galenic.compression.quantize.lattice import LATTICES  # noqa: E402
 from galenic.compression.quantize.nf4 import NF4  # noqa: E402
 from galenic.compression.quantize.run import quantize  # noqa: E402
 from galenic.compression.quantize.tuning import folder  # noqa: E402
 from galenic.compression.quantize.tuning.matrix import TunedMatrix  # noqa: E402
+from galenic.compression.quantize.types.lattice import LATTICES  # noqa: E402
 from galenic.data.calibration import read_split_text  # noqa: E402
 from galenic.models.gguf.copy import gguf_source  # noqa: E402
 from galenic.models.gguf.header import read_header  # noqa: E402

@@ -23,7 +23,7 @@ from galenic.compression.quantize.job import QuantizeJob
 from galenic.errors import UserError
 
 if TYPE_CHECKING:
-    from galenic.compression.quantize.grid import PlannedMatrix
+    from galenic.compression.quantize.types.grid import PlannedMatrix
 
 __all__ = ["AutoRound"]
 
@@ -159,7 +159,7 @@ class AutoRound(Quantizer):
         Raises:
             UserError: its weights do not lie on the grid of the block type.
         """
-        from galenic.compression.quantize.grid import GRIDS, PlannedMatrix, Scales
+        from galenic.compression.quantize.types.grid import GRIDS, PlannedMatrix, Scales
 
         grid = GRIDS[self.type_name]
         weight = module.weight.detach().float()

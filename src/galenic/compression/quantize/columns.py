@@ -2,7 +2,7 @@
 
 Frantar, Ashkboos, Hoefler and Alistarh, GPTQ: Accurate Post-Training Quantization for Generative
 Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. Symbols beside the code are the
-paper's; the levels are those of `galenic.compression.quantize.grid` and `.lattice`.
+paper's; the levels are those of `galenic.compression.quantize.types`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from galenic.compression.blocks.hessian import inverse_factor
-from galenic.compression.quantize.grid import Grid, PlannedMatrix, Scales
+from galenic.compression.quantize.types.grid import Grid, PlannedMatrix, Scales
 
 if TYPE_CHECKING:
     from galenic.compression.blocks.statistics import Gram
-    from galenic.compression.quantize.lattice import Lattice
+    from galenic.compression.quantize.types.lattice import Lattice
 
 __all__ = ["Problem", "one_thread", "read_problem", "solve", "solve_lattice"]
 

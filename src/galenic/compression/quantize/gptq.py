@@ -107,7 +107,7 @@ class GPTQ(TypedQuantizer):
 
     @model_validator(mode="after")
     def _levels_known(self) -> GPTQ:
-        from galenic.compression.quantize.lattice import LATTICES
+        from galenic.compression.quantize.types.lattice import LATTICES
 
         fitted = [kind for kind in self._known() if kind in LATTICES]
         lacking = f"--type {self.type}" if self.type else "what --exclude leaves"
@@ -119,12 +119,12 @@ class GPTQ(TypedQuantizer):
         return self
 
     def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:
-        from galenic.compression.quantize.lattice import LATTICES
+        from galenic.compression.quantize.types.lattice import LATTICES
 
         if self.head_type and not is_inner(tensor):
             return (self.head_type,)
         known = self._known()
-        return known if self.mixed else tuple(kind for kind in known if kind in LATTICES)
+        return self._quick(known if self.mixed else tuple(k for k in known if k in LATTICES))
 
     def notes(self, job: QuantizeJob) -> tuple[str, ...]:
         options = self.type_choices(job.source).items()
@@ -192,7 +192,7 @@ class GPTQ(TypedQuantizer):
         advance: Callable[[int], None],
     ) -> dict[str, tuple[TypeChoice, ...]]:
         """The errors that fitting leaves over; of other types, those of ggml's rounding."""
-        from galenic.compression.quantize.lattice import LATTICES
+        from galenic.compression.quantize.types.lattice import LATTICES
 
         if found is None:
             raise ValueError("GPTQ always looks at the model first")
@@ -230,7 +230,7 @@ class GPTQ(TypedQuantizer):
         import torch
 
         from galenic.compression.quantize.kquant import quantize_rows
-        from galenic.compression.quantize.lattice import LATTICES
+        from galenic.compression.quantize.types.lattice import LATTICES
         from galenic.models.gguf.write import DENSE_TYPES
 
         if kind in DENSE_TYPES:
@@ -304,7 +304,7 @@ class GPTQ(TypedQuantizer):
 
         from galenic.compression.quantize.columns import read_problem
         from galenic.compression.quantize.kquant import decode_rows, quantize_rows
-        from galenic.compression.quantize.lattice import LATTICES
+        from galenic.compression.quantize.types.lattice import LATTICES
 
         problem = None
         if any(kind in LATTICES for _, kind in linears):
@@ -324,9 +324,9 @@ class GPTQ(TypedQuantizer):
     def _fit(self, weight: Any, problem: Problem, kind: str) -> NDArray[np.uint8]:
         """The bytes of a weight, float64, in a type that has levels."""
         from galenic.compression.quantize.columns import one_thread, solve, solve_lattice
-        from galenic.compression.quantize.grid import GRIDS
         from galenic.compression.quantize.kquant import quantize_rows
-        from galenic.compression.quantize.lattice import unpack
+        from galenic.compression.quantize.types.grid import GRIDS
+        from galenic.compression.quantize.types.lattice import unpack
 
         with one_thread():
             if kind in GRIDS:

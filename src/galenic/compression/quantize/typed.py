@@ -25,12 +25,8 @@ if TYPE_CHECKING:
     from galenic.compression.quantize.importance import Sensitivity
     from galenic.models.gguf.write import GgufSource, SourceTensor
 
-__all__ = ["FAST_TYPES", "TypedQuantizer"]
+__all__ = ["TypedQuantizer"]
 
-FAST_TYPES = ("IQ4_NL", "Q4_0", "Q8_0")
-"""Types that llama.cpp computes fast on processors with AVX2. The first two are kept rearranged,
-eight rows side by side. Q8_0 is not, but needs no unpacking: it reads a prompt at 0.9 of the speed
-of Q4_0 and writes at 0.66, where Q5_0 has 0.6 and 0.78, Q4_1 0.5 and 0.95 (SmolLM2-135M)."""
 MOST_BITS = {2: 2.625, 3: 3.4375, 4: 4.5, 5: 5.5, 6: 6.5625, 7: 7.5, 8: 8.5}
 """Bits a weight of the largest type that ``--bits`` allows: scales come on top of the bits."""
 
@@ -82,7 +78,8 @@ class TypedQuantizer(Quantizer):
     )
     prefer: Literal["size", "speed"] = Field(
         "size",
-        description=f"speed: only types that compute fast on AVX2 ({', '.join(FAST_TYPES)}).",
+        description="speed: only types of which no larger one is faster in llama.cpp, nor one of "
+        "the same size much faster, timed on this machine (once; remembered).",
     )
     exclude: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = Field(
         (), description="Comma-separated types that are not to be used."
@@ -151,15 +148,22 @@ class TypedQuantizer(Quantizer):
 
     def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:  # noqa: ARG002
         """Types that a matrix may take, if their blocks fit; methods may know fewer."""
-        return self._known()
+        return self._quick(self._known())
+
+    def _quick(self, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        """Of some types those that ``prefer`` leaves."""
+        if self.prefer != "speed":
+            return kinds
+        from galenic.compression.quantize.types.speeds import fast_types
+
+        return fast_types(kinds)
 
     def _known(self) -> tuple[str, ...]:
         from galenic.compression.quantize.kquant import BLOCK_TYPES
 
         if self.type:
             return (self.type,)
-        known = FAST_TYPES if self.prefer == "speed" else BLOCK_TYPES
-        return tuple(kind for kind in known if kind not in self.exclude)
+        return tuple(kind for kind in BLOCK_TYPES if kind not in self.exclude)
 
     def _ruled(self, name: str) -> str | None:
         """The type that ``tensor_type`` gives a tensor, if any."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from galenic.compression.quantize.agreement import Margins, compare_margins, passage_tokens
 from galenic.compression.quantize.kquant import decode_rows, fitting_type, quantize_rows
-from galenic.compression.quantize.lattice import LATTICES
+from galenic.compression.quantize.types.lattice import LATTICES
 from galenic.errors import unknown_name
 from galenic.models.checkpoint import Checkpoint
 from galenic.models.gguf.write import DENSE_TYPES

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from galenic.compression.quantize.kquant import decode_rows
-from galenic.compression.quantize.lattice import LATTICES, Lattice, unpack, with_scales
+from galenic.compression.quantize.types.lattice import LATTICES, Lattice, unpack, with_scales
 
 __all__ = ["TunedMatrix"]
 

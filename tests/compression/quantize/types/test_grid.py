@@ -12,8 +12,8 @@ from galenic.errors import UserError
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
-from galenic.compression.quantize.grid import GRIDS, PlannedMatrix, Scales  # noqa: E402
 from galenic.compression.quantize.kquant import quantize_rows  # noqa: E402
+from galenic.compression.quantize.types.grid import GRIDS, PlannedMatrix, Scales  # noqa: E402
 
 
 def random_(*shape: int, seed: int = 0) -> Any:

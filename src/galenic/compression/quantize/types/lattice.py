@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.compression.quantize.grid import GRIDS
+from galenic.compression.quantize.types.grid import GRIDS
 
 __all__ = ["LATTICES", "Lattice", "unpack", "with_scales"]
 

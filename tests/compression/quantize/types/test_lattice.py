@@ -9,7 +9,7 @@ import pytest
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
 
 from galenic.compression.quantize.kquant import quantize_rows
-from galenic.compression.quantize.lattice import LATTICES, unpack
+from galenic.compression.quantize.types.lattice import LATTICES, unpack
 
 
 def decode(blocks: Any, type_name: str) -> Any:
