@@ -16,6 +16,12 @@ from galenic.runtimes.tree import Request, build_pack, sum_by_request
 
 __all__ = ["Work", "run_chunk", "softmax"]
 
+THINK, END_OF_THINK = "<think>", "</think>"
+ANSWER_TOKENS = 16
+"""Most tokens of an answer behind thoughts that were ended."""
+MADE_ROOM = 200
+"""Characters of such thoughts that are left out: some 40 tokens, so that the rest finds room."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -117,20 +123,36 @@ def _generate(
     records = []
     tokens = 0
     for job in jobs:
-        made = runtime.generate(job.prompt, Writing(max_tokens=max_tokens, seed=seed))
-        tokens += len(runtime.encode_batch([job.prompt])[0]) + made.num_tokens
+        text, written = _write(runtime, job, max_tokens, seed)
+        tokens += len(runtime.encode_batch([job.prompt])[0]) + written
         records.append(
             Record(
                 benchmark=job.benchmark.name,
                 id=job.example.id,
                 scoring=job.scoring.name,
                 gold=job.example.answer,
-                prediction=parse_answer(made.text, job.example.options),
+                prediction=parse_answer(text, job.example.options),
                 truncated=job.truncated,
-                text=made.text,
+                text=text,
             )
         )
     return records, Work(tokens, tokens)
+
+
+def _write(runtime: Runtime, job: ScoringJob, max_tokens: int, seed: int) -> tuple[str, int]:
+    """An answer and the number of its tokens; thoughts that have no end are given one.
+
+    ``max_tokens`` is the budget of thoughts: one that is used up is followed by the end of thoughts
+    and the beginning of the answer (budget forcing: Muennighoff et al. 2025,
+    https://arxiv.org/abs/2501.19393). The last of the thoughts make room for it.
+    """
+    made = runtime.generate(job.prompt, Writing(max_tokens=max_tokens, seed=seed))
+    begun = THINK in made.text or job.prompt.rstrip().endswith(THINK)
+    if made.finished or not begun or END_OF_THINK in made.text:
+        return made.text, made.num_tokens
+    text = f"{made.text[:-MADE_ROOM]}\n{END_OF_THINK}\n\n{job.benchmark.answer_prefix}"
+    last = runtime.generate(job.prompt + text, Writing(max_tokens=ANSWER_TOKENS, seed=seed))
+    return text + last.text, made.num_tokens + last.num_tokens
 
 
 def _rounded(values: Mapping[str, float], places: int) -> dict[str, float]:

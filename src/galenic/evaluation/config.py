@@ -106,7 +106,7 @@ class EvaluateConfig(BaseModel):
         "'{\"enable_thinking\": false}'.",
     )
     max_tokens: int = Field(
-        256, ge=1, description="Longest generated answer, for the generate scoring."
+        256, ge=1, description="Longest generated answer, or thoughts, for the generate scoring."
     )
     seed: int = Field(0, ge=0, description="Of sampling and few-shot choice.")
     runtime: RuntimeName = Field(
