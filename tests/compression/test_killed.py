@@ -49,10 +49,9 @@ MOMENTS = {
         ("galenic.cache:_flush", 2),
     ],
     "tune": [
-        ("galenic.compression.quantize.tuning.run:tune_gguf", 1),
         ("galenic.compression.quantize.tuning.run:tune_codes_", 3),
         ("galenic.compression.quantize.tuning.scales:_step_", 2),
-        ("galenic.compression.quantize.tuning.run:write_gguf", 1),
+        ("galenic.compression.quantize.tuning.heldout:Judge.judge", 1),
     ],
     "compress": [
         ("galenic.models.save:FolderWriter.write", 5),  # in the first stage
