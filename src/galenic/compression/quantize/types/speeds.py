@@ -12,6 +12,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def _bits(kind: str) -> float:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     block, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
-    return 8 * size / block
+    return float(8 * size / block)
 
 
 def type_seconds() -> dict[str, float]:
@@ -153,7 +154,11 @@ def _tensors() -> Iterable[SourceTensor]:
         }  # fmt: skip
         shapes |= {f"blk.{block}.{name}.weight": shape for name, shape in inner.items()}
     for name, shape in shapes.items():
-        yield SourceTensor(name, shape, lambda a, b, s=shape: np.ones((b - a, *s[1:]), np.float32))
+        yield SourceTensor(name, shape, partial(_ones, shape))
+
+
+def _ones(shape: tuple[int, ...], start: int, stop: int) -> NDArray[np.float32]:
+    return np.ones((stop - start, *shape[1:]), np.float32)
 
 
 def _describe(writer: Any) -> None:
