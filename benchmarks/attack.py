@@ -8,6 +8,9 @@ that nobody expected, also where the last line of defence of the command line tu
 line; *killed* is a process that a signal ended, or that took more than 4 GiB. A server answers
 damaged requests, and after each one it must still answer /health and call an emergency one. Runs
 and the server are killed and started again.
+
+With ``-o`` every outcome is written down as it comes (``.jsonl``), and the same command goes on
+from there; ``--again`` uses those once more that did harm.
 """
 
 from __future__ import annotations
@@ -45,8 +48,8 @@ def main() -> None:
     _preload()
     base = make_base(_made(work / "base"))
     total = sum(kind.share for kind in KINDS)
+    known = _known(arguments)
     table: dict[str, Counter[str]] = {}
-    faults: list[dict[str, Any]] = []
     for kind in KINDS:
         if arguments.start and kind.name != arguments.start:
             continue
@@ -60,23 +63,28 @@ def main() -> None:
             seed = f"{arguments.seed}/{kind.name}/{one}"
             if arguments.input is not None and one != arguments.input:
                 continue
-            outcome, said = _one(kind, seed, base, work, arguments.keep)
+            row = known.get(seed)
+            if row is None:
+                outcome, said = _one(kind, seed, base, work, arguments.keep)
+                row = {"seed": seed, "outcome": outcome}
+                if outcome in OUTCOMES:
+                    row["said"] = said[-1500:]
+                    print(f"{outcome}: {seed}\n    {said[-1500:]}", flush=True)
+                _note(arguments, row)
             table[kind.name]["inputs"] += 1
-            table[kind.name][outcome] += 1
-            if outcome in OUTCOMES:
-                faults.append({"kind": kind.name, "seed": seed, "outcome": outcome, "said": said})
-                print(f"{outcome}: {seed}\n    {said[-1500:]}", flush=True)
+            table[kind.name][row["outcome"]] += 1
         print(f"{kind.name}: {dict(table[kind.name])} {time.monotonic() - begun:.0f} s", flush=True)
     if arguments.only is None:
         from attack_live import attack_live
 
-        table |= attack_live(base, work, arguments.seed, arguments.requests, arguments.kills)
+        done = {seed: Counter(row["row"]) for seed, row in known.items() if "row" in row}
+        for name, found in attack_live(base, work, arguments, done):
+            table[name] = found
+            _note(arguments, {"seed": f"{arguments.seed}/{name}", "row": found})
     text = _text(table, arguments)
     print(text)
     if arguments.output:
         arguments.output.with_suffix(".md").write_text(text, encoding="utf-8")
-        found = {"seed": arguments.seed, "table": table, "faults": faults}
-        arguments.output.with_suffix(".json").write_text(json.dumps(found, indent=1))
     shutil.rmtree(work, ignore_errors=True)
     sys.exit(1 if any(row[one] for row in table.values() for one in OUTCOMES) else 0)
 
@@ -91,13 +99,36 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="kinds whose name has this in it; no server then")
     parser.add_argument("--input", type=int, help="with --only: this one alone")
     parser.add_argument("--keep", type=Path, help="folder for inputs that did harm")
+    parser.add_argument("--again", action="store_true", help="use those again that did harm")
     parser.add_argument("-o", "--output", type=Path)
     return parser.parse_args()
+
+
+def _known(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What came of inputs that a run before this one has used, by their seeds."""
+    path = arguments.output and arguments.output.with_suffix(".jsonl")
+    if not path or not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    harmful = {row["seed"] for row in rows if _harmed(row)} if arguments.again else set()
+    last = {row["seed"]: row for row in rows}
+    return {seed: row for seed, row in last.items() if not (seed in harmful and _harmed(row))}
+
+
+def _harmed(row: dict[str, Any]) -> bool:
+    return row.get("outcome") in OUTCOMES or any(row.get("row", {}).get(one) for one in OUTCOMES)
+
+
+def _note(arguments: argparse.Namespace, row: dict[str, Any]) -> None:
+    if arguments.output:
+        with arguments.output.with_suffix(".jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def _preload() -> None:
     """Import what commands import, so that a forked process need not."""
     import gguf  # noqa: F401
+    import peft  # noqa: F401
     import torch
     import transformers
     from transformers.models.llama import modeling_llama  # noqa: F401
@@ -109,8 +140,11 @@ def _preload() -> None:
     import galenic.reports.study_html
     import galenic.reports.write
     import galenic.runtimes.llama
-    import galenic.runtimes.torch  # noqa: F401
+    import galenic.runtimes.torch
+    import galenic.training.merge  # noqa: F401
+    from galenic.assistant.triage.triage import triage
 
+    triage("My knee hurts.")  # rules and classifier are read once
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
 

@@ -76,6 +76,7 @@ def make_base(folder: Path) -> Base:
     """Write a good input of every kind."""
     write_tiny_gguf(folder / "tiny.gguf")
     write_tiny_hf(folder / "hf", "llama", hidden_size=32)
+    write_wide(folder / "wide")
     write_run(folder / "run", num_items=12)
     write_run(folder / "run2", num_items=12, seed=1)
     write_study(folder / "study")
@@ -88,6 +89,14 @@ def make_base(folder: Path) -> Base:
     os.environ["GALENIC_HOME"] = str(folder / "home")
     _called(["index", str(notes), "-q"])
     return Base(folder)
+
+
+def write_wide(folder: Path) -> None:
+    """The tiny folder with room for whole questions."""
+    write_tiny_hf(folder, "llama", hidden_size=32)
+    config = json.loads((folder / "config.json").read_text())
+    config["max_position_embeddings"] = 8192
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def _called(words: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import random
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +39,30 @@ BODY = {
 
 
 def attack_live(
-    base: Base, work: Path, seed: int, requests: int, kills: int
-) -> dict[str, Counter[str]]:
-    """Rows of the table: requests to a server, a server that is killed, runs that are killed."""
-    rng = random.Random(f"{seed}/live")
-    return {
-        "requests to a server": _requests(rng, base, requests),
-        "server killed as it answers": _server_kills(rng, base, max(1, kills // 4)),
-        "llama runs killed": _run_kills(rng, base.folder / "tiny.gguf", work, max(1, kills // 2)),
-        "torch runs killed": _run_kills(rng, base.folder / "hf", work, max(1, kills // 4)),
+    base: Base, work: Path, arguments: argparse.Namespace, known: dict[str, Counter[str]]
+) -> Iterator[tuple[str, Counter[str]]]:
+    """Rows of the table: requests to a server, a server that is killed, runs that are killed.
+
+    Args:
+        base: good inputs.
+        work: folder for what is written.
+        arguments: of the command line.
+        known: rows that a run before this one has made, by ``SEED/NAME``.
+    """
+    kills = arguments.kills
+    parts: dict[str, Callable[[random.Random], Counter[str]]] = {
+        "requests to a server": lambda rng: _requests(rng, base, arguments.requests),
+        "server killed as it answers": lambda rng: _server_kills(rng, base, max(1, kills // 4)),
+        "llama runs killed": lambda rng: _run_kills(
+            rng, base.folder / "tiny.gguf", work, max(1, kills // 2)
+        ),
+        "torch runs killed": lambda rng: _run_kills(
+            rng, base.folder / "wide", work, max(1, kills // 4)
+        ),
     }
+    for name, part in parts.items():
+        seed = f"{arguments.seed}/{name}"
+        yield name, known.get(seed) or part(random.Random(seed))
 
 
 class _Server:

@@ -20,7 +20,7 @@ from galenic.evaluation.failures import KindErrors, errors_by_kind, errors_by_su
 from galenic.reports.rows import Row, build_rows
 from galenic.reports.runs import Item, LoadedRun, load_run
 from galenic.study.graph import Cell
-from galenic.study.store import StudyFolder
+from galenic.study.store import RESULT, NodeFolder, StudyFolder
 
 __all__ = [
     "SIGNIFICANT",
@@ -219,9 +219,28 @@ def _runs(store: StudyFolder, cell: Cell) -> dict[tuple[str, str], LoadedRun]:
         for scoring, node_id in by_scoring.items():
             node = store.node(node_id)
             if node.result is not None:
-                run = load_run(node.path / node.result["run"])
+                run = _run_of(node)
+                groups = {(record.benchmark, record.scoring) for record in run.records}
+                if groups != {(benchmark, scoring)}:
+                    raise UserError(
+                        f"{run.folder} holds other answers than the study asked for ({benchmark}, "
+                        f"{scoring})."
+                    )
                 found[benchmark, scoring] = replace(run, name=cell.variant)
     return found
+
+
+def _run_of(node: NodeFolder) -> LoadedRun:
+    """The run of a node that is done."""
+    return load_run(node.path / _part(node, "run"))
+
+
+def _part(node: NodeFolder, key: str) -> Any:
+    """What the result of a node must say."""
+    result = node.result or {}
+    if result.get(key) is None:
+        raise UserError(f"{node.path / RESULT} is damaged: {key} is missing. Run the study again.")
+    return result[key]
 
 
 def _row(
@@ -261,7 +280,7 @@ def _explained(store: StudyFolder, cell: Cell) -> list[Explained]:
         node = store.node(node_id)
         if node.result is None:
             continue
-        run = load_run(node.path / node.result["run"])
+        run = _run_of(node)
         found += [
             Explained(
                 benchmark=benchmark,
@@ -276,15 +295,20 @@ def _explained(store: StudyFolder, cell: Cell) -> list[Explained]:
 
 
 def _result(store: StudyFolder, node_id: str | None, key: str) -> dict[str, Any] | None:
-    result = None if node_id is None else store.node(node_id).result
-    return None if result is None else result[key]
+    if node_id is None or store.node(node_id).result is None:
+        return None
+    found: dict[str, Any] = _part(store.node(node_id), key)
+    return found
 
 
 def _size(store: StudyFolder, facts: Mapping[str, Any], cell: Cell) -> dict[str, Any] | None:
     if cell.made_by is None:
         found: dict[str, Any] = facts["sizes"][cell.model]
         return found
-    return store.node(cell.made_by).result
+    node = store.node(cell.made_by)
+    if node.result is not None:
+        _part(node, "file_bytes")
+    return node.result
 
 
 def _answers(run: LoadedRun, dense: LoadedRun | None) -> Answers:

@@ -15,11 +15,19 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from galenic.cache import write_atomically
 from galenic.errors import UserError
-from galenic.strict_json import read_object
 from galenic.study.graph import Cell, Graph, Node
+from galenic.study.stored import (
+    FailureFile,
+    NodeFile,
+    ProgressFile,
+    ResultFile,
+    StudyFile,
+    read_checked,
+)
 
 __all__ = [
     "ERROR",
@@ -78,7 +86,7 @@ class NodeFolder:
 
     def read(self) -> dict[str, Any]:
         """What is to be done."""
-        return read_object(self.path / NODE)
+        return read_checked(self.path / NODE, NodeFile)
 
     @contextmanager
     def held(self, timeout: float) -> Iterator[None]:
@@ -100,18 +108,18 @@ class NodeFolder:
     @property
     def result(self) -> dict[str, Any] | None:
         """What came out; None where it is not done."""
-        return _read(self.path / RESULT)
+        return _read(self.path / RESULT, ResultFile)
 
     @property
     def failure(self) -> NodeFailure | None:
         """Why it failed, the last time; None where it did not."""
-        found = _read(self.path / ERROR)
+        found = _read(self.path / ERROR, FailureFile)
         return None if found is None else NodeFailure(found["kind"], found["message"])
 
     @property
     def progress(self) -> dict[str, Any]:
         """How far it is: ``stage``, ``done``, ``total``, ``seconds`` since the stage began."""
-        return _read(self.path / PROGRESS) or {}
+        return _read(self.path / PROGRESS, ProgressFile) or {}
 
     def finish(self, result: dict[str, Any]) -> None:
         """Say that it is done, which makes it so."""
@@ -191,9 +199,9 @@ class StudyFolder:
         """What ``study.json`` says.
 
         Raises:
-            UserError: there is none.
+            UserError: there is none, or it is damaged.
         """
-        found = _read(self.path / STUDY)
+        found = _read(self.path / STUDY, StudyFile)
         if found is None:
             raise UserError(f"{self.path} holds no study: `galenic study` makes one.")
         return found
@@ -237,5 +245,5 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    return read_object(path) if path.is_file() else None
+def _read(path: Path, kind: type[BaseModel]) -> dict[str, Any] | None:
+    return read_checked(path, kind) if path.is_file() else None
