@@ -32,9 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from attack_kinds import KINDS, Attack, Base, Kind, make_base
+from attack_more import MORE_KINDS
 
 SECONDS, CLOCK = 30, 150
 MOST_BYTES = 4 << 30
+EVERY = (*KINDS, *MORE_KINDS)
 OUTCOMES = ("traceback", "hang", "killed", "wrong")
 FAULTS = (65, 70, 71, 73, 74)
 """Statuses of `galenic.cli.failure`: the last line of defence, which no input should reach."""
@@ -47,10 +49,10 @@ def main() -> None:
     os.environ["GALENIC_CACHE"] = str(work / "cache")
     _preload()
     base = make_base(_made(work / "base"))
-    total = sum(kind.share for kind in KINDS)
+    total = sum(kind.share for kind in EVERY)
     known = _known(arguments)
     table: dict[str, Counter[str]] = {}
-    for kind in KINDS:
+    for kind in EVERY:
         if arguments.start and kind.name != arguments.start:
             continue
         arguments.start = ""
@@ -247,6 +249,8 @@ def _use(attack: Attack) -> int:
         except UserError as error:
             print(error)
             return 2
+        except SystemExit as done:
+            return _status(done)
         return 0
     from galenic.cli.main import main as command
 
@@ -254,8 +258,12 @@ def _use(attack: Attack) -> int:
     try:
         command()
     except SystemExit as done:
-        return done.code if isinstance(done.code, int) else int(done.code is not None)
+        return _status(done)
     return 0
+
+
+def _status(done: SystemExit) -> int:
+    return done.code if isinstance(done.code, int) else int(done.code is not None)
 
 
 def _text(table: dict[str, Counter[str]], arguments: argparse.Namespace) -> str:

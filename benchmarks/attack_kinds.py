@@ -34,7 +34,18 @@ from studies import write_study
 from tiny import CHAT_TEMPLATE, write_tiny_gguf
 from tiny_hf import write_tiny_hf
 
-__all__ = ["KINDS", "Attack", "Base", "Kind", "make_base"]
+__all__ = [
+    "BUNDLE",
+    "CHEST",
+    "KINDS",
+    "ROW",
+    "Attack",
+    "Base",
+    "Kind",
+    "is_emergency",
+    "make_base",
+    "run_is_sound",
+]
 
 Call = "list[str] | Callable[[], Any]"
 
@@ -88,6 +99,16 @@ def make_base(folder: Path) -> Base:
     _called(["pack", str(folder / "hf"), "-o", str(folder / "hf.galenic"), "-q"])
     os.environ["GALENIC_HOME"] = str(folder / "home")
     _called(["index", str(notes), "-q"])
+    tiny = ["evaluate", str(folder / "tiny.gguf"), "--data", "sample", "--benchmarks", "sample"]
+    tiny += ["--limit", "2", "--threads", "1", "--scoring", "letter", "--runtime", "llama", "-q"]
+    _called([*tiny, "-o", str(folder / "begun")])
+    text = folder / "text.txt"
+    text.write_text("The patient has a fever and a cough. " * 400)
+    words = ["quantize", str(folder / "hf"), "--text", str(text), "--num-samples", "2", "--bits"]
+    words += ["4", "--seq-len", "32", "--save-imatrix", str(folder / "imatrix.gguf"), "-q"]
+    _called([*words, "-o", str(folder / "quantized")])
+    if Path(os.environ["GALENIC_CACHE"]).is_dir():
+        shutil.copytree(os.environ["GALENIC_CACHE"], folder / "cache")
     return Base(folder)
 
 
@@ -102,7 +123,9 @@ def write_wide(folder: Path) -> None:
 def _called(words: list[str]) -> None:
     import subprocess
 
-    subprocess.run([*GALENIC, *words], check=False, capture_output=True)
+    done = subprocess.run([*GALENIC, *words], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"galenic {' '.join(words)}: {done.stderr}")
 
 
 def _adapter(folder: Path) -> None:
