@@ -32,7 +32,7 @@ from raw_gguf import ARRAY, STRING, RawGguf
 from runs import write_run
 from studies import write_study
 from tiny import CHAT_TEMPLATE, write_tiny_gguf
-from tiny_hf import write_tiny_hf
+from tiny_hf import write_tiny_adapter, write_tiny_hf
 
 __all__ = [
     "BUNDLE",
@@ -95,7 +95,7 @@ def make_base(folder: Path) -> Base:
     notes.mkdir()
     (notes / "iron.txt").write_text("Anaemia\n\nIron helps where the blood has too little.\n" * 9)
     (notes / "page.html").write_text("<html><h1>Iron</h1><p>Iron helps.</p></html>")
-    _adapter(folder / "adapter")
+    write_tiny_adapter(folder / "adapter")
     _called(["pack", str(folder / "hf"), "-o", str(folder / "hf.galenic"), "-q"])
     os.environ["GALENIC_HOME"] = str(folder / "home")
     _called(["index", str(notes), "-q"])
@@ -126,23 +126,6 @@ def _called(words: list[str]) -> None:
     done = subprocess.run([*GALENIC, *words], check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"galenic {' '.join(words)}: {done.stderr}")
-
-
-def _adapter(folder: Path) -> None:
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    folder.mkdir()
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
-    config |= {"bias": "none", "task_type": "CAUSAL_LM", "base_model_name_or_path": "hf"}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    stem = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"
-    rng = np.random.default_rng(0)
-    tensors = {}
-    for layer in range(3):
-        tensors[stem.format(layer, "A")] = rng.normal(size=(2, 32)).astype("f4")
-        tensors[stem.format(layer, "B")] = rng.normal(size=(32, 2)).astype("f4")
-    save_file(tensors, folder / "adapter_model.safetensors")
 
 
 # Checks

@@ -240,8 +240,8 @@ def health_record(rng: random.Random, base: Base, folder: Path) -> Attack:
     elif path.suffix == ".json":
         path.write_bytes(json_of(rng, BUNDLE))
     else:
-        rows = [one["resource"] for one in BUNDLE["entry"] if isinstance(one, dict)]
-        path.write_bytes(b"\n".join(json_of(rng, row) for row in rows if isinstance(row, dict)))
+        rows = [one.get("resource") for one in BUNDLE["entry"] if isinstance(one, dict)]
+        path.write_bytes(b"\n".join(json_of(rng, row) for row in rows if row))
     model = ["-m", str(base.folder / "tiny.gguf")]
 
     def check(said: str) -> str | None:

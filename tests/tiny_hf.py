@@ -15,6 +15,7 @@ __all__ = [
     "CHAT_TEMPLATE",
     "FAMILIES",
     "MORE_FAMILIES",
+    "write_tiny_adapter",
     "write_tiny_experts",
     "write_tiny_hf",
     "write_tiny_tokenizer",
@@ -205,3 +206,24 @@ def _build_more(family: str, shape: dict[str, Any]) -> Any:
         shape |= {"num_hidden_layers": 4, "tie_word_embeddings": True}
         return transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**shape))
     raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
+
+
+def write_tiny_adapter(folder: Path) -> Path:
+    """A LoRA of rank 2 on the query maps of the tiny llama of width 32."""
+    import json
+
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
+    config |= {"bias": "none", "task_type": "CAUSAL_LM", "base_model_name_or_path": "hf"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    stem = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for layer in range(3):
+        tensors[stem.format(layer, "A")] = rng.normal(size=(2, 32)).astype("f4")
+        tensors[stem.format(layer, "B")] = rng.normal(size=(32, 2)).astype("f4")
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder

@@ -64,7 +64,9 @@ def cache_folder(*parts: str) -> Path:
     except OSError as error:
         raise _cannot_write(folder, error.strerror) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise _cannot_write(folder, "permission denied")
+        raise _cannot_write(folder, "permission denied") from PermissionError(
+            errno.EACCES, "permission denied"
+        )
     return folder
 
 

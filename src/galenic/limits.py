@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "JSONL_BYTES",
     "JSONL_LINE",
@@ -24,12 +26,17 @@ __all__ = [
     "YAML_BYTES",
     "YAML_DEPTH",
     "YAML_NODES",
+    "clamped",
     "one_line",
     "printable",
 ]
 
 MESSAGE = 200
 """Characters of the input that an error message repeats."""
+WORD = 400
+"""Characters of a path or word in an error message; longer ones are cut in the middle."""
+WHOLE_MESSAGE = 2_000
+"""Characters of an error message."""
 NOTES_BYTES = 5_000_000
 """Of a file that is dropped onto the page."""
 NOTES_CHARACTERS = 60_000
@@ -82,6 +89,18 @@ def one_line(text: str, most: int = MESSAGE) -> str:
     """
     line = next((line for line in text.splitlines() if line.strip()), "").strip()
     return printable(line if len(line) <= most else f"{line[: most - 1]}…")
+
+
+def clamped(text: str) -> str:
+    """An error message, with what it quotes cut to a line and itself to `WHOLE_MESSAGE`."""
+    text = re.sub(r"'[^']+'|\"[^\"]+\"", lambda found: _cut(found[0], MESSAGE + 2), text)
+    text = re.sub(r"\S+", lambda found: _cut(found[0], WORD), text)
+    return _cut(text, WHOLE_MESSAGE)
+
+
+def _cut(text: str, most: int) -> str:
+    """A text without its middle."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]}…{text[1 - most // 3 :]}"
 
 
 def printable(text: str) -> str:

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from commands import GALENIC, galenic
-from galenic.cli.failure import end_with, explain
-from galenic.limits import MESSAGE
+from galenic.cli.failure import end_with, explain, status_of
+from galenic.cli.main import app
+from galenic.errors import UserError
+from galenic.limits import MESSAGE, WHOLE_MESSAGE, clamped
 from tiny import write_tiny_gguf
+from tiny_hf import write_tiny_adapter, write_tiny_hf
 
 BLOCKER = """
 import sys
@@ -41,14 +44,47 @@ NEEDS = (
     ["quantize", "MODEL", "--text", "TEXT", "-o", "OUT"],
     ["compress", "MODEL", "--recipe", "collapse", "-o", "OUT"],
     ["plan", "MODEL"],
+    ["merge", "MODEL", "ADAPTER", "-o", "OUT"],
+    ["study", "STUDY", "--model", "MODEL", "--data", "sample", "-o", "OUT"],
+    ["export", "MODEL", "--to", "transformers", "-o", "OUT"],
+    ["serve", "--model", "FOLDER", "--port", "18765"],
+    ["index", "--embed", "minilm"],
+    ["evaluate", "FOLDER", "--data", "sample", "-o", "OUT"],
+    ["ask", "Does iron help?", "--style", "written", "--model", "FOLDER"],
 )
 DOES_NOT_NEED = (
     ["inspect", "MODEL"],
+    ["inspect", "FOLDER"],
     ["doctor"],
     ["data"],
     ["triage", "chest pain"],
     ["evaluate", "MODEL", "--runtime", "llama", "--data", "sample", "--limit", "1", "-o", "OUT"],
+    ["pack", "FOLDER", "-o", "OUT"],
+    ["index", "TEXT"],
+    ["ask", "Does iron help?"],
+    ["baseline", "--data", "sample"],
+    ["scan", "--train", "TEXT", "--against", "sample"],
+    ["export", "FOLDER", "--to", "llama.cpp", "-o", "OUT"],
+    ["pull"],
 )
+ELSEWHERE = {
+    "chat": "as ask",
+    "search": "reads an index of test_index_command",
+    "report": "reads runs; no model",
+    "compare": "reads runs; no model",
+    "status": "reads a study; no model",
+    "unpack": "undoes pack",
+    "purge": "deletes files",
+}
+STUDY = """\
+name: small
+description: d
+evaluate: {benchmarks: [sample], scoring: [letter]}
+measures: [answers]
+rows:
+- {name: dense}
+- {name: pruned, stages: [{stage: prune, method: magnitude, sparsity: 0.3}]}
+"""
 
 
 @pytest.fixture
@@ -63,9 +99,20 @@ def blocked(tmp_path: Path) -> str:
 def run(arguments: list[str], folder: Path, path: str) -> subprocess.CompletedProcess[str]:
     model = write_tiny_gguf(folder / "model.gguf")
     (folder / "text.txt").write_text("The patient has a fever. " * 400, encoding="utf-8")
-    named = {"TEXT": str(folder / "text.txt"), "MODEL": str(model), "OUT": str(folder / "out")}
+    (folder / "study.yaml").write_text(STUDY)
+    write_tiny_hf(folder / "hf", "llama", hidden_size=32)
+    write_tiny_adapter(folder / "adapter")
+    named = {"TEXT": "text.txt", "OUT": "out", "STUDY": "study.yaml", "FOLDER": "hf"}
+    named = {key: str(folder / name) for key, name in named.items()}
+    named |= {"MODEL": str(model), "ADAPTER": str(folder / "adapter")}
     line = [named.get(word, word) for word in arguments]
-    return galenic(*line, PYTHONPATH=path, GALENIC_CACHE=str(folder / "cache"))
+    own = {"GALENIC_CACHE": str(folder / "cache"), "GALENIC_HOME": str(folder / "home")}
+    return galenic(*line, PYTHONPATH=path, **own)
+
+
+def test_every_command_is_tried_without_the_extra() -> None:
+    tried = {words[0] for words in (*NEEDS, *DOES_NOT_NEED)}
+    assert {one.name for one in app.registered_commands} == tried | set(ELSEWHERE)
 
 
 @pytest.mark.parametrize("arguments", NEEDS, ids=lambda words: words[0])
@@ -115,6 +162,72 @@ def test_what_an_exception_means(error: Exception, status: int, word: str) -> No
     assert len(failure.what) < MESSAGE + 40
 
 
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (None, 2),
+        (os_error(errno.ENOENT), 2),
+        (os_error(errno.ENOSPC), 74),
+        (os_error(errno.EDQUOT), 74),
+        (os_error(errno.EROFS), 73),
+        (os_error(errno.EACCES), 73),
+        (os_error(errno.EMFILE), 71),
+        (MemoryError(), 71),
+    ],
+)
+def test_a_clear_error_keeps_the_status_of_its_cause(cause: Exception | None, status: int) -> None:
+    try:
+        raise UserError("said clearly") from cause
+    except UserError as error:
+        assert status_of(error) == status
+
+
+def limited_files() -> None:
+    import resource
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits on the size of files")
+def test_no_room_for_a_result_ends_with_its_status(tmp_path: Path) -> None:
+    write_tiny_hf(tmp_path / "hf", "llama", hidden_size=32)
+    line = [*GALENIC, "pack", str(tmp_path / "hf"), "-o", str(tmp_path / "x.galenic"), "-q"]
+    done = subprocess.run(
+        line, preexec_fn=limited_files, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 74, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Make room" in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["hf"]
+
+
+def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = galenic("doctor", GALENIC_CACHE=str(tmp_path / "file" / "inside"))
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error:") <= 1
+
+
+def test_what_a_message_quotes_is_cut() -> None:
+    said = clamped(f"there is no model 'a {'b ' * 9999}c' in {'/x' * 999}. Name another.")
+    assert len(said) < 3 * MESSAGE + 400
+    assert said.startswith("there is no model 'a b")
+    assert said.endswith("/x. Name another.")
+    assert len(clamped("word " * 9999)) <= WHOLE_MESSAGE + 1
+    assert clamped("short 'and' clear") == "short 'and' clear"
+
+
+def test_an_error_does_not_print_the_input_again() -> None:
+    done = galenic("evaluate", "m" * 5000, "--data", "sample")
+    assert done.returncode == 2
+    assert len(done.stderr) < 1000
+    done = galenic("evaluate", "m", "--limit", "9" * 5000)
+    assert done.returncode == 2
+    assert len(done.stderr) < 1000
+
+
 def test_the_traceback_goes_to_a_private_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,7 +261,7 @@ from pathlib import Path
 from galenic.cache import replacing
 from galenic.cli import main as command
 
-def app():
+def app(standalone_mode):
     with replacing(Path(sys.argv[1])) as part:
         part.write_text("half")
         print("ready", flush=True)

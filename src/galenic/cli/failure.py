@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from galenic.cli.output import is_verbose
+from galenic.errors import UserError
 from galenic.limits import MESSAGE, one_line
 
-__all__ = ["STOPPED", "TERMINATED", "Failure", "end_with", "explain"]
+__all__ = ["STOPPED", "TERMINATED", "USAGE", "Failure", "end_with", "explain", "status_of"]
 
 USAGE, DATA, INTERNAL, SYSTEM, CANNOT_CREATE, IO = 2, 65, 70, 71, 73, 74
 STOPPED, TERMINATED = 130, 143
@@ -36,6 +37,7 @@ EXTRAS = {
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
+NO_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 
 
 class Failure:
@@ -71,6 +73,16 @@ def explain(error: BaseException) -> Failure:
     return Failure(
         what, "This is a fault of Galenic: please report it with the log file.", INTERNAL
     )
+
+
+def status_of(error: UserError) -> int:
+    """With what a mistake of the user ends: 2, or what the system error behind it says."""
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in (*NO_ROOM, *NOT_ALLOWED, *TOO_MANY):
+            return _of_system(one).status
+        if _is_no_memory(one):
+            return SYSTEM
+    return USAGE
 
 
 def end_with(error: BaseException, command: str) -> int:
@@ -131,6 +143,8 @@ def _of_system(error: OSError) -> Failure:
         return Failure(what, "Name a file or folder that you may read and write.", CANNOT_CREATE)
     if error.errno in TOO_MANY:
         return Failure(what, "Raise the limit on open files (ulimit -n) and try again.", SYSTEM)
+    if error.errno in NO_NAME:
+        return Failure(what, "Name another file or folder.", USAGE, logged=False)
     return Failure(what, "Check the file, folder or disk and try again.", IO)
 
 

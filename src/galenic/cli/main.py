@@ -13,7 +13,7 @@ import typer
 from galenic import __version__
 from galenic.cli.ask import ask, chat, index, search, triage
 from galenic.cli.compress import compress, plan, prune, quantize
-from galenic.cli.failure import STOPPED, TERMINATED, end_with
+from galenic.cli.failure import STOPPED, TERMINATED, USAGE, end_with, status_of
 from galenic.cli.help import GroupedCommand
 from galenic.cli.house import data, doctor, purge
 from galenic.cli.measure import baseline, compare, evaluate, inspect, perplexity, report
@@ -22,7 +22,7 @@ from galenic.cli.ship import export, pack, pull, serve, unpack
 from galenic.cli.study import status, study
 from galenic.cli.train import distill, encoder, finetune, merge, scan
 from galenic.errors import UserError
-from galenic.limits import printable
+from galenic.limits import clamped, printable
 
 __all__ = ["app", "main"]
 
@@ -34,6 +34,9 @@ Three things to try:
   galenic serve                                     the assistant as a page
 
 All commands: galenic --help"""
+
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
+"""What every mistake in the words of a command is; typer has no public name for it."""
 
 app = typer.Typer(
     name="galenic",
@@ -94,17 +97,17 @@ def main() -> None:
     """
     ended = _heed_termination()
     try:
-        app()
-    except SystemExit:
-        if ended:
-            sys.exit(TERMINATED)
-        raise
+        status = app(standalone_mode=False)
+        sys.exit(TERMINATED if ended else status or 0)
     except UserError as error:
-        from rich.console import Console
-
-        words = _plain(printable(str(error)))
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {words}")
-        sys.exit(2)
+        _say_error(str(error))
+        sys.exit(status_of(error))
+    except _ClickError as error:
+        _say_error(_of_usage(error))
+        sys.exit(USAGE)
+    except typer.Abort:
+        _say_error("the input ended before the question was answered.")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(TERMINATED if ended else STOPPED)
     except BrokenPipeError:
@@ -114,6 +117,22 @@ def main() -> None:
         sys.exit(end_with(error, _command()))
     finally:
         _flush_output()
+
+
+def _say_error(text: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    words = escape(printable(clamped(text)))
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {words}", highlight=False)
+
+
+def _of_usage(error: Exception) -> str:
+    """What is wrong with the words of a command, and where its help is, in one line."""
+    said = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "galenic"
+    return f"{said.removesuffix('.')}{'' if said.endswith('?') else '.'} See: {command} --help"
 
 
 def _heed_termination() -> list[int]:
@@ -147,9 +166,3 @@ def _close_pipes() -> None:
     """Let what is still to be written go nowhere, so that Python says nothing as it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

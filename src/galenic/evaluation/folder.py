@@ -119,7 +119,7 @@ class RunFolder:
             return 0
         _drop_partial_line(path)
         keys = []
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 try:
                     keys.append(Record.model_validate_json(line).key)
@@ -141,10 +141,16 @@ class RunFolder:
         if not path.exists():
             return
         _drop_partial_line(path)
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if Timing.model_validate_json(line).chunk < chunks]
+        lines = path.read_bytes().splitlines()
+        try:
+            kept = [line for line in lines if Timing.model_validate_json(line).chunk < chunks]
+        except ValidationError as error:
+            raise UserError(
+                f"{path} holds something else than timings. Delete it: the run goes on without "
+                "those of before."
+            ) from error
         if len(kept) < len(lines):
-            _write_lines(path, kept)
+            _write_lines(path, (line.decode() for line in kept))
 
     def append(self, records: Sequence[Record], timing: Timing) -> None:
         """Add the records of one chunk and its timing; on disk when this returns."""
@@ -159,7 +165,8 @@ def _differences(before: Any, wanted: Any) -> list[str]:
 
 
 def _continued(part: str, key: str, before: Mapping[str, Any]) -> bool:
-    if before.get("versions", {}).get("galenic") not in CONTINUED:
+    versions = before.get("versions")
+    if not isinstance(versions, dict) or versions.get("galenic") not in CONTINUED:
         return False
     renamed = ("weights", "architecture", "engine")  # of a GGUF in the torch runtime; it was others
     return (part, key) == ("versions", "galenic") or (part == "model" and key in renamed)

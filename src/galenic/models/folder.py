@@ -23,6 +23,8 @@ __all__ = [
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MANIFEST = "manifest.json"
 """File beside the weights that says how Galenic made them."""
+LONGEST_NAME = 255
+"""Characters of a file's name that file systems take."""
 PATTERNS = ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern")
 """Settings of an adapter that are names of modules or a regular expression."""
 TOKENIZERS = (
@@ -119,8 +121,8 @@ def _check_shards(index: Path) -> list[Path]:
     if not isinstance(shards, dict) or not shards:
         raise UserError(f"{index} has no weight_map.")
     names = sorted({str(name) for name in shards.values()})
-    if any(Path(name).name != name for name in names):
-        raise UserError(f"{index} names files outside its own folder.")
+    if any(Path(name).name != name or not 0 < len(name) <= LONGEST_NAME for name in names):
+        raise UserError(f"{index} names files outside its own folder, or what is no file name.")
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise UserError(

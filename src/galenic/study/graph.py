@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from galenic.data.benchmarks.select import resolve_benchmarks
 from galenic.data.calibration import CalibrationConfig, read_heldout_text
 from galenic.data.sources import open_source
+from galenic.errors import UserError
 from galenic.evaluation.baseline import BaselineRow, baseline_row
 from galenic.models.files import ModelFiles
 from galenic.models.load import resolve_model
@@ -110,8 +112,10 @@ def build_graph(study: Study, texts: StudyTexts) -> Graph:
     """Work out what is to be computed; reads all data once, and no weights.
 
     Raises:
-        UserError: a model, benchmark or file is missing or damaged.
+        UserError: a model, benchmark or file is missing or damaged, or an extra that every row
+            needs.
     """
+    _check_extras(study)
     nodes: dict[str, Node] = {}
     baselines = _baselines(study, texts)
     data = {row.benchmark: row.sha256 for row in baselines}
@@ -125,6 +129,14 @@ def build_graph(study: Study, texts: StudyTexts) -> Graph:
             made = base.stages(variant, nodes)
             cells.append(base.cell(variant, made, nodes))
     return Graph(nodes, tuple(cells), sizes, [asdict(row) for row in baselines])
+
+
+def _check_extras(study: Study) -> None:
+    """Say at once what each stage would say by itself."""
+    stages = any(variant.recipe is not None for variant in study.variants)
+    needed = stages or study.evaluate.runtime == "torch"
+    if needed and not all(find_spec(name) for name in ("torch", "transformers")):
+        raise UserError("this study needs an extra: pip install 'galenic[train]'.")
 
 
 def _baselines(study: Study, texts: StudyTexts) -> list[BaselineRow]:
