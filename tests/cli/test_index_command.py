@@ -115,3 +115,13 @@ def test_mistakes(own: Path) -> None:
     assert run("search", "x", "-k", "0").exit_code == 2
     run("purge", "--yes")
     assert "nothing is indexed yet" in str(run("search", "x").exception)
+
+
+def test_json_says_what_was_indexed_and_what_is_there(tmp_path: Path, own: Path) -> None:
+    (own / "more.txt").write_text("Take it with food.", "utf-8")
+    found = json.loads(run("index", str(own), "--json").stdout)
+    assert (found["new"], found["unchanged"]) == (1, 1)
+    listed = json.loads(run("index", "--list", "--json").stdout)
+    assert [one["num_files"] for one in listed["collections"]] == [2]
+    assert listed["vectors"] is None
+    assert json.loads(run("index", "--remove", str(own), "--json").stdout)["removed"] == str(own)

@@ -171,6 +171,14 @@ def test_a_plot_says_what_it_shows() -> None:
     assert "collapsed" not in pareto_plot(Panel("x", POINTS[:4], "MB"))
 
 
+def test_a_name_away_from_its_mark_is_joined_to_it() -> None:
+    alone = pareto_plot(Panel("x", POINTS[:1], "MB"))
+    assert "join" not in alone
+    close = [Point(f"model {at}", 100.0, 0.5 + at / 1e4, 0.4, 0.6) for at in range(8)]
+    crowded = pareto_plot(Panel("x", close, "MB"))
+    assert crowded.count('id="join') >= 4
+
+
 def test_names_stand_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nine models of one size and nearly one accuracy, as at chance."""
     from galenic.reports import pareto
@@ -182,7 +190,8 @@ def test_names_stand_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     def watch(figure: Any, axes: Any, points: Any) -> None:
         names(figure, axes, points)
         renderer = figure.canvas.get_renderer()
-        boxes.extend(text.get_window_extent(renderer) for text in axes.texts)
+        named = [text for text in axes.texts if text.get_text()]
+        boxes.extend(text.get_window_extent(renderer) for text in named)
 
     monkeypatch.setattr(pareto, "_names", watch)
     pareto_plot(Panel("x", many, "MB"))

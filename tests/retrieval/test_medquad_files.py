@@ -135,3 +135,19 @@ def test_a_single_file_is_taken_and_a_damaged_one_is_named(tmp_path: Path) -> No
     summary = index_folder(bad, Notes())
     assert summary.empty
     assert [one.partition(":")[0] for one in summary.named] == ["bad.pdf"]
+
+
+def test_a_zip_may_not_unpack_to_much_more_than_itself(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.xml", b" " * 19_000_000)
+    with pytest.raises(UserError, match="200 times its size"):
+        read_published(path)
+
+
+def test_entities_are_refused_in_any_encoding(tmp_path: Path) -> None:
+    text = '<!DOCTYPE a [<!ENTITY a "aaaa">]><Document><Focus>&a;</Focus></Document>'
+    (tmp_path / "a.xml").write_bytes(text.encode("utf-16"))
+    with pytest.raises(UserError, match="declares entities"):
+        read_published(tmp_path)

@@ -22,6 +22,8 @@ _PLACES = [
     for x, side in ((6, "left"), (-6, "right"))
 ]
 """Where a name may stand, in points from its mark, best first."""
+NEAR = 10
+"""Points: a name that stands further above or below is joined to its mark by a line."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,18 @@ def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
         x, y, side = _PLACES[best]
         text.set_position((x, y))
         text.set_horizontalalignment(side)
+        if abs(y) > NEAR:
+            _join(axes, text, points[at], (x, y))
         taken.append(boxes[best])
+
+
+def _join(axes: Any, text: Any, point: Point, place: tuple[int, int]) -> None:
+    """A thin line from a name to its mark, so that they stay together."""
+    axes.annotate(
+        "", (point.cost, point.value), place, textcoords="offset points", gid=f"join {point.name}",
+        arrowprops={"arrowstyle": "-", "color": GRID, "lw": 0.6, "shrinkA": 0, "shrinkB": 3},
+    )  # fmt: skip
+    text.set_gid(f"joined {point.name}")
 
 
 def _box(mark: Any, place: tuple[int, int, str], size: Bbox, per_point: float) -> Bbox:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from galenic.errors import UserError
 
 if TYPE_CHECKING:
     from galenic.models.encoders.sentence import SentenceEncoder
@@ -86,10 +90,9 @@ def command(
             show_default=False,
         ),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Take in documents for the assistant."""
-    from galenic.errors import UserError
-
     work = folder is not None or embed is not None
     if work + show + (remove is not None) != 1:
         raise UserError(
@@ -97,16 +100,18 @@ def command(
             "--remove FOLDER."
         )
     if remove is not None:
-        _remove(remove)
+        _remove(remove, as_json)
     elif work:
-        _index(folder, source, data, max_size, embed)
+        found, said = _index(folder, source, data, max_size, embed)
+        _tell(found, said, embed, as_json)
     else:
-        _list()
+        _list(as_json)
 
 
 def _index(
     folder: str | None, source: Path | None, data: Path | None, max_size: str, embed: str | None
-) -> None:
+) -> tuple[Summary | None, str]:
+    """What was read, and what is to be said of the vectors."""
     from galenic.cli.progress import watched
     from galenic.retrieval.embed import NO_ENCODER, find_encoder
     from galenic.units import parse_size
@@ -117,11 +122,22 @@ def _index(
         wanted = embed if embed != NO_ENCODER else None
         encoder = None if wanted is None else find_encoder(wanted, watcher)  # before slow work
         summary = None if folder is None else _read(folder, source, data, max_bytes, watcher)
-    if summary is not None:
+    if summary is not None and summary.empty:
         _print(summary)
+        raise UserError(
+            "nothing of it was indexed. Text, Markdown, PDF with text and FHIR R4 JSON are read."
+        )
     with watched(left) as watcher:
-        said = _embed(embed, encoder, watcher)
-    if said:
+        return summary, _embed(embed, encoder, watcher)
+
+
+def _tell(summary: Summary | None, said: str, embed: str | None, as_json: bool) -> None:
+    if as_json:
+        facts = {} if summary is None else {**asdict(summary), "skipped": dict(summary.skipped)}
+        typer.echo(json.dumps({**facts, "vectors": said or None}, ensure_ascii=False, default=str))
+    elif summary is not None:
+        _print(summary)
+    if said and not as_json:
         typer.echo(said, err=embed is None)
 
 
@@ -159,8 +175,6 @@ def _embed(embed: str | None, encoder: SentenceEncoder | None, watcher: Watcher)
 
 
 def _print(summary: Summary) -> None:
-    from galenic.errors import UserError
-
     typer.echo(
         f"{summary.collection}: {summary.new:,} new, {summary.changed:,} changed, "
         f"{summary.unchanged:,} unchanged, {summary.removed:,} removed; "
@@ -170,13 +184,9 @@ def _print(summary: Summary) -> None:
         typer.echo(f"  {number:,} x {reason}")
     for name in summary.named[:MOST_NAMED]:
         typer.echo(f"  {name}")
-    if summary.empty:
-        raise UserError(
-            "nothing of it was indexed. Text, Markdown, PDF with text and FHIR R4 JSON are read."
-        )
 
 
-def _list() -> None:
+def _list(as_json: bool) -> None:
     from galenic.home import index_path
     from galenic.retrieval.store import open_store
     from galenic.retrieval.vectors import Vectors
@@ -188,6 +198,12 @@ def _list() -> None:
         vectors = Vectors(store.connection)
         encoder = vectors.remembered()
         missing = 0 if encoder is None else len(vectors.missing())
+    if as_json:
+        kept = None if encoder is None else {"encoder": encoder.name, "missing": missing}
+        facts = {"path": str(path), "bytes": path.stat().st_size, "vectors": kept}
+        rows = [asdict(collection) for collection in collections]
+        typer.echo(json.dumps({**facts, "collections": rows}, ensure_ascii=False, default=str))
+        return
     for collection in collections:
         typer.echo(
             f"{collection.name}: {collection.num_files:,} files, "
@@ -203,8 +219,11 @@ def _list() -> None:
     typer.echo(f"{path}, {format_size(path.stat().st_size)}")
 
 
-def _remove(name: str) -> None:
+def _remove(name: str, as_json: bool) -> None:
     from galenic.retrieval.index import remove
 
     removed = remove(str(Path(name).expanduser()))
+    if as_json:
+        typer.echo(json.dumps({"removed": str(removed)}, ensure_ascii=False))
+        return
     typer.echo(f"{removed} is out of the index. The documents themselves were not touched.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -46,11 +47,18 @@ def command(
             "out of a page that is to be published.",
         ),
     ] = 3,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the names of the files as JSON.")
+    ] = False,
 ) -> None:
     """Write the report of runs."""
     from galenic.reports.write import report_on
 
     told = partial(typer.echo, err=True)
     folder = output or runs[0] / "report"
-    for path in report_on(runs, folder, examples=examples, told=told):
+    paths = report_on(runs, folder, examples=examples, told=told)
+    if as_json:
+        typer.echo(json.dumps({"files": [str(path) for path in paths]}, ensure_ascii=False))
+        return
+    for path in paths:
         typer.echo(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -85,6 +86,9 @@ def command(
             min=1, help="Nodes at once, memory permitting; default: one for every four cores."
         ),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print how the nodes stand at the end as JSON.")
+    ] = False,
 ) -> None:
     """Run a study."""
     from galenic.cli.board import state_line
@@ -100,11 +104,16 @@ def command(
     outcome = _run(
         found, (data, text), output, lambda: ENGINES.load(engine)(jobs=jobs, address=address)
     )
-    typer.echo(f"{output}: {state_line(outcome.states)}; {outcome.computed} computed now.")
+    if as_json:
+        facts = {"folder": str(output), "states": outcome.states, "computed": outcome.computed}
+        typer.echo(json.dumps({**facts, "complete": outcome.complete}))
+    else:
+        typer.echo(f"{output}: {state_line(outcome.states)}; {outcome.computed} computed now.")
     if not outcome.complete:
         typer.echo("The same command tries again what is missing.", err=True)
         raise typer.Exit(1)
-    typer.echo(f"galenic report {shlex.quote(str(output))}")
+    if not as_json:
+        typer.echo(f"galenic report {shlex.quote(str(output))}")
 
 
 def _run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from xml.etree import ElementTree
 
 from galenic.data.jsonl import read_jsonl
 from galenic.errors import UserError
+from galenic.limits import JSONL_BYTES, UNPACKED_RATIO, one_line
 from galenic.retrieval.documents.base import clean
 from galenic.retrieval.documents.medquad import SOURCES, MedQuadRow
 
@@ -71,12 +73,21 @@ def read_published(path: Path) -> tuple[MedQuadRow, ...]:
 
 def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
+        room = min(JSONL_BYTES, max(UNPACKED_RATIO * path.stat().st_size, 1 << 20))
         with zipfile.ZipFile(path) as archive:
             for info in sorted(archive.infolist(), key=lambda one: one.filename):
                 if info.filename.endswith(".xml") and info.file_size <= MOST_BYTES:
+                    room -= info.file_size
+                    if room < 0:
+                        raise UserError(
+                            f"--from {path} unpacks to more than {UNPACKED_RATIO} times its size, "
+                            f"or {JSONL_BYTES:,} bytes. Unpack it yourself if you trust it."
+                        )
                     yield Path(info.filename).name, archive.read(info)
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
-        raise UserError(f"--from {path} is no zip that can be read: {error}.") from error
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise UserError(
+            f"--from {path} is no zip that can be read: {one_line(str(error))}."
+        ) from error
 
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -85,7 +96,10 @@ def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--from {path} cannot be read as UTF-8: {error}.") from error
     csv.field_size_limit(10_000_000)
-    yield from csv.DictReader(io.StringIO(text))
+    try:
+        yield from csv.DictReader(io.StringIO(text))
+    except csv.Error as error:
+        raise UserError(f"--from {path} is no valid CSV ({error}).") from error
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -123,7 +137,8 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 def _of_files(files: Iterator[tuple[str, bytes]]) -> Iterator[MedQuadRow]:
     for name, raw in files:
-        if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
+        plain = raw.replace(b"\0", b"")  # UTF-16 too
+        if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
             raise UserError(f"--from: {name} declares entities, which MedQuAD does not.")
         try:
             root = ElementTree.fromstring(raw)  # noqa: S314 - no entities, as seen above
