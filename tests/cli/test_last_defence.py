@@ -59,7 +59,7 @@ DOES_NOT_NEED = (
     ["data"],
     ["triage", "chest pain"],
     ["evaluate", "MODEL", "--runtime", "llama", "--data", "sample", "--limit", "1", "-o", "OUT"],
-    ["pack", "FOLDER", "-o", "OUT"],
+    ["pack", "FOLDER", "-o", "PACKED"],
     ["index", "TEXT"],
     ["ask", "Does iron help?"],
     ["baseline", "--data", "sample"],
@@ -103,6 +103,7 @@ def run(arguments: list[str], folder: Path, path: str) -> subprocess.CompletedPr
     write_tiny_hf(folder / "hf", "llama", hidden_size=32)
     write_tiny_adapter(folder / "adapter")
     named = {"TEXT": "text.txt", "OUT": "out", "STUDY": "study.yaml", "FOLDER": "hf"}
+    named["PACKED"] = "x.galenic"
     named = {key: str(folder / name) for key, name in named.items()}
     named |= {"MODEL": str(model), "ADAPTER": str(folder / "adapter")}
     line = [named.get(word, word) for word in arguments]

@@ -29,6 +29,8 @@ EXAMPLES = """\
 
 `galenic data --download` fetches PubMedQA, MedQA and MedMCQA from the Hub
 
+`galenic data --from data_clean.zip --data DIR` takes the exams as their authors publish them
+
 `galenic data` shows what was fetched from the Hub so far
 
 `galenic data --data sample --json` the packaged questions, for a program
@@ -67,6 +69,16 @@ def command(
     training: Annotated[
         bool, typer.Option("--training", help="With --download: the training sets as well.")
     ] = False,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Take the sets from what their authors publish (a zip, its folder or a file: "
+            "MedQA's data_clean.zip, MedMCQA's zip, PubMedQA's ori_pqal.json) into --data, or "
+            "into the user cache. Files that are there stay.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """List the benchmark files."""
@@ -76,8 +88,7 @@ def command(
 
     if training and not download:
         raise UserError("--training goes with --download.")
-    if download:
-        _download(data, training=training)
+    _bring(data, published, download=download, training=training)
     source = open_source(data)
     if write_manifest:
         if data is None or source.sample:
@@ -122,6 +133,30 @@ def _download(data: Path | None, *, training: bool) -> None:
             watcher.say(f"{name}: {hub.HUB_SETS[name].repo}, licence as stated: {licence}")
             hub.fetch(name, folder)
             watcher.advance(number + 1)
+
+
+def _bring(data: Path | None, published: Path | None, *, download: bool, training: bool) -> None:
+    """What is asked for from the Hub, or from an archive."""
+    from galenic.errors import UserError
+
+    if download and published is not None:
+        raise UserError("--download and --from exclude each other. Give one of them.")
+    if download:
+        _download(data, training=training)
+    if published is not None:
+        _take(published, data)
+
+
+def _take(published: Path, data: Path | None) -> None:
+    """Bring the sets of an archive into the folder, or the cache."""
+    from galenic.data.hub import data_cache
+    from galenic.data.published import take_published
+    from galenic.errors import UserError
+
+    if str(data) == "sample":
+        raise UserError("--from writes into a folder: name one with --data DIR, or leave it out.")
+    for path in take_published(published.expanduser(), data or data_cache()):
+        typer.echo(f"wrote {path}", err=True)
 
 
 def _is_empty(folder: Path) -> bool:
