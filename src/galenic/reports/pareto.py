@@ -166,17 +166,16 @@ def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
         text.set_position((x, y))
         text.set_horizontalalignment(side)
         if abs(y) > NEAR:
-            _join(axes, text, points[at], (x, y))
+            _join(axes, points[at], (x, y))
         taken.append(boxes[best])
 
 
-def _join(axes: Any, text: Any, point: Point, place: tuple[int, int]) -> None:
+def _join(axes: Any, point: Point, place: tuple[int, int]) -> None:
     """A thin line from a name to its mark, so that they stay together."""
     axes.annotate(
-        "", (point.cost, point.value), place, textcoords="offset points", gid=f"join {point.name}",
+        "", (point.cost, point.value), place, textcoords="offset points",
         arrowprops={"arrowstyle": "-", "color": GRID, "lw": 0.6, "shrinkA": 0, "shrinkB": 3},
     )  # fmt: skip
-    text.set_gid(f"joined {point.name}")
 
 
 def _box(mark: Any, place: tuple[int, int, str], size: Bbox, per_point: float) -> Bbox:
