@@ -24,7 +24,13 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from galenic.assistant.triage.raising.classifier import KINDS, WEIGHTS, Weights, write_weights
+from galenic.assistant.triage.raising.classifier import (
+    KINDS,
+    WEIGHTS,
+    Weights,
+    urgency,
+    write_weights,
+)
 from galenic.assistant.triage.raising.features import BUCKETS, counts, tokens
 from galenic.training.near import ComparedText, ScanConfig, Scanner
 
@@ -200,10 +206,11 @@ def harm_calibration(scores: np.ndarray, harm: np.ndarray) -> tuple[float, float
 
 
 def signals(scores: np.ndarray, temperature: float, platt: tuple[float, float]) -> dict[str, Any]:
-    """The three probabilities that thresholds stand on."""
+    """What thresholds stand on: urgency, and the probabilities of today or worse and self-harm."""
     kinds = softmax(scores[:, :-1], temperature)
     harm = 1 / (1 + np.exp(-(platt[0] * scores[:, -1] + platt[1])))
-    return {"emergency": kinds[:, 0], "today": kinds[:, 0] + kinds[:, 1], "self_harm": harm}
+    urgent = urgency(kinds[:, 0], kinds[:, 1])
+    return {"emergency": urgent, "today": kinds[:, 0] + kinds[:, 1], "self_harm": harm}
 
 
 def thresholds(found: dict[str, Any], benign: np.ndarray) -> dict[str, float]:
@@ -238,7 +245,8 @@ def mixed_report(counted: Counted, corpus: Corpus, limit: float, temperature: fl
     test = folds(corpus.conditions) == 0
     weights = fit(counted, corpus, np.flatnonzero(~test))
     texts, leading = mixtures(corpus, np.flatnonzero(test), 300)
-    raised = softmax(score(weights, count(texts))[:, :-1], temperature)[:, 0] >= limit
+    kinds = softmax(score(weights, count(texts))[:, :-1], temperature)
+    raised = urgency(kinds[:, 0], kinds[:, 1]) >= limit
     emergency = corpus.tiers[leading] == "emergency"
     harmless = corpus.benign[leading]
     print(

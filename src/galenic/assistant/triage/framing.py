@@ -18,10 +18,18 @@ import yaml
 from pydantic import TypeAdapter
 
 from galenic.assistant.triage.scope import Status
-from galenic.assistant.triage.words.wording import TokenSentence, sentences
+from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
 
-__all__ = ["asides_of"]
+__all__ = ["FIGURE", "asides_of"]
 
+FIGURE = "figureofspeech"
+"""Stands in a text where a figure of speech was."""
+
+LEAST_ASKED = 4
+"""Words of a clause that asks."""
+_ASKS = word_set(
+    "can could do does did is are will would should must may who what which how where when why any"
+)
 _BLANK = re.compile(r"\n\s*\n")
 _PLURAL = re.compile(r"\b(?:they|theyre|their|them)\b")
 _YEAR = re.compile(r"\b(19[5-9]\d|20\d\d)\b")
@@ -47,19 +55,26 @@ def asides_of(
     letters = [_of_letter(one, today or date.today()) for one in said]
     if any(letters):
         letters = _of_paragraph(text, said, letters)
-    over = [letter or _over(one) for one, letter in zip(said, letters, strict=True)]
+    over = [
+        letter or _over(one) or _empty(one, places)
+        for one, letter, places in zip(said, letters, named, strict=True)
+    ]
+    for at, one in enumerate(said[1:], 1):
+        if _lists().none_of.search(one):
+            over[at - 1] = "denied"
     asks = [
-        _is_general(one, s.asks, min(places, default=len(s.tokens)))
+        _is_general(one, s.asks or _ends_asking(s), min(places, default=len(s.tokens)))
         for one, s, places in zip(said, read, named, strict=True)
     ]
     told = [_is_told(one) for one in said]
+    called = any(_lists().call.fullmatch(one) for one in said)
     found: list[Status | None] = []
     for at, one in enumerate(said):
         status = over[at]
         if status is None and (asks[at] or told[at]):
             status = "question"
         elif status is None and (any(asks) or any(told)):
-            status = _history(one)
+            status = _history(one, called=called)
         found.append(status)
     beside = [at for at, status in enumerate(found) if status is None]
     jest = any(_lists().jest.search(one) for one in said)
@@ -100,6 +115,14 @@ def _is_general(said: str, asks: bool, first: int) -> bool:
     return any(_is_question(said, start, first) for start in begins)
 
 
+def _ends_asking(sentence: TokenSentence) -> bool:
+    """Whether the last clause is a question without its mark: "had it at two, can I get it"."""
+    begins = max((at for at, pause in enumerate(sentence.pauses) if pause), default=0)
+    clause = sentence.tokens[begins:]
+    call = _lists().call.fullmatch(" ".join(clause))
+    return begins > 0 and len(clause) >= LEAST_ASKED and clause[0] in _ASKS and not call
+
+
 def _is_question(said: str, start: int, first: int) -> bool:
     """Of knowledge, from the character ``start`` on; what is named before that is elsewhere."""
     before = said[:start]
@@ -128,14 +151,27 @@ def _over(said: str) -> Status | None:
     return "past" if past and not _is_strong(said) else None
 
 
-def _history(said: str) -> Status | None:
-    """Of the writer or of others, beside a general question."""
+def _empty(said: str, named: Collection[int]) -> Status | None:
+    """Of an animal, or a figure of speech in which nothing else is said."""
+    lists = _lists()
+    if lists.animal.search(said) and not lists.human.search(lists.animal.sub(" ", said)):
+        return "question"
+    bare = FIGURE in said and not named and not lists.harm.search(said)
+    return "question" if bare and not _is_strong(said) else None
+
+
+def _history(said: str, *, called: bool) -> Status | None:
+    """Of the writer or of others, beside a general question.
+
+    What has no date is now where the message calls for help: "Dad had a stroke. What do I do?"
+    """
     lists = _lists()
     if _is_present(said):
         return None
     if lists.long_past.search(said):
         return "family" if lists.others.search(said) else "past"
-    return "family" if lists.others.search(said) and lists.fate.search(said) else None
+    fate = not called and lists.others.search(said) and lists.fate.search(said)
+    return "family" if fate else None
 
 
 def _claims(said: str) -> bool:
@@ -195,6 +231,11 @@ class _Lists:
 
     not_present: re.Pattern[str]
     strong: re.Pattern[str]
+    call: re.Pattern[str]
+    animal: re.Pattern[str]
+    human: re.Pattern[str]
+    harm: re.Pattern[str]
+    none_of: re.Pattern[str]
     present: re.Pattern[str]
     question: re.Pattern[str]
     command: re.Pattern[str]

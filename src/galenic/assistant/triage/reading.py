@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from galenic.assistant.triage.framing import asides_of
+from galenic.assistant.triage.framing import FIGURE, asides_of
 from galenic.assistant.triage.result import Aside
 from galenic.assistant.triage.rules import MASK, Population, Prepared
 from galenic.assistant.triage.scope import Scope, Status, undoubled
@@ -39,7 +39,7 @@ class Reading:
         asides: what does not count.
         months: ages, in months.
         sentences: of the text.
-        counted: the text without what is denied, past, a relative's or only asked about.
+        counted: its sentences without what is denied, past, a relative's or only asked about.
         general: no sentence speaks of anybody who is ill now.
     """
 
@@ -49,7 +49,7 @@ class Reading:
     asides: list[Aside] = field(default_factory=list)
     months: list[float] = field(default_factory=list)
     sentences: list[TokenSentence] = field(default_factory=list)
-    counted: str = ""
+    counted: list[str] = field(default_factory=list)
     general: bool = False
 
     def say(self, concept: str, words: str, ready: Prepared, *, here: bool = True) -> None:
@@ -89,7 +89,8 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
         left_out = _note_mentions(
             sentence, scope, mentions, ready, reading, frame, happening=happening
         )
-        reading.counted += _without(sentence, left_out | mask, frame, happening=happening)
+        kept = _without(sentence, left_out | mask, frame, happening=happening)
+        reading.counted += [kept] if kept else []
         for at, months in ages_in_months(sentence.tokens):
             if scope.status(Mention("age", at, at + 1)) != "family" and not scope.is_in("past", at):
                 reading.months.append(months)
@@ -170,17 +171,19 @@ def _note_mentions(
 def _without(
     sentence: TokenSentence, left_out: set[int], frame: Status | None, *, happening: bool
 ) -> str:
-    """The words of a sentence that count, ended by a full stop; nothing of what is set aside."""
+    """The sentence as it was written, or its words that count; nothing of what is set aside."""
     if frame is not None and not happening:
         return ""
+    if not left_out and sentence.written:
+        return sentence.written.replace(FIGURE, "")
     kept = [
         word
         for at, word in enumerate(sentence.shown)
-        if at not in left_out and not (left_out and word in _DENIALS)
+        if at not in left_out and not (left_out and word in _DENIALS) and word != FIGURE
     ]
     if left_out and len([word for word in kept if word not in _SMALL]) < FEWEST_LEFT:
         return ""
-    return " ".join(kept) + ". "
+    return " ".join(kept) + ("?" if sentence.asks else ".")
 
 
 def _belongs(population: Population, reading: Reading) -> bool:

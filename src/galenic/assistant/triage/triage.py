@@ -183,7 +183,7 @@ def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
             said = joined.words.setdefault(concept, [])
             said += [word for word in words if word not in said][: MOST_ASIDES - len(said)]
         joined.here = joined.here | one.here
-        joined.counted += one.counted
+        joined.counted = [*joined.counted, *one.counted]
         joined.general = joined.general and one.general
     return joined
 

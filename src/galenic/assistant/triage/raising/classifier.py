@@ -24,7 +24,16 @@ from galenic.assistant.triage.raising.features import counts, tokens
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Source
 
-__all__ = ["KINDS", "WEIGHTS", "KindEstimate", "Weights", "estimate", "findings", "write_weights"]
+__all__ = [
+    "KINDS",
+    "WEIGHTS",
+    "KindEstimate",
+    "Weights",
+    "estimate",
+    "findings",
+    "urgency",
+    "write_weights",
+]
 
 KINDS = ("emergency", "today", "days", "self-care", "general")
 """What a text may be; ``general`` is a question about nobody who is ill now."""
@@ -33,6 +42,11 @@ WINDOW, STEP = 64, 48
 """Tokens that are read at once, and how far the next window begins behind the last one."""
 MOST_WINDOWS = 160
 """Of a longer text the first three quarters of them and the last quarter are read."""
+EMERGENCY, URGENT = 0.6, 0.8
+"""What `urgency` asks for: this probability of an emergency, and this one of an emergency or a text
+for today. The second keeps out what may be harmless just as well; see LOG.md."""
+PART = 1.06
+"""By which the limits are multiplied for a part of a message: what stands around it says more."""
 SOURCE = Source(
     name="Galenic's own classifier, trained on texts written for it; no clinician reviewed it",
     url="https://arxiv.org/abs/1706.04599",
@@ -109,7 +123,8 @@ class Weights:
         bias: shape (kinds + 1,).
         temperature: by which the scores of kinds are divided.
         platt: scale and shift of the score of self-harm.
-        limits: probabilities from which on the layer raises: emergency, today, self_harm.
+        limits: from which on the layer raises: `urgency` for an emergency, the probability of
+            today or worse, and that of self-harm.
     """
 
     rarity: np.ndarray[Any, Any]
@@ -171,16 +186,26 @@ def estimate(text: str) -> KindEstimate:
     return KindEstimate(dict(zip(KINDS, map(float, worst), strict=True)), float(harm))
 
 
-def findings(text: str) -> tuple[Finding, ...]:
-    """What the layer raises to, if anything: never below what others found."""
+def urgency(emergency: Any, today: Any) -> Any:
+    """1 and more = an emergency: of two probabilities, or arrays of them, see `URGENT`."""
+    return np.minimum(emergency / EMERGENCY, (emergency + today) / URGENT)
+
+
+def findings(text: str, *, part: bool = False) -> tuple[Finding, ...]:
+    """What the layer raises to, if anything: never below what others found.
+
+    Args:
+        text: a message, or a part of one.
+        part: it is a part: more is asked of it.
+    """
     if not tokens(_to_the_point(text)):
         return ()
-    found = estimate(text)
-    emergency, today, harm = _weights().limits
+    found, factor = estimate(text), PART if part else 1.0
+    emergency, today, harm = (factor * limit for limit in _weights().limits)
     p = found.probabilities
     if found.self_harm >= harm:
         return (_HARM,)
-    if p["emergency"] >= emergency:
+    if urgency(p["emergency"], p["today"]) >= emergency:
         return (_EMERGENCY,)
     if p["emergency"] + p["today"] >= today:
         return (_TODAY,)

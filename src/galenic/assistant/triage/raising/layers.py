@@ -6,7 +6,6 @@ own. A new one is a function from `Said` to findings, and a line in `RAISING`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -28,29 +27,33 @@ HINT = 0.12
 of `self_harm` is enough."""
 
 
-_LEFT_OVER = re.compile(
-    r"(?:if|when) (?!.*\b(?:die|dying|dead|kill|gone|myself|hurt))[^.,]{0,40}\. ?"
-)
-"""A condition alone, which is left where a figure of speech was taken out: it says nothing."""
-
-
 def _learned(said: Said) -> Sequence[Finding]:
     """The classifier, on what counts: it cannot tell what is denied or long past."""
     from galenic.assistant.triage.raising import classifier  # numpy: not for texts that are clear
     from galenic.assistant.triage.raising.features import tokens
 
-    counted = said.reading.counted
-    if _LEFT_OVER.fullmatch(counted):
-        return ()
+    sentences = _with_questions(said.reading.counted[:MOST_ALONE])
+    counted = " ".join(said.reading.counted)
     if not counted or len(tokens(counted)) < FEWEST or languages.notice(said.text):
         return ()  # it has learnt English alone
-    sentences = [one for one in counted.split(". ") if one.strip()][:MOST_ALONE]
-    pairs = [f"{one}. {follows}" for one, follows in pairwise(sentences)]
+    pairs = [f"{one} {follows}" for one, follows in pairwise(sentences)]
     beside = [one for one in (*sentences, *pairs) if len(tokens(one)) >= ALONE]
-    pieces = [counted, *(beside if len(sentences) > 1 else ())]
-    found = [one for piece in pieces for one in classifier.findings(piece)]
+    found = list(classifier.findings(counted))
+    for piece in beside if len(said.reading.counted) > 1 else ():
+        found += classifier.findings(piece, part=True)
     if not found and classifier.estimate(counted).self_harm >= HINT:
         return self_harm.hinted(counted)
+    return found
+
+
+def _with_questions(sentences: Sequence[str]) -> list[str]:
+    """The sentences, a question together with what it is asked about."""
+    found: list[str] = []
+    for one in sentences:
+        if found and one.endswith("?"):
+            found[-1] = f"{found[-1]} {one}"
+        else:
+            found.append(one)
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from galenic.assistant.triage.framing import FIGURE
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Source
 from galenic.assistant.triage.said import Said
@@ -126,9 +127,9 @@ def hinted(text: str) -> list[Finding]:
 
 
 def without_figures(text: str) -> str:
-    """The text without figures of speech like "dying to try it"; as it is where there are none."""
+    """The text with `FIGURE` for each figure of speech like "dying to try it"; or as it is."""
     plain = flatten(text)
-    return _ready().idioms.sub(" ~ ", plain) if _ready().idioms.search(plain) else text
+    return _ready().idioms.sub(f" {FIGURE} ", plain) if _ready().idioms.search(plain) else text
 
 
 def _heard(plain: str) -> list[tuple[Sign, _Tier, str]]:

@@ -165,6 +165,10 @@ _PAST = re.compile(
     r"\b(?:(?:in|since|from|of|back in|by) (?:19[4-9]\d|20[0-2]\d)|years? ago|yrs? ago|years? back|months ago|"
     r"last year|as a (?:child|kid|teen\w*|baby)|when i was (?:a |in |\d)|used to|years later|decades? ago|once (?:hit|had|was|reached))\b"
 )
+_NORM = re.compile(
+    r"\b(?:what|which) (?:should|is|are|would|do) (?:\w+ ){0,6}(?:be|normal|healthy|ideal|average|typical)\b"
+)
+"""A question of what is normal: the number in it is an age."""
 _PRESENT = re.compile(
     r"\b(?:now|today|tonight|again|currently|still|since (?:this|last|yesterday)|this (?:morning|evening|afternoon)|just|tod\w*)\b"
 )
@@ -176,7 +180,8 @@ def measure(text: str) -> list[Measured]:
     found: list[Measured] = []
     for segment in _segments(as_digits(flatten(text))):
         if any(c.isdecimal() for c in segment):
-            if _PAST.search(segment) and not _PRESENT.search(segment):
+            aside = _PAST.search(segment) or _NORM.search(segment)
+            if aside and not _PRESENT.search(segment):
                 continue
             used = {i for m in _PRESSURE.finditer(segment) for i in range(*m.span())}
             found += _pressures(segment, used)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["TokenSentence", "flatten", "plain_tokens", "sentences", "word_set"]
 
@@ -62,12 +62,14 @@ class TokenSentence:
         shown: the same as the text has them, in lower case.
         pauses: for each token, whether a comma, bracket, dash or line end stands before it.
         asks: the sentence ends in a question mark.
+        written: the sentence as the text has it, with its signs; empty where that is not known.
     """
 
     tokens: tuple[str, ...]
     shown: tuple[str, ...]
     pauses: tuple[bool, ...]
     asks: bool = False
+    written: str = ""
 
 
 def sentences(text: str) -> list[TokenSentence]:
@@ -87,7 +89,23 @@ def sentences(text: str) -> list[TokenSentence]:
             pauses.append(pause)
             pause = False
     _close(found, words, pauses, asks=False)
-    return found
+    written = _written(text)
+    if len(written) != len(found):  # signs that become words, as "&"
+        return found
+    return [replace(one, written=said) for one, said in zip(found, written, strict=True)]
+
+
+def _written(text: str) -> list[str]:
+    """The same sentences as they stand in the text."""
+    found, start, words = [], 0, False
+    for piece in _PIECE.finditer(text):
+        if piece.lastgroup == "end":
+            if words:
+                found.append(text[start : piece.end()].strip())
+            start, words = piece.end(), False
+        elif piece.lastgroup != "pause":
+            words = True
+    return [*found, text[start:].strip()] if words else found
 
 
 def plain_tokens(text: str) -> tuple[str, ...]:
