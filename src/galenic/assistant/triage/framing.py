@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from galenic.assistant.triage.scope import Status
 from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
 
-__all__ = ["FIGURE", "asides_of"]
+__all__ = ["FIGURE", "asides_of", "speaks_of_now"]
 
 FIGURE = "figureofspeech"
 """Stands in a text where a figure of speech was."""
@@ -30,6 +30,7 @@ LEAST_ASKED = 4
 _ASKS = word_set(
     "can could do does did is are will would should must may who what which how where when why any"
 )
+_THIS = re.compile(r"\b(?:this|these|im|am i|is (?:he|she|it)|are they|has (?:he|she)|have i)\b")
 _BLANK = re.compile(r"\n\s*\n")
 _PLURAL = re.compile(r"\b(?:they|theyre|their|them)\b")
 _YEAR = re.compile(r"\b(19[5-9]\d|20\d\d)\b")
@@ -90,6 +91,12 @@ def asides_of(
     elif not any(asks) or any(says[at] or _is_somebodys(said[at]) for at in beside):
         return found
     return ["question" if at in beside else status for at, status in enumerate(found)]
+
+
+def speaks_of_now(read: Sequence[TokenSentence]) -> bool:
+    """Whether any sentence speaks of what is happening now, whatever else it asks."""
+    said = [" ".join(sentence.tokens) for sentence in read]
+    return any(_is_present(one) or _THIS.search(one) for one in said)
 
 
 # What a sentence is ----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from galenic.assistant.record.facts import Fact
 from galenic.assistant.triage import known, questions
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
+from galenic.assistant.triage.general import reads_general
 from galenic.assistant.triage.raising import languages, self_harm, values
 from galenic.assistant.triage.raising.layers import RAISING
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
@@ -47,6 +48,8 @@ __all__ = [
     "triage",
 ]
 
+_GRAVE = frozenset({"suicidal", "self_harm", "harm_others", "overdose"})
+"""Concepts that are never taken for a general question."""
 BABY = 24.0
 """Months; where no such age is said in full, shorter ways to say it are looked for."""
 UNKNOWN_NOTE = (
@@ -109,10 +112,27 @@ def triage(
         whole.say(concept, words, ready)
     plain = _said(text, before, whole, spoken, ready) if facts else []
     found = _found(said, plain, ready, replies, _layers(rules, layers))
+    alone = rules is None and not (facts or history or happening)
+    if alone and _only_asks(reading, found):
+        found = _without_alarms(said[0], found)
     tier = highest(*(finding.tier for finding in found))
     result = _result(tier, found, reading, said[0], ready, replies)
     people = known.described(said[0].people, record, ready)
     return replace(result, people=people, notes=(*cut, *left_out, *result.notes))
+
+
+def _only_asks(reading: Reading, found: Sequence[Finding]) -> bool:
+    """Whether a general question is all that a rule over concepts is alarmed by."""
+    alarms = {finding.layer for finding in found if finding.tier == "emergency"}
+    return alarms == {"concepts"} and not _GRAVE & set(reading.words) and reads_general(reading)
+
+
+def _without_alarms(said: Said, found: Sequence[Finding]) -> list[Finding]:
+    """The other findings; what the alarms were about is asked about."""
+    alarms = [finding for finding in found if finding.tier == "emergency"]
+    said.reading.asides += [Aside(word, "question") for finding in alarms for word in finding.words]
+    said.reading.general = True
+    return [finding for finding in found if finding not in alarms]
 
 
 class _Earlier(NamedTuple):
@@ -251,6 +271,8 @@ def _result(
         asked = tuple(one for one in first if one.id not in answers)
     else:
         asked = questions.to_ask(message, said.reading, ready, said.people, tier, answers)
+        if said.reading.general and tier != "emergency" and questions.HAPPENING not in answers:
+            asked = (questions.happening(), *asked)[: questions.MOST]
     notes: tuple[str, ...] = (
         () if tier != "unknown" else (GENERAL_NOTE,) if general else (UNKNOWN_NOTE,)
     )
