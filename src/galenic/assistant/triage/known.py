@@ -35,6 +35,8 @@ CONCEPTS: Mapping[str, tuple[str, ...]] = {
     "adrenal": ("adrenal",),
     "surgery": ("clot_risk",),
     "male": ("male",),
+    "maoi": ("maoi",),
+    "heart-failure": ("heart_failure",),
 }
 """Traits of facts to concepts of ``rules.yaml``."""
 

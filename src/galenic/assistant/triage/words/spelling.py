@@ -37,9 +37,30 @@ COMMON = word_set(
     "bridging rumbling tracing stocking stranding contusion beach propped emergence finishes "
     "sevens tipped feather clamping inspect tuned compute cooking clinic faster shallow "
     "action current currently states nearby starts lining staging storage forming attach "
-    "strong stores cushing rippling beaking"
+    "strong stores cushing rippling beaking "
+    "absorbed african aspiring backing bacteria banking baring beast beasts blanc blending "
+    "blockade bowles bowls braking breached breaches breaching breeding bride bridget busting "
+    "callous camps candid capped carving cashed cesar channing chanting charging chloride "
+    "clare cleanser cleansing clement clippers cloths commuter compete condo construct "
+    "constructing coroner coupe craving criss crumbled curran curse custer delicious delivers "
+    "deterrent dipping downing drafting election exiting fiend filed finer finisher finnish "
+    "firearms flapping flats flatter flattering flooring follower forgo freeing freight fried "
+    "froze gains garbage garde gentlemen genus granting hanover hater haven heather heres "
+    "heron horne horribly hosting housing hungary inflamed invented invested johnston lager "
+    "loner masking massages mistaken misused moths mourning nigerian oversight pakistani "
+    "peering persona pierson planar planting pleas ponds posse primates princes racking "
+    "radiant rally recital repealing risking sacked sacred scaled scarred scorpio scouting "
+    "scrapped seating seattle selling sells sewing shelling shipping shitting siding singles "
+    "sings sinned sipping sizing slashed slaying sliver sneaking sniff snuff sorts sowing "
+    "specs spoiled spoiling sporting spurs stacking staining stared starling starring "
+    "startling starving stating stats statues steaks stinking stirling stirs stitched stokes "
+    "stomping streaming strings subbed suits sutter swaying swearing tapped tempe thanking "
+    "thinning ticked ticker treasury treat tricked tricking trough trucking tumblr turing "
+    "tying ugandan unbeatable unbelievably vices waiters walters weaving wheeling whopping "
+    "wight wretched zoned "
 )
-"""Ordinary words that are one letter from one that matters."""
+"""Ordinary words that are one letter from one that matters; of the 30,000 most frequent English words
+(wordfreq 3.1) all that were taken for another word, save inflections and common misspellings."""
 
 
 class Speller:
