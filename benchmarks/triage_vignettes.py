@@ -14,7 +14,7 @@ First contact (tests/assistant/triage/data/first_contact, and the public texts w
 ``--public`` names): written by others before the layers were; only counts are printed, no text is.
 ``general`` counts as right with ``unknown`` and ``self-care``. The ablation adds layer by layer.
 Development texts (tests/assistant/triage/data/development) are those that the rules were written
-from, save for ``check``. "Answered" is what the questions can bring at best: a rule that knows the
+from, save for ``check`` and the halves ``held-out``. "Answered" is what the questions can bring at best: a rule that knows the
 tier of the text answers "no" to every question that leads above it, and "yes" to one that leads to
 it, if there is one.
 
@@ -52,6 +52,8 @@ SETS = (
     "emergencies", "selfharm", "infant_fever", "lookalike", "worried_well", "others", "languages",
 )  # fmt: skip
 DEVELOPMENT = ("emergencies", "cries_and_poison", "lookalikes", "others", "check")
+DEALT = ("emergency", "lookalike", "worried")
+"""Dealt into halves before a result was seen: mechanisms were found on `tune`."""
 STEPS: dict[str, tuple[str, ...]] = {
     "concepts": (),
     "+ values": ("values",),
@@ -146,6 +148,12 @@ def read_sets(public: Path | None) -> dict[str, list[tuple[list[str], str]]]:
         lines = (FIRST_CONTACT.parent / f"development/{name}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         found[f"development {name}"] = [(accepted(row["tier"]), row["text"]) for row in rows]
+    for name in DEALT:
+        path = FIRST_CONTACT.parent / f"development/dealt_{name}.jsonl"
+        for line in path.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            half = f"development {name} {row['half']}"
+            found.setdefault(half, []).append((accepted(row["tier"]), row["text"]))
     if public is None or not (public / "public.jsonl").is_file():
         print("public.jsonl is missing (--public DIR): its rows are left out", file=sys.stderr)
         return found
