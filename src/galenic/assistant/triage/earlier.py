@@ -7,23 +7,36 @@ whom it is about (an illness, an operation) is read all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
 __all__ = ["MOST_CHARACTERS", "MOST_EARLIER", "bounded", "last_of", "recent"]
 
-MOST_CHARACTERS = 1_000_000
-"""Of a message that is read whole; of a longer one its beginning and its end are read."""
+MOST_CHARACTERS = 120_000
+"""Of a message that is read whole, after sentences that stand in it twice are left out."""
+MOST_BETWEEN = 40_000
+"""Characters of a longer one that are read between its beginning and its end: the sentences with
+most words that may matter."""
+LONGEST = 5_000_000
+"""Characters of which sentences between are chosen; of a longer message the rest is not seen."""
 MOST_EARLIER = 200_000
 """Characters of history that are read, the latest ones."""
 OLD, VERY_OLD = timedelta(days=30), timedelta(days=365)
 """From this age on what is dated counts only with words of the present, and not at all."""
 CUT_NOTE = (
-    "Your message has {total:,} characters. The first and the last {part:,} were read; what is "
-    "between them was not. Say the most important things in a shorter message."
+    "Your message has {total:,} characters. The first and the last {part:,} were read, and between "
+    "them only some sentences. Say the most important things in a shorter message."
 )
 EARLIER_NOTE = "Of your notes and earlier messages only the last {part:,} characters were read."
 
+_SENTENCE = re.compile(r"[^.!?\n]{1,2000}[.!?\n]*\s*|[.!?\n]+")
+_MATTERS = re.compile(
+    r"(?:pain|hurt|breath|chok|chest|blood|bleed|faint|collaps|unconsc|respond|answer|wak|stroke|face"
+    r"|droop|numb|weak|speech|seiz|fit|fever|temp|burning|rash|swell|swoll|throat|tongue|suicid|kill"
+    r"|die|dying|dead|end it|live|overdos|tablet|pill|paracetamol|took|swallow|drank|poison|baby"
+    r"|pregnan|head|vomit|confus|blue|grey|heart|crush|sugar|oxygen|sats|oximeter|pulse|now|suddenly)"
+)
+"""Beginnings of words by which sentences are chosen where not all can be read."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = r"(?P<word>jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _DATE = re.compile(
@@ -52,9 +65,24 @@ def bounded(text: str) -> tuple[str, tuple[str, ...]]:
     """The part of a message that is read, and a note where that is not all of it."""
     if len(text) <= MOST_CHARACTERS:
         return text, ()
+    once = text if len(text) > LONGEST else "".join(dict.fromkeys(_SENTENCE.findall(text)))
+    if len(once) <= MOST_CHARACTERS:
+        return once, ()
     part = MOST_CHARACTERS // 2
     note = CUT_NOTE.format(total=len(text), part=part)
-    return f"{text[:part]}\n\n{text[-part:]}", (note,)
+    between = _that_matter(dict.fromkeys(_SENTENCE.findall(once[part:-part][:LONGEST])))
+    return f"{once[:part]}\n\n{between}\n\n{once[-part:]}", (note,)
+
+
+def _that_matter(sentences: Iterable[str]) -> str:
+    """Those with most words that may matter, in their order."""
+    found = [(len(set(_MATTERS.findall(one.lower()))), one) for one in sentences]
+    left, kept = MOST_BETWEEN, set()
+    for points, one in sorted(found, key=lambda pair: -pair[0]):
+        if points and len(one) <= left:
+            kept.add(one)
+            left -= len(one)
+    return "".join(one for _, one in found if one in kept)
 
 
 def last_of(history: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:

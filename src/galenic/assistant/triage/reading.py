@@ -21,6 +21,9 @@ MOST_ASIDES = 20
 FEWEST_LEFT = 4
 """Words with a meaning of their own that a sentence must keep to be read without what is denied."""
 _DENIALS = word_set("no not never denies denied without neither nor none or nil")
+_LEAD = word_set(
+    "i im ive a an the any of in my no not never dont doesnt didnt have had has been do"
+)
 _SMALL = word_set(
     "i im ive me my a an the he she his her hes shes it its is are was were be been has have had "
     "do does did dont doesnt didnt and but of in on at to any with for that this there so not no "
@@ -176,6 +179,7 @@ def _without(
         return ""
     if not left_out and sentence.written:
         return sentence.written.replace(FIGURE, "")
+    left_out = _with_lead(sentence.shown, left_out)
     kept = [
         word
         for at, word in enumerate(sentence.shown)
@@ -184,6 +188,17 @@ def _without(
     if left_out and len([word for word in kept if word not in _SMALL]) < FEWEST_LEFT:
         return ""
     return " ".join(kept) + ("?" if sentence.asks else ".")
+
+
+def _with_lead(shown: Sequence[str], left_out: set[int]) -> set[int]:
+    """With the small words before them: of "I don't have any chest pain" nothing is left."""
+    wider = set(left_out)
+    for at in sorted(left_out):
+        before = at - 1
+        while before >= 0 and before not in wider and shown[before] in _LEAD:
+            wider.add(before)
+            before -= 1
+    return wider
 
 
 def _belongs(population: Population, reading: Reading) -> bool:

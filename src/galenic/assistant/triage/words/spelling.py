@@ -59,8 +59,8 @@ COMMON = word_set(
     "tying ugandan unbeatable unbelievably vices waiters walters weaving wheeling whopping "
     "wight wretched zoned "
 )
-"""Ordinary words that are one letter from one that matters; of the 30,000 most frequent English words
-(wordfreq 3.1) all that were taken for another word, save inflections and common misspellings."""
+"""Ordinary words that are one letter from one that matters; of the 30,000 most frequent English
+words (wordfreq 3.1) all that were taken for another, save inflections and common misspellings."""
 
 
 class Speller:

@@ -115,12 +115,17 @@ def plain_tokens(text: str) -> tuple[str, ...]:
 
 def flatten(text: str) -> str:
     """In lower case, without accents, odd forms of letters, or letters that are drawn out."""
-    plain = unicodedata.normalize("NFKD", text).casefold()
-    plain = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
-    plain = unicodedata.normalize("NFKC", plain).translate(_LOOKALIKES)
+    plain = text.lower() if text.isascii() else _folded(text)
     for pattern, replacement in _SHORT:
         plain = pattern.sub(replacement, plain)
     return _DRAWN_OUT.sub(r"\1", _APOSTROPHES.sub("", plain))
+
+
+def _folded(text: str) -> str:
+    """Without accents, odd forms of letters, look-alikes and marks that are not seen."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    plain = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
+    return unicodedata.normalize("NFKC", plain).translate(_LOOKALIKES)
 
 
 def _inability(tokens: list[str]) -> int:
