@@ -94,9 +94,10 @@ def asides_of(
 
 
 def speaks_of_now(read: Sequence[TokenSentence]) -> bool:
-    """Whether any sentence speaks of what is happening now, whatever else it asks."""
+    """Whether any sentence speaks of what is happening now, or none of them asks anything."""
     said = [" ".join(sentence.tokens) for sentence in read]
-    return any(_is_present(one) or _THIS.search(one) for one in said)
+    asks = any(s.asks or _lists().command.search(one) for one, s in zip(said, read, strict=True))
+    return not asks or any(_is_present(one) or _THIS.search(one) for one in said)
 
 
 # What a sentence is ----------------------------------------------------------------------------

@@ -166,7 +166,8 @@ _PAST = re.compile(
     r"last year|as a (?:child|kid|teen\w*|baby)|when i was (?:a |in |\d)|used to|years later|decades? ago|once (?:hit|had|was|reached))\b"
 )
 _NORM = re.compile(
-    r"\b(?:what|which) (?:should|is|are|would|do) (?:\w+ ){0,6}(?:be|normal|healthy|ideal|average|typical)\b"
+    r"\bwhat(?:s| is| are)? (?:a |an |the |my )?(?:normal|healthy|ideal|average|typical)\b"
+    r"|\bwhat should (?:my|the|his|her|a|an) (?:\w+ ){1,4}be (?:at|for|aged?)\b"
 )
 """A question of what is normal: the number in it is an age."""
 _PRESENT = re.compile(
