@@ -14,9 +14,9 @@ First contact (tests/assistant/triage/data/first_contact, and the public texts w
 ``--public`` names): written by others before the layers were; only counts are printed, no text is.
 ``general`` counts as right with ``unknown`` and ``self-care``. The ablation adds layer by layer.
 Development texts (tests/assistant/triage/data/development) are those that the rules were written
-from, save for ``check`` and the halves ``held-out``. "Answered" is what the questions can bring at best: a rule that knows the
-tier of the text answers "no" to every question that leads above it, and "yes" to one that leads to
-it, if there is one.
+from, save for ``check`` and the halves ``held-out``. "Answered" is what the questions can bring at
+best: a rule that knows the tier of the text answers "no" to every question that leads above it, and
+"yes" to one that leads to it, if there is one.
 
 Too low: a tier below the expected one, ``unknown`` counting as the lowest; of these, "reassured"
 had a rule that fired with a tier that is too low, the others fired none and say so.

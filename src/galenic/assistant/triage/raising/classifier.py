@@ -42,7 +42,7 @@ WINDOW, STEP = 64, 48
 """Tokens that are read at once, and how far the next window begins behind the last one."""
 MOST_WINDOWS = 160
 """Of a longer text the first three quarters of them and the last quarter are read."""
-EMERGENCY, URGENT = 0.6, 0.8
+EMERGENCY, URGENT = 0.5, 0.8
 """What `urgency` asks for: this probability of an emergency, and this one of an emergency or a text
 for today. The second keeps out what may be harmless just as well; see LOG.md."""
 PART = 1.06
@@ -201,13 +201,13 @@ def findings(text: str, *, part: bool = False) -> tuple[Finding, ...]:
     if not tokens(_to_the_point(text)):
         return ()
     found, factor = estimate(text), PART if part else 1.0
-    emergency, today, harm = (factor * limit for limit in _weights().limits)
+    emergency, today, harm = _weights().limits
     p = found.probabilities
-    if found.self_harm >= harm:
+    if found.self_harm >= factor * harm:
         return (_HARM,)
-    if urgency(p["emergency"], p["today"]) >= emergency:
+    if urgency(p["emergency"], p["today"]) >= factor * emergency:
         return (_EMERGENCY,)
-    if p["emergency"] + p["today"] >= today:
+    if p["emergency"] + p["today"] >= today or p["emergency"] >= EMERGENCY:
         return (_TODAY,)
     return ()
 
