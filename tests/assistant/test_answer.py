@@ -178,6 +178,28 @@ def test_no_altered_claim_of_the_test_set_passes() -> None:
     assert sum(entails(source, source) for source in same) >= 0.9 * len(same)
 
 
+def test_leaving_out_a_qualifier_or_turning_a_relation_round_is_refused() -> None:
+    text = (DATA / "development/claims.jsonl").read_text("utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    passed = [row["label"] for row in rows if entails(row["source"], row["claim"])]
+    assert set(passed) == {"entailed"}
+    assert len(passed) >= 15  # passives, fronted clauses, single clauses
+
+
+@pytest.mark.parametrize(
+    ("claim", "holds"),
+    [
+        ("A cut causes pain and swelling.", True),
+        ("A cut causes swelling.", True),
+        ("Swelling is caused by a cut.", True),
+        ("Pain causes a cut.", False),
+        ("A cut causes pain and fever.", False),
+    ],
+)
+def test_items_of_a_list_may_be_left_out(claim: str, holds: bool) -> None:
+    assert entails("A cut causes pain, swelling and bleeding.", claim) is holds
+
+
 def test_safety_in_pregnancy_and_the_like_is_never_claimed() -> None:
     assert refusal("Is it safe to take ibuprofen while pregnant?", "Yes, ibuprofen is safe.")
     assert refusal("Can my baby have it?", "It may be given.")

@@ -1,9 +1,9 @@
 """Whether a sentence entails a claim: a deterministic check that lets pass only what it can follow.
 
-A claim passes when it says no more than its source: the same or fewer things (words that count, up
-to a table of words that mean the same), the same polarity, no stronger modality or quantity, every
-number of it in the source and beside the same unit, and the source's condition kept. It is built to
-refuse: a true paraphrase in other words is refused as well (measured in results/answers.md).
+A claim passes when it says what its source or one clause of it says: the same words that count (up
+to a table of words that mean the same), in an order that says the same (`forms`), the same
+polarity, no stronger modality or quantity, every number beside the same unit, the condition kept.
+It is built to refuse: a true paraphrase in other words is refused too (results/answers.md).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from galenic.assistant.answer.forms import clauses, forms
 from galenic.assistant.handbook.topics import name_stems
 from galenic.assistant.triage.words.wording import sentences, word_set
 
@@ -75,6 +76,7 @@ _WHO = re.compile(
 _CLAUSE = re.compile(r"[;,:]|\b(?:while|but|because|so|although|whereas|than|and then)\b", re.I)
 _CONDITION = re.compile(r"\b(?:if|unless|until|when|only|except|during|even|once|provided)\b", re.I)
 _CONTRAST = re.compile(r"\b(?:while|but|whereas|than|instead)\b|;", re.I)
+_LIMITS = word_set("before after until")
 _IGNORED = word_set("""
 people thing body time many very well much
 """)
@@ -82,12 +84,13 @@ people thing body time many very well much
 
 @dataclass(frozen=True)
 class _Reading:
-    """What a sentence says: stems in order, negations, strengths, numbers with their units."""
+    """What a sentence says: stems in order, negations, strengths, numbers with units, hedges."""
 
     stems: tuple[str, ...]
     negations: int
     strengths: frozenset[int]
     numbers: frozenset[tuple[str, str]]
+    hedges: int
 
 
 def entails(source: str, claim: str) -> bool:
@@ -97,12 +100,16 @@ def entails(source: str, claim: str) -> bool:
         source: one sentence.
         claim: one sentence.
     """
+    return any(_clause_entails(clause, claim) for clause in clauses(source))
+
+
+def _clause_entails(source: str, claim: str) -> bool:
     said, claimed = _read(source), _read(claim)
-    if not claimed.stems or set(claimed.stems) - set(said.stems):
+    if not claimed.stems or not forms(source, _canon) & forms(claim, _canon):
         return False
     if claimed.negations % 2 != said.negations % 2 or claimed.numbers - said.numbers:
         return False
-    if _strength(claimed) > _strength(said):
+    if _strength(claimed) > _strength(said) or claimed.hedges < said.hedges:
         return False
     return _keeps_conditions(source, claim) and _same_clauses(source, claim)
 
@@ -120,14 +127,21 @@ def _read(sentence: str) -> _Reading:
     numbers = frozenset(
         (token, _unit(tokens[at + 1 :])) for at, token in enumerate(tokens) if token[0].isdecimal()
     )
-    return _Reading(tuple(_canon(sentence)), negations, strengths, numbers)
+    hedges = sum(_STRENGTH.get(token, _ABSOLUTE) < _ABSOLUTE for token in tokens)
+    return _Reading(tuple(_canon(sentence)), negations, strengths, numbers, hedges)
 
 
 def _canon(sentence: str) -> list[str]:
     dull = {*_STRENGTH, *_NEGATIONS, *_IGNORED}
-    words = [w for w in re.findall(r"[^\W\d_]+", sentence.lower()) if w not in dull]
-    stems = [stem for word in words for stem in name_stems(word)]
+    tokens = [token for one in sentences(sentence) for token in one.tokens]
+    words = [token for token in tokens if token not in dull]
+    stems = [stem for word in words for stem in ((word,) if _is_kept(word) else name_stems(word))]
     return [_CANON.get(stem, stem) for stem in stems if stem not in _IGNORED]
+
+
+def _is_kept(token: str) -> bool:
+    """Whether a token counts as it is: numbers, and what sets times and limits."""
+    return token[0].isdecimal() or token in _LIMITS
 
 
 def _unit(tokens: Sequence[str]) -> str:
