@@ -42,6 +42,8 @@ BESIDE = 2
 """Statements of the asked field that stand beside those that speak of the rest of the question."""
 LOOKED = 1.2
 """For a statement with a word that answers this kind of question, such as "catch"."""
+NAMES_ONE = frozenset(("safety", "effects", "food", "uses"))
+"""What is asked of one thing: is milk good for it, is wine safe with it."""
 LEAST = 0.5
 """Statements with less than this share of the best one's worth are left out."""
 _ANY = ("what", "help", "uses", "notice")
@@ -83,7 +85,7 @@ def _of_entry(
     stems = [frozenset(name_stems(place.statement.text)) for place in places]
     rest = {w: n for w, n in reading.rest.items() if w not in others}
     unsaid = any(one.must and not any(one.looked_for & has for has in stems) for one in asked[:1])
-    if unsaid or _names_no(match, places) or _misses(entry, reading, _shares(stems, rest)):
+    if unsaid or _names_no(match, places) or _misses(entry, reading, places, _shares(stems, rest)):
         return []
     told = {
         word: weight
@@ -232,9 +234,19 @@ def _names_no(match: Match, places: Sequence[Place]) -> bool:
     return "test" in title and bool(own) and not any(own <= text for text in texts)
 
 
-def _misses(entry: Entry, reading: QuestionReading, hits: Sequence[float]) -> bool:
-    """Whether it is asked if something is safe that the entry does not name."""
-    asks = {one.id for one in reading.aspects} & {"safety", "effects"}
-    if entry.kind == "topic" and len(reading.aspects) > 1:
+def _misses(
+    entry: Entry, reading: QuestionReading, places: Sequence[Place], hits: Sequence[float]
+) -> bool:
+    """Whether one thing is asked about ("milk", a second medicine) that the entry does not name."""
+    if not reading.rest:
         return False
-    return bool(asks) and bool(reading.rest) and max(hits, default=0.0) < HIT
+    asked = {one.id for one in reading.aspects if not one.alone}
+    if entry.kind == "topic" and asked and not (asked <= NAMES_ONE):
+        return False
+    if entry.kind == "medicine" and asked and not asked & NAMES_ONE:
+        return False
+    skips = {"what"} if entry.kind == "medicine" else frozenset[str]()
+    return (
+        max((hit for p, hit in zip(places, hits, strict=True) if p.field not in skips), default=0.0)
+        < HIT
+    )

@@ -69,7 +69,7 @@ _ALIKE = {
 _WEAK = word_set("""
 feel feeling have having get getting keep make my me bad worse sore pain hurt child pregnant
 test tablet blood skin medicin problem symptom sick ill itchi red help stop time day work cut
-cancer screen adult women men person high low cannot cant dont old young night morn doctor
+cancer screen adult women men person eat high low cannot cant dont old young night morn doctor
 """)
 """Stems that by themselves name no topic."""
 
