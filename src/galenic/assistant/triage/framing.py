@@ -30,7 +30,9 @@ LEAST_ASKED = 4
 _ASKS = word_set(
     "can could do does did is are will would should must may who what which how where when why any"
 )
-_THIS = re.compile(r"\b(?:this|these|im|am i|is (?:he|she|it)|are they|has (?:he|she)|have i)\b")
+_THIS = re.compile(
+    r"\b(?:my|mine|his|her|this|these|im|am i|is (?:he|she|it)|are they|has (?:he|she)|have i)\b"
+)
 _BLANK = re.compile(r"\n\s*\n")
 _PLURAL = re.compile(r"\b(?:they|theyre|their|them)\b")
 _YEAR = re.compile(r"\b(19[5-9]\d|20\d\d)\b")
