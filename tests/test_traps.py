@@ -62,10 +62,10 @@ def test_a_run_never_mixes_two_files_of_one_name(tmp_path: Path) -> None:
 
 
 def test_a_text_that_was_cut_says_so(tmp_path: Path) -> None:
-    """An abstract loses its beginning; a question that does not fit itself is refused."""
+    """An abstract loses its beginning, and so does a question that does not fit itself."""
     model = write_tiny_gguf(tmp_path / "model.gguf")
-    with pytest.raises(UserError, match=r"and 63 fit .* would have to be truncated"):
-        run(model, tmp_path / "medqa", context_length=64)
+    short = run(model, tmp_path / "medqa", context_length=64)
+    assert all(record["truncated"] for record in short)
     [first, *_] = run(model, tmp_path / "whole", benchmarks="pubmedqa")
     assert not first["truncated"]
     cut = run(model, tmp_path / "cut", benchmarks="pubmedqa", context_length=500)

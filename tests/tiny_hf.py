@@ -71,14 +71,15 @@ def write_tiny_hf(
     return folder
 
 
-def write_tiny_experts(folder: Path, family: str) -> Path:
+def write_tiny_experts(folder: Path, family: str, *, seed: int = 0, hidden_size: int = 64) -> Path:
     """Write a random model with four experts a block, of which each token takes two."""
     import torch
     import transformers
 
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = write_tiny_tokenizer(folder)
-    shape = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 96}
+    shape = {"vocab_size": len(tokenizer), "hidden_size": hidden_size}
+    shape |= {"intermediate_size": 3 * hidden_size // 2}
     shape |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
     shape |= {"max_position_embeddings": 512, "num_experts_per_tok": 2, "head_dim": 16}
     shape |= {"bos_token_id": len(tokenizer) - 3, "eos_token_id": len(tokenizer) - 1}
@@ -89,7 +90,7 @@ def write_tiny_experts(folder: Path, family: str) -> Path:
         family, **shape, **own, pad_token_id=None, initializer_range=0.3
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return folder
 

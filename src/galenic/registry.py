@@ -163,6 +163,7 @@ PRUNERS = Registry(
         "width": "galenic.compression.prune.width:Width",
         "depth": "galenic.compression.prune.depth:Depth",
         "vocab": "galenic.compression.prune.vocab:Vocab",
+        "experts": "galenic.compression.prune.experts:Experts",
     },
     "galenic.pruners",
 )

@@ -16,7 +16,7 @@ from galenic.data.example import Example
 from galenic.errors import UserError
 from galenic.evaluation.chat.format import ChatFormat
 from galenic.evaluation.choice import run_chunk, softmax
-from galenic.evaluation.plan import RunPlan, make_plan, sample
+from galenic.evaluation.plan import RunPlan, ScoringJob, make_plan, sample
 from galenic.evaluation.prompts import Prompter
 from galenic.evaluation.records import Record
 from galenic.evaluation.scoring.generate import Generate
@@ -270,9 +270,48 @@ def test_a_huge_context_is_cut_before_options_are_tokenized(
     ]
 
 
-def test_a_question_that_cannot_fit_is_an_error() -> None:
-    with pytest.raises(UserError, match=r"q1 has .* tokens and"):
-        plan_of(EchoRuntime(context_length=40), [(Prompter(MEDMCQA, Letter()), [question(1)])])
+def texts_of(job: ScoringJob) -> list[str]:
+    """What is computed for each option: all but the start token."""
+    return [bytes(read.request.tokens[1:]).decode() for read in job.reads]
+
+
+def test_a_long_question_loses_its_beginning_and_keeps_its_options() -> None:
+    long = replace(question(1), question=" ".join(f"word{i}" for i in range(40)))
+    runtime = EchoRuntime(context_length=150)
+    (job,) = plan_of(runtime, [(Prompter(MEDMCQA, Letter()), [long])]).jobs
+    assert job.truncated
+    options = "".join(f"{label}. {text}\n" for label, text in long.options.items())
+    for text, label in zip(texts_of(job), long.options, strict=True):
+        assert text.startswith("Question: word")
+        assert text.endswith(f" word39\n{options}Answer: {label}")
+        assert 151 - len(" word39") <= len(text) + 1 <= 151
+    behind = replace(long, context="It is an abstract of some words.")
+    (other,) = plan_of(runtime, [(Prompter(MEDMCQA, Letter()), [behind])]).jobs
+    assert texts_of(other) == texts_of(job)
+
+
+def test_where_options_alone_do_not_fit_their_end_is_kept() -> None:
+    runtime = EchoRuntime(context_length=40)
+    (job,) = plan_of(runtime, [(Prompter(MEDMCQA, Letter()), [question(1)])]).jobs
+    assert job.truncated
+    whole = MEDMCQA.prompt(question(1))
+    for text, label in zip(texts_of(job), question(1).options, strict=True):
+        assert len(text) + 1 <= 41
+        assert f"{whole} {label}".endswith(text)
+        assert text.endswith(f"\nAnswer: {label}")
+
+
+def test_what_cannot_fit_is_an_error() -> None:
+    runtime = EchoRuntime(context_length=40)
+    chat = ChatFormat.of(runtime)
+    for prompter in (
+        Prompter(MEDMCQA, Letter(), chat=chat),
+        Prompter(MEDMCQA, Letter(), (question(9),)),
+    ):
+        with pytest.raises(UserError, match=r"q1 has .* tokens and"):
+            plan_of(runtime, [(prompter, [question(1)])])
+    with pytest.raises(UserError, match=r"q1 has \d+ tokens and 6 fit"):
+        plan_of(EchoRuntime(context_length=7), [(Prompter(MEDMCQA, Letter()), [question(1)])])
 
 
 @pytest.mark.parametrize(("answer", "expected"), [("so Answer: C.", "C"), ("it is hard", None)])

@@ -18,17 +18,15 @@ from galenic.compression.prune.run import prune  # noqa: E402
 from galenic.compression.quantize.config import QuantizeConfig  # noqa: E402
 from galenic.compression.quantize.run import quantize  # noqa: E402
 from galenic.errors import UserError  # noqa: E402
-from galenic.exporters.run import export  # noqa: E402
 from galenic.models.files import ModelFiles  # noqa: E402
 from galenic.models.gguf.dequantize import dequantized_folder  # noqa: E402
 from galenic.models.gguf.folder import folder_to_gguf  # noqa: E402
-from galenic.models.gguf.header import read_header  # noqa: E402
 from galenic.registry import PRUNERS, QUANTIZERS  # noqa: E402
 from galenic.runtimes import llama_context  # noqa: E402
 from galenic.runtimes.llama import LlamaRuntime  # noqa: E402
 from galenic.runtimes.torch import TorchRuntime  # noqa: E402
 from galenic.watcher import SilentWatcher  # noqa: E402
-from tiny_hf import MORE_FAMILIES, write_tiny_experts, write_tiny_hf  # noqa: E402
+from tiny_hf import MORE_FAMILIES, write_tiny_hf  # noqa: E402
 
 TOKENS = [int(x) for x in np.random.default_rng(0).integers(3, 250, 60)]
 """Longer than the sliding window of the tiny Gemma."""
@@ -116,35 +114,3 @@ def test_quantized_models_agree_in_both_engines(folder: Path, tmp_path: Path) ->
     method = QUANTIZERS.load("kquant")(type="Q8_0")
     stage = quantize(config, method, tmp_path / "out", SilentWatcher()).stages[-1]
     assert stage.checks["logit_difference"] < stage.checks["tolerance"]
-
-
-@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
-def test_experts_are_exported_and_refused_otherwise(family: str, tmp_path: Path) -> None:
-    """llama.cpp has the same map of all experts in one tensor."""
-    folder = write_tiny_experts(tmp_path / "m", family)
-    path = tmp_path / "m.gguf"
-    folder_to_gguf(folder, path, "F32")
-    with LlamaRuntime(files(path), threads=1) as llama:
-        np.testing.assert_allclose(llama.log_probs(TOKENS), expected(folder), rtol=0, atol=0.01)
-    assert "read back" in export(str(folder), "llama.cpp", tmp_path / "out")
-    with pytest.raises(UserError, match=r"parts are experts: .*kquant --no-importance"):
-        pruned(folder, tmp_path / "pruned", "wanda", sparsity=0.3)
-
-
-@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
-def test_experts_are_quantized_and_agree_in_both_engines(family: str, tmp_path: Path) -> None:
-    folder = write_tiny_experts(tmp_path / "m", family)
-    config = QuantizeConfig(model=str(folder))
-    with pytest.raises(UserError, match=r"quantized without calibration only. Use --method kquant"):
-        notes = tmp_path / "notes.txt"
-        notes.write_text("\n\n".join(f"The patient {i} has the flu. " * 9 for i in range(60)))
-        calibrated = config.model_copy(update={"text": str(notes)})
-        quantize(calibrated, QUANTIZERS.load("gptq")(), tmp_path / "no", SilentWatcher())
-    method = QUANTIZERS.load("kquant")(type="Q8_0", importance=False)
-    stage = quantize(config, method, tmp_path / "out", SilentWatcher()).stages[-1]
-    assert stage.checks["logit_difference"] < stage.checks["tolerance"]
-    types = {t.name: t.type for t in read_header(tmp_path / "out" / "model.gguf").tensors}
-    assert types["blk.1.ffn_down_exps.weight"] == "Q8_0"
-    assert types["blk.1.ffn_gate_inp.weight"] == "F32"
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
-    assert stage.parameters["after"]["total"] == model.num_parameters()

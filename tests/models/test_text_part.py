@@ -26,6 +26,12 @@ VISION = {
     "image_size": 28,
     "patch_size": 14,
 }
+INNER = {
+    "gemma3": "gemma3_text",
+    "llava": "llama",
+    "gemma2 in llava": "gemma2",
+    "granite in llava": "granite",
+}
 
 
 def write_seeing(folder: Path, kind: str) -> Path:
@@ -55,8 +61,10 @@ def write_seeing(folder: Path, kind: str) -> Path:
         )
         model = transformers.Gemma3ForConditionalGeneration(config)
     else:
+        within = INNER.get(kind, "llama")
+        text |= {"logits_scaling": 3.0} if within == "granite" else {}
         config = transformers.LlavaConfig(
-            text_config=transformers.LlamaConfig(**text),
+            text_config=transformers.AutoConfig.for_model(within, **text),
             vision_config=transformers.CLIPVisionConfig(**VISION),
             image_token_index=words - 1,
             tie_word_embeddings=False,
@@ -71,7 +79,7 @@ def logits(model: Any) -> Any:
         return model.eval()(input_ids=torch.tensor([[5, 71, 104, 9, 33, 250, 12]])).logits
 
 
-@pytest.mark.parametrize("kind", ["gemma3", "llava"])
+@pytest.mark.parametrize("kind", ["gemma3", "llava", "gemma2 in llava", "granite in llava"])
 def test_it_computes_what_the_whole_model_does_with_text(kind: str, tmp_path: Path) -> None:
     folder = write_seeing(tmp_path / "whole", kind)
     files = resolve_model(str(folder))
@@ -79,7 +87,8 @@ def test_it_computes_what_the_whole_model_does_with_text(kind: str, tmp_path: Pa
     assert (part.name, part.sha256) == (files.name, files.sha256)
     whole = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     alone = transformers.AutoModelForCausalLM.from_pretrained(part.path, dtype=torch.float32)
-    assert alone.config.model_type == {"gemma3": "gemma3_text", "llava": "llama"}[kind]
+    assert alone.config.model_type == INNER[kind]
+    assert open_model(files).shapes.family == INNER[kind]
     torch.testing.assert_close(logits(alone), logits(whole), rtol=0, atol=1e-5)
     assert json.loads((part.path / "config.json").read_bytes())["dtype"] == "bfloat16"
     assert text_part(part) == part

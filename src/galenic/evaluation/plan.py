@@ -35,7 +35,7 @@ PRIOR = -1
 MIN_PINNED = 16
 """A shared beginning shorter than this many tokens is cheaper to compute again than to keep."""
 LONG_CHARACTERS = 8
-"""A context of more than so many characters for each token that fits is probably too long."""
+"""A stem of more than so many characters for each token that fits is probably too long."""
 ENCODE_BATCH = 512
 """Texts tokenized between two movements of the progress bar."""
 
@@ -188,11 +188,16 @@ def _draft(
 
 
 def _first_draft(runtime: Runtime, prompter: Prompter, example: Example, debias: str) -> _Draft:
-    """The texts of a job; a context far too long is cut before any option is tokenized."""
+    """The texts of a job; what is far too long is cut before any option is tokenized."""
     limit = runtime.info.context_length
-    if example.context is None or len(example.context) <= LONG_CHARACTERS * limit:
+    context = example.context or ""
+    if len(context) + len(example.question) <= LONG_CHARACTERS * limit:
         return _write(prompter, example, debias)
-    short = replace(example, context=example.context[-LONG_CHARACTERS:])
+    short = replace(
+        example,
+        context=context[-LONG_CHARACTERS:] or None,
+        question=example.question[-LONG_CHARACTERS:],
+    )
     pairs = [(context, text) for _, _, context, text in _write(prompter, short, debias).texts]
     longest = max(len(one.tokens) - one.start for one in runtime.encode_pairs(pairs))
     return _write(prompter, example, debias, room=(runtime, limit + 1 - max(longest, 1)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from galenic.data.benchmarks.base import Benchmark
 from galenic.data.example import Example
@@ -52,39 +52,47 @@ class Prompter:
         return rendered if self.scoring.generates else rendered + prefix
 
     def fit(self, example: Example, *, room: int, count: Callable[[str], int]) -> tuple[str, bool]:
-        """The text, with the beginning of the context cut until it has at most ``room`` tokens.
+        """The text, cut until it has at most ``room`` tokens.
+
+        The beginning of the context goes first, then all of it and the beginning of the question,
+        last, where no chat template surrounds it, what stands before the answer line. A question
+        behind solved examples is never cut: without its beginning they would be no examples of it.
 
         Returns:
             The text and whether anything was cut.
 
         Raises:
-            UserError: it does not fit even without context.
+            UserError: it does not fit.
         """
         text = self.text(example)
         huge = len(text) > MOST_OF_A_TOKEN * room
         size = f"more than {room}" if huge else count(text)
         if not isinstance(size, str) and size <= room:
             return text, False
-        if not example.context or count(self.text(example, context="")) > room:
-            raise UserError(
-                f"{self.benchmark.name} question {example.id} has {size} tokens and {room} fit "
-                "into the model's context: it would have to be truncated. Use a model with a "
-                "longer context"
-                + (", fewer few-shot examples" if self.fewshot else "")
-                + ", or raise --context-length if you set it."
-            )
-        words = example.context.split(" ")
-        low, high = 0, 1  # words kept from the end: low fits, high does not
-        while high < len(words) and count(self.text(example, context=_last(words, high))) <= room:
-            low, high = high, 2 * high
-        high = min(high, len(words))
-        while high - low > 1:
-            middle = (low + high) // 2
-            if count(self.text(example, context=_last(words, middle))) <= room:
-                low = middle
-            else:
-                high = middle
-        return self.text(example, context=_last(words, low)), True
+        for whole, rest in self._cuts(example):
+            if count(rest("")) <= room:
+                return _longest(whole, rest, room, count), True
+        raise UserError(
+            f"{self.benchmark.name} question {example.id} has {size} tokens and {room} fit "
+            "into the model's context: too little would be left of it. Use a model with a "
+            "longer context"
+            + (", fewer few-shot examples" if self.fewshot else "")
+            + ", or raise --context-length if you set it."
+        )
+
+    def _cuts(self, example: Example) -> Iterator[tuple[str, Callable[[str], str]]]:
+        """What may lose its beginning, one after the other, and the text that is left then."""
+        if example.context:
+            yield example.context, lambda kept: self.text(example, context=kept)
+        if self.fewshot:
+            return
+        yield (
+            example.question,
+            lambda kept: self.text(replace(example, question=kept), context=""),
+        )
+        if self.chat is None:
+            before, _, line = self.text(example, context="").rpartition("\n")
+            yield before, lambda kept: f"{kept}\n{line}" if kept else line
 
     def _ask(self, example: Example, *, context: str | None = None) -> str:
         """One question; in chat the answer prefix belongs to the assistant's turn."""
@@ -96,6 +104,22 @@ class Prompter:
         if self.chat is not None:
             return prompt.removesuffix(self.benchmark.answer_prefix).rstrip("\n")
         return prompt
+
+
+def _longest(whole: str, text: Callable[[str], str], room: int, count: Callable[[str], int]) -> str:
+    """The text with as many words from the end of ``whole`` as fit."""
+    words = whole.split(" ")
+    low, high = 0, 1  # words kept: low fits, high does not
+    while high < len(words) and count(text(_last(words, high))) <= room:
+        low, high = high, 2 * high
+    high = min(high, len(words))
+    while high - low > 1:
+        middle = (low + high) // 2
+        if count(text(_last(words, middle))) <= room:
+            low = middle
+        else:
+            high = middle
+    return text(_last(words, low))
 
 
 def _last(words: list[str], count: int) -> str:

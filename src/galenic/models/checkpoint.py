@@ -15,6 +15,7 @@ from galenic.models.families import check_family
 from galenic.models.files import ModelFiles
 from galenic.models.folder import check_folder
 from galenic.models.layers import Layout, count_parameters, read_layout
+from galenic.models.packing.experts import ExpertStack, stack_experts
 from galenic.models.shapes import empty_model, main_dtype, tensor_names
 from galenic.models.tensors import StoredTensor, list_tensors, own_head
 from galenic.models.weights import IGNORED
@@ -42,7 +43,7 @@ class Checkpoint:
     folder: Path
     dtype: Any
     shapes: Layout
-    tensors: Mapping[str, StoredTensor]
+    tensors: Mapping[str, StoredTensor | ExpertStack]
 
     @property
     def num_bytes(self) -> int:
@@ -83,13 +84,13 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
         lambda why: UserError(f"the configuration in {folder} describes no model: {why}")
     ):
         model = empty_model(config)
-    tensors = _check_tensors(folder, model, stored)
+    tensors = _check_tensors(folder, model, stack_experts(config.model_type, model, stored))
     return Checkpoint(files, folder, main_dtype(tensors), read_layout(model), tensors)
 
 
 def _check_tensors(
-    folder: Path, model: Any, stored: dict[str, StoredTensor]
-) -> dict[str, StoredTensor]:
+    folder: Path, model: Any, stored: dict[str, StoredTensor | ExpertStack]
+) -> dict[str, StoredTensor | ExpertStack]:
     """Those of the stored tensors that the model has, each in its place and readable."""
     state, names = model.state_dict(), tensor_names(model)
     if missing := [name for name in names if name not in stored]:
@@ -111,10 +112,16 @@ def _check_tensors(
                     f"{folder}: tensor {alias} has the shape {found}; the model's configuration "
                     f"says {expected}."
                 )
-            values = stored[alias].map()
-            if alias != name and not np.array_equal(values, stored[name].map()):
+            stored[alias].check()
+            if alias != name and not _equal(stored[alias], stored[name]):
                 raise UserError(
                     f"{folder}: the configuration says that {alias} and {name} are one tensor "
                     "(tie_word_embeddings), and the stored ones differ."
                 )
     return {name: stored[name] for name in names}
+
+
+def _equal(one: StoredTensor | ExpertStack, other: StoredTensor | ExpertStack) -> bool:
+    if isinstance(one, ExpertStack) or isinstance(other, ExpertStack):
+        return False  # none has a second name
+    return np.array_equal(one.map(), other.map())

@@ -22,6 +22,7 @@ __all__ = [
     "check_family",
     "finish_logits",
     "model_type_of",
+    "unfinished",
 ]
 
 Role: TypeAlias = Literal["q", "k", "v", "o", "gate", "up", "down"]
@@ -41,6 +42,9 @@ SANDWICH = (
     "pre_feedforward_layernorm",
     "post_feedforward_layernorm",
 )
+ATTENTION: Mapping[Role, str] = {
+    role: path for role, path in SEPARATE.items() if path.startswith("self_attn.")
+}
 FUSED: Mapping[Role, str] = {
     "q": "self_attn.qkv_proj",
     "k": "self_attn.qkv_proj",
@@ -82,7 +86,8 @@ class Family:
         window_period: every so many layers one has none, where llama.cpp knows no other distance.
         scalings: rotary scalings that llama.cpp computes as transformers does.
         heads_fill: llama.cpp takes the head size to be hidden size / heads.
-        expert_part: the module of a block that holds router and experts; empty for none.
+        expert_part: what a block's router and experts are stored under; empty for none. Their
+            linear maps have no role: they are kept whole, or go whole.
         expert_maps: the linear maps of an expert by role.
         expert_size: the key of config.json with their width.
     """
@@ -173,13 +178,10 @@ FAMILIES: Mapping[str, Family] = {
         rotary_pairs=True,
         multipliers=True,
     ),
-}
-"""transformers' ``model_type`` to family."""
-
-EXPERTS: Mapping[str, Family] = {
     "mixtral": Family(
         "Mixtral",
         "llama",
+        modules=ATTENTION,
         rotary_pairs=True,
         expert_part="block_sparse_moe",
         expert_maps={"gate": "w1", "up": "w3", "down": "w2"},
@@ -188,13 +190,17 @@ EXPERTS: Mapping[str, Family] = {
     "qwen3_moe": Family(
         "Qwen3-MoE",
         "qwen3moe",
+        modules=ATTENTION,
         head_norms=True,
         expert_part="mlp",
         expert_maps={"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
         expert_size="moe_intermediate_size",
     ),
 }
-"""Families whose feed-forward parts are experts: written as GGUF, not taken apart."""
+"""transformers' ``model_type`` to family."""
+
+EXPERTS = frozenset(name for name, family in FAMILIES.items() if family.expert_part)
+"""Those whose feed-forward parts are experts."""
 
 _HYBRID = "Some of its blocks are recurrent, which is not supported."
 _REFUSED: Mapping[str, str] = {
@@ -205,11 +211,7 @@ _REFUSED: Mapping[str, str] = {
     "qwen3_next": _HYBRID,
     "gpt_neox": "Its feed-forward part has no gate, and queries, keys and values are one weight in "
     "an order of its own, which is not supported.",
-} | dict.fromkeys(
-    EXPERTS,
-    "Its feed-forward parts are experts: it can be evaluated, exported, and quantized by "
-    "--method kquant --no-importance.",
-)
+}
 """Why an architecture is refused whose name is near that of one that is not."""
 
 
@@ -231,10 +233,27 @@ def check_family(model_type: str, name: str = "the model") -> None:
     )
 
 
-def model_type_of(architecture: str) -> str:
-    """The first ``model_type`` that llama.cpp calls so; of an unknown architecture its own name."""
-    found = (name for name, family in FAMILIES.items() if family.architecture == architecture)
-    return next(found, architecture)
+def model_type_of(architecture: str, *, experts: bool = False) -> str:
+    """The first ``model_type`` that llama.cpp calls so; of an unknown architecture its own name.
+
+    Args:
+        architecture: as llama.cpp calls it.
+        experts: whether its feed-forward parts are experts: the same name serves for both.
+    """
+    for name, family in FAMILIES.items():
+        if family.architecture == architecture and bool(family.expert_part) == experts:
+            return name
+    return architecture
+
+
+def unfinished(config: Any) -> dict[str, Any]:
+    """What a configuration must say so that `finish_logits` leaves the head's output as it is.
+
+    Returns:
+        Only what it says otherwise.
+    """
+    plain = {"logits_scaling": 1.0, "final_logit_softcapping": None}
+    return {key: value for key, value in plain.items() if getattr(config, key, value) != value}
 
 
 def finish_logits(config: Any, logits: Any) -> Any:

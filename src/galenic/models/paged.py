@@ -20,7 +20,7 @@ from galenic.models.families import finish_logits
 from galenic.models.folder import config_json
 from galenic.models.forward import embed
 from galenic.models.gguf.family import read_shape
-from galenic.models.gguf.names import from_gguf, gguf_name, row_order
+from galenic.models.gguf.names import gguf_name, read_values, row_order
 from galenic.models.gguf.write import GgufSource
 from galenic.models.layers import Layout, read_layout
 from galenic.models.shapes import empty_model
@@ -131,9 +131,7 @@ class PagedModel:
 
     def tensor(self, name: str) -> Any:
         """A parameter by its transformers name, decoded to float32."""
-        stored = self._tensors[gguf_name(self._shape, name)]
-        values = stored.read(0, stored.shape[0]).reshape(stored.shape)
-        values = from_gguf(self._shape, name, values)
+        values = read_values(self._shape, name, self._tensors)
         return torch.from_numpy(np.array(values, np.float32))
 
     def _load_(self, module: Any) -> None:
@@ -146,6 +144,8 @@ class PagedModel:
 
     def _check(self) -> None:
         for name, parameter in self.layout.model.named_parameters():
+            if ".experts." in name:
+                continue  # checked as they are read
             stored = self._tensors.get(gguf_name(self._shape, name))
             if stored is None and name.startswith("lm_head."):
                 continue  # the head is the embedding

@@ -17,6 +17,7 @@ from typing import Any
 from galenic.models.check import check_failed, check_saved, embed_check_tokens
 from galenic.models.forward import head_logits, run_block
 from galenic.models.layers import Block, Layout, read_layout
+from galenic.models.packing.experts import saved_parts
 from galenic.models.shapes import empty_model, tensor_names
 from galenic.models.stream import assign_, block_prefix, filled, outer_names
 
@@ -84,10 +85,13 @@ class FolderWriter:
         state = model.state_dict()
         self._shapes = {name: tuple(state[name].shape) for name in self._names}
         self._left = set(self._names)
+        kind = self._config.model_type
+        self._saved = {name: saved_parts(kind, name, size) for name, size in self._shapes.items()}
 
     def __enter__(self) -> FolderWriter:
         self._config.save_pretrained(self.folder)
-        header, self._offsets = _header(self._shapes, self.dtype)
+        shapes = {part.name: part.shape for parts in self._saved.values() for part in parts}
+        header, self._offsets = _header(shapes, self.dtype)
         self._handle = (self.folder / "model.safetensors").open("wb")
         self._handle.write(header)
         return self
@@ -125,8 +129,10 @@ class FolderWriter:
         stored = tensor.detach().to(self.dtype).contiguous()
         if not bool(torch.isfinite(stored).all()):
             raise check_failed(f"{name} holds values that are not finite")
-        self._handle.seek(self._offsets[name])
-        self._handle.write(memoryview(stored.view(torch.uint8).numpy()))
+        for part in self._saved[name]:
+            self._handle.seek(self._offsets[part.name])
+            values = stored[part.index].contiguous()
+            self._handle.write(memoryview(values.view(torch.uint8).numpy()))
         self._left.discard(name)
         self._probe.take(name, self._names[name], stored.float())
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from galenic.models.packing.experts import ExpertStack
 from galenic.models.tensors import StoredTensor
 
 __all__ = [
@@ -41,7 +42,7 @@ def tensor_names(model: Any) -> dict[str, list[str]]:
     return names
 
 
-def main_dtype(tensors: Mapping[str, StoredTensor]) -> Any:
+def main_dtype(tensors: Mapping[str, StoredTensor | ExpertStack]) -> Any:
     """The ``torch.dtype`` in which most of the weights are stored."""
     import torch
 

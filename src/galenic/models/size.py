@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galenic.models.bitsandbytes import packed_sizes
 from galenic.models.files import ModelFiles
 from galenic.models.folder import MANIFEST, check_folder
 from galenic.models.gguf.copy import gguf_source
 from galenic.models.gguf.header import GgufHeader, check_gguf
 from galenic.models.gguf.split import parts_of
 from galenic.models.gguf.write import CHUNK_VALUES, SourceTensor
+from galenic.models.packing.bitsandbytes import packed_sizes
 from galenic.models.tensors import StoredTensor, list_tensors
 from galenic.strict_json import read_object
 

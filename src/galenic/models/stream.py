@@ -18,6 +18,7 @@ import numpy as np
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint
 from galenic.models.layers import Block, Layout, ParameterCounts, count_parameters, read_layout
+from galenic.models.packing.experts import ExpertStack
 from galenic.models.shapes import empty_model, tensor_names
 from galenic.models.tensors import StoredTensor
 
@@ -124,10 +125,12 @@ def _check_memory(checkpoint: Checkpoint, num_tokens: int) -> None:
         )
 
 
-def read_tensor(stored: StoredTensor) -> Any:
+def read_tensor(stored: StoredTensor | ExpertStack) -> Any:
     """A stored tensor, copied into memory, in the type it is stored in."""
     import torch
 
+    if isinstance(stored, ExpertStack):
+        return torch.stack([torch.cat([read_tensor(one) for one in each]) for each in stored.parts])
     mapped = stored.map()  # checks type and size; reads nothing
     values = torch.from_numpy(
         np.fromfile(stored.file, mapped.dtype, mapped.size, offset=stored.offset)

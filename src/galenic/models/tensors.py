@@ -84,6 +84,10 @@ class StoredTensor:
             )
         return np.memmap(self.file, kind, "r", self.offset, self.shape)
 
+    def check(self) -> None:
+        """Raise UserError as `map` does."""
+        self.map()
+
     def decode(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Values of the mapped array as float32."""
         import numpy as np

@@ -2,7 +2,8 @@
 
 Gemma 3 from 4B on (MedGemma among them) and models built like LLaVA keep an ordinary decoder beside
 a vision tower. Compression is for text, so the decoder alone is taken out, unchanged, into the
-user's cache; the vision tower stays where it is.
+user's cache; the vision tower stays where it is. The whole model uses its head alone: where the
+decoder by itself would scale or cap the head's output (Granite, Gemma 2), the copy does not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 
 from galenic.cache import cache_folder, made_once
 from galenic.errors import UserError
-from galenic.models.configuration import read_configuration
+from galenic.models.configuration import changed_configuration, read_configuration
+from galenic.models.families import unfinished
 from galenic.models.files import ModelFiles
 from galenic.models.folder import check_folder, config_json
 from galenic.models.layers import text_config
@@ -30,7 +32,7 @@ __all__ = ["text_part"]
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised when this code writes something else than before for the same model."""
 INNER = "language_model"
 """What transformers calls the decoder, in every model that has one beside other parts."""
@@ -60,6 +62,8 @@ def text_part(files: ModelFiles) -> ModelFiles:
     whole = read_configuration(files.path, files.name)
     if (config := text_config(whole)) is whole:
         return files
+    if plain := unfinished(config):
+        config = changed_configuration(config, plain)
     target = cache_folder("text-parts") / f"{files.path.name}-{files.sha256[:16]}-v{FORMAT}"
     return replace(files, path=made_once(target, partial(_copy, files.path, config)))
 

@@ -83,7 +83,9 @@ def open_outline(files: ModelFiles) -> Outline:
         header = check_gguf(files.path)
         tensors = sum(tensor.num_bytes for tensor in header.tensors)
         size = sum(part.stat().st_size for part in parts_of(files.path)) - tensors
-        return Outline(files.name, header_config(header, files.path), size)
+        config = header_config(header, files.path)
+        _refuse_experts(config, files.name)
+        return Outline(files.name, config, size)
     files = text_part(files)
     config = read_configuration(files.path, files.name)
     check_family(config.model_type, files.name)
@@ -92,7 +94,20 @@ def open_outline(files: ModelFiles) -> Outline:
             f"the weights in {files.path} are quantized. Plan with the model they were made "
             "from: quantizing comes last."
         )
+    _refuse_experts(config, files.name)
     return Outline(files.name, config, header_bytes(folder_source(files.path)))
+
+
+def _refuse_experts(config: Any, name: str) -> None:
+    """Recipes quantize with importance, which is not measured of experts."""
+    from galenic.models.families import EXPERTS
+
+    if config.model_type in EXPERTS:
+        raise UserError(
+            f"the feed-forward parts of {name} are experts, for which there are no recipes. Use "
+            "`galenic prune --method experts` (or depth) and `galenic quantize --method kquant "
+            "--no-importance`."
+        )
 
 
 def prune_outline(outline: Outline, method: Any) -> Outline:
@@ -109,7 +124,7 @@ def prune_outline(outline: Outline, method: Any) -> Outline:
     from galenic.models.layers import count_parameters
 
     layout = meta_layout(outline.config)
-    method.check(layout)
+    method.check_model(layout)
     if not method.shrinks:
         return replace(outline, blocks_kept=outline.blocks_kept * (1 - method.share))
     configs = method.resulting_configs(layout)

@@ -21,11 +21,11 @@ import transformers
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
 from galenic.models.configuration import loading, read_configuration
 from galenic.models.encoders.encoder import refuse_encoder
 from galenic.models.encoders.text_encoder import TextEncoder
 from galenic.models.files import ModelFiles
+from galenic.models.packing.bitsandbytes import cast_rest_, require_bitsandbytes
 from galenic.models.weights import load_causal
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.literal import literal_parts
@@ -100,7 +100,8 @@ class TorchRuntime(Runtime):
         self._prefix: tuple[int, ...] = ()
         self._prefix_state: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._plain = self._model.config._attn_implementation
-        self.packs = self._can_pack()
+        with loading(model.name):  # settings that do not fit each other show when it first runs
+            self.packs = self._can_pack()
 
     @classmethod
     def convert(cls, model: ModelFiles) -> None:

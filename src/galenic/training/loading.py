@@ -56,7 +56,7 @@ def _pack(checkpoint: Checkpoint, bits: int) -> Any:
     import torch
     from transformers import BitsAndBytesConfig
 
-    from galenic.models.bitsandbytes import cast_rest_, require_bitsandbytes
+    from galenic.models.packing.bitsandbytes import cast_rest_, require_bitsandbytes
     from galenic.registry import QUANTIZERS
 
     require_bitsandbytes()

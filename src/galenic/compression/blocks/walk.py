@@ -139,7 +139,11 @@ def gather(
     Raises:
         UserError: an input is not finite.
     """
-    asked = (name for role, name in INPUT_OF.items() if roles is None or role in roles)
+    asked = (
+        name
+        for role, name in INPUT_OF.items()
+        if role in block.linears and (roles is None or role in roles)
+    )
     wanted = tuple(dict.fromkeys(asked))
     gathered = {name: statistic(block.reader(name).num_inputs) for name in wanted}
     with showing(block, gathered), torch.no_grad():

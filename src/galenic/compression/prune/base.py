@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from galenic.errors import UserError
+from galenic.models.families import EXPERTS
 from galenic.models.layers import Block, InputName, Layout, Linear
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Pruner(BaseModel, ABC):
             of sequences of tokens.
         reconstructs: whether blocks of the result can be fitted to those of the dense model, and
             the cut be made in steps.
+        keeps_experts: whether it works on models whose feed-forward parts are experts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +47,7 @@ class Pruner(BaseModel, ABC):
     shrinks: ClassVar[bool]
     whole_texts: ClassVar[bool] = False
     reconstructs: ClassVar[bool] = False
+    keeps_experts: ClassVar[bool] = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -55,6 +58,19 @@ class Pruner(BaseModel, ABC):
     @abstractmethod
     def calibrated(self) -> bool:
         """Whether it needs calibration text, with its options as they are."""
+
+    def check_model(self, layout: Layout) -> None:
+        """As `check`, and whether the method works on a model with experts.
+
+        Raises:
+            UserError: the model cannot be pruned so.
+        """
+        if layout.family in EXPERTS and not self.keeps_experts:
+            raise UserError(
+                f"--method {self.name} does not look into experts, which the blocks of a "
+                f"{layout.family} model consist of. Take experts, depth or vocab."
+            )
+        self.check(layout)
 
     @abstractmethod
     def check(self, layout: Layout) -> None:

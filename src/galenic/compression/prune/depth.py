@@ -41,6 +41,7 @@ class Depth(Pruner):
     reference_url = "https://arxiv.org/abs/2403.03853"
     shrinks = True
     reconstructs = True
+    keeps_experts = True
 
     sparsity: float | None = Field(
         None, ge=0, lt=1, description=ZeroingPruner.model_fields["sparsity"].description

@@ -20,6 +20,7 @@ from galenic.compression.prune.gradual import cut_gradually
 from galenic.data.calibration import read_calibration_text
 from galenic.errors import UserError
 from galenic.models.checkpoint import open_checkpoint
+from galenic.models.families import EXPERTS
 from galenic.models.files import ModelFiles
 from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
@@ -53,7 +54,12 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
     watcher.stage(f"opening {files.name}")
     checkpoint = open_model(files)
     check_new(output, checkpoint.num_bytes)
-    pruner.check(checkpoint.shapes)
+    pruner.check_model(checkpoint.shapes)
+    if config.heals and checkpoint.shapes.family in EXPERTS:
+        raise UserError(
+            "--reconstruct and --steps fit the last map of a block, and experts have none in "
+            "common. Leave them out."
+        )
     earlier = read_manifest(checkpoint.folder)
     packs = calibrated and not pruner.whole_texts
     tokens = pack_tokens(config, texts, checkpoint) if packs else None

@@ -39,6 +39,7 @@ class Vocab(Pruner):
     title = "tokens that the text does not use"
     reference_url = "https://arxiv.org/abs/2305.15020"
     shrinks = True
+    keeps_experts = True
     whole_texts = True
 
     min_count: int = Field(

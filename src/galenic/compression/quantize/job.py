@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -53,27 +52,17 @@ class QuantizeJob:
 
     @cached_property
     def has_experts(self) -> bool:
-        """Whether its feed-forward parts are experts: it is not taken apart then."""
+        """Whether its feed-forward parts are experts."""
         from galenic.models.families import EXPERTS
-        from galenic.models.folder import config_json
 
-        folder = self.files.kind == "folder"
-        return folder and config_json(self.files.path).get("model_type") in EXPERTS
+        return self.checkpoint.shapes.family in EXPERTS
 
     @cached_property
     def counts(self) -> ParameterCounts:
         """Numbers of parameters."""
-        from galenic.models.layers import ParameterCounts, count_parameters
+        from galenic.models.layers import count_parameters
 
-        if not self.has_experts:
-            return count_parameters(self.checkpoint.shapes)
-        sizes = {tensor.name: math.prod(tensor.shape) for tensor in self.source.tensors}
-        ends = ("token_embd.weight", "output.weight")
-        return ParameterCounts(
-            total=sum(sizes.values()),
-            embeddings=sum(sizes.get(name, 0) for name in ends),
-            blocks=sum(size for name, size in sizes.items() if name.startswith("blk.")),
-        )
+        return count_parameters(self.checkpoint.shapes)
 
     @cached_property
     def source(self) -> GgufSource:

@@ -13,16 +13,14 @@ import shutil
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
 from galenic.compression.quantize.base import Quantizer
 from galenic.compression.quantize.job import QuantizeJob
 from galenic.errors import UserError
-
-if TYPE_CHECKING:
-    from galenic.models.tensors import StoredTensor
+from galenic.models.tensors import StoredTensor
 
 __all__ = ["TOLERANCE", "PackedQuantizer"]
 
@@ -59,7 +57,7 @@ class PackedQuantizer(Quantizer):
         """What transformers' ``BitsAndBytesConfig`` is told."""
 
     def require(self) -> None:
-        from galenic.models.bitsandbytes import require_bitsandbytes
+        from galenic.models.packing.bitsandbytes import require_bitsandbytes
 
         require_bitsandbytes()
 
@@ -70,7 +68,8 @@ class PackedQuantizer(Quantizer):
         width = getattr(torch, self.dtype).itemsize
         promised = 0
         for name, tensor in job.checkpoint.tensors.items():
-            if self.dtype == "float16" or (self.through_half and name in quantized):
+            halved = self.dtype == "float16" or (self.through_half and name in quantized)
+            if halved and isinstance(tensor, StoredTensor):  # experts are refused before
                 _check_half(tensor)
             if name in quantized:
                 promised += self.packed_bytes(*tensor.shape)
@@ -184,7 +183,7 @@ def _logits(model: Any) -> Any:
     """Of the same few tokens for every model of one vocabulary."""
     import torch
 
-    from galenic.models.bitsandbytes import cast_rest_
+    from galenic.models.packing.bitsandbytes import cast_rest_
 
     generator = torch.Generator().manual_seed(0)
     cast_rest_(model, torch.float32)  # as the runtime computes

@@ -173,8 +173,7 @@ class TypedQuantizer(Quantizer):
     def check(self, job: QuantizeJob) -> int:
         source = job.source
         self._check_rules(source)
-        if not job.has_experts:
-            job.checkpoint  # noqa: B018  what it cannot open cannot be read back either
+        job.checkpoint  # noqa: B018  what it cannot open cannot be read back either
         options = self.type_choices(source)
         if not self.mixed:
             return sum(max(sizes.values()) for sizes in options.values())

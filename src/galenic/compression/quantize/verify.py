@@ -42,7 +42,7 @@ def verify_gguf(job: QuantizeJob, path: Path) -> dict[str, float]:
     if job.has_experts:
         from galenic.compression.quantize.whole import WholeModel
 
-        model = WholeModel(job.files.path, types)
+        model = WholeModel(job.checkpoint.folder, types)
         model.fill_(written)
     else:
         model = PagedModel(job.checkpoint, written)

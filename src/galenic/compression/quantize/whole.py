@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -88,22 +87,8 @@ class WholeModel:
                 parameter.copy_(torch.from_numpy(self._values(name, stored)))
 
     def _values(self, name: str, stored: Mapping[str, SourceTensor]) -> Any:
-        from galenic.models.gguf.names import from_gguf, gguf_name
+        from galenic.models.gguf.names import read_values
 
         if self._shape is None:
             raise UserError(f"{self.folder} is of an architecture that no GGUF is compared with.")
-
-        def read(one: str) -> Any:
-            if one not in stored:
-                raise UserError(f"the GGUF lacks the tensor {one}.")
-            return stored[one].read(0, stored[one].shape[0]).reshape(stored[one].shape)
-
-        if match := _EXPERTS.search(name):
-            parts = ("gate", "up") if match[2] == "gate_up_proj" else ("down",)
-            found = [read(f"blk.{match[1]}.ffn_{part}_exps.weight") for part in parts]
-            return np.ascontiguousarray(np.concatenate(found, axis=1))
-        values = from_gguf(self._shape, name, read(gguf_name(self._shape, name)))
-        return np.array(values, np.float32)
-
-
-_EXPERTS = re.compile(r"layers\.(\d+)\..*experts\.(gate_up_proj|down_proj)$")
+        return np.array(read_values(self._shape, name, stored), np.float32)

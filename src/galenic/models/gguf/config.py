@@ -14,7 +14,7 @@ from galenic.models.gguf.header import GgufHeader, read_metadata
 from galenic.models.gguf.names import EMBEDDING
 from galenic.models.gguf.rope_config import rope_settings, short_float
 
-__all__ = ["header_config"]
+__all__ = ["header_config", "header_type"]
 
 _SETTINGS = {
     "num_hidden_layers": "block_count",
@@ -30,6 +30,15 @@ _SETTINGS = {
 """A configuration's key to that of a GGUF, without the architecture before it."""
 _TOKENS = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
 PERIOD = "attention.sliding_window_pattern"
+USED = "expert_used_count"
+
+
+def header_type(header: GgufHeader) -> str:
+    """The ``model_type`` of the model in a GGUF; of an unknown architecture its own name."""
+    architecture = str(header.metadata["general.architecture"])
+    return model_type_of(
+        architecture, experts=bool(header.metadata.get(f"{architecture}.expert_count"))
+    )
 
 
 def header_config(header: GgufHeader, path: Path) -> Any:
@@ -46,12 +55,13 @@ def header_config(header: GgufHeader, path: Path) -> Any:
     import transformers
 
     architecture = header.metadata["general.architecture"]
-    model_type = model_type_of(architecture)
+    model_type = header_type(header)
     check_family(model_type, str(path))
     family = FAMILIES[model_type]
     facts = _sizes(header, architecture, family, path)
     facts |= _biases(header, family)
-    facts |= _windows(header, path, architecture, facts)
+    facts |= _windows(header, path, family, facts)
+    facts |= _experts(header, family)
     facts["rope_parameters"] = rope_settings(
         header,
         path,
@@ -112,12 +122,12 @@ def _biases(header: GgufHeader, family: Family) -> dict[str, Any]:
 
 
 def _windows(
-    header: GgufHeader, path: Path, architecture: str, facts: Mapping[str, Any]
+    header: GgufHeader, path: Path, family: Family, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Which layers have a sliding window, where only some do."""
-    if not FAMILIES[model_type_of(architecture)].windows:
+    if not family.windows:
         return {}
-    key = f"{architecture}.{PERIOD}"
+    key = f"{family.architecture}.{PERIOD}"
     layers = range(facts["num_hidden_layers"])
     if key in header.array_lengths:
         slides = [bool(one) for one in read_metadata(path, arrays=(key,))[key]]
@@ -128,6 +138,20 @@ def _windows(
         slides = [number % period < period - 1 for number in layers]
     kinds = ("full_attention", "sliding_attention")
     return {"layer_types": [kinds[one] for one in slides]}
+
+
+def _experts(header: GgufHeader, family: Family) -> dict[str, Any]:
+    """How many experts there are, how many a token takes, and how wide they are."""
+    if not family.expert_part:
+        return {}
+
+    def get(key: str) -> Any:
+        return header.metadata.get(f"{family.architecture}.{key}")
+
+    facts = {"num_local_experts": get("expert_count"), "num_experts_per_tok": get(USED)}
+    if family.expert_size != "intermediate_size":
+        facts |= {family.expert_size: get("expert_feed_forward_length"), "norm_topk_prob": True}
+    return facts
 
 
 def _tokens(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from galenic.cache import cache_folder, made_once
 from galenic.errors import UserError
 from galenic.models.configuration import refusals
-from galenic.models.families import FAMILIES, model_type_of
+from galenic.models.families import FAMILIES
 from galenic.models.files import ModelFiles
-from galenic.models.gguf.config import header_config
+from galenic.models.gguf.config import header_config, header_type
 from galenic.models.gguf.copy import gguf_source
 from galenic.models.gguf.family import ModelShape, expected_tensors, read_shape
 from galenic.models.gguf.header import GgufHeader, check_gguf, count_parameters
-from galenic.models.gguf.names import from_gguf, gguf_name
+from galenic.models.gguf.names import from_gguf, gguf_name, stack_of
 from galenic.models.gguf.rope_config import ROPE_TENSORS
 from galenic.models.gguf.write import SourceTensor
 from galenic.models.quiet import quiet_transformers
@@ -116,7 +117,7 @@ def _check(path: Path, header: GgufHeader, room: Path) -> None:
 
 
 def _is_known(header: GgufHeader) -> bool:
-    return model_type_of(header.metadata["general.architecture"]) in FAMILIES
+    return header_type(header) in FAMILIES
 
 
 def _free_memory() -> int:
@@ -152,7 +153,7 @@ def _shape(path: Path, header: GgufHeader) -> tuple[Any, ModelShape]:
     """Configuration and shape; the tensors of the file are those of a model of this shape."""
     config = header_config(header, path)
     shape = read_shape(config.to_dict(), str(path))
-    expected = {gguf_name(shape, name): size for name, size in expected_tensors(shape).items()}
+    expected = dict(_place(shape, *one) for one in expected_tensors(shape).items())
     found = {tensor.name: tuple(reversed(tensor.shape)) for tensor in header.tensors}
     for name, size in expected.items():
         if found.get(name) != size:
@@ -185,8 +186,27 @@ def _write(path: Path, header: GgufHeader, folder: Path) -> None:
         pad_token_id=config.pad_token_id,
     ).save_pretrained(folder)
     stored = {tensor.name: tensor for tensor in gguf_source(path).tensors}
-    tensors = {name: stored[gguf_name(shape, name)] for name in expected_tensors(shape)}
+    tensors = {name: _tensor(shape, name, stored) for name in expected_tensors(shape)}
     _write_weights(folder / "model.safetensors", shape, tensors)
+
+
+def _place(shape: ModelShape, name: str, size: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """The tensor of the file in which one of the model lies, and its size."""
+    if shape.experts is not None and (stack := stack_of(shape, name)):
+        return stack[0], (shape.experts.count, *size)
+    return gguf_name(shape, name), size
+
+
+def _tensor(shape: ModelShape, name: str, stored: Mapping[str, SourceTensor]) -> SourceTensor:
+    """A tensor by its transformers name, alone."""
+    if (stack := stack_of(shape, name)) is None:
+        return stored[gguf_name(shape, name)]
+    whole, number = stored[stack[0]], stack[1]
+
+    def read(start: int, stop: int) -> NDArray[np.float32]:
+        return whole.read(number, number + 1).reshape(whole.shape[1:])[start:stop]
+
+    return SourceTensor(name, whole.shape[1:], read)
 
 
 def _write_weights(file: Path, shape: ModelShape, tensors: Mapping[str, SourceTensor]) -> None:

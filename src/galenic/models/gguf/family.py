@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
-from galenic.models.families import EXPERTS, FAMILIES, Family, check_family
+from galenic.models.families import FAMILIES, Family, check_family
 from galenic.models.gguf.rope import Rope, read_rope
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = ["ModelShape", "add_shape", "expected_tensors", "multiplier_keys", "re
 
 
 @dataclass(frozen=True)
-class Experts:
+class ExpertSizes:
     """The experts of every block: how many, how many a token takes, and their channels."""
 
     count: int
@@ -67,7 +67,7 @@ class ModelShape:
     window_period: int
     rope: Rope
     multipliers: Mapping[str, float]
-    experts: Experts | None
+    experts: ExpertSizes | None
 
 
 def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
@@ -82,9 +82,8 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
             would compute otherwise.
     """
     model_type = str(config.get("model_type"))
-    if model_type not in EXPERTS:
-        check_family(model_type, name)
-    family = EXPERTS.get(model_type) or FAMILIES[model_type]
+    check_family(model_type, name)
+    family = FAMILIES[model_type]
     given = _Config(config, name)
     hidden, heads = given.size("hidden_size"), given.size("num_attention_heads")
     kv_heads = given.size("num_key_value_heads", heads)
@@ -120,10 +119,11 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
     )
 
 
-def _experts(given: _Config, family: Family, num_layers: int) -> Experts:
+def _experts(given: _Config, family: Family, num_layers: int) -> ExpertSizes:
     config = given.config
     odd = []
-    if config.get("norm_topk_prob", True) is not True:
+    # Mixtral has no such setting; where another leaves it out, transformers takes it to be false
+    if not config.get("norm_topk_prob", family.architecture == "llama"):
         odd.append("norm_topk_prob false")
     if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
         odd.append(f"blocks without experts among its {num_layers}")
@@ -133,7 +133,7 @@ def _experts(given: _Config, family: Family, num_layers: int) -> Experts:
             f"for {family.architecture}."
         )
     count = given.size("num_local_experts", config.get("num_experts"))
-    return Experts(count, given.size("num_experts_per_tok"), given.size(family.expert_size))
+    return ExpertSizes(count, given.size("num_experts_per_tok"), given.size(family.expert_size))
 
 
 class _Config:
@@ -327,7 +327,7 @@ def _layer_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     return rows
 
 
-def _expert_tensors(shape: ModelShape, experts: Experts) -> dict[str, tuple[int, ...]]:
+def _expert_tensors(shape: ModelShape, experts: ExpertSizes) -> dict[str, tuple[int, ...]]:
     family, hidden = shape.family, shape.hidden_size
     rows: dict[str, tuple[int, ...]] = {
         f"{family.expert_part}.gate.weight": (experts.count, hidden)

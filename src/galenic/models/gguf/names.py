@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.errors import UserError
 from galenic.models.gguf.family import ModelShape
 
-__all__ = ["EMBEDDING", "file_name", "from_gguf", "gguf_name", "pair_order", "row_order"]
+if TYPE_CHECKING:
+    from galenic.models.gguf.write import SourceTensor
+
+__all__ = [
+    "EMBEDDING",
+    "file_name",
+    "from_gguf",
+    "gguf_name",
+    "pair_order",
+    "read_values",
+    "row_order",
+    "stack_of",
+]
 
 EMBEDDING = "token_embd.weight"
 """Of the token embedding, which a tied head shares."""
@@ -37,6 +54,48 @@ def file_name(architecture: str, num_layers: int, name: str) -> str:
     if found is None:
         raise RuntimeError(f"the gguf package has no name for {name}")
     return found
+
+
+def stack_of(shape: ModelShape, name: str) -> tuple[str, int] | None:
+    """Where an expert's weight lies: the tensor that all experts of a block share, and its place.
+
+    Args:
+        shape: of the model.
+        name: as files have it. None for what is of no expert.
+    """
+    family = shape.family
+    match = re.match(r"model\.layers\.(\d+)\.\w+\.experts\.(\d+)\.(\w+)\.weight$", name)
+    if not family.expert_part or match is None:
+        return None
+    role = next(role for role, path in family.expert_maps.items() if path == match[3])
+    return f"blk.{match[1]}.ffn_{role}_exps.weight", int(match[2])
+
+
+def read_values(
+    shape: ModelShape, name: str, stored: Mapping[str, SourceTensor]
+) -> NDArray[np.float32]:
+    """A parameter, by its name in transformers, out of a GGUF.
+
+    Args:
+        shape: of the model.
+        name: as transformers has it; experts of a block are one tensor, gate and up joined.
+        stored: what the GGUF has, by name there.
+
+    Raises:
+        UserError: it lacks the parameter.
+    """
+    match = re.match(r"model\.layers\.(\d+)\..*experts\.(gate_up_proj|down_proj)$", name)
+    if match is None:
+        return from_gguf(shape, name, _whole(stored, gguf_name(shape, name)))
+    roles = ("gate", "up") if match[2] == "gate_up_proj" else ("down",)
+    parts = [_whole(stored, f"blk.{match[1]}.ffn_{role}_exps.weight") for role in roles]
+    return np.concatenate(parts, axis=1)
+
+
+def _whole(stored: Mapping[str, SourceTensor], name: str) -> NDArray[np.float32]:
+    if name not in stored:
+        raise UserError(f"the GGUF lacks the tensor {name}.")
+    return stored[name].read(0, stored[name].shape[0]).reshape(stored[name].shape)
 
 
 def row_order(shape: ModelShape, name: str) -> NDArray[np.intp] | None:

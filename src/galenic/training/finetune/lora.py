@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from galenic.errors import UserError
 from galenic.models.configuration import refusals
 from galenic.models.families import Role
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
-from galenic.models.layers import Layout
+from galenic.models.layers import Block, Layout, Linear
 from galenic.training.finetune.base import Finetuner
 
 if TYPE_CHECKING:
@@ -94,14 +94,19 @@ class LoRA(Finetuner):
 
     def check(self, layout: Layout) -> None:
         super().check(layout)
+        if not _found(layout.blocks[0], self.targets):
+            raise UserError(
+                f"--targets {','.join(self.targets)}: the blocks of a {layout.family} model have "
+                f"the linear maps {', '.join(layout.blocks[0].linears)} only."
+            )
         if self.base_bits is not None:
-            from galenic.models.bitsandbytes import require_bitsandbytes
+            from galenic.models.packing.bitsandbytes import require_bitsandbytes
 
             require_bitsandbytes()
         narrowest = min(
             min(linear.module.weight.shape)
             for block in layout.blocks
-            for linear in (block.linears[role] for role in self.targets)
+            for linear in _found(block, self.targets)
         )
         if self.rank > narrowest:
             raise UserError(
@@ -149,7 +154,7 @@ class LoRA(Finetuner):
     def adapted(self, layout: Layout) -> set[str]:
         """Names of the modules that get an adapter, within the decoder."""
         blocks = self.trained_blocks(layout)
-        return {block.linears[role].name for block in blocks for role in self.targets}
+        return {linear.name for block in blocks for linear in _found(block, self.targets)}
 
     def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:  # noqa: ARG002
         with quiet_peft():
@@ -163,6 +168,11 @@ class LoRA(Finetuner):
         path.write_text(text, encoding="utf-8", newline="\n")
         (folder / ADAPTER_WEIGHTS).chmod(path.stat().st_mode)  # written for the owner alone
         return {}
+
+
+def _found(block: Block, targets: Sequence[Role]) -> list[Linear]:
+    """Those of the maps that the block has: experts have none of their own."""
+    return [block.linears[role] for role in targets if role in block.linears]
 
 
 def lay_over(model: Any, folder: Path) -> Any:
