@@ -49,20 +49,20 @@ _OTHER_SUMS = (
     "modules_to_save",
     "trainable_token_indices",
 )
-"""Settings with which the merged weights are not ``W + s B A``."""
+"""PEFT settings under which the merged weight is not ``W + s B A``; such adapters are refused."""
 _CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
-"""Ways to begin that take the first factors out of the base."""
+"""Values of ``init_lora_weights`` that also modify the base weights."""
 LORA = "adapter.gguf"
 
 
 @dataclass(frozen=True)
 class LowRank:
-    """What is added to one weight matrix.
+    """The low-rank update ``s B A`` of one weight matrix.
 
     Attributes:
         up: B, shape (rows, rank).
         down: A, shape (rank, columns).
-        scale: s.
+        scale: s, the LoRA scaling factor.
     """
 
     up: NDArray[np.float32]
@@ -71,21 +71,21 @@ class LowRank:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the weight matrix."""
+        """Shape of the weight matrix: (rows, columns)."""
         return self.up.shape[0], self.down.shape[1]
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
-        """These rows of ``s B A``, shape (stop - start, columns)."""
+        """Rows [start, stop) of ``s B A``, shape (stop - start, columns)."""
         product: NDArray[np.float32] = self.up[start:stop] @ self.down
         return product * np.float32(self.scale)
 
 
 def read_adapter(folder: Path) -> dict[str, LowRank]:
-    """Read an adapter; keys are the names of the weights in transformers.
+    """Read a PEFT adapter folder; keys are the transformers names of the adapted weights.
 
     Raises:
-        UserError: it is not there, is damaged, or is of a kind that is not a plain sum (DoRA,
-            trained biases, ranks of their own for single layers).
+        UserError: the adapter is missing or damaged, or is not a plain LoRA or rsLoRA (DoRA,
+            trained biases, per-layer ranks).
     """
     config = _read_config(folder)
     rank, alpha = int(config["r"]), float(config["lora_alpha"])
@@ -136,15 +136,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def with_adapter(model: ModelFiles, adapter: Path) -> ModelFiles:
-    """A model with an adapter that is computed beside its weights, which stay as they are.
+    """Attach an adapter to a GGUF model; it is applied at run time and not merged into the weights.
 
     Args:
         model: a GGUF.
-        adapter: folder of an adapter, which is converted once into the user cache, or a LoRA in
-            llama.cpp's GGUF form.
+        adapter: a PEFT adapter folder, which is converted once and kept in the user cache, or a
+            LoRA file in llama.cpp's GGUF format.
 
     Raises:
-        UserError: the model is no GGUF, or the adapter is none, or one of another model.
+        UserError: the model is not a GGUF, or the adapter is invalid or made for another model.
     """
     if model.kind != "gguf":
         raise UserError(
@@ -172,18 +172,18 @@ def with_adapter(model: ModelFiles, adapter: Path) -> ModelFiles:
 
 
 def write_adapter(target: Path, base: Path, adapter: Mapping[str, LowRank]) -> None:
-    """Write an adapter as llama.cpp reads it (``--lora``, ``llama_adapter_lora_init``).
+    """Write an adapter in the format llama.cpp loads (``--lora``, ``llama_adapter_lora_init``).
 
-    The layout is that of llama.cpp's convert_lora_to_gguf.py: ``NAME.lora_a`` is A,
-    ``NAME.lora_b`` is B with its rows as the base has them; the sum is ``alpha / rank * B A``.
+    The layout is that of llama.cpp's convert_lora_to_gguf.py: ``NAME.lora_a`` is A, ``NAME.lora_b``
+    is B with its rows in the order of the base GGUF; the update is ``alpha / rank * B A``.
 
     Args:
-        target: the file.
+        target: file to write.
         base: GGUF of the model.
         adapter: from `read_adapter`.
 
     Raises:
-        UserError: the adapter is one of another model.
+        UserError: the adapter was made for another model.
     """
     from gguf import GGUFWriter
 
@@ -222,15 +222,15 @@ def _check_lora(path: Path, model: ModelFiles) -> None:
 def adapted_source(
     source: GgufSource, header: GgufHeader, adapter: Mapping[str, LowRank]
 ) -> GgufSource:
-    """The same model with the adapter added.
+    """Merge an adapter into a model as it is read.
 
     Args:
-        source: of a GGUF.
-        header: of the same file.
+        source: tensors and metadata of a GGUF.
+        header: header of the same file.
         adapter: from `read_adapter`.
 
     Raises:
-        UserError: the adapter is one of another model.
+        UserError: the adapter was made for another model.
     """
     added = adapted_tensors(header, adapter)
     _check_shapes(added, {tensor.name: tensor.shape for tensor in source.tensors})
@@ -251,10 +251,12 @@ def _check_shapes(
 def adapted_tensors(
     header: GgufHeader, adapter: Mapping[str, LowRank]
 ) -> dict[str, tuple[LowRank, NDArray[np.intp] | None]]:
-    """What is added to which tensor of the file, and the order of its rows there.
+    """Map each adapted GGUF tensor to its update and to the order of its rows in the file.
+
+    The row order is None where the file keeps the order of transformers.
 
     Raises:
-        UserError: the architecture stores its weights otherwise than adapters do.
+        UserError: the architecture is unknown, or stores fused weights that adapters do not match.
     """
     metadata = header.metadata
     architecture = str(metadata["general.architecture"])

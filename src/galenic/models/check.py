@@ -1,4 +1,4 @@
-"""Reading a written folder back: the same tokens give the same logits."""
+"""Read a saved model folder back and check that it gives the same logits."""
 
 from __future__ import annotations
 
@@ -21,21 +21,25 @@ __all__ = [
 ]
 
 TOLERANCE = 1e-4
-"""Largest difference of logits that is accepted, as a share of the largest logit. It holds for half
-precision too: the model in memory is looked at with its weights rounded as they are stored."""
+"""Largest accepted logit difference, relative to the largest logit. Half precision needs no larger
+one: the expected logits are computed with weights already rounded to the stored type."""
 
 
 CHECKED_TOKENS = 64
 
 
 def embed_check_tokens(layout: Layout) -> tuple[Any, list[dict[str, Any]]]:
-    """The same few tokens for every model of one vocabulary, embedded."""
+    """Embed `CHECKED_TOKENS` fixed pseudo-random tokens, equal for models of one vocabulary size.
+
+    Returns:
+        Hidden states and each block's keyword arguments, as `galenic.models.forward.embed`.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(0)
     vocabulary = layout.model.get_input_embeddings().weight.shape[0]
     tokens = torch.randint(vocabulary, (1, CHECKED_TOKENS), generator=generator)
-    # Embedding without the final norm, which may come later.
+    # The final norm may not be loaded yet, so it is skipped.
     norm, layout.decoder.norm = layout.decoder.norm, torch.nn.Identity()
     try:
         return embed(layout, tokens)
@@ -44,19 +48,19 @@ def embed_check_tokens(layout: Layout) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def check_saved(folder: Path, expected: Any) -> dict[str, float]:
-    """Read a folder back, block by block, into plain transformers classes.
+    """Load a saved folder block by block with transformers and compare its logits.
 
     Args:
-        folder: the model.
-        expected: logits of the checked tokens, shape (1, tokens, vocabulary), of the model in
-            memory with its weights rounded as they are stored.
+        folder: the saved model.
+        expected: logits of the check tokens, shape (1, tokens, vocabulary), from the model in
+            memory with its weights rounded to the stored type.
 
     Returns:
-        ``logit_difference``: the largest, as a share of the largest logit; ``tolerance``.
+        ``logit_difference``: largest difference relative to the largest logit; ``tolerance``.
 
     Raises:
-        UserError: a weight is not finite, a tensor is missing, misshapen or left over, or the
-            logits differ by more than `TOLERANCE`.
+        UserError: a weight is not finite, a tensor is missing, unexpected or of the wrong shape,
+            or the logits differ by more than `TOLERANCE`.
     """
     import torch
 
@@ -90,5 +94,5 @@ def _check_finite(tensors: dict[str, Any]) -> None:
 
 
 def check_failed(why: str) -> UserError:
-    """The error for a folder whose read-back failed, with the reason."""
+    """Return the error for a saved folder that failed its check, with the reason."""
     return UserError(f"the model was not saved, for read back {why}. Nothing was kept.")

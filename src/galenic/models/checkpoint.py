@@ -1,4 +1,4 @@
-"""A model folder opened for changing it: what it is without its weights, checked against them."""
+"""Open a model for modification: its structure without weights, checked against the files."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model that can be taken apart, not loaded yet.
+    """A model whose structure is known and whose weights are not loaded yet.
 
     Attributes:
         files: the model as the user named it.
-        folder: Hugging Face folder with its weights; of a GGUF, the dequantized copy; of a model
-            that reads images too, a copy of its text model (`galenic.models.opened`).
+        folder: Hugging Face folder with the weights; for a GGUF, the dequantized copy; for a
+            multimodal model, a copy of its text model (`galenic.models.opened`).
         dtype: ``torch.dtype`` in which most of the folder's weights are stored.
-        shapes: the model on the device ``meta``: every shape, no weight.
-        tensors: the stored weights by name: those of the model, no more and no fewer.
+        shapes: the model on the ``meta`` device: shapes without weights.
+        tensors: stored weights by name; exactly the tensors of the model.
     """
 
     files: ModelFiles
@@ -47,17 +47,18 @@ class Checkpoint:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the weights, all in ``dtype``."""
+        """Size of all weights in bytes, if each were stored as ``dtype``."""
         return count_parameters(self.shapes).total * int(self.dtype.itemsize)
 
 
 def open_checkpoint(files: ModelFiles) -> Checkpoint:
-    """Read the configuration and build the model without weights; quick, but for a new GGUF.
+    """Read the configuration and build the model without weights.
+
+    Fast, except that a GGUF is dequantized the first time.
 
     Raises:
-        UserError: the ``train`` extra is missing, the architecture is unknown, the weights are
-            quantized in a way that cannot be undone here, or the folder's tensors are not those of
-            the model.
+        UserError: the ``train`` extra is missing, the architecture is unknown, the folder's
+            weights are quantized, or its tensors do not match the model.
     """
     try:
         import torch  # noqa: F401
@@ -91,7 +92,7 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
 def _check_tensors(
     folder: Path, model: Any, stored: dict[str, StoredTensor | ExpertStack]
 ) -> dict[str, StoredTensor | ExpertStack]:
-    """Those of the stored tensors that the model has, each in its place and readable."""
+    """Check names, shapes and types of the stored tensors; return those that the model uses."""
     state, names = model.state_dict(), tensor_names(model)
     if missing := [name for name in names if name not in stored]:
         raise UserError(
@@ -123,5 +124,5 @@ def _check_tensors(
 
 def _equal(one: StoredTensor | ExpertStack, other: StoredTensor | ExpertStack) -> bool:
     if isinstance(one, ExpertStack) or isinstance(other, ExpertStack):
-        return False  # none has a second name
+        return False  # expert tensors are never tied
     return np.array_equal(one.map(), other.map())

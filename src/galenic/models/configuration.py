@@ -1,4 +1,4 @@
-"""A model's configuration as transformers has it; what is wrong with one is said in one way."""
+"""Read transformers configurations and tokenizers, and turn library errors into `UserError`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = [
 
 
 def read_configuration(folder: Path, name: str) -> Any:
-    """Read a model folder's configuration.
+    """Read a model folder's configuration with transformers.
 
     Args:
-        folder: with ``config.json``.
-        name: of the model, for messages.
+        folder: folder that holds ``config.json``.
+        name: name of the model, for error messages.
 
     Raises:
-        UserError: transformers does not know the architecture, or does not accept the values.
+        UserError: transformers does not know the architecture, or rejects the values.
     """
     import transformers
 
@@ -45,10 +45,10 @@ def read_configuration(folder: Path, name: str) -> Any:
 
 
 def changed_configuration(config: Any, changes: dict[str, Any]) -> Any:
-    """A configuration of the same architecture with other values.
+    """Return a copy of a configuration with some values changed.
 
     Raises:
-        ValueError: transformers does not accept them for this architecture.
+        ValueError: transformers rejects the values for this architecture.
     """
     with refusals(ValueError):
         return type(config)(**copy.deepcopy(config).to_dict() | changes)
@@ -56,10 +56,12 @@ def changed_configuration(config: Any, changes: dict[str, Any]) -> Any:
 
 @contextmanager
 def refusals(say: Callable[[str], Exception]) -> Iterator[None]:
-    """Around a library that reads a file: whatever it raises becomes ``say(why)``, in one line.
+    """Context manager that turns any exception of a file-reading library into ``say(why)``.
 
-    transformers, tokenizers and safetensors check little before they use it, so anything may come.
-    The checks of huggingface_hub name themselves first; that is left out.
+    transformers, tokenizers and safetensors validate little, so a bad file may raise anything.
+    ``why`` is the message on one line; where the exception wraps a ValueError or TypeError, that
+    one's message is used, without the prefix that huggingface_hub adds. UserError, MemoryError and
+    ModuleNotFoundError pass unchanged.
     """
     try:
         yield
@@ -72,10 +74,10 @@ def refusals(say: Callable[[str], Exception]) -> Iterator[None]:
 
 
 def loading(name: str) -> AbstractContextManager[None]:
-    """Around transformers as it loads a model: whatever it raises is a UserError.
+    """Context manager that turns any exception of transformers while loading into a `UserError`.
 
     Args:
-        name: of the model.
+        name: name of the model, for error messages.
     """
     import transformers
 
@@ -88,14 +90,15 @@ def loading(name: str) -> AbstractContextManager[None]:
 
 
 def read_tokenizer(folder: Path, *, gguf: bool = False) -> Any:
-    """The tokenizer of a model folder, as transformers has it.
+    """Load the transformers tokenizer of a model folder.
 
     Args:
-        folder: of the model.
-        gguf: whether it was made of a GGUF, whose rules transformers must not replace by its own.
+        folder: the model folder.
+        gguf: whether the folder was converted from a GGUF; then ``tokenizer.json`` is used as it
+            is, because AutoTokenizer may replace its rules by those of the architecture.
 
     Raises:
-        UserError: it is damaged.
+        UserError: a tokenizer file is damaged.
     """
     import transformers
 

@@ -1,7 +1,7 @@
-"""The families of decoders that can be compressed: one row of `FAMILIES` is one of them.
+"""The decoder families that can be compressed, one entry of `FAMILIES` each.
 
-Nothing else in the package knows where an architecture keeps its weights or what llama.cpp makes of
-it. A family whose blocks are built of the same seven linear maps is one row more.
+This is the only place that knows where an architecture keeps its weights and what llama.cpp
+supports of it. Adding a family with the same seven linear layers in a block takes one entry.
 """
 
 from __future__ import annotations
@@ -58,38 +58,38 @@ FUSED: Mapping[Role, str] = {
 
 @dataclass(frozen=True)
 class Family:
-    """What is particular to a family, in transformers and in llama.cpp.
+    """Properties of a family in transformers and in llama.cpp.
 
     Attributes:
-        title: for people.
-        architecture: llama.cpp's name.
-        modules: the module of each role within a block. Roles that share a module are rows of one
-            weight, in the order of the roles.
-        head_dim_stated: its config must state the head size, whose default is no quotient.
-        rotary_pairs: query and key rows are reordered, because llama.cpp turns neighbouring rows
-            against each other and transformers rows half a head apart.
-        layered_rope: sliding layers have rotary settings of their own.
+        title: display name.
+        architecture: llama.cpp's name of the architecture.
+        modules: path of each role's module within a block. Roles that share a module are
+            consecutive rows of one weight, in the order of the roles.
+        head_dim_stated: the config must state ``head_dim``; its default is not hidden size / heads.
+        rotary_pairs: query and key rows are reordered in a GGUF, because llama.cpp rotates adjacent
+            rows and transformers rotates rows half a head apart.
+        layered_rope: layers with a sliding window have their own rotary settings.
         biases: projections that always have a bias.
-        norms: of a block, as wide as the residual stream.
-        head_norms: query and key heads are normalised, each by itself.
+        norms: norms of a block that are as wide as the residual stream.
+        head_norms: queries and keys are normalised per head.
         joint_norms: queries and keys are normalised over all heads together.
-        large_layers: queries are scaled by what the config says (``query_pre_attn_scalar``), which
-            llama.cpp takes to be the head size, and hidden size / heads of a model of so many
-            layers; 0 where the config does not say.
-        multipliers: embedding, residual stream, attention and logits are scaled by the config.
-        softcaps: attention scores and logits are capped.
-        nope_period: every so many layers one has no rotary positions; 0 for none.
-        norm_shift: added to norm weights, which this family stores less one.
-        activation: the only one that llama.cpp computes for it.
-        tied: whether the head is the embedding where the config does not say.
+        large_layers: number of layers of the largest model, 0 if not applicable. llama.cpp ignores
+            the config's ``query_pre_attn_scalar``: it uses hidden size / heads for a model with
+            this many layers, and the head size for all others.
+        multipliers: the config scales embedding, residual stream, attention and logits.
+        softcaps: attention scores and logits are soft-capped.
+        nope_period: every n-th layer has no rotary positions; 0 for none.
+        norm_shift: added to norm weights in a GGUF; the family stores them minus one.
+        activation: the only activation that llama.cpp supports for the family.
+        tied: whether head and embedding are tied by default.
         windows: llama.cpp applies sliding windows.
-        window_period: every so many layers one has none, where llama.cpp knows no other distance.
+        window_period: every n-th layer has full attention, fixed in llama.cpp; 0 if not fixed.
         scalings: rotary scalings that llama.cpp computes as transformers does.
-        heads_fill: llama.cpp takes the head size to be hidden size / heads.
-        expert_part: what a block's router and experts are stored under; empty for none. Their
-            linear maps have no role: they are kept whole, or go whole.
-        expert_maps: the linear maps of an expert by role.
-        expert_size: the key of config.json with their width.
+        heads_fill: llama.cpp assumes head size = hidden size / heads.
+        expert_part: module of a block that holds router and experts; empty for none. Linear layers
+            of experts have no role: an expert is kept or removed as a whole.
+        expert_maps: linear layers of an expert by role.
+        expert_size: key of config.json with the width of an expert.
     """
 
     title: str
@@ -119,7 +119,7 @@ class Family:
 
     @property
     def fused(self) -> bool:
-        """Query, key and value are one matrix, gate and up another."""
+        """Whether query, key and value are one matrix, and gate and up another."""
         return self.modules["q"] == self.modules["k"]
 
 
@@ -197,10 +197,10 @@ FAMILIES: Mapping[str, Family] = {
         expert_size="moe_intermediate_size",
     ),
 }
-"""transformers' ``model_type`` to family."""
+"""Family by the ``model_type`` of transformers."""
 
 EXPERTS = frozenset(name for name, family in FAMILIES.items() if family.expert_part)
-"""Those whose feed-forward parts are experts."""
+"""Model types with mixture-of-experts blocks."""
 
 _HYBRID = "Some of its blocks are recurrent, which is not supported."
 _REFUSED: Mapping[str, str] = {
@@ -212,16 +212,16 @@ _REFUSED: Mapping[str, str] = {
     "gpt_neox": "Its feed-forward part has no gate, and queries, keys and values are one weight in "
     "an order of its own, which is not supported.",
 }
-"""Why an architecture is refused whose name is near that of one that is not."""
+"""Reason for refusing architectures whose names resemble supported ones."""
 
 
 def check_family(model_type: str, name: str = "the model") -> None:
-    """Check that an architecture is known here.
+    """Check that an architecture is supported.
 
-    A near name is another architecture, not a slip of the pen: none is suggested.
+    No similar name is suggested: it would be another architecture, not a corrected typo.
 
     Raises:
-        UserError: it is not; names those that are.
+        UserError: it is not supported; the message lists those that are.
     """
     if model_type in FAMILIES:
         return
@@ -234,11 +234,11 @@ def check_family(model_type: str, name: str = "the model") -> None:
 
 
 def model_type_of(architecture: str, *, experts: bool = False) -> str:
-    """The first ``model_type`` that llama.cpp calls so; of an unknown architecture its own name.
+    """Return the first ``model_type`` with this llama.cpp architecture.
 
     Args:
-        architecture: as llama.cpp calls it.
-        experts: whether its feed-forward parts are experts: the same name serves for both.
+        architecture: llama.cpp's name; returned unchanged if it is unknown.
+        experts: whether the model has experts; llama.cpp uses one name for both kinds of Llama.
     """
     for name, family in FAMILIES.items():
         if family.architecture == architecture and bool(family.expert_part) == experts:
@@ -247,21 +247,21 @@ def model_type_of(architecture: str, *, experts: bool = False) -> str:
 
 
 def unfinished(config: Any) -> dict[str, Any]:
-    """What a configuration must say so that `finish_logits` leaves the head's output as it is.
+    """Return the configuration changes that make `finish_logits` the identity.
 
     Returns:
-        Only what it says otherwise.
+        Setting to neutral value, only for settings that differ from it.
     """
     plain = {"logits_scaling": 1.0, "final_logit_softcapping": None}
     return {key: value for key, value in plain.items() if getattr(config, key, value) != value}
 
 
 def finish_logits(config: Any, logits: Any) -> Any:
-    """What a model's configuration does to the head's output: scale it (Granite), cap it (Gemma).
+    """Scale (Granite) or soft-cap (Gemma) the head's output as the configuration says.
 
     Args:
-        config: of transformers.
-        logits: the head's output, any shape.
+        config: transformers configuration.
+        logits: output of the head, any shape.
     """
     logits = logits / getattr(config, "logits_scaling", 1.0)
     cap = getattr(config, "final_logit_softcapping", None)

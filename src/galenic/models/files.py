@@ -1,4 +1,4 @@
-"""A model on disk: what every command hands on."""
+"""Description of a model on disk, passed between all commands."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ModelFiles:
         name: as the user wrote it.
         kind: ``"gguf"`` (``path`` is the file) or ``"folder"`` (config, tokenizer, safetensors).
         path: where it is.
-        sha256: of the weights: of the GGUF, or over the hashes of all weight files in name order;
-            with an adapter, over both.
-        adapter: a LoRA in llama.cpp's GGUF form that is computed beside the weights; None without.
+        sha256: hash of the GGUF; for a split GGUF or a folder, a hash over the hashes of all weight
+            files in name order; with an adapter, a hash over those of model and adapter.
+        adapter: LoRA in llama.cpp's GGUF format that is applied at run time; None for none.
     """
 
     name: str
@@ -33,4 +33,4 @@ class ModelFiles:
 
 
 LFS_POINTER = b"version https://git-lfs"
-"""How a file begins that stands for one which Git LFS has not fetched."""
+"""First bytes of a Git LFS pointer file, a placeholder for a file that was not downloaded."""

@@ -1,7 +1,7 @@
-"""Whether the weights of a file are numbers: NaN and infinite ones are found before any is used.
+"""Check weight files for NaN and infinite values before they are used.
 
-A look at the exponents of what is stored as a floating number, and of the scales of quantized
-blocks; nothing is decoded. Blocks: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
+Only exponent bits are tested, of floating-point weights and of the scales of quantized blocks;
+nothing is decoded. Blocks: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ EXPONENTS = {
     "F16": ("<u2", 0x7C00),
     "BF16": ("<u2", 0x7F80),
 }
-"""Type, integers of the same size, and the bits that are all set where it is no number."""
+"""By floating type: integer dtype of the same size, and the mask of its exponent bits, which are
+all set in NaN and infinity."""
 BLOCK_SCALES = {
     "Q4_0": (18, (0,)),
     "Q4_1": (20, (0, 2)),
@@ -52,7 +53,7 @@ BLOCK_SCALES = {
     "TQ1_0": (54, (52,)),
     "TQ2_0": (66, (64,)),
 }
-"""Type, bytes of a block, and where in it float16 scales lie."""
+"""By quantized type: bytes of a block, and byte offsets of the float16 scales in it."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ class _Stored:
 
 
 def check_finite(path: Path, sha256: str, *, progress: Progress | None = None) -> None:
-    """Look at every weight of a GGUF or safetensors file once; what was found sound is remembered.
+    """Check that all weights of a GGUF or safetensors file are finite; a pass is cached by hash.
 
     Args:
-        path: the file, whose header is known to be sound.
-        sha256: of it.
+        path: the file, whose header was checked before.
+        sha256: SHA-256 of the file.
         progress: called as the file is read.
 
     Raises:
@@ -99,12 +100,12 @@ def _tensors(path: Path) -> list[_Stored]:
 
 
 def _chunks(path: Path, tensor: _Stored) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Whole values or blocks of a tensor, and where in the file each piece ends."""
+    """Yield a tensor's bytes in chunks of whole values or blocks, each with its end in the file."""
     if tensor.kind in EXPONENTS:
         unit = np.dtype(EXPONENTS[tensor.kind][0]).itemsize
     elif tensor.kind in BLOCK_SCALES:
         unit = BLOCK_SCALES[tensor.kind][0]
-    else:  # integers, and packed weights whose scales are tensors of their own
+    else:  # integers, and packed weights whose scales are separate tensors
         return
     step, end = CHUNK_BYTES // unit * unit, tensor.offset + tensor.num_bytes
     for start in range(tensor.offset, end, step):

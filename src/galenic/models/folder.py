@@ -1,4 +1,4 @@
-"""Checks of a Hugging Face model folder before any slow work: whole weights, config, tokenizer."""
+"""Check that a Hugging Face model folder is complete: weights, config and tokenizer."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = [
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MANIFEST = "manifest.json"
-"""File beside the weights that says how Galenic made them."""
+"""File beside the weights that records how Galenic produced them."""
 LONGEST_NAME = 255
-"""Characters of a file's name that file systems take."""
+"""Maximum length of a file name on common file systems."""
 PATTERNS = ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern")
-"""Settings of an adapter that are names of modules or a regular expression."""
+"""Adapter settings that are a list of module names or a regular expression."""
 TOKENIZERS = (
     ("tokenizer.json",),
     ("tokenizer.model",),
@@ -37,7 +37,7 @@ TOKENIZERS = (
 
 
 def check_adapter(folder: Path) -> None:
-    """Raise UserError if the folder holds no whole adapter, or one that could run code."""
+    """Raise UserError if a folder holds no complete adapter, or one with unsafe patterns."""
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(f"{folder} is not an adapter: it has no {name}.")
@@ -55,16 +55,16 @@ def _are_texts(given: Any) -> bool:
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
-    """The ``adapter_config.json`` of an adapter.
+    """Read the ``adapter_config.json`` of an adapter folder.
 
     Raises:
-        UserError: it is no JSON object.
+        UserError: it is not a JSON object.
     """
     return read_object(folder / ADAPTER_CONFIG)
 
 
 def check_folder(folder: Path) -> list[Path]:
-    """Check that a folder is a whole Hugging Face model; return its weight files by name.
+    """Check that a folder is a complete Hugging Face model; return its weight files in name order.
 
     Raises:
         UserError: config, tokenizer or weights are missing, damaged or truncated.
@@ -85,10 +85,10 @@ def check_folder(folder: Path) -> list[Path]:
 
 
 def config_json(folder: Path) -> dict[str, Any]:
-    """The folder's ``config.json``.
+    """Read the ``config.json`` of a folder.
 
     Raises:
-        UserError: it is no JSON object.
+        UserError: it is not a JSON object.
     """
     return read_object(folder / "config.json")
 

@@ -1,4 +1,4 @@
-"""A model run in parts: embedding, one block at a time, final norm and head."""
+"""Run a model in parts: embedding, single blocks, final norm and head."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["embed", "head_logits", "run_block"]
 
 
 def embed(layout: Layout, tokens: Any) -> tuple[Any, list[dict[str, Any]]]:
-    """What enters the first block, and each block's other inputs.
+    """Compute the input of the first block, and the other arguments of every block.
 
-    The others (mask, rotary angles) are the same for all samples, as all have one length and no
-    padding, but may differ from block to block. The blocks compute nothing and may be on ``meta``.
+    The other arguments (mask, rotary angles) may differ between blocks, but not between samples,
+    which all have one length and no padding. Blocks are not run and may be on ``meta``.
 
     Args:
-        layout: the model; evaluation mode, outer parts loaded.
+        layout: the model in evaluation mode, with the parts outside the blocks loaded.
         tokens: shape (num_samples, seq_len), no padding.
 
     Returns:
@@ -43,7 +43,7 @@ def embed(layout: Layout, tokens: Any) -> tuple[Any, list[dict[str, Any]]]:
 
 @contextmanager
 def _standing_aside(blocks: Sequence[Block]) -> Iterator[list[dict[str, Any]]]:
-    """Let the blocks pass on what they get, computing nothing; yields their keyword inputs."""
+    """Make every block return its input unchanged; yields the keyword arguments each receives."""
     settings: list[dict[str, Any]] = [{} for _ in blocks]
 
     def pass_on(index: int, hidden: Any, **others: Any) -> Any:
@@ -51,7 +51,7 @@ def _standing_aside(blocks: Sequence[Block]) -> Iterator[list[dict[str, Any]]]:
         return hidden
 
     for index, block in enumerate(blocks):
-        block.module.forward = partial(pass_on, index)  # hides the method of the class
+        block.module.forward = partial(pass_on, index)  # shadows the class's method
     try:
         yield settings
     finally:
@@ -60,11 +60,11 @@ def _standing_aside(blocks: Sequence[Block]) -> Iterator[list[dict[str, Any]]]:
 
 
 def run_block(block: Block, hidden: Any, settings: Mapping[str, Any]) -> Any:
-    """What the block makes of hidden states, shape (samples, seq_len, hidden)."""
+    """Apply a block to hidden states of shape (samples, seq_len, hidden)."""
     return block.module(hidden, **settings)
 
 
 def head_logits(layout: Layout, hidden: Any) -> Any:
-    """Logits, shape (samples, seq_len, vocabulary), of what leaves the last block."""
+    """Logits of shape (samples, seq_len, vocabulary) from the last block's output."""
     logits = layout.model.get_output_embeddings()(layout.decoder.norm(hidden))
     return finish_logits(layout.model.config, logits)

@@ -1,4 +1,4 @@
-"""The parts of a decoder by role, for every family of `galenic.models.families`."""
+"""Find the blocks and linear layers of a decoder, for every family of `galenic.models.families`."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ INPUT_OF: Mapping[Role, InputName] = {
     "up": "ffn",
     "down": "channels",
 }
-"""What each linear map reads. Maps that read the same need its statistics only once: the normed
-hidden state before attention, the joined outputs of the heads, the normed hidden state before the
-feed-forward part, and its gated channels."""
+"""Input of each linear layer. Layers with the same input share its statistics. The inputs are: the
+normed hidden state before attention, the concatenated head outputs, the normed hidden state before
+the feed-forward part, and its gated channels."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The widths that all blocks share.
+    """Widths, the same in all blocks.
 
     Attributes:
-        hidden_size: of the residual stream.
+        hidden_size: width of the residual stream.
         num_heads: query heads of a block.
         num_kv_heads: key/value heads; each serves ``num_heads / num_kv_heads`` query heads.
-        head_size: numbers in one head.
+        head_size: dimension of a head.
         ffn_size: channels of the feed-forward part.
     """
 
@@ -58,7 +58,7 @@ class Sizes:
     ffn_size: int
 
     def shape(self, role: Role) -> tuple[int, int]:
-        """Outputs and inputs of the linear map with that role."""
+        """Weight shape (outputs, inputs) of the linear layer with that role."""
         queries, keys = self.num_heads * self.head_size, self.num_kv_heads * self.head_size
         hidden, ffn = self.hidden_size, self.ffn_size
         shapes: dict[Role, tuple[int, int]] = {
@@ -75,11 +75,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Linear:
-    """One linear map of a block: a whole module, or some rows of a fused one.
+    """One linear layer of a block: a whole module, or some rows of a fused one.
 
     Attributes:
-        role: what it does in the block.
-        name: the module's full name in the model, for messages.
+        role: its function in the block.
+        name: name of the module with its layer number, for error messages.
         module: the ``torch.nn.Linear`` that holds it.
         rows: its output rows within the module.
     """
@@ -91,43 +91,43 @@ class Linear:
 
     @property
     def weight(self) -> Any:
-        """The weights, shape (outputs, inputs): a view; writing to it changes the model."""
+        """Weights, shape (outputs, inputs), as a view: writing to it changes the model."""
         return self.module.weight.detach()[self.rows]
 
     @property
     def bias(self) -> Any | None:
-        """The bias, shape (outputs,), a view as well, or None."""
+        """Bias, shape (outputs,), also as a view; None if there is none."""
         return None if self.module.bias is None else self.module.bias.detach()[self.rows]
 
     @property
     def num_inputs(self) -> int:
-        """Columns of the weight."""
+        """Number of inputs: columns of the weight."""
         return int(self.module.weight.shape[1])
 
 
 @dataclass(frozen=True)
 class Block:
-    """One decoder block: its number from 0, its module, and its linear maps by role."""
+    """One decoder block: its index from 0, its module, and its linear layers by role."""
 
     index: int
     module: Any
     linears: Mapping[Role, Linear]
 
     def reader(self, name: InputName) -> Linear:
-        """The first linear map that reads the named input."""
+        """Return the first linear layer that reads the named input."""
         return next(linear for role, linear in self.linears.items() if INPUT_OF[role] == name)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A causal language model taken apart.
+    """A causal language model and its parts.
 
     Attributes:
-        family: transformers' ``model_type``.
+        family: ``model_type`` of transformers.
         model: the whole model.
         decoder: the part without the output head.
         blocks: in the order they run.
-        sizes: widths of the blocks.
+        sizes: widths, the same in all blocks.
     """
 
     family: str
@@ -139,7 +139,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """Numbers of parameters; a weight that input embedding and output head share counts once.
+    """Numbers of parameters; the shared weight of a tied embedding and head counts once.
 
     Attributes:
         total: all of them.
@@ -153,19 +153,21 @@ class ParameterCounts:
 
 
 def text_config(config: Any) -> Any:
-    """The configuration of the decoder within, where its architecture is known; else the same."""
+    """Configuration of the text decoder in a multimodal model.
+
+    Returns ``config`` itself if it has no separate decoder of a supported architecture.
+    """
     inner = config.get_text_config()
     return inner if inner.model_type in FAMILIES else config
 
 
 def read_layout(model: Any) -> Layout:
-    """Find the blocks and linear maps of a transformers causal language model.
+    """Find the blocks and linear layers of a transformers causal language model.
 
-    Works on a model without weights (device ``meta``) as well.
+    Also works on a model without weights (device ``meta``).
 
     Raises:
-        UserError: an unknown architecture, or weights whose shapes are not what its configuration
-            says.
+        UserError: the architecture is unknown, or weight shapes contradict the configuration.
     """
     config = model.config
     check_family(config.model_type)
@@ -213,7 +215,7 @@ def _read_linears(
 
 
 def count_parameters(layout: Layout) -> ParameterCounts:
-    """Count all parameters."""
+    """Count the parameters of a model."""
     model = layout.model
     outer = {id(w): w for w in (_weight(model, "input"), _weight(model, "output")) if w is not None}
     return ParameterCounts(

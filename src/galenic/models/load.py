@@ -1,4 +1,4 @@
-"""From a model's name to its files: embedded default, GGUF, Hugging Face folder or Hub id."""
+"""Resolve a model name to files: embedded model, dose, GGUF, Hugging Face folder or Hub id."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = [
 
 
 def resolve_model(name: str, *, progress: Progress | None = None) -> ModelFiles:
-    """Find a model's files, fetch them where needed, and check that they are whole.
+    """Find a model's files, download them if needed, and check that they are complete.
 
     Args:
         name: an embedded model (``smollm2-135m``), a dose that was pulled, the path of a GGUF
             file or of a Hugging Face folder, or a Hub id (``org/name``, ``org/name@revision``),
             tried in this order.
-        progress: called while a large file is fetched or hashed.
+        progress: called while a large file is downloaded or hashed.
 
     Raises:
-        UserError: nothing has that name, what has it is not a whole model, or a weight of it is
-            NaN or infinite.
+        UserError: no model has this name, its files are incomplete or damaged, or a weight is NaN
+            or infinite.
     """
     if name in EMBEDDED:
         return _from_path(name, embedded_path(name, progress=progress), progress)
@@ -90,7 +90,7 @@ def _from_folder(name: str, folder: Path, progress: Progress | None) -> ModelFil
 
 
 def _whole(file: Path, progress: Progress | None) -> str:
-    """The hash of a file of weights, all of which are numbers."""
+    """Return the SHA-256 of a weight file after checking that its weights are finite."""
     sha256 = file_sha256(file, progress=progress)
     check_finite(file, sha256, progress=progress)
     return sha256

@@ -1,4 +1,4 @@
-"""Opening a model as the user named it, for changing it."""
+"""Open any supported model for modification."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["open_model"]
 
 
 def open_model(files: ModelFiles) -> Checkpoint:
-    """Open a model; of one that reads images too, its text model.
+    """Open a model for modification; of a multimodal model, the text model.
 
     Args:
-        files: the model as the user named it, whichever form it has.
+        files: the model as the user named it, in any supported form.
 
     Raises:
         UserError: as `galenic.models.checkpoint.open_checkpoint` and

@@ -1,7 +1,7 @@
-"""A transformers model whose blocks have weights only while they run.
+"""A transformers model whose blocks are loaded only while they run.
 
-The weights come from a `GgufSource`: of a GGUF, decoded, or of a Hugging Face folder. So the same
-code runs a checkpoint and what was made of it, and memory does not grow with the number of layers.
+Weights come from a `GgufSource`, made from a GGUF or from a Hugging Face folder. So the same code
+runs a model and its compressed version, and memory does not grow with the number of layers.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class PagedModel:
     """A model in float32, evaluation mode, on the CPU.
 
     Args:
-        checkpoint: says what the model is.
-        source: has its weights under their GGUF names.
+        checkpoint: describes the model.
+        source: provides its weights under their GGUF names.
 
     Attributes:
-        model: that of transformers.
-        layout: its parts; embedding, last norm and head are loaded, blocks are on ``meta``.
+        model: the transformers model.
+        layout: its parts; embedding, final norm and head are loaded, blocks are on ``meta``.
 
     Raises:
-        UserError: the source lacks a tensor, or has one of another shape.
+        UserError: a tensor is missing from the source or has the wrong shape.
     """
 
     model: Any
@@ -68,7 +68,7 @@ class PagedModel:
 
     @contextmanager
     def block(self, index: int) -> Iterator[Any]:
-        """The module of a block with its weights, which are let go at the end."""
+        """Context manager that yields a block's module with its weights loaded."""
         module = self.layout.blocks[index].module
         self._load_(module)
         try:
@@ -95,42 +95,42 @@ class PagedModel:
         finally:
             for hook in hooks:
                 hook.remove()
-            for block in self.layout.blocks:  # one that failed half-way
+            for block in self.layout.blocks:  # in case one failed half-way
                 _unload_(block.module)
 
     def enter(self, tokens: Any) -> tuple[Any, list[dict[str, Any]]]:
-        """What enters the first block, and what else each block is given (mask, rotary angles).
+        """Compute the input of the first block, and each block's other arguments (mask, angles).
 
         Args:
             tokens: shape (texts, length), no padding.
 
         Returns:
-            Hidden state, shape (texts, length, hidden); keyword arguments for each block, the same
-            for any number of texts of that length.
+            Hidden states, shape (texts, length, hidden); keyword arguments for each block, valid
+            for any number of texts of this length.
         """
         return embed(self.layout, tokens)
 
     def leave(self, hidden: Any) -> tuple[Any, Any]:
-        """What the head reads (the normed state), and the logits, of the last block's output."""
+        """Normed hidden states (the head's input) and logits from the last block's output."""
         normed = self.layout.decoder.norm(hidden)
         logits = self.layout.model.get_output_embeddings()(normed)
         return normed, finish_logits(self.model.config, logits)
 
     def gguf_name(self, name: str) -> str:
-        """The GGUF name of a parameter that has this one in transformers."""
+        """GGUF name of a parameter, by its transformers name."""
         return gguf_name(self._shape, name)
 
     def to_gguf_order(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
-        """One value for each row of a parameter, in the order of the GGUF's rows."""
+        """Reorder rows, or values for each row, of a parameter to the row order of the GGUF."""
         order = row_order(self._shape, name)
         return rows if order is None else rows[order]
 
     def prefix(self, index: int) -> str:
-        """How the names of a block's parameters begin."""
+        """Common prefix of the names of a block's parameters."""
         return self._names[id(self.layout.blocks[index].module)]
 
     def tensor(self, name: str) -> Any:
-        """A parameter by its transformers name, decoded to float32."""
+        """Read a parameter by its transformers name, as float32."""
         values = read_values(self._shape, name, self._tensors)
         return torch.from_numpy(np.array(values, np.float32))
 
@@ -145,10 +145,10 @@ class PagedModel:
     def _check(self) -> None:
         for name, parameter in self.layout.model.named_parameters():
             if ".experts." in name:
-                continue  # checked as they are read
+                continue  # checked when they are read
             stored = self._tensors.get(gguf_name(self._shape, name))
             if stored is None and name.startswith("lm_head."):
-                continue  # the head is the embedding
+                continue  # tied to the embedding
             if stored is None or stored.shape != tuple(parameter.shape):
                 found = "is missing" if stored is None else f"has the shape {stored.shape}"
                 raise UserError(

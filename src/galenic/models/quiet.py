@@ -1,4 +1,4 @@
-"""Keeping a library's own progress bars out of ours."""
+"""Silence the progress bars of other libraries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["quiet_transformers"]
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without the progress bars of transformers (its older GGUF reader shows one all the same)."""
+    """Disable the progress bars of transformers (its older GGUF reader shows one regardless)."""
     from transformers.utils import logging as messages
 
     shown = messages.is_progress_bar_enabled()

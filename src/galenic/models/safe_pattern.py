@@ -1,4 +1,4 @@
-"""Regular expressions from files that others made: only those that cannot take forever."""
+"""Check regular expressions from untrusted files for catastrophic backtracking."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["check_pattern", "check_patterns"]
 
 LONGEST = 2000
 MOST_REPEATS = 6
-"""Unbounded repetitions: names of modules have some sixty letters, and matching one may try each
-way to divide them among these."""
+"""Maximum number of repetition operators: a match may try every way to divide a module name (about
+sixty characters) among them."""
 _REPEATS = "*+{"
-_PLAIN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)  # no operators within
+_PLAIN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)  # escapes, character classes
 
 
 def check_patterns(config: Mapping[str, Any], where: str) -> None:
-    """Check every pattern of an adapter's configuration, by which peft chooses modules.
+    """Check every regular expression by which an adapter's configuration selects modules.
 
     Raises:
         UserError: as `check_pattern`.
@@ -36,17 +36,17 @@ def check_patterns(config: Mapping[str, Any], where: str) -> None:
 
 
 def check_pattern(pattern: str, where: str) -> None:
-    """Check that a pattern is one and takes little time on any short text.
+    """Check that a pattern is valid and matches any short text in little time.
 
-    A repeated group that repeats or chooses inside, and more than `MOST_REPEATS` repetitions, may
-    take time beyond all measure.
+    Refused are more than `MOST_REPEATS` repetitions, and repeated groups that contain a repetition
+    or alternatives, because matching may take exponential time.
 
     Args:
         pattern: a regular expression.
-        where: it is from, for messages.
+        where: origin of the pattern, for error messages.
 
     Raises:
-        UserError: it is not.
+        UserError: the pattern is invalid or may be slow.
     """
     try:
         with warnings.catch_warnings():
@@ -66,7 +66,7 @@ def check_pattern(pattern: str, where: str) -> None:
 
 
 def _repeats_choices(bare: str) -> bool:
-    """Whether a group with repetitions or alternatives inside is repeated itself."""
+    """Whether a repeated group contains repetitions or alternatives."""
     inside = [False]
     for at, letter in enumerate(bare):
         if letter == "(":

@@ -1,4 +1,4 @@
-"""Writing a changed model as an ordinary Hugging Face folder, and reading it back to be sure.
+"""Write a modified model as a Hugging Face folder, and read it back to verify it.
 
 Format: https://github.com/huggingface/safetensors#format
 """
@@ -37,29 +37,29 @@ TOKENIZER_FILES = (
     "generation_config.json",
 )
 LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*")
-"""What a licence asks to pass on."""
+"""Files that licences require to be passed on with a model."""
 
 
 class FolderWriter:
-    """Writes a model folder tensor by tensor; a context manager.
+    """Context manager that writes a model folder tensor by tensor.
 
-    The embedding comes first, then the blocks in order, so that a few tokens can be run through the
-    model as it is written; the rest comes at any time. On leaving, tokenizer and licence are copied
-    where they are not there yet, the folder is read back, and the logits are compared.
-    Same input, same bytes.
+    The embedding must come first, then the blocks in order, because a few tokens are run through
+    the model as it is written; all other tensors may come at any time. On exit, missing tokenizer
+    and licence files are copied, the folder is read back, and the logits are compared. Output is
+    deterministic.
 
     Args:
-        folder: an existing folder.
-        config: of the model that is written.
-        source: the parent's folder.
+        folder: an existing folder to write to.
+        config: configuration of the model to write.
+        source: folder of the parent model.
         dtype: ``torch.dtype`` of the stored weights.
-        kept: patterns of the parent's files to copy.
+        kept: glob patterns of the parent's files to copy.
 
     Attributes:
-        checks: what `check_saved` found, once the folder is finished.
+        checks: result of `check_saved`, once the folder is complete.
 
     Raises:
-        UserError: a weight is not finite, or what is read back is not what was written.
+        UserError: a weight is not finite, or the folder read back gives other logits.
         ValueError: a tensor is unknown, misshapen, out of order, written twice or missing.
     """
 
@@ -112,13 +112,13 @@ class FolderWriter:
                 if file.is_file() and not (self.folder / file.name).exists():
                     shutil.copyfile(file, self.folder / file.name)
         expected = self._probe.logits()
-        del self._probe  # its outer parts are read once more now
+        del self._probe  # frees its embedding and head, which are now read again
         self.checks = check_saved(self.folder, expected)
 
     def write(self, name: str, tensor: Any) -> None:
-        """Write one tensor, under the name that transformers saves it by. It must not change after.
+        """Write one tensor under its saved name; it must not be modified afterwards.
 
-        A block is run when the last of its tensors is there.
+        Once all tensors of a block are written, the check tokens are run through the block.
         """
         import torch
 
@@ -137,7 +137,7 @@ class FolderWriter:
         self._probe.take(name, self._names[name], stored.float())
 
     def write_block(self, block: Block) -> None:
-        """Write all parameters of a block under its index, which may be another than it was."""
+        """Write all parameters of a block at position ``block.index`` of the new model."""
         prefix = block_prefix(self._probe.layout, block.index)
         for name, parameter in block.module.state_dict().items():
             self.write(prefix + name, parameter)
@@ -150,7 +150,7 @@ class FolderWriter:
 
 
 class _Probe:
-    """A few tokens on their way through a model that is written block by block."""
+    """Runs the check tokens through a model while it is written block by block."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -161,7 +161,7 @@ class _Probe:
         self.settings: list[dict[str, Any]] = []
 
     def take(self, name: str, names: list[str], tensor: Any) -> None:
-        """A tensor of the model, in float32."""
+        """Take a written tensor (float32) and run its block once the block is complete."""
         if not name.startswith(tuple(self.prefixes)):
             assign_(self.layout.model, names, tensor)
             return
@@ -187,7 +187,7 @@ class _Probe:
         self.done += 1
 
     def logits(self) -> Any:
-        """Of the tokens, once every tensor was taken."""
+        """Logits of the check tokens; call after all tensors were taken."""
         import torch
 
         with torch.no_grad():
@@ -195,7 +195,7 @@ class _Probe:
 
 
 def _header(shapes: dict[str, tuple[int, ...]], dtype: Any) -> tuple[bytes, dict[str, int]]:
-    """The file's beginning, and where in the file each tensor starts; tensors in name order."""
+    """Return the safetensors header and each tensor's file offset; tensors are in name order."""
     import math
 
     import torch

@@ -1,4 +1,4 @@
-"""A model without its weights: shapes, names, and the type that most weights have."""
+"""A model without its weights: shapes, saved names, and the main type of the weights."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = [
 
 
 def empty_model(config: Any) -> Any:
-    """The model of a configuration, its parameters on ``meta``, ready for evaluation in float32.
+    """Build the model of a configuration with parameters on ``meta``, in evaluation mode, float32.
 
-    Buffers that no file holds (rotary frequencies, the scale of Gemma's embedding) are real.
+    Buffers are real, because no file holds them (rotary frequencies, Gemma's embedding scale).
     """
     import accelerate
     import torch
@@ -29,12 +29,12 @@ def empty_model(config: Any) -> Any:
 
     with accelerate.init_empty_weights(include_buffers=False):
         model = transformers.AutoModelForCausalLM.from_config(deepcopy(config), dtype=torch.float32)
-    model.tie_weights()  # again: as they were registered, shared weights became two
+    model.tie_weights()  # again: moving to meta separated shared weights
     return model.eval()
 
 
 def tensor_names(model: Any) -> dict[str, list[str]]:
-    """The name under which each tensor is saved, with all its names: a tied head has none apart."""
+    """Saved name of each tensor, with all its names in the model (a tied head has two)."""
     first: dict[int, str] = {}
     names: dict[str, list[str]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -43,7 +43,7 @@ def tensor_names(model: Any) -> dict[str, list[str]]:
 
 
 def main_dtype(tensors: Mapping[str, StoredTensor | ExpertStack]) -> Any:
-    """The ``torch.dtype`` in which most of the weights are stored."""
+    """``torch.dtype`` in which most of the weights are stored."""
     import torch
 
     sizes: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What a model on disk consists of: parameters, bytes by type, sparsity, tokenizer, manifest."""
+"""Describe a model on disk: parameters, bytes by type, sparsity, tokenizer, manifest."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _NO_WEIGHTS = re.compile(r"^rope_f|inv_freq$")
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What `galenic inspect` tells of a model.
+    """Facts about a model, as shown by `galenic inspect`.
 
     Attributes:
-        parameters: number of weights, ``total`` and of its parts: ``embeddings`` (with the head,
-            where it is not shared), ``blocks``, ``other``.
+        parameters: number of weights: ``total``, ``embeddings`` (with an untied head), ``blocks``
+            and ``other``.
         bytes_by_type: stored bytes of each tensor type.
-        file_bytes: of all weight files, headers included.
-        bits_per_weight: stored bits of the tensors for each parameter; None where weights are
-            packed in integers that cannot be counted.
-        context_length: in tokens, None where the model does not say.
+        file_bytes: size of all weight files, headers included.
+        bits_per_weight: stored bits per parameter; None if weights are packed in a format that
+            cannot be counted.
+        context_length: in tokens; None if the model does not state it.
         tokenizer: its kind and number of tokens.
-        zeros: share of weights that are exactly zero, ``total`` and ``blocks``; None where it was
-            not asked for.
-        manifest: content of ``manifest.json`` beside the weights, None without one.
+        zeros: share of weights that are exactly zero, ``total`` and ``blocks``; None if not
+            requested.
+        manifest: content of ``manifest.json`` beside the weights, or None.
     """
 
     name: str
@@ -71,7 +71,7 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class _Row:
-    """A tensor, whatever file it is in; ``chunks`` gives its values piece by piece."""
+    """A tensor of any file format; ``chunks`` iterates over its values as float32."""
 
     name: str
     size: int
@@ -88,15 +88,15 @@ class _Row:
 
 
 def inspect_model(files: ModelFiles, *, zeros: bool = False) -> ModelSize:
-    """Look at a model without loading it.
+    """Describe a model without loading it.
 
     Args:
         files: from `galenic.models.load.resolve_model`.
-        zeros: also count weights that are zero, which reads them all.
+        zeros: also count weights that are zero, which reads all weights.
 
     Raises:
-        UserError: the model is damaged, its manifest is not readable, or its weights cannot be
-            decoded to be counted.
+        UserError: the model or its manifest is damaged, or weights to be counted as zeros cannot be
+            decoded.
     """
     facts, rows, weights = _gguf(files.path) if files.kind == "gguf" else _folder(files.path)
     rows = [row for row in rows if not _NO_WEIGHTS.search(row.name)]
@@ -154,7 +154,7 @@ def _gguf(path: Path) -> tuple[dict[str, Any], list[_Row], list[Path]]:
         "tokenizer": _gguf_tokenizer(header),
         "chat_template": bool(header.metadata.get("tokenizer.chat_template")),
     }
-    # only when values are asked for: sizes are known of types that cannot be decoded, too
+    # built only when values are needed: sizes are also known for types that cannot be decoded
     source = cache(lambda: {tensor.name: tensor for tensor in gguf_source(path).tensors})
     rows = [
         _Row(
@@ -196,7 +196,7 @@ def _folder(folder: Path) -> tuple[dict[str, Any], list[_Row], list[Path]]:
     }
     stored = list_tensors(weights)
     if settings.get("tie_word_embeddings") and any("embed_tokens" in name for name in stored):
-        stored.pop("lm_head.weight", None)  # saved twice
+        stored.pop("lm_head.weight", None)  # a tied head that was saved too
     packed = packed_sizes(stored)
     rows = [
         _Row(

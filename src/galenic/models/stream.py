@@ -1,7 +1,7 @@
-"""A checkpoint whose blocks are read from its files one at a time.
+"""Read the blocks of a checkpoint from its files one at a time.
 
-Files are opened for each tensor and closed again, so that no mapped page stays in memory: what a
-stream takes does not grow with the number of blocks.
+Files are opened for each tensor and closed again, so that no mapped pages stay in memory and memory
+use does not grow with the number of blocks.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Stream:
-    """A checkpoint whose blocks are read from its files one at a time, in float32.
+    """A model whose blocks are read from its files one at a time, in float32.
 
     Attributes:
-        checkpoint: where it comes from.
-        layout: the model, ready for evaluation: outer parts (embedding, final norm, head, rotary
+        checkpoint: the checkpoint it reads from.
+        layout: the model in evaluation mode: outer parts (embedding, final norm, head, rotary
             buffers) are loaded, blocks are on ``meta``.
     """
 
@@ -48,7 +48,7 @@ class Stream:
 
     @contextmanager
     def block(self, index: int) -> Iterator[Block]:
-        """A block with its weights in memory, in float32; they are dropped on leaving."""
+        """Context manager that yields a block with its weights loaded in float32."""
         block, prefix = self.layout.blocks[index], self.prefix(index)
         loaded = self.tensors(prefix)
         names = list(block.module.state_dict())
@@ -59,24 +59,25 @@ class Stream:
             _return_memory()
 
     def prefix(self, index: int) -> str:
-        """What the names of a block's tensors begin with, for example ``"model.layers.3."``."""
+        """Common prefix of the names of a block's tensors, for example ``"model.layers.3."``."""
         return block_prefix(self.layout, index)
 
     def tensors(self, prefix: str) -> dict[str, Any]:
-        """All tensors whose names begin so, in the type they are stored in, by saved name."""
+        """Read all tensors whose saved names begin with ``prefix``, in their stored type."""
         stored = self.checkpoint.tensors
         return {name: read_tensor(t) for name, t in stored.items() if name.startswith(prefix)}
 
 
 def open_stream(checkpoint: Checkpoint, *, num_tokens: int = 0) -> Stream:
-    """Load what lies outside the blocks.
+    """Load the parts outside the blocks.
 
     Args:
         checkpoint: from `open_checkpoint`, which has checked names and shapes.
-        num_tokens: of calibration text, whose hidden states will be kept in memory.
+        num_tokens: number of calibration tokens whose hidden states will be kept in memory; used
+            to estimate memory.
 
     Raises:
-        UserError: there is too little memory.
+        UserError: too little memory is free.
     """
     _check_memory(checkpoint, num_tokens)
     model = empty_model(checkpoint.shapes.model.config)
@@ -89,27 +90,32 @@ def open_stream(checkpoint: Checkpoint, *, num_tokens: int = 0) -> Stream:
 
 
 def _return_memory() -> None:
-    """Give what a block took back to the system: glibc keeps freed pieces of tens of kilobytes to
-    itself, scattered, and takes new memory for the next block."""
+    """Return the freed memory of a block to the system.
+
+    glibc would keep many small freed pieces and request new memory for the next block.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:  # other C libraries have none
         trim(0)
 
 
 def outer_names(layout: Layout) -> list[str]:
-    """Saved names of the tensors outside the blocks."""
+    """Saved names of all tensors outside the blocks."""
     inner = tuple(block_prefix(layout, block.index) for block in layout.blocks)
     return [name for name in tensor_names(layout.model) if not name.startswith(inner)]
 
 
 def block_prefix(layout: Layout, index: int) -> str:
-    """What the saved names of a block's tensors begin with, for example ``"model.layers.3."``."""
+    """Common prefix of the saved names of a block's tensors, for example ``"model.layers.3."``."""
     wanted = layout.blocks[index].module
     return next(f"{n}." for n, module in layout.model.named_modules() if module is wanted)
 
 
 def _check_memory(checkpoint: Checkpoint, num_tokens: int) -> None:
-    """Twice the outer parts (the saved model is read back), a few blocks' worth, hidden states."""
+    """Raise UserError if memory is short.
+
+    Needed are the outer parts twice (the saved model is read back), four blocks, hidden states.
+    """
     import psutil
 
     counts = count_parameters(checkpoint.shapes)
@@ -126,7 +132,7 @@ def _check_memory(checkpoint: Checkpoint, num_tokens: int) -> None:
 
 
 def read_tensor(stored: StoredTensor | ExpertStack) -> Any:
-    """A stored tensor, copied into memory, in the type it is stored in."""
+    """Read a stored tensor into memory, in its stored type."""
     import torch
 
     if isinstance(stored, ExpertStack):
@@ -141,7 +147,7 @@ def read_tensor(stored: StoredTensor | ExpertStack) -> Any:
 
 
 def assign_(model: Any, names: str | list[str], tensor: Any) -> None:
-    """Put a tensor into a model as the parameter or buffer of that name, or of all those names."""
+    """Set a model's parameter or buffer, under one name or under several (tied weights)."""
     import torch
 
     names = [names] if isinstance(names, str) else names
@@ -157,7 +163,7 @@ def assign_(model: Any, names: str | list[str], tensor: Any) -> None:
 
 @contextmanager
 def filled(module: Any, tensors: Iterable[tuple[str, Any]]) -> Iterator[None]:
-    """Parameters and buffers of a module, by name, which are what they were again on leaving."""
+    """Context manager that sets parameters and buffers of a module and restores them on exit."""
     before = dict(module.state_dict(keep_vars=True))
     try:
         for name, tensor in tensors:

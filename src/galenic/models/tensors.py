@@ -1,4 +1,4 @@
-"""The weights of safetensors files as arrays in mapped memory: nothing is read before it is used.
+"""Access tensors of safetensors files as memory-mapped arrays.
 
 Format: https://github.com/huggingface/safetensors#format
 """
@@ -33,7 +33,7 @@ BITS = {
     **dict.fromkeys(("I32", "U32", "F32"), 32),
     **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
 }
-"""Bits of a value of each type."""
+"""Bits per value of each type."""
 _DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
 ROWS = 4096  # compared at a time
 
@@ -43,12 +43,12 @@ class StoredTensor:
     """A tensor of a safetensors file.
 
     Attributes:
-        name: as transformers saves it.
-        shape: in PyTorch's order.
-        dtype: as the format calls it, for example ``"BF16"``.
+        name: name in the file.
+        shape: shape in PyTorch's order.
+        dtype: safetensors type name, for example ``"BF16"``.
         num_bytes: stored size.
-        file: it is in.
-        offset: of its first byte in the file.
+        file: the file that holds it.
+        offset: offset of its first byte in the file.
     """
 
     name: str
@@ -60,14 +60,14 @@ class StoredTensor:
 
     @property
     def is_floating(self) -> bool:
-        """Whether its values are weights as they stand (not packed integers)."""
+        """Whether its values are plain floating-point weights, not packed integers."""
         return self.dtype in _DTYPES
 
     def map(self) -> NDArray[Any]:
-        """Its values; bfloat16 as the 16-bit numbers that `decode` takes.
+        """Map the values into memory; bfloat16 values are raw uint16, to be passed to `decode`.
 
         Raises:
-            UserError: its type is not a floating one, or its size does not fit its shape.
+            UserError: the type is not floating point, or the size does not match the shape.
         """
         if not self.is_floating:
             raise UserError(
@@ -89,7 +89,7 @@ class StoredTensor:
         self.map()
 
     def decode(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Values of the mapped array as float32."""
+        """Convert values of the mapped array to float32."""
         import numpy as np
 
         if self.dtype == "BF16":  # the upper half of a float32
@@ -98,10 +98,10 @@ class StoredTensor:
 
 
 def list_tensors(files: Sequence[Path]) -> dict[str, StoredTensor]:
-    """Every tensor of some weight files, by name.
+    """List the tensors of several weight files by name.
 
     Raises:
-        UserError: as `read_table`, or a name stands in two files.
+        UserError: as `read_table`, or two files have a tensor of the same name.
     """
     found: dict[str, StoredTensor] = {}
     for file in files:
@@ -115,7 +115,7 @@ def list_tensors(files: Sequence[Path]) -> dict[str, StoredTensor]:
 
 
 def own_head(stored: Mapping[str, StoredTensor]) -> bool:
-    """Whether a head is stored that differs from the embedding, whatever the configuration says."""
+    """Whether the files hold an output head that differs from the embedding, so is not tied."""
     import numpy as np
 
     head, embedding = stored.get("lm_head.weight"), stored.get("model.embed_tokens.weight")
@@ -133,10 +133,10 @@ def own_head(stored: Mapping[str, StoredTensor]) -> bool:
 
 
 def read_table(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of a safetensors file, by name, once its header is known to be sound.
+    """Read and check the header of a safetensors file; return its tensors by name.
 
     Raises:
-        UserError: damaged, or shorter or longer than the header says.
+        UserError: the file is damaged, or its size differs from what the header describes.
     """
     size = path.stat().st_size
     with path.open("rb") as handle:
@@ -170,7 +170,7 @@ def read_table(path: Path) -> dict[str, StoredTensor]:
 
 
 def _stored(path: Path, name: str, row: Any, start: int) -> StoredTensor:
-    """One row of the table."""
+    """Check and convert one entry of the header."""
     given = row if isinstance(row, dict) else {}
     dtype, shape, place = given.get("dtype"), given.get("shape"), given.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in BITS:
@@ -208,5 +208,5 @@ def _wrong_size(path: Path, needed: int, size: int) -> UserError:
 
 
 def _short(value: Any) -> str:
-    """A name or value out of the file, for messages."""
+    """Shorten a name or value from the file for an error message."""
     return one_line(repr(value), 80)

@@ -1,9 +1,9 @@
-"""The language model inside one that reads images too, as a folder of its own.
+"""Extract the language model of a multimodal model into a folder of its own.
 
-Gemma 3 from 4B on (MedGemma among them) and models built like LLaVA keep an ordinary decoder beside
-a vision tower. Compression is for text, so the decoder alone is taken out, unchanged, into the
-user's cache; the vision tower stays where it is. The whole model uses its head alone: where the
-decoder by itself would scale or cap the head's output (Granite, Gemma 2), the copy does not.
+Gemma 3 from 4B on (including MedGemma) and models built like LLaVA combine an ordinary decoder with
+a vision tower. Compression works on text, so the decoder is copied unchanged into the user cache,
+without the vision tower. Multimodal models do not scale or cap the head's output, as the decoder
+alone would (Granite, Gemma 2), so these settings are reset in the copy.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ __all__ = ["text_part"]
 logger = logging.getLogger(__name__)
 
 FORMAT = 2
-"""Raised when this code writes something else than before for the same model."""
+"""Version of the extraction; increased when its output for the same model changes."""
 INNER = "language_model"
-"""What transformers calls the decoder, in every model that has one beside other parts."""
+"""Name of the decoder module in multimodal models of transformers."""
 
 
 def text_part(files: ModelFiles) -> ModelFiles:
-    """The same model, its path that of the decoder within, which is taken out once.
+    """Return the model with the path of its extracted decoder; extracted once, then cached.
 
-    A GGUF, and a folder that is nothing but a decoder or whose decoder is of an unknown
-    architecture, comes back as it is.
+    A GGUF, a text-only model, and a model whose decoder has an unknown architecture are returned
+    unchanged.
 
     Args:
         files: the whole model.
 
     Raises:
-        UserError: there is too little room, or the folder lacks weights of the decoder.
+        UserError: transformers is missing, disk space is short, or the folder lacks weights of the
+            decoder.
     """
     if files.kind == "gguf" or "text_config" not in config_json(files.path):
         return files
@@ -89,7 +90,7 @@ def _copy(source: Path, config: Any, folder: Path) -> None:
 
 
 def _find(name: str, stored: Mapping[str, StoredTensor], source: Path) -> StoredTensor:
-    """The decoder's tensor in the whole model; versions of transformers call it differently."""
+    """Find a decoder tensor in the whole model; its name depends on the transformers version."""
     whole = (f"{INNER}.{name}", name.replace("model.", f"model.{INNER}.", 1), name)
     for candidate in whole:
         if candidate in stored:

@@ -1,4 +1,4 @@
-"""Whether a folder's weights are those of its configuration: one check, before any number."""
+"""Check that a folder's weights match its configuration."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from galenic.models.quiet import quiet_transformers
 __all__ = ["IGNORED", "check_weights", "load_causal"]
 
 IGNORED = "rotary_emb.inv_freq"
-"""Rotary frequencies, which older versions of transformers saved and none reads."""
+"""Rotary frequencies, which older versions of transformers saved and no version reads."""
 
 
 def check_weights(folder: Path, name: str) -> None:
-    """Check the names and shapes of a folder's weights without reading a value.
+    """Check names and shapes of a folder's weights without reading their values.
 
-    Weights that a quantization packed are not looked into; `load_causal` checks them as they load.
+    Quantized models are skipped; `load_causal` checks them when they are loaded.
 
     Args:
         folder: a Hugging Face model.
-        name: of the model, for messages.
+        name: name of the model, for error messages.
 
     Raises:
-        UserError: transformers cannot read it, or a tensor is missing, left over or misshapen.
+        UserError: transformers cannot read the model, or a tensor is missing, unexpected or of the
+            wrong shape.
     """
     config = read_configuration(folder, name)
     if getattr(config, "quantization_config", None) is not None:
@@ -37,22 +38,22 @@ def check_weights(folder: Path, name: str) -> None:
 
 
 def load_causal(folder: Path, config: Any, name: str, **options: Any) -> Any:
-    """``AutoModelForCausalLM.from_pretrained`` that never makes up a weight.
+    """``AutoModelForCausalLM.from_pretrained`` that raises instead of initialising weights.
 
-    transformers fills missing and misshapen tensors with random numbers, and drops what has no
-    place; its report of that is not shown.
+    transformers itself initialises missing and misshapen tensors at random, and ignores unexpected
+    ones; its report about them is silenced here.
 
     Args:
         folder: a Hugging Face model.
         config: its configuration.
-        name: of the model, for messages.
-        options: for ``from_pretrained``.
+        name: name of the model, for error messages.
+        options: further arguments of ``from_pretrained``.
 
     Returns:
-        The model, all its weights read from the folder.
+        The model, with all weights read from the folder.
 
     Raises:
-        UserError: a tensor is missing, left over or misshapen.
+        UserError: a tensor is missing, unexpected or of the wrong shape.
         ValueError, OSError, KeyError, ImportError, RuntimeError: as transformers raises them.
     """
     import transformers
@@ -89,7 +90,7 @@ def _refuse(what: str, name: str, keys: Iterable[str]) -> None:
 
 @contextmanager
 def _no_report() -> Iterator[None]:
-    """Without the warnings of transformers, whose load report is a table for its developers."""
+    """Silence the warnings and the load report of transformers."""
     from transformers.utils import logging as messages
 
     before = messages.get_verbosity()

@@ -1,7 +1,7 @@
-"""Encoders with a multiple-choice head: a text and an option in, one score out.
+"""Encoders with a multiple-choice head: one score for each pair of text and option.
 
-What transformers calls ``...ForMultipleChoice``: BERT, RoBERTa, DeBERTa-v2, MPNet, ModernBERT and
-some thirty more. The head is one linear map over what the encoder's first token has gathered.
+These are the ``...ForMultipleChoice`` classes of transformers: BERT, RoBERTa, DeBERTa-v2, MPNet,
+ModernBERT and about thirty more. The head is a linear layer on the first token's representation.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = [
 HEAD = "ForMultipleChoice"
 WRITERS = ("ForCausalLM", "LMHeadModel")
 SAME_SCORES = 1e-3
-"""How far scores of padded and of single pairs may differ, beside 1 and the largest of them."""
+"""Accepted difference between padded and single scores, relative to max(1, largest score)."""
 UNBOUNDED = 1 << 20
-"""A tokenizer that knows no limit states one above this."""
+"""Limits above this mean that the tokenizer has none (transformers then states a huge number)."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,22 @@ class Encoder:
     """A loaded encoder with its head.
 
     Attributes:
-        model: from transformers, float32, in evaluation mode.
-        pairs: its tokenizer for pairs.
+        model: transformers model, float32, in evaluation mode.
+        pairs: tokenizer for (text, option) pairs.
     """
 
     model: Any
     pairs: PairTokenizer
 
     def scores(self, sequences: Sequence[Sequence[int]]) -> Any:
-        """The head's score of each pair of tokens, shape (n,)."""
+        """Score each tokenized pair with the head; returns shape (n,)."""
         device = next(self.model.parameters()).device
         inputs = {k: value.to(device) for k, value in self.pairs.collate(sequences).items()}
         return self.model(**inputs).logits[:, 0]
 
 
 def is_multiple_choice(files: ModelFiles) -> bool:
-    """Whether a model is an encoder with a multiple-choice head; reads its config only."""
+    """Whether a model is an encoder with a multiple-choice head, judged by its config alone."""
     if files.kind != "folder":
         return False
     config = config_json(files.path)
@@ -66,7 +66,7 @@ def is_multiple_choice(files: ModelFiles) -> bool:
 
 
 def refuse_encoder(config: Any, name: str) -> None:
-    """Raise UserError for a model that reads and does not write; ``config`` is transformers'."""
+    """Raise UserError if a transformers ``config`` is that of an encoder, which writes no text."""
     written = [str(kind) for kind in config.architectures or ()]
     if any(kind.endswith(HEAD) for kind in written):
         raise UserError(
@@ -82,10 +82,10 @@ def refuse_encoder(config: Any, name: str) -> None:
 
 
 def refuse_writer(files: ModelFiles) -> Any:
-    """Check from its config that a model is an encoder; returns transformers' config.
+    """Check by its config that a model is an encoder, and return the transformers config.
 
     Raises:
-        UserError: it is not, or its config cannot be read.
+        UserError: the model is not an encoder, or its config cannot be read.
     """
     import transformers
 
@@ -105,15 +105,16 @@ def refuse_writer(files: ModelFiles) -> Any:
 def load_encoder(
     files: ModelFiles, *, seed: int | None = None, longest: int | None = None
 ) -> Encoder:
-    """Load an encoder with its multiple-choice head, and check that it computes right in batches.
+    """Load an encoder with its multiple-choice head, and check that batching keeps its scores.
 
     Args:
-        files: a folder.
-        seed: of a new head, where the model has none; None: it must have one.
-        longest: most tokens of a pair; None: what model and tokenizer say.
+        files: a Hugging Face folder.
+        seed: seed for initialising a head where the model has none; None requires a trained head.
+        longest: maximum tokens of a pair; None uses the limit of model and tokenizer.
 
     Raises:
-        UserError: it is no encoder, has no head, cannot be loaded, or takes no such long pairs.
+        UserError: the model is not an encoder, has no head, cannot be loaded, or supports fewer
+            than ``longest`` tokens.
     """
     import torch
     from transformers import AutoModelForMultipleChoice
@@ -138,7 +139,7 @@ def load_encoder(
 
 
 def longest_pair(model: Any, tokenizer: Any) -> int:
-    """Most tokens that model and tokenizer take."""
+    """Maximum input length in tokens of model and tokenizer; 512 where neither has a limit."""
     import torch
 
     limits = [int(tokenizer.model_max_length)]
@@ -147,7 +148,7 @@ def longest_pair(model: Any, tokenizer: Any) -> int:
         limits.append(int(positions))
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            # RoBERTa-like models count positions from behind that of padding
+            # RoBERTa-like models start positions after the padding index
             first = 0 if module.padding_idx is None else int(module.padding_idx) + 1
             limits.append(module.num_embeddings - first)
     limit = min(limits)
@@ -162,7 +163,7 @@ def _is_encoder(config: Any) -> bool:
 
 
 def _check_loaded(name: str, model: Any, found: Any, *, new_head: bool) -> None:
-    """Only the head may be new."""
+    """Raise UserError if weights other than the head (with ``new_head``) were not in the file."""
     body = f"{model.base_model_prefix}."
     missing = sorted(found["missing_keys"])
     lost = [key for key in missing if key.startswith(body) and "pooler" not in key]
@@ -177,7 +178,7 @@ def _check_loaded(name: str, model: Any, found: Any, *, new_head: bool) -> None:
 
 
 def _check_padding(name: str, encoder: Encoder) -> None:
-    """A pair must score the same alone and beside a longer one."""
+    """Raise UserError if a pair scores differently alone and padded beside a longer one."""
     import torch
 
     pairs = [pair.tokens for pair in encoder.pairs.encode([("a b c d e f", "g"), ("h", "i")])]
@@ -194,7 +195,7 @@ def _check_padding(name: str, encoder: Encoder) -> None:
 
 @contextmanager
 def silent_report() -> Iterator[None]:
-    """Without the table of missing weights that transformers logs: they are checked here."""
+    """Silence the report of missing weights that transformers logs; callers check them."""
     from transformers.utils import logging as messages
 
     before = messages.get_verbosity()

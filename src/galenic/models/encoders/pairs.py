@@ -1,4 +1,4 @@
-"""A text and an option as one sequence, the way an encoder's own tokenizer joins two texts."""
+"""Tokenize (text, option) pairs as an encoder's own tokenizer joins two texts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PROBE = ("pain", "fever")
 
 @dataclass(frozen=True)
 class EncodedPair:
-    """What the encoder reads.
+    """A tokenized pair.
 
     Attributes:
-        tokens: both texts with the tokens around and between them.
-        cut: tokens of the two texts that were left out, so that it fits.
+        tokens: token ids of both texts, with the special tokens around and between them.
+        cut: number of tokens that were truncated to fit the length limit.
     """
 
     tokens: tuple[int, ...]
@@ -28,7 +28,10 @@ class EncodedPair:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Tokens around two texts, and the segment number of each part; none where none are used."""
+    """Special tokens around two texts, and the segment id of each of the five parts.
+
+    ``segments`` is None where the model takes no segment ids.
+    """
 
     before: tuple[int, ...]
     between: tuple[int, ...]
@@ -41,19 +44,19 @@ class _Layout:
 
 
 class PairTokenizer:
-    """Tokens and segments of (text, option) pairs.
+    """Turns (text, option) pairs into token ids and segment ids.
 
-    What does not fit is cut: the option behind half of the room, the text at its beginning, for
-    the question stands at its end. Marks of the tokenizer (``[SEP]``) that stand in a text are read
-    as text.
+    Pairs that are too long are truncated: the option at its end, to half of the available length;
+    the text at its beginning, because the question comes last. Special tokens spelled out in a text
+    (``[SEP]``) are treated as plain text.
 
     Args:
-        tokenizer: from transformers.
-        longest: most tokens of a pair.
-        segments: whether the model takes segment numbers.
+        tokenizer: transformers tokenizer.
+        longest: maximum tokens of a pair.
+        segments: whether the model takes segment ids (``token_type_ids``).
 
     Raises:
-        UserError: the tokenizer puts nothing between two texts, or the room is too small.
+        UserError: the tokenizer puts no separator between two texts, or ``longest`` is too small.
     """
 
     def __init__(self, tokenizer: Any, longest: int, *, segments: bool = True) -> None:
@@ -64,13 +67,16 @@ class PairTokenizer:
             raise UserError(f"{longest} tokens are too few for a text and an option.")
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[EncodedPair]:
-        """The pairs in their order; each different text is tokenized once."""
+        """Tokenize pairs, in the given order; each distinct text is tokenized once."""
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         ids = dict(zip(texts, self._ids(texts), strict=True))
         return [self._join(ids[text], ids[option]) for text, option in pairs]
 
     def collate(self, sequences: Sequence[Sequence[int]]) -> dict[str, Any]:
-        """Tensors of shape (n, 1, longest of them), padded at the end: one option a question."""
+        """Model inputs of shape (n, 1, longest sequence), padded at the end.
+
+        The middle axis is the number of options of a question, which is 1 here.
+        """
         import torch
 
         width = max(len(tokens) for tokens in sequences)
@@ -87,7 +93,7 @@ class PairTokenizer:
         return inputs | ({"token_type_ids": kinds[:, None]} if self.layout.segments else {})
 
     def segments(self, tokens: Sequence[int]) -> list[int]:
-        """Segment number of each token of a pair."""
+        """Segment id of each token of a pair."""
         layout = self.layout
         kinds = layout.segments or (0, 0, 0, 0, 0)
         mark, first = layout.between, len(layout.before)
@@ -116,7 +122,7 @@ class PairTokenizer:
         return EncodedPair(tokens, len(text) + len(option) - len(kept) - len(shown))
 
     def _find_layout(self, segments: bool) -> _Layout:
-        """What stands around two texts, read off one pair that the tokenizer joined."""
+        """Find the special tokens around two texts by joining one probe pair."""
         joined = self.tokenizer(*PROBE)
         whole = tuple(joined["input_ids"])
         first, second = (tuple(ids) for ids in self._ids(PROBE))
@@ -147,6 +153,6 @@ class PairTokenizer:
 
 
 def _find(whole: tuple[int, ...], part: tuple[int, ...], start: int) -> int:
-    """Where a run of tokens stands, from ``start`` on; -1 if nowhere."""
+    """First index at or after ``start`` where ``part`` occurs in ``whole``; -1 if none."""
     places = range(start, len(whole) - len(part) + 1)
     return next((at for at in places if whole[at : at + len(part)] == part), -1)

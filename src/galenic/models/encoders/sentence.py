@@ -1,7 +1,7 @@
-"""Encoders of sentences: a text in, one vector of length 1 out, as sentence-transformers does it.
+"""Sentence encoders: one unit-length vector for each text, as in sentence-transformers.
 
-Reimers and Gurevych, Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks, EMNLP 2019:
-the mean of what the encoder says of each token that is no padding.
+The vector is the mean of the last hidden states over all tokens except padding (Reimers and
+Gurevych, Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks, EMNLP 2019).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from galenic.strict_json import parse_json
 __all__ = ["SentenceEncoder", "load_sentence_encoder", "need_packages"]
 
 BATCH = 16
-"""Texts computed at once, of about one length."""
+"""Texts per batch; batches hold texts of similar length."""
 SAME = 1e-3
-"""How far a number may differ between a text alone and the same beside a longer one."""
+"""Accepted difference of a vector's entries between a text alone and padded in a batch."""
 MODULES = ("Transformer", "Pooling", "Normalize")
-"""What sentence-transformers may say the model is made of."""
+"""Supported module types in ``modules.json`` of sentence-transformers."""
 
 
 class SentenceEncoder:
-    """A loaded encoder. It may be used from any thread.
+    """A loaded sentence encoder. Thread-safe.
 
     Attributes:
-        files: where it is from.
-        longest: tokens of a text that are read; the rest is cut off.
+        files: the model's files.
+        longest: maximum tokens of a text; the rest is truncated.
     """
 
     def __init__(self, files: ModelFiles, model: Any, tokenizer: Any, longest: int) -> None:
@@ -52,11 +52,11 @@ class SentenceEncoder:
 
     @property
     def width(self) -> int:
-        """Numbers in a vector."""
+        """Dimension of the vectors."""
         return int(self._model.config.hidden_size)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """One vector for each text, shape (n, width)."""
+        """Encode texts as unit-length vectors, shape (n, width)."""
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
         with self._lock:
             for batch in _by_length(texts):
@@ -66,7 +66,7 @@ class SentenceEncoder:
     def _pooled(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import torch
 
-        plain = [text.encode("utf-8", "replace").decode() for text in texts]  # halves of pairs
+        plain = [text.encode("utf-8", "replace").decode() for text in texts]  # lone surrogates
         inputs = self._tokenizer(
             plain,
             padding=True,
@@ -86,7 +86,7 @@ class SentenceEncoder:
 
 
 def need_packages() -> None:
-    """Raise UserError if what the encoder runs on is not installed."""
+    """Raise UserError if PyTorch or transformers is not installed."""
     try:
         import torch  # noqa: F401
         import transformers  # noqa: F401
@@ -97,11 +97,11 @@ def need_packages() -> None:
 
 
 def load_sentence_encoder(files: ModelFiles) -> SentenceEncoder:
-    """Load an encoder from its folder and check that it computes right in batches.
+    """Load a sentence encoder from its folder, and check that batching keeps its vectors.
 
     Raises:
-        UserError: packages are missing, it is no encoder, cannot be loaded, or makes its vectors
-            in another way.
+        UserError: packages are missing, the model is not an encoder or cannot be loaded, or it
+            pools its vectors in another way than by the mean over tokens.
     """
     need_packages()
     import torch
@@ -135,7 +135,7 @@ def _by_length(texts: Sequence[str]) -> Iterator[list[int]]:
 
 
 def _stated_longest(folder: Path) -> int:
-    """What sentence-transformers cuts texts to; tests of the model were made so."""
+    """Maximum tokens that sentence-transformers uses for the model; 512 where not stated."""
     stated = _read(folder / "sentence_bert_config.json").get("max_seq_length")
     return stated if isinstance(stated, int) and stated > 2 else 512
 
@@ -154,7 +154,7 @@ def _check_modules(folder: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """A JSON object, a list under the name "", or nothing where there is no such file."""
+    """Read a JSON file: an object as it is, a list under the key "", ``{}`` if there is no file."""
     if not file.is_file():
         return {}
     found = parse_json(file.read_bytes(), str(file))

@@ -1,4 +1,4 @@
-"""Texts to tokens with a model folder's own tokenizer."""
+"""Encode texts with a model folder's own tokenizer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["TextEncoder"]
 
 
 class TextEncoder:
-    """The tokenizer of a model folder; what it puts at the end of a text is left out.
+    """The tokenizer of a model folder, without the end token that it may append.
 
     Args:
-        folder: with the tokenizer's files.
-        kind: of the model they come from, as `galenic.models.files.ModelFiles` has it.
+        folder: folder with the tokenizer files.
+        kind: ``"gguf"`` or ``"folder"``, see `galenic.models.files.ModelFiles`.
 
     Attributes:
-        tokenizer: that of transformers.
+        tokenizer: the transformers tokenizer.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
@@ -27,30 +27,33 @@ class TextEncoder:
 
     @property
     def start(self) -> list[int]:
-        """What every text begins with."""
+        """Token ids that the tokenizer puts before every text."""
         return self.encode_batch([""])[0]
 
     @property
     def end(self) -> list[int]:
-        """What shows the model that a text is over; nothing where it has no such token."""
+        """The end-of-text token id in a list; empty where the tokenizer has none."""
         end = self.tokenizer.eos_token_id
         return [] if end is None else [end]
 
     def pieces(self, size: int) -> list[str | None]:
-        """The piece of every token id below ``size``, as the tokenizer spells it; None without."""
+        """Vocabulary entry of every token id below ``size``; None for ids without one."""
         known = self.tokenizer.convert_ids_to_tokens(list(range(min(size, len(self.tokenizer)))))
         return [*known, *[None] * (size - len(known))]
 
     def encode_part(self, text: str, *, literal: bool) -> list[int]:
-        """Token ids of what comes later in a text; literal = no special token is recognised."""
+        """Token ids of a later part of a text, without start or end token.
+
+        With ``literal``, special tokens spelled out in the text are not recognised.
+        """
         given = {"add_special_tokens": False, "split_special_tokens": literal, "verbose": False}
         ids: list[int] = self.tokenizer(text, **given)["input_ids"]
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text; special tokens in the text are recognised.
+        """Token ids of each text; special tokens spelled out in the text are recognised.
 
-        The model's own start token is put first where its tokenizer says so.
+        The start token is added where the tokenizer does so; an end token is left out.
         """
         if not texts:
             return []

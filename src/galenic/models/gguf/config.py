@@ -1,4 +1,4 @@
-"""What the header of a GGUF says of a model, as a configuration of transformers."""
+"""Build a transformers configuration from the header of a GGUF."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _SETTINGS = {
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
     "sliding_window": "attention.sliding_window",
 }
-"""A configuration's key to that of a GGUF, without the architecture before it."""
+"""transformers configuration key to GGUF metadata key (without the architecture prefix)."""
 _TOKENS = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
 PERIOD = "attention.sliding_window_pattern"
 USED = "expert_used_count"
 
 
 def header_type(header: GgufHeader) -> str:
-    """The ``model_type`` of the model in a GGUF; of an unknown architecture its own name."""
+    """Return the ``model_type`` of a GGUF; for an unknown architecture, the architecture's name."""
     architecture = str(header.metadata["general.architecture"])
     return model_type_of(
         architecture, experts=bool(header.metadata.get(f"{architecture}.expert_count"))
@@ -42,15 +42,14 @@ def header_type(header: GgufHeader) -> str:
 
 
 def header_config(header: GgufHeader, path: Path) -> Any:
-    """The configuration of the model in a GGUF.
+    """Build the transformers configuration of a GGUF.
 
     Args:
-        header: of the file.
-        path: of the file.
+        header: header of the file.
+        path: path of the file.
 
     Raises:
-        UserError: the architecture is unknown, or its settings describe no model that transformers
-            computes.
+        UserError: the architecture is unknown, or transformers cannot express its settings.
     """
     import transformers
 
@@ -70,7 +69,7 @@ def header_config(header: GgufHeader, path: Path) -> Any:
         layered=family.layered_rope,
     )
     if facts["rope_parameters"].get("rope_type") == "longrope" and "longrope" in family.scalings:
-        # which goes before the same in the rotary settings
+        # takes precedence over the same key in the rotary settings
         original = facts["rope_parameters"]["original_max_position_embeddings"]
         facts["original_max_position_embeddings"] = original
     facts |= _tokens(header.metadata)
@@ -99,7 +98,7 @@ def _sizes(header: GgufHeader, architecture: str, family: Family, path: Path) ->
         del facts["head_dim"]
     if "rms_norm_eps" in facts:
         facts["rms_norm_eps"] = short_float(facts["rms_norm_eps"])
-    if family.large_layers:  # as llama.cpp tells the 27B model, by its number of layers
+    if family.large_layers:  # llama.cpp recognises the 27B model by its layer count
         scalar = quotient if facts["num_hidden_layers"] == family.large_layers else head_dim
         facts["query_pre_attn_scalar"] = scalar
     for key, setting in multiplier_keys(family).items():
@@ -111,7 +110,7 @@ def _sizes(header: GgufHeader, architecture: str, family: Family, path: Path) ->
 
 
 def _biases(header: GgufHeader, family: Family) -> dict[str, Any]:
-    """Whether projections have biases, where a configuration may say so."""
+    """Bias settings, for families whose configuration has them."""
     names = {tensor.name for tensor in header.tensors}
     found = {}
     if not family.biases and "blk.0.attn_q.bias" in names:
@@ -124,7 +123,7 @@ def _biases(header: GgufHeader, family: Family) -> dict[str, Any]:
 def _windows(
     header: GgufHeader, path: Path, family: Family, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Which layers have a sliding window, where only some do."""
+    """``layer_types``: which layers have a sliding window; empty if the family has none."""
     if not family.windows:
         return {}
     key = f"{family.architecture}.{PERIOD}"
@@ -141,7 +140,7 @@ def _windows(
 
 
 def _experts(header: GgufHeader, family: Family) -> dict[str, Any]:
-    """How many experts there are, how many a token takes, and how wide they are."""
+    """Number of experts, experts used for each token, and width of an expert."""
     if not family.expert_part:
         return {}
 

@@ -1,4 +1,4 @@
-"""A GGUF as the source of another one: the same metadata, tensors decoded to float32 by rows."""
+"""Use a GGUF as the source of another one: same metadata, tensors decoded to float32 by rows."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _WRITTEN_ANEW = (*_OF_THE_FILE, "general.file_type", "general.quantization_versi
 
 
 def gguf_source(path: Path, texts: Mapping[str, str] | None = None) -> GgufSource:
-    """Check a GGUF and say what a copy of it has in it.
+    """Check a GGUF and return a source that writes a copy of it.
 
     Args:
-        path: of the file.
-        texts: metadata that the copy says otherwise, by key.
+        path: path of the file.
+        texts: string metadata to replace in the copy, by key.
 
     Raises:
         UserError: the file is damaged, or has tensors of a type that cannot be decoded.
@@ -44,7 +44,7 @@ def gguf_source(path: Path, texts: Mapping[str, str] | None = None) -> GgufSourc
 
 
 def join_parts(path: Path, target: Path) -> None:
-    """Write a split model as one file, every tensor as it is stored.
+    """Join the parts of a split model into one file; tensor data is copied unchanged.
 
     Raises:
         UserError: as `galenic.models.gguf.header.check_gguf`.
@@ -111,8 +111,8 @@ def _read(
 ) -> NDArray[np.float32]:
     from gguf import quants
 
-    # vectors are one row each here, and given out value by value; mapped anew each time, so that
-    # pages once read do not stay in memory
+    # A vector is decoded as one row and then sliced. The file is mapped anew on each call, so that
+    # pages already read do not stay in memory.
     rows = shape[0] if len(shape) > 1 else 1
     bytes_of: NDArray[np.uint8] = np.memmap(
         path, np.uint8, "r", info.offset, (rows, info.num_bytes // rows)

@@ -1,9 +1,9 @@
-"""A GGUF as an ordinary Hugging Face folder with float32 weights, for the torch runtime.
+"""Convert a GGUF to a Hugging Face folder with float32 weights, for the torch runtime.
 
-The families of `galenic.models.families` are written here, tensor by tensor, by the inverse of what
-`galenic.models.gguf.folder` does; others are left to transformers, and refused where their rotary
-positions are scaled, which it does not take over. The tokenizer is built here, because transformers
-does not know every rule by which a GGUF cuts text. The folder is kept in the user's cache.
+Families of `galenic.models.families` are converted here, tensor by tensor, as the inverse of
+`galenic.models.gguf.folder`. Other architectures are converted by transformers, and refused if
+they scale rotary positions, which transformers would drop. The tokenizer is always built here,
+because transformers does not know every pre-tokenizer of a GGUF. Results stay in the user cache.
 """
 
 from __future__ import annotations
@@ -39,19 +39,21 @@ __all__ = ["check_conversion", "check_room", "dequantized_folder"]
 logger = logging.getLogger(__name__)
 
 FORMAT = 2
-"""Raised when this code writes something else than before for the same file."""
+"""Version of the conversion; increased when its output for the same file changes."""
 INSTEAD = "Use the llama runtime for this file, or the model's Hugging Face folder."
 
 
 def dequantized_folder(files: ModelFiles) -> Path:
-    """Convert a GGUF once and return the folder; some seconds for 100 M weights.
+    """Convert a GGUF, unless the cache has it, and return the folder.
+
+    The first conversion takes a few seconds per 100 million weights.
 
     Args:
         files: a model of kind ``"gguf"``.
 
     Raises:
-        UserError: the extra ``train`` is missing, there is too little room, or the model cannot be
-            converted without change.
+        UserError: the ``train`` extra is missing, disk space or memory is short, or the model
+            cannot be converted exactly.
     """
     if files.kind != "gguf":
         raise ValueError(f"{files.path} is not a GGUF")
@@ -67,7 +69,7 @@ def dequantized_folder(files: ModelFiles) -> Path:
 
 
 def check_conversion(files: ModelFiles) -> None:
-    """Check, quickly, that a GGUF can be converted, or was.
+    """Check, without converting, that a GGUF can be converted or already was.
 
     Raises:
         UserError: as `dequantized_folder`.
@@ -79,10 +81,10 @@ def check_conversion(files: ModelFiles) -> None:
 
 
 def check_room(files: ModelFiles) -> None:
-    """Check, quickly, that a GGUF can be converted and that its float32 weights fit into memory.
+    """Check, without converting, that a GGUF is convertible and fits into memory as float32.
 
     Raises:
-        UserError: as `dequantized_folder`, or memory is short.
+        UserError: as `dequantized_folder`, or too little memory is free.
     """
     check_conversion(files)
     _check_free(files.path, check_gguf(files.path), "memory", _free_memory())
@@ -93,7 +95,7 @@ def _target(files: ModelFiles) -> Path:
 
 
 def _check(path: Path, header: GgufHeader, room: Path) -> None:
-    """Refuse what would be converted wrongly or not at all, before any slow work."""
+    """Raise UserError for a model that could not be converted correctly, before any slow work."""
     try:
         import transformers  # noqa: F401
     except ImportError as error:
@@ -138,7 +140,7 @@ def _check_free(path: Path, header: GgufHeader, what: str, free: int) -> None:
 def _convert(path: Path, header: GgufHeader, folder: Path) -> None:
     from galenic.models.gguf.tokenizer import gguf_tokenizer
 
-    tokenizer = gguf_tokenizer(path)  # first, for it is quick and may refuse
+    tokenizer = gguf_tokenizer(path)  # first: it is fast and may raise
     if _is_known(header):
         _write(path, header, folder)
     else:
@@ -150,7 +152,7 @@ def _convert(path: Path, header: GgufHeader, folder: Path) -> None:
 
 
 def _shape(path: Path, header: GgufHeader) -> tuple[Any, ModelShape]:
-    """Configuration and shape; the tensors of the file are those of a model of this shape."""
+    """Return configuration and shape; raise UserError if the file's tensors do not match them."""
     config = header_config(header, path)
     shape = read_shape(config.to_dict(), str(path))
     expected = dict(_place(shape, *one) for one in expected_tensors(shape).items())
@@ -191,14 +193,14 @@ def _write(path: Path, header: GgufHeader, folder: Path) -> None:
 
 
 def _place(shape: ModelShape, name: str, size: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
-    """The tensor of the file in which one of the model lies, and its size."""
+    """Name and shape of the GGUF tensor that holds a model tensor."""
     if shape.experts is not None and (stack := stack_of(shape, name)):
         return stack[0], (shape.experts.count, *size)
     return gguf_name(shape, name), size
 
 
 def _tensor(shape: ModelShape, name: str, stored: Mapping[str, SourceTensor]) -> SourceTensor:
-    """A tensor by its transformers name, alone."""
+    """Return a model tensor by its transformers name; an expert is cut out of its stack."""
     if (stack := stack_of(shape, name)) is None:
         return stored[gguf_name(shape, name)]
     whole, number = stored[stack[0]], stack[1]
@@ -210,7 +212,7 @@ def _tensor(shape: ModelShape, name: str, stored: Mapping[str, SourceTensor]) ->
 
 
 def _write_weights(file: Path, shape: ModelShape, tensors: Mapping[str, SourceTensor]) -> None:
-    """Write the tensors, by transformers name, one at a time in memory."""
+    """Write a safetensors file, with one tensor in memory at a time."""
     table: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, tensor in sorted(tensors.items()):
@@ -230,7 +232,7 @@ def _load(path: Path, header: GgufHeader) -> Any:
     import transformers
 
     options: dict[str, Any] = {"gguf_file": path.name}
-    if hasattr(transformers, "GgufConfig"):  # before 5.23 there was no other way than unpacking
+    if hasattr(transformers, "GgufConfig"):  # before 5.23, loading always dequantized
         options["quantization_config"] = transformers.GgufConfig(
             gguf_file=path.name, dequantize=True
         )

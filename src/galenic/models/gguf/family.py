@@ -1,8 +1,8 @@
-"""What a GGUF says of a model: metadata and expected tensors, from a Hugging Face config.
+"""Metadata and expected tensors of a GGUF, derived from a Hugging Face config.
 
-The families are those of `galenic.models.families`. What llama.cpp would compute otherwise than
-transformers is refused, not left out: a file that loads and predicts something else is worse than
-none.
+Supports the families of `galenic.models.families`. Settings that llama.cpp would compute
+differently from transformers raise an error instead of being dropped: a file that loads but
+predicts something else is worse than none.
 
 Metadata keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -26,7 +26,7 @@ __all__ = ["ModelShape", "add_shape", "expected_tensors", "multiplier_keys", "re
 
 @dataclass(frozen=True)
 class ExpertSizes:
-    """The experts of every block: how many, how many a token takes, and their channels."""
+    """Experts of a block: their number, how many each token uses, and the width of one."""
 
     count: int
     used: int
@@ -35,18 +35,18 @@ class ExpertSizes:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Sizes of a model, in the field words of transformers.
+    """Sizes and settings of a model; fields without a description are named as in transformers.
 
     Attributes:
-        attention_bias: projections of the attention that have a bias.
+        attention_bias: attention projections that have a bias.
         mlp_bias: whether the feed-forward projections have biases.
-        context_length: positions for which llama.cpp computes what transformers does.
-        cut: why these are fewer than the config says, for people; empty where they are not.
-        window: of the sliding layers, or None.
-        window_period: every so many layers one is not sliding (0 where there is no window).
-        multipliers: key of the GGUF below the architecture to what embedding, residual stream,
-            attention and logits are scaled by or capped at.
-        experts: those of each block, or None.
+        context_length: positions for which llama.cpp agrees with transformers.
+        cut: why ``context_length`` is below the config's value; empty if it is not.
+        window: size of the sliding window in tokens, or None.
+        window_period: every n-th layer has full attention (0 without a window).
+        multipliers: scales and soft caps of embedding, residual stream, attention and logits, by
+            GGUF key without the architecture prefix.
+        experts: sizes of the experts, or None.
     """
 
     family: Family
@@ -75,11 +75,11 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
 
     Args:
         config: the content of config.json.
-        name: of the model, for messages.
+        name: name of the model, for error messages.
 
     Raises:
-        UserError: another architecture, a missing or impossible value, or something that llama.cpp
-            would compute otherwise.
+        UserError: the architecture is unknown, a value is missing or impossible, or llama.cpp would
+            compute a setting differently.
     """
     model_type = str(config.get("model_type"))
     check_family(model_type, name)
@@ -122,7 +122,7 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
 def _experts(given: _Config, family: Family, num_layers: int) -> ExpertSizes:
     config = given.config
     odd = []
-    # Mixtral has no such setting; where another leaves it out, transformers takes it to be false
+    # Mixtral has no such setting; for other families it is false in transformers by default
     if not config.get("norm_topk_prob", family.architecture == "llama"):
         odd.append("norm_topk_prob false")
     if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
@@ -167,7 +167,7 @@ def _refuse_differences(
     quotient: int,
     num_layers: int,
 ) -> None:
-    """Raise where llama.cpp would compute something else without saying so."""
+    """Raise UserError for settings that llama.cpp would silently compute differently."""
     odd = []
     activation = config.get("hidden_activation") or config.get("hidden_act") or family.activation
     if activation != family.activation:
@@ -184,7 +184,7 @@ def _refuse_differences(
         if given is None and config.get("no_rope_layer_interval", period) != period:
             odd.append(f"no_rope_layer_interval {config['no_rope_layer_interval']}")
     if family.large_layers:
-        # llama.cpp tells the 27B model, which scales by another size, by its number of layers
+        # llama.cpp recognises the 27B model, which scales differently, by its layer count
         expected = quotient if num_layers == family.large_layers else head_dim
         if config.get("query_pre_attn_scalar", expected) != expected:
             odd.append(f"query_pre_attn_scalar {config['query_pre_attn_scalar']} (not {expected})")
@@ -210,7 +210,7 @@ _SOFTCAPS = {
 
 
 def multiplier_keys(family: Family) -> Mapping[str, str]:
-    """Key of the GGUF below the architecture to that of config.json."""
+    """GGUF key (without the architecture prefix) to config.json key of a family's multipliers."""
     return (_MULTIPLIERS if family.multipliers else {}) | (_SOFTCAPS if family.softcaps else {})
 
 
@@ -232,7 +232,7 @@ def _attention_bias(config: Mapping[str, Any], name: str, family: Family) -> tup
 def _window(
     config: Mapping[str, Any], name: str, num_layers: int, fixed: int
 ) -> tuple[int | None, int]:
-    """Size of the sliding window and the period of the layers without one."""
+    """Size of the sliding window, and the period of the layers with full attention."""
     window = config.get("sliding_window")
     layers = config.get("layer_types")
     if not window or config.get("use_sliding_window") is False:
@@ -240,7 +240,7 @@ def _window(
     if not isinstance(window, int) or window < 1:
         raise UserError(f"config.json of {name}: sliding_window is {window!r}.")
     if layers is None:
-        # configs older than layer_types: every sixth layer sees all (Gemma), or none does
+        # older configs without layer_types: by default every sixth layer has full attention (Gemma)
         pattern = config.get("sliding_window_pattern", config.get("_sliding_window_pattern"))
         return window, pattern if isinstance(pattern, int) else fixed or 6
     slides = [layer == "sliding_attention" for layer in layers]
@@ -267,7 +267,7 @@ def _window(
 
 
 def _context(positions: int, window: int | None, rope: Rope) -> tuple[int, str]:
-    """Cut the context to where llama.cpp computes what transformers does, and say why."""
+    """Limit the context to where llama.cpp agrees with transformers; return it and the reason."""
     kept, reason = positions, ""
     limits = {"sliding window, which it ignores for this architecture": window}
     if rope.kind == "longrope":
@@ -285,7 +285,7 @@ def _context(positions: int, window: int | None, rope: Rope) -> tuple[int, str]:
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
-    """Names (as transformers saves them) and shapes of all tensors of a model."""
+    """Shapes of all tensors of a model, by the names under which transformers saves them."""
     hidden = shape.hidden_size
     expected: dict[str, tuple[int, ...]] = {
         "model.embed_tokens.weight": (shape.vocab_size, hidden),
@@ -340,7 +340,7 @@ def _expert_tensors(shape: ModelShape, experts: ExpertSizes) -> dict[str, tuple[
 
 
 def add_shape(writer: GGUFWriter, shape: ModelShape) -> None:
-    """Add the metadata of the architecture to a writer."""
+    """Write the architecture's metadata."""
     writer.add_context_length(shape.context_length)
     writer.add_embedding_length(shape.hidden_size)
     writer.add_block_count(shape.num_layers)

@@ -1,4 +1,4 @@
-"""An ordinary Hugging Face folder as a GGUF: ``config.json``, safetensors, ``tokenizer.json``.
+"""Convert a Hugging Face folder (``config.json``, safetensors, ``tokenizer.json``) to a GGUF.
 
 Needs neither PyTorch nor transformers: weights are mapped into memory and decoded row by row.
 """
@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 
 def folder_to_gguf(folder: Path, target: Path, type_name: str = "F16") -> None:
-    """Convert a folder; vectors stay F32.
+    """Convert a folder to a GGUF; vectors are stored as F32.
 
     Args:
-        folder: a model of a family of `galenic.models.gguf.family.FAMILIES`.
-        target: the GGUF to write; one that is there is replaced when the new one is whole.
-        type_name: of matrices: F32, F16 or BF16.
+        folder: a model of one of `galenic.models.families.FAMILIES`.
+        target: the GGUF to write; an existing file is replaced once the new one is complete.
+        type_name: type of matrices: F32, F16 or BF16.
 
     Raises:
         UserError: as `folder_source` and `write_gguf`.
@@ -48,11 +48,11 @@ def folder_to_gguf(folder: Path, target: Path, type_name: str = "F16") -> None:
 
 
 def folder_source(folder: Path) -> GgufSource:
-    """Check a folder and say what its GGUF has in it.
+    """Check a folder and return the content of its GGUF.
 
     Raises:
-        UserError: the folder is not whole, tensors are missing, misshapen or too many, or llama.cpp
-            would compute something else than transformers.
+        UserError: the folder is incomplete, tensors are missing, unexpected or of the wrong shape,
+            or llama.cpp would compute something else than transformers.
     """
     files = check_folder(folder)
     config = config_json(folder)
@@ -77,8 +77,8 @@ def folder_source(folder: Path) -> GgufSource:
 
 def _describe(writer: GGUFWriter, *, name: str, shape: ModelShape, vocabulary: Vocabulary) -> None:
     writer.add_type("model")
-    # llama.cpp takes any model with "phi3" or "phi-3" in its name for one with the SentencePiece
-    # tokenizer of Phi-3: special tokens eat the spaces after them, and loading fails without them
+    # llama.cpp assumes the SentencePiece tokenizer of Phi-3 for any model named "phi3" or "phi-3":
+    # special tokens then swallow the spaces after them, and loading fails if they are missing
     if not vocabulary.phi3_spaces:
         name = re.sub(r"(?i)(phi)-?3", r"\1_3", name)
     elif not re.search(r"(?i)phi-?3", name):
@@ -97,7 +97,7 @@ def _check(
     missing = [name for name in expected if name not in found]
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} tensors, for example {missing[0]}.")
-    known = {*expected, *(["lm_head.weight"] if shape.tied else [])}  # saved twice by some
+    known = {*expected, *(["lm_head.weight"] if shape.tied else [])}  # some save a tied head too
     odd = [name for name in found if name not in known and "inv_freq" not in name]
     if odd:
         raise UserError(
@@ -120,7 +120,7 @@ def _tensor(shape: ModelShape, stored: StoredTensor) -> SourceTensor:
 
 
 def _expert_stacks(shape: ModelShape, stored: Mapping[str, StoredTensor]) -> list[SourceTensor]:
-    """The same map of all experts of a block as one tensor, shape (experts, rows, columns)."""
+    """Stack each linear layer over the experts of a block, shape (experts, rows, columns)."""
     if shape.experts is None:
         return []
     family, found = shape.family, []
@@ -151,7 +151,7 @@ def _read(
     start: int,
     stop: int,
 ) -> NDArray[np.float32]:
-    array = stored.map()  # anew each time, so that pages once read do not stay in memory
+    array = stored.map()  # mapped anew, so that pages already read do not stay in memory
     rows = np.asarray(array[start:stop] if order is None else array[order[start:stop]])
     values = stored.decode(rows)
     return values + np.float32(shift) if shift else values

@@ -1,7 +1,7 @@
-"""The header of a GGUF file: metadata and tensor table, read quickly and without trust.
+"""Read the header of a GGUF file: metadata and tensor table.
 
-Only the header is touched, whatever the size of the file, and every length in it is checked
-against the file before it is used: a damaged or hostile file is a `UserError`, never a hang.
+Only the header is read, whatever the size of the file. Every length in it is checked against the
+file before use, so a damaged or hostile file raises `UserError` and cannot make the reader hang.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -58,11 +58,11 @@ class TensorInfo:
 
     Attributes:
         name: as in the file, for example ``"blk.0.attn_q.weight"``.
-        shape: fastest dimension first, as the file has it (the reverse of PyTorch's order).
+        shape: fastest-varying dimension first, as in the file (the reverse of PyTorch's order).
         type: name of the ggml type, for example ``"Q4_1"``.
         offset: first byte, counted from the start of the file.
         num_bytes: stored size.
-        file: that it is in; None for the file whose header this is.
+        file: the part of a split model that holds it; None for the header's own file.
     """
 
     name: str
@@ -75,14 +75,14 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What stands before the weights.
+    """The header of a GGUF.
 
     Attributes:
-        version: of the format, 2 or 3.
-        metadata: key to value; arrays only those that were asked for.
-        array_lengths: key to number of items, of every array.
-        types: key to the type of its value, of an array's items: letters of `struct`, ``"s"`` for
-            text.
+        version: version of the format, 2 or 3.
+        metadata: values by key; of the arrays, only those that were requested.
+        array_lengths: number of items of every array, by key.
+        types: type of each value, or of an array's items, by key: `struct` format characters, or
+            ``"s"`` for a string.
         tensors: the tensor table in file order.
     """
 
@@ -94,13 +94,13 @@ class GgufHeader:
 
 
 def check_gguf(path: Path) -> GgufHeader:
-    """Check that a file is a whole language model, and return its header.
+    """Check that a file is a complete model, and return its header.
 
-    Of a split model, the first part is given, and the header has the tensors of all parts.
+    For a split model, ``path`` is the first part; the header lists the tensors of all parts.
 
     Raises:
-        UserError: not a GGUF, damaged, truncated (with expected and found sizes), a later part of a
-            split model or one without the others, or something else than a model (an adapter, a
+        UserError: not a GGUF, damaged, truncated (the message states both sizes), a later part of a
+            split model, a split model with missing parts, or not a model (an adapter, a
             vocabulary).
     """
     header = read_header(path)
@@ -117,7 +117,7 @@ def check_gguf(path: Path) -> GgufHeader:
 
 
 def _join(path: Path, first: GgufHeader) -> GgufHeader:
-    """The header of a first part with the tensors of all."""
+    """Return the first part's header with the tensors of all parts of a split model."""
     count, parts = first.metadata["split.count"], parts_of(path)
     if len(parts) != count:
         raise UserError(
@@ -141,9 +141,9 @@ def _join(path: Path, first: GgufHeader) -> GgufHeader:
 
 
 def read_metadata(path: Path, *, arrays: Collection[str] = ()) -> Mapping[str, Any]:
-    """Read the key-value pairs: numbers, booleans and strings, and the arrays named in ``arrays``.
+    """Read the metadata: all numbers, booleans and strings, and the arrays named in ``arrays``.
 
-    Arrays such as the vocabulary are long, so they are skipped unless asked for.
+    Other arrays are skipped, because some (the vocabulary) are long.
 
     Raises:
         UserError: as `read_header`.
@@ -164,9 +164,10 @@ def tensor_types(path: Path) -> Counter[str]:
 
 
 def quantization_label(header: GgufHeader) -> str:
-    """How the weights are stored, in one short name, for example ``"Q4_K_M"`` or ``"F16"``.
+    """Name of the quantization, for example ``"Q4_K_M"`` or ``"F16"``.
 
-    What the file calls itself, where it has tensors of that type; else the type of most bytes.
+    This is the file type that the metadata states, if the file has tensors of that type; otherwise
+    the tensor type that takes most bytes.
     """
     from gguf import LlamaFileType
 
@@ -182,7 +183,7 @@ def quantization_label(header: GgufHeader) -> str:
 
 
 def count_parameters(header: GgufHeader) -> int:
-    """All weights, embeddings included (once, where they are shared with the output)."""
+    """Number of parameters, embeddings included; a tied output head is not counted again."""
     return sum(math.prod(t.shape) for t in header.tensors if not t.name.startswith("rope_freqs"))
 
 
@@ -252,7 +253,7 @@ def _check_start(path: Path, data: mmap.mmap) -> int:
 
 
 class _Cursor:
-    """Reads values one after the other; never beyond the end of the file."""
+    """Reads consecutive values; raises UserError instead of reading beyond the end of the file."""
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path = path
@@ -264,7 +265,7 @@ class _Cursor:
         return UserError(f"{self.path} is a damaged GGUF: {why}. Download or convert it again.")
 
     def take(self, size: int, what: str) -> int:
-        """Step over ``size`` bytes and return where they begin."""
+        """Advance by ``size`` bytes and return the offset before them."""
         start = self.at
         if size > self.end - start:
             raise UserError(
@@ -291,7 +292,7 @@ class _Cursor:
         return self.number(SCALARS[kind], f"metadata {_short(key)}")
 
     def array(self, key: str, *, keep: bool) -> tuple[int, list[Any] | int]:
-        """Read an array, or only step over it: the type of its items, and these or their number."""
+        """Read or skip an array; return its item type, and the items (``keep``) or their number."""
         what = f"metadata array {_short(key)}"
         kind, length = self.number("I", what), self.number("Q", what)
         if length > MAX_ITEMS:
@@ -308,7 +309,7 @@ class _Cursor:
         return kind, int(length)
 
     def _skip_strings(self, count: int, what: str) -> None:
-        # The hot loop of a start (hundreds of thousands of tokens and merges): no calls in it.
+        # Hot loop (hundreds of thousands of tokens and merges), so it makes no method calls.
         at, data, limit, unpack = self.at, self.data, self.end - 8, struct.Struct("<Q").unpack_from
         for _ in range(count):
             if at > limit:
@@ -333,7 +334,7 @@ def _read_row(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
 
 
 def _alignment(cursor: _Cursor, metadata: Mapping[str, Any], types: Mapping[str, str]) -> int:
-    """The multiple at which tensors begin: llama.cpp ends the process over an odd one."""
+    """Return the alignment of tensor data; checked, because llama.cpp aborts on an invalid one."""
     key = "general.alignment"
     value = metadata.get(key, 32)
     if types.get(key, "I") != "I" or value % 8 or not 8 <= value <= 1 << 20 or value & (value - 1):
@@ -342,7 +343,7 @@ def _alignment(cursor: _Cursor, metadata: Mapping[str, Any], types: Mapping[str,
 
 
 def _check_places(path: Path, tensors: tuple[TensorInfo, ...], alignment: int) -> None:
-    """Raise where a tensor lies within another or begins at an odd place."""
+    """Raise UserError if a tensor overlaps another or its offset is not aligned."""
     end = 0
     for one in sorted(tensors, key=lambda tensor: tensor.offset):
         if one.offset % alignment or one.offset < end:
@@ -355,14 +356,14 @@ def _check_places(path: Path, tensors: tuple[TensorInfo, ...], alignment: int) -
 
 
 def _short(value: Any) -> str:
-    """A name or value out of the file, for messages."""
+    """Shorten a name or value from the file for an error message."""
     return one_line(repr(value), 80)
 
 
 def _place(
     path: Path, rows: list[tuple[str, tuple[int, ...], int, int]], start: int, size: int
 ) -> tuple[TensorInfo, ...]:
-    """Turn table rows into tensors; the last byte of each must lie within the file."""
+    """Turn table rows into tensors, checking types, names and that the file holds all bytes."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     known = {int(kind): kind for kind in GGMLQuantizationType}

@@ -1,4 +1,4 @@
-"""What a tensor of a Hugging Face model is called in a GGUF, and how its rows are ordered there."""
+"""Map tensors of a Hugging Face model to their names and row order in a GGUF."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 EMBEDDING = "token_embd.weight"
-"""Of the token embedding, which a tied head shares."""
+"""GGUF name of the token embedding, which a tied head shares."""
 
 
 def gguf_name(shape: ModelShape, name: str) -> str:
@@ -36,17 +36,17 @@ def gguf_name(shape: ModelShape, name: str) -> str:
 
 
 def file_name(architecture: str, num_layers: int, name: str) -> str:
-    """The name in the file, for example ``"blk.0.attn_q.weight"``.
+    """Return the GGUF name of a tensor, for example ``"blk.0.attn_q.weight"``.
 
     Args:
-        architecture: as llama.cpp calls it.
-        num_layers: of the model.
-        name: as transformers has it, with ``.weight`` or ``.bias`` at its end.
+        architecture: llama.cpp's name of the architecture.
+        num_layers: number of layers of the model.
+        name: transformers name, ending in ``.weight`` or ``.bias``.
     """
     from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
 
     numbers = {label: number for number, label in MODEL_ARCH_NAMES.items()}
-    if name == "lm_head.weight":  # not listed where it is always the embedding
+    if name == "lm_head.weight":  # gguf does not list it for families that always tie it
         return "output.weight"
     known: MODEL_ARCH = numbers[architecture]
     names = get_tensor_name_map(known, num_layers)
@@ -57,11 +57,14 @@ def file_name(architecture: str, num_layers: int, name: str) -> str:
 
 
 def stack_of(shape: ModelShape, name: str) -> tuple[str, int] | None:
-    """Where an expert's weight lies: the tensor that all experts of a block share, and its place.
+    """Locate an expert's weight: the GGUF tensor that stacks a block's experts, and its index.
 
     Args:
-        shape: of the model.
-        name: as files have it. None for what is of no expert.
+        shape: sizes of the model.
+        name: name of the tensor in a safetensors file.
+
+    Returns:
+        None if the tensor does not belong to an expert.
     """
     family = shape.family
     match = re.match(r"model\.layers\.(\d+)\.\w+\.experts\.(\d+)\.(\w+)\.weight$", name)
@@ -74,15 +77,15 @@ def stack_of(shape: ModelShape, name: str) -> tuple[str, int] | None:
 def read_values(
     shape: ModelShape, name: str, stored: Mapping[str, SourceTensor]
 ) -> NDArray[np.float32]:
-    """A parameter, by its name in transformers, out of a GGUF.
+    """Read a parameter from a GGUF by its transformers name.
 
     Args:
-        shape: of the model.
-        name: as transformers has it; experts of a block are one tensor, gate and up joined.
-        stored: what the GGUF has, by name there.
+        shape: sizes of the model.
+        name: transformers name; the experts of a block are one tensor there, gate and up joined.
+        stored: tensors of the GGUF by name.
 
     Raises:
-        UserError: it lacks the parameter.
+        UserError: the GGUF lacks the parameter.
     """
     match = re.match(r"model\.layers\.(\d+)\..*experts\.(gate_up_proj|down_proj)$", name)
     if match is None:
@@ -106,12 +109,12 @@ def row_order(shape: ModelShape, name: str) -> NDArray[np.intp] | None:
 
 
 def from_gguf(shape: ModelShape, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A tensor as it is in a GGUF of this shape, as transformers has it.
+    """Convert a GGUF tensor to transformers: restore the row order and undo the norm shift.
 
     Args:
-        shape: of the model.
-        name: as transformers has it.
-        values: as the GGUF has them.
+        shape: sizes of the model.
+        name: transformers name of the tensor.
+        values: values as stored in the GGUF.
     """
     if (order := row_order(shape, name)) is not None:
         turned = np.empty_like(values)
@@ -125,16 +128,16 @@ def from_gguf(shape: ModelShape, name: str, values: NDArray[np.float32]) -> NDAr
 def pair_order(
     name: str, num_heads: int, num_kv_heads: int, head_dim: int
 ) -> NDArray[np.intp] | None:
-    """Rows of queries and keys so that those that turn against each other become neighbours.
+    """Row order of query and key weights in a GGUF, where rows that rotate together are adjacent.
 
     Args:
-        name: as transformers has it.
-        num_heads: of the queries.
-        num_kv_heads: of keys and values.
+        name: transformers name of the tensor.
+        num_heads: number of query heads.
+        num_kv_heads: number of key/value heads.
         head_dim: rows of a head.
 
     Returns:
-        The transformers row that stands in each row of the GGUF; None for other tensors.
+        For each row of the GGUF, the index of the transformers row; None for other tensors.
     """
     heads = {"q_proj": num_heads, "k_proj": num_kv_heads}.get(name.split(".")[-2])
     if heads is None:

@@ -1,12 +1,12 @@
-"""SentencePiece-style BPE of a ``tokenizer.json`` as the pieces and scores of a GGUF.
+"""Convert the SentencePiece-style BPE of a ``tokenizer.json`` to the pieces and scores of a GGUF.
 
-Llama 2, Mistral 7B, Phi-3 and Gemma spell a space as ``▁``, merge characters over the whole text,
-and write what no token covers as bytes. llama.cpp keeps a score for each token and no merges: it
-joins any two neighbours whose joint text is a token, the highest score first. That is the same as
-merging by rank if every way to cut a token in two is a merge and the merges of a token stand
-together, as they do in files that were converted from SentencePiece; other files are refused.
-One case is left open: a token that overlaps itself in a text and can be made in two ways is joined
-at the left first by llama.cpp, and in the way of lower rank by the tokenizers library.
+Llama 2, Mistral 7B, Phi-3 and Gemma write a space as ``▁``, merge characters over the whole text,
+and encode characters without a token as bytes. llama.cpp stores a score for each token and no
+merges: it joins any two adjacent pieces that form a token, highest score first. This equals merging
+by rank if every split of a token in two is a merge, and all merges of a token have consecutive
+ranks. Files converted from SentencePiece meet this; others are refused. One difference remains:
+where a token overlaps itself in a text and can be formed in two ways, llama.cpp joins the leftmost
+first, and the tokenizers library the one of lower rank.
 
 Formats: https://huggingface.co/docs/tokenizers/components and
 https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp
@@ -37,24 +37,25 @@ logger = logging.getLogger(__name__)
 SPACE = "▁"
 BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
 KEPT_SPACES = ("<unk>", "<s>", "<|endoftext|>")
-"""Special tokens of Phi-3 that do not eat the spaces after them, as llama.cpp has it."""
+"""Special tokens of Phi-3 that keep the spaces after them, in llama.cpp."""
 
 
 def is_sentencepiece(model: Mapping[str, Any]) -> bool:
-    """Whether the ``model`` of a tokenizer.json is BPE that falls back on bytes."""
+    """Whether the ``model`` of a tokenizer.json is BPE with byte fallback."""
     return model.get("type") == "BPE" and bool(model.get("byte_fallback"))
 
 
 def is_run(token: str) -> bool:
-    """Whether the token is two or more spaces."""
+    """Whether the token consists of two or more spaces."""
     return token.count(SPACE) == len(token) > 1
 
 
 def puts_space_first(path: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether a space is put before the text; checks that spaces are spelled as llama.cpp does.
+    """Whether the tokenizer puts a space before the text.
 
     Raises:
-        UserError: the normalizer or pre-tokenizer does something else than that.
+        UserError: the normalizer or pre-tokenizer does anything that llama.cpp does not, or does
+            not write spaces as ``▁``.
     """
     prefix = spelled = False
     for step in _steps(facts.get("normalizer"), "normalizers"):
@@ -75,7 +76,7 @@ def puts_space_first(path: Path, facts: Mapping[str, Any]) -> bool:
                     path,
                     ", and none after a special token" if step["prepend_scheme"] == "first" else "",
                 )
-        elif not (spelled and _cuts_at_spaces(step)):  # there are none left to cut at
+        elif not (spelled and _cuts_at_spaces(step)):  # no spaces are left to split at
             raise _unknown(path, "pre-tokenizer", step)
     if not spelled:
         raise UserError(f"{path} does not spell spaces as {SPACE}, which llama.cpp does.")
@@ -110,16 +111,16 @@ def _unknown(path: Path, part: str, step: Mapping[str, Any]) -> UserError:
 def piece_scores(
     path: Path, tokens: Sequence[str], model: Mapping[str, Any], added: Collection[str]
 ) -> tuple[float, ...]:
-    """Score of each token: the earlier it is merged, the higher.
+    """Score of each token; tokens that are merged earlier have higher scores.
 
     Args:
-        path: for messages.
-        tokens: by id.
-        model: of tokenizer.json.
-        added: tokens that are found in the text as they stand before anything is merged.
+        path: path of the tokenizer.json, for error messages.
+        tokens: tokens by id.
+        model: ``model`` of the tokenizer.json.
+        added: added tokens, which are matched in the text before merging.
 
     Raises:
-        UserError: a byte has no token, or no scores lead to these merges.
+        UserError: a byte has no token, or no scores reproduce the merges.
     """
     known = set(tokens)
     missing = [token for token in BYTE_TOKENS if token not in known]
@@ -139,7 +140,7 @@ def piece_scores(
 
 
 def _settled(token: str, added: Collection[str], known: Collection[str]) -> bool:
-    """Whether no text has the token any more when merging begins: it was found as it stands."""
+    """Whether merging never forms the token: it is unknown, or was matched before as a whole."""
     return token not in known or (token in added and SPACE not in token)
 
 
@@ -148,11 +149,11 @@ def _longest(cut: tuple[str, str]) -> tuple[int, int]:
 
 
 def _order(merges: Sequence[tuple[str, str]], *, tied: bool) -> tuple[dict[str, int], str | None]:
-    """Rank of each token that is merged, and one whose merges do not stand together, if any.
+    """Rank of each merged token, and a token whose merges are not consecutive, or None.
 
-    SentencePiece gives all runs of spaces one score (Llama 2, Mistral, Gemma). If transformers
-    ranked their merges by length (``tied``), a run grows from the left to its full length; so it
-    does in llama.cpp, which joins at the left first where scores are equal.
+    SentencePiece gives all runs of spaces one score (Llama 2, Mistral, Gemma). With ``tied``, their
+    merges are ranked by length, so a run grows from the left to its full length; llama.cpp does
+    the same, because it joins the leftmost pair first among equal scores.
     """
     order: dict[str, int] = {}
     ranks: dict[str, int] = {}
@@ -168,7 +169,7 @@ def _order(merges: Sequence[tuple[str, str]], *, tied: bool) -> tuple[dict[str, 
 
 
 def _merges(path: Path, model: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The merges in both spellings: ``["a", "b"]`` and the older ``"a b"``."""
+    """Read merges in either format: ``["a", "b"]`` or the older ``"a b"``."""
     merges = [
         tuple(merge.split(" ") if isinstance(merge, str) else merge)
         for merge in model.get("merges") or ()
@@ -181,7 +182,7 @@ def _merges(path: Path, model: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _check_cuts(
     path: Path, tokens: Sequence[str], merges: set[tuple[str, str]], added: Collection[str]
 ) -> None:
-    """Raise if llama.cpp would join two pieces that the tokenizer leaves apart."""
+    """Raise UserError if llama.cpp would join two pieces that the tokenizer keeps separate."""
     known = set(tokens)
     for token in tokens:
         if _settled(token, added, known):
@@ -199,7 +200,10 @@ def _check_cuts(
 
 
 def strips_as_phi3(path: Path, added: Sequence[Mapping[str, Any]], tokens: Collection[str]) -> bool:
-    """Whether special tokens eat the spaces after them by the rule llama.cpp has for Phi-3."""
+    """Whether special tokens swallow the spaces after them, as llama.cpp does for Phi-3.
+
+    Logs a warning for tokens that strip spaces in a way that a GGUF cannot express.
+    """
     strip = {token["content"] for token in added if token.get("rstrip")}
     whole = {token["content"] for token in added}
     known = {"</s>", *KEPT_SPACES} <= set(tokens)

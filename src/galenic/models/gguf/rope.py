@@ -1,7 +1,7 @@
-"""Rotary positions of a Hugging Face config as metadata and tensors of a GGUF.
+"""Convert the rotary settings of a Hugging Face config to metadata and tensors of a GGUF.
 
 transformers: https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py;
-llama.cpp computes the same from a frequency base, a scale, and divisors of single frequencies.
+llama.cpp computes the same from a frequency base, a scale, and a divisor for each frequency.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_THETA", "FREQUENCIES", "Rope", "llama3_divisors", "read_rope"]
 
 FREQUENCIES = "rope_freqs.weight"
-"""Divisors of the frequencies, in a GGUF."""
+"""GGUF tensor with the divisors of the rotary frequencies."""
 
 DEFAULT_THETA = 10000.0
 GEMMA_THETA = 1e6
-"""Of Gemma's full layers."""
+"""Default frequency base of Gemma's full-attention layers."""
 
 
 @dataclass(frozen=True)
 class Rope:
-    """How positions turn queries and keys.
+    """Rotary position settings.
 
     Attributes:
-        kind: of scaling: default, linear, yarn, llama3, longrope; divisors for a longrope that is
-            the same for all texts.
-        dims: rotated values of a head.
+        kind: scaling: default, linear, yarn, llama3 or longrope; divisors for a longrope whose
+            factors are equal for short and long texts.
+        dims: rotated dimensions of a head.
         theta: frequency base.
         window_theta: frequency base of layers with a sliding window, or None if the same.
-        factor: by which linear and yarn scale.
-        original: positions before they were scaled (yarn, longrope).
-        attention_factor: that longrope multiplies queries and keys by.
-        tensors: name in the GGUF -> divisor of each of the ``dims / 2`` frequencies.
+        factor: scaling factor of linear and yarn.
+        original: context length before scaling (yarn, longrope).
+        attention_factor: factor that longrope multiplies queries and keys by.
+        tensors: by GGUF name, the divisor of each of the ``dims / 2`` frequencies.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Rope:
     tensors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def describe(self, writer: GGUFWriter) -> None:
-        """Add the metadata to a writer."""
+        """Write the metadata of these settings."""
         from gguf import RopeScalingType
 
         writer.add_rope_dimension_count(self.dims)
@@ -84,13 +84,13 @@ def read_rope(
 
     Args:
         config: the content of config.json.
-        name: of the model, for messages.
-        head_dim: values of a head.
-        allowed: scalings that llama.cpp computes for this architecture.
-        layered: each kind of layer has settings of its own.
+        name: name of the model, for error messages.
+        head_dim: dimension of a head.
+        allowed: scalings that llama.cpp supports for this architecture.
+        layered: layers with and without a sliding window have separate settings.
 
     Raises:
-        UserError: another scaling, or one with settings that a GGUF cannot say.
+        UserError: the scaling is not supported, or has settings that a GGUF cannot express.
     """
     window_theta = None
     if layered:
@@ -123,10 +123,11 @@ def read_rope(
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Rotary settings in one form, as transformers 5 makes it of the older ones and of mixtures.
+    """Normalise old, new and mixed rotary settings to one dict, as transformers 5 does.
 
-    ``rope_scaling`` goes before ``rope_parameters``, and what either says before the same key
-    beside it; but ``original_max_position_embeddings`` beside it goes first.
+    ``rope_scaling`` takes precedence over ``rope_parameters``, and keys in either over the same key
+    at the top level of the config, except ``original_max_position_embeddings``, where the top
+    level wins.
     https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py,
     ``convert_rope_params_to_dict`` and ``standardize_rope_params``.
     """
@@ -142,7 +143,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layered(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of Gemma's full and of its sliding layers, as its configuration class reads them."""
+    """Settings of Gemma's full and sliding layers, read as its transformers config class does."""
     given = config.get("rope_parameters") or {}
     full = dict(given.get("full_attention") or {}) | (config.get("rope_scaling") or {})
     full.setdefault("rope_theta", config.get("rope_theta", GEMMA_THETA))
@@ -179,13 +180,15 @@ def _scaled(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], nam
 
 
 def _is_carried(given: Mapping[str, Any]) -> bool:
-    """Whether a longrope only divides the frequencies of all texts, as ``rope_freqs`` does."""
+    """Whether a longrope has equal factors for all texts, so that ``rope_freqs`` can hold them."""
     short, long = given.get("short_factor"), given.get("long_factor")
     return short is not None and short == long and given.get("attention_factor") == 1.0
 
 
 def llama3_divisors(given: Mapping[str, Any], rope: Rope) -> NDArray[np.float32]:
-    """Divisor of each frequency: 1 for short waves, ``factor`` for long ones, between in between.
+    """Llama 3 divisor of each frequency: 1 for short wavelengths, ``factor`` for long ones.
+
+    Wavelengths in between are interpolated. Shape (dims / 2,).
 
     Raises:
         KeyError: a setting is missing.
@@ -205,9 +208,9 @@ def _longrope(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], n
     if factor is None:
         factor = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
     divisors = _factors(given, rope, name)
-    # transformers takes the long factors for texts longer than `original`; llama.cpp takes them for
-    # all texts as soon as its cache is longer, and would predict short texts otherwise. So both are
-    # the short ones, and the context ends where these do.
+    # transformers uses the long factors for texts longer than `original`; llama.cpp uses them for
+    # all texts once its cache is longer, which would change predictions for short texts. So both
+    # tensors hold the short factors, and the context is limited to `original`.
     tensors = {f"rope_factors_{length}.weight": divisors for length in ("long", "short")}
     return replace(rope, original=original, attention_factor=float(factor), tensors=tensors)
 

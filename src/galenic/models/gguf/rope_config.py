@@ -1,8 +1,8 @@
-"""The rotary settings of a GGUF as those of a Hugging Face config.
+"""Convert the rotary settings of a GGUF to those of a Hugging Face config.
 
-A GGUF of Llama 3 holds a divisor for each frequency and not the settings they came from. These are
-found again by trying those that were published; other divisors are carried as they are, as the
-factors of a ``longrope`` that is the same for short and long texts.
+A GGUF of Llama 3 holds a divisor for each frequency instead of the settings they came from. The
+settings are recovered by trying the usual values; other divisors become the factors of a
+``longrope`` that is the same for short and long texts.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["ROPE_TENSORS", "rope_settings", "short_float"]
 
 LONG, SHORT = "rope_factors_long.weight", "rope_factors_short.weight"
 ROPE_TENSORS = (FREQUENCIES, LONG, SHORT)
-"""Names of tensors that are no weights."""
+"""GGUF tensors that hold rotary divisors and are not weights."""
 ORIGINALS = (8192, *(1 << power for power in range(5, 21)))
-"""Positions before scaling that are tried; those of Llama 3 first."""
+"""Values of ``original_max_position_embeddings`` to try, Llama 3's first."""
 
 
 def short_float(value: float) -> float:
-    """The shortest number that is the same as float32: 1e-05 and not 9.99999974e-06."""
+    """Round to the shortest decimal with the same float32 value: 1e-05, not 9.99999974e-06."""
     return float(str(np.float32(value)))
 
 
@@ -57,17 +57,17 @@ class _Given:
 def rope_settings(
     header: GgufHeader, path: Path, head_dim: int, context_length: int, *, layered: bool
 ) -> dict[str, Any]:
-    """``rope_parameters`` of config.json.
+    """Return ``rope_parameters`` for config.json.
 
     Args:
-        header: of the file.
-        path: of the file, from which the divisors are read.
-        head_dim: values of a head.
-        context_length: of the model.
-        layered: sliding layers have settings of their own.
+        header: header of the file.
+        path: path of the file, from which the divisors are read.
+        head_dim: dimension of a head.
+        context_length: context length of the model in tokens.
+        layered: layers with a sliding window have separate settings.
 
     Raises:
-        UserError: the file scales in a way, or by several at once, that transformers does not.
+        UserError: the file uses a scaling, or a combination of scalings, that transformers lacks.
     """
     tensors = {
         info.name: np.fromfile(info.file or path, "<f4", math.prod(info.shape), offset=info.offset)
@@ -140,7 +140,7 @@ def _yarn(given: _Given, factor: float, original: int) -> dict[str, Any]:
 def _divided(
     divisors: NDArray[np.float32], theta: float, dims: int, context_length: int
 ) -> dict[str, Any]:
-    """Settings of Llama 3 that lead to these divisors, or the divisors themselves."""
+    """Return the Llama 3 settings that give these divisors, or a longrope with the divisors."""
     if (divisors == 1).all():
         return {"rope_type": "default"}
     rope = Rope("llama3", dims, theta)

@@ -1,4 +1,4 @@
-"""The parts of a model split over several GGUFs, ``NAME-00001-of-00003.gguf`` and so on.
+"""Find the parts of a model split over several GGUFs (``NAME-00001-of-00003.gguf``, ...).
 
 Format: https://github.com/ggml-org/llama.cpp/blob/master/tools/gguf-split/README.md
 """
@@ -16,10 +16,10 @@ _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
 def parts_of(path: Path) -> list[Path]:
-    """All parts in order, where a file is named as the first of several; else the file alone.
+    """Return all parts in order if ``path`` is named as a first part; otherwise ``[path]``.
 
     Raises:
-        UserError: it is named as a later part, or others are missing.
+        UserError: ``path`` is named as a later part, or parts are missing.
     """
     match = _PART.fullmatch(path.name)
     if match is None or int(match["count"]) < 2:
@@ -42,7 +42,7 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def first_part(path: Path) -> Path:
-    """Where the first part of a split model is; a file that is no part is its own."""
+    """Path of the first part of a split model; ``path`` itself if it is not part of one."""
     match = _PART.fullmatch(path.name)
     if match is None:
         return path

@@ -1,9 +1,9 @@
-"""The tokenizer of a GGUF as a ``tokenizers`` object that splits text as llama.cpp does.
+"""Build the tokenizer of a GGUF with the ``tokenizers`` library, splitting text as llama.cpp does.
 
-A GGUF has the vocabulary and the merges, and of the rule that cuts text into words before merging
-it has only a name (``tokenizer.ggml.pre``). transformers knows some of these names and takes the
-rest for GPT-2's rule, which for SmolLM joins digits that the model never saw joined. So the names
-are tabulated here, and one that is not in the table is an error.
+A GGUF stores vocabulary and merges, but only the name of its pre-tokenizer, the rule that splits
+text into words before merging (``tokenizer.ggml.pre``). transformers knows some of these names and
+uses GPT-2's rule for all others, which for SmolLM joins digits that the model never saw joined. So
+the rules are tabulated here, and an unknown name is an error.
 
 The rules: https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp
 """
@@ -44,13 +44,16 @@ _UPPER, _LOWER = r"(?:(?=\p{L})[^a-z])", r"(?:(?=\p{L})[^A-Z])"
 
 
 def _words(digits: str) -> str:
-    """A word takes one sign before it, line breaks end a run of signs (GPT-4 and followers)."""
+    """Pattern of GPT-4 and its successors, with the given pattern for digits.
+
+    A word may start with one other character; line breaks end a run of punctuation.
+    """
     start = r"[^\r\n\p{L}\p{N}]?\p{L}+"
     return rf"{_SUFFIX}|{start}|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}"
 
 
 def _cased_words(digits: str, suffix: str) -> str:
-    """Words are also cut where lower case turns into upper case (tekken, GPT-4o)."""
+    """Like `_words`, and also splits between lower and upper case (tekken, GPT-4o)."""
     start = r"[^\r\n\p{L}\p{N}]?"
     lower = rf"{start}{_UPPER}*{_LOWER}+{suffix}"
     upper = rf"{start}{_UPPER}+{_LOWER}*{suffix}"
@@ -59,13 +62,13 @@ def _cased_words(digits: str, suffix: str) -> str:
 
 @dataclass(frozen=True)
 class PreTokenizer:
-    """How text is cut into words before merging.
+    """How text is split into words before merging.
 
     Attributes:
-        patterns: regular expressions, applied one after the other; each cuts the pieces of those
-            before it into its matches and what is left between them.
-        ignore_merges: a word that is a token as a whole is taken as it is.
-        add_bos: whether the start token is put first where the file does not say.
+        patterns: regular expressions, applied in turn; each splits the pieces left by the previous
+            ones into its matches and the text between them.
+        ignore_merges: a word that is itself a token is not merged.
+        add_bos: whether a start token is added if the file does not say.
     """
 
     patterns: tuple[str, ...]
@@ -96,12 +99,12 @@ PRE_TOKENIZERS: dict[str, PreTokenizer] = {
 
 
 def gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
-    """Build the tokenizer of a GGUF for transformers, chat template included.
+    """Build the transformers tokenizer of a GGUF, with its chat template.
 
-    An end token is never added, whatever the file says: texts are scored and continued here.
+    It never adds an end token, even if the file asks for one, because texts are to be continued.
 
     Raises:
-        UserError: the file has no such tokenizer, or one whose rules are not known here.
+        UserError: the file has no usable vocabulary, or an unknown kind of tokenizer or rule.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -137,7 +140,7 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 
 
 def _core(path: Path, facts: Mapping[str, Any]) -> tuple[Tokenizer, bool]:
-    """Model, pre-tokenizer and decoder, and whether a start token is put first by default."""
+    """Build model, pre-tokenizer and decoder; also whether a start token is added by default."""
     kind = facts.get("model")
     if kind == "gpt2":
         name = facts.get("pre", "default")
@@ -173,7 +176,7 @@ def _byte_level(path: Path, facts: Mapping[str, Any], rule: PreTokenizer) -> Tok
 
 
 def _sentencepiece(path: Path, facts: Mapping[str, Any]) -> Tokenizer:
-    """SentencePiece BPE: the higher its score, the earlier a token is merged."""
+    """SentencePiece BPE: tokens with higher scores are merged first."""
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     tokens, scores = facts["tokens"], facts.get("scores") or []
@@ -185,7 +188,7 @@ def _sentencepiece(path: Path, facts: Mapping[str, Any]) -> Tokenizer:
         for cut in range(1, len(token)):
             if token[:cut] in vocabulary and token[cut:] in vocabulary:
                 merges.append((-score, token[:cut], token[cut:]))
-    # llama.cpp joins at the left first where scores are equal, as for runs of spaces: they grow
+    # among equal scores (runs of spaces) llama.cpp joins the leftmost first, so runs grow
     merges.sort(key=lambda merge: (merge[0], -len(merge[1]), -len(merge[2])))
     core = Tokenizer(
         models.BPE(
@@ -209,9 +212,10 @@ def _sentencepiece(path: Path, facts: Mapping[str, Any]) -> Tokenizer:
 
 
 def _add_special(core: Tokenizer, tokens: list[str], types: list[int], *, phi3: bool) -> None:
-    """Tokens that are found in the text as they stand, before it is cut.
+    """Add special tokens, which are matched in the text before it is split.
 
-    With ``phi3``, most of them eat the spaces after them, which llama.cpp tells by the name.
+    With ``phi3``, most of them swallow the spaces after them; llama.cpp decides this by the name of
+    the model.
     """
     from tokenizers import AddedToken
 

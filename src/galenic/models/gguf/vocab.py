@@ -1,9 +1,8 @@
-"""The tokenizer of a Hugging Face folder as the metadata of a GGUF.
+"""Convert the tokenizer of a Hugging Face folder to the metadata of a GGUF.
 
-Of byte-level BPE a GGUF names the rule that cuts text into words before merging, and llama.cpp has
-that rule built in; so the rule in ``tokenizer.json`` is looked up among those of
-`galenic.models.gguf.tokenizer`, and one that is not there is an error rather than a guess.
-SentencePiece-style BPE has no such rule, and scores in place of merges
+For byte-level BPE, a GGUF only names the pre-tokenizer rule, which llama.cpp has built in. So the
+rule in ``tokenizer.json`` is looked up in `galenic.models.gguf.tokenizer`, and an unknown one is an
+error. SentencePiece-style BPE has no such rule, and scores instead of merges
 (`galenic.models.gguf.pieces`).
 
 Formats: https://huggingface.co/docs/tokenizers/components and
@@ -39,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 NAMES = ("gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "tekken", "gpt-4o", "default")
-"""One name for each rule; `PRE_TOKENIZERS` has further ones that mean the same."""
+"""Pre-tokenizer names to choose from, one for each rule; `PRE_TOKENIZERS` also has synonyms."""
 
 _GPT2 = PRE_TOKENIZERS["gpt-2"].patterns[0]
 _SUFFIX = r"'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])"
@@ -49,25 +48,24 @@ _SPELLINGS = {
     r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]": r"(?:(?=\p{L})[^a-z])",
     r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]": r"(?:(?=\p{L})[^A-Z])",
 }
-"""How tokenizer.json spells what llama.cpp, and `PRE_TOKENIZERS` with it, spells otherwise."""
+"""Regular expressions of tokenizer.json files and their equivalents in `PRE_TOKENIZERS`."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a GGUF says of its tokenizer.
+    """The tokenizer metadata of a GGUF.
 
     Attributes:
-        tokens: by id; as many as the embedding has rows.
-        types: of each token, as in the GGUF format.
-        pre: name of the rule that cuts text into words (``default`` for SentencePiece, where
-            none does).
-        add_bos: whether a start token is put before every text.
-        add_eos: whether an end token is put after it.
-        special: merges, ids of special tokens and chat template, as the gguf package reads them.
-        scores: of SentencePiece tokens, higher ones are merged earlier; None for byte-level BPE.
-        space_first: whether a space is put before the text.
-        phi3_spaces: whether special tokens eat the spaces after them as llama.cpp does it for
-            models that are named Phi-3.
+        tokens: tokens by id, one for each row of the embedding.
+        types: type of each token, as numbered in the GGUF format.
+        pre: name of the pre-tokenizer rule (``default`` for SentencePiece, which has none).
+        add_bos: whether a start token is added before every text.
+        add_eos: whether an end token is added after every text.
+        special: merges, special token ids and chat template: a ``gguf.SpecialVocab``.
+        scores: SentencePiece scores, the highest is merged first; None for byte-level BPE.
+        space_first: whether a space is added before the text.
+        phi3_spaces: whether special tokens swallow the spaces after them, as llama.cpp does for
+            models named Phi-3.
     """
 
     tokens: tuple[str, ...]
@@ -81,7 +79,7 @@ class Vocabulary:
     phi3_spaces: bool = False
 
     def describe(self, writer: GGUFWriter) -> None:
-        """Add the tokenizer's metadata to a writer."""
+        """Write the tokenizer's metadata."""
         writer.add_tokenizer_model("gpt2" if self.scores is None else "llama")
         writer.add_tokenizer_pre(self.pre)
         writer.add_token_list(list(self.tokens))
@@ -98,12 +96,12 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     """Read the tokenizer of a folder.
 
     Args:
-        folder: with ``tokenizer.json`` and, where there is one, ``tokenizer_config.json``.
-        size: rows of the embedding; ids without a token are filled with unused ones.
+        folder: folder with ``tokenizer.json`` and optionally ``tokenizer_config.json``.
+        size: rows of the embedding; ids without a token become unused tokens.
 
     Raises:
-        UserError: there is no tokenizer.json, it is not BPE, its rules are not known to llama.cpp,
-            or it has more tokens than the embedding has rows.
+        UserError: tokenizer.json is missing or not BPE, llama.cpp does not know its rules, or it
+            has more tokens than the embedding has rows.
     """
     from gguf import SpecialVocab
 
@@ -140,7 +138,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
 def _end_ids(
     folder: Path, tokens: Sequence[str], ends: tuple[str | None, str | None], special: Any
 ) -> list[int | None]:
-    """Ids of the tokens that are put before and after a text, which are noted in ``special``."""
+    """Ids of the tokens added before and after a text, or None; also sets them in ``special``."""
     numbers = [tokens.index(token) if token else None for token in ends]
     for name, number in zip(("bos", "eos"), numbers, strict=True):
         said = special.add_special_token.get(name)
@@ -180,7 +178,7 @@ def _check_model(
 
 
 def _name_rule(path: Path, pre: Mapping[str, Any] | None, ignore_merges: bool) -> str:
-    """The name by which llama.cpp knows how this tokenizer cuts text into words."""
+    """Return llama.cpp's name of the pre-tokenizer."""
     found = tuple(_patterns(path, pre or {}))
     for name in NAMES:
         rule = PRE_TOKENIZERS[name]
@@ -193,7 +191,7 @@ def _name_rule(path: Path, pre: Mapping[str, Any] | None, ignore_merges: bool) -
 
 
 def _patterns(path: Path, pre: Mapping[str, Any]) -> Iterator[str]:
-    """Regular expressions that cut one after the other, in the spelling of `PRE_TOKENIZERS`."""
+    """Regular expressions of the pre-tokenizer, in order, written as in `PRE_TOKENIZERS`."""
     steps = pre.get("pretokenizers", ()) if pre.get("type") == "Sequence" else [pre]
     if not steps or steps[-1].get("type") != "ByteLevel":
         raise UserError(f"{path} is not byte-level: its pre-tokenizer is {pre.get('type')}.")
@@ -214,7 +212,7 @@ def _patterns(path: Path, pre: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cuts_out(step: Mapping[str, Any]) -> bool:
-    """Whether a split keeps every match as a word (two ways to say it)."""
+    """Whether a split step keeps every match as a word (two settings express this)."""
     way = (step.get("behavior"), bool(step.get("invert")))
     return way in (("Isolated", False), ("Removed", True)) and "Regex" in step.get("pattern", {})
 
@@ -233,7 +231,7 @@ def _tokens(
         else:
             by_id[token["id"]] = token["content"], kind
     if pieces:
-        # Gemma has the tab under the id of its byte, as well or instead; llama.cpp takes the byte
+        # Gemma has the tab character beside or instead of its byte token; llama.cpp needs the byte
         for byte, name in enumerate(BYTE_TOKENS):
             number = vocab.get(name, vocab.get(chr(byte)) if byte < 128 else None)
             if number is not None:
@@ -257,7 +255,7 @@ def _warn_of_spaces(path: Path, added: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _ends(path: Path, facts: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Special tokens that are put before and after every text."""
+    """Special tokens that the post-processor adds before and after every text, or None."""
     post = facts.get("post_processor") or {}
     steps = post.get("processors", ()) if post.get("type") == "Sequence" else [post]
     templates = [step for step in steps if step.get("type") == "TemplateProcessing"]

@@ -1,8 +1,8 @@
-"""Writing a GGUF: tensors are read, encoded and written a few rows at a time.
+"""Write a GGUF; tensors are read, encoded and written a few rows at a time.
 
-A `GgufSource` says what goes into the file; `write_gguf` writes it in the types asked for. An
-ordinary Hugging Face folder becomes a source in `galenic.models.gguf.folder`, another GGUF in
-`galenic.models.gguf.copy`.
+A `GgufSource` describes the content of the file, and `write_gguf` writes it with the given types.
+Sources are made from a Hugging Face folder by `galenic.models.gguf.folder`, and from another GGUF
+by `galenic.models.gguf.copy`.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -40,12 +40,12 @@ __all__ = [
 ]
 
 DENSE_TYPES = ("F32", "F16", "BF16")
-"""Types that `encode_dense` writes."""
+"""Types that `encode_dense` supports."""
 CHUNK_VALUES = 1 << 22
 """Values held at once while a tensor is written (16 MB as float32)."""
 
 Encode: TypeAlias = "Callable[[SourceTensor, str, NDArray[np.float32]], NDArray[Any]]"
-"""Turns rows of a tensor into the bytes of a type: ``encode(tensor, type, rows)``."""
+"""Encodes rows of a tensor as a ggml type: ``encode(tensor, type, rows)``."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class SourceTensor:
     """A tensor to be written.
 
     Attributes:
-        name: in the file, for example ``"blk.0.attn_q.weight"``.
-        shape: in PyTorch's order: ``(rows, columns)`` or ``(size,)``.
-        read: ``read(start, stop)`` gives these rows (values, where there is one dimension).
+        name: name in the file, for example ``"blk.0.attn_q.weight"``.
+        shape: shape in PyTorch's order: ``(rows, columns)`` or ``(size,)``.
+        read: ``read(start, stop)`` returns rows (values of a vector) as float32.
     """
 
     name: str
@@ -65,13 +65,13 @@ class SourceTensor:
 
 @dataclass(frozen=True)
 class GgufSource:
-    """What goes into a file.
+    """The content of a GGUF to be written.
 
     Attributes:
-        name: what the weights come from, for messages.
-        architecture: as llama.cpp calls it.
-        describe: adds every other metadata key to a writer.
-        tensors: in the order in which they are written.
+        name: where the weights come from, for error messages.
+        architecture: llama.cpp's name of the architecture.
+        describe: function that writes all other metadata to a ``GGUFWriter``.
+        tensors: tensors in the order in which they are written.
     """
 
     name: str
@@ -81,10 +81,10 @@ class GgufSource:
 
 
 def stored_bytes(shape: tuple[int, ...], type_name: str) -> int:
-    """Size of a tensor in a type.
+    """Size in bytes of a tensor stored as a ggml type.
 
     Raises:
-        UserError: there is no such type, or its blocks do not divide the row length.
+        UserError: the type is unknown, or the row length is not a multiple of its block size.
     """
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -100,7 +100,7 @@ def stored_bytes(shape: tuple[int, ...], type_name: str) -> int:
 
 
 def dense_types(source: GgufSource, type_name: str) -> dict[str, str]:
-    """One dense type for every matrix; vectors (norms, biases, rotary factors) stay F32.
+    """Assign one dense type to every matrix; vectors (norms, biases, rotary factors) stay F32.
 
     Raises:
         UserError: the type is not one of `DENSE_TYPES`.
@@ -118,7 +118,7 @@ def encode_dense(tensor: SourceTensor, type_name: str, rows: NDArray[np.float32]
     """
     from gguf import GGMLQuantizationType, quants
 
-    with np.errstate(over="ignore"):  # said below
+    with np.errstate(over="ignore"):  # reported below
         encoded: NDArray[Any] = quants.quantize(rows, GGMLQuantizationType[type_name])
     if type_name == "F16" and not np.isfinite(encoded).all():
         raise UserError(
@@ -135,17 +135,17 @@ def write_gguf(
     *,
     encode: Encode = encode_dense,
 ) -> None:
-    """Write a file under a temporary name and rename it when it is whole.
+    """Write a GGUF under a temporary name and rename it when complete.
 
     Args:
         source: metadata and tensors.
-        target: the file; one that is there is replaced.
-        types: tensor name to type, for every tensor.
-        encode: writes rows in a type.
+        target: file to write; an existing one is replaced.
+        types: ggml type of every tensor, by name.
+        encode: function that encodes rows.
 
     Raises:
-        UserError: a type is missing or does not fit its tensor, the disk is too full, or a weight
-            is not a finite number. Nothing is left under ``target`` then.
+        UserError: a type is missing or does not fit its tensor, disk space is short, or a weight
+            is not finite. ``target`` is then left as it was.
     """
     sizes = _sizes(source, types)
     if not target.parent.is_dir():
@@ -160,7 +160,7 @@ def write_gguf(
 
 
 def header_bytes(source: GgufSource) -> int:
-    """Most bytes that a file takes besides its tensors: metadata, table, room between tensors."""
+    """Upper bound of a file's size without tensor data: metadata, tensor table and padding."""
     from gguf import GGUF_DEFAULT_ALIGNMENT
 
     types = dict.fromkeys((tensor.name for tensor in source.tensors), "Q8_0")
@@ -169,7 +169,7 @@ def header_bytes(source: GgufSource) -> int:
         path = Path(folder) / "header.gguf"
         _write(bare, path, types, dict.fromkeys(types, 1), encode_dense)
         size = path.stat().st_size
-    # a row of the table: name with its length, number of dimensions, these, type, place
+    # table row: length of the name, name, number of dimensions, dimensions, type, offset
     table = sum(len(t.name.encode()) + 8 + 4 + 8 * len(t.shape) + 4 + 8 for t in source.tensors)
     return int(size + table + GGUF_DEFAULT_ALIGNMENT * (len(source.tensors) + 1))
 
@@ -216,7 +216,7 @@ def _write(
 
 
 def _add_file_type(writer: GGUFWriter, types: Mapping[str, str], sizes: Mapping[str, int]) -> None:
-    """Name the type that takes most bytes; llama.cpp only shows it."""
+    """Write the file type: the tensor type with most bytes. llama.cpp only displays it."""
     from gguf import GGML_QUANT_VERSION, LlamaFileType
 
     total: Counter[str] = Counter()
@@ -232,7 +232,7 @@ def _add_file_type(writer: GGUFWriter, types: Mapping[str, str], sizes: Mapping[
 
 
 class _Stream:
-    """Looks like an array to `GGUFWriter.write_tensor_data`, and is written chunk by chunk."""
+    """Array-like for `GGUFWriter.write_tensor_data` that is encoded and written in chunks."""
 
     def __init__(self, tensor: SourceTensor, type_name: str, nbytes: int, encode: Encode) -> None:
         self.tensor = tensor

@@ -1,5 +1,5 @@
-"""Weights that files store otherwise than a model computes with them.
+"""Weights whose layout in a file differs from that in the model.
 
-Experts that are apart in a file, and numbers packed by bitsandbytes. What a GGUF makes of weights
-is in `galenic.models.gguf`.
+Experts stored as separate tensors, and weights packed by bitsandbytes. For GGUF files see
+`galenic.models.gguf`.
 """

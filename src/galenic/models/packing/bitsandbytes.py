@@ -1,7 +1,7 @@
-"""How bitsandbytes lays quantized weights down in safetensors, so that they can be counted.
+"""Count and load weights that bitsandbytes quantized in safetensors files.
 
-A 4-bit weight is a column of bytes with its shape in a JSON tensor beside it; an 8-bit weight keeps
-its shape and has a scale for each row beside it.
+A 4-bit weight is a column of bytes, with its shape in a separate JSON tensor; an 8-bit weight keeps
+its shape and has a separate tensor of row scales.
 
 Format: https://huggingface.co/docs/bitsandbytes/reference/nn/linear4bit
 """
@@ -27,13 +27,14 @@ _BESIDE_8_BIT = ("SCB", "weight_format")
 
 
 def require_bitsandbytes() -> None:
-    """Make sure that the package is there, and keep it from saying the same thing at every product.
+    """Check that bitsandbytes is installed, silence its warnings, and block its downloads.
 
-    It may not fetch compiled code from the Hub by itself, which it does where the package kernels
-    is installed. On a CPU, its 8-bit products take activations through float16: it warns each time.
+    On a CPU it warns at every 8-bit matrix product that activations are cast to float16. Where the
+    ``kernels`` package is installed, it would download compiled code from the Hub; imports of that
+    package are therefore made to fail.
 
     Raises:
-        UserError: it is not installed.
+        UserError: bitsandbytes is not installed.
     """
     if find_spec("bitsandbytes") is None:
         raise UserError(
@@ -44,17 +45,20 @@ def require_bitsandbytes() -> None:
 
 
 def cast_rest_(model: Any, dtype: Any) -> None:
-    """Bring what is not packed to a ``torch.dtype``: transformers loads it as it is stored."""
+    """Cast all unpacked floating tensors to a ``torch.dtype``, in place.
+
+    transformers leaves them in the type they are stored in.
+    """
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point():
             tensor.data = tensor.data.to(dtype)
 
 
 def packed_sizes(stored: Mapping[str, StoredTensor]) -> dict[str, int]:
-    """Weights in each tensor that belongs to a quantized one: 0 for scales and tables.
+    """Number of weights in each tensor of a quantized layer, by name; 0 for scales and tables.
 
     Raises:
-        UserError: the description of a weight is damaged.
+        UserError: the JSON description of a weight is damaged.
     """
     sizes: dict[str, int] = {}
     for name, tensor in stored.items():

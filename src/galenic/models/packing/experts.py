@@ -1,8 +1,8 @@
-"""Experts: files hold them one by one, transformers computes with all of a block in one tensor.
+"""Experts: files store them one by one, transformers keeps all experts of a block in one tensor.
 
 ``model.layers.0.block_sparse_moe.experts.3.w1.weight`` (Mixtral) is a part of
 ``model.layers.0.mlp.experts.gate_up_proj``, shape (experts, 2 x channels, hidden), whose rows are
-those of the gate and then those of the other map;
+the gate layer followed by the up layer;
 https://github.com/huggingface/transformers/blob/main/src/transformers/conversion_mapping.py.
 """
 
@@ -19,18 +19,18 @@ from galenic.models.tensors import StoredTensor
 __all__ = ["ExpertStack", "Saved", "saved_parts", "stack_experts"]
 
 JOINED: Mapping[str, tuple[Role, ...]] = {"gate_up_proj": ("gate", "up"), "down_proj": ("down",)}
-"""The tensors of a block, and the maps of each expert whose rows they hold."""
+"""Stacked tensors of a block, and the linear layers of an expert whose rows each contains."""
 _JOINED = re.compile(r"^(model\.layers\.\d+\.)mlp\.experts\.(gate_up_proj|down_proj)$")
 _ROUTER = re.compile(r"^(model\.layers\.\d+\.)mlp\.gate\.weight$")
 
 
 @dataclass(frozen=True)
 class ExpertStack:
-    """The same maps of all experts of a block, which a file holds apart.
+    """A stacked tensor of all experts of a block, stored as separate tensors.
 
     Attributes:
-        name: of the one tensor in transformers.
-        parts: of each expert, the stored tensors whose rows follow each other.
+        name: name of the stacked tensor in transformers.
+        parts: for each expert, the stored tensors whose rows are concatenated.
     """
 
     name: str
@@ -38,13 +38,13 @@ class ExpertStack:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Experts, rows, columns."""
+        """Shape of the stacked tensor: (experts, rows, columns)."""
         rows = sum(part.shape[0] for part in self.parts[0])
         return (len(self.parts), rows, *self.parts[0][0].shape[1:])
 
     @property
     def dtype(self) -> str:
-        """Of the first part, as the format calls it."""
+        """Safetensors type name of the first part."""
         return self.parts[0][0].dtype
 
     def check(self) -> None:
@@ -57,12 +57,12 @@ class ExpertStack:
 def stack_experts(
     model_type: str, model: Any, stored: Mapping[str, StoredTensor]
 ) -> dict[str, StoredTensor | ExpertStack]:
-    """Stored tensors by the names that they have in the model.
+    """Rename stored tensors to their names in the model, stacking experts.
 
     Args:
-        model_type: of transformers.
-        model: of transformers; weights are not needed.
-        stored: by their names in the files. Experts of which a part is missing stay as they are.
+        model_type: ``model_type`` of transformers.
+        model: transformers model; may have no weights.
+        stored: tensors by their names in the files. Stacks with missing parts are left as they are.
     """
     found: dict[str, StoredTensor | ExpertStack] = dict(stored)
     if not FAMILIES[model_type].expert_part:
@@ -89,7 +89,7 @@ Index: TypeAlias = "tuple[Any, ...]"
 
 @dataclass(frozen=True)
 class Saved:
-    """A tensor of a file: its name, its shape, and where in the model's tensor it lies."""
+    """A tensor in a file: its name, its shape, and its index within the model's tensor."""
 
     name: str
     shape: tuple[int, ...]
@@ -97,12 +97,12 @@ class Saved:
 
 
 def saved_parts(model_type: str, name: str, shape: tuple[int, ...]) -> list[Saved]:
-    """How a tensor of a model is stored: as it is, or experts one by one.
+    """Return the file tensors that store a model tensor: one, or one for each expert's layer.
 
     Args:
-        model_type: of transformers.
-        name: as the model has it.
-        shape: of the tensor.
+        model_type: ``model_type`` of transformers.
+        name: name of the tensor in the model.
+        shape: shape of the tensor in the model.
     """
     family = FAMILIES[model_type]
     if family.expert_part and (match := _ROUTER.match(name)):

@@ -1,1 +1,1 @@
-"""Tokenizers read from files alone: byte pairs, and cutting a vocabulary."""
+"""BPE tokenizers read directly from their files, and reducing a vocabulary."""

@@ -1,21 +1,18 @@
-"""Which tokens a BPE tokenizer needs in order to reach a token, and what it must never lose.
+"""Which tokens of a BPE tokenizer depend on which, for reducing its vocabulary.
 
-BPE (Sennrich et al. 2015, https://arxiv.org/abs/1508.07909) joins, again and again, the
-neighbouring pair whose merge has the lowest rank, the leftmost first. Two facts follow, on which
-cutting a vocabulary rests:
+BPE (Sennrich et al. 2015, https://arxiv.org/abs/1508.07909) repeatedly joins the adjacent pair
+whose merge has the lowest rank, leftmost first. Reducing a vocabulary relies on two facts:
 
-1. *A token has one history.* When a token stands in the result, no merge crossed the borders of
-   its span, and what happened elsewhere in the word did not touch it; so the merges within the
-   span, in their order, are those that make the token out of its characters alone
-   (`Bpe.parts_of`). The tokens on that way are its ancestors; no text needs others.
-2. *A cut that is closed changes nothing where nothing is missing.* If every token of a result was
-   kept, with ancestors, then every merge on the way to it was kept. At each step the merge with the
-   lowest rank was one of them, and it is still the lowest of those that are left: the cut tokenizer
-   takes the same steps to the same result.
+1. *A token is always formed by the same merges.* If a token is in the result, no merge crossed its
+   borders and the rest of the word had no influence on it. So the merges inside it, in order, are
+   those that form the token from its characters alone (`Bpe.parts_of`). The intermediate tokens
+   are its ancestors; no text needs others to form it.
+2. *A reduced vocabulary that keeps all ancestors does not change texts whose tokens were kept.* All
+   merges on the way to such a token were kept too. At each step the merge of lowest rank was one of
+   them, and it still has the lowest rank: the reduced tokenizer takes the same steps.
 
-Where a token of the result is gone, its parts stand in its place. They can be cut further, down to
-bytes, which always stay; so every text that could be written still can, and reading it back gives
-it again.
+Where a token was removed, its parts take its place. They can be split further, down to bytes, which
+are always kept; so every text that could be encoded before still can, and decodes to the same text.
 
 Format: https://huggingface.co/docs/tokenizers/api/models#tokenizers.models.BPE
 """
@@ -35,7 +32,7 @@ from galenic.strict_json import read_object
 __all__ = ["Bpe", "read_bpe", "read_tokenizer_file"]
 
 BYTE_TOKENS = tuple(f"<0x{number:02X}>" for number in range(256))
-"""How SentencePiece writes single bytes."""
+"""Spelling of single bytes in SentencePiece vocabularies."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,11 @@ class Bpe:
     """The tables of a BPE tokenizer.
 
     Attributes:
-        vocab: token to id, added tokens included.
-        ranks: pair of tokens to the rank of its merge; the lowest is joined first.
-        always: tokens without which some text could not be written, or which are found in text
-            before it is cut: bytes, the unknown token, special and other added tokens.
-        whole_words: a word that is a token is taken as it is, without merging
-            (``ignore_merges``).
+        vocab: ids by token, added tokens included.
+        ranks: rank of each merge by its pair of tokens; the lowest is joined first.
+        always: tokens that must be kept: bytes and the unknown token, without which some text could
+            not be encoded, and all added tokens, which are matched before merging.
+        whole_words: a word that is itself a token is not merged (``ignore_merges``).
     """
 
     vocab: Mapping[str, int]
@@ -57,10 +53,10 @@ class Bpe:
     whole_words: bool
 
     def parts_of(self, token: str) -> list[tuple[str, str]]:
-        """The merges that make a token of its characters, in their order.
+        """Merges that BPE applies to the characters of a token, in order.
 
-        They end in the token itself, unless merging its characters ends elsewhere: then no text
-        without ``whole_words`` ever gives this token.
+        The last one forms the token itself, unless merging ends in other tokens: then the token
+        only occurs with ``whole_words``.
         """
         symbols, merges = list(token), []
         while len(symbols) > 1:
@@ -77,10 +73,9 @@ class Bpe:
         return merges
 
     def ancestors(self, token: str) -> frozenset[str]:
-        """What must be there for a text to be cut into this token, itself included.
+        """Tokens that are needed to form this token by merging, including itself.
 
-        None but the token where it is always kept (it is found without merging) or no merging
-        gives it.
+        Only the token itself if it is always kept, or if merging never forms it.
         """
         merges = [] if token in self.always else self.parts_of(token)
         if not merges or "".join(merges[-1]) != token:
@@ -88,12 +83,12 @@ class Bpe:
         return frozenset([token, *(part for merge in merges for part in merge)])
 
     def close(self, tokens: Iterable[str]) -> frozenset[str]:
-        """The smallest set of tokens that can be cut to: with ancestors and `always`."""
+        """Smallest valid vocabulary that contains the tokens: adds their ancestors and `always`."""
         return self.always.union(*(self.ancestors(token) for token in tokens))
 
     @cached_property
     def by_rank(self) -> tuple[str, ...]:
-        """The products of the merges, each once, in the order of the first merge that gives it."""
+        """Tokens formed by merges, ordered by the rank of the first merge that forms each."""
         ordered = sorted(self.ranks.items(), key=lambda item: item[1])
         return tuple(dict.fromkeys(left + right for (left, right), _ in ordered))
 
@@ -116,15 +111,15 @@ def read_tokenizer_file(path: Path) -> dict[str, Any]:
 
 
 def read_bpe(path: Path, facts: Mapping[str, Any]) -> Bpe:
-    """Take the tables out of a tokenizer.json.
+    """Read the BPE tables of a tokenizer.json.
 
     Args:
-        path: for messages.
-        facts: its content.
+        path: path of the file, for error messages.
+        facts: content of the file.
 
     Raises:
-        UserError: not BPE, with rules that are not known here, without a way down to bytes, or
-            tables that contradict each other.
+        UserError: the tokenizer is not plain BPE, cannot encode single bytes, or its tables
+            contradict each other.
     """
     model = facts["model"]
     _check_kind(path, model)
@@ -138,7 +133,7 @@ def read_bpe(path: Path, facts: Mapping[str, Any]) -> Bpe:
     for pair in _pairs(path, model["merges"]):
         if any(token not in model["vocab"] for token in (*pair, "".join(pair))):
             raise UserError(f"{path} merges {pair}, which its vocabulary lacks.")
-        ranks[pair] = len(ranks)  # a pair that is there twice counts as its last, as it is read
+        ranks[pair] = len(ranks)  # of a duplicate pair the last counts, as in tokenizers
     unknown = {model["unk_token"]} if model.get("unk_token") in vocab else set()
     always = names | unknown | _bytes(path, facts, vocab)
     return Bpe(vocab, ranks, always, bool(model.get("ignore_merges")))
@@ -159,7 +154,7 @@ def _check_kind(path: Path, model: Mapping[str, Any]) -> None:
 
 
 def _pairs(path: Path, merges: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """Merges as pairs; files have them as "a b" or, where tokens hold spaces, as ["a", "b"]."""
+    """Yield merges as pairs; files store them as "a b", or as ["a", "b"] if tokens have spaces."""
     for merge in merges:
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if len(pair) != 2:
@@ -168,7 +163,7 @@ def _pairs(path: Path, merges: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 
 def _bytes(path: Path, facts: Mapping[str, Any], vocab: Mapping[str, int]) -> frozenset[str]:
-    """The tokens that stand for single bytes."""
+    """Tokens of the vocabulary that stand for single bytes."""
     from tokenizers import pre_tokenizers
 
     if facts["model"].get("byte_fallback"):
@@ -182,5 +177,5 @@ def _bytes(path: Path, facts: Mapping[str, Any], vocab: Mapping[str, int]) -> fr
                 f"{path} neither works on bytes nor falls back to them (byte_fallback): what is "
                 "cut from it could not be written any more."
             )
-    # SmolLM2 lacks 21 of them: what it could not write before, it cannot write after
+    # some vocabularies lack a few (SmolLM2 lacks 21), before and after the reduction
     return frozenset(symbol for symbol in wanted if symbol in vocab)

@@ -1,4 +1,4 @@
-"""A tokenizer folder with fewer tokens: ids renumbered in their old order, everywhere they stand.
+"""Write a tokenizer with fewer tokens; ids are renumbered in their old order in all files.
 
 Formats: https://huggingface.co/docs/tokenizers/components and
 https://huggingface.co/docs/transformers/main_classes/tokenizer
@@ -18,8 +18,8 @@ from galenic.strict_json import read_object
 __all__ = ["COPIED_FILES", "named_ids", "renumber_config", "write_cut_tokenizer"]
 
 COPIED_FILES = ("chat_template*", "special_tokens_map.json")
-"""Tokenizer files that name tokens by their text only; all others hold ids or whole vocabularies
-(``vocab.json``, ``merges.txt``, ``tokenizer.model``) and would contradict the cut one."""
+"""Tokenizer files that can be copied, because they name tokens by text only. All others hold ids or
+whole vocabularies (``vocab.json``, ``merges.txt``, ``tokenizer.model``) and would be wrong."""
 
 
 _SUPPRESSED = ("suppress_tokens", "begin_suppress_tokens")
@@ -28,8 +28,8 @@ _WORDS = ("bad_words_ids", *_FORCED)
 
 
 def named_ids(config: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The token ids that a configuration names (``bos_token_id``, ``eos_token_id`` and such), and
-    those that it forces into answers."""
+    """Token ids by configuration key: special tokens (``bos_token_id``, ``eos_token_id``, ...) and
+    tokens that generation is forced to produce."""
     found = {key: _flat(config[key]) for key in _FORCED if config.get(key)}
     if rows := config.get("forced_decoder_ids"):
         found["forced_decoder_ids"] = [number for _, number in rows]
@@ -43,10 +43,10 @@ def named_ids(config: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def renumber_config(config: dict[str, Any], new_ids: Mapping[int, int]) -> None:
-    """Change the token ids that a configuration names, in place; one that is gone becomes None.
+    """Renumber the token ids of a configuration in place; ids of removed tokens become None.
 
-    In lists of tokens and words that are not to be written, what is gone is left out: it cannot be
-    written any more.
+    Removed tokens, and words with a removed token, are dropped from lists of suppressed tokens and
+    words, because the model can no longer produce them.
     """
     for key, ids in named_ids(config).items():
         if not key.endswith("_token_id"):
@@ -71,7 +71,7 @@ def _flat(value: Any) -> list[int]:
 
 
 def _renumbered(words: list[Any], new_ids: Mapping[int, int]) -> list[Any]:
-    """A word with its new ids, empty where a token is gone; of a list of words, those that stay."""
+    """Renumber a word (empty if a token was removed), or a list of words (without removed ones)."""
     if all(isinstance(one, int) for one in words):
         known = all(one in new_ids for one in words)
         return [new_ids[one] for one in words] if known else []
@@ -84,17 +84,17 @@ def write_cut_tokenizer(
     """Write ``tokenizer.json``, ``tokenizer_config.json`` and ``generation_config.json``.
 
     Args:
-        source: the parent's folder.
-        target: where to write.
-        facts: the parent's ``tokenizer.json``.
-        bpe: its tables.
-        kept: tokens to keep, closed (`galenic.models.tokenizers.bpe.Bpe.close`).
+        source: folder of the parent model.
+        target: folder to write to.
+        facts: content of the parent's ``tokenizer.json``.
+        bpe: BPE tables of the parent.
+        kept: tokens to keep, with their ancestors (`galenic.models.tokenizers.bpe.Bpe.close`).
 
     Returns:
-        Old id to new id of every kept token, in ascending order.
+        New id of every kept token by old id, in ascending order.
 
     Raises:
-        UserError: a post-processor that is not known here.
+        UserError: the post-processor is of an unknown kind.
     """
     ids = sorted(bpe.vocab[token] for token in kept)
     new_ids = {old: new for new, old in enumerate(ids)}
