@@ -1,4 +1,4 @@
-"""Who is told how far long work is."""
+"""Progress reporting: the protocol that long-running functions call."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ __all__ = ["SilentWatcher", "StepWatcher", "Watcher"]
 
 
 class Watcher(Protocol):
-    """Who is told how far the work is; the command line shows bars, tests look on."""
+    """Receives progress of long-running work; the command line shows it as progress bars."""
 
     def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
-        """A new stage begins; ``total`` is its size where known, ``done`` what is there already."""
+        """Begin a stage of ``total`` units (None if unknown), of which ``done`` exist already."""
 
     def advance(self, done: int, note: str = "") -> None:
-        """So much of the stage is done."""
+        """Report that ``done`` units of the current stage are finished, with an optional note."""
 
     def say(self, text: str) -> None:
-        """One line worth knowing."""
+        """Show one line of information."""
 
     def keep(self, text: str) -> None:
-        """Some lines worth seeing until the next such lines take their place."""
+        """Show lines of text that stay visible until the next call replaces them."""
 
 
 class SilentWatcher:
-    """Tells nobody."""
+    """A watcher that ignores all reports."""
 
     def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
         """Say nothing."""
@@ -40,14 +40,14 @@ class SilentWatcher:
 
 
 class StepWatcher:
-    """Turns calls of `galenic.cache.Progress` into stages of a watcher."""
+    """Adapter from `galenic.cache.Progress` callbacks to the stages of a watcher."""
 
     def __init__(self, watcher: Watcher) -> None:
         self.watcher = watcher
         self.shown: tuple[str, int] | None = None
 
     def show(self, what: str, done: int, total: int) -> None:
-        """So much of this step is done."""
+        """Report bytes done; a new ``what`` or ``total`` begins a new stage (total 0 = unknown)."""
         if self.shown != (what, total):
             self.shown = (what, total)
             self.watcher.stage(what, total or None)

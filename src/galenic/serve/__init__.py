@@ -1,1 +1,1 @@
-"""A model behind HTTP, on this machine, for the people at it."""
+"""HTTP server for one model: OpenAI-compatible API, health assistant and web page."""

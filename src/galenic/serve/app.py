@@ -45,15 +45,15 @@ NOTICE = (
 )
 
 SILENCE = WholeAnswer("", num_tokens=0, finished=True, num_prompt=0)
-"""Stands in place of an answer where no model is asked."""
+"""The empty answer used when the model is not run."""
 
 
 def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
-    """The application around a model that is loaded.
+    """Build the web application for a loaded model.
 
     Args:
-        runtime: closed when the application ends.
-        config: bounds and names.
+        runtime: the model; closed when the application shuts down.
+        config: server settings.
     """
     server = _Server(runtime, config)
     return Starlette(
@@ -74,7 +74,7 @@ def create_app(runtime: Runtime, config: ServeConfig) -> Starlette:
 
 
 def _no_such_place(_: Request, error: Exception) -> Response:
-    """404 and 405 as clients of an API read errors."""
+    """Return 404 and 405 in OpenAI's error format."""
     status = error.status_code if isinstance(error, HTTPException) else 404
     words = "there is no such address here" if status == 404 else "this method is not for it"
     refused = error_response(status, words)
@@ -98,7 +98,7 @@ class _Server:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Read the rules of triage before anybody asks; close the model at the end."""
+        """Load the triage rules at startup; close the model at shutdown."""
         await asyncio.to_thread(prepared)
         try:
             yield
@@ -108,16 +108,16 @@ class _Server:
             await asyncio.to_thread(self.notes.close)
 
     async def health(self, _: Request) -> Response:
-        """Whether somebody is there, and how long the line is."""
+        """Return the server's status and the length of the queue."""
         return JSONResponse({"status": "ok", "waiting": self.worker.waiting})
 
     async def models(self, _: Request) -> Response:
-        """The one model there is."""
+        """List the served model."""
         return JSONResponse({"object": "list", "data": [self._model()]})
 
     @told
     async def model(self, request: Request) -> Response:
-        """A model by name."""
+        """Return the served model if the name is its name."""
         if request.path_params["name"] != self.runtime.info.model:
             raise NotServedError(f"the model here is {self.runtime.info.model}")
         return JSONResponse(self._model())
@@ -140,7 +140,7 @@ class _Server:
 
     @told
     async def chat(self, request: Request) -> Response:
-        """An answer, whole or as a stream of server-sent events.
+        """Answer a chat completion request, as JSON or as server-sent events.
 
         A cry for help is answered first: instead of the model when a life may be in danger. Where
         the answer must follow a schema, the words come in the field ``galenic.crisis`` alone.
@@ -168,7 +168,7 @@ class _Server:
         first: Any,
         answer: AsyncGenerator[Any, None],
     ) -> Response:
-        """Wait for the whole answer, unless the caller goes away."""
+        """Wait for the whole answer, unless the caller disconnects."""
         made, pieces = first, answer
         while not isinstance(made, WholeAnswer):
             if await request.is_disconnected():
@@ -190,7 +190,7 @@ class _Server:
         *,
         usage: bool,
     ) -> AsyncIterator[str]:
-        """Server-sent events; closing them stops the model."""
+        """Yield server-sent events; closing the iterator stops the model."""
         frame = self._frame("chat.completion.chunk", [])
         piece = first
         delta = {"role": "assistant", "content": _opening(order, cry)}
@@ -212,7 +212,7 @@ class _Server:
         yield "data: [DONE]\n\n"
 
     def _prompt(self, asked: ChatRequest) -> str:
-        """The conversation as text, in the model's thread."""
+        """Render the conversation with the chat template; called in the model's thread."""
         roles = {"developer": "system"}
         messages = [
             {"role": roles.get(one.role, one.role), "content": one.text} for one in asked.messages
@@ -249,12 +249,12 @@ def _refuse(arguments: Mapping[str, Any]) -> None:
 
 
 async def _silence() -> AsyncGenerator[Any, None]:
-    """What stands in place of a model that is not asked."""
+    """Yield an empty answer in place of the model's."""
     yield SILENCE
 
 
 def _opening(order: Order, cry: Crisis | None) -> str:
-    """What comes before the model's words; nothing where they must follow a schema."""
+    """Return the crisis text that precedes the answer; empty if it must follow a schema."""
     if cry is None or order.schema is not None:
         return ""
     return cry.text if cry.alone else f"{cry.text}\n\n"

@@ -1,4 +1,4 @@
-"""The assistant behind HTTP: triage, passages, and answers as server-sent events."""
+"""HTTP routes of the assistant: triage, passage search, and answers as server-sent events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["AssistantRoutes"]
 
 MOST_HISTORY = 50
 MOST_ANSWERS = 50
-"""To questions of triage, in one request."""
+"""Most answers to triage questions in one request."""
 
 
 class _Form(BaseModel):
@@ -57,12 +57,12 @@ class _Search(_Form):
 
 
 class AssistantRoutes:
-    """What the page and programs ask of the assistant.
+    """Routes of the assistant, used by the web page and by other programs.
 
     Args:
-        worker: with the model.
-        lanes: in which texts are read.
-        config: bounds, and how answers are made.
+        worker: the queue in front of the model.
+        lanes: thread pools for triage.
+        config: limits, and how answers are made.
     """
 
     def __init__(self, worker: Worker, lanes: Lanes, config: ServeConfig) -> None:
@@ -104,13 +104,13 @@ class AssistantRoutes:
 
     @told
     async def triage(self, request: Request) -> Response:
-        """How soon help is needed, by the rules alone."""
+        """Return how soon help is needed, decided by rules only."""
         form = await read_body(request, _Triage)
         return JSONResponse(await self.lanes.read(len(form.text), _read, form, _locale(request)))
 
     @told
     async def search(self, request: Request) -> Response:
-        """Passages for a question."""
+        """Return the passages that match a question."""
         form = await read_body(request, _Search)
         if not index_path().is_file():
             raise UserError("nothing is indexed; see `galenic index`")
@@ -120,7 +120,7 @@ class AssistantRoutes:
 
     @told
     async def ask(self, request: Request) -> Response:
-        """An answer: how soon help is needed at once, the rest in line."""
+        """Answer a question: triage is sent immediately, the rest once the model is free."""
         form = await read_body(request, _Ask)
         said = "\n".join([*form.history, form.question])
         size = len(said) + len(form.context or "")
@@ -140,7 +140,7 @@ class AssistantRoutes:
     async def _events(
         self, asked: UserQuestion, found: Triage, first: dict[str, Any]
     ) -> AsyncIterator[str]:
-        """Server-sent events; closing them stops the model."""
+        """Yield server-sent events; closing the iterator stops the model."""
         yield _message(Tier.name, first)
         answer = self._answer(asked, found)
         try:
@@ -155,7 +155,7 @@ class AssistantRoutes:
             await answer.aclose()
 
     def _answer(self, asked: UserQuestion, found: Triage) -> AsyncGenerator[Event, None]:
-        """Events behind the tier; those of an emergency wait for nothing."""
+        """Yield the events after triage; an emergency skips the queue."""
         if found.tier == "emergency":
             return _at_once(self.assistant.answer(asked, found))
         return self.worker.run(

@@ -1,4 +1,4 @@
-"""Reading what callers send, and answering what cannot be read: never with a traceback."""
+"""Parsing of request bodies; errors become HTTP answers, never tracebacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from galenic.serve.worker import Busy
 __all__ = ["NotServedError", "check_model", "read_body", "told"]
 
 DEEPEST = 32
-"""Levels that a request's JSON may be nested."""
+"""Maximum nesting depth of a request's JSON."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 RETRY_AFTER = "5"
 """Seconds after which a caller may try again."""
@@ -31,11 +31,11 @@ _Handler = Callable[[Any, Request], Awaitable[Response]]
 
 
 class NotServedError(UserError):
-    """Another model is asked for than the one here."""
+    """Raised when a request names another model than the one served."""
 
 
 def told(handler: _Handler) -> _Handler:
-    """A handler whose errors become answers that say what to do."""
+    """Wrap a request handler so that its errors become HTTP answers that say what to do."""
 
     @wraps(handler)
     async def safe(self: Any, request: Request) -> Response:
@@ -59,7 +59,7 @@ def told(handler: _Handler) -> _Handler:
 
 
 def check_model(name: str | None, runtime: Runtime) -> None:
-    """Check that the model asked for is the one here; none named = this one.
+    """Check that the requested model is the one served; None means that one.
 
     Raises:
         NotServedError: it is another.
@@ -70,11 +70,12 @@ def check_model(name: str | None, runtime: Runtime) -> None:
 
 
 async def read_body(request: Request, form: type[_Form]) -> _Form:
-    """The request's JSON in a form.
+    """Parse and validate the request's JSON body.
 
     Raises:
-        UserError: it is no UTF-8, no JSON, holds what is no text, or is nested too deep.
-        ValidationError: it does not fit the form.
+        UserError: it is not UTF-8 or not JSON, has text that cannot be encoded, or is nested too
+            deep.
+        ValidationError: it does not match ``form``.
     """
     return form.model_validate(_parse(await request.body()))
 
@@ -108,7 +109,7 @@ def _is_text(found: Any) -> bool:
 
 
 def _depth(text: str) -> int:
-    """Most brackets open at once, those in strings counted too: more than enough for a bound."""
+    """Upper bound of the nesting depth: open brackets, those inside strings counted too."""
     deepest = depth = 0
     for character in text:
         if character in "[{":
@@ -120,7 +121,7 @@ def _depth(text: str) -> int:
 
 
 def _first(error: ValidationError) -> tuple[str, str]:
-    """Where a form does not fit, and why; what was sent is not repeated but for names."""
+    """Return the first invalid field and why; of the input only field names are repeated."""
     first = error.errors()[0]
     where = one_line(".".join(str(part) for part in first["loc"]))
     if first["type"] == "extra_forbidden":

@@ -1,8 +1,8 @@
-"""Connections: how many there may be, and how long each may take to say what it wants.
+"""Limits on the number of connections and on the time a request may take to arrive.
 
-uvicorn bounds neither. Where a new connection would be one too many, the one that has waited
-longest without a whole request makes room for it: somebody who opens hundreds and says nothing
-keeps nobody out. A request that is being answered is never cut off for that.
+uvicorn limits neither. When a new connection would exceed the limit, the one that has been open
+longest without a complete request is closed, so that idle connections cannot lock others out.
+A request that is being answered is never cut off for this.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 BACKLOG = 32
-"""Connections that the system holds until they are taken; so many may be taken at once."""
+"""Listen backlog: connections the system holds until they are accepted, perhaps all at once."""
 RESERVED = 48
-"""File handles for the model, the index and the system."""
+"""File handles kept free for the model, the index and the system."""
 READ_SECONDS = 20.0
-"""Within which a whole request must have come, from its first byte or the connection on."""
+"""Time limit for a complete request to arrive."""
 WRITE_SECONDS = 30.0
-"""For which a caller may take nothing of an answer."""
+"""Time limit for which a caller may stop reading an answer."""
 
 
 class Limits:
     """Bounds on connections.
 
     Attributes:
-        total: most at once.
-        per_client: most from one address; from this machine itself, `total`, for all its programs
-            (and a proxy) have the same one.
-        read_seconds: until a whole request has come.
-        write_seconds: for which the caller may take nothing of an answer.
+        total: most connections at once.
+        per_client: most from one address. For this machine's own address `total` applies, since
+            all its programs (and a proxy) share it.
+        read_seconds: time limit for a complete request to arrive.
+        write_seconds: time limit for which a caller may stop reading an answer.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Limits:
 
 
 def most_connections(wanted: int) -> int:
-    """As many as wanted, or as the file handles of this process allow; at least 8."""
+    """Return ``wanted``, or fewer if the process may not open that many files; at least 8."""
     with suppress(ImportError):  # Windows counts none
         import resource
 
@@ -69,7 +69,7 @@ def most_connections(wanted: int) -> int:
 
 
 def bounded_protocol(limits: Limits) -> type[H11Protocol]:
-    """uvicorn's HTTP protocol with these limits, for ``uvicorn.Config(http=...)``."""
+    """Return uvicorn's HTTP protocol class with these limits, for ``uvicorn.Config(http=...)``."""
     return type("BoundedProtocol", (_Bounded,), {"limits": limits})
 
 
@@ -79,7 +79,7 @@ class _Bounded(H11Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a whole request is here and is being answered."""
+        """Whether a complete request has arrived and is being answered."""
         cycle = self.cycle
         return cycle is not None and not cycle.more_body and not cycle.response_complete
 
@@ -121,7 +121,7 @@ class _Bounded(H11Protocol):
         self._unwind()
 
     def send_400_response(self, msg: str) -> None:
-        """In the form of all our errors."""
+        """Send the error in the server's JSON format."""
         self._refuse(400, "Bad Request", msg)
 
     def _wind(self) -> None:
@@ -135,14 +135,14 @@ class _Bounded(H11Protocol):
 
     def _too_slow(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()  # it never began, or waits between two requests
+            self.transport.close()  # no request has begun, or it is idle between two requests
         elif not self.cycle.response_started:
             self._refuse(408, "Request Timeout", "the request took too long to come")
         else:
             self.transport.abort()
 
     def _make_room(self, among: Iterable[_Bounded]) -> None:
-        """End the connection that has waited longest; this one, where all are being answered."""
+        """Close the connection idle for longest; refuse this one if none is idle."""
         idle = [one for one in among if not one.busy and one.clock is not None]
         if idle:
             oldest = min(idle, key=_ends_at)

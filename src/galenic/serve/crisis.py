@@ -1,4 +1,4 @@
-"""Cries for help in what callers send: found before any model is asked, answered first."""
+"""Detection of cries for help in requests: done before the model runs, and answered first."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from galenic.assistant.triage.triage import triage
 __all__ = ["crisis_field", "crisis_in"]
 
 EARLIER = 3
-"""Messages before the last one in which a cry for help still counts."""
+"""Number of messages before the last one that are also searched for a cry for help."""
 
 
 def crisis_in(messages: Sequence[str], locale: str = "") -> Crisis | None:
-    """What to say first to the writer of these messages; None without a cry for help.
+    """Return the crisis text to show first; None if no message is a cry for help.
 
-    A cry in an earlier message puts the lines before the answer; one in the last message may take
-    the answer's place (`Crisis.alone`).
+    For a cry in an earlier message the text precedes the answer; for one in the last message it
+    may replace the answer (`Crisis.alone`).
 
     Args:
-        messages: of the user, the last one last.
-        locale: the header Accept-Language; its country chooses the lines.
+        messages: the user's messages, oldest first.
+        locale: the Accept-Language header; its country selects the crisis lines.
     """
     for back, text in enumerate(reversed(messages[-1 - EARLIER :])):
         if not text.strip():
@@ -34,5 +34,5 @@ def crisis_in(messages: Sequence[str], locale: str = "") -> Crisis | None:
 
 
 def crisis_field(found: Crisis | None) -> dict[str, Any]:
-    """The field of its own in which replies carry it; nothing without a cry for help."""
+    """Return the ``galenic.crisis`` field of a reply; empty without a cry for help."""
     return {} if found is None else {"galenic": {"crisis": found.describe()}}

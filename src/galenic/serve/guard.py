@@ -1,10 +1,9 @@
-"""What every request passes before anything is done with it.
+"""ASGI middleware that checks every request before it is handled.
 
-Only callers at the right door get in: the Host header must name this server (a page of another site
-that rebinds its name to 127.0.0.1 is refused), what a browser posts must come from this server's
-own page, there is no CORS, and where a key is set it must be shown. Requests are bounded in size,
-and every answer carries a strict content security policy. Whatever fails is answered, and never
-logged with what the caller wrote.
+The Host header must name this server (against DNS rebinding of another site to 127.0.0.1), a POST
+from a browser must come from this server's own page, CORS is off, and if an API key is set it must
+be sent. Requests are limited in size, and every answer carries a strict content security policy.
+Every failure is answered; what the caller wrote is never logged.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ HEADERS = {
 }
 NOTES_PATH = "/v1/notes"
 READING = ("GET", "HEAD", "OPTIONS")
-"""Methods that change and ask nothing."""
+"""HTTP methods that change nothing."""
 OPEN = ("/health", *PAGE_PATHS)
-"""Paths that need no key: they say nothing but that somebody is there, and ask for the key."""
+"""Paths that need no API key: the page, which asks for the key, and the health check."""
 
 
 def error_response(
@@ -51,7 +50,7 @@ def error_response(
     param: str | None = None,
     code: str | None = None,
 ) -> JSONResponse:
-    """An error in the form that OpenAI's clients read."""
+    """Build an error response in OpenAI's format."""
     body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
     return JSONResponse(body, status_code=status)
 
@@ -60,8 +59,8 @@ class RequestGuard:
     """ASGI middleware.
 
     Args:
-        app: what is guarded.
-        config: names, key and bounds.
+        app: the wrapped application.
+        config: host names, API key and limits.
     """
 
     def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
@@ -69,7 +68,7 @@ class RequestGuard:
         self.config = config
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the head of a request; count its bytes as they come."""
+        """Check a request's headers, and count the bytes of its body as they arrive."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -120,7 +119,7 @@ class RequestGuard:
         return same and scheme.lower() == "bearer"
 
     def _most(self, scope: Scope) -> int:
-        """Bytes that a request may have; files have more."""
+        """Size limit of a request's body in bytes; uploaded files have a larger one."""
         return NOTES_BYTES if scope["path"] == NOTES_PATH else self.config.max_bytes
 
     def _counting(self, receive: Receive, most: int) -> Receive:
@@ -138,9 +137,9 @@ class RequestGuard:
 
 
 def _is_own_page(headers: Headers, host: str) -> bool:
-    """Whether a request that a browser sends comes from the page of this server.
+    """Whether a browser's request comes from this server's own page.
 
-    Programs send neither header. Another port of the same machine is another site.
+    Other programs send neither header. Another port of the same machine is another site.
     """
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False

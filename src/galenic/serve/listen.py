@@ -1,4 +1,4 @@
-"""The door: an address taken before the model is loaded, and the HTTP server behind it."""
+"""The listening socket, opened before the model is loaded, and the HTTP server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["run", "server_of", "take_address"]
 
 
 def take_address(config: ServeConfig) -> socket.socket:
-    """Listen at the address; callers wait until `run` answers them.
+    """Open the listening socket; callers wait until `run` answers them.
 
     Raises:
         UserError: another program has the port, or the address is not this machine's.
@@ -38,12 +38,12 @@ def take_address(config: ServeConfig) -> socket.socket:
 
 
 def run(app: Starlette, door: socket.socket, limits: Limits) -> None:
-    """Answer until Ctrl-C or SIGTERM; requests under way get five seconds."""
+    """Serve until Ctrl-C or SIGTERM; requests in progress get five more seconds."""
     server_of(app, limits).run(sockets=[door])
 
 
 def server_of(app: Starlette, limits: Limits) -> uvicorn.Server:
-    """uvicorn around an application, with its own bounds and those that it lacks."""
+    """Build the uvicorn server with its own limits and those of `galenic.serve.connections`."""
     config = uvicorn.Config(
         app,
         http=bounded_protocol(limits),

@@ -1,6 +1,6 @@
-"""Notes from files: read in memory by the readers of documents, given back, and forgotten.
+"""Upload of notes: a file's text is extracted in memory, returned, and not kept.
 
-A file comes from anywhere, so it is read in a process of its own that may be ended.
+Files are untrusted, so each is read in a child process that can be killed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ MOST_WAITING = 4
 
 
 class NotesRoutes:
-    """Reads files that are dropped onto the page.
+    """Route that extracts the text of files dropped onto the page.
 
     Args:
-        config: bounds of all requests; files have their own, `NOTES_BYTES`.
+        config: server settings; the size limit of files is `NOTES_BYTES` instead.
     """
 
     def __init__(self, config: ServeConfig) -> None:
@@ -43,7 +43,7 @@ class NotesRoutes:
 
     @told
     async def read(self, request: Request) -> Response:
-        """The text of the file that is the body; the query says its ``name``."""
+        """Return the text of the file in the request body; its ``name`` is in the query."""
         name = request.query_params.get("name", "")
         if self._inside > MOST_WAITING:
             raise Busy(Busy.TEXT)
@@ -61,14 +61,14 @@ class NotesRoutes:
 
 
 def read_notes(raw: bytes, name: str) -> dict[str, Any]:
-    """Text of a file, and what could not be read of it.
+    """Extract the text of a file, with notes on what could not be read.
 
     Args:
-        raw: the file.
-        name: with the ending that says of which kind it is.
+        raw: content of the file.
+        name: file name; its extension tells the format.
 
     Raises:
-        UserError: it is of another kind, damaged, or takes too long.
+        UserError: the format is not supported, the file is damaged, or reading takes too long.
     """
     line = [sys.executable, "-m", "galenic.serve.notes_child", name.rpartition(".")[2].lower()]
     try:
@@ -81,7 +81,7 @@ def read_notes(raw: bytes, name: str) -> dict[str, Any]:
             f"{one_line(name)} takes longer than {NOTES_SECONDS} seconds to read; copy the part "
             "that matters into the box"
         ) from error
-    except ValueError as error:  # it ended in the middle
+    except ValueError as error:  # the child ended in the middle of its output
         raise UserError(f"{one_line(name)} cannot be read: it may be damaged") from error
     if "error" in found:
         raise UserError(f"{one_line(name)}: {found['error']}")

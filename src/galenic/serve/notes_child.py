@@ -1,4 +1,4 @@
-"""Reads one file from its input in a process of its own; see `galenic.serve.notes`."""
+"""Child process that reads one file from standard input; see `galenic.serve.notes`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ KINDS = (".pdf", ".txt", ".md")
 
 
 def read(raw: bytes, kind: str) -> dict[str, Any]:
-    """``text`` and ``notes`` on what is left out, or ``error``.
+    """Return ``text`` and ``notes`` on what is left out, or ``error``.
 
     Args:
-        raw: the file.
-        kind: the ending of its name, without the dot.
+        raw: content of the file.
+        kind: extension of its name, without the dot.
     """
     from galenic.retrieval.documents.base import SkipError
     from galenic.retrieval.index import READERS
@@ -38,7 +38,7 @@ def read(raw: bytes, kind: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer with one JSON object."""
+    """Print the result as one JSON object."""
     if sys.platform != "win32":
         import resource
 

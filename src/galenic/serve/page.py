@@ -1,4 +1,4 @@
-"""The web page: a few files that the package carries, and nothing from anywhere else."""
+"""The web page: static files from the package; nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _FILES = {
     **{f"/{name}.js": f"{name}.js" for name in _SCRIPTS},
 }
 PAGE_PATHS = tuple(_FILES)
-"""Paths that the page consists of; they say nothing of the model or of anybody who asks."""
+"""URL paths of the page's files; none reveals anything about the model or the callers."""
 
 
 def page_routes() -> list[Route]:
-    """Routes of the page: the page itself at ``/``, its scripts, style and icon beside it."""
+    """Return the routes of the page (``/``), its scripts, style sheet and icon."""
     return [_route(path, name) for path, name in _FILES.items()]
 
 

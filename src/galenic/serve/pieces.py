@@ -1,4 +1,4 @@
-"""Tokens as callers see them: with or without the model's start token, and as text."""
+"""Conversion between text and token ids, with or without the model's start token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Pieces"]
 
 
 class Pieces:
-    """A model's tokens. Used in the model's thread alone.
+    """The tokenizer of a model. Must be used in the model's thread.
 
     Args:
         runtime: the model.
@@ -24,12 +24,12 @@ class Pieces:
 
     @cached_property
     def start(self) -> tuple[int, ...]:
-        """What the model's tokenizer puts before every text, usually one token or none."""
+        """Token ids that the tokenizer puts before every text, usually one or none."""
         return tuple(self._runtime.encode_batch([""])[0])
 
     @cached_property
     def size(self) -> int:
-        """Number of tokens that there are."""
+        """Size of the vocabulary."""
         return len(self._spelled)
 
     @cached_property
@@ -37,21 +37,21 @@ class Pieces:
         return piece_bytes(self._runtime.vocabulary())
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Tokens of a text, without what the tokenizer puts before it."""
+        """Return the token ids of a text, without the start token."""
         return self.without_start(self._runtime.encode_batch([text])[0])
 
     def without_start(self, tokens: Sequence[int]) -> tuple[int, ...]:
-        """Tokens without the start token that the model puts before them."""
+        """Remove a leading start token, if there is one."""
         size = len(self.start)
         return tuple(tokens[size:] if tuple(tokens[:size]) == self.start else tokens)
 
     def with_start(self, tokens: Sequence[int]) -> tuple[int, ...]:
-        """Tokens as the model is to see them: behind its start token, which is there once."""
+        """Prepend the start token unless the tokens already begin with it."""
         found = tuple(tokens)
         return found if found[: len(self.start)] == self.start else (*self.start, *found)
 
     def check(self, tokens: Sequence[int]) -> None:
-        """Check that all are tokens of the model.
+        """Check that all ids are in the vocabulary.
 
         Raises:
             UserError: one is not.
@@ -61,15 +61,15 @@ class Pieces:
             raise UserError(f"{wrong} is no token of this model; it has 0 to {self.size - 1}")
 
     def text(self, tokens: Sequence[int]) -> str:
-        """What they spell, special tokens as the vocabulary spells them."""
+        """Decode token ids; special tokens appear as written in the vocabulary."""
         return b"".join(self._spelled[token] for token in tokens).decode(errors="replace")
 
     def each(self, tokens: Sequence[int]) -> list[str]:
-        """What each spells; bytes that are no whole character as ``bytes:\\xe2``."""
+        """Decode each token by itself; incomplete UTF-8 is shown as ``bytes:\\xe2``."""
         return [_shown(self._spelled[token]) for token in tokens]
 
     def offsets(self, tokens: Sequence[int], begin: int = 0) -> list[int]:
-        """Where in the text each begins, in characters after ``begin``."""
+        """Return the character offset at which each token starts, counted from ``begin``."""
         found, seen = [], 0
         for token in tokens:
             found.append(begin + seen)

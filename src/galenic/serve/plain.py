@@ -1,4 +1,4 @@
-"""Texts continued and scored, as harnesses ask for it: completions, and the model's tokens."""
+"""Routes for evaluation harnesses: text completions, prompt scores, and tokenization."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from galenic.serve.worker import Worker
 __all__ = ["PlainRoutes"]
 
 LOOK_SECONDS = 1.0
-"""Between two looks whether a caller is still there."""
+"""Seconds between two checks whether the caller is still connected."""
 ENDS = 100
-"""Characters by which prompts that begin alike may differ and still be read by triage as one."""
+"""Prompts with a common prefix go to triage as one text if at most this many characters differ."""
 
 
 @dataclass
@@ -42,13 +42,13 @@ class _Text:
     """A prompt and one continuation of it.
 
     Attributes:
-        prompt: what the caller sent, as text.
-        tokens: of the prompt, without a start token that the caller did not send.
-        num_prompt: tokens that the model saw.
-        places: of the prompt, then of the continuation; empty where none are wanted.
-        new: tokens of the continuation.
-        text: of the continuation.
-        finished: False where ``max_tokens`` ended it.
+        prompt: the caller's prompt as text.
+        tokens: token ids of the prompt, without a start token that the caller did not send.
+        num_prompt: number of prompt tokens that the model saw.
+        places: scores of the prompt's tokens, then of the new ones; empty if not requested.
+        new: token ids of the continuation.
+        text: text of the continuation.
+        finished: False if ``max_tokens`` ended it.
     """
 
     prompt: str
@@ -61,12 +61,12 @@ class _Text:
 
 
 class PlainRoutes:
-    """Completions, and the model's tokens.
+    """Routes for completions and tokenization.
 
     Args:
-        worker: with the model.
-        lanes: in which texts are read.
-        config: bounds.
+        worker: the queue in front of the model.
+        lanes: thread pools for triage.
+        config: limits.
     """
 
     def __init__(self, worker: Worker, lanes: Lanes, config: ServeConfig) -> None:
@@ -84,7 +84,7 @@ class PlainRoutes:
 
     @told
     async def complete(self, request: Request) -> Response:
-        """Continue texts, score them, or both; a cry for help is answered in a field of its own."""
+        """Continue or score texts, or both; a cry for help is answered in ``galenic.crisis``."""
         asked = await read_body(request, CompletionRequest)
         check_model(asked.model, self.worker.runtime)
         answer: AsyncGenerator[Any, None] = self.worker.run(
@@ -106,7 +106,7 @@ class PlainRoutes:
 
     @told
     async def tokenize(self, request: Request) -> Response:
-        """Tokens of a text."""
+        """Return the token ids of a text."""
         asked = await read_body(request, TokenizeRequest)
         check_model(asked.model, self.worker.runtime)
 
@@ -120,7 +120,7 @@ class PlainRoutes:
 
     @told
     async def detokenize(self, request: Request) -> Response:
-        """The text of tokens."""
+        """Return the text of token ids."""
         asked = await read_body(request, DetokenizeRequest)
         check_model(asked.model, self.worker.runtime)
 
@@ -133,7 +133,7 @@ class PlainRoutes:
 
     @told
     async def tokenizer_info(self, _: Request) -> Response:
-        """What lm-evaluation-harness asks before it uses `/tokenize`."""
+        """Return the tokenizer facts that lm-evaluation-harness requests before `/tokenize`."""
         runtime = self.worker.runtime
         return JSONResponse(
             {
@@ -154,7 +154,7 @@ class PlainRoutes:
             await answer.aclose()
 
     def _work(self, asked: CompletionRequest, should_continue: Callable[[], bool]) -> Iterator[Any]:
-        """In the model's thread: the prompts' texts; then pieces of a stream; then all texts."""
+        """Yield the prompts, then streamed pieces, then all results; runs in the model's thread."""
         prompts = [self._read(one) for one in asked.prompts]
         yield [one.prompt for one in prompts]
         full = [
@@ -193,7 +193,7 @@ class PlainRoutes:
         )
 
     def _next(self, one: _Text, how: Writing, after: Any, top: int) -> None:
-        """Add one token, from what scoring the prompt has computed."""
+        """Choose one new token from the distribution that scoring the prompt has left."""
         token = choose(after, how.temperature, np.random.default_rng(how.seed), how.top_p)
         one.finished = token in self.worker.runtime.end_tokens
         one.places.append(Likely(float(after[token]), likeliest(after, top)))
@@ -210,7 +210,7 @@ class PlainRoutes:
         turn: int,
         should_continue: Callable[[], bool],
     ) -> Iterator[str]:
-        """Continue a prompt; its pieces where they are wanted as a stream."""
+        """Continue a prompt; yields pieces of text if streaming is requested."""
         how, top = self._how(asked, turn), asked.logprobs
 
         def watch(token: int, logits: Any) -> None:
@@ -239,7 +239,7 @@ class PlainRoutes:
         }
 
     def _logprobs(self, asked: CompletionRequest, one: _Text) -> dict[str, Any]:
-        """In the form of OpenAI's completions, one entry for each token that is shown."""
+        """Log-probabilities in OpenAI's completions format, one entry per returned token."""
         tokens = [*(one.tokens if asked.echo else ()), *one.new]
         begin = 0 if asked.echo else len(one.prompt)
         return {
@@ -253,7 +253,7 @@ class PlainRoutes:
         }
 
     def _top(self, token: int, place: Likely) -> dict[str, float]:
-        """The likeliest tokens and the one that is there; of two spelled alike the likelier."""
+        """Log-probabilities by token text: the most likely and the actual one; duplicates keep the max."""
         pairs = [*place.top, (token, place.log_prob)]
         spelled = self.pieces.each([one for one, _ in pairs])
         found: dict[str, float] = {}
@@ -276,7 +276,7 @@ class PlainRoutes:
         first: Any,
         answer: AsyncGenerator[Any, None],
     ) -> AsyncIterator[str]:
-        """Server-sent events; closing them stops the model."""
+        """Yield server-sent events; closing the iterator stops the model."""
         frame, piece = {**self._frame(), **crisis_field(cry)}, first
 
         def event(text: str, reason: str | None, **more: Any) -> str:
@@ -300,7 +300,7 @@ class PlainRoutes:
 
 
 async def _unless_gone(request: Request, answer: AsyncGenerator[Any, None]) -> Any:
-    """What comes next; None where the caller goes away first, and then the work is stopped."""
+    """Return the next result; if the caller disconnects first, stop the work and return None."""
     coming = asyncio.ensure_future(anext(answer))
     while not (await asyncio.wait({coming}, timeout=LOOK_SECONDS))[0]:
         if await request.is_disconnected():
@@ -316,7 +316,7 @@ def _usage(made: Sequence[_Text], turns: int) -> dict[str, int]:
 
 
 def _gathered(texts: Sequence[str]) -> list[str]:
-    """Each text once, and of those that begin alike the beginning once."""
+    """Remove duplicates, and merge texts with a common prefix into one that contains it once."""
     found: list[str] = []
     before = ""
     for text in sorted(set(texts)):

@@ -1,4 +1,4 @@
-"""What callers may send to continue a text or to score it, in the form of OpenAI's completions.
+"""Request bodies for completions and tokenization, as in OpenAI's completions API.
 
 Source: https://platform.openai.com/docs/api-reference/completions
 """
@@ -19,7 +19,7 @@ MOST_TOP = 20
 
 
 def _prompts(given: Any) -> Any:
-    """Every form of a prompt as a list of texts and lists of tokens."""
+    """Normalize any accepted form of ``prompt`` to a list of texts and token lists."""
     found = given if isinstance(given, list) and given else [given]
     if _is_tokens(found):
         found = [found]
@@ -55,7 +55,7 @@ class CompletionRequest(Sampling):
 
 
 class TokenizeRequest(BaseModel):
-    """A text whose tokens are wanted, in the forms of vLLM and of llama.cpp's server."""
+    """Body of ``/tokenize``, in the format of vLLM or of llama.cpp's server."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -73,17 +73,17 @@ class TokenizeRequest(BaseModel):
 
     @property
     def text(self) -> str:
-        """The text."""
+        """The text to tokenize."""
         return self.prompt or self.content or ""
 
     @property
     def special(self) -> bool:
-        """Whether the model's start token is wanted; llama.cpp's form has none unless it says."""
+        """Whether to add the start token; in llama.cpp's format only on request."""
         return self.add_special_tokens if self.prompt is not None else bool(self.add_special)
 
 
 class DetokenizeRequest(BaseModel):
-    """Tokens whose text is wanted."""
+    """Body of ``/detokenize``: token ids to turn into text."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -1,4 +1,4 @@
-"""What the server says of its own faults: what failed where, and nothing of what was asked."""
+"""Error messages of the server: what failed and where, without the caller's text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["say_failure"]
 
 
 def say_failure(what: str, error: Exception) -> None:
-    """One line on the standard error; the words of the error may repeat a question, and stay out.
+    """Print one line to standard error, without the error's message, which may quote a question.
 
     Args:
-        what: was being done.
-        error: what ended it.
+        what: the task that failed.
+        error: the exception that ended it.
     """
     frames = extract_tb(error.__traceback__)
     where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""

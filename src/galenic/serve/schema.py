@@ -1,6 +1,6 @@
-"""What callers may send, in the form of OpenAI's chat completions.
+"""Request bodies of OpenAI's chat completions.
 
-Each setting is honoured or refused, none is passed over in silence.
+Each setting is either applied or refused; none is silently ignored.
 Source: https://platform.openai.com/docs/api-reference/chat
 """
 
@@ -21,7 +21,7 @@ MOST_STOPS = 4
 
 
 class Part(BaseModel):
-    """A part of a message; only text is understood."""
+    """A part of a message's content; only text is supported."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -39,14 +39,14 @@ class Message(BaseModel):
 
     @property
     def text(self) -> str:
-        """Its text, parts put together."""
+        """The message's text, all parts joined."""
         if isinstance(self.content, str):
             return self.content
         return "".join(part.text for part in self.content)
 
 
 class StreamOptions(BaseModel):
-    """What is sent along with a stream."""
+    """Options of a streamed answer."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -67,7 +67,7 @@ def _stops(stop: str | list[str] | None) -> str | list[str] | None:
 
 
 def only(*allowed: Any, hint: str = "") -> Callable[[Any], Any]:
-    """Takes what changes nothing, and refuses what is not there."""
+    """Build a validator that accepts values without effect and refuses unsupported ones."""
 
     def check(value: Any) -> Any:
         if value is not None and not any(value == one for one in allowed):
@@ -82,7 +82,7 @@ _Absent = Annotated[Any, BeforeValidator(only([], {}, "none", False))]
 
 
 class Sampling(BaseModel):
-    """What chats and plain completions have in common."""
+    """Sampling settings shared by chat and text completions."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -100,7 +100,7 @@ class Sampling(BaseModel):
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """The texts that end the answer."""
+        """Stop strings."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
@@ -142,7 +142,7 @@ class ChatRequest(Sampling):
 
     @property
     def schema_wanted(self) -> dict[str, Any] | None:
-        """The JSON schema that the answer must follow; None for free text."""
+        """JSON schema that the answer must follow; None for free text."""
         form = self.response_format or {}
         if form.get("type") == "json_object":
             return {"type": "object"}
@@ -151,12 +151,12 @@ class ChatRequest(Sampling):
 
     @property
     def wanted_tokens(self) -> int | None:
-        """Most new tokens that the caller wants."""
+        """The caller's limit on new tokens; None if not given."""
         return self.max_completion_tokens or self.max_tokens
 
 
 def _nodes(value: Any) -> int:
-    """Keys, values and lists in JSON; `galenic.serve.body` bounds how deep it is."""
+    """Number of keys, values and lists in JSON; `galenic.serve.body` limits its depth."""
     if isinstance(value, dict):
         return 1 + sum(1 + _nodes(one) for one in value.values())
     return 1 + sum(map(_nodes, value)) if isinstance(value, list) else 1

@@ -1,8 +1,8 @@
-"""Log-probabilities of prompts, token by token, as `galenic evaluate` computes them.
+"""Log-probabilities of prompt tokens, computed the same way as in `galenic evaluate`.
 
-Harnesses send one prompt for each answer to a question: they share all but their ends. Prompts are
-taken in the order of their tokens, so that what one shares with the one before is neither computed
-nor read again.
+Evaluation harnesses send one prompt for each option of a question; these differ only at the end.
+Prompts are scored in sorted order, so that the prefix shared with the previous prompt is not
+computed again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Likely", "Scorer", "Scores", "likeliest"]
 
 @dataclass(frozen=True)
 class Likely:
-    """One place of a text.
+    """Scores at one token position.
 
     Attributes:
-        log_prob: of the token that is there, in nats.
-        top: the likeliest tokens and their log-probabilities, the likeliest first.
+        log_prob: log-probability of the actual token, in nats.
+        top: the most likely tokens and their log-probabilities, most likely first.
     """
 
     log_prob: float
@@ -35,12 +35,12 @@ class Likely:
 
 @dataclass(frozen=True)
 class Scores:
-    """A prompt.
+    """Scores of one prompt.
 
     Attributes:
-        tokens: those of the prompt.
-        places: one for each token; None where nothing is before it.
-        after: log-probabilities of what may follow, shape (vocabulary,).
+        tokens: token ids of the prompt.
+        places: one entry per token; None for the first, which has no context.
+        after: log-probabilities of the next token, shape (vocabulary,).
     """
 
     tokens: tuple[int, ...]
@@ -49,7 +49,7 @@ class Scores:
 
 
 class Scorer:
-    """Scores prompts in the model's thread; keeps the places of the last one.
+    """Scores prompts; must be used in the model's thread. Caches the scores of the last prompt.
 
     Args:
         runtime: the model.
@@ -63,15 +63,15 @@ class Scorer:
     def score(
         self, prompts: Sequence[tuple[int, ...]], top: int, should_continue: Callable[[], bool]
     ) -> dict[tuple[int, ...], Scores]:
-        """Scores by prompt.
+        """Return the scores of each prompt, keyed by the prompt.
 
         Args:
-            prompts: tokens of each, at least one.
-            top: how many of the likeliest tokens to name at each place.
-            should_continue: asked between two prompts.
+            prompts: token ids, at least one per prompt.
+            top: number of most likely tokens to list at each position.
+            should_continue: checked before each prompt; False stops the work.
 
         Raises:
-            UserError: a prompt is too long, or there was no time for all of them.
+            UserError: a prompt is too long, or ``should_continue`` returned False.
         """
         if top != self._top:
             self._last, self._top = None, top
@@ -102,7 +102,7 @@ class Scorer:
 
 
 def likeliest(row: NDArray[np.float64], top: int) -> tuple[tuple[int, float], ...]:
-    """The tokens of the highest log-probabilities, the lowest token of equals first."""
+    """Return the ``top`` most likely tokens with log-probabilities; ties go to the lower id."""
     if top == 0:
         return ()
     if top == 1:

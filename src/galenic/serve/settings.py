@@ -1,4 +1,4 @@
-"""What a server is told; its flags come from here."""
+"""Configuration of the server; the flags of ``galenic serve`` are made from it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["ServeConfig", "is_loopback"]
 
 
 SPARE = 7
-"""Connections that no waiting caller can have."""
+"""Connections kept free of queued callers, so that triage stays reachable."""
 
 
 class ServeConfig(BaseModel):
-    """Where a model is served, and how much of it each caller may take."""
+    """Address, limits and answer settings of a server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -94,23 +94,23 @@ class ServeConfig(BaseModel):
 
     @property
     def address(self) -> str:
-        """Host and port as an address has them."""
+        """``host:port``, with brackets around an IPv6 host."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def fitting(self, connections: int) -> ServeConfig:
-        """With a line short enough that some of the connections stay free for triage."""
+        """Return a copy whose queue leaves `SPARE` of the connections free for triage."""
         return self.model_copy(update={"max_queue": min(self.max_queue, connections - SPARE)})
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Names that a Host header may have, without port."""
+        """Accepted values of the Host header, without the port."""
         named = {name.strip().lower() for name in self.allow_host.split(",") if name.strip()}
         own = f"[{self.host}]" if ":" in self.host else self.host
         return frozenset({"127.0.0.1", "localhost", "[::1]", own.lower(), *named})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether an address is reachable from this machine only."""
     if host == "localhost":
         return True
     try:

@@ -1,7 +1,8 @@
-"""One model, many callers: they wait in line, each is written to in turn, none is mixed up.
+"""Queue in front of the model: requests of many callers are answered one after the other.
 
-The model works in a thread of its own, one answer after the other: on a CPU two at once would only
-make both slower. A caller who goes away leaves the line, or stops the model at the next token.
+The model runs in its own thread and generates one answer at a time, since on a CPU two at once
+would only slow both down. A caller who disconnects leaves the queue, or, while being served, stops
+the model at the next token.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ T = TypeVar("T")
 
 
 class Busy(Exception):  # noqa: N818 - nothing went wrong
-    """The line is full."""
+    """Raised when the queue is full."""
 
     TEXT = "Too many requests are waiting; try again in a few seconds."
 
 
 @dataclass(frozen=True)
 class Order:
-    """A text to continue.
+    """A generation request.
 
     Attributes:
-        prompt: makes the text, with the chat template applied, in the model's thread: a template
-            that takes long holds up nobody who does not wait for the model.
-        how: much and how.
+        prompt: returns the prompt text with the chat template applied. It is called in the model's
+            thread, so that a slow template delays only callers who wait for the model anyway.
+        how: generation settings.
         schema: JSON schema that the answer must follow; None for free text.
     """
 
@@ -47,7 +48,7 @@ class Order:
 
 @dataclass(frozen=True)
 class WholeAnswer:
-    """A whole answer: see `Generation`; ``num_prompt`` is the prompt's tokens."""
+    """A finished answer, as in `Generation`; ``num_prompt`` is the number of prompt tokens."""
 
     text: str
     num_tokens: int
@@ -56,7 +57,7 @@ class WholeAnswer:
 
 
 Task: TypeAlias = Callable[[Callable[[], bool]], Iterator[T]]
-"""What is done in the model's thread: pieces of an answer, for as long as it is told to go on."""
+"""Work for the model's thread: yields results while the function it is given returns True."""
 _END = object()
 
 
@@ -68,12 +69,12 @@ class _Job:
 
 
 class Worker:
-    """A runtime and the line before it. Use from one event loop.
+    """A runtime and its request queue. All calls must come from one event loop.
 
     Args:
         runtime: closed by `close`.
-        max_queue: callers that may wait.
-        max_seconds: after so long an answer is cut.
+        max_queue: most callers that may wait.
+        max_seconds: time limit of one answer; a longer one is cut off.
     """
 
     def __init__(self, runtime: Runtime, *, max_queue: int, max_seconds: float) -> None:
@@ -85,26 +86,26 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Callers in the line, without the one who is answered."""
+        """Number of callers waiting, not counting the one being served."""
         return max(0, self._inside - 1)
 
     @property
     def full(self) -> bool:
-        """Whether nobody more may wait."""
+        """Whether the queue has no room for another caller."""
         return self._inside > self.max_queue
 
     def stream(self, order: Order) -> AsyncGenerator[str | WholeAnswer, None]:
-        """Pieces of a text as they come, and at last the whole; see `run`."""
+        """Yield pieces of the answer as they are generated, then a `WholeAnswer`; see `run`."""
         return self.run(lambda should_continue: self._write(order, should_continue))
 
     async def run(self, task: Task[T]) -> AsyncGenerator[T, None]:
-        """What a task yields, as it comes.
+        """Run a task in the model's thread and yield its results as they arrive.
 
         Closing the iterator early stops the work.
 
         Raises:
-            Busy: the line is full; raised before the first piece.
-            Exception: as the task.
+            Busy: the queue is full; raised before the first result.
+            Exception: whatever the task raises.
         """
         if self.full:
             raise Busy(Busy.TEXT)
@@ -139,7 +140,7 @@ class Worker:
         self._inside -= 1
 
     def _work(self, job: _Job) -> None:
-        """In the model's thread: one answer."""
+        """Run one job; called in the model's thread."""
         end = time.monotonic() + self.max_seconds
 
         def should_continue() -> bool:
