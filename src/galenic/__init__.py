@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from galenic.api.stages import compress, distill, finetune, merge, prune, quantize
     from galenic.errors import UserError
 
-# Native code that transformers would fetch from the Hub by itself is never wanted.
+# Keep transformers from fetching native code (kernels) from the Hub.
 os.environ.setdefault("USE_HUB_KERNELS", "NO")
 
 __version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""Intervals by resampling whole sequences: tokens of one text are not independent of each other.
+"""Bootstrap intervals that resample whole sequences, since tokens of one text are dependent.
 
 B. Efron, Annals of Statistics 7:1 (1979), https://doi.org/10.1214/aos/1176344552; percentile
 intervals.
@@ -35,16 +35,16 @@ def ratio_estimate(
     seed: int,
     transform: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> Estimate:
-    """``transform(Σ sums / Σ counts)`` over sequences, and its interval.
+    """Estimate ``transform(Σ sums / Σ counts)`` over sequences, with its interval.
 
     Args:
-        sums: what each sequence adds up to, shape (n,).
-        counts: what to divide by, for each sequence, shape (n,).
-        seed: of the resampling; equal seeds draw the same sequences, so that estimates pair.
-        transform: of the ratio, elementwise and monotone; None leaves it.
+        sums: numerator of each sequence, shape (n,).
+        counts: denominator of each sequence, shape (n,).
+        seed: seed of the resampling; equal seeds draw the same sequences, for paired estimates.
+        transform: elementwise, monotone function of the ratio; None = identity.
 
     Raises:
-        ValueError: nothing to divide by.
+        ValueError: the counts sum to zero.
     """
     import numpy as np
 
@@ -54,7 +54,7 @@ def ratio_estimate(
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(above), size=(ROUNDS, len(above)))
     total = below[drawn].sum(axis=1)
-    filled = total > 0  # a sequence may count nothing
+    filled = total > 0  # a sequence may have count zero
     ratios = above[drawn].sum(axis=1)[filled] / total[filled]
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(ratios, [tail, 1 - tail])

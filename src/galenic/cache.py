@@ -1,4 +1,4 @@
-"""The user's cache folder, writing that leaves nothing half-written, locks, remembered hashes."""
+"""The user's cache folder, atomic writing, file locks, and cached file hashes."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done and how much there is (0 = not known), bytes."""
+"""Called with a description of the step, bytes done, and bytes in total (0 = unknown)."""
 
 CHUNK = 1 << 20
-"""Bytes read at once from large files."""
+"""Bytes read at a time from large files."""
 HASHES = "hashes.json"
 MOST_NOTES = 1000
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""System errors of a full disk, a quota, and a limit on the size of files."""
+"""``errno`` values for a full disk, an exceeded quota, and an exceeded file size limit."""
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return a folder inside the cache, made if missing.
+    """Return a folder inside the cache, creating it if missing.
 
     The cache is the user's own (``platformdirs``), or what the environment variable
     ``GALENIC_CACHE`` names.
@@ -81,8 +81,8 @@ def _cannot_write(folder: Path, why: str | None) -> UserError:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path`` for a file or folder to be written under.
 
-    When the block ends well the result is flushed to disk and renamed to ``path``, replacing what
-    was there; when it raises, what was written is removed. So ``path`` is whole or not there.
+    If the block succeeds, the result is flushed to disk and renamed to ``path``, replacing what
+    was there; if it raises, the result is removed. So ``path`` is never left half-written.
 
     Raises:
         UserError: the disk is full.
@@ -108,17 +108,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a small UTF-8 text file, or leave what was there."""
+    """Write a small UTF-8 text file; if writing fails, an existing file stays unchanged."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of ``path``, waiting for other processes; its leftovers are swept away.
+    """Hold an exclusive lock on ``path``, waiting for other processes; remove leftovers.
 
-    Leftovers are temporary files of `replacing` from processes that were killed: whoever holds the
-    lock is the only one who writes ``path``.
+    Leftovers are temporary files of `replacing` from killed processes; the holder of the lock may
+    delete them, since nobody else writes ``path``.
     """
     from filelock import FileLock, Timeout
 
@@ -136,11 +136,11 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """A folder of the cache, made by whoever needs it first; others wait for that process.
+    """Create a cache folder once: the first process makes it, others wait for that process.
 
     Args:
-        folder: where it is to be.
-        make: writes it, under the temporary name that it is given.
+        folder: path of the folder.
+        make: writes the folder at the temporary path that it is called with.
     """
     if folder.is_dir():
         return folder
@@ -152,7 +152,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what was left beside ``path``; not that of ``NAME.other``, which another may write."""
+    """Remove leftovers of ``path``, but not those of ``NAME.other``, which may be in use."""
     ours = re.compile(rf"\.{re.escape(path.name)}\.[^.]+\.part")
     for leftover in path.parent.iterdir():
         if ours.fullmatch(leftover.name):
@@ -160,7 +160,7 @@ def _sweep(path: Path) -> None:
 
 
 def _is_no_room(error: Exception) -> bool:
-    """Libraries in Rust (safetensors, tokenizers) give the number of a system error as text."""
+    """Whether an error means no room; Rust libraries (safetensors) give errno only as text."""
     if isinstance(error, OSError):
         return error.errno in NO_ROOM
     return any(f"(os error {number})" in str(error) for number in NO_ROOM)
@@ -179,10 +179,9 @@ def _remove(path: Path) -> None:
 
 
 def file_sha256(path: Path, *, progress: Progress | None = None) -> str:
-    """SHA-256 of a file in hexadecimal, remembered while the system says that it did not change.
+    """Return the SHA-256 of a file in hexadecimal, cached as long as the file is unchanged.
 
-    Size, time of modification, inode and time of change: whoever sets the second back changes the
-    last.
+    Unchanged means equal size, mtime, inode and ctime: resetting the mtime changes the ctime.
 
     Raises:
         UserError: the file changes while it is being read.
@@ -206,13 +205,13 @@ def file_sha256(path: Path, *, progress: Progress | None = None) -> str:
 
 
 def forget_changed(*, progress: Progress | None = None) -> dict[str, bool]:
-    """Read again every file whose hash is remembered, and forget the hashes that are true no more.
+    """Verify all cached hashes against the files, and drop those that no longer match.
 
     Args:
-        progress: called as files are read.
+        progress: called while files are read.
 
     Returns:
-        Path to whether the file is what it was when its hash was taken.
+        For each path, whether the file still has the cached hash.
     """
     table = cache_folder() / HASHES
     before = {
@@ -228,7 +227,7 @@ def forget_changed(*, progress: Progress | None = None) -> dict[str, bool]:
 
 
 def remember_sha256(path: Path, sha256: str) -> None:
-    """Note the hash of a file as it is now, so that `file_sha256` need not read it again."""
+    """Store the hash of a file in its current state, so that `file_sha256` need not read it."""
     table = cache_folder() / HASHES
     with locked(table):
         hashes = {name: row for name, row in _read_hashes(table).items() if Path(name).exists()}
@@ -237,16 +236,16 @@ def remember_sha256(path: Path, sha256: str) -> None:
 
 
 def noted(table: str, key: str) -> bool:
-    """Whether `note` has kept a key in a table of the cache."""
+    """Whether `note` has stored this key in this table."""
     return key in _read_notes(cache_folder() / table)
 
 
 def note(table: str, key: str) -> None:
-    """Keep in the cache that something was found in order, so that it need not be looked at again.
+    """Record in the cache that a check has passed, so that it need not be repeated.
 
     Args:
-        table: file in the cache, one for each check.
-        key: what was checked, and by what.
+        table: name of the cache file, one per kind of check.
+        key: identifies what was checked, and the version of the check.
     """
     path = cache_folder() / table
     with locked(path):
@@ -257,7 +256,7 @@ def note(table: str, key: str) -> None:
 def _read_notes(table: Path) -> list[str]:
     try:
         found = json.loads(table.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # a damaged note only means checking once more
+    except (OSError, ValueError, RecursionError):  # with a damaged table the check is only repeated
         return []
     return found if isinstance(found, list) and all(isinstance(key, str) for key in found) else []
 

@@ -9,7 +9,7 @@ __all__ = ["UserError", "unknown_name"]
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The command line prints its text and exits with status 2."""
+    """An error the user can fix. The command line prints its message and exits with status 2."""
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:

@@ -1,4 +1,4 @@
-"""The assistant's own folder: what it keeps for the user, readable by nobody else."""
+"""The assistant's private folder: the index and histories, readable by the user only."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["INDEX", "assistant_folder", "index_path", "kept_files", "make_privat
 
 INDEX = "index.sqlite"
 _KEPT = (f"{INDEX}*", f".{INDEX}.lock", "history*")
-"""All that the assistant writes into its folder. Nothing else there is ever deleted."""
+"""Patterns of the files that the assistant writes. Nothing else in its folder is deleted."""
 
 
 def assistant_folder() -> Path:
-    """The folder, which may not be there yet.
+    """Return the assistant's folder, which may not exist yet.
 
     It lies in the user's data folder (``platformdirs``), or in what the environment variable
     ``GALENIC_HOME`` names.
@@ -28,14 +28,14 @@ def assistant_folder() -> Path:
 
 
 def index_path() -> Path:
-    """Where the index lies when no other place is named."""
+    """Return the default path of the index."""
     return assistant_folder() / INDEX
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file of mode 0600 where there is none, in a folder of mode 0700 if new.
+    """Create an empty file with mode 0600 if missing; a new parent folder gets mode 0700.
 
-    A file that is there already, with wider rights, gets the narrow ones.
+    An existing file with wider permissions is restricted to 0600.
 
     Raises:
         UserError: it cannot be written.
@@ -52,7 +52,7 @@ def make_private(path: Path) -> None:
 
 
 def kept_files() -> list[Path]:
-    """The files that the assistant keeps now, in order of their names."""
+    """Return the existing files of the assistant, sorted by name."""
     folder = assistant_folder()
     found = {path for pattern in _KEPT for path in folder.glob(pattern)}
     inner = {file for path in found if _is_folder(path) for file in path.rglob("*")}
@@ -60,9 +60,9 @@ def kept_files() -> list[Path]:
 
 
 def purge() -> list[tuple[Path, int]]:
-    """Delete the index and every history, and return what went, with sizes in bytes.
+    """Delete the index and all histories; return the deleted paths with sizes in bytes.
 
-    Links are deleted, what they point to stays.
+    Of a symbolic link only the link is deleted.
 
     Raises:
         UserError: a file cannot be deleted.

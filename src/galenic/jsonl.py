@@ -1,4 +1,4 @@
-"""Files of JSON lines that grow while work goes on."""
+"""Appending to JSON Lines files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["append_jsonl"]
 
 
 def append_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Add one line for each row; all are on the disk when this returns.
+    """Append one line per row and flush them to disk before returning.
 
     Args:
-        path: the file; made when missing.
-        rows: values that JSON can hold. A string is taken as a line that is JSON already.
+        path: the file; created if missing.
+        rows: JSON-serializable values. A string is written as is, as a line of JSON.
     """
     lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
     with path.open("a", encoding="utf-8", newline="\n") as file:

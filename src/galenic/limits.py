@@ -1,4 +1,4 @@
-"""Limits on what comes from outside, in one place; each error names the limit that it met."""
+"""Limits on untrusted input, in one place; each error names the limit that was exceeded."""
 
 from __future__ import annotations
 
@@ -32,81 +32,81 @@ __all__ = [
 ]
 
 MESSAGE = 200
-"""Characters of the input that an error message repeats."""
+"""Maximum characters of the input that an error message quotes."""
 WORD = 400
-"""Characters of a path or word in an error message; longer ones are cut in the middle."""
+"""Maximum characters of a path or word in an error message; longer ones lose their middle."""
 WHOLE_MESSAGE = 2_000
-"""Characters of an error message."""
+"""Maximum characters of an error message."""
 NOTES_BYTES = 5_000_000
-"""Of a file that is dropped onto the page."""
+"""Maximum bytes of a file dropped onto the web page."""
 NOTES_CHARACTERS = 60_000
-"""Of its text that are taken as notes."""
+"""Maximum characters of such a file's text that are used as notes."""
 NOTES_MEMORY = 1 << 30
-"""Bytes of memory of the process that reads it."""
+"""Memory limit in bytes of the process that reads such a file."""
 NOTES_SECONDS = 20
-"""For which that process may run."""
+"""Time limit of that process."""
 SCHEMA_NODES = 2_000
-"""Keys, values and lists in a JSON schema that an answer is to follow."""
+"""Maximum number of keys, values and lists in a JSON schema for an answer."""
 JSON_BYTES = 1 << 28
-"""Bytes of a JSON file; tokenizers of large vocabularies have 35 million."""
+"""Maximum bytes of a JSON file; tokenizers with large vocabularies take 35 million."""
 JSONL_BYTES = 1 << 31
-"""Bytes of a file of JSON lines, unpacked."""
+"""Maximum bytes of a JSON Lines file, uncompressed."""
 JSONL_LINE = 1 << 25
-"""Bytes of one of its lines."""
+"""Maximum bytes of one line of such a file."""
 UNPACKED_RATIO = 200
-"""How much larger than the packed file what is in it may be; text is some 10 times larger."""
+"""Maximum ratio of uncompressed to compressed size; for text it is about 10."""
 PACK_INDEX = 1 << 26
-"""Bytes of the list in a packed model."""
+"""Maximum bytes of the index of a packed model."""
 YAML_BYTES = 1 << 20
-"""Bytes of a YAML file: recipes, studies and clients' files are a few kilobytes."""
+"""Maximum bytes of a YAML file; recipes, studies and client files take a few kilobytes."""
 YAML_NODES = 20_000
-"""Keys, values and lists in one YAML file."""
+"""Maximum number of keys, values and lists in a YAML file."""
 YAML_DEPTH = 50
-"""Lists and mappings inside each other in a YAML file."""
+"""Maximum nesting depth of a YAML file."""
 
 SAFETENSORS_HEADER = 1 << 25
-"""Bytes of the table of a safetensors file; of the largest models it has a few megabytes."""
+"""Maximum bytes of a safetensors header; the largest models need a few megabytes."""
 TEMPLATE_LENGTH = 1 << 18
-"""Characters of a chat template; long ones have 20,000."""
+"""Maximum characters of a chat template; long ones have 20,000."""
 TEMPLATE_OUTPUT = 4 << 20
-"""Characters that a chat template may write."""
+"""Maximum characters of a rendered chat template."""
 TEMPLATE_SECONDS = 5
-"""Of the processor, for a chat template to render a conversation."""
+"""CPU time limit for rendering a chat template."""
 TEMPLATE_MEMORY = 1 << 30
-"""Bytes of memory of the process in which it is rendered."""
+"""Memory limit in bytes of the process that renders a chat template."""
 TRIAL_SECONDS = 20
-"""For the first load of a model, besides reading it."""
+"""Time limit for the first load of a model, in addition to the time for reading it."""
 TRIAL_BYTES_A_SECOND = 20_000_000
-"""A slow disk reads so much."""
+"""Assumed reading speed of a slow disk."""
 
 
 def one_line(text: str, most: int = MESSAGE) -> str:
-    """The first line of a text, printable and not longer than that.
+    """Return the first line of a text, made printable and cut to ``most`` characters.
 
     Args:
-        text: of any kind, from outside perhaps.
-        most: characters.
+        text: any text, possibly untrusted.
+        most: maximum length.
     """
     line = next((line for line in text.splitlines() if line.strip()), "").strip()
     return printable(line if len(line) <= most else f"{line[: most - 1]}…")
 
 
 def clamped(text: str) -> str:
-    """An error message, with what it quotes cut to a line and itself to `WHOLE_MESSAGE`."""
+    """Shorten an error message: quoted input to one line, the whole to `WHOLE_MESSAGE`."""
     text = re.sub(r"'[^']+'|\"[^\"]+\"", lambda found: _cut(found[0], MESSAGE + 2), text)
     text = re.sub(r"\S+", lambda found: _cut(found[0], WORD), text)
     return _cut(text, WHOLE_MESSAGE)
 
 
 def _cut(text: str, most: int) -> str:
-    """A text without its middle."""
+    """Cut a long text in the middle."""
     return text if len(text) <= most else f"{text[: most * 2 // 3]}…{text[1 - most // 3 :]}"
 
 
 def printable(text: str) -> str:
-    """A text that every terminal and file takes: control signs and lone surrogates are written out.
+    """Escape control characters and lone surrogates, so that any terminal or file accepts the text.
 
-    Line breaks and tabs stay.
+    Line breaks and tabs are kept.
     """
     if text.isprintable():
         return text

@@ -1,8 +1,8 @@
-"""Ray on this machine alone: loopback, a key, private folders, nothing told to anybody.
+"""Start Ray privately: loopback only, token authentication, private folders, no telemetry.
 
-Left to itself Ray listens on every interface without a key, and whoever reaches its ports may run
-commands as the user (https://docs.ray.io/en/latest/ray-security/index.html); it also asks cloud
-providers' metadata servers where it runs, usage statistics on or off.
+By default Ray listens on every interface without authentication, and anyone who reaches its ports
+can run commands as the user (https://docs.ray.io/en/latest/ray-security/index.html); it also
+queries cloud providers' metadata servers, even with usage statistics off.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-"""A key is asked for; no statistics; one machine only, so that Ray keeps to loopback (the setting's
-name is Ray's); no tip of a later version."""
+"""Require a token; no usage statistics; a single machine, which keeps Ray on loopback (the
+setting's name is Ray's); no hints about newer versions."""
 
 
 def lock_ray() -> None:
-    """Set, for this process and those it starts, what Ray reads as it is imported; a fresh key."""
+    """Set the environment that Ray reads on import, with a new token; child processes inherit it."""
     os.environ.update(SETTINGS, RAY_AUTH_TOKEN=secrets.token_hex(32))
     os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
-    os.environ.pop("RAY_ADDRESS", None)  # of a cluster that nobody named
+    os.environ.pop("RAY_ADDRESS", None)  # it would join a cluster that the user has not named
 
 
 def start_private_ray(folder: str, **settings: Any) -> None:
-    """Start Ray here, after `lock_ray`.
+    """Start Ray on this machine; call `lock_ray` first.
 
     Args:
-        folder: of mode 0700; below it lie Ray's sockets and logs.
-        settings: more of ``ray.init``.
+        folder: a folder of mode 0700 for Ray's sockets and logs.
+        settings: further arguments of ``ray.init``.
 
     Raises:
-        UserError: Ray did not keep to loopback; it is stopped again.
-        Exception: what Ray raises when it cannot start.
+        UserError: Ray listens beyond loopback; it is stopped again.
+        Exception: whatever Ray raises when it cannot start.
     """
     import ray
 
@@ -58,7 +58,7 @@ def start_private_ray(folder: str, **settings: Any) -> None:
             include_dashboard=False,
             log_to_driver=False,
             _node_ip_address=LOOPBACK,
-            _temp_dir=f"{folder}/ray",  # which Ray opens to everybody
+            _temp_dir=f"{folder}/ray",  # Ray opens this folder to all users
             **settings,
         )
     finally:
@@ -72,4 +72,4 @@ def start_private_ray(folder: str, **settings: Any) -> None:
 
 
 def _no_web(node: Any, **settings: Any) -> None:
-    """In place of Ray's web process, which asks metadata servers even without its dashboard."""
+    """Replace Ray's dashboard process, which queries metadata servers even when disabled."""

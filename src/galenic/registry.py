@@ -1,4 +1,4 @@
-"""Names to code, loaded only when asked for: ``name -> "module:attribute"``.
+"""Registries that map names to code, imported on first use: ``name -> "module:attribute"``.
 
 A new benchmark, runtime, scoring, pruning or quantization method is one file and one line here, or
 one entry point in somebody else's package (docs/extend.md): ``name = "module:attribute"`` in the
@@ -35,12 +35,12 @@ log = logging.getLogger(__name__)
 
 
 class Registry:
-    """A lazy table of one kind of thing; iterating gives the names in their listed order.
+    """A mapping from names to objects of one kind, imported on first use; iteration keeps order.
 
     Attributes:
-        kind: for messages.
-        own: Galenic's entries.
-        group: of the entry points that add others; None takes none.
+        kind: what the names denote, for messages.
+        own: Galenic's own entries.
+        group: entry point group through which other packages add entries; None for none.
     """
 
     def __init__(self, kind: str, own: dict[str, str], group: str | None = None) -> None:
@@ -49,7 +49,7 @@ class Registry:
 
     @cached_property
     def plugins(self) -> dict[str, EntryPoint]:
-        """Name to entry point of other packages; names that Galenic has itself stay Galenic's."""
+        """Entry points of other packages by name, without names that Galenic itself uses."""
         if self.group is None:
             return {}
         found: dict[str, EntryPoint] = {}
@@ -61,7 +61,7 @@ class Registry:
         return found
 
     def __iter__(self) -> Iterator[str]:
-        """Galenic's names, then those of plug-ins that load; a broken one is named in a warning."""
+        """Yield Galenic's names, then those of working plug-ins; warn about broken ones."""
         yield from self.own
         for name in self.plugins:
             if self._works(name):
@@ -104,7 +104,7 @@ class Registry:
         return name
 
     def _works(self, name: str) -> bool:
-        """Whether a plug-in loads; one that does not is named once."""
+        """Whether a plug-in can be loaded; warns once if it cannot."""
         if name in self._broken:
             return False
         try:

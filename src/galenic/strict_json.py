@@ -1,4 +1,4 @@
-"""JSON of others: within limits, every key once, all of it text that can be written again."""
+"""Strict parsing of untrusted JSON: size limits, no duplicate keys, only encodable text."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object that a file holds.
+    """Read a JSON object from a file.
 
     Raises:
-        UserError: the file cannot be read, is too large, or holds something else.
+        UserError: the file cannot be read, is too large, or is not a JSON object.
     """
     try:
         size = path.stat().st_size
@@ -32,10 +32,10 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def parse_object(data: bytes, origin: str) -> dict[str, Any]:
-    """The JSON object in some bytes; as `parse_json`.
+    """Parse a JSON object from bytes; see `parse_json`.
 
     Raises:
-        UserError: as there, or it is another kind of value.
+        UserError: as in `parse_json`, or the value is not an object.
     """
     value = parse_json(data, origin)
     if not isinstance(value, dict):
@@ -44,17 +44,17 @@ def parse_object(data: bytes, origin: str) -> dict[str, Any]:
 
 
 def parse_json(data: bytes, origin: str) -> Any:
-    """The JSON value in some bytes.
+    """Parse a JSON value from bytes.
 
-    NaN and infinity are taken, as Python writes them: some configurations need them.
+    NaN and infinity are accepted as Python writes them, since some configurations use them.
 
     Args:
-        data: UTF-8, with or without a mark at its start.
-        origin: name of the file, for messages.
+        data: UTF-8, with or without a byte order mark.
+        origin: file name for messages.
 
     Raises:
-        UserError: no JSON, nested too deeply, a key twice, or half of a surrogate pair, which no
-            file and no terminal takes.
+        UserError: it is not JSON, is nested too deeply, or contains a duplicate key or a lone
+            surrogate, which cannot be written to a file or terminal.
     """
     try:
         value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique)

@@ -1,4 +1,4 @@
-"""YAML files that people write: every key once, and none that is not known."""
+"""Strict parsing of YAML files: duplicate and unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file says, every key once.
+    """Parse a YAML file; duplicate keys are an error.
 
     Raises:
         UserError: it cannot be read, or is no valid YAML.
@@ -36,11 +36,11 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, origin: str) -> Any:
-    """What YAML text says, every key once.
+    """Parse YAML text; duplicate keys are an error.
 
     Args:
-        text: of the file.
-        origin: its name, for messages.
+        text: content of the file.
+        origin: file name for messages.
 
     Raises:
         UserError: it is no valid YAML.
@@ -53,19 +53,19 @@ def parse_yaml(text: str, origin: str) -> Any:
         why = one_line(str(getattr(error, "problem", None) or error))
         raise UserError(f"{origin} is no valid YAML: {why}{line}.") from error
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        # numbers of thousands of digits, dates that are none: the library does not say so itself
+        # numbers with thousands of digits, invalid dates: the library does not catch these itself
         why = one_line(str(error))
         raise UserError(f"{origin} has a value that cannot be read: {why}.") from error
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which plain YAML keeps the last; aliases; too much."""
+    """A SafeLoader that refuses duplicate keys (PyYAML keeps the last), aliases and large input."""
 
     nodes = 0
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Read one value, within the limits of `galenic.limits`."""
+        """Compose one node, enforcing the limits of `galenic.limits`."""
         self.nodes += 1
         mark = self.get_mark()
         if self.check_event(yaml.AliasEvent):
@@ -95,7 +95,7 @@ class StrictLoader(yaml.SafeLoader):
 
 
 def check_keys(kind: str, given: Mapping[Any, Any], known: Any) -> None:
-    """Raise UserError for the first key that is not known, with near names."""
+    """Raise UserError for the first unknown key, suggesting similar names."""
     for key in given:
         if key not in known:
             raise unknown_name(kind, str(key), known)

@@ -1,4 +1,4 @@
-"""Values as people write them in flags: ``8GB``, ``1.5GiB``; ``pubmedqa,medmcqa``."""
+"""Parsing of flag values: sizes (``8GB``, ``1.5GiB``) and lists (``pubmedqa,medmcqa``)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ UNITS: dict[str, int] = {
 
 
 def parse_size(text: str, flag: str) -> int:
-    """Bytes of a size as a person writes it; upper and lower case are alike.
+    """Parse a size, ignoring case, and return it in bytes.
 
     Args:
         text: a number and a unit, for example ``"90MB"``, ``"1.5 GiB"``, ``"8G"``, ``"4096"``.
-        flag: the flag that it was given to, for the message.
+        flag: name of the flag, for the message.
 
     Raises:
-        UserError: it is no size, or less than one byte.
+        UserError: it is not a size, or less than one byte.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text.lower())
     if found is None or found[2] not in UNITS:
@@ -44,7 +44,7 @@ def parse_size(text: str, flag: str) -> int:
 
 
 def format_size(num_bytes: float) -> str:
-    """A size for people, in powers of 1000 with three digits: ``"91.7 MB"``, ``"512 B"``."""
+    """Format a size in powers of 1000 with three digits: ``"91.7 MB"``, ``"512 B"``."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if num_bytes >= 0.9995 * size:
             value = num_bytes / size
@@ -54,7 +54,7 @@ def format_size(num_bytes: float) -> str:
 
 
 def split_commas(value: object) -> object:
-    """The parts of a comma-separated text, stripped, empty ones left out; all else as it is."""
+    """Split a comma-separated string into stripped, non-empty parts; return other values as is."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value

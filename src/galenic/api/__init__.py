@@ -1,5 +1,5 @@
-"""What `import galenic` offers, one file for each part: commands without the command line.
+"""The public Python API, which offers what the command line does; one module per topic.
 
-The functions check what they are given and return typed results; the work itself is done in the
-other rooms. The names are loaded by `galenic.__getattr__` when they are first used.
+The functions validate their arguments and return typed results; the work is done in the other
+packages. `galenic.__getattr__` loads the names on first use.
 """

@@ -1,4 +1,4 @@
-"""What callers give: a model by name, path or result; options; who is told of progress."""
+"""Handling of arguments that the public functions share: model, options, data, progress."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from galenic.watcher import SilentWatcher, Watcher
 __all__ = ["Model", "Progress", "build", "build_method", "data_folder", "model_name", "watcher_of"]
 
 Model: TypeAlias = str | Path | Artifact
-"""An embedded model or dose, a GGUF, a folder, a Hub id, or what another call has returned."""
+"""Name of an embedded model or dose, GGUF path, folder, Hub id, or the result of another call."""
 Progress: TypeAlias = bool | Watcher
-"""False is silent, True prints lines on standard error; or an object of one's own."""
+"""False is silent, True prints lines to standard error; or a `Watcher` that is called."""
 
 _Built = TypeVar("_Built", bound=BaseModel)
 
 
 class _Lines(SilentWatcher):
-    """A watcher that writes a line for each stage, and what is worth knowing."""
+    """A watcher that prints a line for each stage and each message to standard error."""
 
     def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
         self.say(text if total is None else f"{text} ({done:,} of {total:,})")
@@ -37,19 +37,19 @@ class _Lines(SilentWatcher):
 
 
 def watcher_of(progress: Progress) -> Watcher:
-    """Who is told of progress."""
+    """Return the watcher for a ``progress`` argument."""
     if isinstance(progress, bool):
         return _Lines() if progress else SilentWatcher()
     return progress
 
 
 def model_name(model: Model) -> str:
-    """A model as the rest of the package takes it."""
+    """Return the model's name or path as a string, as the rest of the package expects it."""
     return str(model.folder if isinstance(model, Artifact) else model)
 
 
 def data_folder(data: str | Path | None) -> str | None:
-    """The folder of the data files; by default what ``GALENIC_DATA`` names."""
+    """Return the data folder as a string; by default the value of ``GALENIC_DATA``."""
     return os.environ.get("GALENIC_DATA") if data is None else str(data)
 
 
@@ -57,8 +57,8 @@ def build(kind: type[_Built], values: Mapping[str, Any], what: str) -> _Built:
     """Build a configuration from keyword arguments.
 
     Raises:
-        UserError: an argument is unknown (near names are suggested), missing, or its value is not
-            allowed.
+        UserError: an argument is unknown (similar names are suggested), missing, or has a value
+            that is not allowed.
     """
     for name in values:
         if name not in kind.model_fields:
@@ -76,17 +76,17 @@ def build(kind: type[_Built], values: Mapping[str, Any], what: str) -> _Built:
 def build_method(
     kind: type[_Built], methods: Registry, method: str, values: Mapping[str, Any], what: str
 ) -> tuple[_Built, Any]:
-    """Split options between a stage and its method, and build both.
+    """Split options between a stage's configuration and its method, and build both.
 
     Args:
-        kind: configuration of the stage.
-        methods: that the stage may use.
-        method: name of one.
-        values: options of either.
-        what: the stage, for messages.
+        kind: configuration class of the stage.
+        methods: registry of the stage's methods.
+        method: name of the method.
+        values: options of the stage and of the method.
+        what: name of the stage, for messages.
 
     Raises:
-        UserError: as `build`, or there is no such method.
+        UserError: as in `build`, or there is no such method.
     """
     found: Any = methods.load(method)
     own = {name: value for name, value in values.items() if name in kind.model_fields}

@@ -26,10 +26,11 @@ def triage(
     """Say how soon help is needed: ``tier`` is emergency, today, days, self-care, or unknown.
 
     Args:
-        text: in a person's own words.
-        answers: to ``questions`` of an earlier result for this text: id to yes, no, not sure.
-        history: earlier messages.
-        rules: a rules file of one's own; None = Galenic's.
+        text: the complaint in the user's own words.
+        answers: answers (yes, no, not sure) by id to the ``questions`` of an earlier result for
+            this text.
+        history: earlier messages of the user.
+        rules: path of your own rules file; None = Galenic's rules.
 
     Raises:
         UserError: the text or the rules cannot be used.
@@ -49,18 +50,18 @@ def ask(
     model: Model | None = None,
     style: str | None = None,
 ) -> Answer:
-    """Answer a health question from sources.
+    """Answer a health question from indexed sources.
 
     Args:
-        question: in a person's own words.
-        context: notes, or a FHIR R4 record as JSON.
-        history: what was said before, oldest first.
-        index: of passages; default: the user's own.
-        model: that orders or writes; default: the one of ``galenic ask``.
-        style: as ``galenic ask --style``; default: that command's.
+        question: the question in the user's own words.
+        context: notes about the user, or a FHIR R4 record as JSON.
+        history: earlier messages, oldest first.
+        index: path of the passage index; default: the user's own.
+        model: model that ranks or writes sentences; default: that of ``galenic ask``.
+        style: ``extractive`` or ``written``, as in ``galenic ask --style``.
 
     Raises:
-        UserError: nothing is asked, or the model or the index cannot be used.
+        UserError: the question is empty, or the model or the index cannot be used.
     """
     from galenic.assistant.pipeline import ask as run
 
@@ -75,13 +76,13 @@ def ask(
 def search(
     question: str, k: int = 5, *, index: str | Path | None = None, embeddings: bool = True
 ) -> list[Passage]:
-    """The passages that fit a question best, best first.
+    """Return the passages that match a question best, best first.
 
     Args:
-        question: in a person's own words.
-        k: at most so many, 1 to 100.
-        index: of passages; default: the user's own.
-        embeddings: use the vectors of passages, where the index has them.
+        question: the question in the user's own words.
+        k: maximum number of passages, 1 to 100.
+        index: path of the passage index; default: the user's own.
+        embeddings: also rank by embeddings, if the index has them.
 
     Raises:
         UserError: nothing is indexed, or the index cannot be used.

@@ -14,7 +14,7 @@ from galenic.evaluation.divergence import Divergence
 __all__ = ["compare", "evaluate", "perplexity", "report"]
 
 COMMAND = "galenic.evaluate"
-"""What a report says in place of the command line."""
+"""Shown in reports in place of the command line."""
 
 
 def evaluate(
@@ -27,16 +27,16 @@ def evaluate(
     progress: Progress = False,
     **options: Any,
 ) -> Run:
-    """Measure a model on benchmarks; a run that was stopped goes on when it is called again.
+    """Evaluate a model on benchmarks; calling it again resumes an interrupted run.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        benchmarks: names, or paths of exams of your own (.jsonl, .csv).
-        limit: at most so many questions a benchmark.
+        model: a name, path, Hub id, or the result of another call.
+        benchmarks: names, or paths of your own question files (.jsonl, .csv).
+        limit: maximum number of questions per benchmark.
         data: folder with the benchmark files, or ``"sample"`` for the questions that ship with
             Galenic; default: ``GALENIC_DATA``, else the Hugging Face Hub.
         output: folder of the run; default: ``runs/<model>-<hash of the settings>``.
-        progress: True prints what is being done on standard error.
+        progress: True prints progress to standard error.
         options: the other fields of `galenic.evaluation.config.EvaluateConfig`, which are the
             flags of ``galenic evaluate``: ``scoring``, ``debias``, ``num_fewshot``, ``runtime`` ...
 
@@ -61,14 +61,14 @@ def perplexity(
     progress: Progress = False,
     **options: Any,
 ) -> Divergence:
-    """Perplexity of held-out text, bits per byte, and KL divergence from the parent.
+    """Measure perplexity and bits per byte on held-out text, and KL divergence from the parent.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        against: the model to compare with; default: the first parent that the manifest names.
-        text: a UTF-8 file of your own.
+        model: a name, path, Hub id, or the result of another call.
+        against: reference model; default: the first parent in the model's manifest.
+        text: path of your own UTF-8 text file.
         data: folder with medquad/medquad.jsonl.gz; default: ``GALENIC_DATA``.
-        progress: True prints what is being done on standard error.
+        progress: True prints progress to standard error.
         options: ``num_samples``, ``seq_len``, ``seed``, ``runtime``, ``threads``.
 
     Raises:
@@ -90,15 +90,15 @@ def perplexity(
 def compare(
     run_a: Run | str | Path, run_b: Run | str | Path | None = None, **selected: str | None
 ) -> Comparison:
-    """Compare two runs, or two scorings of one, on the questions that both answered.
+    """Compare two runs, or two scorings of one run, on the questions that both answered.
 
     Args:
-        run_a: the reference.
-        run_b: the other; default: the first run itself.
-        selected: ``scoring_a``, ``scoring_b``, ``debias_a``, ``debias_b``: only these records.
+        run_a: the reference run.
+        run_b: the run to compare with it; default: the reference run itself.
+        selected: ``scoring_a``, ``scoring_b``, ``debias_a``, ``debias_b``: use these records only.
 
     Raises:
-        UserError: a run cannot be read, both sides are the same, or they asked other questions.
+        UserError: a run cannot be read, both sides are the same, or their questions differ.
     """
     from galenic.errors import unknown_name
     from galenic.reports.compare import SELECTIONS, compare_runs
@@ -112,12 +112,12 @@ def compare(
 
 
 def report(*runs: Run | str | Path, output: str | Path | None = None, examples: int = 3) -> Report:
-    """Write the report of runs: report.html, report.md and report.json.
+    """Write a report on one or more runs: report.html, report.md and report.json.
 
     Args:
-        runs: one or more, or the folder of one study.
-        output: folder of the report; default: ``report`` inside the first run.
-        examples: right and as many wrong questions shown of each row; 0 shows none.
+        runs: one or more runs, or the folder of one study.
+        output: folder of the report; default: ``report`` inside the first run's folder.
+        examples: number of right and of wrong answers shown per row; 0 shows none.
 
     Raises:
         UserError: no run is given, one cannot be read, or the folder cannot be made.

@@ -1,4 +1,4 @@
-"""Models as they are: loading, looking inside, planning, handing over to other programs."""
+"""Functions that do not change a model: load, inspect, plan, export."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def load_model(
     threads: int | None = None,
     context_length: int | None = None,
 ) -> Runtime:
-    """Load a model to compute with; use it as a context manager, or call ``close``.
+    """Load a model for inference; use the result as a context manager, or call ``close``.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        runtime: of `galenic.registry.RUNTIMES`; ``auto`` takes llama for a GGUF, torch for a
-            folder.
-        threads: to compute with; default: chosen from the machine's live load.
-        context_length: longest text in tokens; default: the model's own limit.
+        model: a name, path, Hub id, or the result of another call.
+        runtime: a name in `galenic.registry.RUNTIMES`; ``auto`` uses llama for a GGUF and torch
+            for a folder.
+        threads: number of compute threads; default: chosen from the machine's current load.
+        context_length: maximum length of a text in tokens; default: the model's own limit.
 
     Raises:
         UserError: there is no such model, or it cannot be loaded.
@@ -42,11 +42,11 @@ def load_model(
 
 
 def inspect(model: Model, *, zeros: bool = False) -> ModelSize:
-    """Say what a model consists of: parameters, bytes by type, tokenizer, what was done to it.
+    """Describe a model: parameters, bytes by type, tokenizer, and the stages applied to it.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        zeros: count weights that are exactly zero, too (reads them all).
+        model: a name, path, Hub id, or the result of another call.
+        zeros: also count weights that are exactly zero (reads all weights).
 
     Raises:
         UserError: there is no such model, or it is damaged.
@@ -65,20 +65,20 @@ def plan(
     probe: bool = True,
     progress: Progress = False,
 ) -> RecipePlan:
-    """Say which recipe fits a device; no weight is read.
+    """Predict which recipes fit a device, without reading any weights.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        ram: memory that running the model may take: ``"8GB"``.
-        disk: room that its file may take.
-        min_speed: new tokens a second that it must reach; needs ``probe``.
-        context: tokens of conversation to hold.
-        threads: default: by the machine's load.
-        probe: time this machine (some seconds); without, neither memory nor speed is predicted.
-        progress: True prints what is being done on standard error.
+        model: a name, path, Hub id, or the result of another call.
+        ram: memory limit for running the model, such as ``"8GB"``.
+        disk: size limit of its file.
+        min_speed: minimum decoding speed in tokens per second; needs ``probe``.
+        context: context length in tokens that memory is predicted for.
+        threads: number of compute threads; default: chosen from the machine's load.
+        probe: time this machine (some seconds); without it, neither memory nor speed is predicted.
+        progress: True prints progress to standard error.
 
     Raises:
-        UserError: a size is not readable, or the model cannot be compressed.
+        UserError: a size cannot be parsed, or the model cannot be compressed.
     """
     from galenic.errors import UserError
     from galenic.recipes.plan import Device, PlanSettings, make_plan
@@ -97,19 +97,19 @@ def plan(
 
 
 def export(model: Model, to: str, output: str | Path, *, data: str | Path | None = None) -> str:
-    """Write a model for another program.
+    """Export a model for another program.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        to: of `galenic.registry.EXPORTERS`: ollama, llama.cpp, transformers, lm-eval.
-        output: the folder to make.
+        model: a name, path, Hub id, or the result of another call.
+        to: a name in `galenic.registry.EXPORTERS`: ollama, llama.cpp, transformers, lm-eval.
+        output: the folder to create.
         data: folder with the benchmark files, for lm-eval; default: ``GALENIC_DATA``.
 
     Returns:
-        How to use it, as lines of a shell.
+        Shell commands that show how to use the exported model.
 
     Raises:
-        UserError: there is no such program or model, or the model cannot take its form.
+        UserError: there is no such program or model, or the model cannot be converted.
     """
     from galenic.exporters.run import export as run
 

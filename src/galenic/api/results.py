@@ -1,4 +1,4 @@
-"""What the public functions return: typed, and shown well by a notebook."""
+"""Result types of the public functions; notebooks show them as tables."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = ["Answer", "Artifact", "Comparison", "Report", "Run", "Table"]
 class Table(Sequence[Mapping[str, Any]]):
     """Rows under named columns; a row is a mapping from column to value.
 
-    `pandas.DataFrame(table)` takes it as it is.
+    `pandas.DataFrame(table)` accepts it directly.
 
     Attributes:
-        columns: their names, in order.
-        rows: values in the order of the columns.
-        title: what the table is of.
+        columns: column names, in order.
+        rows: values of each row, in the order of the columns.
+        title: heading of the table.
     """
 
     columns: tuple[str, ...]
@@ -76,7 +76,7 @@ class Run:
     """An evaluation: a folder with one record for each question and scoring.
 
     Attributes:
-        folder: where it lies; the same call goes on with it.
+        folder: path of the run; repeating the call that made it resumes it.
     """
 
     folder: Path
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def accuracy(self) -> float:
-        """Share of all questions that are answered rightly, by the first scoring of the run."""
+        """Share of all questions answered correctly, under the run's first scoring."""
         first = self.records[0]
         chosen = [
             record
@@ -99,11 +99,11 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned record is there."""
+        """Whether all planned records exist."""
         return self._loaded.complete
 
     def table(self) -> Table:
-        """A row for each benchmark and scoring: n, accuracy with its 95 % interval, macro F1."""
+        """One row per benchmark and scoring: n, accuracy with its 95 % interval, macro F1."""
         from galenic.reports.rows import build_rows
 
         names = ("benchmark", "scoring", "debias", "n", "accuracy", "low", "high", "macro_f1")
@@ -128,11 +128,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model folder that a stage has made.
+    """A model folder written by a stage.
 
     Attributes:
-        folder: where it lies.
-        manifest: what was done to it, and the hash of each file.
+        folder: path of the model.
+        manifest: the stages that made it, and the hash of each file.
     """
 
     folder: Path
@@ -140,17 +140,17 @@ class Artifact:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Everything that was done to the model, the first thing first."""
+        """All stages applied to the model, in order."""
         return self.manifest.stages
 
     @property
     def num_bytes(self) -> int:
-        """Size of its weight files."""
+        """Total size of the weight files in bytes."""
         files = self.manifest.files.items()
         return sum(f.num_bytes for name, f in files if name.endswith((".gguf", ".safetensors")))
 
     def table(self) -> Table:
-        """A row for each stage: what was done, from what, with which options."""
+        """One row per stage: what was done, from which model, with which options."""
         rows = tuple(
             (
                 one.stage,
@@ -172,11 +172,12 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs on the questions that both answered.
+    """Comparison of two runs on the questions that both answered.
 
     Attributes:
-        results: one for each benchmark and scoring, and for all benchmarks together.
-        unpaired_a: records of the first run without a partner; ``unpaired_b`` of the second.
+        results: one per benchmark and scoring, and one for all benchmarks together.
+        unpaired_a: number of records of the first run without a partner in the second;
+            ``unpaired_b`` likewise for the second.
     """
 
     results: tuple[PairedResult, ...]
@@ -184,7 +185,7 @@ class Comparison:
     unpaired_b: int
 
     def table(self) -> Table:
-        """A row for each result; the difference is that of the second run to the first."""
+        """One row per result; the difference is second run minus first run."""
         columns = ("benchmark", "scoring", "n", "accuracy_a", "accuracy_b", "difference", "low",
                    "high", "p_value", "flipped")  # fmt: skip
         rows = tuple(
@@ -203,10 +204,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was written.
+    """The files of a written report.
 
     Attributes:
-        files: by name: ``report.md``, ``report.html``, ``report.json`` and others.
+        files: paths by file name: ``report.md``, ``report.html``, ``report.json`` and others.
     """
 
     files: Mapping[str, Path]
@@ -224,13 +225,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer to a health question.
+    """A complete answer to a health question.
 
     Attributes:
         triage: how soon help is needed, and why.
-        sentences: in the order in which they are shown; each names its sources by number.
-        sources: passages by number.
-        notes: why there is no answer, which guard stepped in, and the like.
+        sentences: in display order; each refers to its sources by number.
+        sources: the cited passages by number.
+        notes: remarks such as why there is no answer, or which guard intervened.
     """
 
     triage: Triage
@@ -245,7 +246,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The sentences with the numbers of their sources."""
+        """The sentences as text, with the numbers of their sources."""
         lines = (
             one.text + "".join(f" [{number}]" for number in one.sources) for one in self.sentences
         )

@@ -1,4 +1,4 @@
-"""Changing models: each function reads a model and writes a folder."""
+"""Functions that change a model: each reads a model and writes a folder."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def compress(
     measure: bool = True,
     progress: Progress = False,
 ) -> Artifact:
-    """Follow a recipe: stages of pruning, training and quantizing in order, into one folder.
+    """Compress a model by a recipe: stages of pruning, training and quantizing, in order.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        recipe: name of a shipped recipe, or a YAML file.
-        output: the folder to make; a compression that was stopped goes on.
+        model: a name, path, Hub id, or the result of another call.
+        recipe: name of a shipped recipe, or path of a YAML file.
+        output: the folder to create; an interrupted compression is resumed.
         data: folder with medquad/medquad.jsonl.gz; default: ``GALENIC_DATA``.
-        text: a UTF-8 file of your own, to calibrate on as well.
-        measure: read a few held-out texts at the end, for the model card.
-        progress: True prints what is being done on standard error.
+        text: path of your own UTF-8 text, used for calibration as well.
+        measure: measure quality on a few held-out texts at the end, for the model card.
+        progress: True prints progress to standard error.
 
     Raises:
-        UserError: something is wrong with the input, or a check of the result failed.
+        UserError: the input is invalid, or a check of the result failed.
     """
     from galenic.recipes.recipe import read_recipe
 
@@ -68,15 +68,15 @@ def prune(
     """Remove parameters of a model.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        output: the folder to make.
-        method: of `galenic.registry.PRUNERS`: magnitude, wanda, sparsegpt, width, depth, vocab.
-        progress: True prints what is being done on standard error.
-        options: those of the method (``sparsity`` ...) and of the calibration text (``data``,
+        model: a name, path, Hub id, or the result of another call.
+        output: the folder to create.
+        method: magnitude, wanda, sparsegpt, width, depth or vocab (`galenic.registry.PRUNERS`).
+        progress: True prints progress to standard error.
+        options: options of the method (``sparsity`` ...) and of the calibration text (``data``,
             ``text``, ``num_samples``, ``seq_len``, ``seed``).
 
     Raises:
-        UserError: something is wrong with the input, or a check of the result failed.
+        UserError: the input is invalid, or a check of the result failed.
     """
     from galenic.compression.prune.config import PruneConfig
 
@@ -95,17 +95,17 @@ def quantize(
     progress: Progress = False,
     **options: Any,
 ) -> Artifact:
-    """Store the weights of a model in fewer bits.
+    """Quantize a model: store its weights in fewer bits.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        output: the folder to make.
-        method: of `galenic.registry.QUANTIZERS`: kquant, gptq, nf4, int8, auto_round.
-        progress: True prints what is being done on standard error.
-        options: those of the method (``bits`` ...) and of the calibration text.
+        model: a name, path, Hub id, or the result of another call.
+        output: the folder to create.
+        method: a name in `galenic.registry.QUANTIZERS`: kquant, gptq, nf4, int8, auto_round.
+        progress: True prints progress to standard error.
+        options: options of the method (``bits`` ...) and of the calibration text.
 
     Raises:
-        UserError: something is wrong with the input, or a check of the result failed.
+        UserError: the input is invalid, or a check of the result failed.
     """
     from galenic.compression.quantize.config import QuantizeConfig
 
@@ -126,19 +126,19 @@ def finetune(
     progress: Progress = False,
     **options: Any,
 ) -> Artifact:
-    """Let a model learn from questions or text.
+    """Fine-tune a model on questions or text.
 
     Args:
-        model: a name, path, Hub id, or what another call has returned.
-        train: sources, comma-separated: ``medquad``, ``benchmarks:train``, a .jsonl file ...
-        output: the folder to make; a training that was stopped goes on.
-        method: of `galenic.registry.FINETUNERS`: lora, full.
-        progress: True prints what is being done on standard error.
-        options: those of the method (``rank`` ...) and of the training (``learning_rate``,
+        model: a name, path, Hub id, or the result of another call.
+        train: comma-separated sources: ``medquad``, ``benchmarks:train``, a .jsonl file ...
+        output: the folder to create; an interrupted training is resumed.
+        method: a name in `galenic.registry.FINETUNERS`: lora, full.
+        progress: True prints progress to standard error.
+        options: options of the method (``rank`` ...) and of the training (``learning_rate``,
             ``epochs``, ``data`` ...).
 
     Raises:
-        UserError: something is wrong with the input, or the training diverged.
+        UserError: the input is invalid, or the training diverged.
     """
     from galenic.training.finetune.config import FinetuneConfig
 
@@ -159,18 +159,18 @@ def distill(
     progress: Progress = False,
     **options: Any,
 ) -> Artifact:
-    """Heal a compressed model: it learns to predict what its teacher predicts.
+    """Train a compressed model to match the predictions of its teacher (distillation).
 
     Args:
-        model: the student: a name, path, Hub id, or what another call has returned.
-        teacher: likewise; usually the model before it was compressed.
-        output: the folder to make; a training that was stopped goes on.
-        method: of `galenic.registry.DISTILLERS`: logits, sequence.
-        progress: True prints what is being done on standard error.
-        options: those of the method (``alpha``, ``temperature`` ...) and of the text.
+        model: the student: a name, path, Hub id, or the result of another call.
+        teacher: the same for the teacher; usually the model before compression.
+        output: the folder to create; an interrupted training is resumed.
+        method: a name in `galenic.registry.DISTILLERS`: logits, sequence.
+        progress: True prints progress to standard error.
+        options: options of the method (``alpha``, ``temperature`` ...) and of the text.
 
     Raises:
-        UserError: something is wrong with the input, or the training diverged.
+        UserError: the input is invalid, or the training diverged.
     """
     from galenic.training.distill.config import DistillConfig
 
@@ -185,16 +185,16 @@ def distill(
 def merge(
     model: Model, adapter: Model, output: str | Path, *, progress: Progress = False
 ) -> Artifact:
-    """Add an adapter to the weights that it was trained beside.
+    """Merge an adapter into the weights of its base model.
 
     Args:
-        model: the base.
-        adapter: folder of the adapter, or what `finetune` has returned.
-        output: the folder to make.
-        progress: True prints what is being done on standard error.
+        model: the base model.
+        adapter: folder of the adapter, or the result of `finetune`.
+        output: the folder to create.
+        progress: True prints progress to standard error.
 
     Raises:
-        UserError: something is wrong with the input, or the sum computes something else.
+        UserError: the input is invalid, or the merged model computes something else.
     """
     check_new(Path(output))
     from galenic.training.merge import merge as run
@@ -206,7 +206,7 @@ def merge(
 
 
 def _given(model: Model, options: dict[str, Any]) -> dict[str, Any]:
-    """Options with the model, and the data folder that ``GALENIC_DATA`` names by default."""
+    """Add the model's name and the default data folder (``GALENIC_DATA``) to the options."""
     given = {name: str(value) if isinstance(value, Path) else value for name, value in
              options.items()}  # fmt: skip
     return {**given, "model": model_name(model), "data": data_folder(given.get("data"))}

@@ -1,8 +1,8 @@
-"""Text to fit and to judge compressed models on: medical from MedQuAD, anything else from a file.
+"""Text for calibration and for held-out evaluation: MedQuAD, or a text file of the user.
 
-MedQuAD (CC BY 4.0; Ben Abacha and Demner-Fushman, BMC Bioinformatics 20:511, 2019) is cut in two
-by what a document is about, so that a disease met while calibrating is not met again on the
-held-out part: 619 topics have more than one document.
+MedQuAD (CC BY 4.0; Ben Abacha and Demner-Fushman, BMC Bioinformatics 20:511, 2019) is split by the
+topic of its documents, so that no disease occurs in both the calibration and the held-out part:
+619 topics have more than one document.
 """
 
 from __future__ import annotations
@@ -45,14 +45,13 @@ __all__ = [
 
 MEDQUAD = "medquad/medquad.jsonl.gz"
 SAMPLE = "sample"
-"""In place of a folder: the embedded handbook."""
+"""Given in place of a data folder, selects the embedded handbook."""
 HELDOUT_TENTHS = 1
-"""Tenths of MedQuAD's topics, and of a text file's paragraphs where it is split, that are held
-out."""
+"""Tenths held out: of MedQuAD's topics, and of the paragraphs of a text file that is split."""
 
 
 class CalibrationConfig(BaseModel):
-    """Which text a method is fitted on. For methods that read none it changes nothing."""
+    """Selection of calibration text. It has no effect on methods that need none."""
 
     PANEL: ClassVar[str] = "Calibration text"
 
@@ -76,7 +75,7 @@ class CalibrationConfig(BaseModel):
 
 @dataclass(frozen=True)
 class CalibrationText:
-    """Texts from one source: a name for the manifest, the file's hash, the documents."""
+    """Documents of one source, with its name for the manifest and the hash of its file."""
 
     source: str
     sha256: str
@@ -89,10 +88,10 @@ class QuestionAnswer:
 
     Attributes:
         id: unique within its file.
-        document: which document it comes from.
-        topic: what the document is about.
-        question: one line.
-        answer: any length.
+        document: id of the document it comes from.
+        topic: topic of the document.
+        question: a single line.
+        answer: free text of any length.
     """
 
     id: str
@@ -103,19 +102,19 @@ class QuestionAnswer:
 
 
 def read_calibration_text(config: CalibrationConfig) -> list[CalibrationText]:
-    """Read all that the config names, without choosing from it yet.
+    """Read all calibration text that the config names; sampling is left to `pack`.
 
     Raises:
-        UserError: nothing is named, or a file is missing or damaged.
+        UserError: no source is named, or a file is missing or damaged.
     """
     return _read_texts(config, "calibration", "this method needs calibration text")
 
 
 def read_heldout_text(config: CalibrationConfig) -> list[CalibrationText]:
-    """Read all that the config names to judge on, of MedQuAD what no method calibrates on.
+    """Read the text for held-out evaluation; of MedQuAD, the part that is never calibrated on.
 
     Raises:
-        UserError: nothing is named, or a file is missing or damaged.
+        UserError: no source is named, or a file is missing or damaged.
     """
     return _read_texts(config, "heldout", "perplexity needs text")
 
@@ -123,22 +122,22 @@ def read_heldout_text(config: CalibrationConfig) -> list[CalibrationText]:
 def read_split_text(
     config: CalibrationConfig,
 ) -> tuple[list[CalibrationText], list[CalibrationText]]:
-    """Text to fit on, and text of other documents to judge on, of all that the config names.
+    """Split all text that the config names by document: one part to fit, one to evaluate.
 
     Raises:
-        UserError: nothing is named, or a file is missing or damaged.
+        UserError: no source is named, or a file is missing or damaged.
     """
     learnt, judged = read_calibration_text(config), read_heldout_text(config)
-    if config.text is not None:  # both end with the same text
+    if config.text is not None:  # both lists end with the same user text
         learnt[-1], judged[-1] = split_text(learnt[-1])
     return learnt, judged
 
 
 def split_text(text: CalibrationText) -> tuple[CalibrationText, CalibrationText]:
-    """Hold a tenth of the documents of a text out, by a hash of each.
+    """Split off a tenth of the documents, chosen by a hash of each document.
 
     Returns:
-        What can be learnt from, and what is held out.
+        The part to train on, and the held-out part.
     """
     out = [_is_heldout(document) for document in text.documents]
     pairs = list(zip(text.documents, out, strict=True))
@@ -169,7 +168,7 @@ def _read_texts(
 
 
 def medical_texts(data: str, split: Literal["calibration", "heldout"]) -> CalibrationText:
-    """Medical text of a folder with MedQuAD, or of the embedded handbook for ``sample``.
+    """Read MedQuAD from a data folder, or the embedded handbook if ``data`` is ``sample``.
 
     Raises:
         UserError: the file is missing, changed, damaged or invalid.
@@ -182,7 +181,7 @@ def medical_texts(data: str, split: Literal["calibration", "heldout"]) -> Calibr
 
 
 def medquad_texts(folder: Path, split: Literal["calibration", "heldout"]) -> CalibrationText:
-    """Read one part of MedQuAD, a document for each question with its answer.
+    """Read one split of MedQuAD; each question with its answer is one document.
 
     Raises:
         UserError: the file is missing, changed, damaged or invalid.
@@ -195,10 +194,10 @@ def medquad_texts(folder: Path, split: Literal["calibration", "heldout"]) -> Cal
 def read_medquad(
     folder: Path, split: Literal["calibration", "heldout", "all"]
 ) -> tuple[str, tuple[QuestionAnswer, ...]]:
-    """Hash of the file and the pairs of one part of MedQuAD, in the order of the file.
+    """Return the file's hash and the question-answer pairs of one split, in file order.
 
-    Whether a row is held out is decided by a hash of its topic (``focus``), or of its document
-    where no topic is given. All rows of a document go with its first.
+    The split of a row is decided by a hash of its topic (``focus``), or of its document if it has
+    no topic. All rows of a document go to the split of its first row.
 
     Raises:
         UserError: the file is missing, changed, damaged or invalid.
@@ -236,7 +235,7 @@ def _is_heldout(topic_or_text: str) -> bool:
 
 
 def plain_texts(path: Path) -> CalibrationText:
-    """Read a text file; paragraphs (apart by empty lines) are its documents.
+    """Read a text file; each paragraph (separated by empty lines) is a document.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8, or is empty.
@@ -262,17 +261,17 @@ def pack(
     start: Sequence[int] = (),
     end: Sequence[int] = (),
 ) -> NDArray[np.int64]:
-    """Tokens of randomly chosen documents, end to end, cut into sequences without padding.
+    """Concatenate the tokens of random documents and cut them into sequences without padding.
 
     Args:
-        texts: the sources; each gives an equal share of the sequences, the first the odd one.
-        encode: text to token ids, without special tokens.
-        config: ``num_samples``, ``seq_len`` and ``seed``.
-        start: put before every sequence, as the model expects a text to begin.
-        end: put after every document.
+        texts: the sources; each yields an equal share of the sequences, the first the remainder.
+        encode: converts text to token ids, without special tokens.
+        config: supplies ``num_samples``, ``seq_len`` and ``seed``.
+        start: tokens put before every sequence, such as the model's start token.
+        end: tokens put after every document.
 
     Returns:
-        shape (num_samples, seq_len).
+        Token ids, shape (num_samples, seq_len).
 
     Raises:
         UserError: a source has too little text.

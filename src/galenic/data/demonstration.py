@@ -24,10 +24,10 @@ ENTRIES = Path(__file__).parents[1] / "assistant" / "handbook" / "entries"
 
 
 def demonstration_documents() -> tuple[str, dict[str, str]]:
-    """Hash of the handbook's files, and a document for each entry by its name.
+    """Return a hash of the handbook's files, and the text of each entry by name.
 
     Raises:
-        UserError: the package holds no handbook.
+        UserError: the package contains no handbook.
     """
     paths = sorted(ENTRIES.glob("*.yaml"))
     if not paths:
@@ -42,7 +42,7 @@ def demonstration_documents() -> tuple[str, dict[str, str]]:
 
 
 def _sentences(value: Any) -> Iterator[str]:
-    """Every ``text`` of an entry, in order."""
+    """Yield every ``text`` field of an entry, in order."""
     if isinstance(value, dict):
         if isinstance(text := value.get("text"), str):
             yield text

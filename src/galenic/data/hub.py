@@ -1,10 +1,10 @@
-"""Fetch the public sets from the Hugging Face Hub once, into the local layout in the user cache.
+"""Download the public data sets from the Hugging Face Hub once, into the user cache.
 
-Needs the extra ``galenic[hub]``. Every repository is pinned to the commit its revision names at
-that moment, read as plain parquet or JSON Lines (no dataset scripts, which ``datasets`` 4 no longer
-runs), converted, counted, validated and written whole; ``manifest.json`` names repository, commit
-and hash. From then on the ordinary local loader reads it, and nothing is fetched again while the
-hash is right.
+Needs the extra ``galenic[hub]``. The revision of each repository is resolved to a commit, its
+parquet or JSON Lines files are read (no dataset scripts, which ``datasets`` 4 no longer runs),
+converted to the local layout, counted, validated and written atomically; ``manifest.json`` records
+repository, commit and hash. Later runs read the local file and download nothing while its hash
+matches.
 
 Where the sets come from:
 
@@ -47,14 +47,14 @@ _LETTERS = "ABCDE"
 
 @dataclass(frozen=True)
 class HubSet:
-    """One part of a Hub repository and the files it becomes.
+    """One part of a Hub repository and the local files made from it.
 
     Attributes:
-        repo: its id on the Hub.
-        pattern: the data files inside the repository.
-        num_rows: how many rows must arrive.
-        license: as the repository states it.
-        convert: Hub rows to local rows, by file name.
+        repo: repository id.
+        pattern: glob of the data files in the repository.
+        num_rows: expected number of rows.
+        license: licence stated by the repository.
+        convert: converts Hub rows to local rows by file name.
         revision: branch or commit.
     """
 
@@ -67,7 +67,7 @@ class HubSet:
 
 
 def convert_pubmedqa(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """PQA-L to the official test set, the ten folds (``cv_fold``) and both together."""
+    """Split PQA-L into the official test set, the ten folds (``cv_fold``), and both together."""
     text = files("galenic.data").joinpath("pubmedqa_split.json").read_text(encoding="utf-8")
     split = json.loads(text)
     by_pmid = {int(row["pubid"]): row for row in rows}
@@ -111,7 +111,7 @@ def _pubmedqa_row(by_pmid: Mapping[int, Row], pmid: int, fold: int | None) -> Ro
 def convert_medqa(
     rows: Sequence[Row], *, file: str, split: str, num_options: int
 ) -> dict[str, list[Row]]:
-    """MedQA rows; ids count the rows, and are so the same with 4 and with 5 options.
+    """Convert MedQA rows; ids are row numbers, and so equal for 4 and 5 options.
 
     ``options`` is an object of letter and text, or a list of ``{"key": …, "value": …}``.
     """
@@ -139,7 +139,7 @@ def convert_medqa(
 
 
 def convert_medmcqa(rows: Sequence[Row], *, file: str, split: str) -> dict[str, list[Row]]:
-    """MedMCQA rows; ``cop`` counts from 0 (from 1 in the files of the authors)."""
+    """Convert MedMCQA rows; ``cop`` counts from 0 (from 1 in the authors' files)."""
     converted = []
     for row in rows:
         options = {letter: (row[f"op{letter.lower()}"] or "").strip() for letter in "ABCD"}
@@ -161,7 +161,7 @@ def convert_medmcqa(rows: Sequence[Row], *, file: str, split: str) -> dict[str, 
 
 
 def _clean(text: str) -> str:
-    """Take white space off, and the stray line break and quote that MedQA has on last options."""
+    """Strip white space, and the stray line break and quote of MedQA's last options."""
     text = text.strip()
     return text[:-2].rstrip() if text.endswith('\n"') else text
 
@@ -205,20 +205,20 @@ def _hub_sets() -> dict[str, HubSet]:
 
 
 HUB_SETS: Mapping[str, HubSet] = _hub_sets()
-"""Local file name to the part of the Hub it is made from."""
+"""Source on the Hub of each local file name."""
 
 
 def data_cache() -> Path:
-    """The folder in the user cache that holds what came from the Hub."""
+    """Return the cache folder of downloaded data sets."""
     return cache_folder("data")
 
 
 def fetch(name: str, folder: Path) -> None:
-    """Make sure that a file is in the folder and is what the manifest says.
+    """Make sure that the folder has a file and that it matches the manifest; download if needed.
 
     Raises:
-        UserError: it cannot be had from the Hub, the extra is not installed, the Hub does not
-            answer, or what it holds is not what is expected.
+        UserError: the file is not on the Hub, the extra is not installed, the Hub does not answer,
+            or its content is not as expected.
     """
     if _is_there(name, folder):
         return
@@ -233,7 +233,7 @@ def fetch(name: str, folder: Path) -> None:
             )
     hub_set = HUB_SETS[name]
     with locked(folder / manifest.MANIFEST):
-        if not _is_there(name, folder):  # another process may have brought it meanwhile
+        if not _is_there(name, folder):  # another process may have fetched it meanwhile
             _fetch_set(hub_set, folder)
 
 
@@ -271,11 +271,11 @@ def _fetch_set(hub_set: HubSet, folder: Path) -> None:
             license=hub_set.license,
             origin=origin,
         )
-    manifest.write_manifest(folder, facts)  # last: what it names is complete
+    manifest.write_manifest(folder, facts)  # written last: all files it lists are complete
 
 
 def _valid(rows: Sequence[Row], where: str, *, lenient: bool) -> tuple[list[Row], int]:
-    """The rows that obey the rules; a broken one is an error but in the big training sets."""
+    """Return the valid rows; an invalid row is an error unless ``lenient`` (training sets)."""
     kept = []
     for number, row in enumerate(rows):
         try:
@@ -290,7 +290,7 @@ def _valid(rows: Sequence[Row], where: str, *, lenient: bool) -> tuple[list[Row]
 
 
 def _download(hub_set: HubSet) -> tuple[str, list[Row]]:
-    """The commit that the revision names now, and all rows of it."""
+    """Return the commit that the revision currently resolves to, and all its rows."""
     import datasets
 
     try:
@@ -322,12 +322,12 @@ def _address(repo: str, commit: str) -> str:
 
 
 def _hub_errors() -> tuple[type[BaseException], ...]:
-    """What the Hub libraries raise when a file cannot be had.
+    """Exceptions that the Hub libraries raise when a download fails.
 
-    The HTTP library below them has changed twice; its own base error is a base of theirs.
+    Their HTTP library has changed twice, so its base exception is included.
     """
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    missing = ValueError  # of the data library, where no file has the name
+    missing = ValueError  # raised by datasets if no file matches
     return (OSError, missing, DatasetsError, EntryNotFoundError, *HfHubHTTPError.__bases__)

@@ -1,4 +1,4 @@
-"""What a data folder holds: rows, labels, hashes and licences of every known file."""
+"""Inventory of a data folder: rows, labels, hashes and licences of every known file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAPER_ROWS: Mapping[tuple[str, str], int] = {
     ("medmcqa", "validation"): 4183,
 }  # fmt: skip
 """Sizes in Table 1 of "Prescription for Efficiency" by benchmark and split. Its PubMedQA row
-(1,000/800/200) is a division of the 1,000 questions of its own, not the official one."""
+(1,000/800/200) uses a split of its own, not the official one."""
 
 _UNLABELLED = "medmcqa/test_unlabelled.jsonl.gz"
 _MEDQUAD = "medquad/medquad.jsonl.gz"
@@ -40,17 +40,17 @@ class FileReport:
     Attributes:
         file: name in the local layout.
         benchmark: registry name, or ``"medquad"``.
-        title: of the benchmark.
-        split: its split.
-        rows: how many; 0 when the file is damaged.
-        paper_rows: how many the paper's Table 1 gives for this split, None where it has no such.
-        labels: how often each label is right, in the order shown; empty without labels.
-        sha256: of the file; None when it cannot be read.
-        checksum: ``mismatch`` = not the recorded hash; ``damaged`` = no valid file at all;
+        title: title of the benchmark.
+        split: name of the split.
+        rows: number of rows; 0 if the file is damaged.
+        paper_rows: number of rows in the paper's Table 1; None if it has no such split.
+        labels: how often each label is correct, in display order; empty without labels.
+        sha256: hash of the file; None if it cannot be read.
+        checksum: ``mismatch`` = not the recorded hash; ``damaged`` = not a valid file;
             the others as in ``manifest.State``.
-        license: as recorded.
-        origin: as recorded.
-        problem: what is wrong, None if nothing.
+        license: licence as recorded.
+        origin: origin as recorded.
+        problem: what is wrong; None if nothing.
     """
 
     file: str
@@ -68,7 +68,7 @@ class FileReport:
 
     @property
     def majority(self) -> float | None:
-        """The share of the most frequent label, None without labels."""
+        """Share of the most frequent label; None without labels."""
         return max(self.labels.values()) / self.rows if self.labels else None
 
 
@@ -79,14 +79,14 @@ class _Entry:
     title: str
     split: str
     parse: Callable[[Mapping[str, Any]], tuple[str, str | None, tuple[str, ...]]]
-    """A row to its id, its label (None without) and all labels."""
+    """Convert a row to its id, its correct label (None without one) and all labels."""
 
 
 def inspect(source: DataSource) -> list[FileReport]:
-    """Read and validate every known file that is there; broken ones are reported, not raised.
+    """Read and validate every known file present; invalid files are reported, not raised.
 
     Raises:
-        UserError: the folder holds no known file, or its manifest is broken.
+        UserError: the folder has no known file, or its manifest is invalid.
     """
     known = _sample_entries() if source.sample else _entries()
     entries = [entry for entry in known if (source.folder / entry.file).is_file()]
@@ -99,9 +99,9 @@ def inspect(source: DataSource) -> list[FileReport]:
 
 
 def record(source: DataSource) -> Path:
-    """Write the folder's manifest from its files as they are, after validating them all.
+    """Write the folder's manifest from its current files, after validating all of them.
 
-    Licence and origin of files that are those of the packaged table are carried over.
+    Licence and origin are copied for files that match the packaged table.
 
     Raises:
         UserError: a file is damaged or invalid; nothing is written then.

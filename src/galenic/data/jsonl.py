@@ -1,4 +1,4 @@
-"""JSON Lines, plain or gzip: read with file and line in every error, written all or nothing."""
+"""JSON Lines, plain or gzip: errors name file and line; writing is atomic."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class JsonlFile:
-    """A file's text as bytes, unpacked, and the hash of the file as it lies on disk."""
+    """Uncompressed content of a file, and the hash of the file as stored on disk."""
 
     path: Path
     sha256: str
     content: bytes
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Line number (from 1) and object of each line; empty lines are passed over.
+        """Yield line number (from 1) and object of each line, skipping empty lines.
 
         Raises:
-            UserError: a line is not UTF-8, not JSON or not an object.
+            UserError: a line is not UTF-8, not JSON, or not an object.
         """
         for number, line in enumerate(self.content.split(b"\n"), start=1):
             if line.strip():
@@ -52,12 +52,12 @@ class JsonlFile:
                     raise self.error(number, error) from error
 
     def error(self, line: int, problem: object) -> UserError:
-        """The error for a broken line of this file."""
+        """Build the error for an invalid line of this file."""
         return UserError(f"{self.path}, line {line}: {problem}.")
 
 
 def read_whole(path: Path) -> bytes:
-    """The bytes of a file of questions or texts, at most `JSONL_BYTES` of them.
+    """Read a file of questions or texts of at most `JSONL_BYTES` bytes.
 
     Raises:
         UserError: the file is missing, unreadable or too large.
@@ -74,10 +74,10 @@ def read_whole(path: Path) -> bytes:
 
 
 def read_jsonl(path: Path) -> JsonlFile:
-    """Read a ``.jsonl`` or ``.jsonl.gz`` file whole (the largest here unpacks to some 20 MB).
+    """Read a whole ``.jsonl`` or ``.jsonl.gz`` file.
 
     Raises:
-        UserError: the file is missing, unreadable, no gzip or cut off.
+        UserError: the file is missing, unreadable, not valid gzip, or truncated.
     """
     raw = read_whole(path)
     content = _unpack(path, raw) if path.suffix == ".gz" else raw
@@ -85,13 +85,13 @@ def read_jsonl(path: Path) -> JsonlFile:
 
 
 def encode_gzip(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """One compact JSON object a line, gzip without a time stamp: same rows, same bytes."""
+    """Encode rows as gzipped JSON Lines; without a time stamp, so equal rows give equal bytes."""
     lines = [json.dumps(row, ensure_ascii=False, separators=(", ", ": ")) + "\n" for row in rows]
     return gzip.compress("".join(lines).encode(), compresslevel=9, mtime=0)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write under a temporary name and rename: the file is whole or not there at all."""
+    """Write a file atomically, by renaming a temporary file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_bytes(content)
@@ -119,14 +119,14 @@ def _unpack(path: Path, raw: bytes) -> bytes:
 
 
 def parse_line(line: bytes, *, first: bool) -> dict[str, Any]:
-    """The object of a line.
+    """Parse one line as a JSON object.
 
     Args:
-        line: without its end.
-        first: of the file; a byte order mark may stand before it, as Windows editors put there.
+        line: the line without its line break.
+        first: True for the first line of a file, which may begin with a byte order mark.
 
     Raises:
-        RowError: it is not UTF-8, not JSON, or no object.
+        RowError: it is not UTF-8, not JSON, or not an object.
     """
     if len(line) > JSONL_LINE:
         raise RowError(f"the line has {len(line):,} bytes, and {JSONL_LINE:,} are allowed")
@@ -143,10 +143,10 @@ def parse_line(line: bytes, *, first: bool) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """JSON without what its standard does not have: equal keys in one object, NaN.
+    """Parse JSON strictly: duplicate keys and NaN are errors.
 
     Raises:
-        RowError: it is no such JSON.
+        RowError: it is not valid JSON in this sense.
     """
     try:
         return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)

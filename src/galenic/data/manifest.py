@@ -1,8 +1,8 @@
-"""Which files are known: hash, rows, licence and origin of each, and where it differs.
+"""Records of known data files: hash, rows, licence and origin, and checks against them.
 
-The package brings such a table for the published copies (``checksums.json``). A folder with its
-own ``manifest.json`` is checked against that instead, so data fetched or prepared elsewhere is
-held to what it was when someone vouched for it.
+The package contains such a table for the published copies (``checksums.json``). A folder with its
+own ``manifest.json`` is checked against that instead, so that data downloaded or prepared
+elsewhere is compared with its state when the manifest was written.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["MANIFEST", "FileFacts", "State", "check", "facts_of", "own_facts", "
 
 MANIFEST = "manifest.json"
 State = Literal["ok", "unknown", "packaged"]
-"""``ok``: the hash is the recorded one. ``unknown``: no record of this file. ``packaged``: shipped
-with the package, whose own installer checked it."""
+"""``ok``: the hash equals the recorded one. ``unknown``: the file has no record. ``packaged``: the
+file is part of the package, which the installer has verified."""
 
 
 class FileFacts(BaseModel):
-    """What is recorded of one file."""
+    """Record of one file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,21 +47,21 @@ class _Table(BaseModel):
 
 @cache
 def packaged() -> Mapping[str, FileFacts]:
-    """The published copies, by name in the local layout."""
+    """Return the records of the published copies, by name in the local layout."""
     text = files("galenic.data").joinpath("checksums.json").read_text(encoding="utf-8")
     return _Table.model_validate_json(text).files
 
 
 def facts_of(folder: Path) -> Mapping[str, FileFacts]:
-    """The folder's own manifest, or the packaged table when it has none."""
+    """Return the folder's own manifest, or the packaged table if it has none."""
     return own_facts(folder) if (folder / MANIFEST).exists() else packaged()
 
 
 def own_facts(folder: Path) -> Mapping[str, FileFacts]:
-    """The folder's own manifest; empty when it has none.
+    """Return the folder's own manifest; empty if it has none.
 
     Raises:
-        UserError: the manifest is there but broken.
+        UserError: the manifest exists but is invalid.
     """
     path = folder / MANIFEST
     if not path.exists():
@@ -77,7 +77,7 @@ def own_facts(folder: Path) -> Mapping[str, FileFacts]:
 
 
 def check(folder: Path, name: str, file: JsonlFile) -> State:
-    """Compare a file with what is recorded of it.
+    """Compare a file's hash with its record.
 
     Raises:
         UserError: the hash differs.
@@ -95,7 +95,7 @@ def check(folder: Path, name: str, file: JsonlFile) -> State:
 
 
 def write_manifest(folder: Path, facts: Mapping[str, FileFacts]) -> Path:
-    """Write the folder's manifest whole, over one that may be there, and return its path."""
+    """Write the folder's manifest, replacing an existing one, and return its path."""
     table = {"files": {name: facts[name].model_dump() for name in sorted(facts)}}
     path = folder / MANIFEST
     try:

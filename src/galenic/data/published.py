@@ -1,4 +1,4 @@
-"""The exams as their authors publish them, brought into the local layout.
+"""Conversion of the exams from the authors' published files to the local layout.
 
 - MedQA (https://github.com/jind11/MedQA): ``data_clean.zip`` with
   ``questions/US/{train,dev,test}.jsonl`` (5 options) and ``questions/US/4_options/``.
@@ -38,19 +38,19 @@ LETTERS = "ABCD"
 
 
 def take_published(path: Path, folder: Path) -> list[Path]:
-    """Write the files of the local layout that an archive, a folder or a file has.
+    """Convert an archive, folder or file, and write the resulting files of the local layout.
 
-    Files that are there already are left as they are.
+    Existing files are left unchanged.
 
     Args:
-        path: a zip, a folder that was unpacked from one, or one of its files.
-        folder: of the local layout; made when missing.
+        path: a zip, a folder unpacked from one, or one of its files.
+        folder: data folder; created if missing.
 
     Returns:
-        The files that were written.
+        Paths of the written files.
 
     Raises:
-        UserError: nothing of the kind is in it, or a part is damaged; names the part and line.
+        UserError: it has no known file, or a part is damaged; the message gives part and line.
     """
     written, known = [], False
     for name, content in _parts(path):
@@ -76,7 +76,7 @@ def take_published(path: Path, folder: Path) -> list[Path]:
 
 
 def _vouch(folder: Path, file: str, content: bytes, rows: int, archive: str) -> None:
-    """Record a file in the folder's manifest, beside those that are there and known."""
+    """Add a file to the folder's manifest."""
     before = manifest.facts_of(folder)
     facts = {name: one for name, one in before.items() if (folder / name).exists()}
     facts[file] = manifest.FileFacts(
@@ -89,7 +89,7 @@ def _vouch(folder: Path, file: str, content: bytes, rows: int, archive: str) -> 
 
 
 def _parts(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each part that is wanted."""
+    """Yield name and content of each known part."""
     if not path.exists():
         raise UserError(f"{path} does not exist. {WHERE}")
     if path.is_dir():
@@ -176,7 +176,7 @@ _READERS: tuple[tuple[str, Callable[..., Converted]], ...] = (
     (r"(?:^|/)US/(train|dev|test)\.jsonl$", lambda c, s: _medqa(c, s, 5)),
     (r"(?:^|/)(train|dev)\.json$", _medmcqa),
 )
-"""Names of published parts, and what reads each."""
+"""Name pattern of each published part, and the function that converts it."""
 
 
 def _reader(name: str) -> tuple[Callable[..., Converted], tuple[str, ...]] | None:

@@ -1,4 +1,4 @@
-"""From one JSON object to an `Example`, with every rule that a question has to obey."""
+"""Conversion of one JSON object to a validated `Example`."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from galenic.data.example import Example
 
 __all__ = ["RowError", "check_options", "check_text", "parse_row"]
 
-# Fields that become attributes of Example or repeat the file's own name; the rest goes to meta.
+# Fields that become attributes of Example or repeat the file name; all others go to meta.
 _STRUCTURE = frozenset({"id", "dataset", "split", "question", "context", "options", "answer"})
-# PubMedQA's `long_answer` is the abstract's conclusion and gives the answer away: it is not kept
-# at all, so that no prompt, retrieval or training text can ever see it.
+# PubMedQA's `long_answer` is the abstract's conclusion and reveals the answer: it is dropped, so
+# that it cannot reach any prompt, retrieval or training text.
 _NEVER_KEPT = frozenset({"long_answer"})
 
 
 class RowError(ValueError):
-    """What is wrong with one row; the reader adds file and line."""
+    """Raised for an invalid row; the reader adds file and line."""
 
 
 def check_text(row: Mapping[str, Any], name: str) -> str:
-    """A field that must be non-empty text."""
+    """Return a field after checking that it is non-empty text."""
     return _text(row.get(name), f"`{name}`")
 
 
 def check_options(options: object) -> dict[str, str]:
-    """At least two labels, all different (also without regard to case), each with a text."""
+    """Check that there are two or more labels, distinct ignoring case, each with a text."""
     if not isinstance(options, Mapping):
         raise RowError(f"`options` must be an object of label and text, not {_show(options)}")
     if len(options) < 2:
@@ -52,7 +52,7 @@ def parse_row(row: Mapping[str, Any]) -> Example:
             other field goes to ``meta``, but for ``long_answer``.
 
     Raises:
-        RowError: the first rule the row breaks.
+        RowError: the row is invalid; the message names the first problem.
     """
     options = check_options(row.get("options"))
     answer = row.get("answer")

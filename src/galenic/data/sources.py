@@ -1,8 +1,8 @@
-"""Where questions come from: a local folder, the packaged sample, or the Hub through the cache.
+"""Sources of questions: a local folder, the packaged sample, or the Hub via the user cache.
 
-All three read one layout, ``<set>/<name>.jsonl.gz`` with one JSON object a line, through one
-loader. A file is unpacked, held against its recorded hash and validated row by row before the
-first question is used.
+All three share one layout, ``<set>/<name>.jsonl.gz`` with one JSON object per line, and one
+loader. A file is decompressed, checked against its recorded hash and validated row by row before
+its first question is used.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = [
 T = TypeVar("T")
 
 SAMPLE_FOLDER = "sample/"
-"""Split files whose names begin so are those of the package, whatever the source."""
+"""Prefix of split files that are read from the package, whatever the source."""
 SAMPLE_LICENSE = "Apache-2.0"
-"""The sample questions were written for this package and carry its licence."""
+"""Licence of the sample questions, which were written for this package."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Dataset:
     """The validated questions of one split.
 
     Attributes:
-        benchmark: what they belong to.
-        split: its split.
-        examples: in the order of the file.
-        file: name in the local layout; for a file of the user's own, its file name.
-        sha256: of the file as it lies on disk.
-        license: as the origin states it.
+        benchmark: the benchmark.
+        split: name of the split.
+        examples: the questions in file order.
+        file: name in the local layout; for the user's own file, its file name.
+        sha256: hash of the file as stored on disk.
+        license: licence as stated by the origin.
         checksum: see ``manifest.State``.
-        notes: what was repaired in questions of the user's own, and how often.
+        notes: what was repaired in the user's own questions, and how often.
     """
 
     benchmark: Benchmark
@@ -69,12 +69,12 @@ class Dataset:
 
     @property
     def num_rows(self) -> int:
-        """How many questions the file holds."""
+        """Number of questions in the file."""
         return len(self.examples)
 
     @property
     def clean_examples(self) -> tuple[Example, ...]:
-        """The examples that may be shown to a model or trained on.
+        """The examples that may be used as few-shot examples or for training.
 
         A few MedQA training questions share most of their vignette with a dev or test question
         (``near_eval`` lists which): these are left out.
@@ -87,10 +87,10 @@ class DataSource:
     """A folder in the local layout.
 
     Attributes:
-        folder: its path.
-        title: what to call it in messages and run manifests.
-        fetch: called with a file name before it is read, to bring it if it is not there.
-        sample: True reads the packaged sample questions in place of every benchmark's own.
+        folder: path of the folder.
+        title: name used in messages and run manifests.
+        fetch: called with a file name before reading it, to download it if missing.
+        sample: True reads the packaged sample questions in place of each benchmark's own.
     """
 
     folder: Path
@@ -102,8 +102,8 @@ class DataSource:
         """Read and validate one split.
 
         Args:
-            benchmark: itself or its registry name.
-            split: None = the benchmark's default split.
+            benchmark: a benchmark or its registry name.
+            split: name of the split; None = the default split.
 
         Raises:
             UserError: unknown name or split; file missing, changed, damaged or invalid, with file
@@ -142,7 +142,7 @@ class DataSource:
     def _read_known(self, name: str) -> tuple[str, JsonlFile, manifest.State]:
         if name.startswith(SAMPLE_FOLDER):
             return name, read_jsonl(Path(str(files("galenic.data").joinpath(name)))), "packaged"
-        if Path(name).is_absolute():  # a benchmark of another package brings its file
+        if Path(name).is_absolute():  # a plug-in's benchmark gives the path of its file
             return Path(name).name, read_jsonl(Path(name)), "unknown"
         if self.fetch is not None:
             self.fetch(whole(name))
@@ -158,7 +158,7 @@ class DataSource:
 
 
 def open_source(data: Path | Literal["sample"] | None) -> DataSource:
-    """Open the place the benchmarks are read from.
+    """Open the source that benchmarks are read from.
 
     Args:
         data: a folder in the local layout; ``"sample"`` (also as a path; a folder of that name is
@@ -186,9 +186,9 @@ def open_source(data: Path | Literal["sample"] | None) -> DataSource:
 
 
 def whole(name: str) -> str:
-    """The name of the whole training set beside a part of it; other names stay as they are.
+    """Return the full training set's name for that of a partial one; other names unchanged.
 
-    Published copies of the training sets are often cut. Where a folder has both, the whole one is
+    Published copies of training sets are often truncated. If a folder has both, the full one is
     read.
     """
     return name.replace("train_partial", "train")
@@ -197,10 +197,10 @@ def whole(name: str) -> str:
 def read_examples(
     file: JsonlFile | ExamFile, parse: Callable[[Mapping[str, Any]], Example]
 ) -> tuple[Example, ...]:
-    """Parse every row; ids must be unique and there must be at least one row.
+    """Parse all rows; ids must be unique, and there must be at least one row.
 
     Raises:
-        UserError: names the file and the line.
+        UserError: a row is invalid; the message gives file and line.
     """
     return read_rows(file, parse, lambda example: example.id)
 
@@ -208,7 +208,7 @@ def read_examples(
 def read_rows(
     file: JsonlFile | ExamFile, parse: Callable[[Mapping[str, Any]], T], id_of: Callable[[T], str]
 ) -> tuple[T, ...]:
-    """As `read_examples`, for rows of any kind; rows without ``id`` get their line number."""
+    """Like `read_examples`, for rows of any type; a row without ``id`` gets its line number."""
     seen: dict[str, int] = {}
     parsed = []
     for line, row in file.rows():

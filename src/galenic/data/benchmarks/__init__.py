@@ -1,4 +1,4 @@
-"""The benchmarks: source, prompt, options, version."""
+"""Benchmark definitions: source, prompt, options and version."""
 
 from galenic.data.benchmarks.base import Benchmark, original_label, rotate
 from galenic.data.benchmarks.select import resolve_benchmarks

@@ -1,4 +1,4 @@
-"""What a benchmark is: where its splits lie, how a question is asked, how options turn."""
+"""The benchmark class: its split files, its prompt, and the rotation of its options."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["Benchmark", "original_label", "rotate"]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A set of questions and the one way to ask them.
+    """A set of questions and the prompt format used for all of them.
 
     Attributes:
-        name: as the registry and the records write it.
-        title: for tables.
-        version: raised whenever the prompt or the mapping from rows to examples changes, so that
+        name: name in the registry and in records.
+        title: name for tables.
+        version: increased whenever the prompt or the mapping from rows to examples changes, so that
             results of different versions are never compared by mistake.
-        splits: split name to file in the local layout (``data/sources.py``).
-        default_split: the split that is reported.
-        fewshot_split: the split few-shot examples are drawn from; never the default one.
+        splits: file of each split in the local layout (``data/sources.py``).
+        default_split: the split that results are reported on.
+        fewshot_split: split that few-shot examples are drawn from; never the default one.
         labelled: True when options are shown with letters; False when they are the answer words
             themselves (yes, no, maybe), which are not shown at all.
-        context_name: the word before the context.
-        answer_prefix: the last line of the prompt, without white space at its end.
-        parse: one row of the file to an `Example`; raises ``RowError`` on a broken row.
-        exam: for questions of the user's own: what was named, files by split, how to read them.
+        context_name: heading of the context in the prompt.
+        answer_prefix: the last line of the prompt, without trailing white space.
+        parse: converts one row of the file to an `Example`; raises ``RowError`` on an invalid row.
+        exam: for the user's own questions: the path given, files by split, and how to read them.
     """
 
     name: str
@@ -50,28 +50,28 @@ class Benchmark:
     )
 
     def stem(self, example: Example, *, context: str | None = None) -> str:
-        """Context and question, without options and answer line, no white space at the end.
+        """Return context and question, without options, answer line and trailing white space.
 
         Args:
             example: the question.
-            context: shown in place of the example's own context, for example its end when the
-                whole does not fit; empty leaves the context line out. None shows the example's own.
+            context: replaces the example's context, for example by its end when the whole does not
+                fit; empty omits the context. None uses the example's own.
         """
         shown = example.context if context is None else context
         question = f"Question: {example.question}"
         return f"{self.context_name}: {shown}\n{question}" if shown else question
 
     def prompt(self, example: Example, *, context: str | None = None) -> str:
-        """The stem, the options that are shown, and the answer line; arguments as in `stem`."""
+        """Return stem, options (if shown) and answer line; arguments as in `stem`."""
         lines = [self.stem(example, context=context)]
         if self.labelled:
             lines += [f"{label}. {text}" for label, text in example.options.items()]
         return "\n".join([*lines, self.answer_prefix])
 
     def sample(self) -> Benchmark:
-        """This benchmark over the packaged sample questions; its title says so.
+        """Return this benchmark on the packaged sample questions, with a title that says so.
 
-        A benchmark over the user's own file stays as it is: there is no sample of it.
+        A benchmark on the user's own file is returned unchanged: it has no sample.
         """
         own = self.splits[self.default_split]
         if self.name not in BENCHMARKS.own or own.startswith("sample/"):
@@ -83,16 +83,16 @@ class Benchmark:
         return replace(self, title=f"{self.title}, sample", splits=files)
 
     def num_rotations(self, example: Example) -> int:
-        """How many cyclic orders of the options differ for the reader: 1 if none are shown."""
+        """Number of distinct cyclic orders of the options; 1 if the options are not shown."""
         return len(example.options) if self.labelled else 1
 
 
 def rotate(example: Example, r: int) -> Example:
-    """Turn the options by ``r`` places; labels stay where they are.
+    """Rotate the option texts by ``r`` positions; labels keep their positions.
 
-    Position ``i`` shows the text that was at ``(i + r) % k``; the answer is relabelled with it.
-    ``r`` may be any integer, ``rotate(rotate(e, r), k - r)`` gives ``e`` back. Only for options
-    that are shown (`Benchmark.num_rotations`): answer words have no order to turn.
+    Position ``i`` shows the text that was at ``(i + r) % k``, and the answer label is adjusted.
+    ``r`` may be any integer; ``rotate(rotate(e, r), k - r)`` equals ``e``. Use it only for options
+    that are shown (`Benchmark.num_rotations`).
     """
     labels = list(example.options)
     k = len(labels)
@@ -105,11 +105,11 @@ def rotate(example: Example, r: int) -> Example:
 
 
 def original_label(labels: Sequence[str], shown_label: str, r: int) -> str:
-    """The label that the option shown as ``shown_label`` after ``rotate(…, r)`` has in the source.
+    """Return the source's label of the option shown as ``shown_label`` after ``rotate(…, r)``.
 
     Args:
-        labels: all labels in the order of the source.
-        shown_label: one of them.
+        labels: all labels in source order.
+        shown_label: label of the option after rotation.
         r: the rotation.
     """
     return labels[(labels.index(shown_label) + r) % len(labels)]

@@ -40,7 +40,7 @@ __all__ = ["custom_benchmark", "is_custom", "parse_custom"]
 _SPLIT = re.compile(r"(?:^|[^a-z])(train|dev|val|valid|validation|test)(?:[^a-z]|$)")
 _NAMES = {"val": "validation", "valid": "validation"}
 _REPORTED = ("test", "validation", "dev", "train")
-"""Splits by which is reported, the first that there is."""
+"""Candidates for the reported split; the first one present is used."""
 
 
 def is_custom(name: str) -> bool:
@@ -49,17 +49,17 @@ def is_custom(name: str) -> bool:
 
 
 def custom_benchmark(path: Path | str, options: ExamOptions | None = None) -> Benchmark:
-    """The benchmark over a file of questions, or over the files of a folder.
+    """Build a benchmark from a question file, or from the files of a folder.
 
-    The files of a folder are taken together. Where their names say train, dev, validation or test,
-    these become splits; the title says which files are asked.
+    The files of a folder form one benchmark. Files named train, dev, validation or test become its
+    splits; the title says which files are asked.
 
     Args:
-        path: of the file or folder.
-        options: how rows are to be read; None = as their shape says.
+        path: the file or folder.
+        options: how to read the rows; None = detect it.
 
     Raises:
-        UserError: there is no such file, its name has another ending, or a folder has none.
+        UserError: there is no such file, its extension is unknown, or the folder has no such file.
     """
     path = Path(path).absolute()
     if path.is_dir():
@@ -126,7 +126,7 @@ def _escaped(stem: str) -> str:
 
 
 def parse_custom(row: Mapping[str, Any]) -> Example:
-    """One row by itself; of a file `galenic.data.exams.exam.read_exam` sees more.
+    """Parse one row without its file, which `galenic.data.exams.exam.read_exam` takes into account.
 
     Raises:
         RowError: the first rule the row breaks.

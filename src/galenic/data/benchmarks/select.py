@@ -1,4 +1,4 @@
-"""From what the user wrote after ``--benchmarks`` to the benchmarks themselves."""
+"""Resolve the value of ``--benchmarks`` to benchmark objects."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def resolve_benchmarks(names: Sequence[str], exam: ExamOptions | None = None) ->
     ``sample`` stands for all benchmarks over the questions shipped with the package.
 
     Args:
-        names: as the user wrote them.
-        exam: how question files are to be read; None = as their shape says.
+        names: values as the user wrote them.
+        exam: how to read question files; None = detect it.
 
     Raises:
-        UserError: a name is unknown, nothing is named, a file is missing, or two different sets of
-            questions would carry the same name.
+        UserError: a name is unknown, no name is given, a file is missing, or two different question
+            sets would have the same name.
     """
     wanted = [part.strip() for name in names for part in name.split(",") if part.strip()]
     if not wanted:

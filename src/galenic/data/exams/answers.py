@@ -1,7 +1,7 @@
-"""Which option an answer means: its label, its place or its text. Where readings disagree: none.
+"""Decide which option an answer denotes: by label, by position, or by text.
 
-A wrong key is worse than none, since nobody sees it in a score. So an answer counts only where all
-ways to read it name one option, or where the user says which way is meant.
+A wrong answer key is worse than a missing one, since it does not show in a score. So an answer is
+accepted only if all interpretations give the same option, or if the user states which one applies.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ __all__ = ["LETTERS", "READINGS", "AnswersAre", "Key", "Start", "label_of", "pla
 
 AnswersAre = Literal["letters", "indices", "numbers", "texts"]
 LETTERS = ascii_uppercase
-"""That options without labels get, by their places."""
+"""Labels assigned by position to options that have none."""
 READINGS: tuple[AnswersAre, ...] = get_args(AnswersAre)
-"""``indices`` count from 0, ``numbers`` from 1."""
+"""Interpretations of an answer; ``indices`` count from 0, ``numbers`` from 1."""
 Start = Literal[0, 1] | None
-"""What places are counted from in a file; None where it says nothing about that."""
+"""First position number used in a file; None if the file does not tell."""
 _WRAPPED = re.compile(r"^[(\[]?\s*(?:option|choice)?\s*([a-z]|\d{1,2})\s*[)\].:]*$", re.I)
 _NUMBER = re.compile(r"^[+-]?\d+(?:\.0+)?$")
 MISSING = frozenset({"none", "null", "nan", "n/a", "-1", "-1.0"})
-"""What stands for no answer, unless an option says it."""
+"""Values that mean "no answer", unless an option has that text."""
 ABSENT = "`answer` is missing: only test sets without labels may lack it"
 SAY = "say what is meant with --answers-are letters, indices (from 0), numbers (from 1) or texts"
 ENOUGH = 20
-"""Rows from which on it says something that no answer is 0."""
+"""With at least this many rows, the absence of the answer 0 is informative."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """The answer of a row, as it is written.
+    """The answer of a row as written in the file.
 
     Attributes:
-        value: of the answer's column.
-        options: label to text, in order.
-        labelled: the file gives the labels; else they are A, B, C ... by place.
-        counted: the row's shape says that places count from 0.
-        unsure: rows of its shape count places from 0 or from 1: the file must tell.
-        textual: numbers are written as text in its file, as in every CSV.
+        value: value of the answer column.
+        options: option texts by label, in order.
+        labelled: True if the labels come from the file; else they are A, B, C ... by position.
+        counted: True if the row's layout implies that positions count from 0.
+        unsure: True if the row's layout is used with positions from 0 and from 1.
+        textual: True if the file stores numbers as text, as CSV does.
     """
 
     value: object
@@ -56,16 +56,16 @@ class Key:
 
 
 def label_of(key: Key, answers_are: AnswersAre | None, start: Start, repairs: Counter[str]) -> str:
-    """The label of the option that is meant.
+    """Return the label of the option that an answer denotes.
 
     Args:
-        key: the answer.
-        answers_are: how answers are to be read; None = all ways, which must agree.
-        start: what the file counts places from; None = from 0, as for lists in JSON.
-        repairs: values that were read although they are written otherwise are counted here.
+        key: the answer and its options.
+        answers_are: the interpretation to use; None = all, which must agree.
+        start: first position number; None = 0, as for lists in JSON.
+        repairs: counter of values that were accepted in a nonstandard notation; updated.
 
     Raises:
-        RowError: no option is meant, or two.
+        RowError: the answer denotes no option, or several.
     """
     value = _plain(key.value, repairs)
     found = _by_order(value, key, answers_are) if answers_are else _readings(value, key, start)
@@ -82,20 +82,20 @@ def label_of(key: Key, answers_are: AnswersAre | None, start: Start, repairs: Co
         )
         raise RowError(f"`answer` {_show(value)} means option {ways}: {SAY}")
     repaired = [repair for _, repair in found.values()]
-    if all(repaired):  # one way to read it as it is written is enough
+    if all(repaired):  # not counted if one interpretation needs no repair
         repairs[repaired[0]] += 1
     return labels[0]
 
 
 def places_start(keys: Sequence[tuple[str, Key]]) -> tuple[Start, str]:
-    """What a file counts places from, and why; judged by all answers that are numbers.
+    """Infer from all numeric answers of a file whether positions count from 0 or 1, and say why.
 
     Args:
-        keys: where each answer is, and the answer.
+        keys: pairs of an answer's location in the file and the answer.
 
     Raises:
-        RowError: some answers fit only one way and some only the other, or a shape that is used
-            with both fits both; the message names the places.
+        RowError: the answers contradict each other, or fit both although their layout is used with
+            both; the message gives locations.
     """
     numbers = [
         (at, number, len(key.options), key)
@@ -125,7 +125,7 @@ def places_start(keys: Sequence[tuple[str, Key]]) -> tuple[Start, str]:
 
 
 def _plain(value: object, repairs: Counter[str]) -> object:
-    """The answer without what file formats do to it."""
+    """Undo artefacts of file formats: a list of one value, ``2.0`` for ``2``."""
     if isinstance(value, list) and len(value) == 1:
         repairs["an answer in a list of one"] += 1
         value = value[0]
@@ -139,11 +139,11 @@ def _plain(value: object, repairs: Counter[str]) -> object:
 
 
 Found = dict[str, tuple[str, str]]
-"""Ways to read an answer, each with the label and with what was repaired for it."""
+"""For each applicable interpretation, the label and the repair needed (empty if none)."""
 
 
 def _by_order(value: object, key: Key, answers_are: AnswersAre) -> Found:
-    """The one way that the user named."""
+    """Interpret the answer in the one way that the user named."""
     match answers_are:
         case "letters":
             found = _letter(str(value), key.options)
@@ -155,9 +155,9 @@ def _by_order(value: object, key: Key, answers_are: AnswersAre) -> Found:
 
 
 def _readings(value: object, key: Key, start: Start) -> Found:
-    """All ways in which it can be read."""
+    """Interpret the answer in all ways that apply."""
     said = str(value)
-    if key.labelled and said in key.options:  # labels that the file gives go before all else
+    if key.labelled and said in key.options:  # labels from the file take precedence
         return {"letter": (said, "" if isinstance(value, str) else "a number for a label")}
     letter = None if isinstance(value, bool) else _letter(said, key.options)
     ways = {
@@ -169,7 +169,7 @@ def _readings(value: object, key: Key, start: Start) -> Found:
 
 
 def _letter(said: str, options: Mapping[str, str]) -> tuple[str, str] | None:
-    """The option whose label is written, as it is, as "(b)" or as "B. its text"."""
+    """Match an option label, written as is, as "(b)", or as "B. its text"."""
     if said in options:
         return said, ""
     wrapped = _WRAPPED.match(said.strip())

@@ -1,4 +1,4 @@
-"""Whole exams: one file or several, as rows of the one layout, with what was repaired in them."""
+"""Reading of whole exams, from one or several files, into rows of one layout."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["ExamFile", "ExamOptions", "parse_map", "read_exam"]
 
 @dataclass(frozen=True)
 class ExamOptions:
-    """How the files of an exam are to be read.
+    """How to read the files of an exam.
 
     Attributes:
-        columns: names of columns for question, options, answer, context and id; the others are
-            found by their names.
+        columns: pairs of a field (question, options, answer, context, id) and its column; columns
+            of other fields are detected by name.
         answers_are: ``letters``, ``indices`` (from 0), ``numbers`` (from 1) or ``texts``; None =
-            all ways to read an answer must agree.
+            all interpretations of an answer must agree.
     """
 
     columns: tuple[tuple[str, str], ...] = ()
@@ -35,12 +35,12 @@ class ExamOptions:
 
 @dataclass(frozen=True)
 class ExamFile:
-    """The rows of an exam in the one layout; see `galenic.data.sources.read_examples`.
+    """The converted rows of an exam; used by `galenic.data.sources.read_examples`.
 
     Attributes:
-        path: of the file, or of the folder.
-        sha256: of the file; of several, of their hashes in order.
-        notes: for the reader: what was repaired, and how often.
+        path: the file or folder.
+        sha256: hash of the file; for several files, hash of their hashes in order.
+        notes: messages for the user on what was repaired, and how often.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ExamFile:
     parts: tuple[tuple[ExamTable, tuple[tuple[int, dict[str, Any]], ...]], ...]
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Place and row; of several files rows are counted through."""
+        """Yield line or row numbers and rows; with several files rows are numbered consecutively."""
         if len(self.parts) == 1:
             yield from self.parts[0][1]
             return
@@ -57,7 +57,7 @@ class ExamFile:
             yield at, row
 
     def error(self, place: int, problem: object) -> UserError:
-        """The error for a row."""
+        """Build the error for a row."""
         if len(self.parts) == 1:
             return self.parts[0][0].error(place, problem)
         table, own, _ = list(self._every())[place - 1]
@@ -77,10 +77,10 @@ class _Counts:
 
 
 def parse_map(text: str) -> tuple[tuple[str, str], ...]:
-    """What ``--map question=stem,answer=key`` says; options of several columns as ``a+b+c``.
+    """Parse ``--map question=stem,answer=key``; several option columns are written ``a+b+c``.
 
     Raises:
-        UserError: a part is not NAME=COLUMN, its name is not known, or is there twice.
+        UserError: a part is not FIELD=COLUMN, or its field is unknown or given twice.
     """
     found: dict[str, str] = {}
     for part in text.split(","):
@@ -102,13 +102,13 @@ def read_exam(path: Path, files: Sequence[Path], options: ExamOptions) -> ExamFi
     """Read the files of an exam.
 
     Args:
-        path: what the user named: a file or a folder.
-        files: to read, in order.
-        options: how.
+        path: the file or folder that the user named.
+        files: the files to read, in order.
+        options: how to read them.
 
     Raises:
-        UserError: a file cannot be read, or a row is broken or may be read in two ways; names file
-            and line, and the flag that settles it.
+        UserError: a file cannot be read, or a row is invalid or ambiguous; the message gives file
+            and line, and the flag that resolves it.
     """
     parts = []
     notes: list[str] = []
@@ -157,7 +157,7 @@ def _ids_are_unique(
     shaped: Sequence[tuple[int, Shaped]],
     columns: Mapping[str, str],
 ) -> bool:
-    """False where ids come from a column that is not called so and repeat: they are no ids."""
+    """False if a column that is not named ``id`` has repeated values and so holds no ids."""
     if "id" in columns or any("id" in row for _, row in raw[:1]):
         return True
     ids = [one.fields["id"] for _, one in shaped if "id" in one.fields]
@@ -182,7 +182,7 @@ def _with_names(table: ExamTable, notes: list[str]) -> list[tuple[int, dict[str,
 def _start(
     table: ExamTable, shaped: Sequence[tuple[int, Shaped]], options: ExamOptions, notes: list[str]
 ) -> Start:
-    """What the file counts places from."""
+    """Infer the first position number of a file."""
     if options.answers_are is not None:
         return None
     keys = [(f"{table.word} {at}", key) for at, one in shaped for key in one.keys.values()]
@@ -198,13 +198,13 @@ def _start(
 def _agreed(
     keys: Mapping[str, Key], answers_are: AnswersAre | None, start: Start, counts: _Counts
 ) -> str:
-    """The label that all columns of the answer name."""
+    """Return the label on which all answer columns agree."""
     found = {}
     for at, (name, key) in enumerate(keys.items(), start=1):
         try:
             found[name] = label_of(key, answers_are, start, counts.repairs)
         except RowError:
-            # Of several columns, those count that hold what the user says answers are.
+            # Of several columns, use those whose values fit the interpretation that the user named.
             if answers_are is None or (at == len(keys) and not found):
                 raise
     labels = list(dict.fromkeys(found.values()))

@@ -1,8 +1,7 @@
-"""Files of questions: CSV, TSV, JSON, JSONL, Parquet and Excel, plain or packed.
+"""Reading of question files: CSV, TSV, JSON, JSONL, Parquet and Excel, plain or compressed.
 
-What a file is, its content decides: gzip, zstd, Parquet and Excel begin with marks of their own. A
-name decides only between text formats, and where it says otherwise than the content, it is an
-error.
+The content decides the format: gzip, zstd, Parquet and Excel files begin with magic bytes. The
+extension only distinguishes text formats; if it contradicts the content, that is an error.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ __all__ = ["FORMATS", "PACKED", "ExamTable", "exam_suffix", "read_table"]
 PACKED = (".gz", ".zst")
 _GZIP, _ZSTD, _PARQUET, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04"
 _LISTS = ("data", "questions", "examples", "rows", "items", "test", "instances")
-"""Fields of a JSON object that may hold the rows."""
+"""Keys of a JSON object under which the rows may be found."""
 MISSING = (
     "{path} is {what}, which needs {module}. Install it with `pip install 'galenic[exams]'`, or "
     "save the file as CSV or JSONL."
@@ -38,16 +37,16 @@ MISSING = (
 
 @dataclass
 class ExamTable:
-    """The rows of a file, each with its place: ``line 3``, ``row 3``.
+    """The rows of a file, each with its location: ``line 3``, ``row 3``.
 
     Attributes:
-        path: of the file.
-        sha256: of the file as it lies on disk.
-        rows: place and row.
-        word: what a place is counted in.
-        headless: the rows have no column names; columns are called ``0``, ``1`` ...
-        textual: every cell is text, numbers too.
-        notes: what was read otherwise than the name says, for the reader.
+        path: path of the file.
+        sha256: hash of the file as stored on disk.
+        rows: pairs of number and row.
+        word: unit of the numbers, ``line`` or ``row``.
+        headless: True if there are no column names; columns are then named ``0``, ``1`` ...
+        textual: True if every cell is text, numbers included.
+        notes: messages for the user on what was read differently from what the name suggests.
     """
 
     path: Path
@@ -59,12 +58,12 @@ class ExamTable:
     notes: list[str] = field(default_factory=list)
 
     def error(self, place: int, problem: object) -> UserError:
-        """The error for a row of this file."""
+        """Build the error for a row of this file."""
         return UserError(f"{self.path}, {self.word} {place}: {problem}.")
 
 
 def exam_suffix(name: str) -> str:
-    """The ending of a question file's name, with that of its packing; empty for other names."""
+    """Return a question file's extension, including that of its compression; empty if unknown."""
     lower = name.lower()
     for packing in ("", *PACKED):
         for suffix in FORMATS:
@@ -74,10 +73,11 @@ def exam_suffix(name: str) -> str:
 
 
 def read_table(path: Path) -> ExamTable:
-    """Read a file whole.
+    """Read a whole question file.
 
     Raises:
-        UserError: it cannot be read, is damaged, or is no file of questions; names the line.
+        UserError: it cannot be read, is damaged, or is not a question file; the message gives the
+            line.
     """
     raw = read_whole(path)
     table = ExamTable(path, hashlib.sha256(raw).hexdigest(), [])
@@ -101,7 +101,7 @@ def _by_content(content: bytes) -> str:
 
 
 def _unpacked(path: Path, raw: bytes) -> bytes:
-    """What is in the file, unpacked; no more than text of its size can hold."""
+    """Decompress the content; a suspiciously high compression ratio is an error."""
     name = path.name.lower()
     most = min(JSONL_BYTES, max(UNPACKED_RATIO * len(raw), 1 << 20))
     content = None
@@ -202,7 +202,7 @@ def _rows_of(found: Any, table: ExamTable) -> Iterator[dict[str, Any]]:
     for at, row in enumerate(found, start=1):
         if not isinstance(row, Mapping):
             raise UserError(f"{table.path}, row {at}: not a JSON object.")
-        inner = row.get("row")  # rows as the Hub's viewer gives them
+        inner = row.get("row")  # row format of the Hub's dataset viewer
         yield dict(inner) if isinstance(inner, Mapping) and "row_idx" in row else dict(row)
 
 
@@ -241,7 +241,7 @@ def _read_cells(content: bytes, table: ExamTable, delimiter: str | None) -> None
 
 
 def _fill(cells: list[tuple[int, list[Any]]], table: ExamTable) -> None:
-    """Rows of cells as objects, by the names in the first row."""
+    """Add rows of cells as dicts; the keys come from the first row."""
     if not cells:
         return
     head = [str(cell or "").strip() for cell in cells[0][1]]
@@ -262,7 +262,7 @@ def _fill(cells: list[tuple[int, list[Any]]], table: ExamTable) -> None:
 
 
 def _is_header(head: list[str]) -> bool:
-    """Column names are short; the first row of a table without them holds a whole question."""
+    """Whether a first row is a header: column names are short, a question is not."""
     return max(map(len, head)) <= 40 and not any(cell.endswith("?") for cell in head)
 
 
@@ -291,7 +291,7 @@ def _read_excel(content: bytes, table: ExamTable) -> None:
     import warnings
 
     try:
-        with warnings.catch_warnings():  # of styles that are not kept
+        with warnings.catch_warnings():  # openpyxl warns of styles it drops
             warnings.simplefilter("ignore")
             book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
             sheets = [(sheet.title, list(sheet.iter_rows(values_only=True))) for sheet in book]
@@ -328,4 +328,4 @@ FORMATS: dict[str, Callable[[bytes, ExamTable], None]] = {
     ".parquet": _read_parquet,
     ".xlsx": _read_excel,
 }
-"""Endings of names and what reads such a file."""
+"""Reader for each file extension."""

@@ -1,7 +1,7 @@
-"""Question, options and answer of a row, whatever its columns are called.
+"""Detection of question, options and answer in a row, whatever its columns are called.
 
-Shapes that are known: MedQA, MedMCQA (``opa`` ... ``cop``), MMLU (also without column names), ARC,
-HellaSwag, the samples that lm-evaluation-harness writes, and rows with a column for each option.
+Supported layouts: MedQA, MedMCQA (``opa`` ... ``cop``), MMLU (also without column names), ARC,
+HellaSwag, samples written by lm-evaluation-harness, and rows with one column per option.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from galenic.data.rows import RowError, check_options
 __all__ = ["FIELDS", "Shaped", "headless", "shape"]
 
 FIELDS = ("question", "options", "answer", "context", "id")
-"""What columns can be mapped to."""
+"""Fields that columns can be mapped to."""
 _QUESTIONS = ("question", "stem", "query", "question_text", "problem", "ctx", "prompt", "input")
 _OPTIONS = ("options", "choices", "endings", "answers", "answer_options", "candidates")
 _ANSWERS = (
@@ -34,19 +34,19 @@ _WIDE = (
     re.compile(r"^(?:option|choice|opt|answer|ans|ending)[ _-]?([a-h]|\d)$"),
     re.compile(r"^([a-h])$"),
 )
-"""Columns of one option each."""
+"""Patterns of column names that hold one option each."""
 
 Form = Literal["labelled", "list", "wide"]
-"""With labels of the file, by their places, or in a column each."""
+"""How options are given: with labels, as a list, or in one column each."""
 
 
 @dataclass(frozen=True)
 class Shaped:
-    """A row as it is understood.
+    """An interpreted row.
 
     Attributes:
-        fields: ``id``, ``question``, ``context`` and everything else, for `parse_row`.
-        keys: the answer, by the name of each column that gives one; all must agree.
+        fields: ``id``, ``question``, ``options``, ``context`` and all others, for `parse_row`.
+        keys: the answer in each column that gives one, by column name; all must agree.
     """
 
     fields: dict[str, Any]
@@ -54,15 +54,15 @@ class Shaped:
 
 
 def shape(row: Mapping[str, Any], columns: Mapping[str, str], repairs: Counter[str]) -> Shaped:
-    """Read a row.
+    """Find question, options, answer, context and id in a row.
 
     Args:
-        row: of a file.
-        columns: names of columns for `FIELDS`, as the user gave them; the others are found.
-        repairs: counts values that are written otherwise than they are read.
+        row: a row of a file.
+        columns: column names for some of `FIELDS`, given by the user; the others are detected.
+        repairs: counter of values accepted in a nonstandard notation; updated.
 
     Raises:
-        RowError: a part is missing, or two columns might be it.
+        RowError: a field is missing, or two columns are candidates for it.
     """
     if "question" not in columns and isinstance(row.get("doc"), Mapping):
         row = {"id": f"doc-{row.get('doc_id', row['doc'].get('id'))}", **row["doc"]}
@@ -93,7 +93,7 @@ def shape(row: Mapping[str, Any], columns: Mapping[str, str], repairs: Counter[s
 
 
 def headless(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A row without column names in MMLU's order: question, options, letter; None if it is none."""
+    """Interpret a row without column names as MMLU's (question, options, letter); else None."""
     cells = [row[str(at)] for at in range(len(row))]
     while cells and str(cells[-1] or "").strip() == "":
         cells.pop()
@@ -108,7 +108,7 @@ def headless(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _unnested(row: Mapping[str, Any]) -> dict[str, Any]:
-    """ARC's original form keeps stem and choices inside the question."""
+    """Flatten ARC's original layout, which nests stem and choices inside the question."""
     inner = row.get("question")
     if isinstance(inner, Mapping) and "stem" in inner:
         return {**row, **inner, "question": inner["stem"], "stem": inner["stem"]}
@@ -118,13 +118,13 @@ def _unnested(row: Mapping[str, Any]) -> dict[str, Any]:
 def _given(
     row: Mapping[str, Any], columns: Mapping[str, str], part: str, names: Mapping[str, str]
 ) -> Any:
-    """The value of the column that the user named; None where none was."""
+    """Return the value of the column that the user named for a field; None without one."""
     name = columns.get(part)
     return None if name is None else _column(row, name, names)
 
 
 def _column(row: Mapping[str, Any], name: str, names: Mapping[str, str]) -> Any:
-    """A column, or a field within one: ``doc.stem``."""
+    """Return a column, or a field nested in one: ``doc.stem``."""
     if name in row:
         return row[name]
     if name.lower() in names:
@@ -139,7 +139,7 @@ def _column(row: Mapping[str, Any], name: str, names: Mapping[str, str]) -> Any:
 
 
 def _found(row: Mapping[str, Any], names: Mapping[str, str], known: Sequence[str]) -> Any:
-    """The first of the known columns that says something; two that differ are an error."""
+    """Return the first non-empty of the known columns; two different values are an error."""
     there = [(name, row[names[name]]) for name in known if name in names]
     said = [(name, value) for name, value in there if value not in (None, "", [])]
     if len(said) > 1 and known is _QUESTIONS and str(said[0][1]) != str(said[1][1]):
@@ -158,7 +158,7 @@ def _options(
     names: Mapping[str, str],
     repairs: Counter[str],
 ) -> tuple[dict[str, str], Form, set[str]]:
-    """Label to text, how the options are given, and the columns that were used."""
+    """Return option texts by label, how they are given, and the columns used."""
     if "options" in columns:
         parts = columns["options"].split("+")
         if len(parts) > 1:
@@ -181,7 +181,7 @@ def _options(
 def _wide(
     row: Mapping[str, Any], wide: Mapping[str, str], repairs: Counter[str]
 ) -> tuple[dict[str, str], Form, set[str]]:
-    """A column for each option: letters label them, numbers only say their order."""
+    """Read options in one column each; letters become labels, numbers only give the order."""
     order = sorted(wide)
     texts = [row[wide[mark]] for mark in order]
     while len(texts) > 2 and str(texts[-1] if texts[-1] is not None else "").strip() == "":
@@ -194,7 +194,7 @@ def _wide(
 
 
 def _structured(value: Any) -> Any:
-    """A list or object, also where a table holds it as text: JSON, or Python's own form."""
+    """Parse a list or object that a table stores as text, in JSON or Python syntax."""
     if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
         for read in (json.loads, ast.literal_eval):
             try:
@@ -216,7 +216,7 @@ def _from_value(value: Any, repairs: Counter[str]) -> tuple[dict[str, str], Form
         return _from_objects(found, repairs), "labelled"
     if isinstance(found, Mapping):
         kept = {name: text for name, text in found.items() if text is not None}
-        if len(kept) < len(found):  # tables give every row all labels of the file
+        if len(kept) < len(found):  # tables pad each row to all labels of the file
             repairs["an option without a text, left out"] += len(found) - len(kept)
         return {str(name): _option(text, repairs) for name, text in kept.items()}, "labelled"
     if isinstance(found, list):
@@ -256,7 +256,7 @@ def _option(text: Any, repairs: Counter[str]) -> str:
 def _answers(
     row: Mapping[str, Any], columns: Mapping[str, str], names: Mapping[str, str], used: set[str]
 ) -> list[tuple[str, Any]]:
-    """Each column that gives the answer, with its value; what says nothing is passed over."""
+    """Return the answer columns with their values, without empty ones."""
     if "answer" in columns:
         return [(columns["answer"], _column(row, columns["answer"], names))]
     there = [
