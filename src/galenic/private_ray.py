@@ -28,7 +28,7 @@ setting's name is Ray's); no hints about newer versions."""
 
 
 def lock_ray() -> None:
-    """Set the environment that Ray reads on import, with a new token; child processes inherit it."""
+    """Set the environment that Ray reads on import, with a new token, also for child processes."""
     os.environ.update(SETTINGS, RAY_AUTH_TOKEN=secrets.token_hex(32))
     os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
     os.environ.pop("RAY_ADDRESS", None)  # it would join a cluster that the user has not named

@@ -1,1 +1,1 @@
-"""From examples to records to metrics."""
+"""Evaluation of models: prompts, scoring, records and metrics."""

@@ -1,7 +1,7 @@
-"""Two tokenizers on one text: where their tokens end, which pieces they share.
+"""Alignment of two tokenizers on one text: common token boundaries and common tokens.
 
-A model whose vocabulary was pruned cuts some words finer than its parent. Both can be compared
-where they cut alike, over the pieces that both have.
+A model with a pruned vocabulary splits some words into smaller tokens than its parent. The two can
+be compared where their token boundaries agree, over the tokens that both have.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from galenic.runtimes.pieces import piece_bytes
 __all__ = ["align", "first_scored", "match_vocabularies", "piece_lengths", "token_ends"]
 
 UNMATCHED = 0.01
-"""Share of a model's pieces that its parent may lack: padding and added marks."""
+"""Share of a model's tokens that its parent may lack (padding and added special tokens)."""
 
 
 def piece_lengths(pieces: Sequence[str | None]) -> NDArray[np.int64]:
-    """Number of bytes of text that each token stands for, shape (vocabulary,)."""
+    """Return the number of text bytes of each token, shape (vocabulary,)."""
     return np.array([len(found) for found in piece_bytes(pieces)], dtype=np.int64)
 
 
 def token_ends(
     tokens: Sequence[int], lengths: NDArray[np.int64], num_start: int
 ) -> NDArray[np.int64]:
-    """Bytes of the text up to the end of each token, shape (n,); start tokens stand for none."""
+    """Return the byte offset at which each token ends, shape (n,); start tokens have length 0."""
     sizes = lengths[np.asarray(tokens, dtype=np.int64)]
     sizes[:num_start] = 0
     return np.cumsum(sizes)
@@ -36,10 +36,10 @@ def token_ends(
 def match_vocabularies(
     reference: Sequence[str | None], model: Sequence[str | None]
 ) -> NDArray[np.int64] | None:
-    """The reference's id of each of the model's tokens, -1 where it has none; None if unrelated.
+    """Map each token of the model to the reference's id, or -1; None if unrelated.
 
-    Pieces match by their spelling. Two vocabularies are related when the reference has all of the
-    model's pieces but for one in a hundred.
+    Tokens match by their text. Two vocabularies are related if the reference has at least 99 % of
+    the model's tokens.
     """
     place: dict[str, int] = {}
     for number, piece in enumerate(reference):
@@ -48,7 +48,7 @@ def match_vocabularies(
     found = np.full(len(model), -1, dtype=np.int64)
     for number, piece in enumerate(model):
         if number < len(reference) and reference[number] == piece and piece is not None:
-            found[number] = number  # the same piece may be spelled twice
+            found[number] = number  # several ids may have the same text
         elif piece is not None:
             found[number] = place.get(piece, -1)
     named = np.array([piece is not None for piece in model])
@@ -58,11 +58,11 @@ def match_vocabularies(
 
 
 def first_scored(reference: NDArray[np.int64], model: NDArray[np.int64]) -> tuple[int, int]:
-    """The first token of each side that both are scored on: after the first common end.
+    """Return, for each side, the index of the token after the first common token boundary.
 
     Args:
-        reference: ends of its tokens, shape (n,).
-        model: ends of its tokens on the same text, shape (m,).
+        reference: end offsets of the reference's tokens, shape (n,).
+        model: end offsets of the model's tokens on the same text, shape (m,).
     """
     common = np.intersect1d(reference, model)
     if not len(common):
@@ -71,11 +71,11 @@ def first_scored(reference: NDArray[np.int64], model: NDArray[np.int64]) -> tupl
 
 
 def align(reference: NDArray[np.int64], model: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows (i, j), shape (k, 2), at which both have read the same text and the next piece is alike.
+    """Return index pairs (i, j), shape (k, 2), with equal text so far and an equal next token.
 
     Args:
-        reference: ends of its tokens, shape (n,).
-        model: ends of its tokens on the same text, shape (m,).
+        reference: end offsets of the reference's tokens, shape (n,).
+        model: end offsets of the model's tokens on the same text, shape (m,).
     """
     _, rows, columns = np.intersect1d(reference, model, return_indices=True)
     inside = (rows + 1 < len(reference)) & (columns + 1 < len(model))

@@ -1,7 +1,7 @@
-"""What a predictor scores that never reads the question, split by split.
+"""Majority-class baselines: scores of a predictor that ignores the question, by split.
 
-A model below these rows has learned nothing that shows. The majority class is taken from the
-split itself, as in table 2 of "Prescription for Efficiency" (Bush et al.).
+A model that does not beat them shows no knowledge. The majority class is taken from the split
+itself, as in table 2 of "Prescription for Efficiency" (Bush et al.).
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ SPLITS = (
     ("medqa_4options", "test"),
     ("medmcqa", "validation"),
 )
-"""The whole labelled splits; partial training files have no majority worth a row."""
+"""All complete labelled splits; partial training files are left out."""
 
 PAPER_ROWS = {
     ("medqa_5options", "dev"): (0.2193, 0.0481, 0.2193, 0.0789),
     ("medmcqa", "validation"): (0.3223, 0.1038, 0.3223, 0.1571),
 }
-"""Accuracy, weighted precision, recall and F1 of the paper's table 2, by the split behind them."""
+"""Accuracy, weighted precision, recall and F1 in the paper's table 2, by split."""
 
 PAPER_PUBMEDQA = (0.6100, 0.3721, 0.6100, 0.4622)
-"""The paper's PubMedQA row: of some 200 questions of its own, not of the official test 500."""
+"""The paper's PubMedQA row; it uses about 200 questions, not the official 500 test questions."""
 
 
 @dataclass(frozen=True)
 class BaselineRow:
-    """The majority-class predictor on one split, and the uniform guess beside it.
+    """Scores of the majority-class predictor on one split, and accuracy of a uniform guess.
 
-    Averages as in `galenic.evaluation.metrics.classification`, over all option labels of the split.
+    Averages run over all option labels of the split (`galenic.evaluation.metrics.classification`).
     """
 
     benchmark: str
@@ -75,7 +75,7 @@ class BaselineRow:
 
     @property
     def paper_columns(self) -> tuple[float, float, float, float]:
-        """Accuracy, precision, recall and F1 as the paper prints them: four places."""
+        """Accuracy, precision, recall and F1, rounded to four places as in the paper."""
         columns = (
             self.accuracy,
             self.weighted_precision,
@@ -87,7 +87,7 @@ class BaselineRow:
 
 
 def baseline_row(dataset: Dataset) -> BaselineRow:
-    """Score the majority class of one split.
+    """Score the majority-class predictor on one split.
 
     Raises:
         ValueError: the split is empty.
@@ -124,10 +124,10 @@ def baseline_row(dataset: Dataset) -> BaselineRow:
 
 
 def baseline_rows(source: DataSource) -> tuple[list[BaselineRow], list[str]]:
-    """All rows that the source can give, and the files a local folder does not have.
+    """Return the baselines of all available splits, and the files missing from a local folder.
 
     Raises:
-        UserError: not one of the files is there, or a file is damaged.
+        UserError: all files are missing, or a file is damaged.
     """
     rows: list[BaselineRow] = []
     missing: list[str] = []
@@ -135,7 +135,7 @@ def baseline_rows(source: DataSource) -> tuple[list[BaselineRow], list[str]]:
         benchmark = BENCHMARKS.load(name)
         if source.sample:
             benchmark = benchmark.sample()
-        if split not in benchmark.splits:  # the packaged sample has default splits only
+        if split not in benchmark.splits:  # the packaged sample has only default splits
             continue
         file = benchmark.splits[split]
         if not source.sample and source.fetch is None and not (source.folder / file).exists():
@@ -151,7 +151,7 @@ def baseline_rows(source: DataSource) -> tuple[list[BaselineRow], list[str]]:
 
 
 def reproduces_paper(row: BaselineRow) -> bool | None:
-    """Whether a row equals the paper's to four places; None where the paper has no such row.
+    """Whether a row equals the paper's to four places; None if the paper has no such row.
 
     The packaged sample is another, smaller set: the paper says nothing about it.
     """

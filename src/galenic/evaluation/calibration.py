@@ -1,7 +1,7 @@
-"""Does the model know when it is right? Reliability, Brier score, risk against coverage.
+"""Calibration measures: reliability bins, Brier score, risk-coverage curve.
 
-Pure functions over records that carry probabilities; the confidence of an answer is the largest
-of them. Empty input and records without probabilities (generated answers) raise ValueError.
+Pure functions over records with option probabilities; the confidence of an answer is the largest
+of these. Empty input and records without probabilities (generated answers) raise ValueError.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers whose confidence lies in (low, high]; the first bin also holds 0.
+    """Answers with confidence in (low, high]; the first bin also contains 0.
 
-    ``confidence`` and ``accuracy`` are means over the bin, None where it is empty.
+    ``confidence`` and ``accuracy`` are means over the bin; None if it is empty.
     """
 
     low: float
@@ -79,7 +79,7 @@ def reliability_bins(records: Sequence[Record], num_bins: int = 10) -> list[Bin]
     edges = np.linspace(0.0, 1.0, num_bins + 1)
     values = np.array([confidence(record) for record in records])
     right = np.array([record.correct for record in records], dtype=np.float64)
-    # A confidence may exceed 1 by a rounding error; it belongs to the last bin.
+    # A confidence may exceed 1 by a rounding error; then it belongs in the last bin.
     index = np.clip(np.searchsorted(edges, values, side="left") - 1, 0, num_bins - 1)
     bins = []
     for number in range(num_bins):
@@ -129,12 +129,11 @@ def brier_score(records: Sequence[Record]) -> float:
 
 
 def risk_coverage(records: Sequence[Record]) -> RiskCoverage:
-    """Order answers by confidence and follow the error rate as coverage grows.
+    """Compute the error rate of the most confident answers as a function of coverage.
 
     The area is the empirical AURC of Geifman, Uziel and El-Yaniv, ICLR 2019,
-    https://arxiv.org/abs/1805.08206. Answers of equal confidence have no order of their own, so
-    the curve takes its expectation over all of theirs: the result does not depend on the order of
-    the records.
+    https://arxiv.org/abs/1805.08206. For ties in confidence the curve is the expectation over all
+    their orders, so the result does not depend on the order of the records.
     """
     if not records:
         raise ValueError("no records")

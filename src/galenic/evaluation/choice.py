@@ -1,4 +1,4 @@
-"""From a chunk of jobs to records: score or generate, weigh, remove bias, decide."""
+"""Computes the records of a chunk of jobs: score or generate, weigh, debias, predict."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Work", "run_chunk", "softmax"]
 
 THINK, END_OF_THINK = "<think>", "</think>"
 ANSWER_TOKENS = 16
-"""Most tokens of an answer behind thoughts that were ended."""
+"""Maximum tokens of the answer after reasoning that was cut off."""
 MADE_ROOM = 200
-"""Characters of such thoughts that are left out: some 40 tokens, so that the rest finds room."""
+"""Characters removed from the end of such reasoning (about 40 tokens), to fit the answer."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a chunk took: tokens that were asked for, and tokens that were computed."""
+    """Cost of a chunk: tokens requested, and tokens computed after sharing prefixes."""
 
     tokens_asked: int
     tokens_computed: int
@@ -41,10 +41,10 @@ def softmax(scores: Mapping[str, float]) -> dict[str, float]:
 def run_chunk(
     runtime: Runtime, chunk: Chunk, *, debias: str, max_tokens: int, seed: int
 ) -> tuple[list[Record], Work]:
-    """Compute one chunk.
+    """Compute the records of one chunk.
 
     Returns:
-        A record a job, in the order of the jobs, and the work done.
+        One record per job, in order, and the cost.
     """
     if chunk.jobs[0].scoring.generates:
         return _generate(runtime, chunk.jobs, max_tokens, seed)
@@ -61,7 +61,7 @@ def run_chunk(
 def _score(
     runtime: Runtime, requests: Sequence[Request], prefix: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], Work]:
-    """Log-likelihoods of all requests, in as many packs as the runtime's path limit asks for."""
+    """Log-likelihoods of all requests, split into packs within the runtime's ``max_leaves``."""
     totals: list[NDArray[np.float64]] = []
     asked = computed = 0
     step = _step(runtime, requests)
@@ -74,7 +74,7 @@ def _score(
 
 
 def _step(runtime: Runtime, requests: Sequence[Request]) -> int:
-    """Requests a pack: all, unless they could have more separate paths than the runtime takes."""
+    """Number of requests per pack: all, unless they have more leaves than the runtime allows."""
     if len(requests) <= runtime.max_leaves:
         return len(requests)
     return (
@@ -102,7 +102,7 @@ def _decide(job: ScoringJob, loglikelihoods: NDArray[np.float64], debias: str) -
             label: float(np.mean([turn[label] for turn in shown.values()])) for label in labels
         }
     if debias == "permutations" and len(shown) == 1:
-        debias = "none"  # nothing to turn: the options are not shown in any order
+        debias = "none"  # options that are not shown cannot be rotated
     return Record(
         benchmark=job.benchmark.name,
         id=job.example.id,
@@ -140,11 +140,11 @@ def _generate(
 
 
 def _write(runtime: Runtime, job: ScoringJob, max_tokens: int, seed: int) -> tuple[str, int]:
-    """An answer and the number of its tokens; thoughts that have no end are given one.
+    """Generate an answer and count its tokens; unfinished reasoning is ended by force.
 
-    ``max_tokens`` is the budget of thoughts: one that is used up is followed by the end of thoughts
-    and the beginning of the answer (budget forcing: Muennighoff et al. 2025,
-    https://arxiv.org/abs/2501.19393). The last of the thoughts make room for it.
+    ``max_tokens`` is the reasoning budget: when it is used up, the end-of-reasoning marker and the
+    answer prefix are appended (budget forcing: Muennighoff et al. 2025,
+    https://arxiv.org/abs/2501.19393), in place of the last `MADE_ROOM` characters.
     """
     made = runtime.generate(job.prompt, Writing(max_tokens=max_tokens, seed=seed))
     begun = THINK in made.text or job.prompt.rstrip().endswith(THINK)
@@ -156,5 +156,5 @@ def _write(runtime: Runtime, job: ScoringJob, max_tokens: int, seed: int) -> tup
 
 
 def _rounded(values: Mapping[str, float], places: int) -> dict[str, float]:
-    """Cut to what is meaningful; adding 0 turns -0.0 into 0.0."""
+    """Round the values; adding 0 turns -0.0 into 0.0."""
     return {label: round(value, places) + 0.0 for label, value in values.items()}

@@ -1,7 +1,7 @@
-"""Two models on the same questions: paired difference, exact test, flipped answers, divergence.
+"""Paired comparison of two models: difference, exact test, flipped answers, divergence.
 
-Pure functions over records. Pairing removes the difficulty of the questions from the comparison,
-so a difference shows that two separate intervals would hide.
+Pure functions over records. Pairing removes the variation between questions, and so detects
+differences that two separate intervals would hide.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ __all__ = [
 Pair = tuple[Record, Record]
 
 ALL = "all"
-"""In place of a benchmark's name: all of them."""
+"""Stands for all benchmarks together in place of a benchmark's name."""
 
 PROBABILITY_FLOOR = 1e-12
-"""Probabilities below it count as it, so that one underflow does not make a mean infinite."""
+"""Lower bound applied to probabilities, so that an underflow does not make a mean infinite."""
 
 
 @dataclass(frozen=True)
 class PairTable:
-    """Counts of paired outcomes: both right, only A, only B, neither."""
+    """Counts of paired outcomes: both correct, only A, only B, neither."""
 
     both: int
     only_a: int
@@ -53,25 +53,25 @@ class PairTable:
 
     @property
     def total(self) -> int:
-        """All pairs."""
+        """Number of pairs."""
         return self.both + self.only_a + self.only_b + self.neither
 
 
 @dataclass(frozen=True)
 class PairedResult:
-    """B against A on one group of paired questions.
+    """Comparison of B with A on one group of paired questions.
 
     Attributes:
-        benchmark: of both sides.
-        scoring_a: of side A; ``scoring_b``, ``debias_a`` and ``debias_b`` likewise.
-        n: paired questions.
-        accuracy_a: share right on these questions; ``accuracy_b`` likewise.
-        difference: ``accuracy_b - accuracy_a``: what changes on the way from A to B.
+        benchmark: name of the benchmark.
+        scoring_a: scoring of side A; ``scoring_b``, ``debias_a`` and ``debias_b`` likewise.
+        n: number of paired questions.
+        accuracy_a: accuracy of A on these questions; ``accuracy_b`` likewise.
+        difference: ``accuracy_b - accuracy_a``.
         interval: 95 % interval of the difference (`paired_interval`).
         p_value: exact McNemar test of "no difference" (`mcnemar_exact`).
-        flipped: share of questions whose prediction differs, right or wrong.
-        divergence: mean KL(A || B) of the option probabilities in nats; None where a side has none.
-        a_wins: ids that only A answers rightly; ``b_wins`` likewise.
+        flipped: share of questions with different predictions, correct or not.
+        divergence: mean KL(A || B) of the option probabilities in nats; None without probabilities.
+        a_wins: ids of questions that only A answers correctly; ``b_wins`` likewise.
     """
 
     benchmark: str
@@ -93,7 +93,7 @@ class PairedResult:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Pairs by group, and how many records found no partner."""
+    """Pairs by group, and the number of records without a partner on each side."""
 
     groups: dict[tuple[str, ...], list[Pair]]
     unpaired_a: int
@@ -101,7 +101,7 @@ class Pairing:
 
 
 def with_plain_views(records: Iterable[Record]) -> list[Record]:
-    """The records, and for each that was debiased and kept its first rotation the plain view."""
+    """Return the records, plus an undebiased version of each record that stores its rotations."""
     result: list[Record] = []
     for record in records:
         result.append(record)
@@ -119,10 +119,10 @@ def pair_records(
 ) -> Pairing:
     """Pair records by benchmark and id, and by scoring and debias unless told otherwise.
 
-    Where scoring (or debias) need not match, each side must hold only one of them.
+    If scoring (or debias) need not match, each side must have only one value of it.
 
     Raises:
-        UserError: nothing in common, or the sides disagree about a question's answer or options.
+        UserError: there are no pairs, or the sides differ in a question's answer or options.
     """
 
     def key(record: Record) -> tuple[str, ...]:
@@ -152,10 +152,10 @@ def pair_records(
 def pool_groups(
     groups: Mapping[tuple[str, ...], Sequence[Pair]],
 ) -> dict[tuple[str, ...], list[Pair]]:
-    """The pairs of all benchmarks together, where there are several: named `ALL`.
+    """Pool the pairs of all benchmarks under the name `ALL`; empty if there is only one.
 
     Args:
-        groups: of a `Pairing`.
+        groups: the groups of a `Pairing`.
     """
     pooled: dict[tuple[str, ...], list[Pair]] = {}
     names: Counter[tuple[str, ...]] = Counter()
@@ -179,14 +179,14 @@ def pair_table(pairs: Sequence[Pair]) -> PairTable:
 
 
 def compare_pairs(pairs: Sequence[Pair], benchmark: str | None = None) -> PairedResult:
-    """All numbers of one group of pairs.
+    """Compute all measures of one group of pairs.
 
     Args:
         pairs: the group.
-        benchmark: what to call it; default: the benchmark of the first pair.
+        benchmark: name of the group; default: the benchmark of the first pair.
 
     Raises:
-        ValueError: no pairs.
+        ValueError: there are no pairs.
     """
     table = pair_table(pairs)
     first_a, first_b = pairs[0]
@@ -211,10 +211,10 @@ def compare_pairs(pairs: Sequence[Pair], benchmark: str | None = None) -> Paired
 
 
 def mcnemar_exact(table: PairTable) -> float:
-    """Two-sided exact p-value that A and B are right equally often.
+    """Two-sided exact McNemar p-value of the hypothesis that A and B have equal accuracy.
 
-    Under that hypothesis the questions only one of them answers fall to either side by a fair
-    coin: a binomial test of ``only_a`` in ``only_a + only_b``. Without such questions it is 1.
+    Under it each discordant question is equally likely to favour either side: a binomial test of
+    ``only_a`` in ``only_a + only_b``. Without discordant questions the p-value is 1.
     Q. McNemar, Psychometrika 12:153 (1947), https://doi.org/10.1007/BF02295996.
     """
     discordant = table.only_a + table.only_b
@@ -252,7 +252,7 @@ def paired_interval(table: PairTable, level: float = 0.95) -> Interval:
 def mean_divergence(pairs: Sequence[Pair]) -> float | None:
     """Mean Kullback-Leibler divergence ``Σ p_A·ln(p_A / p_B)`` over the options, in nats.
 
-    It sees what accuracy does not: a compressed model may keep its score and change its mind
+    Unlike accuracy it shows when a compressed model keeps its score but changes its answers
     (https://arxiv.org/abs/2407.09141). None if any record has no probabilities.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Every option of an evaluation, declared once: flags, run manifest and docs come from here."""
+"""Options of an evaluation; flags, run manifest and docs are generated from these classes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["DivergenceConfig", "EvaluateConfig", "SpeedConfig"]
 
 AUTO = "auto"
 LATER = {"adapter": None, "map": None, "answers_are": None, "chat_template_kwargs": "{}"}
-"""Settings that runs of 0.1 and 0.2 do not have, and what they are where they are not given."""
+"""Settings that are missing in runs of versions 0.1 and 0.2, with their defaults."""
 
 
 def _known_runtime(name: str) -> str:
@@ -36,12 +36,12 @@ def _known_runtime(name: str) -> str:
 
 
 RuntimeName = Annotated[str, AfterValidator(_known_runtime)]
-"""A name of `galenic.registry.RUNTIMES`, or ``auto``."""
+"""A name in `galenic.registry.RUNTIMES`, or ``auto``."""
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
 
 
 class EvaluateConfig(BaseModel):
-    """What to evaluate and how. Two runs with equal configs do the same work."""
+    """Configuration of an evaluation. Runs with equal configurations do the same work."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -140,25 +140,25 @@ class EvaluateConfig(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_unset(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Newer settings are left out where they are not given: older runs have none, and go on."""
+        """Omit newer settings that have their defaults, so that older versions' runs can resume."""
         found: dict[str, Any] = serialize(self)
         return {n: v for n, v in found.items() if n not in LATER or v != LATER[n]}
 
     @property
     def exam_options(self) -> ExamOptions:
-        """How exams of the user's own are to be read."""
+        """How to read the user's own exams."""
         return ExamOptions(() if self.map is None else parse_map(self.map), self.answers_are)
 
     @property
     def data_source(self) -> Path | Literal["sample"] | None:
-        """The data flag as `galenic.data.sources.open_source` takes it."""
+        """The ``data`` setting as the argument of `galenic.data.sources.open_source`."""
         if self.data is None or self.data == "sample":
             return self.data  # type: ignore[return-value]
         return Path(self.data)
 
 
 class DivergenceConfig(CalibrationConfig):
-    """Which model is judged on which text."""
+    """Configuration of a perplexity and divergence measurement."""
 
     model: str = Field(description="A GGUF file, a model folder, smollm2-135m, or a Hub id.")
     against: str | None = Field(
@@ -182,7 +182,7 @@ class DivergenceConfig(CalibrationConfig):
 
 
 class SpeedConfig(BaseModel):
-    """How speed and memory are measured."""
+    """Configuration of a speed and memory measurement."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,8 +1,8 @@
-"""What compression changed, on held-out text: perplexity, and the divergence from the parent.
+"""Perplexity on held-out text, and KL divergence of a compressed model from its parent.
 
-Near chance, accuracy hardly sees what a change did to a model; these see it at every token
+For accuracies near chance these are far more sensitive to changes of a model than accuracy
 (https://arxiv.org/abs/2407.09141). The text is cut by the reference's tokenizer into sequences of
-``seq_len`` tokens and given to both models as text, so that both read the same bytes.
+``seq_len`` tokens and passed to both models as text, so that both read the same bytes.
 
 - perplexity: ``exp`` of the mean of ``-log p(token | all before it in the sequence)``. The first
   token is not scored, unless a start token stands before it.
@@ -58,12 +58,12 @@ __all__ = [
 ]
 
 BLOCK = 32
-"""Rows compared at once, in float64."""
+"""Rows compared at a time, in float64."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One model on the text; the definitions stand at the head of this file."""
+    """Results of one model; see the module docstring for definitions."""
 
     model: str
     sha256: str
@@ -79,8 +79,8 @@ class Judged:
 class KlSummary:
     """Divergence from the reference over ``num_tokens`` tokens, in nats.
 
-    ``compared`` is their share of the reference's scored tokens, ``dropped_mass`` the mean
-    probability that the reference gave to pieces which the model has not.
+    ``compared`` is ``num_tokens`` as a share of the reference's scored tokens, ``dropped_mass``
+    the mean probability that the reference assigns to tokens the model does not have.
     """
 
     mean: Estimate
@@ -94,10 +94,10 @@ class KlSummary:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The result; None stands where there is no reference, or no common vocabulary for KL.
+    """Result of a measurement; fields are None without a reference or a common vocabulary.
 
-    ``perplexity_per_reference_token`` and ``perplexity_ratio`` (to the reference's, paired) are of
-    the model.
+    ``perplexity_per_reference_token`` is that of the model; ``perplexity_ratio`` is model over
+    reference, with a paired interval.
     """
 
     text: list[dict[str, str]]
@@ -114,7 +114,7 @@ class Divergence:
 
 
 def serving_runtime(model: ModelFiles, asked: str) -> str:
-    """The engine asked for; for ``auto`` the one that serves this kind of model."""
+    """Return the requested runtime; for ``auto``, llama for a GGUF and torch otherwise."""
     if asked != "auto":
         return asked
     return "llama" if model.kind == "gguf" else "torch"
@@ -123,13 +123,13 @@ def serving_runtime(model: ModelFiles, asked: str) -> str:
 def measure_divergence(
     model: ModelFiles, reference: ModelFiles | None, config: DivergenceConfig, watcher: Watcher
 ) -> Divergence:
-    """Judge a model on held-out text, against a reference if there is one.
+    """Measure a model on held-out text, and its divergence from a reference if given.
 
-    Both are loaded side by side and read one sequence after the other: nothing large is kept.
+    Both models are in memory together; sequences are processed one at a time.
 
     Raises:
-        UserError: the text is missing or too little, a model cannot be loaded, or a text is too
-            long for one of them.
+        UserError: the text is missing or too short, a model cannot be loaded, or a sequence exceeds
+            a model's context length.
     """
     texts = read_heldout_text(config)
     threads = config.threads or choose_threads()
@@ -158,16 +158,16 @@ def compare_rows(
     model: NDArray[np.float32],
     matches: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    """Compare next-token distributions row by row over the pieces that both have.
+    """Compare next-token distributions row by row over the tokens that both models have.
 
     Args:
         reference: log-probabilities, shape (n, vocabulary).
-        model: log-probabilities, shape (n, its vocabulary).
-        matches: the reference's id of each of the model's tokens, -1 for none.
+        model: log-probabilities, shape (n, model's vocabulary).
+        matches: reference's id of each of the model's tokens, -1 for none.
 
     Returns:
-        KL(reference || model) in nats, whether the likeliest piece is the same, and the
-        reference's probability of other pieces, each of shape (n,).
+        KL(reference || model) in nats, whether the most likely token is the same, and the
+        reference's probability of tokens the model lacks, each of shape (n,).
     """
     own = np.flatnonzero(matches >= 0)
     whole = len(own) == reference.shape[1] == model.shape[1]
@@ -181,7 +181,7 @@ def compare_rows(
 def _normalised(
     log_probs: NDArray[np.float32],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rows that sum to one in float64, and the logarithm of what they summed to."""
+    """Normalize rows of log-probabilities in float64; also return the log of their sums."""
     rows = log_probs.astype(np.float64)
     top = rows.max(axis=1, keepdims=True)
     total = top + np.log(np.exp(rows - top).sum(axis=1, keepdims=True))
@@ -189,27 +189,27 @@ def _normalised(
 
 
 def _cut(runtime: Runtime, texts: Sequence[CalibrationText], config: DivergenceConfig) -> list[str]:
-    """Texts of about ``seq_len`` of this tokenizer's tokens, documents apart by empty lines."""
+    """Cut texts of about ``seq_len`` tokens each; documents are separated by empty lines."""
     start = runtime.encode_batch([""])[0]
 
     def encode(document: str) -> list[int]:
         return runtime.encode_batch([document + "\n\n"])[0][len(start) :]
 
     rows = pack(texts, encode, config, start=start)[:, len(start) :]
-    # A cut within a character leaves a mark that was not in the text.
+    # A cut inside a UTF-8 character leaves replacement characters, which are removed.
     return [runtime.decode(row.tolist()).strip("\ufffd") for row in rows]
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """A text as one model reads it: tokens, and the bytes of text up to the end of each."""
+    """A tokenized text: token ids, and the byte offset at which each token ends."""
 
     tokens: list[int]
     ends: NDArray[np.int64]
 
 
 class _Side:
-    """A loaded model, and what its tokens stand for."""
+    """A loaded model, with the texts of its tokens."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -230,7 +230,7 @@ class _Side:
 
 
 class _Work:
-    """Adds sequences up; one entry a sequence in every list."""
+    """Accumulates results; each list has one entry per sequence."""
 
     def __init__(self, sides: Sequence[_Side], config: DivergenceConfig) -> None:
         self.sides, self.config = sides, config
@@ -245,7 +245,7 @@ class _Work:
             self.matches = match_vocabularies(sides[1].pieces, sides[0].pieces)
 
     def add(self, readings: Sequence[_Reading]) -> None:
-        """Read one text with every model."""
+        """Run all models on one sequence and store the results."""
         found = [
             side.runtime.log_probs(reading.tokens[:-1])
             for side, reading in zip(self.sides, readings, strict=True)
@@ -273,7 +273,7 @@ class _Work:
         self.dropped.append(np.concatenate(dropped))
 
     def result(self, texts: Sequence[CalibrationText], threads: int) -> Divergence:
-        """The numbers over all sequences so far."""
+        """Compute the measures over all sequences so far."""
         per_token = ratio = None
         seed = self.config.seed
         if len(self.sides) == 2:

@@ -1,4 +1,4 @@
-"""How long a run will take on this machine, said early, and what a smaller one would take."""
+"""Early estimate of the duration of a run, and of a smaller run."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from galenic.evaluation.plan import Chunk, RunPlan
 __all__ = ["Duration"]
 
 AFTER = 5.0
-"""Seconds of computing after which the pace is known well enough."""
+"""Seconds of computing after which the speed is known well enough."""
 SHORT = 60.0
-"""Seconds: nothing is said of a run that ends sooner."""
+"""No estimate is given if fewer seconds are left."""
 SMALL = 100
-"""Questions of each benchmark in the smaller run that is offered."""
+"""Questions per benchmark in the smaller run that is suggested."""
 
 
 class Duration:
-    """Foresees the time left from what was computed so far.
+    """Estimates the remaining time from the work done so far.
 
-    Work is counted in tokens of the longest text of each answer: what answers share is computed
-    once. Generated answers count by their prompts.
+    A job counts as the tokens of its longest request, since the prefix shared by its options is
+    computed once. Jobs that generate count by the length of their prompts.
 
     Args:
-        plan: of the run.
-        begun: chunks that an earlier run has done.
+        plan: plan of the run.
+        begun: number of chunks that an earlier run has finished.
     """
 
     def __init__(self, plan: RunPlan, begun: int) -> None:
@@ -34,11 +34,11 @@ class Duration:
         self.small = _share_of_small(plan, self.sizes)
 
     def say(self, number: int, seconds: float) -> str | None:
-        """One line, once; None before the pace is known and for short runs.
+        """Return the estimate as text, once; None before the speed is known and for short runs.
 
         Args:
-            number: of the chunk that was computed last.
-            seconds: of computing so far in this run.
+            number: index of the last computed chunk.
+            seconds: computing time of this run so far.
         """
         if self.told or seconds < AFTER:
             return None
@@ -61,7 +61,7 @@ def _size(chunk: Chunk) -> int:
 
 
 def _share_of_small(plan: RunPlan, sizes: Sequence[int]) -> float:
-    """Share of the work that `SMALL` questions of each benchmark and scoring are."""
+    """Share of the total work that `SMALL` questions per benchmark and scoring need."""
     count: Counter[tuple[str, str]] = Counter()
     work: defaultdict[tuple[str, str], float] = defaultdict(float)
     for chunk, size in zip(plan.chunks, sizes, strict=True):

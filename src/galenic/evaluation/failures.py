@@ -1,8 +1,8 @@
-"""What kind of question a model fails at: pure functions over questions and records.
+"""Error analysis by kind of question: pure functions over questions and records.
 
 The paper's error analysis gives shares of errors by kind (complex conditions, abbreviations ...),
-chosen by hand. Here kinds are rules that anybody can read and run again; a question may have
-several, or none.
+assigned by hand. Here kinds are defined by reproducible rules; a question may have several, or
+none.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from galenic.evaluation.records import Record
 __all__ = ["KINDS", "KeptQuestion", "KindErrors", "errors_by_kind", "errors_by_subject", "kinds_of"]
 
 LONG = 90
-"""Words from which a question counts as a long vignette."""
+"""Minimum number of words of a long vignette."""
 SHORT_UPPER = re.compile(r"\b(?=[A-Z0-9]*[A-Z])[A-Z][A-Z0-9]{1,5}s?\b")
 NO_ABBREVIATIONS = frozenset({"A", "I", "NOT", "EXCEPT", "TRUE", "FALSE", "AND", "OR", "ALL"})
 FEWEST = 5
-"""Kinds and subjects with fewer questions are not shown: their shares say nothing."""
+"""Kinds and subjects with fewer questions are not shown, as their shares mean little."""
 
 
 class KeptQuestion(Protocol):
-    """A question as a run keeps it."""
+    """A question as stored in a run."""
 
     @property
     def question(self) -> str: ...
@@ -41,12 +41,12 @@ class KindErrors:
     """Errors among the questions of one kind.
 
     Attributes:
-        kind: its name.
-        n: questions of the kind.
-        errors: wrong answers among them.
+        kind: name of the kind.
+        n: number of questions of this kind.
+        errors: number of wrong answers among them.
         interval: 95 % Wilson interval of the error rate.
-        share: of all errors, those that are of this kind.
-        others: error rate of the questions that are not of this kind; None where there are none.
+        share: share of all errors that are of this kind.
+        others: error rate of all other questions; None if there are none.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class KindErrors:
 
     @property
     def rate(self) -> float:
-        """Share of wrong answers."""
+        """Error rate on questions of this kind."""
         return self.errors / self.n
 
 
@@ -124,21 +124,21 @@ KINDS: Mapping[str, Callable[[KeptQuestion], bool]] = {
     "several statements": _statements,
     "all or none of the above": _all_or_none,
 }
-"""Name of a kind, and whether a question is of it."""
+"""Predicate of each kind of question, by name."""
 
 
 def kinds_of(question: KeptQuestion) -> tuple[str, ...]:
-    """The kinds that a question is of."""
+    """Return all kinds that apply to a question."""
     return tuple(kind for kind, holds in KINDS.items() if holds(question))
 
 
 def errors_by_kind(pairs: Sequence[tuple[KeptQuestion, Record]]) -> list[KindErrors]:
-    """Errors of each kind, the one with the largest share of all errors first."""
+    """Return the errors of each kind, sorted by share of all errors, largest first."""
     return _grouped(pairs, kinds_of)
 
 
 def errors_by_subject(pairs: Sequence[tuple[KeptQuestion, Record]]) -> list[KindErrors]:
-    """Errors of each subject (or examination step), where the data names them."""
+    """Return the errors of each subject (or exam step), if the data names them."""
 
     def subject(question: KeptQuestion) -> tuple[str, ...]:
         found = question.meta.get("subject_name") or question.meta.get("meta_info")

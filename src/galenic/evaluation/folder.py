@@ -1,8 +1,8 @@
-"""A run on disk: what was asked, what was answered, and where to go on after a stop.
+"""The folder of a run: questions, records, and the state for resuming.
 
-``run.json`` says what the run is; ``items.jsonl`` holds the questions, ``records.jsonl`` what the
-model said, one line each in the order of the plan. Records are appended and flushed chunk by chunk,
-so a run that is killed at any moment loses at most the chunk it was computing.
+``run.json`` describes the run; ``items.jsonl`` has the questions and ``records.jsonl`` the results,
+one line each in the order of the plan. Records are appended and flushed chunk by chunk, so a killed
+run loses at most the chunk it was computing.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ __all__ = ["RunFolder"]
 
 FORMAT = 1
 COMPARED = ("format", "config", "model", "data", "versions")
-"""Parts of ``run.json`` that must be the same for a run to be continued ..."""
+"""Parts of ``run.json`` that must be equal for a run to be resumed ..."""
 FREE = ("config.data", "config.threads", "model.num_threads")
-"""... but for where the data lie (their hashes count) and the threads, which change at most the
-last digit of a probability."""
+"""... except the location of the data (hashes are compared instead) and the number of threads,
+which changes at most the last digit of a probability."""
 CONTINUED = ("0.1.0",)
-"""Versions of Galenic whose unfinished runs go on: they ask the same and compute the same."""
+"""Earlier versions whose unfinished runs can be resumed, since they compute the same."""
 
 
 class RunFolder:
-    """One run's folder, held exclusively until closed.
+    """The folder of a run, locked until closed.
 
     Args:
-        path: where; made if missing.
+        path: path of the folder; created if missing.
 
     Raises:
-        UserError: another process is writing to it, or it holds something else.
+        UserError: another process is writing to it, or it contains something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +63,7 @@ class RunFolder:
             ) from error
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the lock."""
         self._lock.release()
         (self.path / ".lock").unlink(missing_ok=True)
 
@@ -74,10 +74,10 @@ class RunFolder:
         self.close()
 
     def manifest(self) -> dict[str, Any] | None:
-        """What ``run.json`` says, or None for a new run.
+        """Content of ``run.json``; None for a new run.
 
         Raises:
-            UserError: the file is broken.
+            UserError: the file is invalid.
         """
         path = self.path / "run.json"
         if not path.exists():
@@ -85,10 +85,10 @@ class RunFolder:
         return read_object(path)
 
     def begin(self, manifest: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> None:
-        """Start the run, or check that the one that lies here is the same.
+        """Start a new run, or check that the existing one is the same.
 
         Raises:
-            UserError: another run lies here; the message says what differs.
+            UserError: the folder has another run; the message says what differs.
         """
         before = self.manifest()
         if before is None:
@@ -109,10 +109,10 @@ class RunFolder:
             )
 
     def recorded(self, expected: Sequence[tuple[str, str, str]]) -> int:
-        """How many of the expected records are there; a line cut by a kill is taken away.
+        """Return the number of existing records, after removing an incomplete last line.
 
         Raises:
-            UserError: the records are not those of this plan.
+            UserError: the records do not match the plan.
         """
         path = self.path / "records.jsonl"
         if not path.exists():
@@ -136,7 +136,7 @@ class RunFolder:
         return len(keys)
 
     def keep_timings(self, chunks: int) -> None:
-        """Forget timings of chunks from the given number on: they are computed again."""
+        """Delete the timings of all chunks after the first ``chunks``, which are computed again."""
         path = self.path / "timings.jsonl"
         if not path.exists():
             return
@@ -153,7 +153,7 @@ class RunFolder:
             _write_lines(path, (line.decode() for line in kept))
 
     def append(self, records: Sequence[Record], timing: Timing) -> None:
-        """Add the records of one chunk and its timing; on disk when this returns."""
+        """Append the records of one chunk and its timing, and flush them to disk."""
         append_jsonl(self.path / "records.jsonl", [record.model_dump_json() for record in records])
         append_jsonl(self.path / "timings.jsonl", [timing.model_dump_json()])
 
@@ -168,7 +168,7 @@ def _continued(part: str, key: str, before: Mapping[str, Any]) -> bool:
     versions = before.get("versions")
     if not isinstance(versions, dict) or versions.get("galenic") not in CONTINUED:
         return False
-    renamed = ("weights", "architecture", "engine")  # of a GGUF in the torch runtime; it was others
+    renamed = ("weights", "architecture", "engine")  # of a GGUF in the torch runtime
     return (part, key) == ("versions", "galenic") or (part == "model" and key in renamed)
 
 

@@ -1,7 +1,7 @@
-"""What the records of one group say: accuracy, class scores, histograms, position effects.
+"""Metrics of one group of records: accuracy, class scores, histograms, position effects.
 
-Every function is pure and takes records of one (benchmark, scoring, debias) group; `group_records`
-makes such groups. Empty input raises ValueError: a mean over nothing is a mistake, not a zero.
+Every function is pure and takes records of one (benchmark, scoring, debias) group, as made by
+`group_records`. Empty input raises ValueError.
 Confidence-based measures are in `galenic.evaluation.calibration`.
 """
 
@@ -42,13 +42,13 @@ __all__ = [
 ]
 
 COLLAPSE_SHARE = 0.9
-"""Above this share of one label among the parsed predictions a model is called collapsed."""
+"""A model whose parsed predictions have more than this share of one label is called collapsed."""
 COLLAPSE_ANSWERS = 20
-"""Of fewer parsed predictions nothing is concluded: a few may be alike by chance."""
+"""Minimum number of parsed predictions for detecting a collapse."""
 
 
 class Group(NamedTuple):
-    """What records must have in common before one number may speak for them."""
+    """Key of a group of records that may be summarized together."""
 
     benchmark: str
     scoring: str
@@ -56,7 +56,7 @@ class Group(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A two-sided interval, both ends inside it."""
+    """A closed two-sided interval."""
 
     low: float
     high: float
@@ -64,7 +64,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class against the rest; ``support`` counts the items whose gold label it is."""
+    """One-versus-rest scores of a class; ``support`` is its number of gold items."""
 
     label: str
     precision: float
@@ -75,7 +75,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Classification:
-    """Scores by class, their support-weighted means and their plain (macro) means."""
+    """Scores by class, with support-weighted and macro averages."""
 
     classes: tuple[ClassScore, ...]
     weighted_precision: float
@@ -87,19 +87,19 @@ class Classification:
 
 
 class Collapse(NamedTuple):
-    """The one label a model answers nearly always, and its share of the parsed predictions."""
+    """The label that a collapsed model predicts, and its share of the parsed predictions."""
 
     label: str
     share: float
 
 
 class FlipRate(NamedTuple):
-    """How often answers change when the options are only shown in another order.
+    """How often answers change when the options are shown in another order.
 
     Attributes:
-        pairs: share of (item, rotation other than the first) whose answer differs from the
-            answer in the source's order.
-        items: share of items that change their answer in at least one rotation.
+        pairs: share of (item, rotation) pairs, without the first rotation, whose answer differs
+            from that in source order.
+        items: share of items whose answer changes in at least one rotation.
     """
 
     pairs: float
@@ -107,7 +107,7 @@ class FlipRate(NamedTuple):
 
 
 def group_records(records: Iterable[Record]) -> dict[Group, list[Record]]:
-    """Sort records into (benchmark, scoring, debias) groups, in order of first appearance."""
+    """Group records by (benchmark, scoring, debias), in order of first appearance."""
     groups: dict[Group, list[Record]] = {}
     for record in records:
         key = Group(record.benchmark, record.scoring, record.debias)
@@ -116,13 +116,13 @@ def group_records(records: Iterable[Record]) -> dict[Group, list[Record]]:
 
 
 def without_debias(record: Record) -> Record:
-    """The record as it would be had no rotation but the source's own order been asked.
+    """Return the record as it would be without debiasing, from the source order only.
 
-    A debiased record keeps the probabilities of the source's order as its first rotation, so one
-    run yields both results; this is the plain one.
+    A debiased record stores the probabilities in source order as its first rotation, so one run
+    yields both results.
 
     Raises:
-        ValueError: the record holds no rotations.
+        ValueError: the record has no rotations.
     """
     if not record.rotations:
         raise ValueError(f"record {record.key} holds no rotations")
@@ -133,14 +133,14 @@ def without_debias(record: Record) -> Record:
 
 
 def best_label(probabilities: Mapping[str, float]) -> str:
-    """The most probable label; of equals the one listed first."""
+    """Return the most probable label; ties go to the one listed first."""
     if not probabilities:
         raise ValueError("no probabilities to choose from")
     return max(probabilities, key=lambda label: probabilities[label])
 
 
 def accuracy(records: Sequence[Record]) -> float:
-    """Share of right predictions; an unparsed answer is wrong."""
+    """Share of correct predictions; an unparsed answer counts as wrong."""
     _need(records)
     return sum(record.correct for record in records) / len(records)
 
@@ -159,7 +159,7 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
     centre = p + z * z / (2 * n)
     half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    # Rounding may leave the interval of 0 or n successes a hair short of the proportion itself.
+    # By rounding, the interval for 0 or n successes may just miss the proportion itself.
     return Interval(
         max(0.0, min(p, (centre - half) / scale)), min(1.0, max(p, (centre + half) / scale))
     )
@@ -169,13 +169,13 @@ def classification(records: Sequence[Record], labels: Sequence[str]) -> Classifi
     """Precision, recall and F1 by class, with weighted and macro averages.
 
     As scikit-learn's ``precision_recall_fscore_support(labels=labels, zero_division=0)``: a class
-    never predicted has precision 0 and a class never right in the gold has recall 0. Macro
-    averages run over **all** given labels, so a class without items counts as a zero; an unparsed
-    answer is a miss of its gold class and a prediction of none.
+    that is never predicted has precision 0, one without gold items recall 0. Macro averages run
+    over **all** given labels, so a class without items counts as zero; an unparsed answer is a
+    miss of its gold class and a prediction of no class.
     https://scikit-learn.org/stable/modules/generated/sklearn.metrics.precision_recall_fscore_support.html
 
     Raises:
-        ValueError: no records, or a gold label or prediction that is not among ``labels``.
+        ValueError: there are no records, or a gold label or prediction is not in ``labels``.
     """
     _need(records)
     _need_labels(records, labels)
@@ -203,9 +203,9 @@ def classification(records: Sequence[Record], labels: Sequence[str]) -> Classifi
 def confusion_matrix(
     records: Sequence[Record], labels: Sequence[str]
 ) -> tuple[tuple[int, ...], ...]:
-    """Counts, one row a gold label and one column a predicted one, plus a last "unparsed" column.
+    """Confusion matrix: rows are gold labels, columns predicted labels plus "unparsed".
 
-    Shape (len(labels), len(labels) + 1).
+    The shape is (len(labels), len(labels) + 1).
     """
     _need(records)
     _need_labels(records, labels)
@@ -215,7 +215,7 @@ def confusion_matrix(
 
 
 def prediction_counts(records: Sequence[Record], labels: Sequence[str]) -> dict[str, int]:
-    """How often each label was predicted, zeros included; unparsed answers are not in it."""
+    """Count the predictions of each label, zeros included, without unparsed answers."""
     _need(records)
     _need_labels(records, labels)
     counts = Counter(record.prediction for record in records)
@@ -223,11 +223,11 @@ def prediction_counts(records: Sequence[Record], labels: Sequence[str]) -> dict[
 
 
 def collapse(records: Sequence[Record], threshold: float = COLLAPSE_SHARE) -> Collapse | None:
-    """The label that has more than ``threshold`` of the parsed predictions, or None.
+    """Return the label with more than ``threshold`` of the parsed predictions, or None.
 
-    A collapsed model answers without reading: its accuracy is the share of that label among the
-    gold labels, which can look respectable. Of fewer than `COLLAPSE_ANSWERS` parsed predictions
-    it is None.
+    The accuracy of a collapsed model is about the share of that label among the gold labels, which
+    can look respectable. With fewer than `COLLAPSE_ANSWERS` parsed predictions the result is
+    None.
     """
     _need(records)
     counts = Counter(record.prediction for record in records if record.prediction is not None)
@@ -239,16 +239,16 @@ def collapse(records: Sequence[Record], threshold: float = COLLAPSE_SHARE) -> Co
 
 
 def unparsed_rate(records: Sequence[Record]) -> float:
-    """Share of answers no label could be read from."""
+    """Share of answers from which no label could be parsed."""
     _need(records)
     return sum(record.prediction is None for record in records) / len(records)
 
 
 def majority_baseline(records: Sequence[Record], labels: Sequence[str]) -> list[Record]:
-    """The records of a predictor that always says the commonest gold label of these very items.
+    """Return records of a predictor that always gives the most common gold label of these items.
 
-    Of equally common labels the first in ``labels`` is taken. Such a predictor knows the answer
-    key's counts, so a model that reads nothing can equal but not beat it.
+    Ties go to the first in ``labels``. The predictor knows the label counts, so no constant
+    prediction can beat it.
     """
     _need(records)
     _need_labels(records, labels)
@@ -276,13 +276,13 @@ def uniform_accuracy(num_options: Sequence[int]) -> float:
 
 
 def flip_rate(records: Sequence[Record]) -> FlipRate:
-    """How often the answer changes under a rotation of the options.
+    """Measure how often the answer changes when the options are rotated.
 
-    For each record the answer in rotation r is the argmax of ``rotations[r]`` (by original label);
-    it is compared with the answer in rotation 0. See arXiv 2309.03882 on option-order effects.
+    The answer in rotation r is the argmax of ``rotations[r]`` (by original label); it is compared
+    with that in rotation 0. On option-order effects see arXiv 2309.03882.
 
     Raises:
-        ValueError: no records, or a record with fewer than two rotations.
+        ValueError: there are no records, or one has fewer than two rotations.
     """
     _need(records)
     flipped = pairs = items = 0
@@ -300,13 +300,13 @@ def flip_rate(records: Sequence[Record]) -> FlipRate:
 def position_shares(records: Sequence[Record]) -> tuple[float, ...]:
     """Share of answers by the position at which the chosen option was shown, over all rotations.
 
-    In rotation r the option shown at position i is the original option ``(i + r) mod k``, so
-    original option j stands at position ``(j - r) mod k``. Over all k rotations every option visits
-    every position: a model that answers by content alone spreads evenly. Labels count in the order
-    of ``rotations[0]``; the result is as long as the longest option list.
+    In rotation r, position i shows the original option ``(i + r) mod k``, so original option j is
+    at position ``(j - r) mod k``. Over all k rotations every option visits every position, so a
+    model without position bias gives equal shares. Labels are ordered as in ``rotations[0]``; the
+    result is as long as the longest option list.
 
     Raises:
-        ValueError: no records, or a record without rotations.
+        ValueError: there are no records, or one has no rotations.
     """
     _need(records)
     counts: Counter[int] = Counter()

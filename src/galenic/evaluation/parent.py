@@ -1,4 +1,4 @@
-"""Which model a model is measured against: the one named, or the one it was made from."""
+"""Choice of the reference model: the one named, or the one the model was made from."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ NONE = "none"
 def find_reference(
     model: ModelFiles, against: str | None, *, progress: Progress | None = None
 ) -> ModelFiles | None:
-    """The model to compare with.
+    """Find the model to compare with; None for no comparison.
 
     Args:
-        model: what is measured.
-        against: a model's name; ``"none"`` for no comparison; None takes the first parent that the
-            manifest beside the model names, if there is a manifest.
-        progress: called while a large file is fetched or hashed.
+        model: the model that is measured.
+        against: a model's name; ``"none"`` for no comparison; None = the first parent in the
+            model's manifest, if it has one.
+        progress: called while a large file is downloaded or hashed.
 
     Raises:
-        UserError: that model is not there, or is no longer the one that the manifest means.
+        UserError: the reference is missing, or its hash is not the one in the manifest.
     """
     if against == NONE:
         return None

@@ -1,7 +1,7 @@
-"""Which requests a run makes, in which order, and which of them are computed together.
+"""Planning of a run: its requests, their order, and their grouping into chunks.
 
-The plan depends on the configuration and the questions only, never on what has been done already:
-a resumed run computes the same chunks in the same shapes and so writes the same records.
+The plan depends only on the configuration and the questions, not on earlier progress: a resumed run
+computes the same chunks in the same shapes, and so writes the same records.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ __all__ = [
 ]
 
 PRIOR = -1
-"""In place of a rotation: the content-free question that shows what the options get unasked."""
+"""Marks, in place of a rotation, the content-free question that measures the options' prior."""
 MIN_PINNED = 16
-"""A shared beginning shorter than this many tokens is cheaper to compute again than to keep."""
+"""A shared prefix with fewer tokens is cheaper to recompute than to cache."""
 LONG_CHARACTERS = 8
-"""A stem of more than so many characters for each token that fits is probably too long."""
+"""A stem with more than this many characters per token of context is assumed not to fit."""
 ENCODE_BATCH = 512
-"""Texts tokenized between two movements of the progress bar."""
+"""Texts tokenized between two progress updates."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """One request of a job: in which rotation (or `PRIOR`), for which original label."""
+    """One request of a job, with its rotation (or `PRIOR`) and original label."""
 
     rotation: int
     label: str
@@ -51,7 +51,7 @@ class Read:
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """One question under one scoring: what becomes one record."""
+    """One question under one scoring, which yields one record."""
 
     benchmark: Benchmark
     example: Example
@@ -63,13 +63,13 @@ class ScoringJob:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes its record unique within the run."""
+        """Unique key of its record within the run."""
         return (self.benchmark.name, self.example.id, self.scoring.name)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Jobs computed together after one shared prefix."""
+    """Jobs computed together, with a shared prefix of token ids."""
 
     jobs: tuple[ScoringJob, ...]
     prefix: tuple[int, ...] = ()
@@ -77,21 +77,21 @@ class Chunk:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """All chunks of a run in the order they are computed and written."""
+    """All chunks of a run, in the order in which they are computed and written."""
 
     chunks: tuple[Chunk, ...]
 
     @property
     def jobs(self) -> list[ScoringJob]:
-        """All jobs in the order of their records."""
+        """All jobs, in the order of their records."""
         return [job for chunk in self.chunks for job in chunk.jobs]
 
 
 def sample(examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
-    """A random part of the examples in their own order; equal sizes and seeds give equal places.
+    """Sample examples without changing their order; the positions depend only on sizes and seed.
 
-    The 4- and 5-option forms of MedQA list the same questions in the same order, so both get the
-    same questions and share their stems.
+    So for the 4- and 5-option forms of MedQA, which list the same questions in the same order, the
+    same questions are chosen, and their stems are shared.
     """
     if limit is None or limit >= len(examples):
         return list(examples)
@@ -100,9 +100,9 @@ def sample(examples: Sequence[Example], limit: int | None, seed: int) -> list[Ex
 
 
 def choose_fewshot(pool: Dataset, num: int, seed: int, asked: Iterable[Example]) -> list[Example]:
-    """Draw solved examples, never one whose question is itself asked.
+    """Draw few-shot examples, none of which has a question that is asked.
 
-    Questions of the pool that share a vignette with a test question are left out as well.
+    Questions of the pool that share a vignette with a test question are excluded as well.
     """
     questions = {example.question.strip().lower() for example in asked}
     free = [e for e in pool.clean_examples if e.question.strip().lower() not in questions]
@@ -116,14 +116,14 @@ def make_plan(
     max_tokens: int,
     advance: Callable[[int, int], None] | None = None,
 ) -> RunPlan:
-    """Tokenize everything and cut it into chunks.
+    """Tokenize all requests and divide them into chunks.
 
     Args:
-        runtime: whose tokenizer, context length and best pack size count.
-        lanes: prompt writers with the questions they ask.
+        runtime: provides tokenizer, context length and pack size.
+        lanes: prompters with their questions.
         debias: ``none``, ``permutations`` or ``prior``.
-        max_tokens: room that a generated answer needs behind its prompt.
-        advance: called with texts tokenized so far and in all.
+        max_tokens: tokens reserved for a generated answer.
+        advance: called with the number of texts tokenized so far and the total.
     """
     scored = [(p, examples) for p, examples in lanes if not p.scoring.generates]
     jobs = _draft(runtime, scored, debias, advance or (lambda *_: None))
@@ -167,7 +167,7 @@ def _draft(
         draft = whole
         found = [encoded[text[2:]] for text in draft.texts]
         longest = max(len(request.tokens) for request in found)
-        if longest - 1 > runtime.info.context_length:  # the last token is read, never computed
+        if longest - 1 > runtime.info.context_length:  # the last token is scored but not an input
             draft = _shorten(runtime, whole, longest, debias)
             found = runtime.encode_pairs([(c, k) for _, _, c, k in draft.texts])
         reads = tuple(
@@ -188,7 +188,7 @@ def _draft(
 
 
 def _first_draft(runtime: Runtime, prompter: Prompter, example: Example, debias: str) -> _Draft:
-    """The texts of a job; what is far too long is cut before any option is tokenized."""
+    """Write the texts of a job; far too long ones are shortened before options are tokenized."""
     limit = runtime.info.context_length
     context = example.context or ""
     if len(context) + len(example.question) <= LONG_CHARACTERS * limit:
@@ -206,7 +206,7 @@ def _first_draft(runtime: Runtime, prompter: Prompter, example: Example, debias:
 def _write(
     prompter: Prompter, example: Example, debias: str, *, room: tuple[Runtime, int] | None = None
 ) -> _Draft:
-    """All (context, continuation) texts of one job, cut to the room where one is given."""
+    """Write all (context, continuation) texts of a job, cut to ``room`` (tokens) if given."""
     turned = debias == "permutations" and not prompter.scoring.paired
     turns = prompter.benchmark.num_rotations(example) if turned else 1
     shown = [(r, rotate(example, r)) for r in range(turns)]
@@ -230,7 +230,7 @@ def _write(
 
 
 def _shorten(runtime: Runtime, draft: _Draft, longest: int, debias: str) -> _Draft:
-    """The same texts with the beginning of the context cut off, so that the longest fits."""
+    """Rewrite the texts without the beginning of the context, so that the longest fits."""
     contexts = [context for _, _, context, _ in draft.texts]
     alone = max(len(tokens) for tokens in runtime.encode_batch(contexts))
     continuation = longest - alone
@@ -239,10 +239,10 @@ def _shorten(runtime: Runtime, draft: _Draft, longest: int, debias: str) -> _Dra
 
 
 def _content_free(example: Example) -> Example:
-    """The question without its content, options as they are (Zhao et al. 2021, arXiv 2102.09690).
+    """Replace question and context by "N/A", keep options (Zhao et al. 2021, arXiv 2102.09690).
 
-    For option texts the ratio to it is the domain-conditional PMI of Holtzman et al. 2021
-    (arXiv 2104.08315).
+    For option texts, the likelihood ratio to this is the domain-conditional PMI of Holtzman et al.
+    2021 (arXiv 2104.08315).
     """
     return Example(
         id=example.id,
@@ -264,7 +264,7 @@ def _generation(
 
 
 def _by_lane(jobs: Sequence[ScoringJob]) -> list[list[ScoringJob]]:
-    """Jobs whose texts begin alike: all of them, or one lane for each few-shot beginning."""
+    """Group jobs by common prefix: all together, or one group per few-shot prefix."""
     if not jobs:
         return []
     together = _pinned([read.request for job in jobs for read in job.reads])
@@ -284,14 +284,14 @@ def _by_lane(jobs: Sequence[ScoringJob]) -> list[list[ScoringJob]]:
 
 
 def _pinned(requests: Sequence[Request]) -> tuple[int, ...]:
-    """The beginning that all requests share, if it is worth keeping."""
+    """Return the token prefix shared by all requests; empty if too short to be worth caching."""
     shared = common_prefix_length([request.tokens for request in requests])
     length = min([shared, *(request.start - 1 for request in requests)])
     return requests[0].tokens[:length] if requests and length >= MIN_PINNED else ()
 
 
 def _by_question(jobs: Sequence[ScoringJob]) -> list[list[ScoringJob]]:
-    """Jobs that ask the same question (both MedQA forms, every scoring) next to each other."""
+    """Group jobs that ask the same question (both MedQA forms, all scorings)."""
     groups: dict[str, list[ScoringJob]] = defaultdict(list)
     for job in jobs:
         groups[job.example.id].append(job)
@@ -301,7 +301,7 @@ def _by_question(jobs: Sequence[ScoringJob]) -> list[list[ScoringJob]]:
 def _cut(
     groups: Sequence[list[ScoringJob]], prefix: tuple[int, ...], runtime: Runtime
 ) -> list[Chunk]:
-    """Fill chunks with whole groups up to the runtime's best pack size."""
+    """Fill chunks with whole groups, up to the runtime's pack size and leaf limit."""
     chunks: list[Chunk] = []
     jobs: list[ScoringJob] = []
     rows = leaves = 0

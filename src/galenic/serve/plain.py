@@ -253,7 +253,7 @@ class PlainRoutes:
         }
 
     def _top(self, token: int, place: Likely) -> dict[str, float]:
-        """Log-probabilities by text: the most likely tokens and the actual one; max of equal texts."""
+        """Log-probabilities by text of the top tokens and the actual one; max of equal texts."""
         pairs = [*place.top, (token, place.log_prob)]
         spelled = self.pieces.each([one for one, _ in pairs])
         found: dict[str, float] = {}

@@ -49,7 +49,7 @@ class ExamFile:
     parts: tuple[tuple[ExamTable, tuple[tuple[int, dict[str, Any]], ...]], ...]
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield line or row numbers and rows; with several files rows are numbered consecutively."""
+        """Yield line or row numbers and rows; rows of several files are numbered consecutively."""
         if len(self.parts) == 1:
             yield from self.parts[0][1]
             return

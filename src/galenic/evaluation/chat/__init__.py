@@ -1,1 +1,1 @@
-"""Chat templates of models: Jinja of strangers, rendered in a process that can be ended."""
+"""Chat templates: untrusted Jinja code, rendered in a child process that can be killed."""

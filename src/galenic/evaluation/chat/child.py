@@ -1,8 +1,8 @@
-"""Render chat templates in a process of its own, which may be ended at any time.
+"""Child process that renders chat templates and may be killed at any time.
 
-Run as a file: it needs the standard library and Jinja alone, so that it starts quickly. It writes a
-line when it is ready; then each line of the input is a request in JSON, each line of the output its
-answer.
+Run as a script: it imports only the standard library and Jinja, so that it starts quickly. It
+prints a line when it is ready; then it answers each JSON request line on standard input with a
+line on standard output.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any
 __all__ = ["main", "render"]
 
 
-class _Refused(Exception):  # noqa: N818 - the template's own words, no fault
-    """What a template says by ``raise_exception``."""
+class _Refused(Exception):  # noqa: N818 - raised on behalf of the template, not a failure
+    """Raised when a template calls ``raise_exception``; carries its message."""
 
 
 class _TooLong(Exception):  # noqa: N818
-    """More text than is allowed."""
+    """Raised when the output exceeds its maximum length."""
 
 
 def render(template: str, names: dict[str, Any], most: int, day: str) -> str:
-    """The text of a template.
+    """Render a template in a sandbox.
 
     Args:
-        template: Jinja text as model files carry it; it runs sandboxed.
-        names: what it may use, such as ``messages``.
-        most: characters that it may write.
-        day: what it takes for today, in the form of ISO.
+        template: Jinja source as stored in model files.
+        names: variables of the template, such as ``messages``.
+        most: maximum length of the output in characters.
+        day: date that the template gets as today, in ISO format.
     """
     pieces, length = [], 0
     for piece in _compiled(template, day).generate(**names):
@@ -51,7 +51,7 @@ def _compiled(template: str, day: str) -> Any:
         raise _Refused(str(message))
 
     def as_json(value: Any, **options: Any) -> str:
-        """Without the escapes of HTML that Jinja's own filter writes."""
+        """The ``tojson`` filter, without the HTML escaping of Jinja's own."""
         return json.dumps(value, **{"ensure_ascii": False, **options})
 
     environment = ImmutableSandboxedEnvironment(
@@ -67,7 +67,7 @@ def _compiled(template: str, day: str) -> Any:
 
 
 def _generation_marks() -> Any:
-    """``{% generation %}``, which marks what is learnt and writes nothing."""
+    """Extension for ``{% generation %}`` blocks, which mark training targets and output nothing."""
     from jinja2 import nodes
     from jinja2.ext import Extension
 
@@ -77,7 +77,7 @@ def _generation_marks() -> Any:
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            # a scope, as in transformers: what is set within is not seen outside
+            # a scope, as in transformers: variables set inside are not visible outside
             return nodes.Scope(body).set_lineno(line)
 
     return GenerationTag
@@ -87,10 +87,10 @@ def main(seconds: float, memory: int) -> None:
     """Answer requests until the input ends.
 
     Args:
-        seconds: of the processor for one of them; the process ends beyond, where the system can.
-        memory: bytes that the process may take, where the system can.
+        seconds: CPU time limit of one request, if the system supports it; the process then ends.
+        memory: memory limit of the process in bytes, if the system supports it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     if sys.platform != "win32":
         import resource
 
@@ -121,7 +121,7 @@ def _answer(asked: dict[str, Any]) -> dict[str, str]:
         return {"limit": "length"}
     except MemoryError:
         return {"limit": "memory"}
-    except Exception as error:  # noqa: BLE001 - a template can raise whatever it likes
+    except Exception as error:  # noqa: BLE001 - a template can raise anything
         return {"broken": f"{type(error).__name__}: {error}"[:2000]}
 
 

@@ -1,4 +1,4 @@
-"""How conversations with one model are written: its template, and what the template is given."""
+"""The chat format of a model: its template and the template's arguments."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from galenic.runtimes.literal import mark_literal
 __all__ = ["FIXED_DAY", "ChatFormat", "read_arguments"]
 
 FIXED_DAY = date(2025, 1, 1)
-"""For evaluation: templates that print the date give the same prompt every day."""
+"""Date used in evaluation, so that templates that print the date give the same prompt every day."""
 TAKEN = ("messages", "tools", "documents", "add_generation_prompt")
 
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """One rendering for evaluation, the server and written answers.
+    """Renders conversations; shared by evaluation, the server and written answers.
 
     Attributes:
-        template: Jinja text as model files carry it.
-        special: the special tokens that it names, and their texts.
-        controls: texts of control tokens; in messages they are plain text.
-        adds_start: the tokenizer puts the start token itself, so that the template's own must not
-            be there a second time.
-        arguments: of the user for the template, such as ``enable_thinking``, as JSON.
-        day: what the template takes for today; None = the day on which it is rendered.
+        template: Jinja source as stored in model files.
+        special: texts of the special tokens that the template may use, by name.
+        controls: texts of control tokens; inside messages they are treated as plain text.
+        adds_start: True if the tokenizer adds the start token, so that the template's own must be
+            removed.
+        arguments: the user's template arguments, such as ``enable_thinking``, as JSON.
+        day: date that the template gets as today; None = the current date.
     """
 
     template: str
@@ -49,10 +49,10 @@ class ChatFormat:
         arguments: Mapping[str, Any] | None = None,
         day: date | None = FIXED_DAY,
     ) -> ChatFormat | None:
-        """The format of a model; None where it has no template.
+        """Build the format of a model; None if it has no template.
 
         Raises:
-            UserError: an argument has a name that the conversation sets.
+            UserError: an argument has a reserved name.
         """
         if runtime.chat_template is None:
             return None
@@ -72,16 +72,16 @@ class ChatFormat:
         messages: Sequence[Mapping[str, str]],
         arguments: Mapping[str, Any] | None = None,
     ) -> str:
-        """A conversation as the text that the model is to continue, with one start token at most.
+        """Render a conversation as a prompt with at most one start token.
 
-        A system message that the template refuses is put before the first message of the user.
+        A system message that the template refuses is prepended to the first user message.
 
         Args:
-            messages: ``role`` and ``content`` each.
-            arguments: for this conversation, before those of the format.
+            messages: dicts with ``role`` and ``content``.
+            arguments: template arguments of this conversation; they override those of the format.
 
         Raises:
-            UserError: as `render_chat`, or an argument has a name that the conversation sets.
+            UserError: as in `render_chat`, or an argument has a reserved name.
         """
         special = dict(self.special)
         _check_names(arguments or {}, special)
@@ -104,10 +104,10 @@ def _check_names(arguments: Mapping[str, Any], special: Mapping[str, str]) -> No
 
 
 def read_arguments(text: str) -> dict[str, Any]:
-    """Template arguments as they are written on the command line.
+    """Parse template arguments given on the command line as JSON.
 
     Raises:
-        UserError: it is no JSON object.
+        UserError: the text is not a JSON object.
     """
     try:
         found = json.loads(text)

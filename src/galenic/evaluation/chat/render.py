@@ -1,7 +1,7 @@
-"""Conversations as the text that a model continues.
+"""Rendering of conversations to prompts.
 
-A chat template is a program of whoever made the model. It runs in a process of its own, within
-`galenic.limits`: one that takes too long is ended with its process, whatever it is doing.
+A chat template is an untrusted program that comes with the model. It runs in a child process
+within `galenic.limits`; if it takes too long, the process is killed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from galenic.limits import (
 __all__ = ["check_template", "render_chat"]
 
 WALL = 4
-"""Seconds by the clock that a second of the processor may take on a busy machine."""
+"""Allowed ratio of wall time to CPU time, for busy machines."""
 START = 60
-"""Seconds in which the process must be ready."""
+"""Time limit in seconds for the child process to start."""
 LEAVE_OUT = "Use a model from a source that you trust, or ask it without its chat template."
 
 
 def check_template(template: str, special_tokens: Mapping[str, str]) -> None:
-    """Render one short question, so that a broken template is known before anybody asks.
+    """Render one short question, so that a broken template is reported before it is needed.
 
     Raises:
-        UserError: as `render_chat`.
+        UserError: as in `render_chat`.
     """
     render_chat(template, [{"role": "user", "content": "Hello"}], dict(special_tokens))
 
@@ -51,22 +51,22 @@ def render_chat(
     arguments: Mapping[str, Any] | None = None,
     day: date = date(2025, 1, 1),
 ) -> str:
-    """Render a conversation that the assistant is to continue.
+    """Render a conversation, ending where the assistant's turn begins.
 
-    A system message that the template refuses is put before the first message of the user.
+    A system message that the template refuses is prepended to the first user message.
 
-    It may take `TEMPLATE_SECONDS`, and calls from several threads wait for each other: where
-    others must not wait, call it from a thread that is there for it alone.
+    It may take `TEMPLATE_SECONDS`, and calls from several threads are serialized: do not call it
+    from a thread that must stay responsive.
 
     Args:
-        template: Jinja text as model files carry it.
-        messages: ``role`` and ``content`` each.
-        special_tokens: ``bos_token``, ``eos_token`` as the template names them.
-        arguments: more that the template may use, such as ``enable_thinking``.
-        day: what it takes for today.
+        template: Jinja source as stored in model files.
+        messages: dicts with ``role`` and ``content``.
+        special_tokens: texts of ``bos_token``, ``eos_token`` and others by name.
+        arguments: further template variables, such as ``enable_thinking``.
+        day: date that the template gets as today.
 
     Raises:
-        UserError: the template refuses the messages, is broken, or goes beyond a limit of time,
+        UserError: the template refuses the messages, is broken, or exceeds a limit of time,
             memory or length.
     """
     if len(template) > TEMPLATE_LENGTH:
@@ -94,7 +94,7 @@ def render_chat(
 
 
 def _without_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]] | None:
-    """The messages with the system's before the first one of the user; None where none begins."""
+    """Merge a leading system message into the first user message; None if there is none."""
     if [one["role"] for one in messages[:2]] != ["system", "user"]:
         return None
     first = {**messages[1], "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
@@ -114,7 +114,7 @@ def _beyond(why: str) -> UserError:
 
 
 class _Renderer:
-    """One process that renders, started when first needed and again when it was ended."""
+    """The child process that renders; started on first use, and again after it was killed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -122,14 +122,14 @@ class _Renderer:
         self._owner = 0
 
     def ask(self, template: str, names: Mapping[str, Any], day: date) -> dict[str, str]:
-        """The answer of the process: ``text``, ``refused``, ``broken`` or ``limit``."""
+        """Render; the result has ``text``, or the reason: ``refused``, ``broken`` or ``limit``."""
         asked = {"template": template, "names": names, "most": TEMPLATE_OUTPUT}
         asked["day"] = day.isoformat()
         with self._lock:
             return self._exchange(json.dumps(asked).encode() + b"\n")
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the process."""
         child, self._child = self._child, None
         if child is None or self._owner != os.getpid():
             return
@@ -140,7 +140,7 @@ class _Renderer:
         child = self._started()
         try:
             answer, late = _talk(child, line, WALL * TEMPLATE_SECONDS)
-        except BaseException:  # Ctrl-C: an answer that nobody reads must not be taken for the next
+        except BaseException:  # Ctrl-C: the next request must not get this unread answer
             self.close()
             raise
         if answer is None:
@@ -149,7 +149,7 @@ class _Renderer:
         return answer
 
     def _started(self) -> subprocess.Popen[bytes]:
-        """The process, ready to be asked."""
+        """Return the running process, starting it if necessary."""
         if self._child is not None and self._owner == os.getpid() and self._child.poll() is None:
             return self._child
         self.close()
@@ -176,7 +176,7 @@ class _Renderer:
 def _talk(
     child: subprocess.Popen[bytes], line: bytes, seconds: float
 ) -> tuple[dict[str, str] | None, bool]:
-    """Say a line and read one; None where the process ended, and whether it was for the time."""
+    """Send a line and read the reply (None if the process ended); also whether it timed out."""
     late = threading.Event()
 
     def end() -> None:
@@ -191,7 +191,7 @@ def _talk(
         to.write(line)
         to.flush()
         answered = back.readline()
-    except OSError:  # it ended before it had read all
+    except OSError:  # the process ended before reading everything
         answered = b""
     finally:
         timer.cancel()
@@ -199,7 +199,7 @@ def _talk(
 
 
 def _by_timer(child: subprocess.Popen[bytes]) -> bool:
-    """Whether the process ended by its own limit of processor time."""
+    """Whether the process was ended by its CPU time limit."""
     import signal
 
     return child.returncode == -getattr(signal, "SIGPROF", 0)

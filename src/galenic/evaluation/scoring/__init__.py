@@ -1,1 +1,1 @@
-"""The ways to turn a question into scored options."""
+"""Scoring methods: ways to turn a question into scores of its options."""

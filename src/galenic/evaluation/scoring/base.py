@@ -1,4 +1,4 @@
-"""What a scoring is: the continuations whose likelihood it reads, and how it weighs them."""
+"""Base class of scorings: which continuations are scored, and how scores are computed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["Scoring"]
 
 
 class Scoring(ABC):
-    """One way to turn the options of a question into scores."""
+    """A method of turning the options of a question into scores."""
 
     name: ClassVar[str]
     generates: ClassVar[bool] = False
-    """True when the answer is generated and parsed instead of scored."""
+    """True if the answer is generated and parsed instead of scored."""
     paired: ClassVar[bool] = False
-    """True when each option is read beside the question on its own: options are not shown, and
-    solved examples cannot be."""
+    """True if each option is paired with the question separately; then options are not shown, and
+    few-shot examples are not supported."""
 
     @abstractmethod
     def continuation(self, example: Example, label: str) -> str:
-        """What follows the prompt when ``label`` is the answer, beginning with a space.
+        """Return the text that follows the prompt if ``label`` is the answer, with a leading space.
 
-        Few-shot examples are answered with it, and scored scorings read its log-likelihood.
+        It is the answer in few-shot examples, and the text whose log-likelihood is scored.
         """
 
     def weigh(self, example: Example, loglikelihoods: Mapping[str, float]) -> dict[str, float]:
-        """Scores per label from log-likelihoods (nats); their softmax gives the probabilities."""
+        """Compute scores by label from log-likelihoods in nats; their softmax is the prediction."""
         return dict(loglikelihoods)

@@ -1,4 +1,4 @@
-"""Let the model reason in free text, then find its answer (`parse`)."""
+"""Chain-of-thought scoring: generate text, then parse the answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Generate(Scoring):
 
     @staticmethod
     def instruct(prompt: str, answer_prefix: str, labels: Iterable[str]) -> str:
-        """Turn a prompt that ends with the answer prefix into one that asks for reasoning."""
+        """Replace the answer prefix at the end of a prompt by an instruction to reason."""
         listed = ", ".join(labels)
         body = prompt.removesuffix(answer_prefix).rstrip("\n")
         return (

@@ -1,4 +1,4 @@
-"""Read the score that an encoder's multiple-choice head gives each option."""
+"""Scoring by an encoder's multiple-choice head."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["Head"]
 class Head(Scoring):
     """The head's score of the pair (context and question, option).
 
-    Options are not shown together, so they have no order, and no letter is read. As trained by
-    Devlin et al. 2019 (https://arxiv.org/abs/1810.04805), section 4.4.
+    Each option is scored separately, so options have no order and no letters. Devlin et al. 2019
+    (https://arxiv.org/abs/1810.04805), section 4.4.
     """
 
     name = "head"

@@ -1,4 +1,4 @@
-"""Finding the answer in a text that a model wrote."""
+"""Parsing of the answer from generated text."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ MARKERS = (
     rf"(?i:{THING}\b\s*)?",
     r"\\boxed\s*\{",
 )
-"""What stands before an answer."""
+"""Patterns of phrases that precede an answer."""
 CHOSEN = r"(?i:\b(?:option|choice))\s+"
 RIGHT = r"(?i:\s+is\s+(?:the\s+)?(?:most\s+)?(?:correct|right|best|appropriate)\b)"
 THE_RIGHT = r"(?i:\s+is\s+the\s+(?:correct|right|best)\s+(?:answer|option|choice))"
-"""Around one: "option B is correct", "B is the right answer"."""
+"""Patterns around an answer: "option B is correct", "B is the right answer"."""
 GOES_ON = re.compile("is|because|since|as|due|given|for|it|there|they|this|these|we", re.IGNORECASE)
-"""Words after a label that leave it an answer: "B because ...", but not "B cells"."""
+"""Words that may follow a label that is an answer: "B because ...", but not "B cells"."""
 DENIED = re.compile(r"\s+(?:is|was)\s+(?:not\b|wrong|incorrect|false|excluded)", re.IGNORECASE)
 NEXT = re.compile(r"^\W*(?:next\s+)?(?:question|user|human)(?:\s*\d+)?\s*\W*:", re.I | re.M)
-"""Where a model goes on with a question of its own."""
+"""Start of a further question that the model has made up."""
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """How labels look in a text.
+    """Finds the labels of one question in a text.
 
     Attributes:
-        labels: as the question has them.
-        texts: of the options by label; empty where they are not known.
-        one: pattern of any label.
-        flags: of the pattern; letters count in capitals only.
+        labels: labels of the question.
+        texts: option texts by label; empty if unknown.
+        one: pattern that matches any label.
+        flags: flags of the pattern; letter labels match in upper case only.
     """
 
     labels: tuple[str, ...]
@@ -56,7 +56,7 @@ class _Reader:
     flags: re.RegexFlag
 
     def statements(self, text: str) -> Iterator[tuple[int, str | None]]:
-        """Where a label is named as the answer, with that label; None where two are named."""
+        """Yield position and label of each statement of an answer; label None if it names two."""
         label = rf"(?P<label>{self.one})(?![\w-])"
         for marker in MARKERS:
             for match in re.finditer(rf"{marker}{OPENERS}{label}", text, self.flags):
@@ -69,7 +69,7 @@ class _Reader:
             yield match.start(name), self.known(match.group(name))
 
     def settle(self, match: re.Match[str], text: str) -> tuple[str | None] | None:
-        """What a named label says: itself, two at once (a None inside), or nothing (None)."""
+        """Return (label,) for a match, (None,) if it names two labels, or None if no answer."""
         rest = text[match.end("label") :]
         rival = rf"{CLOSERS}[\s.]*(?:or|and|/|,|&)[\s(*_\"'`$]*(?:{self.one})(?![\w-])"
         if re.match(rival, rest, self.flags):
@@ -80,7 +80,7 @@ class _Reader:
         return (label,)
 
     def _is_sentence(self, label: str, rest: str) -> bool:
-        """Whether a label is but a word of a sentence ("A patient"), a name or denied."""
+        """Whether a label is just a word ("A patient"), part of a name, or negated."""
         closed = re.match(CLOSERS, rest)
         behind = rest[closed.end() :] if closed else rest
         if DENIED.match(behind) or re.match(r"\?|\.\d", behind):
@@ -105,7 +105,7 @@ class _Reader:
         return any(begin in text.casefold() for text in self.texts.values())
 
     def bare(self, text: str) -> str | None:
-        """The label of a text that is nothing else, or that begins with one as a list does."""
+        """Return the label if the text is only a label, or begins with one as in a list."""
         named = rf"{MARK}{OPENERS}(?P<label>{self.one})(?![\w-])"
         if alone := re.fullmatch(rf"{named}[\s.]*{CLOSERS}[\s.]*", text, self.flags):
             return self.known(alone.group("label"))
@@ -117,25 +117,25 @@ class _Reader:
         return found[0] if found else None
 
     def known(self, written: str) -> str:
-        """The label as the question has it."""
+        """Return the question's spelling of a label."""
         return next(k for k in self.labels if k == written or k.lower() == written.lower())
 
 
 def parse_answer(text: str, labels: Iterable[str]) -> str | None:
-    """The label a generated text settles on, or None.
+    """Return the label that a generated text gives as its answer, or None.
 
-    Thoughts between ``<think>`` and ``</think>`` do not count, nor does what follows a question
-    that the model goes on with. Looks, in this order, for the last statement ("Answer: X", "the
-    answer is option X", ``\\boxed{X}``, "option X is correct"), for a text that is nothing but a
+    Text between ``<think>`` and ``</think>`` is ignored, and so is a further question that the
+    model makes up with all that follows. Searches, in this order, for the last statement ("Answer:
+    X", "the answer is option X", ``\\boxed{X}``, "option X is correct"), for a text that is only a
     label, and for one that begins with "X." or "X," and has no line with another label. A label
-    that is a word of a sentence ("A patient") or of a name ("E. coli", "B cells") is no answer, and
-    two different labels after one marker ("A or B") are none either. Letter labels count in
-    capitals only, words in any case.
+    that is a word of a sentence ("A patient") or of a name ("E. coli", "B cells") does not count,
+    nor do two different labels after one marker ("A or B"). Letter labels match in upper case only,
+    words in any case.
 
     Args:
-        text: what the model wrote.
-        labels: the labels it could have named; of a mapping, with the texts of the options, by
-            which names are told from answers.
+        text: the generated text.
+        labels: the possible labels; or a mapping from labels to option texts, which are used to
+            distinguish names from answers.
     """
     known = tuple(labels)
     one = "|".join(re.escape(label) for label in sorted(known, key=len, reverse=True))

@@ -1,7 +1,7 @@
-"""Score the option's text, summed over its tokens or per byte.
+"""Scoring by the log-likelihood of the option's text, in total or per byte.
 
-Sums prefer short options and per-byte scores prefer long ones; showing both shows how much of a
-result is length. Per byte, unlike per token, does not depend on the tokenizer.
+Sums favour short options and per-byte scores long ones; comparing both shows the effect of length.
+Unlike per-token scores, per-byte scores do not depend on the tokenizer.
 """
 
 from __future__ import annotations
