@@ -1,1 +1,1 @@
-"""Making models smaller, block by block: prune and quantize. Training is in training/."""
+"""Compression of models, block by block: pruning and quantization. For training see training/."""

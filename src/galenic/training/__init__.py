@@ -1,1 +1,1 @@
-"""Training on a CPU: one loop, batches, losses, validation. Pruning is in compression/."""
+"""Training: the training loop, batches, losses and validation. For pruning see compression/."""

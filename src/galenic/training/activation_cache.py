@@ -1,4 +1,4 @@
-"""Frozen lower blocks: what they put out for a text is computed once and kept on disk."""
+"""Cache on disk for the outputs of frozen lower blocks, so that each text is computed once."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ FLOAT_BYTES = 4
 
 
 class FrozenBlocks:
-    """The first blocks of a model, none of which is trained, with a bounded cache.
+    """The frozen first blocks of a model, with a cache of bounded size for their outputs.
 
-    A text is known by its tokens: a row sees only what stands before it in its text, so its hidden
-    state does not depend on what else is in the pack. The index is written after the states it
-    points to, so that a killed process leaves a cache that can be used.
+    Cached texts are looked up by their tokens. A token attends only to earlier tokens of its own
+    text, so its hidden state does not depend on the other texts in the pack. The index is written
+    after the states it points to, so the cache stays usable if the process is killed.
 
     Args:
-        layout: of the model, before or after adapters are in place.
-        count: how many blocks are frozen, at least 1; all of a model that is not trained.
-        folder: of the cache; one process at a time.
-        limit: most bytes of hidden states; texts beyond are computed each time.
-        key: what the states depend on besides ``count``: the hash of the weights. A cache of
-            another key is deleted.
+        layout: the model, before or after adapters are added.
+        count: number of frozen blocks, at least 1; all blocks if the model is not trained.
+        folder: cache folder; must be used by one process at a time.
+        limit: maximum size of the cached hidden states in bytes; texts beyond it are recomputed.
+        key: what the states depend on besides ``count``: the hash of the weights. A cache with a
+            different key is deleted.
 
     Attributes:
-        blocks: the frozen blocks' modules.
-        computed: rows that were computed, for information.
+        blocks: modules of the frozen blocks.
+        computed: number of rows computed so far, for information.
     """
 
     def __init__(self, layout: Layout, count: int, folder: Path, *, limit: int, key: str) -> None:
@@ -58,7 +58,7 @@ class FrozenBlocks:
         self._open(f"{key}/{count}/{self.width}")
 
     def __call__(self, pack: Pack) -> Any:
-        """Hidden states of the pack's rows after the frozen blocks, shape (1, rows, hidden)."""
+        """Return the hidden states after the frozen blocks, shape (1, rows, hidden)."""
         out = np.empty((len(pack.tokens), self.width), dtype=np.float32)
         missing: list[tuple[list[int], tuple[int, ...]]] = []
         for rows in _paths(pack):
@@ -75,7 +75,7 @@ class FrozenBlocks:
     def _fill(
         self, out: NDArray[np.float32], missing: Sequence[tuple[list[int], tuple[int, ...]]]
     ) -> None:
-        # one token more: the last one of a request is never computed
+        # append a token, because the last one of a request is never computed
         pack = build_pack([Request((*text, 0), len(text)) for _, text in missing])
         found = self._compute(pack)
         for (rows, text), end in zip(missing, pack.read_rows.tolist(), strict=True):
@@ -129,7 +129,7 @@ class FrozenBlocks:
             try:
                 name, start, rows = json.loads(line)
             except ValueError:
-                break  # killed while it was written
+                break  # incomplete line: the process was killed while writing it
             end = start + rows * self.width * FLOAT_BYTES
             if end > whole:
                 break
@@ -144,7 +144,7 @@ def _name(text: tuple[int, ...]) -> str:
 
 
 def _paths(pack: Pack) -> list[list[int]]:
-    """For each leaf the rows from the root to it."""
+    """For each leaf of the pack's tree, the rows on the path from the root to it."""
     inner = set(pack.parents.tolist())
     return [_rows_to(pack, row) for row in range(len(pack.tokens)) if row not in inner]
 

@@ -1,13 +1,13 @@
-"""Yes/no questions made from what abstracts state, to learn reading them from more than labels.
+"""Yes/no questions generated from statements in abstracts, as additional training data.
 
-A sentence of a conclusion or of the results becomes a question: "X is associated with Y." asks "Is
-X associated with Y?". The answer is yes where the sentence affirms, and no where it denies ("X was
-not associated with Y"). Since authors deny seldom, every other affirming sentence that has a word
-with an opposite is asked the other way round ("Is X lower in Y?"), with the answer no. The idea is
-that of PubMedQA's artificial set (Jin et al. 2019, https://arxiv.org/abs/1909.06146, section 3.4),
-which turns titles; these are rules of a few lines without a parser, so some questions read badly.
+A sentence from the conclusion or the results becomes a question: "X is associated with Y." becomes
+"Is X associated with Y?". The answer is yes if the sentence is affirmative, and no if it is negated
+("X was not associated with Y"). Since negations are rare, every other affirmative sentence that has
+a word with an opposite is reversed ("Is X lower in Y?"), with the answer no. PubMedQA's artificial
+set (Jin et al. 2019, https://arxiv.org/abs/1909.06146, section 3.4) does the same with titles. The
+rules here are simple and use no parser, so some questions are ungrammatical.
 
-Only abstracts that may be trained on are read, and no question shows a conclusion.
+Only abstracts of the training split are read, and prompts never show the conclusion.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["artificial_questions", "parse_with_conclusion", "turn_sentence"]
 
 CONCLUSION = "conclusion"
 MOST = 6
-"""Questions of one abstract."""
+"""Maximum number of questions per abstract."""
 LONGEST_SUBJECT, SHORTEST, LONGEST = 16, 5, 32
-"""In words."""
+"""Maximum length of the subject; minimum and maximum length of the question; in words."""
 
 _AUXILIARIES = {
     "is": "Is", "was": "Is", "are": "Are", "were": "Are", "can": "Can", "could": "Could",
@@ -76,13 +76,13 @@ _ADVERBS = {"also", "therefore", "thus", "however", "still", "indeed", "only", "
 
 @dataclass(frozen=True)
 class ParsedStatement:
-    """A sentence in parts: ``opening subject rest`` asks about it.
+    """The parts of a sentence; "opening subject rest?" is the question about it.
 
     Attributes:
-        opening: the auxiliary that begins the question.
+        opening: auxiliary verb that begins the question.
         subject: words before the verb.
-        rest: words from the verb on, without a denial.
-        denied: whether the sentence denies it.
+        rest: words from the verb on, without auxiliary and negation.
+        denied: whether the sentence is negated.
     """
 
     opening: str
@@ -92,13 +92,13 @@ class ParsedStatement:
 
     @property
     def question(self) -> str:
-        """The words in the order of a question."""
+        """The sentence as a yes/no question."""
         first, *others = self.subject
         kept = first if any(c.isupper() or c.isdigit() for c in first[1:]) else first.lower()
         return f"{' '.join([self.opening, kept, *others, *self.rest])}?"
 
     def turned(self) -> ParsedStatement | None:
-        """The opposite, None where no word of it has one."""
+        """Return the statement with a word replaced by its opposite; None if no word has one."""
         for place, word in enumerate(self.rest):
             if word in _OPPOSITE:
                 rest = (*self.rest[:place], _OPPOSITE[word], *self.rest[place + 1 :])
@@ -107,10 +107,10 @@ class ParsedStatement:
 
 
 def parse_with_conclusion(row: Mapping[str, Any]) -> Example:
-    """As `parse_row`, with the abstract's conclusion in ``meta``, where no prompt shows it.
+    """Parse a row like `parse_row`, and keep the conclusion in ``meta``, which prompts never show.
 
     Raises:
-        RowError: the first rule the row breaks.
+        RowError: the row is invalid; names the first rule it breaks.
     """
     example = parse_row(row)
     conclusion = row.get("long_answer")
@@ -119,10 +119,10 @@ def parse_with_conclusion(row: Mapping[str, Any]) -> Example:
 
 
 def artificial_questions(examples: Iterable[Example]) -> tuple[Example, ...]:
-    """Questions about the same abstracts, answered by yes or no.
+    """Generate yes/no questions about the abstracts of the given examples.
 
     Args:
-        examples: as `parse_with_conclusion` reads them; their own questions are not used.
+        examples: from `parse_with_conclusion`; their own questions are not used.
     """
     made: list[Example] = []
     ways = 0
@@ -146,7 +146,7 @@ def artificial_questions(examples: Iterable[Example]) -> tuple[Example, ...]:
 
 
 def turn_sentence(sentence: str) -> ParsedStatement | None:
-    """The statement of a sentence; None where the rules find none.
+    """Parse a sentence into a statement; None if the rules do not apply.
 
     >>> turn_sentence("Age was not associated with recurrence (p=0.4).").question
     'Is age associated with recurrence?'
@@ -173,9 +173,9 @@ def _clean(sentence: str) -> str:
 
 
 def _at_verb(words: list[str], place: int) -> ParsedStatement | None:
-    """Take the sentence apart at a word, if it is a verb that the rules know."""
+    """Split the sentence at the word with this index; None if it is not a known verb."""
     subject, word = tuple(words[:place]), words[place].lower()
-    if subject[0].lower() in ("no", "neither"):  # nobody was: was anybody?
+    if subject[0].lower() in ("no", "neither"):  # "No drug was ..." asks "Was any drug ...?"
         found = _at_verb(["any", *words[1:]], place)
         return found and replace(found, denied=not found.denied)
     rest = [w for i, w in enumerate(words[place + 1 :]) if i > 0 or w.lower() not in _ADVERBS]
@@ -194,7 +194,7 @@ def _at_verb(words: list[str], place: int) -> ParsedStatement | None:
 
 
 def _sentences(example: Example) -> list[str]:
-    """Those of the conclusion, then those of the results."""
+    """Sentences of the conclusion, then of the results."""
     found = _SENTENCE.split(str(example.meta.get(CONCLUSION, "")))
     labels = example.meta.get("context_labels") or ()
     paragraphs = (example.context or "").split("\n")

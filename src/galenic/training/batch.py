@@ -1,4 +1,4 @@
-"""Texts to learn from, laid out as one pack."""
+"""Training texts, and batches that lay them out as one pack."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class AnswerOption:
-    """One of the texts that a question may be answered with.
+    """An answer option of a question.
 
     Attributes:
-        label: what it is called.
-        tokens: the text, behind the question.
-        num_bytes: of the text.
+        label: the option's label, for example "A".
+        tokens: tokens of the option's text, as it continues the question.
+        num_bytes: length of the text in bytes.
     """
 
     label: str
@@ -42,22 +42,22 @@ class AnswerOption:
 
 @dataclass(frozen=True)
 class TrainItem:
-    """One text and which of its tokens are learnt.
+    """A training text, and which of its tokens are supervised.
 
     Attributes:
-        tokens: the whole text.
-        start: tokens from here on are supervised; at least 1.
-        weight: of its loss beside that of others; it is shared among its supervised tokens.
-        group: what it belongs to, for the histogram: a benchmark's name, or "" for free text.
-        choices: the token of each possible answer, by label, that tells them apart; empty for free
-            text.
-        gold: label of the right one.
-        shared: supervised tokens before that one, which all answers have.
-        bundle: texts of one bundle are learnt in the same step, as far as they fit; "" is alone.
-        options: what the text behind ``start`` is to be likelier than, itself among them; empty
-            where it is learnt by itself.
-        scale: the softmax over the options takes their log-likelihoods per byte times this.
-        kept: this softmax is to stay that of the untuned model, whichever option is right.
+        tokens: tokens of the whole text.
+        start: index of the first supervised token; at least 1.
+        weight: relative weight of the text's loss, divided equally among its supervised tokens.
+        group: key for accuracy and histogram: a benchmark's name, or "" for free text.
+        choices: (label, token) for each possible answer, where the token is the one that
+            distinguishes the answers; empty for free text.
+        gold: label of the right answer.
+        shared: number of supervised tokens before that one, common to all answers.
+        bundle: texts with the same bundle go into the same step if they fit; "" means none.
+        options: answer options, including the right one, whose likelihoods the loss compares;
+            empty if the text is learnt on its own.
+        scale: factor on the log-likelihoods per byte before the softmax over the options.
+        kept: train this softmax to match the untuned model's, whichever option is right.
     """
 
     tokens: tuple[int, ...]
@@ -74,7 +74,7 @@ class TrainItem:
 
     @property
     def requests(self) -> list[Request]:
-        """The texts to compute: itself, or the question with each option behind it."""
+        """Sequences to compute: the text itself, or the question followed by each option."""
         if not self.options:
             return [Request(self.tokens, self.start)]
         asked = self.tokens[: self.start]
@@ -82,7 +82,7 @@ class TrainItem:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens to compute."""
+        """Number of tokens to compute; the question counts once."""
         return max(len(self.tokens), self.start + sum(len(o.tokens) for o in self.options))
 
     def __post_init__(self) -> None:
@@ -94,14 +94,14 @@ class TrainItem:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Where in a batch a question is whose options are compared.
+    """Position in a batch of a question whose options are compared.
 
     Attributes:
-        reads: its first read, and the one behind its last.
-        option: of each of these reads, shape (n,).
-        num_bytes: of each option, shape (k,); float32.
-        gold: which option is right.
-        scale: of the log-likelihoods per byte.
+        reads: (first, last + 1) of its reads.
+        option: index of the option that each of these n reads belongs to, shape (n,).
+        num_bytes: length of each of the k options, shape (k,); float32.
+        gold: index of the right option.
+        scale: factor on the log-likelihoods per byte.
     """
 
     reads: tuple[int, int]
@@ -113,17 +113,19 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts that are computed together, laid out as one pack.
+    """Texts computed together, laid out as one pack.
+
+    A "read" is a supervised token whose probability is read from the logits.
 
     Attributes:
         items: the texts.
-        pack: their rows; read ``i`` is a supervised token. Reads are in the order of the items.
-        first: the first read of each item.
+        pack: layout of their tokens in rows; its reads are in the order of the items.
+        first: index of the first read of each item.
         rows: rows whose next-token distribution is needed, shape (r,).
         place: index into ``rows`` of each read, shape (p,).
-        targets: the token of each read, shape (p,).
-        weights: of each read, shape (p,); float32.
-        ranked: items with options by their place in ``items``.
+        targets: token id of each read, shape (p,).
+        weights: loss weight of each read, shape (p,); float32.
+        ranked: items with options, by their index in ``items``.
     """
 
     items: tuple[TrainItem, ...]
@@ -137,34 +139,34 @@ class Batch:
 
     @property
     def weight(self) -> float:
-        """What the losses of its reads weigh together."""
+        """Sum of the weights of all reads."""
         return float(self.weights.double().sum())
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of its texts, shared ones counted for each."""
+        """Number of tokens of all texts; a shared prefix counts once per text."""
         return self.pack.num_asked
 
     def to(self, device: Any) -> Batch:
-        """The same batch with its tensors on a device."""
+        """Return a copy with its tensors on the given device."""
         names = ("rows", "place", "targets", "weights")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 class Objective(Protocol):
-    """What is minimised."""
+    """The loss function to be minimised."""
 
     def __call__(self, logits: Any, batch: Batch) -> Any:
-        """Weighted sum of the losses of all reads.
+        """Return the weighted sum of the losses of all reads.
 
         Args:
-            logits: shape (r, vocabulary), of ``batch.rows``.
-            batch: targets and weights.
+            logits: logits at ``batch.rows``, shape (r, vocabulary).
+            batch: the texts, with targets and weights.
         """
 
 
 def make_batch(items: Sequence[TrainItem]) -> Batch:
-    """Lay texts out together."""
+    """Lay texts out as one pack."""
     requests = [item.requests for item in items]
     pack = build_pack([request for asked in requests for request in asked])
     rows, place = np.unique(pack.read_rows, return_inverse=True)
@@ -205,7 +207,7 @@ def _ranked(item: TrainItem, first: int, sizes: Sequence[int]) -> Ranked:
 
 
 def cut_batches(items: Sequence[TrainItem], most_tokens: int) -> list[Batch]:
-    """Cut texts, in their order, into batches of at most so many tokens (or of one longer text)."""
+    """Split texts, in order, into batches of up to ``most_tokens`` tokens (or one longer text)."""
     batches: list[Batch] = []
     waiting: list[TrainItem] = []
     size = 0
@@ -222,13 +224,13 @@ def cut_batches(items: Sequence[TrainItem], most_tokens: int) -> list[Batch]:
 
 @dataclass
 class Tally:
-    """What one process found in its part of the held-out texts.
+    """Validation results of one process on its share of the held-out texts.
 
     Attributes:
-        loss: weighted sum.
-        weight: of the texts.
-        answers: how often (group, predicted label, right label) came.
-        divergence: weighted sum.
+        loss: weighted sum of the losses, in nats.
+        weight: sum of the weights.
+        answers: counts of (group, predicted label, right label).
+        divergence: weighted sum of the KL divergences from the teacher, in nats.
         share: see `Validation`.
     """
 

@@ -1,4 +1,4 @@
-"""The card of a tuned model or of an adapter: what it is, what it learnt from, what was seen."""
+"""Model card of a tuned model or adapter: description, training data and held-out results."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TITLES = {
 
 @dataclass(frozen=True)
 class _Facts:
-    """All that a card is made from.
+    """The facts that a card is generated from.
 
     Attributes:
-        parent: the model it was made from, as the user wrote it.
-        licence: of the parent, None where it states none.
+        parent: name of the parent model, as the user gave it.
+        licence: the parent's licence; None if its files state none.
         saves: ``"adapter"`` or ``"model"``.
-        stage: what was done.
+        stage: manifest entry of the training stage.
     """
 
     parent: str
@@ -37,12 +37,12 @@ class _Facts:
 
 
 def tuned_card(parent: ModelFiles, saves: str, stage: Stage) -> str:
-    """The card as Markdown; the same facts give the same bytes.
+    """Return the model card as Markdown; deterministic for the same arguments.
 
     Args:
-        parent: the model it was made from.
+        parent: the parent model.
         saves: ``"adapter"`` or ``"model"``.
-        stage: what was done.
+        stage: manifest entry of the training stage.
     """
     facts = _Facts(parent.name, parent_licence(parent), saves, stage)
     parts = [

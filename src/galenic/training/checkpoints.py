@@ -1,4 +1,4 @@
-"""The folder of a training run: its state, its log, and whether it is the same run."""
+"""Folder of a training run: state, log, and the check that a resumed run is the same run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ STATE, LOG = "state.pt", "log.jsonl"
 
 
 class TrainingFolder:
-    """Where a run keeps what it needs to go on.
+    """Folder from which an interrupted training run can be resumed.
 
     Args:
-        path: of the folder; made when missing.
-        fingerprint: everything the result depends on; another one is another run.
-        writes: whether this process is the one that writes.
+        path: path of the folder; created if missing.
+        fingerprint: everything the result depends on; if it differs, the run is a different one.
+        writes: whether this process writes to the folder (rank 0 only).
     """
 
     def __init__(self, path: Path, fingerprint: dict[str, Any], *, writes: bool = True) -> None:
@@ -34,7 +34,7 @@ class TrainingFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let no other run write here meanwhile."""
+        """Context that keeps other runs from writing to this folder."""
         self._check_kind()
         self.path.mkdir(parents=True, exist_ok=True)
         if not self.writes:
@@ -44,17 +44,17 @@ class TrainingFolder:
             yield
 
     def open(self) -> dict[str, Any] | None:
-        """The state of the run that lies here, or None for a new one.
+        """Return the saved state of the run, or None if there is none yet.
 
-        The log is cut to what it held at that state: what came later is done again.
+        The log is truncated to its length at that state, since later steps will be repeated.
 
         Raises:
-            UserError: the folder holds another run, or something else.
+            UserError: the folder holds a different run, or something else.
         """
         path, log = self.path / STATE, self.path / LOG
         if not path.exists():
             if self.writes:
-                log.unlink(missing_ok=True)  # killed before the first state
+                log.unlink(missing_ok=True)  # the run was killed before its first save
             return None
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         before = state["fingerprint"]
@@ -71,7 +71,7 @@ class TrainingFolder:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state, whole or not at all."""
+        """Write the state atomically."""
         if not self.writes:
             return
         log = self.path / LOG
@@ -80,7 +80,7 @@ class TrainingFolder:
             torch.save({**state, "fingerprint": self.fingerprint, "log_bytes": size}, part)
 
     def note(self, row: dict[str, Any]) -> None:
-        """Add a line to the log."""
+        """Append a row to the log."""
         if self.writes:
             append_jsonl(self.path / LOG, [row])
 

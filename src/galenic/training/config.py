@@ -1,4 +1,4 @@
-"""How to train: apart from the loop, so that reading it loads no PyTorch."""
+"""Training options, in a module of their own so that importing them does not load PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 
 class TrainOptions(BaseModel):
-    """How to train, but for the seed."""
+    """Training options other than the seed."""
 
     PANEL: ClassVar[str] = "Training"
 
@@ -63,6 +63,6 @@ class TrainOptions(BaseModel):
 
 
 class TrainConfig(TrainOptions):
-    """How to train."""
+    """Training options."""
 
     seed: int = Field(0, ge=0, description="Of the order of texts and of new weights.")

@@ -1,8 +1,8 @@
-"""Check training data for test questions, and take out of it what is tested.
+"""Check training data for test questions, and remove rows that match.
 
-Of a multiple-choice question its context, its question, and question with sorted options are
-compared; of a pair question and answer; of any other JSON object each text in it and all together;
-of a text file each paragraph.
+The passages compared are: of a multiple-choice question, its context, its question, and the
+question with sorted options; of a pair, question and answer; of any other JSON object, each string
+in it and all of them joined; of a text file, each paragraph.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = ["ScanRow", "TestSets", "count_hits", "read_test_sets", "refuse_contam
            "training_rows", "write_removed"]  # fmt: skip
 
 TestSets: TypeAlias = list[tuple[str, list[ComparedText]]]
-"""Name (``benchmark:split``) and passages of each set."""
+"""Name (``benchmark:split``) and passages of each test set."""
 MOST_REMOVED = 0.1
-"""With a larger share of test questions than this, training data is a test set by mistake."""
+"""Largest share of rows that may be removed; above it, the data is probably a test set."""
 ADVANCE_EVERY = 200
 
 
 @dataclass(frozen=True)
 class ScanRow:
-    """A training row: where it comes from, what is compared, and what it holds."""
+    """A training row with its source, the passages to compare, and its full content."""
 
     source: str
     id: str
@@ -49,7 +49,7 @@ def read_test_sets(names: str, data: Path | Literal["sample"] | None) -> TestSet
 
     Args:
         names: ``all`` (the reported split of every benchmark), ``NAME``, ``NAME:SPLIT`` or question
-            files, apart by commas.
+            files, separated by commas.
         data: as for `galenic.data.sources.open_source`.
 
     Raises:
@@ -66,11 +66,11 @@ def read_test_sets(names: str, data: Path | Literal["sample"] | None) -> TestSet
 
 
 def training_rows(names: str, data: Path | Literal["sample"] | None) -> list[ScanRow]:
-    """Read training data whole, as it lies there.
+    """Read all rows of training data, without filtering.
 
     Args:
         names: ``medquad``, ``benchmarks`` (all training splits), ``NAME``, ``NAME:SPLIT``, JSON
-            Lines of any shape or text files, apart by commas.
+            Lines of any structure or text files, separated by commas.
         data: as for `galenic.data.sources.open_source`; files need none.
 
     Raises:
@@ -92,7 +92,7 @@ def training_rows(names: str, data: Path | Literal["sample"] | None) -> list[Sca
 def scan(
     rows: Sequence[ScanRow], tests: TestSets, config: ScanConfig, watcher: Watcher
 ) -> list[Hit]:
-    """All agreements of training rows with test rows, in the order of the rows."""
+    """Find all matches of training rows with test rows, in the order of the training rows."""
     watcher.stage("indexing test sets")
     scanner = Scanner(tests, config)
     passages = [passage for row in rows for passage in row.passages]
@@ -106,7 +106,7 @@ def scan(
 
 
 def count_hits(hits: Sequence[Hit]) -> list[dict[str, Any]]:
-    """Hits by training source, test set and kind: pairs, and different training rows."""
+    """Count hits by training source, test set and kind: pairs, and distinct training rows."""
     keys = [(hit.train.row.partition("/")[0], hit.test_set, hit.kind) for hit in hits]
     rows = {(key, hit.train.row) for key, hit in zip(keys, hits, strict=True)}
     different = Counter(key for key, _ in rows)
@@ -117,10 +117,10 @@ def count_hits(hits: Sequence[Hit]) -> list[dict[str, Any]]:
 
 
 def write_removed(path: Path, rows: Sequence[ScanRow], hits: Sequence[Hit]) -> int:
-    """Write each row that agrees with a test row, and with which, as JSON Lines.
+    """Write each row that matches a test row, with its matches, as JSON Lines.
 
     Returns:
-        How many rows were written.
+        Number of rows written.
 
     Raises:
         UserError: the file cannot be written.
@@ -155,22 +155,22 @@ def refuse_contaminated(
     allow: bool = False,
     config: ScanConfig | None = None,
 ) -> tuple[list[TrainingSet], list[Hit]]:
-    """Training data without what is tested, its held-out part included.
+    """Remove rows that match test questions, from the training and the held-out rows.
 
     Args:
-        sets: what is to be trained on.
-        tests: see `read_test_sets`.
-        removed: file that says which rows were taken out, and why; written even when none was.
-        watcher: told how far it is.
-        allow: True leaves them in; the file then says which they are.
+        sets: training sets.
+        tests: from `read_test_sets`.
+        removed: file that lists the removed rows and what they match; written even if there are
+            none.
+        watcher: reports progress.
+        allow: if True, the rows are only listed in the file, not removed.
         config: when two texts count as nearly the same.
 
     Returns:
-        The sets that may be trained on, and what was found.
+        The remaining sets, and all matches found.
 
     Raises:
-        UserError: more than a tenth of a set's training rows are test questions: that is no
-            training set.
+        UserError: more than a tenth of a set's training rows are test questions.
     """
     config = ScanConfig.model_validate({}) if config is None else config
     rows = [_row(one.name, each) for one in sets for each in (*one.train, *one.heldout)]
@@ -216,7 +216,7 @@ def _names(names: str) -> Iterator[tuple[str, str | None]]:
         raise UserError("nothing to compare is named.")
     for part in parts:
         name, colon, split = part.rpartition(":")
-        # A file's name may hold a colon of its own.
+        # a file name may contain a colon
         yield (name, split) if colon and not Path(part).suffix else (part, None)
 
 
@@ -271,7 +271,7 @@ def _of_jsonl(path: Path) -> list[ScanRow]:
 
 
 def _texts(value: object, part: str) -> Iterator[tuple[str, str]]:
-    """Every text in a JSON value with its path, ``messages.0.content`` for example."""
+    """Yield (path, text) for every string in a JSON value; path like ``messages.0.content``."""
     if isinstance(value, str):
         yield part, value
     elif isinstance(value, Mapping | list):

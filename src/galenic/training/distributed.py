@@ -14,26 +14,26 @@ __all__ = ["check_spread", "num_local", "rank", "spreads"]
 
 
 def rank() -> int:
-    """Number of this process from 0; the first one writes and speaks."""
+    """Rank of this process, from 0; only rank 0 writes files and reports progress."""
     return int(os.environ.get("RANK", "0"))
 
 
 def num_local() -> int:
-    """How many of them share this machine."""
+    """Number of training processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def spreads(config: TrainOptions) -> bool:
-    """Whether the weights are spread over the processes: by ``--fsdp``, or by accelerate's word."""
+    """Whether weights are sharded over the processes: by ``--fsdp``, or by accelerate's setting."""
     return config.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 def check_spread(config: TrainOptions, clashes: dict[str, bool] | None = None) -> None:
-    """Raise UserError if the weights cannot be spread here as wanted.
+    """Raise UserError if the weights are to be sharded and cannot be.
 
     Args:
-        config: how to train.
-        clashes: what does not go with it, and whether that is wanted.
+        config: training options.
+        clashes: options that cannot be combined with sharding, and whether each is in use.
     """
     if not spreads(config):
         return

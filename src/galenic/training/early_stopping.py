@@ -1,4 +1,4 @@
-"""What the validations on the held-out split say: which is the best, and whether to stop."""
+"""Early stopping: choose the best validation on the held-out split, and decide when to stop."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Patience:
     """When to stop early.
 
     Attributes:
-        validations: after so many validations in a row that are no better than an earlier one.
-        collapses: after so many in a row whose predictions have collapsed.
-        rise: validations up to this step do not count as collapsed: little was learnt before.
-        unit: what steps are called: "step" or "round".
+        validations: stop after this many consecutive validations without improvement.
+        collapses: stop after this many consecutive validations with collapsed predictions.
+        rise: validations up to this step (the warmup) never count as collapsed.
+        unit: what a step is called in messages: "step" or "round".
     """
 
     validations: int
@@ -29,20 +29,20 @@ class Patience:
 
 @dataclass(frozen=True)
 class Decision:
-    """Why to stop, for people, empty for no reason; and whether that is a collapse."""
+    """The reason to stop, in words (empty: continue), and whether predictions collapsed."""
 
     reason: str = ""
     collapsed: bool = False
 
 
 def best_of(validations: Sequence[Validation]) -> Validation:
-    """The validation whose weights are kept, the earliest of equals.
+    """Return the validation whose weights are kept; the earliest if several are equally good.
 
-    The lowest loss counts; but a validation without collapse goes before those with one, as long as
-    its loss is not above that of the first validation, when nothing had been learnt.
+    It is the one of lowest criterion (`Validation.judged`) among those that have not collapsed and
+    are no worse than the first validation; if there are none, among all.
 
     Args:
-        validations: at least one, in their order.
+        validations: at least one, in order of time.
     """
 
     def rank(validation: Validation) -> tuple[bool, float]:
@@ -54,7 +54,7 @@ def best_of(validations: Sequence[Validation]) -> Validation:
 
 
 def judge(validations: Sequence[Validation], patience: Patience) -> Decision:
-    """Whether to stop after the last of these validations, of which there is at least one."""
+    """Decide whether to stop after the last of the given validations (at least one)."""
     best, last = best_of(validations), validations[-1]
     collapses = _trailing(
         [

@@ -1,4 +1,4 @@
-"""Passes over texts that are written anew each time, all of the same number."""
+"""Epochs whose texts are generated anew each time, all with the same number of texts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Item = TypeVar("Item")
 
 
 class Passes(ABC, Generic[Item]):
-    """What is learnt, pass by pass, and what is held out; a `galenic.training.loop.TrainData`.
+    """Training texts generated epoch by epoch; implements `galenic.training.loop.TrainData`.
 
-    All passes have as many texts as the first: where weights make them uneven, the odd texts of a
-    later one are left out, or its first ones come a second time.
+    All epochs have as many texts as the first one: a later epoch that has more is truncated, and
+    one that has fewer repeats its first texts.
 
     Attributes:
         heldout: see `TrainData`.
@@ -29,10 +29,10 @@ class Passes(ABC, Generic[Item]):
 
     @abstractmethod
     def _items(self, number: int) -> tuple[Item, ...]:
-        """The texts of a later pass, however many."""
+        """Return the texts of a later epoch, of any number."""
 
     def epoch(self, number: int) -> Sequence[Item]:
-        """The texts of a pass."""
+        """Return the texts of an epoch, counted from 0."""
         if self._last[0] != number:
             items = self._items(number) if number else self._first
             size = len(self._first)

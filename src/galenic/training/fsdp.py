@@ -1,9 +1,9 @@
-"""Weights spread over the processes: each keeps a share of every tensor (FSDP).
+"""Weights sharded over the processes: each holds a part of every tensor (FSDP).
 
-A block's weights are gathered while it is computed and given away again; gradients and the
-optimizer's state exist as shares only. By PyTorch's ``fully_shard``; Zhao et al. (2023),
-https://arxiv.org/abs/2304.11277. What is written is whole, so that it does not show how many
-processes there were.
+A block's full weights are gathered while it is computed and freed afterwards; gradients and
+optimizer state exist only as shards. Uses PyTorch's ``fully_shard``; Zhao et al. (2023),
+https://arxiv.org/abs/2304.11277. Saved files hold full tensors, so they do not depend on the
+number of processes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ BLOCK_CLASSES = "_no_split_modules"
 
 
 def shard(model: Any, num_processes: int) -> Any:
-    """Leave each process its share of the weights; all processes do it together.
+    """Shard a model's weights in place. Must be called by all processes together.
 
     Args:
-        model: from transformers, with adapters or without; loaded alike in all processes, on the
-            device that it is trained on. It is changed.
-        num_processes: how many there are.
+        model: a transformers model, with or without adapters; loaded identically in all
+            processes, on the device where it is trained.
+        num_processes: number of processes.
 
     Returns:
-        A copy without weights, which `refill` makes whole.
+        A copy without weights (on the meta device), to be filled by `refill`.
     """
     parameters = list(model.parameters())
     empty = {
@@ -50,11 +50,11 @@ def shard(model: Any, num_processes: int) -> Any:
 
 
 def refill(hollow: Any, model: Any) -> Any:
-    """The copy that `shard` returned, with the weights that the spread model has now, on the CPU.
+    """Fill the copy that `shard` returned with the sharded model's current weights, on the CPU.
 
-    All processes do it together.
+    Must be called by all processes together.
     """
-    made: dict[int, tuple[Any, Any]] = {}  # the empty ones stay alive, or their ids would be reused
+    made: dict[int, tuple[Any, Any]] = {}  # keeps the empty ones alive: ids must not be reused
     for source, part in zip(model.modules(), hollow.modules(), strict=True):
         for name, parameter in list(part.named_parameters(recurse=False)):
             if id(parameter) not in made:
@@ -65,7 +65,7 @@ def refill(hollow: Any, model: Any) -> Any:
 
 
 def unsharded(value: Any) -> Any:
-    """The same mapping, list or tensor, with whole tensors for shares; all processes together."""
+    """Replace shards by full tensors, in nested mappings and lists; called by all processes."""
     if isinstance(value, DTensor):
         return value.full_tensor()
     if isinstance(value, Mapping):
@@ -76,7 +76,7 @@ def unsharded(value: Any) -> Any:
 
 
 def alike(value: Any, parameter: Any) -> Any:
-    """A whole tensor as the parameter is: this process's share of it, if that is spread."""
+    """Shard a full tensor as the parameter is sharded; unchanged if the parameter is not."""
     if not isinstance(parameter, DTensor):
         return value
     given = value.to(parameter.device)
@@ -84,7 +84,7 @@ def alike(value: Any, parameter: Any) -> Any:
 
 
 def optimizer_alike(state: dict[str, Any], parameters: Sequence[Any]) -> dict[str, Any]:
-    """An optimizer's whole ``state_dict`` with its tensors as the parameters are."""
+    """Shard the full tensors in an optimizer's ``state_dict`` as their parameters are sharded."""
     spread = {
         number: {
             name: alike(one, parameters[number])

@@ -1,8 +1,8 @@
-"""A model, what is asked of it, and the loss: everything that a training step computes.
+"""A model with its loss: everything that a training step computes.
 
-Texts are packed without padding, each seeing only itself (`galenic.runtimes.tree`); beginnings
-that several texts of a step share are computed once, in both directions; the output head runs only
-where a token is supervised.
+Texts are packed without padding, and each attends only to itself (`galenic.runtimes.tree`).
+Prefixes shared by several texts of a batch are computed once, in the forward and the backward
+pass. The output head runs only at positions whose next token is supervised.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = [
 ]
 
 SAME_LOGITS, ROUGH = {torch.float32: 1e-3}, 0.05
-"""How far packed and plain logits may differ, beside the largest of them: more for narrow types,
-and for packed weights, beside which a difference in the last place may be rounded up or down."""
+"""Largest difference between packed and plain logits, relative to the largest logit. ``ROUGH``
+applies to narrow types and to quantized weights, which amplify differences in the last digit."""
 
 
 class Learner(torch.nn.Module):  # type: ignore[misc]
-    """A causal language model with an objective; calling it with a batch gives the loss.
+    """A causal language model with an objective; calling it with a batch returns the loss.
 
     Args:
-        model: from transformers, adapters already in place.
-        objective: what is minimised.
-        lower: that many blocks from the first are frozen, and what they put out may come from a
-            cache (`galenic.training.activation_cache`).
+        model: a transformers model, with any adapters already added.
+        objective: the loss function.
+        lower: frozen first blocks of the model, whose outputs may come from a cache
+            (`galenic.training.activation_cache`).
     """
 
     def __init__(self, model: Any, objective: Objective, lower: LowerBlocks | None = None) -> None:
@@ -52,12 +52,12 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
         self._check_packs()
 
     def forward(self, batch: Batch) -> Any:
-        """The batch's summed loss; call within `attending`, and go backward within it, too."""
+        """Return the batch's summed loss; call this and ``backward()`` within `attending`."""
         batch = batch.to(self.device)
         return self.objective(self.logits(batch), batch)
 
     def release(self) -> Any:
-        """The model with the attention that it came with, for use elsewhere."""
+        """Return the model with its original attention implementation restored."""
         _use_attention(self.model, self.attention)
         return self.model
 
@@ -68,11 +68,11 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
 
     @property
     def device(self) -> Any:
-        """Where the model is."""
+        """Device of the model's parameters."""
         return next(self.model.parameters()).device
 
     def logits(self, batch: Batch) -> Any:
-        """Logits at ``batch.rows`` in float32, shape (r, vocabulary)."""
+        """Return the logits at ``batch.rows`` in float32, shape (r, vocabulary)."""
         positions = torch.from_numpy(batch.pack.positions.astype(np.int64))[None]
         inputs: dict[str, Any] = {
             "position_ids": positions.to(self.device),
@@ -89,13 +89,13 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
             return self.model(**inputs).logits[0].float()
 
     def _check_packs(self) -> None:
-        """Switch the model to attention over packs, and see that it computes the same.
+        """Switch the model to attention over packs, and check that its logits stay the same.
 
         Raises:
-            UserError: it does not; an architecture may ask for what packs cannot give.
+            UserError: they differ, or the architecture does not work with packs.
         """
         if self.model.config._attn_implementation == ATTENTION:
-            return  # switched and checked before
+            return  # already switched and checked
         size = int(self.model.get_input_embeddings().weight.shape[0])
         texts = [tuple((7 * i + 31 * (i > 5) * k) % size for i in range(12)) for k in (1, 2)]
         batch = make_batch([TrainItem(text, 1) for text in texts])
@@ -128,7 +128,7 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
     @staticmethod
     @contextmanager
     def attending(batch: Batch) -> Iterator[None]:
-        """Tell the attention which rows see which, for everything computed inside."""
+        """Context in which attention follows the batch's pack: which rows attend to which."""
         with active_plan(TreePlan(batch.pack)):
             yield
 
@@ -142,10 +142,10 @@ def _use_attention(model: Any, name: str) -> None:
 
 @contextmanager
 def row_by_row(model: Any) -> Iterator[None]:
-    """Let int8 products round each row by itself.
+    """Make int8 matrix products round each row independently.
 
-    Ordinarily, which inputs count as outliers, and are not rounded, is decided for all rows
-    together (LLM.int8), so that a row's result depends on the others.
+    By default LLM.int8 chooses the outlier inputs, which are not rounded, for all rows together,
+    so that the result of a row depends on the others.
     """
     found: list[Any] = [getattr(module, "state", None) for module in model.modules()]
     states = [state for state in found if hasattr(state, "SCB")]
@@ -160,17 +160,17 @@ def row_by_row(model: Any) -> Iterator[None]:
 
 
 class LowerBlocks(Protocol):
-    """The frozen beginning of a model."""
+    """The frozen first blocks of a model."""
 
     blocks: Sequence[Any]
 
     def __call__(self, pack: Pack) -> Any:
-        """What the last of them puts out for the pack's rows, shape (1, rows, hidden)."""
+        """Return the output of the last frozen block for the pack, shape (1, rows, hidden)."""
 
 
 @contextmanager
 def standing_aside(modules: Sequence[Any]) -> Iterator[None]:
-    """Let blocks pass on what they get, computing nothing."""
+    """Context in which the given blocks return their input unchanged."""
 
     def pass_on(hidden: Any, *_: Any, **__: Any) -> Any:
         return hidden

@@ -1,4 +1,4 @@
-"""A model in memory to be trained: its weights in float32, or packed to few bits and frozen."""
+"""Load a model for training: weights in float32, or quantized to few bits and frozen."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from galenic.models.quiet import quiet_transformers
 __all__ = ["PACKERS", "load_dense", "load_packed", "load_rounded"]
 
 PACKERS = {4: "nf4", 8: "int8"}
-"""Bits a weight to the quantization method that packs so."""
+"""Quantization method by bits per weight."""
 
 
 def load_dense(checkpoint: Checkpoint) -> Layout:
-    """The whole model in float32."""
+    """Load the whole model in float32."""
     return read_layout(_load(checkpoint))
 
 
 def load_packed(checkpoint: Checkpoint, bits: int) -> Layout:
-    """The model with the linear maps of its blocks packed by bitsandbytes, the rest in float32.
+    """Load the model with its blocks' linear layers quantized by bitsandbytes, the rest in float32.
 
-    Its maps cannot be changed, and their modules in the layout are without weights: names and
-    shapes only.
+    The quantized layers are frozen; in the returned layout their modules have names and shapes
+    but no weights.
 
     Args:
         checkpoint: the model.
@@ -43,7 +43,7 @@ def load_packed(checkpoint: Checkpoint, bits: int) -> Layout:
 
 
 def load_rounded(checkpoint: Checkpoint, bits: int) -> Any:
-    """The model that `load_packed` computes with, its rounded weights as ordinary float32."""
+    """Load the model of `load_packed` with its rounded weights dequantized to float32."""
     import torch
 
     model = _pack(checkpoint, bits)
@@ -68,7 +68,7 @@ def _pack(checkpoint: Checkpoint, bits: int) -> Any:
     cast_rest_(model, torch.float32)
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            # else its weights change their layout, for good, at the first validation in bfloat16
+            # otherwise the first validation in bfloat16 changes the weights' layout permanently
             module.support_avx512bf16_for_cpu = False
     return model
 

@@ -1,10 +1,10 @@
-"""The one training loop: what is trained, on what, and with which loss are arguments.
+"""The training loop, which takes model, data and loss as arguments.
 
-A run is a folder. Its state (trainable weights, optimizer, where it is in the data) is written at
-intervals under a temporary name and renamed, so that a killed run goes on from the last one, to the
-same weights as if nothing had happened. Several processes (``accelerate launch``, ``torchrun``)
-share each step's batches and add up their gradients; each holds the whole model (DDP), or a share
-of it (`galenic.training.fsdp`).
+A run is a folder. Its state (trainable weights, optimizer, position in the data) is saved
+periodically under a temporary name and then renamed, so that a killed run resumes from the last
+state and ends with the same weights as an uninterrupted one. Several processes (``accelerate
+launch``, ``torchrun``) share each step's batches and sum their gradients; each holds the whole
+model (DDP), or a shard of it (`galenic.training.fsdp`).
 """
 
 from __future__ import annotations
@@ -41,56 +41,56 @@ __all__ = [
 
 
 class TrainData(Protocol):
-    """What is learnt, and ``heldout``: what is looked at meanwhile; as the learner takes it."""
+    """Training texts by epoch, and ``heldout`` texts for validation, in the learner's format."""
 
     heldout: Sequence[Any]
 
     def epoch(self, number: int) -> Sequence[Any]:
-        """The texts of a pass, in a fixed order; the same number always gives the same.
+        """Return the texts of an epoch, in an order that depends on ``number`` alone.
 
-        All passes have as many texts.
+        All epochs have the same number of texts.
         """
 
 
 class Trainable(Protocol):
-    """What is trained: a PyTorch module that gives a batch's summed loss when it is called.
+    """A PyTorch module to be trained; calling it with a batch returns the batch's summed loss.
 
-    Its texts have a ``bundle``: those that share one stand side by side; empty for none. Its
-    batches are dataclasses with ``num_tokens`` and ``weights`` (of the losses that are summed, a
-    tensor), and ``weight``, their sum.
+    Its texts have a ``bundle``: texts with the same bundle stay adjacent when texts are shuffled;
+    empty means none. Its batches are dataclasses with ``num_tokens``, ``weights`` (a tensor with
+    the weights of the summed losses) and ``weight``, their sum.
 
-    `galenic.training.learner.Learner` is one.
+    `galenic.training.learner.Learner` implements it.
     """
 
     model: Any
-    """From transformers."""
+    """The transformers model."""
 
     def cut(self, items: Sequence[Any], most_tokens: int) -> list[Any]:
-        """Put texts into batches of at most so many tokens (or of one longer text)."""
+        """Split texts into batches of up to ``most_tokens`` tokens (or one longer text)."""
 
     def attending(self, batch: Any) -> AbstractContextManager[None]:
-        """Entered around all that is computed of a batch, the backward pass included."""
+        """Context that must surround the forward and the backward pass of a batch."""
 
     def named_parameters(self) -> Iterator[tuple[str, Any]]:
-        """As PyTorch has it."""
+        """See ``torch.nn.Module.named_parameters``."""
 
     def train(self) -> Any:
-        """As PyTorch has it."""
+        """See ``torch.nn.Module.train``."""
 
     def to(self, device: Any) -> Any:
-        """As PyTorch has it."""
+        """See ``torch.nn.Module.to``."""
 
 
 @dataclass
 class TrainingOutcome:
-    """How a training ended.
+    """Progress and result of a training run.
 
     Attributes:
-        steps: optimizer steps done.
-        stopped: why, for people; empty while it runs.
-        best: the best validation; its weights are the ones in the model at the end.
-        validations: all of them, the first before any step.
-        collapsed: whether it was stopped because its predictions had collapsed.
+        steps: number of optimizer steps done.
+        stopped: why training ended, in words; empty while it runs.
+        best: the best validation; the model ends with the weights of that step.
+        validations: all validations; the first was made before any step.
+        collapsed: whether training stopped because the predictions had collapsed.
     """
 
     steps: int = 0
@@ -101,7 +101,7 @@ class TrainingOutcome:
 
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> TrainingOutcome:
-        """From what ``dataclasses.asdict`` made; up to 0.2 ``validations`` were ``looks``."""
+        """Rebuild from ``dataclasses.asdict``; up to 0.2 ``validations`` was named ``looks``."""
         rest = {name: value for name, value in saved.items() if name not in ("looks", "best")}
         best, made = saved["best"], saved["validations" if "validations" in saved else "looks"]
         rest["validations"] = [Validation(**one) for one in made]
@@ -109,24 +109,25 @@ class TrainingOutcome:
 
 
 Measure = Callable[[Any, Iterable[Any]], Tally]
-"""Loss and answers of a learner on batches; leaves the model in evaluation mode."""
+"""Function (learner, batches) that computes loss and answers; leaves the model in eval mode."""
 
 
 class Trainer:
-    """One training run.
+    """A training run.
 
     Args:
         learner: model and objective; parameters that require gradients are trained.
-        data: what is learnt.
-        config: how.
-        folder: of the run; an unfinished run that lies there is continued.
-        fingerprint: what the run depends on besides ``config`` (data, model, method); plain values.
-        watcher: told of progress.
-        measure: ``measure(learner, batches)`` gives loss and answers on the held-out split, by
-            which the best weights are kept; without it the last ones are.
+        data: training and held-out texts.
+        config: training options.
+        folder: the run's folder; an unfinished run found there is resumed.
+        fingerprint: what the run depends on besides ``config`` (data, model, method), as plain
+            values.
+        watcher: reports progress.
+        measure: computes loss and answers on the held-out split, which select the best weights;
+            without it the last weights are kept.
 
     Raises:
-        UserError: nothing is to be trained, or there is nothing to learn from or to validate on.
+        UserError: no parameter requires gradients, or there are no training or held-out texts.
     """
 
     def __init__(
@@ -176,14 +177,14 @@ class Trainer:
         self.patience = Patience(*patience, rise=self._rise)
 
     def run(self) -> TrainingOutcome:
-        """Train to the end, or go on with what is there, and put the best weights in place.
+        """Start or resume training, run it to the end, and load the best weights into the model.
 
         Raises:
-            UserError: another run lies in the folder, or the loss is no longer a number.
+            UserError: the folder holds a different run, or the loss became infinite or NaN.
         """
         with self.folder.locked():
             self._restore(self.folder.open())
-            self.accelerator.wait_for_everyone()  # all have read before one of them writes
+            self.accelerator.wait_for_everyone()  # all must have read before rank 0 writes
             self._say(
                 f"training in {self.precision}, {self.accelerator.num_processes} process(es)"
                 + (", the weights spread over them (FSDP)" if self.hollow is not None else "")
@@ -210,10 +211,10 @@ class Trainer:
         return self.outcome
 
     def close(self) -> None:
-        """Wait for the other processes, and part from them."""
+        """Wait for the other processes, and leave the process group."""
         self.accelerator.wait_for_everyone()
-        # DDP's reducer goes first: were it the last to hold the process group, Python's lock would
-        # be held while gloo's threads, which may want it, are waited for, now and then forever
+        # Release DDP's reducer first: if it held the last reference to the process group, we would
+        # wait for gloo's threads while holding the GIL, which they may need: a rare deadlock.
         self.wrapped = self.learner
         self.accelerator.free_memory()
         self.accelerator.end_training()
@@ -227,7 +228,7 @@ class Trainer:
         return [items[start : start + size] for start in range(0, len(items), size)]
 
     def _advance(self, items: Sequence[Any]) -> None:
-        """A step, and what is due after it."""
+        """Do one step, and validate and save the state if they are due."""
         began = time.perf_counter()
         batches = self.learner.cut(items, self.config.batch_tokens)
         with self._own_random():
@@ -252,10 +253,10 @@ class Trainer:
             self._save()
 
     def _learn(self, batches: list[Any]) -> float:
-        """One optimizer step; returns the mean loss of its texts, before it.
+        """Do one optimizer step; return the mean loss of its texts, computed before the update.
 
         Raises:
-            UserError: the loss or its gradient is no longer a number; the weights stay.
+            UserError: the loss or its gradient is infinite or NaN; the weights are not updated.
         """
         whole = sum(batch.weight for batch in batches)
         mine = self._share(batches)
@@ -265,7 +266,7 @@ class Trainer:
             with self.learner.attending(batch), self._gathering(number == len(mine) - 1):
                 with self._products():
                     part = self.wrapped(batch)
-                # gradients of processes are averaged, and a mean over all texts is wanted
+                # processes average their gradients; scaled so that this gives the mean over texts
                 part = part / whole * self.accelerator.num_processes
                 self.accelerator.backward(part)
             loss += float(part.detach())
@@ -285,26 +286,26 @@ class Trainer:
         return loss
 
     def _products(self) -> Any:
-        """Not by accelerate, which has one precision for all that a process trains."""
+        """Autocast for matrix products; accelerate only allows one precision per process."""
         narrow = self.precision == "bfloat16"
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=narrow)
 
     @contextmanager
     def _own_random(self) -> Iterator[None]:
-        """Dropout that depends on seed, step and process alone, so that nothing need be saved."""
+        """Seed dropout from seed, step and rank, so that no random state need be saved."""
         place = f"{self.config.seed}-{self.outcome.steps}-{self.accelerator.process_index}"
         with torch.random.fork_rng():
             torch.manual_seed(Random(place).getrandbits(63))  # noqa: S311
             yield
 
     def _share(self, batches: list[Any]) -> list[Any]:
-        """This process's batches; every process has as many, for they wait for each other."""
+        """Return this process's batches, padded with zero weight to equal counts on all ranks."""
         count, rank = self.accelerator.num_processes, self.accelerator.process_index
         idle = replace(batches[-1], weights=torch.zeros_like(batches[-1].weights))
         return [*batches, *[idle] * (-len(batches) % count)][rank::count]
 
     def _gathering(self, last: bool) -> Any:
-        # spread gradients are added up each time: waiting would keep them whole
+        # sharded gradients are reduced after every batch: delaying it would keep them in full
         waits = not last and self.hollow is None
         return self.accelerator.no_sync(self.wrapped) if waits else nullcontext()
 
@@ -315,7 +316,7 @@ class Trainer:
         return float(self.accelerator.gather(given).mean())
 
     def _schedule(self, step: int) -> float:
-        """Share of the highest learning rate: a linear rise, then half a cosine down to zero."""
+        """Factor on the peak learning rate: linear warmup, then cosine decay to zero."""
         rise = self._rise
         if step < rise:
             return (step + 1) / rise
@@ -326,7 +327,7 @@ class Trainer:
         return round(self.config.warmup * self.total)
 
     def _look(self) -> None:
-        """Measure the held-out split; remember the best weights, and whether to stop."""
+        """Validate on the held-out split; update the best weights and decide whether to stop."""
         from accelerate.utils import gather_object
 
         if self.measure is None:
@@ -336,7 +337,7 @@ class Trainer:
         mine = batches[rank::count]
         tally = self.measure(self.learner, mine)  # in float32, as the finished model is used
         if self.hollow is not None and len(mine) < len(batches[::count]):
-            self.measure(self.learner, batches[:1])  # the others gather weights once more
+            self.measure(self.learner, batches[:1])  # take part in the other ranks' last gather
         validation = summarize(gather_object([tally]), self.outcome.steps)
         self.outcome.validations.append(validation)
         self.folder.note({"validation": asdict(validation)})
@@ -385,7 +386,7 @@ class Trainer:
 
 
 def _shuffle(items: Sequence[Any], rng: Random) -> list[Any]:
-    """A random order in which the texts of a bundle stand side by side."""
+    """Shuffle the texts, keeping those of a bundle adjacent."""
     bundles: dict[str | int, list[Any]] = {}
     for number, item in enumerate(items):
         bundles.setdefault(item.bundle or number, []).append(item)
@@ -395,14 +396,14 @@ def _shuffle(items: Sequence[Any], rng: Random) -> list[Any]:
 
 
 def _checkpoint(model: Any) -> None:
-    """Compute blocks again in the backward pass; the pack's plan is still the active one then."""
-    # transformers renamed it in 5.20 or so, and warns at the old name
+    """Enable gradient checkpointing; the pack's plan is still active in the backward pass."""
+    # renamed in transformers (about 5.20), which warns about the old name
     enable = getattr(model, "activation_checkpointing_enable", None)
     (enable or model.gradient_checkpointing_enable)()
 
 
 def choose_precision(wanted: Precision) -> Precision:
-    """What products are computed in here; without AMX, bfloat16 is the slower one on a CPU."""
+    """Resolve ``auto`` for this machine; on a CPU without AMX, bfloat16 is slower than float32."""
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What training minimises, token by token."""
+"""Loss functions of training, summed over supervised tokens."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["CrossEntropy", "Distillation", "option_scores", "read_log_probs"]
 class CrossEntropy:
     """Negative log-likelihood of the supervised tokens, in nats.
 
-    Where a text has options, it is that of the right one among them: of the softmax over
-    its scale times their log-likelihoods per byte. Where this softmax is to be kept, it is
-    ``KL(untuned || model)`` of it: Li and Hoiem, Learning without Forgetting (2016),
-    https://arxiv.org/abs/1606.09282.
+    For a text with options, it is the negative log-probability of the right option, in a softmax
+    over ``scale`` times the options' log-likelihoods per byte. For a text marked ``kept``, it is
+    ``KL(untuned || model)`` between these softmaxes: Li and Hoiem, Learning without Forgetting
+    (2016), https://arxiv.org/abs/1606.09282.
 
     Args:
-        untuned: gives the logits of the model before tuning at a batch's rows, shape
-            (r, vocabulary); needed where something is to be kept.
+        untuned: returns the untuned model's logits at a batch's rows, shape (r, vocabulary);
+            required if any text is ``kept``.
     """
 
     def __init__(self, untuned: Callable[[Batch], Any] | None = None) -> None:
@@ -49,7 +49,7 @@ class CrossEntropy:
         return -log_probs @ weights + total
 
     def _wanted(self, batch: Batch) -> dict[int, Any]:
-        """Log-probabilities of the untuned model, by place in the batch, of what is to be kept."""
+        """Untuned log-probabilities of the options of ``kept`` items, by index in the batch."""
         kept = [number for number, item in enumerate(batch.items) if item.kept]
         if not kept:
             return {}
@@ -65,11 +65,11 @@ class CrossEntropy:
 
 
 def option_scores(log_probs: Any, batch: Batch) -> dict[int, Any]:
-    """Log-likelihood per byte of every option, shape (k,), of each item that has some.
+    """Log-likelihood per byte of each option, shape (k,), for every item with options.
 
     Args:
-        log_probs: of all reads, shape (p,).
-        batch: the items; keys of the result are places in it.
+        log_probs: log-probabilities of all reads, shape (p,).
+        batch: the items; the result is keyed by their index in it.
     """
     found = {}
     for number, ranked in batch.ranked.items():
@@ -81,25 +81,25 @@ def option_scores(log_probs: Any, batch: Batch) -> dict[int, Any]:
 
 
 def read_log_probs(logits: Any, batch: Batch) -> Any:
-    """Log-probability of the token of every read, shape (p,)."""
+    """Log-probability of each supervised token, shape (p,)."""
     losses = torch.nn.functional.cross_entropy(logits[batch.place], batch.targets, reduction="none")
     return -losses
 
 
 class Distillation:
-    """Learn the teacher's distributions: ``alpha T^2 KL(teacher_T || student_T) + (1-alpha) CE``.
+    """Distillation loss: ``alpha T^2 KL(teacher_T || student_T) + (1-alpha) CE``.
 
     Hinton et al., Distilling the Knowledge in a Neural Network (2015),
     https://arxiv.org/abs/1503.02531.
 
     Args:
-        teacher: gives its logits at a batch's rows, shape (r, teacher's vocabulary); None where
-            ``alpha`` is 0.
-        temperature: both distributions are softened by it.
-        alpha: share of the teacher's part; 0 learns from the text alone, without a teacher.
-        kept: ids of the teacher's vocabulary that the student kept, in the student's order; None
-            where both have the same. The teacher's distribution is then that over the kept ones.
-        own: the student's ids of these; None for all of them, in their order.
+        teacher: returns the teacher's logits at a batch's rows, shape (r, teacher's vocabulary);
+            may be None if ``alpha`` is 0.
+        temperature: divides the logits of both distributions.
+        alpha: weight of the teacher's term; 0 learns from the text alone, without a teacher.
+        kept: token ids of the teacher that the student shares, in the student's order; the
+            teacher's distribution is renormalised over them. None if the vocabularies are equal.
+        own: the student's ids of these tokens; None for all of its ids, in order.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The stage: a model and an adapter in, one ordinary model folder out."""
+"""Merge stage: combine a model and an adapter into an ordinary model folder."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ from galenic.watcher import Watcher
 __all__ = ["merge"]
 
 TOLERANCE = 1e-4
-"""Largest difference of logits that is accepted, as a share of the largest logit."""
+"""Largest accepted difference of logits, relative to the largest logit."""
 CHECKED_TOKENS = 64
 LIBRARIES = ("torch", "transformers", "peft", "safetensors")
 MERGE = NamedMethod("merge", "https://arxiv.org/abs/2106.09685")
 
 
 def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest:
-    """Add an adapter to the weights it was trained beside, and write the sum as a new folder.
+    """Add an adapter to its base model's weights, and write the result as a new folder.
 
-    A quantized GGUF is merged as its dequantized weights. So is a base that was packed while the
-    adapter was trained: the adapter has learnt to live with rounded weights. The whole model is
-    held in memory, in float32, and stored in the type of the base; in float32 where the adapter was
-    trained for a type of the file (``--for-type``), which is what rounds it.
+    A quantized GGUF is dequantized first. A base that was quantized while the adapter was trained
+    (``base_bits``) is merged with its rounded weights, since the adapter was fitted to them. The
+    whole model is held in memory in float32, and stored in the base's type; in float32 if the
+    adapter was trained for a GGUF type (``--for-type``), because quantizing will round it later.
 
     Args:
-        model: the base, as `galenic.models.load.resolve_model` takes it.
-        adapter: folder with an adapter that peft reads.
-        output: the folder to make.
-        watcher: told of progress.
+        model: the base model, in any form that `galenic.models.load.resolve_model` takes.
+        adapter: folder of a peft adapter.
+        output: folder to create.
+        watcher: reports progress.
 
     Raises:
-        UserError: something is wrong with the input; or the merged model does not compute what base
-            and adapter compute.
+        UserError: the input is invalid, or the merged model's logits differ from those of base and
+            adapter.
     """
     check_new(output)
     check_adapter(adapter)
@@ -85,7 +85,7 @@ def merge(model: str, adapter: Path, output: Path, watcher: Watcher) -> Manifest
 
 
 def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
-    """The merged model, and how far its logits are from those of base and adapter."""
+    """Return the merged model, and the relative difference of its logits from the unmerged one."""
     import torch
 
     bits = _trained_bits(adapter)
@@ -113,10 +113,10 @@ def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
 
 
 def _fit_vocabulary_(base: Any, adapter: Path) -> None:
-    """Give the base as many tokens as the one that the adapter was trained over.
+    """Resize the base's vocabulary to the size that the adapter was trained with.
 
     Raises:
-        UserError: there are others, and the adapter does not bring their tokenizer.
+        UserError: the sizes differ, and the adapter's folder has no tokenizer.
     """
     from safetensors import safe_open
 
@@ -145,8 +145,8 @@ def _copy_tokenizer(adapter: Path, folder: Path) -> None:
 
 
 def _untie_(base: Any, both: Any) -> None:
-    """Give the head weights of its own, where an adapter of it or of the embedding is merged: peft
-    computes with both as if they were apart."""
+    """Untie the head from the embedding if the adapter changes either of them, because peft
+    treats the two as separate weights."""
     import torch
 
     ends = (both.base_model.model.get_input_embeddings(), both.get_output_embeddings())
@@ -158,12 +158,12 @@ def _untie_(base: Any, both: Any) -> None:
 
 
 def _trained_bits(adapter: Path) -> int | None:
-    """Bits of the base that an adapter of ours was trained over; None where it was float32."""
+    """Bits per weight of the base that our adapter was trained with; None if not quantized."""
     bits = _option(adapter, "base_bits")
     return bits if isinstance(bits, int) else None
 
 
 def _option(adapter: Path, name: str) -> Any:
-    """What an option was when an adapter of ours was trained; None of other adapters."""
+    """Return a training option from the adapter's manifest; None if the adapter has no manifest."""
     manifest = read_manifest(adapter)
     return manifest.stages[-1].options.get(name) if manifest and manifest.stages else None

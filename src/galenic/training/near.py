@@ -1,17 +1,17 @@
-"""Which texts are the same or nearly the same: four ways from strict to loose, each verified.
+"""Find texts that are the same or nearly the same, at four levels from strict to loose.
 
-``exact``       character for character.
+``exact``       the same characters.
 ``normalised``  the same words in the same order: Unicode NFKC, no case, no accents, no punctuation.
-``contained``   all words of a test text stand in one run inside a training text (a question
-                pasted into a prompt), from ``min_words`` words on.
-``near``        Jaccard similarity of the sets of word shingles of at least ``threshold``; both
-                texts have ``near_words`` words, as short questions of one form ("which of the
-                following is not true about ...") are alike without being the same.
+``contained``   all words of the test text occur consecutively in the training text (a question
+                pasted into a prompt); only for test texts of at least ``min_words`` words.
+``near``        Jaccard similarity of the sets of word shingles is at least ``threshold``; both
+                texts need at least ``near_words`` words, because short questions of the same form
+                ("which of the following is not true about ...") are similar without being the same.
 
 Near candidates come from MinHash with banding (Broder 1997; Leskovec, Rajaraman and Ullman, Mining
 of Massive Datasets, chapter 3; library ``datasketch``). The Jaccard similarity that decides is then
-computed from the sets themselves, so no pair is reported by an error of MinHash; one that is missed
-by it stays possible, so candidates are sought well below the threshold.
+computed exactly from the sets, so MinHash causes no false matches. It can still miss a match, so
+the threshold for candidates is well below the actual one.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ Kind: TypeAlias = Literal["exact", "normalised", "contained", "near"]
 KINDS: tuple[Kind, ...] = ("exact", "normalised", "contained", "near")
 """From strict to loose."""
 CANDIDATES = 0.75
-"""Candidates are sought from this share of the threshold on; the true similarity decides."""
+"""Factor on the threshold in the search for candidates; the exact similarity decides."""
 RECALL = (0.1, 0.9)
-"""Weights of false and missed candidates when bands are chosen: a false one costs only time."""
+"""Weights of false positives and false negatives when choosing bands; a false one costs time."""
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -80,14 +80,14 @@ class ComparedText:
 
 @dataclass(frozen=True)
 class Hit:
-    """A training passage that is a test passage, or nearly.
+    """A training passage that matches a test passage.
 
     Attributes:
         train: the training passage.
         test: the test passage.
-        test_set: which set that is of.
-        kind: the strictest way in which they agree.
-        similarity: Jaccard similarity of their shingles; 1 when the words are the same.
+        test_set: name of the test set.
+        kind: the strictest level at which they match.
+        similarity: Jaccard similarity of their shingles; 1 if the words are the same.
     """
 
     train: ComparedText
@@ -105,10 +105,10 @@ class _Entry:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text without case, accents and punctuation.
+    """Split a text into words, without case, accents and punctuation.
 
-    A letter with a sign over it and one followed by a combining sign become the same; so do
-    half- and full-width forms.
+    Composed and decomposed accented letters give the same result, as do half-width and full-width
+    forms.
     """
     plain = text.casefold()
     if not plain.isascii():
@@ -118,7 +118,7 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def shingles(words: Sequence[str], size: int) -> frozenset[tuple[str, ...]]:
-    """All runs of ``size`` words; of a shorter text the text itself; of an empty one none."""
+    """Return all n-grams of ``size`` words; a shorter text is one shingle, an empty one none."""
     if len(words) <= size:
         return frozenset([tuple(words)] if words else [])
     return frozenset(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
@@ -131,10 +131,10 @@ def jaccard(a: frozenset[Any], b: frozenset[Any]) -> float:
 
 
 class Scanner:
-    """Test passages, indexed, so that training passages can be held against all of them.
+    """Index of test passages, to find matching training passages.
 
     Args:
-        tests: name of the set and its passages; passages without a word are passed over.
+        tests: name and passages of each test set; passages without words are ignored.
         config: when two texts count as nearly the same.
     """
 
@@ -163,13 +163,13 @@ class Scanner:
     def scan(
         self, passages: Sequence[ComparedText], advance: Callable[[int], None] = lambda _: None
     ) -> list[Hit]:
-        """All agreements of the passages with the test sets, in the order of the passages.
+        """Find all matches of training passages with the test sets, in the order of the passages.
 
-        A training row and a test row agree once, in the strictest way that any of their passages
-        do.
+        Each pair of training row and test row is reported once, with the strictest match among
+        their passages.
 
         Args:
-            passages: of the training data.
+            passages: passages of the training data.
             advance: called with the number of passages done.
         """
         best: dict[tuple[str, str, str], Hit] = {}
@@ -217,7 +217,7 @@ class Scanner:
                     yield other
 
     def _no_text(self) -> Any:
-        """Copied for every text: drawing the permutations takes longer than using them."""
+        """Return an empty MinHash to copy for each text, since creating permutations is slow."""
         from datasketch import MinHash
 
         return MinHash(num_perm=self.config.num_perm, seed=self.config.seed, hashfunc=_crc32)

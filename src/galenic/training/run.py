@@ -1,6 +1,6 @@
-"""The stage around the training loop: a learner and its texts in, a finished folder out.
+"""Training stage: run the training loop on a learner and its texts, and write the result folder.
 
-What an unfinished run needs to go on lies in ``.NAME.run`` beside the output.
+The state of an unfinished run is kept in ``.NAME.run`` beside the output.
 """
 
 from __future__ import annotations
@@ -46,28 +46,28 @@ __all__ = [
 ]
 
 TRAINING_LOG = "training.jsonl"
-"""A line for each step and each validation, within the finished folder."""
+"""Log file in the result folder, with a line for each step and each validation."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors")
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """A training that is ready to begin, and what is written of it.
+    """Everything needed to train a model and to record the result.
 
     Attributes:
-        stage: what kind, as a manifest names it.
-        method: with ``name`` and ``reference_url``.
-        options: every option with the value that is used.
-        saves: a whole ``"model"``, or an ``"adapter"`` to lay over it.
-        save: writes a trained model into a folder, and returns what was checked.
-        checkpoint: the model before.
+        stage: name of the stage in the manifest.
+        method: object with ``name`` and ``reference_url``.
+        options: all options with the values in use.
+        saves: what is written: ``"model"``, or ``"adapter"`` for an adapter only.
+        save: writes the trained model into a folder; returns the results of its checks.
+        checkpoint: the model before training.
         learner: the model in memory, with its objective.
-        data: what it learns.
-        described: the texts, as a manifest has them.
-        config: how it is trained.
-        run: folder of the unfinished run.
-        depends: what the run depends on besides these; plain values.
-        files: copied into the finished folder.
+        data: training and held-out texts.
+        described: description of the texts for the manifest.
+        config: training options.
+        run: folder for the state of the unfinished run.
+        depends: anything else that the run depends on, as plain values.
+        files: files to copy into the result folder.
     """
 
     stage: str
@@ -87,17 +87,17 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What came of it: the manifest, which the first process writes, and how training ended."""
+    """Result of `tune`: the manifest (None except on rank 0) and the outcome of training."""
 
     manifest: Manifest | None
     outcome: TrainingOutcome
 
     @property
     def alone(self) -> Manifest:
-        """The manifest, where one process did it all.
+        """The manifest, which must exist in this process.
 
         Raises:
-            UserError: there were several.
+            UserError: there is none, because this is not the first of several processes.
         """
         if self.manifest is None:
             raise UserError("a recipe is followed by one process.")
@@ -105,13 +105,13 @@ class Tuned:
 
 
 def tune(tuning: Tuning, output: Path, watcher: Watcher) -> Tuned:
-    """Train, or go on with a run that lies there, and write the weights of the best validation.
+    """Train, resuming an unfinished run if there is one, and write the best weights.
 
-    Several processes do it together; the first one writes.
+    Called by all processes together; only rank 0 writes.
 
     Raises:
-        UserError: the training diverged; or a check of what was saved failed. What is needed to go
-            on stays beside the output.
+        UserError: the training diverged, or a check of the saved model failed. The state of the
+            run stays beside the output, so that it can be resumed.
     """
     run = tuning.run
     trainer = Trainer(
@@ -142,7 +142,7 @@ def tune(tuning: Tuning, output: Path, watcher: Watcher) -> Tuned:
 
 @contextmanager
 def resumable(output: Path) -> Iterator[Path]:
-    """The folder of an unfinished run; after an error it stays only if a run can go on from it."""
+    """Yield the run's state folder; after a UserError it is deleted unless it holds a state."""
     run = run_folder(output)
     try:
         yield run
@@ -153,19 +153,19 @@ def resumable(output: Path) -> Iterator[Path]:
 
 
 def run_folder(output: Path) -> Path:
-    """Where an unfinished run lies; made when missing."""
+    """Return the folder for the state of a run with this output; created if missing."""
     run = output.with_name(f".{output.name}.run")
     run.mkdir(parents=True, exist_ok=True)
     return run
 
 
 def train_config(config: TrainConfig) -> TrainConfig:
-    """Only how to train, of a larger configuration: on nothing else depends whether runs agree."""
+    """Extract the training options from a larger config; only they identify a run."""
     return TrainConfig(**{name: getattr(config, name) for name in TrainConfig.model_fields})
 
 
 def set_threads(wanted: int | None) -> None:
-    """Tell PyTorch how many threads to use; None = the free cores, shared among the processes."""
+    """Set PyTorch's number of threads; None divides the free cores among the local processes."""
     import torch
 
     from galenic.runtimes.threads import choose_threads
@@ -176,14 +176,14 @@ def set_threads(wanted: int | None) -> None:
 def _write(
     tuning: Tuning, outcome: TrainingOutcome, trained: int, how: str, part: Path
 ) -> Manifest:
-    """All files of the finished folder, the manifest last.
+    """Write all files of the result folder, the manifest last.
 
     Args:
-        tuning: what was done.
-        outcome: how it ended.
-        trained: numbers that were trained.
-        how: the precision.
-        part: the folder.
+        tuning: the training that was done.
+        outcome: its outcome.
+        trained: number of trained parameters.
+        how: precision of the matrix products.
+        part: folder to write to.
     """
     files = tuning.checkpoint.files
     checks = tuning.save(tuning.learner.release(), part)
@@ -207,7 +207,7 @@ def _write(
 
 
 def write_log(source: Path, target: Path) -> None:
-    """The log without times, which are another in each run."""
+    """Copy the log without timings, so that repeated runs write the same file."""
     rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     for row in rows:
         row.pop("tokens_per_second", None)
@@ -216,7 +216,7 @@ def write_log(source: Path, target: Path) -> None:
 
 
 def _sizes(tuning: Tuning, trained: int, part: Path) -> dict[str, Any]:
-    """The stage's ``parameters`` and ``sizes``."""
+    """Return ``parameters`` (counts) and ``sizes`` (bytes) for the manifest."""
     checkpoint = tuning.checkpoint
     parameters = {"before": count_stored(checkpoint), "trained": {"total": trained}}
     sizes = {"before": weight_bytes(checkpoint.folder)}
@@ -238,7 +238,7 @@ def _notes(outcome: TrainingOutcome, precision: str) -> tuple[str, ...]:
 
 
 def heldout_checks(outcome: TrainingOutcome) -> dict[str, float]:
-    """The held-out split before any step and with the weights that were kept."""
+    """Return held-out loss and accuracy before training and with the weights that were kept."""
     best, first = outcome.best, outcome.validations[0]
     if best is None:
         return {}

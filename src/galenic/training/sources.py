@@ -1,21 +1,21 @@
-"""What a model is tuned on, as text: questions answered by their label, by their text, or pairs.
+"""Training texts: questions answered by label or by text, and prompt/response pairs.
 
-A source is written ``NAME[:FORM[@SCALE]][=WEIGHT]``, several apart by commas::
+A source is written ``NAME[:FORM[@SCALE]][=WEIGHT]``; several are separated by commas::
 
     medquad                     prompt/response pairs; every tenth topic is held out
     benchmarks:train            the training splits of all benchmarks, answered by label
-    medqa, medmcqa:text=0.5     one benchmark, its answer as a label or as text, half as often
-    medmcqa:options             the text of the right option, to be likelier than the others
-    medmcqa:options@1           the same, the loss taking likelihoods per byte times 1, not 3
-    medmcqa:kept@10             its options stay as likely as they were before tuning
-    pubmedqa:artificial         yes/no questions made from the sentences of its abstracts; nothing
-                                of them is held out: real questions beside them are looked at
-    questions.jsonl             questions of your own, as `galenic evaluate` reads them
+    medqa, medmcqa:text=0.5     one benchmark, answered by label or by text, with weight 0.5
+    medmcqa:options             raise the likelihood of the right option relative to the others
+    medmcqa:options@1           the same, with log-likelihoods per byte scaled by 1 instead of 3
+    medmcqa:kept@10             keep the options as likely as they are before tuning
+    pubmedqa:artificial         yes/no questions generated from sentences of the abstracts; none
+                                are held out: use real questions besides for validation
+    questions.jsonl             your own questions, in the format of `galenic evaluate`
 
-Test questions never come in: training splits only. What is held out shares no question and no topic
-with what is trained on: MedQuAD by topic, PubMedQA its last fold (``cv_fold`` 9), MedQA its dev
-split, everything else a tenth by a hash of the question. MedQA training rows that share a vignette
-with a dev or test question (``near_eval``) are left out.
+Test questions are never used, only training splits. Held-out data shares no question and no topic
+with the training data: MedQuAD is split by topic, PubMedQA holds out its last fold (``cv_fold`` 9),
+MedQA uses its dev split, and all others hold out a tenth by a hash of the question. MedQA training
+rows that share a vignette with a dev or test question (``near_eval``) are left out.
 """
 
 from __future__ import annotations
@@ -61,33 +61,33 @@ FORMS: dict[str, Form] = {
     "artificial": "artificial",
     "text": "text",
 }
-"""What may stand behind a benchmark's name, and the form it means."""
+"""Allowed suffixes of a benchmark's name, and the form each stands for."""
 RANKED: tuple[Form, ...] = ("options", "kept", "artificial")
-"""Forms whose loss compares the options with each other."""
+"""Forms whose loss compares the answer options with each other."""
 HELDOUT_FOLD = 9
 OPTION_SCALE = 3.0
-"""Log-probabilities per byte of a question's options differ by up to a nat: times this, their
-softmax can be nearly even and nearly sure."""
+"""Default scale. Log-likelihoods per byte of a question's options differ by up to 1 nat; scaled by
+this, their softmax ranges from nearly uniform to nearly certain."""
 HELDOUT_TENTHS = 1
 _LETTERS = re.compile(r"\b[A-F](?:\s*(?:,|/|\+|&|and|or)\s*[A-F])+\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class LabelText:
-    """A question as `galenic evaluate` asks it, answered by label or text of the right option.
+    """A question in the prompt format of `galenic evaluate`, with its answer as label or text.
 
     Attributes:
         group: the benchmark's name.
-        id: of the question.
-        prompt: all before the answer.
-        answer: the continuation that is learnt, beginning with a space.
-        choices: label and continuation of every option, in the order shown.
+        id: id of the question.
+        prompt: everything before the answer.
+        answer: the continuation to learn, beginning with a space.
+        choices: (label, continuation) of every option, in the order shown.
         gold: label of the right option as shown.
         example: the question with its options as shown.
-        ranked: the answer is to be likelier per byte than the other choices, as `text_per_byte`
-            scoring compares them, rather than likely.
-        scale: the softmax over the choices takes log-likelihoods per byte times this.
-        kept: not the right choice is learnt, but the distribution that the untuned model has.
+        ranked: train the answer to be likelier per byte than the other choices, as `text_per_byte`
+            scoring compares them, instead of maximising its own likelihood.
+        scale: factor on the log-likelihoods per byte in the softmax over the choices.
+        kept: learn the untuned model's distribution over the choices instead of the right one.
     """
 
     group: str
@@ -104,7 +104,7 @@ class LabelText:
 
 @dataclass(frozen=True)
 class PairText:
-    """A prompt and the response that is learnt, which begins with a space."""
+    """A prompt and the response to learn, which begins with a space."""
 
     group: str
     id: str
@@ -118,12 +118,12 @@ class TrainingSet:
 
     Attributes:
         name: the benchmark's name, or ``medquad``.
-        form: what its texts look like.
+        form: form of its texts.
         train: rows to learn from.
-        heldout: rows for validation; no question or topic of them is in ``train``.
-        benchmark: how its questions are asked; None for pairs.
-        weight: how often a row is seen in one epoch, on average.
-        sha256: of the file that was read.
+        heldout: rows for validation; share no question and no topic with ``train``.
+        benchmark: formats the questions; None for pairs.
+        weight: average number of times that a row is seen per epoch.
+        sha256: digest of the file that was read.
         scale: see `LabelText`.
     """
 
@@ -139,11 +139,11 @@ class TrainingSet:
     def texts(
         self, *, seed: int, epoch: int, permutations: int | None = None
     ) -> list[LabelText | PairText]:
-        """The texts of one epoch: ``weight`` times the rows, in a random order.
+        """Return the texts of an epoch: ``weight`` times the number of rows, in random order.
 
-        Rows are gone through in one order, drawn anew only by the seed, on and on over the epochs,
-        so that with weight 0.5 two epochs see each once. Each time through, options are shuffled
-        differently; with ``permutations`` there are so many orders of them, one after the other.
+        The order depends on the seed alone, and each epoch continues where the last one stopped:
+        with weight 0.5, two epochs see every row once. Options are reshuffled each time all rows
+        were seen; with ``permutations``, that many orders of the options are used in turn.
         """
         count = len(self.train)
         order = random.Random(f"{seed}/{self.name}/order").sample(range(count), count)  # noqa: S311
@@ -157,11 +157,11 @@ class TrainingSet:
         return texts
 
     def heldout_texts(self) -> list[LabelText | PairText]:
-        """The held-out rows in the order of the file, options as they are."""
+        """Return the held-out texts in the order of the file, without shuffling options."""
         return self._write(self.heldout, seed=0, epoch=0, shuffle=False)
 
     def some_heldout(self, count: int, seed: int) -> list[LabelText | PairText]:
-        """At most so many of the held-out texts, drawn at random, in their own order."""
+        """Return a random sample of up to ``count`` held-out texts, in the order of the file."""
         texts = self.heldout_texts()
         if len(texts) <= count:
             return texts
@@ -169,7 +169,7 @@ class TrainingSet:
         return [texts[place] for place in sorted(rng.sample(range(len(texts)), count))]
 
     def without(self, ids: Iterable[str]) -> TrainingSet:
-        """The set without those rows, held-out ones included."""
+        """Return a copy without the rows of these ids, both in ``train`` and ``heldout``."""
         left_out = frozenset(ids)
         train, heldout = (
             tuple(row for row in rows if row.id not in left_out)
@@ -200,9 +200,9 @@ def label_texts(
     epoch: int,
     shuffle: bool = True,
 ) -> list[LabelText]:
-    """Questions answered by label only, options in an order of this seed and epoch.
+    """Format questions to be answered by label; options are shuffled by seed and epoch.
 
-    Where no options are shown (PubMedQA) there is no order to shuffle.
+    If the prompt shows no options (PubMedQA), nothing is shuffled.
     """
     texts = []
     for example in examples:
@@ -225,15 +225,15 @@ def label_texts(
 
 
 def _by_text(text: LabelText) -> LabelText:
-    """The same question, to be answered by the text of an option."""
+    """Return the same question with option texts, not labels, as answer and choices."""
     choices = tuple((label, f" {option}") for label, option in text.example.options.items())
     return replace(text, answer=dict(choices)[text.gold], choices=choices, ranked=True)
 
 
 def shuffle_options(example: Example, rng: random.Random) -> Example:
-    """Deal the option texts out to the labels anew; the answer goes with its text.
+    """Shuffle the option texts among the labels; the answer label is updated accordingly.
 
-    Options that name others by letter ("A and B") keep every option where it is.
+    Returned unchanged if an option refers to others by letter ("A and B").
     """
     labels = list(example.options)
     if any(_LETTERS.search(text) for text in example.options.values()):
@@ -246,7 +246,7 @@ def shuffle_options(example: Example, rng: random.Random) -> Example:
 
 
 def option_texts(benchmark: Benchmark, examples: Sequence[Example]) -> list[PairText]:
-    """Questions without options, answered by the text of the right one."""
+    """Format questions without showing the options, to be answered by the right option's text."""
     return [
         PairText(
             group=benchmark.name,
@@ -259,7 +259,7 @@ def option_texts(benchmark: Benchmark, examples: Sequence[Example]) -> list[Pair
 
 
 def pair_texts(pairs: Sequence[QuestionAnswer]) -> list[PairText]:
-    """Questions answered in free text, in the form of the calibration text."""
+    """Format question/answer pairs in the same way as the calibration text."""
     return [
         PairText("medquad", pair.id, f"Question: {pair.question}\nAnswer:", f" {pair.answer}")
         for pair in pairs
@@ -269,7 +269,7 @@ def pair_texts(pairs: Sequence[QuestionAnswer]) -> list[PairText]:
 def epoch_texts(
     sets: Sequence[TrainingSet], *, seed: int, epoch: int, permutations: int | None = None
 ) -> list[LabelText | PairText]:
-    """The texts of all sets for one epoch, mixed; the same for the same seed and epoch."""
+    """Return the shuffled texts of all sets for an epoch; deterministic in seed and epoch."""
     texts = [
         text
         for one in sets
@@ -281,7 +281,7 @@ def epoch_texts(
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """One source as it is named: see the head of this module."""
+    """A parsed source of training text; see the module's docstring for the syntax."""
 
     name: str
     form: Form
@@ -290,10 +290,10 @@ class SourceSpec:
 
 
 def parse_sources(spec: str) -> list[SourceSpec]:
-    """Read ``NAME[:FORM[@SCALE]][=WEIGHT]``, several apart by commas.
+    """Parse a comma-separated list of ``NAME[:FORM[@SCALE]][=WEIGHT]``.
 
     Raises:
-        UserError: nothing is named, or a form, scale or weight is not allowed.
+        UserError: the list is empty, or a form, scale or weight is invalid.
     """
     found = [_parse_source(part) for part in filter(None, map(str.strip, spec.split(",")))]
     if not found:
@@ -304,7 +304,7 @@ def parse_sources(spec: str) -> list[SourceSpec]:
 def _parse_source(part: str) -> SourceSpec:
     left, equals, weight = part.partition("=")
     name, colon, form = left.strip().rpartition(":")
-    if not colon or is_custom(form):  # a file's name may hold a colon of its own
+    if not colon or is_custom(form):  # a file name may contain a colon
         name, form = f"{name}{colon}{form}", "train"
     form, at, scale = form.partition("@")
     if form not in FORMS:
@@ -330,10 +330,10 @@ def _positive(part: str, what: str, given: str) -> float:
 
 
 def read_training(spec: str, data: Path | Literal["sample"] | None) -> list[TrainingSet]:
-    """Read the sources of training text, their held-out parts kept apart.
+    """Read sources of training text, split into training and held-out rows.
 
     Args:
-        spec: see the head of this module.
+        spec: list of sources; see the module's docstring for the syntax.
         data: as for `galenic.data.sources.open_source`.
 
     Raises:
@@ -397,7 +397,7 @@ def _question(row: Example | QuestionAnswer) -> tuple[str, ...]:
 
 
 def _kept_apart(sets: Sequence[TrainingSet]) -> list[TrainingSet]:
-    """Take out of training what any of the sets holds out, word for word."""
+    """Remove training rows whose question (compared by words) is held out in any of the sets."""
     heldout = {_question(row) for one in sets for row in one.heldout}
     kept = [one.without(row.id for row in one.train if _question(row) in heldout) for one in sets]
     for one in kept:

@@ -1,4 +1,4 @@
-"""Validation on texts that are not learnt: loss, accuracy, and the histogram of predictions."""
+"""Validation on held-out texts: loss, accuracy, and the histogram of predictions."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ __all__ = [
 ]
 
 COLLAPSED_SHARE = 0.9
-"""Above this share of one answer, which is right less often, predictions have collapsed."""
+"""Predictions have collapsed if a label's share exceeds this and its share of right answers."""
 FEWEST_ANSWERS = 10
-"""Of fewer answers nothing is concluded: a few may be alike by chance."""
+"""With fewer answers no collapse is reported: a few may agree by chance."""
 BAR_LENGTH, BLOCK = 20, "█"
 
 
 @dataclass(frozen=True)
 class Validation:
-    """A validation on the held-out split.
+    """Result of a validation on the held-out split.
 
     Attributes:
-        step: optimizer steps done.
-        loss: mean over the supervised tokens, weighted, in nats.
-        accuracy: by group, among the choices.
-        predictions: by group, how often each choice was the likeliest.
+        step: number of optimizer steps done.
+        loss: weighted mean over the supervised tokens, in nats.
+        accuracy: share of right answers by group.
+        predictions: by group, how often each choice was predicted.
         gold: by group, how often each choice was right.
-        divergence: mean over the supervised tokens of KL(teacher || model), in nats.
-        share: of the divergence in what is minimised; 0 without a teacher.
+        divergence: weighted mean of KL(teacher || model) over the supervised tokens, in nats.
+        share: weight of the divergence in the training loss; 0 without a teacher.
     """
 
     step: int
@@ -51,11 +51,11 @@ class Validation:
 
     @property
     def judged(self) -> float:
-        """What the best validation has least of: the loss, or what a student is to minimise."""
+        """Validation criterion, lower is better: divergence and loss weighted by ``share``."""
         return self.share * self.divergence + (1 - self.share) * self.loss
 
     def collapsed(self) -> dict[str, str]:
-        """Groups whose predictions are nearly all one answer, with that answer."""
+        """Groups whose predictions are nearly all the same label, with that label."""
         found = {}
         for group, counts in self.predictions.items():
             total = sum(counts.values())
@@ -67,7 +67,7 @@ class Validation:
 
 
 def measure(learner: Learner, batches: Iterable[Batch]) -> Tally:
-    """Loss and answers on these batches; the model is left in evaluation mode."""
+    """Compute loss and answers on the batches; leaves the model in eval mode."""
     taught = learner.objective if isinstance(learner.objective, Distillation) else None
     text, tally = taught.text if taught else learner.objective, Tally()
     tally.share = taught.alpha if taught else 0.0
@@ -87,10 +87,10 @@ def measure(learner: Learner, batches: Iterable[Batch]) -> Tally:
 
 
 def summarize(tallies: Sequence[Tally], step: int) -> Validation:
-    """Put the parts of all processes together.
+    """Combine the results of all processes.
 
     Raises:
-        ValueError: no texts.
+        ValueError: there were no texts.
     """
     weight = sum(tally.weight for tally in tallies)
     if not weight:
@@ -115,9 +115,9 @@ def summarize(tallies: Sequence[Tally], step: int) -> Validation:
 
 
 def _answers(logits: Any, batch: Batch) -> list[str | None]:
-    """The likeliest choice of each item by the token that tells them apart; None without.
+    """Predicted label of each item, by the token that distinguishes the choices; None without.
 
-    Of options it is the likeliest per byte.
+    For an item with options it is the option of highest log-likelihood per byte.
     """
     ranked = _ranked_scores(logits, batch)
     found: list[str | None] = []
@@ -128,7 +128,7 @@ def _answers(logits: Any, batch: Batch) -> list[str | None]:
         if not item.choices:
             found.append(None)
             continue
-        row = logits[batch.place[batch.first[number] + item.shared]]  # its reads are in order
+        row = logits[batch.place[batch.first[number] + item.shared]]  # reads are in text order
         scores = [float(row[token]) for _, token in item.choices]
         found.append(item.choices[scores.index(max(scores))][0])
     return found
@@ -141,11 +141,11 @@ def _ranked_scores(logits: Any, batch: Batch) -> dict[int, Any]:
 
 
 def describe(validation: Validation, best: Validation | None = None, *, unit: str = "step") -> str:
-    """For people: a line with the loss, and one for each group with accuracy and histogram.
+    """Format as text: a line with the loss, and one per group with accuracy and histogram.
 
     Args:
-        validation: what is described.
-        best: the best one so far.
+        validation: the validation to describe.
+        best: the best validation so far.
         unit: what ``validation.step`` counts.
     """
     first = f"{unit} {validation.step}: {_numbers(validation)}"

@@ -1,1 +1,1 @@
-"""The one walk over a model block by block, with the statistics that methods read on it."""
+"""Processing of a model block by block, and the activation statistics gathered on the way."""

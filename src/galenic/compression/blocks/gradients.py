@@ -1,10 +1,10 @@
-"""The gradient of the loss at the inputs of every block's maps, with one block in memory at a time.
+"""Gradients of the loss at the inputs of linear layers, with one block in memory at a time.
 
-Going forward, what enters each block is put into a temporary file. Going back, each block is run
-again from there, with the gradient that came out of the block behind it. So memory holds one
-block, its activations for one sequence, and the gradient at one boundary: ``num_samples * seq_len *
-hidden_size`` numbers, however many blocks there are. The file is written and read by plain calls:
-mapped pages would count as memory of ours.
+The forward pass stores the input of each block in a temporary file. The backward pass recomputes
+each block from its stored input, and backpropagates the gradient of the block after it. Memory
+thus holds one block, its activations for one sequence, and the gradient at one block boundary
+(``num_samples * seq_len * hidden_size`` numbers), whatever the number of blocks. The file is
+not memory-mapped, because mapped pages would count as memory of this process.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 __all__ = ["BoundaryFile", "See", "Shown", "inputs_of", "walk_back"]
 
 Shown: TypeAlias = InputName | Literal["hidden"]
-"""Inputs of a block's linear maps, or of the block itself."""
+"""Name of an input: of a block's linear layers, or ``hidden`` for the block itself."""
 See: TypeAlias = Callable[[Block, Mapping[Shown, tuple[Any, Any]]], None]
-"""Shown, for each block and sequence, (inputs, gradient of the loss at them), both of shape
-(seq_len, inputs)."""
+"""Callback, called for each block and sequence with (inputs, gradient of the loss) by input name;
+both of shape (seq_len, inputs)."""
 
 LOSS_POSITIONS = 64
-"""Positions whose logits are in memory at once: vocabularies are wide."""
+"""Number of positions whose logits are computed at once, to limit memory."""
 
 
 class BoundaryFile:
-    """Hidden states at the block boundaries, in a file that is gone when it is closed.
+    """Temporary file for the hidden states at the block boundaries, deleted when closed.
 
     Args:
-        folder: where the file is made.
-        num_boundaries: how many will be written, for the check of the free space.
-        shape: of the hidden states, (num_samples, seq_len, hidden).
+        folder: folder in which the file is created.
+        num_boundaries: number of boundaries to be stored, to check the free disk space.
+        shape: shape of the hidden states, (num_samples, seq_len, hidden).
 
     Raises:
-        UserError: the disk is too full.
+        UserError: there is not enough free disk space.
     """
 
     def __init__(self, folder: Path, num_boundaries: int, shape: tuple[int, int, int]) -> None:
@@ -61,7 +61,7 @@ class BoundaryFile:
         self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by close()
 
     def close(self) -> None:
-        """Free the file."""
+        """Close and delete the file."""
         self.file.close()
 
     def write(self, boundary: int, sample: int, hidden: Any) -> None:
@@ -70,26 +70,27 @@ class BoundaryFile:
         self.file.write(hidden.detach().float().contiguous().numpy().tobytes())
 
     def read(self, boundary: int, sample: int) -> Any:
-        """What `write` stored there."""
+        """Return the hidden states stored by `write`, (1, seq_len, hidden) in float32."""
         self.file.seek((boundary * self.shape[0] + sample) * self.sample_bytes)
         raw = bytearray(self.file.read(self.sample_bytes))
         return torch.frombuffer(raw, dtype=torch.float32).view(1, *self.shape[1:])
 
 
 def walk_back(stream: Stream, tokens: Any, folder: Path, see: See, advance: Any) -> None:
-    """Show the inputs of each block's output maps with the gradient of the loss, last block first.
+    """Compute the loss gradient at the inputs of each block and of its output layers.
 
-    The loss is the sum over all tokens of the next-token cross-entropy in nats.
+    The loss is the next-token cross-entropy summed over all tokens, in nats. Blocks are visited
+    from last to first.
 
     Args:
         stream: the model.
         tokens: text, shape (num_samples, seq_len), no padding.
-        folder: for a temporary file.
-        see: told of the inputs ``heads``, ``channels`` and ``hidden``.
-        advance: told how many block runs are done, of two for each block.
+        folder: folder for a temporary file.
+        see: called with the inputs ``heads``, ``channels`` and ``hidden`` and their gradients.
+        advance: called with the number of block passes done, out of two per block.
 
     Raises:
-        UserError: the disk is too full, or activations are not finite.
+        UserError: there is not enough free disk space, or activations are not finite.
     """
     from galenic.models.forward import embed
 
@@ -121,7 +122,7 @@ def walk_back(stream: Stream, tokens: Any, folder: Path, see: See, advance: Any)
 
 
 def _loss_gradient_(stream: Stream, hidden: Any, tokens: Any) -> Any:
-    """Gradient of the summed cross-entropy at what leaves the last block; overwrites ``hidden``."""
+    """Gradient of the summed cross-entropy at the last block's output; overwrites ``hidden``."""
     from galenic.models.forward import head_logits
 
     for sample, row in zip(hidden, tokens, strict=True):
@@ -143,9 +144,9 @@ def _loss_gradient_(stream: Stream, hidden: Any, tokens: Any) -> Any:
 
 @contextmanager
 def inputs_of(block: Block, names: tuple[InputName, ...]) -> Iterator[dict[InputName, Any]]:
-    """While it is open, each run of the block leaves here what its linear maps of that name read.
+    """Context that yields a dict, which each run of the block fills with the named inputs.
 
-    Inputs that take part in a gradient keep theirs.
+    Inputs that require gradients retain them.
     """
     seen: dict[InputName, Any] = {}
 

@@ -1,9 +1,9 @@
-"""The Hessian of a linear map's output error, and the factor of its inverse that methods use.
+"""The Hessian of a linear layer's output error, and the Cholesky factor of its inverse.
 
-For a weight row ``w`` and inputs ``X``, changing the row by ``dw`` changes the output by
-``dw H dw^T`` with ``H = X X^T``. With ``U`` the upper Cholesky factor of the inverse, row ``j`` of
-``U`` is what changing column ``j`` asks of the columns from ``j`` on, once the columns before ``j``
-are fixed (https://arxiv.org/abs/2210.17323, section 3.3).
+For inputs ``X``, changing a weight row by ``dw`` causes the squared output error ``dw H dw^T`` with
+``H = X X^T``. ``U`` is the upper Cholesky factor of the inverse of ``H``. Row ``j`` of ``U`` is
+proportional to the best update of the columns from ``j`` on when column ``j`` is changed and the
+columns before it are fixed (https://arxiv.org/abs/2210.17323, section 3.3).
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["inverse_factor"]
 
 SMALL = 256
-"""Rows of a triangular matrix that are inverted at once."""
+"""Largest triangular matrix that is inverted without splitting it, in rows."""
 
 
 def inverse_factor(
     statistic: Statistic, damping: float, order: Any | None = None
 ) -> tuple[Any, Any]:
-    """U of the damped Hessian's inverse, and a mask of the inputs that were always zero.
+    """Return the factor U of the damped Hessian's inverse, and a mask of inputs that are always 0.
 
-    In float64: the Hessian's condition reaches the number of inputs over the damping.
+    Uses float64, since the condition number can reach the number of inputs divided by the damping.
 
     Args:
-        statistic: a `galenic.compression.blocks.statistics.Gram`.
-        damping: added to the diagonal, as a share of its mean.
-        order: the order in which the inputs are visited, shape (inputs,); None = as they stand.
+        statistic: a `galenic.compression.blocks.statistics.Gram` of the inputs.
+        damping: added to the diagonal, as a fraction of its mean.
+        order: order in which the method processes the inputs, shape (inputs,); None: unchanged.
 
     Returns:
-        Upper triangular U, shape (inputs, inputs), with ``U^T U`` = the inverse; mask (inputs,).
-        Both in the order of the visit.
+        Upper triangular U, shape (inputs, inputs), with ``U^T U`` equal to the inverse; and the
+        mask, shape (inputs,). Both follow ``order``.
 
     Raises:
         UserError: the damped Hessian is not positive definite.
@@ -54,8 +54,8 @@ def inverse_factor(
     diagonal[dead] = 1
     diagonal += damping * diagonal.mean()
     try:
-        # of the Hessian back to front L L^T, and so U = L^-1 back to front: half the work of
-        # inverting the Hessian and factoring that
+        # L L^T is the Hessian with rows and columns reversed, so U is L^-1 reversed: half the work
+        # of inverting the Hessian and factorising the inverse
         factor = torch.linalg.cholesky(hessian)
     except torch.linalg.LinAlgError as error:
         raise UserError(
@@ -68,7 +68,7 @@ def inverse_factor(
 
 
 def _invert_lower_(factor: Any) -> None:
-    """Replace a lower triangular matrix by its inverse, by halves."""
+    """Invert a lower triangular matrix in place, recursively by halves."""
     import torch
 
     size = len(factor)

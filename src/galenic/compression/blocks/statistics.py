@@ -1,4 +1,4 @@
-"""What methods want to know of the inputs of a linear map, gathered batch by batch."""
+"""Statistics of a linear layer's inputs, accumulated batch by batch."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ __all__ = ["Gram", "SecondMoments", "Statistic"]
 
 
 STRIPS, STRIP = 8, 192
-"""Parts of a symmetric sum that are computed apart, at most so many, with so many rows at least."""
+"""Maximum number of strips that a symmetric sum is computed in, and minimum rows per strip."""
 
 
 class Statistic(Protocol):
-    """Something that sees every input of a linear map once."""
+    """A statistic that is updated once with every input vector of a linear layer."""
 
     num_tokens: int
 
     @property
     def finite(self) -> bool:
-        """False when an input was infinite or not a number, or a sum overflowed."""
+        """False if an input was infinite or NaN, or a sum overflowed."""
 
     def update_(self, inputs: Any) -> None:
-        """Take in a batch of inputs, shape (tokens, inputs)."""
+        """Add a batch of inputs, shape (tokens, inputs)."""
 
 
 class SecondMoments:
     """Sum of squares of each input over all tokens, in float64.
 
     Args:
-        num_inputs: columns of the linear map's weight.
+        num_inputs: number of columns of the layer's weight.
     """
 
     def __init__(self, num_inputs: int) -> None:
@@ -55,7 +55,7 @@ class SecondMoments:
         """Mean square of each input, shape (inputs,).
 
         Raises:
-            ValueError: no token was seen.
+            ValueError: no tokens were added.
         """
         if not self.num_tokens:
             raise ValueError("the mean of no tokens")
@@ -63,12 +63,12 @@ class SecondMoments:
 
 
 class Gram:
-    """Sum over all tokens of the outer product of the inputs: ``X X^T`` of the papers.
+    """Sum over all tokens of the outer product of the inputs, written ``X X^T`` in the papers.
 
     Args:
-        num_inputs: columns of the linear map's weight; the matrix has this number squared.
-        dtype: float32 keeps about six digits, which is far below any sensible damping, at half
-            the memory and time of float64.
+        num_inputs: number of columns of the layer's weight; the matrix has its square entries.
+        dtype: float32 has an error far below any sensible damping, at half the memory and time of
+            float64.
     """
 
     def __init__(self, num_inputs: int, dtype: Any = torch.float32) -> None:
@@ -95,7 +95,7 @@ class Gram:
     def update_(self, inputs: Any) -> None:
         self.num_tokens += inputs.shape[0]
         columns = inputs.to(self._sum.dtype)
-        for strip in self._strips:  # on and right of the diagonal: the rest is the same again
+        for strip in self._strips:  # upper triangle only: the matrix is symmetric
             behind = slice(strip.start, None)
             self._sum[strip, behind].addmm_(columns[:, strip].T, columns[:, behind])
         self._mirrored = False

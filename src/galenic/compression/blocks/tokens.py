@@ -1,4 +1,4 @@
-"""Calibration text as tokens of a model, and what a manifest says of it."""
+"""Tokenization of calibration text, and its description in the manifest."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["as_tensor", "describe_text", "load_tokenizer", "pack_tokens"]
 def pack_tokens(
     config: CalibrationConfig, texts: Sequence[CalibrationText], checkpoint: Checkpoint
 ) -> NDArray[np.int64]:
-    """Cut the text into sequences of the model's own tokens, shape (num_samples, seq_len).
+    """Tokenize the text and cut it into sequences, shape (num_samples, seq_len).
 
     Raises:
-        UserError: the sequences are longer than the model takes, or there is too little text.
+        UserError: the sequences exceed the model's maximum length, or there is too little text.
     """
     longest = int(checkpoint.shapes.model.config.max_position_embeddings)
     if config.seq_len > longest:
@@ -42,12 +42,12 @@ def pack_tokens(
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The tokenizer of a model, as transformers has it."""
+    """Load the model's tokenizer with transformers."""
     return read_tokenizer(checkpoint.folder, gguf=checkpoint.files.kind == "gguf")
 
 
 def as_tensor(tokens: NDArray[np.int64]) -> Any:
-    """The tokens for PyTorch, which is told at this occasion how many threads to use."""
+    """Convert the tokens to a tensor; also sets PyTorch's number of threads."""
     import torch
 
     from galenic.runtimes.threads import choose_threads
@@ -59,7 +59,7 @@ def as_tensor(tokens: NDArray[np.int64]) -> Any:
 def describe_text(
     config: CalibrationConfig, texts: Sequence[CalibrationText], tokens: NDArray[np.int64] | None
 ) -> dict[str, Any]:
-    """Sources with their hashes; of packed tokens also sizes, seed, and their hash."""
+    """Describe the calibration text: sources with hashes; for packed tokens also sizes and seed."""
     sources = [{"source": text.source, "sha256": text.sha256} for text in texts]
     if tokens is None:
         return {"sources": sources, "documents": sum(len(text.documents) for text in texts)}

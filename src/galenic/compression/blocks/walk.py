@@ -1,10 +1,10 @@
-"""The one walk over the blocks of a model: everything that is fitted layer by layer goes this way.
+"""Block-by-block processing of a model, shared by all methods that fit weights layer by layer.
 
-The calibration text is embedded once. Then, block by block, the weights are read, the inputs of the
-linear maps are shown to the statistics that the method asks for, the method rewrites the weights,
-and the block runs once more, so that the next is fitted to what the changed ones before it put out.
-Only the activations at one block boundary are kept, ``num_samples * seq_len * hidden_size``
-numbers, and the weights of one block.
+The calibration text is embedded once. For each block, the weights are loaded, the statistics that
+the method asks for are computed on the inputs of the linear layers, the method rewrites the
+weights, and the block runs again, so that the next block is fitted to the outputs of the changed
+ones before it. Memory holds the activations at one block boundary (``num_samples * seq_len *
+hidden_size`` numbers) and the weights of one block.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ __all__ = [
 ]
 
 Inputs = Mapping[InputName, Statistic]
-"""What was gathered at the inputs of one block's linear maps."""
+"""Statistics of the inputs of one block's linear layers, by input name."""
 
 
 def embed(stream: Stream, tokens: Any) -> tuple[Any, list[dict[str, Any]]]:
-    """What enters the first block, and each block's other inputs: `galenic.models.forward.embed`.
+    """Return the first block's input and every block's other arguments.
+
+    See `galenic.models.forward.embed`.
 
     Args:
         stream: the model.
@@ -63,16 +65,16 @@ def walk(
     *,
     roles: Collection[Role] | None = None,
 ) -> None:
-    """Visit the blocks in order; read, gather, rewrite, run on, forget.
+    """For each block in order: load it, gather statistics, rewrite the weights, and run it.
 
     Args:
         stream: the model.
         tokens: calibration text, shape (num_samples, seq_len), no padding.
-        statistic: makes an empty statistic for an input of the given size.
-        rewrite_: changes the weights of a block, knowing what its linear maps read, and keeps what
-            it wants to keep of them.
-        advance: told after each block how many are done.
-        roles: linear maps whose inputs are looked at; None: all.
+        statistic: creates an empty statistic for the given number of inputs.
+        rewrite_: changes a block's weights in place, given the statistics of its inputs, and saves
+            what it needs, since the block is freed afterwards.
+        advance: called after each block with the number of blocks done.
+        roles: linear layers whose inputs are gathered; None: all.
 
     Raises:
         UserError: the model's activations are not finite.
@@ -94,7 +96,7 @@ def observe(
     *,
     roles: Collection[Role] | None = None,
 ) -> Iterator[tuple[int, Inputs]]:
-    """The same walk without changing anything: yields each block's number and gathered inputs.
+    """Like `walk`, without changing weights: yield each block's index and input statistics.
 
     Raises:
         UserError: the model's activations are not finite.
@@ -108,9 +110,9 @@ def observe(
 
 
 def run_on_(block: Block, hidden: Any, settings: Mapping[str, Any]) -> None:
-    """Replace hidden states, shape (num_samples, seq_len, hidden), by what the block makes of them.
+    """Replace hidden states, shape (num_samples, seq_len, hidden), by the block's output.
 
-    One sample at a time.
+    Processes one sample at a time.
     """
     with torch.no_grad():
         for sample in hidden.split(1):
@@ -126,15 +128,15 @@ def gather(
     roles: Collection[Role] | None = None,
     run_on: bool = False,
 ) -> Inputs:
-    """Show what a block's linear maps read to new statistics, one sample at a time.
+    """Compute statistics of the inputs of a block's linear layers, one sample at a time.
 
     Args:
-        block: with weights.
-        hidden: what enters it, shape (num_samples, seq_len, hidden).
-        settings: its other inputs.
-        statistic: makes an empty statistic for an input of the given size.
-        roles: linear maps whose inputs are looked at; None: all.
-        run_on: also replace ``hidden`` by what the block makes of it.
+        block: the block, with weights.
+        hidden: its input, shape (num_samples, seq_len, hidden).
+        settings: its other arguments.
+        statistic: creates an empty statistic for the given number of inputs.
+        roles: linear layers whose inputs are gathered; None: all.
+        run_on: also replace ``hidden`` by the block's output.
 
     Raises:
         UserError: an input is not finite.
@@ -157,13 +159,13 @@ def gather(
 
 
 class _AllReadError(Exception):
-    """Everything that was wanted has been read: the rest of the block need not be computed."""
+    """Raised to stop a block's forward pass once all wanted inputs were read."""
 
 
 def _run_until_read(
     block: Block, sample: Any, settings: Mapping[str, Any], wanted: Collection[InputName]
 ) -> None:
-    """Run a block as far as what the wanted linear maps read; its output is not needed."""
+    """Run a block only until the wanted inputs were computed; its output is discarded."""
     missing = set(wanted)
 
     def read(name: InputName, _module: Any, _args: tuple[Any, ...]) -> None:
@@ -181,7 +183,7 @@ def _run_until_read(
 
 @contextmanager
 def showing(block: Block, statistics: Inputs) -> Iterator[None]:
-    """Within it, what passes a block's linear maps is shown to the statistics of their inputs."""
+    """Context in which every forward pass of the block updates the statistics of its inputs."""
     with ExitStack() as hooks:
         for name, statistic in statistics.items():
             hook = block.reader(name).module.register_forward_pre_hook(partial(_show, statistic))
@@ -190,7 +192,7 @@ def showing(block: Block, statistics: Inputs) -> Iterator[None]:
 
 
 def check_finite(block: Block, statistics: Inputs) -> None:
-    """Raise UserError if a statistic of a block's inputs has seen a value that is not finite."""
+    """Raise UserError if any of the statistics has seen a value that is not finite."""
     if broken := [name for name, found in statistics.items() if not found.finite]:
         raise UserError(
             f"block {block.index} of the model computes values that are not finite (at its input "

@@ -1,4 +1,4 @@
-"""What a pruning method is: a frozen class whose fields are its options."""
+"""Base classes of pruning methods: frozen pydantic models whose fields are the options."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Pruner(BaseModel, ABC):
     """A way of removing parameters from the blocks of a model.
 
     Attributes:
-        name: registry name.
-        title: one line for people.
-        reference_url: the paper.
-        shrinks: whether the checkpoint becomes smaller (otherwise zeros are left in place).
-        whole_texts: whether it reads the documents of the calibration text, all of them, in place
-            of sequences of tokens.
-        reconstructs: whether blocks of the result can be fitted to those of the dense model, and
-            the cut be made in steps.
-        keeps_experts: whether it works on models whose feed-forward parts are experts.
+        name: name in the registry.
+        title: one-line description for users.
+        reference_url: URL of the paper.
+        shrinks: whether the checkpoint becomes smaller (otherwise weights are set to zero).
+        whole_texts: whether it reads all calibration documents as text, instead of a sample of
+            token sequences.
+        reconstructs: whether the result's blocks can be fitted to those of the dense model, and
+            pruning can be done in several steps.
+        keeps_experts: whether it supports mixture-of-experts models.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,19 +51,19 @@ class Pruner(BaseModel, ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Every option with the value that is used, as JSON has it."""
+        """All options with the values in use, as JSON types."""
         return self.model_dump(mode="json")
 
     @property
     @abstractmethod
     def calibrated(self) -> bool:
-        """Whether it needs calibration text, with its options as they are."""
+        """Whether it needs calibration text, given its options."""
 
     def check_model(self, layout: Layout) -> None:
-        """As `check`, and whether the method works on a model with experts.
+        """Like `check`, and also refuse mixture-of-experts models if they are not supported.
 
         Raises:
-            UserError: the model cannot be pruned so.
+            UserError: the model cannot be pruned with this method and options.
         """
         if layout.family in EXPERTS and not self.keeps_experts:
             raise UserError(
@@ -74,23 +74,23 @@ class Pruner(BaseModel, ABC):
 
     @abstractmethod
     def check(self, layout: Layout) -> None:
-        """Raise UserError if this model cannot be pruned so. Needs no weights, only shapes."""
+        """Raise UserError if the model cannot be pruned with these options; needs shapes only."""
 
     @property
     def share(self) -> float:
-        """The share of the blocks' parameters that will be removed."""
+        """Fraction of the blocks' parameters to be removed."""
         raise UserError(f"{self.name} removes no share that is known before.")
 
     def check_steps(self, steps: int) -> None:
-        """Raise UserError if blocks cannot be reconstructed, or not after so many cuts."""
+        """Raise UserError if reconstruction with this number of steps is not possible."""
 
     def resulting_configs(self, layout: Layout) -> list[Any]:
-        """The configurations (of transformers) that may come out, told from the shapes alone.
+        """Return the possible transformers configs of the result, determined from shapes alone.
 
-        A method that ``shrinks`` says here what `galenic plan` shows of it, which is the largest.
+        `galenic plan` shows the largest of them. Implemented by methods that shrink the model.
 
         Raises:
-            UserError: it cannot be told, or the model cannot be pruned so.
+            UserError: they cannot be predicted, or the model cannot be pruned with these options.
         """
         raise UserError(f"what {self.name} leaves of a model cannot be predicted.")
 
@@ -102,18 +102,18 @@ class Pruner(BaseModel, ABC):
 
         Args:
             stream: the model.
-            tokens: calibration text, shape (num_samples, seq_len); with ``whole_texts`` its
-                sources instead; None unless ``calibrated``.
-            folder: exists and is empty.
-            advance: told after each block how many are done.
+            tokens: calibration tokens, shape (num_samples, seq_len); with ``whole_texts`` the
+                calibration texts instead; None unless ``calibrated``.
+            folder: an existing, empty folder.
+            advance: called after each block with the number of blocks done.
 
         Returns:
-            ``checks`` of the `galenic.models.save.FolderWriter` that wrote it.
+            ``checks`` of the `galenic.models.save.FolderWriter` that wrote the folder.
         """
 
 
 class ZeroingPruner(Pruner):
-    """Sets weights of the blocks' linear maps to zero, one block after the other."""
+    """A pruning method that sets weights of the blocks' linear layers to zero, block by block."""
 
     shrinks = False
 
@@ -156,7 +156,7 @@ class ZeroingPruner(Pruner):
 
     @property
     def group(self) -> tuple[int, int] | None:
-        """N and M of an N:M pattern."""
+        """N and M of an N:M pattern; None if unstructured."""
         if self.pattern == UNSTRUCTURED:
             return None
         keep, _, of = self.pattern.partition(":")
@@ -164,7 +164,7 @@ class ZeroingPruner(Pruner):
 
     @property
     def share(self) -> float:
-        """The share of the blocks' parameters (N:M: of linear weights) that will be removed."""
+        """Fraction of the blocks' parameters (N:M: of linear weights) to be removed."""
         if self.group:
             return 1 - self.group[0] / self.group[1]
         return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
@@ -183,10 +183,10 @@ class ZeroingPruner(Pruner):
             )
 
     def linear_share(self, block: Block) -> float:
-        """The share of a block's linear weights that makes up the share of all its parameters.
+        """Fraction of the block's linear weights to remove, so that ``share`` of the block is gone.
 
-        Norms and biases are never removed, so it is a little above ``share``. An N:M pattern keeps
-        its own.
+        It is slightly above ``share``, since norms and biases are never removed. For an N:M pattern
+        it equals ``share``.
         """
         if self.group:
             return self.share
@@ -231,17 +231,17 @@ class ZeroingPruner(Pruner):
         walk(stream, tokens, self.statistic, rewrite_, advance)
 
     def statistic(self, num_inputs: int) -> Statistic:
-        """An empty statistic of what a linear map with so many inputs reads."""
+        """Create an empty statistic for a linear layer with this number of inputs."""
         raise NotImplementedError(f"{self.name} reads no activations")
 
     @abstractmethod
     def zero_block_(
         self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic], share: float
     ) -> None:
-        """Remove weights of one block's linear maps, knowing what they read.
+        """Set weights of one block's linear layers to zero, in place.
 
         Args:
-            linears: the seven of the block.
-            inputs: what ``statistic`` gathered; empty unless ``calibrated``.
-            share: of their weights that is removed; without meaning for an N:M pattern.
+            linears: all linear layers of the block.
+            inputs: statistics of their inputs; empty unless ``calibrated``.
+            share: fraction of their weights to remove; ignored for an N:M pattern.
         """

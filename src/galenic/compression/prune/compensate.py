@@ -1,8 +1,8 @@
-"""Letting the inputs of a linear map that stay make up for those that go.
+"""Least-squares compensation of pruned inputs of a linear layer.
 
-With ``G = sum x x^T`` over calibration tokens, ``K`` what stays and ``R`` what goes, the weights
-``W_K + W_R G_RK (G_KK + d I)^-1`` have the least squared output error, ``d`` pulling them towards
-``W_K``: ridge regression of the lost part on the inputs that stay.
+Let ``G = sum x x^T`` over calibration tokens, ``K`` the kept and ``R`` the removed inputs. The
+weights ``W_K + W_R G_RK (G_KK + d I)^-1`` minimise the squared output error, plus a penalty ``d``
+on the distance from ``W_K``: ridge regression of the lost output on the kept inputs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def compensate_(linear_weight: Any, gram: Any, kept: Any, damping: float) -> Non
     Args:
         linear_weight: shape (outputs, inputs).
         gram: shape (inputs, inputs): sum over tokens of the outer product of the inputs.
-        kept: indices of the columns that stay.
-        damping: added to the diagonal, as a share of its mean; above 0.
+        kept: indices of the columns to keep.
+        damping: added to the diagonal, as a fraction of its mean; above 0.
     """
     import torch
 
@@ -29,7 +29,7 @@ def compensate_(linear_weight: Any, gram: Any, kept: Any, damping: float) -> Non
     lost = weight[:, gone] @ moments[gone][:, kept]  # (outputs, kept)
     among = moments[kept][:, kept].clone()
     shift = damping * float(among.diagonal().mean())
-    if shift > 0:  # otherwise the kept inputs are all zero and can make up for nothing
+    if shift > 0:  # otherwise the kept inputs are all zero and cannot compensate
         among.diagonal().add_(shift)
         factor = torch.linalg.cholesky(among)
         weight[:, kept] += torch.cholesky_solve(lost.T, factor).T

@@ -1,4 +1,4 @@
-"""What `galenic prune` is told besides the method's own options."""
+"""Options of `galenic prune` other than those of the method."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["PruneConfig"]
 
 
 class PruneConfig(CalibrationConfig):
-    """The model, the method's name, and the text it is fitted on."""
+    """The model, the method's name, and the calibration text."""
 
     model: str = Field(
         description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
@@ -31,5 +31,5 @@ class PruneConfig(CalibrationConfig):
 
     @property
     def heals(self) -> bool:
-        """Whether blocks are reconstructed."""
+        """Whether blocks are fitted to the dense model's after pruning."""
         return self.reconstruct or self.steps > 1

@@ -1,4 +1,4 @@
-"""How much of each width a uniform cut leaves: the arithmetic, without weights or scores."""
+"""Compute the widths that remain after uniform width pruning, from shapes alone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from galenic.models.layers import Block, Sizes
 __all__ = ["GGUF_MULTIPLE", "choose_cuts", "removed_share"]
 
 GGUF_MULTIPLE = 32
-"""Every quantized GGUF type packs rows in blocks of 32 numbers at least; k-quants in 256."""
+"""Quantized GGUF types pack rows in blocks of at least 32 numbers; k-quants in blocks of 256."""
 ROUNDING = 1e-9
 
 
 def removed_share(block: Block, before: Sizes, after: Sizes) -> float:
-    """Share of a block's parameters, norms and biases included, that other widths take away."""
+    """Fraction of a block's parameters, including norms and biases, that new widths remove."""
     return 1 - _parameters(block, after) / _parameters(block, before)
 
 
@@ -30,7 +30,7 @@ def _parameters(block: Block, sizes: Sizes) -> int:
     for name, parameter in block.module.named_parameters():
         if name.rpartition(".")[0] in wide:
             total += sizes.hidden_size
-        elif name.endswith("norm.weight"):  # of the heads
+        elif name.endswith("norm.weight"):  # norm of each head
             total += int(parameter.numel())
     return total
 
@@ -43,22 +43,22 @@ def choose_cuts(
     groups: Sequence[int],
     hidden_size: int | None = None,
 ) -> list[Sizes]:
-    """Every cut that removes the share asked for, or as little more as the multiple allows.
+    """For each number of groups, find the widths that remove ``sparsity`` or slightly more.
 
     Args:
-        block: any of the model; only its shapes are used.
-        sizes: of the model as it is.
-        sparsity: share of the block's parameters to remove.
-        multiple: the feed-forward channels that stay are a multiple of this.
-        groups: numbers of key/value groups that may be removed.
-        hidden_size: of the residual stream that stays; None for all of it. What it takes counts
-            towards ``sparsity``.
+        block: any block of the model; only its shapes are used.
+        sizes: sizes of the model before pruning.
+        sparsity: fraction of the block's parameters to remove.
+        multiple: the number of remaining feed-forward channels is a multiple of this.
+        groups: candidate numbers of key/value groups to remove.
+        hidden_size: remaining width of the residual stream; None keeps all of it. Parameters
+            removed by it count towards ``sparsity``.
 
     Returns:
-        the widths after each cut, in the order of ``groups``; of those that are possible.
+        Sizes after each possible cut, in the order of ``groups``.
 
     Raises:
-        UserError: none is possible.
+        UserError: no cut is possible.
     """
     if multiple > sizes.ffn_size:
         raise UserError(
@@ -77,7 +77,7 @@ def choose_cuts(
         options = [replace(fewer, ffn_size=count) for count in channels] if kept > 0 else []
         shares = [removed_share(block, sizes, option) for option in options]
         first = next((n for n, s in enumerate(shares) if s >= sparsity - ROUNDING), None)
-        # Where whole groups take much more than was asked, fewer groups and more channels fit.
+        # skip if the groups alone remove more than asked: fewer groups and channels do better
         if first or (first == 0 and (removed == groups[0] or shares[0] <= sparsity + ROUNDING)):
             found.append(options[first])
     if not found:

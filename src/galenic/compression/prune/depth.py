@@ -1,8 +1,8 @@
-"""Depth pruning: whole blocks go, those without which the calibration text costs least.
+"""Depth pruning: remove the whole blocks that matter least on the calibration text.
 
 Candidates are the blocks that change the residual stream least (block influence: Men et al.,
-ShortGPT, 2024), https://arxiv.org/abs/2403.03853; of these, one at a time, the block whose removal
-raises the perplexity least is taken out.
+ShortGPT, 2024), https://arxiv.org/abs/2403.03853. Among them, the block whose removal raises the
+perplexity least is removed, one block at a time.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Depth(Pruner):
 
     @property
     def share(self) -> float:
-        """The share of the blocks that will be removed at least."""
+        """Minimum fraction of the blocks to be removed."""
         return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
 
     @property
@@ -84,11 +84,11 @@ class Depth(Pruner):
         return [shallow_config(layout.model.config, kept)]
 
     def count(self, layout: Layout) -> int:
-        """How many blocks will go: the fewest that are the share asked for.
+        """Return the number of blocks to remove: the smallest possible that reaches ``share``.
 
         Raises:
-            UserError: there are not so many, or none of the choices leaves the layers with a
-                window at equal distances.
+            UserError: too many blocks are protected, or no choice of blocks keeps the layers with
+                a sliding window evenly spaced.
         """
         blocks = len(layout.blocks)
         wanted = math.ceil(blocks * self.share - ROUNDING)
@@ -118,13 +118,13 @@ class Depth(Pruner):
         )
 
     def protected(self, blocks: int) -> set[int]:
-        """Blocks that stay in any case."""
+        """Indices of the blocks that are never removed."""
         last = range(max(0, blocks - self.protect_last), blocks)
         return {*range(min(self.protect_first, blocks)), *last}
 
     def _windows(self, layout: Layout) -> list[bool] | None:
-        """Of each layer whether it has a window (or rotary positions); None where that puts no
-        limit."""
+        """For each layer, whether it has a sliding window (or rotary positions); None if any
+        blocks may be removed."""
         config, family = layout.model.config, FAMILIES[layout.family]
         if self.windows == "any":
             return None
@@ -134,11 +134,11 @@ class Depth(Pruner):
             found = [kind == "sliding_attention" for kind in config.layer_types]
         else:
             return None
-        # A model that llama.cpp cannot take as it is need not become one that it can.
+        # if llama.cpp cannot run the original model, the result need not run either
         return found if is_even(found, self._fixed(layout)) else None
 
     def _fixed(self, layout: Layout) -> int:
-        """The only distance of such layers that llama.cpp knows; 0 for any."""
+        """The only period of such layers that llama.cpp supports; 0 for any."""
         family = FAMILIES[layout.family]
         return family.nope_period or family.window_period
 
@@ -161,7 +161,7 @@ class Depth(Pruner):
         return writer.checks
 
     def _choose(self, stream: Stream, tokens: Any, advance: Callable[[float], None]) -> list[int]:
-        """The blocks that go, in the order in which they were chosen."""
+        """Return the indices of the blocks to remove, in the order in which they were chosen."""
         from galenic.compression.prune.influence import block_influence, perplexities
 
         count, blocks = self.count(stream.layout), len(stream.layout.blocks)
@@ -184,7 +184,7 @@ class Depth(Pruner):
     def _candidates(
         self, layout: Layout, order: Sequence[int], gone: Sequence[int], count: int
     ) -> list[int]:
-        """The blocks of least influence that may go next."""
+        """Return the removable blocks of least influence, as candidates for the next removal."""
         protected, windows = self.protected(len(order)), self._windows(layout)
         found = []
         for index in order:
@@ -200,12 +200,12 @@ class Depth(Pruner):
 
 
 def shallow_config(config: Any, kept: Sequence[int]) -> Any:
-    """The configuration of a model with only the blocks of these numbers."""
+    """Return the config of a model with only the blocks of these indices."""
     changes: dict[str, Any] = {"num_hidden_layers": len(kept)}
     for name in ("layer_types", "mlp_layer_types", "no_rope_layers"):
         if (kinds := getattr(config, name, None)) is not None:
             changes[name] = [kinds[index] for index in kept]
     if (first := getattr(config, "max_window_layers", None)) is not None:
-        # Qwen: windows begin at this layer; what counts is in layer_types
+        # Qwen: index of the first layer with a window; transformers uses layer_types instead
         changes["max_window_layers"] = min(first, len(kept))
     return changed_configuration(config, changes)

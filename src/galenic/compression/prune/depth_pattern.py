@@ -1,8 +1,8 @@
-"""Which blocks may go so that layers with a sliding window still stand as llama.cpp needs them.
+"""Which blocks can be removed so that llama.cpp still supports the order of windowed layers.
 
-llama.cpp knows one distance: of every ``period`` layers the last sees the whole text, the others a
-window; of SmolLM3, has no rotary positions. Layers cannot change sides, for each side has rotary
-angles of its own.
+llama.cpp supports one periodic pattern: of every ``period`` layers, the last attends to the whole
+text and the others to a sliding window (SmolLM3: the last has no rotary positions). Layers cannot
+change their kind, because each kind has its own rotary angles.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["can_leave", "is_even"]
 
 
 def is_even(windows: Sequence[bool], fixed: int = 0) -> bool:
-    """Whether the layers (True: with a window) stand at equal distances, or at ``fixed``."""
+    """Whether the layers (True: windowed) form a periodic pattern, of period ``fixed`` if given."""
     if fixed:
         return list(windows) == _pattern(len(windows), fixed)
     if not any(windows) or all(windows):
@@ -29,19 +29,19 @@ def can_leave(
     protected: Collection[int],
     fixed: int = 0,
 ) -> bool:
-    """Whether some choice of so many layers stands at equal distances.
+    """Whether ``kept`` layers can be chosen such that they form a periodic pattern.
 
     Args:
-        windows: of each layer of the whole model, whether it has a window.
-        kept: how many layers stay.
-        removed: layers that are gone in any case.
-        protected: layers that stay in any case.
-        fixed: the only distance that llama.cpp knows; 0 for any.
+        windows: for each layer of the whole model, whether it has a window.
+        kept: number of layers to keep.
+        removed: layers that must be removed.
+        protected: layers that must be kept.
+        fixed: the only period that llama.cpp supports; 0 for any.
     """
     if fixed:
         return _fits(windows, _pattern(kept, fixed), removed, protected)
     patterns = [_pattern(kept, period) for period in range(2, kept + 2)]
-    patterns += [[False] * kept]  # no window left, or none in the model
+    patterns += [[False] * kept]  # no layers with a window
     return any(_fits(windows, pattern, removed, protected) for pattern in patterns)
 
 
@@ -55,8 +55,8 @@ def _fits(
     removed: Collection[int],
     protected: Collection[int],
 ) -> bool:
-    """Whether the layers that stay can be chosen to be that pattern."""
-    reached = {0}  # lengths of the pattern that the layers so far can fill
+    """Whether the layers to keep can be chosen so that they match the pattern."""
+    reached = {0}  # lengths of the prefixes of the pattern that the layers so far can match
     for index, window in enumerate(windows):
         skipped = set() if index in protected else reached
         taken = {

@@ -1,8 +1,8 @@
-"""Expert pruning: of every block's experts, those that the calibration text uses least go.
+"""Expert pruning: remove the experts of each block that the calibration text uses least.
 
-An expert's use is the sum, over tokens, of the weights with which the router mixes it in: the soft
-counts of Muzio et al., SEER-MoE (2024), https://arxiv.org/abs/2404.05089. The router loses the rows
-of the experts that go, so their tokens go to the best of those that stay.
+An expert's use is the sum of its router weights over all tokens: the soft counts of Muzio et al.,
+SEER-MoE (2024), https://arxiv.org/abs/2404.05089. The router loses the rows of the removed experts,
+so their tokens are routed to the best remaining experts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROUNDING = 1e-9
 
 
 class Experts(Pruner):
-    """Remove the experts that the text uses least, as many from every block."""
+    """Remove the experts that the text uses least, the same number from every block."""
 
     name = "experts"
     title = "fewer experts in each block"
@@ -47,7 +47,7 @@ class Experts(Pruner):
 
     @property
     def share(self) -> float:
-        """The share of the experts that goes at least."""
+        """Minimum fraction of the experts to be removed."""
         return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
 
     @property
@@ -58,10 +58,10 @@ class Experts(Pruner):
         self.count(layout)
 
     def count(self, layout: Layout) -> int:
-        """How many experts of each block stay.
+        """Return the number of experts to keep in each block.
 
         Raises:
-            UserError: the model has no experts, or a token takes more than would stay.
+            UserError: the model has no experts, or fewer would remain than a token is routed to.
         """
         if layout.family not in EXPERTS:
             raise UserError(
@@ -114,7 +114,7 @@ class Experts(Pruner):
 
 
 def _use_and_run_(block: Block, hidden: Any, settings: dict[str, Any]) -> Any:
-    """How much the text uses each expert, shape (experts,); ``hidden`` leaves the whole block."""
+    """Return each expert's use, shape (experts,); replaces ``hidden`` by the unpruned output."""
     import torch
 
     router = block.module.mlp.gate

@@ -1,6 +1,6 @@
-"""A cut in several steps, the blocks fitted to those of the dense model after each.
+"""Pruning in several steps, fitting the blocks to those of the dense model after each step.
 
-Interleaved cuts of 5 % with healing between them beat one cut (https://arxiv.org/abs/2502.03460).
+Several cuts of 5 % with healing in between beat a single cut (https://arxiv.org/abs/2502.03460).
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ __all__ = ["cut_gradually"]
 def cut_gradually(
     parent: Stream, pruner: Pruner, tokens: Any, steps: int, folder: Path, watcher: Watcher
 ) -> dict[str, float]:
-    """Cut and reconstruct, ``steps`` times, until the pruner's share is gone.
+    """Prune and reconstruct ``steps`` times, until the pruner's ``share`` is removed.
 
     Args:
         parent: the dense model.
-        pruner: one that ``reconstructs``.
+        pruner: a method with ``reconstructs`` set.
         tokens: calibration text, shape (num_samples, seq_len).
-        steps: cuts, each of the same share of the dense model's blocks.
-        folder: the result goes there; exists.
-        watcher: told of progress.
+        steps: number of steps, each removing the same fraction of the dense model's blocks.
+        folder: existing folder for the result.
+        watcher: reports progress.
 
     Returns:
-        ``checks`` of the last `galenic.compression.prune.reconstruct.reconstruct`.
+        Result of the last `galenic.compression.prune.reconstruct.reconstruct`.
     """
     current, origins = parent, list(range(len(parent.layout.blocks)))
     whole, checks = _in_blocks(parent.checkpoint), {}

@@ -1,16 +1,16 @@
-"""How much each channel, key/value group and dimension of the residual stream matters.
+"""Importance scores of channels, key/value groups and dimensions of the residual stream.
 
-Four yardsticks:
+There are four scores:
 
-- ``magnitude``: squared weights that go with it. Reads no text.
-- ``activation``: energy that it adds to the residual stream, ``sum x^2 * |w|^2``, with ``w`` its
-  column of the map behind it (Minitron, https://arxiv.org/abs/2407.14679, scores by activations).
-  Of a dimension, its share of the energy of the stream, at each token as it enters each block.
+- ``magnitude``: sum of the squared weights that would be removed with it. Uses no text.
+- ``activation``: energy that it adds to the residual stream, ``sum x^2 * |w|^2``, where ``w`` is
+  its column in the following layer (Minitron, https://arxiv.org/abs/2407.14679, scores by
+  activations). For a dimension, its share of the energy of the block's input, summed over tokens.
 - ``taylor``: first-order change of the loss when it is set to zero, ``x * dL/dx``, squared at each
   token and summed (Molchanov et al., https://arxiv.org/abs/1906.10771).
-- ``combined``: the geometric mean of the last two, each divided by its mean over the model.
+- ``combined``: geometric mean of the last two, each divided by its mean over the model.
 
-All are squares that add up, so that a set's score estimates what removing the set does.
+All scores are additive, so the sum over a set estimates the effect of removing the set.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Score: TypeAlias = Literal["taylor", "activation", "combined", "magnitude"]
 
 @dataclass(frozen=True)
 class BlockScores:
-    """Scores of one block in float64: higher matters more.
+    """Scores of one block in float64; higher means more important.
 
     Attributes:
         channels: shape (ffn_size,).
@@ -51,14 +51,14 @@ class BlockScores:
 def score_blocks(
     stream: Stream, tokens: Any, score: Score, folder: Path, advance: Callable[[int], None]
 ) -> list[BlockScores]:
-    """Score every block of the model as it stands.
+    """Score every block of the model.
 
     Args:
         stream: the model.
         tokens: calibration text, shape (num_samples, seq_len); unused by ``magnitude``.
-        score: which yardstick.
-        folder: for a temporary file of ``taylor``.
-        advance: told how many block runs are done, of two for each block.
+        score: name of the score.
+        folder: folder for a temporary file (``taylor`` and ``combined``).
+        advance: called with the number of block passes done, out of two per block.
     """
     blocks = len(stream.layout.blocks)
     if score == "magnitude":
@@ -79,7 +79,7 @@ def score_blocks(
 
 
 class _Terms:
-    """Sums over tokens of squared terms, for each channel, each group and each dimension."""
+    """Accumulates a block's scores over tokens, by channel, group and dimension."""
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
@@ -96,7 +96,7 @@ class _Terms:
         self.channels += (inputs.double() * gradient).square().sum(dim=0)
         inputs, gradient = shown["heads"]
         terms = (inputs.double() * gradient).view(len(inputs), self.sizes.num_kv_heads, -1)
-        self.groups += terms.sum(dim=-1).square().sum(dim=0)  # a group goes as a whole
+        self.groups += terms.sum(dim=-1).square().sum(dim=0)  # a whole group is removed
         inputs, gradient = shown["hidden"]
         self.hidden += (inputs.double() * gradient).square().sum(dim=0)
 
@@ -155,7 +155,7 @@ def _activations(stream: Stream, tokens: Any, advance: Callable[[int], None]) ->
 
 
 def _combine(first: Sequence[BlockScores], second: Sequence[BlockScores]) -> list[BlockScores]:
-    """Geometric means; each yardstick's mean channel counts one, and groups are in that unit."""
+    """Geometric means of two scores, normalised so that each has mean 1 over the channels."""
     units = [torch.stack([s.channels for s in scores]).mean() for scores in (first, second)]
     scale = (units[0] * units[1]).clamp_min(torch.finfo(torch.float64).tiny)
     return [

@@ -1,4 +1,4 @@
-"""How much each block changes the residual stream, and what the text costs without some blocks.
+"""Block influence, and perplexity of the model without some of its blocks.
 
 Block influence: Men et al., ShortGPT: Layers in Large Language Models are More Redundant Than You
 Expect (2024), https://arxiv.org/abs/2403.03853.
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["block_influence", "perplexities"]
 
 LOSS_POSITIONS = 64
-"""Positions whose logits are in memory at once: vocabularies are wide."""
+"""Number of positions whose logits are computed at once, to limit memory."""
 
 
 def block_influence(stream: Stream, tokens: Any, advance: Callable[[int], None]) -> list[float]:
-    """1 - mean cosine similarity of what enters and what leaves each block, over all tokens."""
+    """For each block, 1 - cosine similarity of its input and output, averaged over all tokens."""
     from galenic.models.forward import embed
 
     found = []
@@ -46,17 +46,17 @@ def block_influence(stream: Stream, tokens: Any, advance: Callable[[int], None])
 def perplexities(
     stream: Stream, tokens: Any, removed: Collection[int], candidates: Sequence[int]
 ) -> list[float]:
-    """Perplexity of the text without the removed blocks and one candidate more, for each.
+    """For each candidate, perplexity of the text without the removed blocks and the candidate.
 
-    All candidates go through the model side by side, parting from the common path at the block
-    that they leave out; each block is read once. Memory holds the hidden states of the text once
-    for each candidate.
+    All candidates are evaluated in one pass that loads each block once: a candidate's hidden states
+    are copied from the common ones at the block that it leaves out. Memory holds the text's hidden
+    states once per candidate.
 
     Args:
         stream: the model.
         tokens: text, shape (num_samples, seq_len), no padding.
-        removed: blocks that are left out in any case.
-        candidates: blocks of which each is left out in turn.
+        removed: indices of the blocks that are always left out.
+        candidates: indices of the blocks to leave out in addition, one at a time.
     """
     from galenic.models.forward import embed
 

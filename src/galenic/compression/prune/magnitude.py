@@ -1,8 +1,8 @@
-"""Magnitude pruning: the smallest weights go, whatever they are multiplied with.
+"""Magnitude pruning: remove the smallest weights, without regard to their inputs.
 
 Han et al., Learning both Weights and Connections for Efficient Neural Networks (2015),
-https://arxiv.org/abs/1506.02626. "Prescription for Efficiency" removed 20 % of each level so, and
-the model collapsed; this is here so that the collapse can be reproduced and looked at.
+https://arxiv.org/abs/1506.02626. "Prescription for Efficiency" removed 20 % of each level this way,
+and the model collapsed; the method is included so that this can be reproduced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Magnitude"]
 
 
 class Magnitude(ZeroingPruner):
-    """Zero the weights, or whole output neurons, of least magnitude."""
+    """Set the weights, or whole output neurons, of least magnitude to zero."""
 
     name = "magnitude"
     title = "smallest weights"
@@ -71,7 +71,7 @@ class Magnitude(ZeroingPruner):
         for linear, mask in zip(linears, masks, strict=True):
             linear.weight.masked_fill_(mask, 0)
             if self.neurons and linear.bias is not None:
-                linear.bias.masked_fill_(mask[:, 0], 0)  # or a removed neuron would still speak
+                linear.bias.masked_fill_(mask[:, 0], 0)  # or the neuron still outputs its bias
 
     def _mask(self, magnitudes: Any, share: float) -> Any:
         if self.neurons:

@@ -1,8 +1,8 @@
-"""Which weights to remove: masks that are True where the score is among the lowest.
+"""Masks of the weights to remove: True where the score is among the lowest.
 
-Counts are exact: a share of ``n`` entries is the nearest whole number (half to even), whatever the
-scores. Among equal scores the entry with the lower index goes first, so the same scores always give
-the same mask.
+The number of True entries is exact: the requested fraction of the entries, rounded to the nearest
+integer (half to even). Ties are broken in favour of removing the lower index, so masks are
+deterministic.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = [
 
 
 def removed_count(entries: int, sparsity: float) -> int:
-    """How many of so many entries a share is."""
+    """Number of entries to remove for this sparsity."""
     return round(entries * sparsity)
 
 
 def lowest_count(scores: Any, count: int) -> Any:
-    """Mask of the ``count`` lowest scores of a tensor of any shape."""
+    """Mask of the ``count`` lowest scores; the tensor may have any shape."""
     import torch
 
     flat = torch.zeros(scores.numel(), dtype=torch.bool)
@@ -36,15 +36,15 @@ def lowest_count(scores: Any, count: int) -> Any:
 
 
 def lowest(scores: Any, sparsity: float) -> Any:
-    """Mask of the share ``sparsity`` of a tensor's entries with the lowest scores."""
+    """Mask of the lowest scores, a fraction ``sparsity`` of all entries."""
     return lowest_count(scores, removed_count(scores.numel(), sparsity))
 
 
 def lowest_per_row(scores: Any, sparsity: float) -> Any:
-    """As `lowest`, but sought in each row of scores (rows, columns) apart.
+    """Like `lowest`, applied to each row of scores (rows, columns) separately.
 
-    Rows lose the same number, or, where the share of a row is no whole number, numbers that differ
-    by one, so that the count over all rows is exact.
+    All rows lose the same number of entries, up to a difference of one so that the total count
+    over all rows is exact.
     """
     import torch
 
@@ -57,7 +57,7 @@ def lowest_per_row(scores: Any, sparsity: float) -> Any:
 
 
 def lowest_together(scores: Sequence[Any], sparsity: float) -> list[Any]:
-    """As `lowest`, over several tensors at once: the lowest of all go, wherever they are."""
+    """Like `lowest`, with one threshold for several tensors; returns a mask for each tensor."""
     import torch
 
     sizes = [part.numel() for part in scores]
@@ -66,15 +66,15 @@ def lowest_together(scores: Sequence[Any], sparsity: float) -> list[Any]:
 
 
 def lowest_of_groups(scores: Any, keep: int, group: int) -> Any:
-    """N:M mask: of each ``group`` neighbouring columns all but the ``keep`` highest are removed.
+    """N:M mask: removes all but the ``keep`` highest of each ``group`` adjacent columns.
 
     Args:
         scores: shape (rows, columns).
-        keep: N, how many stay.
-        group: M, how many neighbours; must divide the columns.
+        keep: N, number of entries kept per group.
+        group: M, group size; must divide the number of columns.
 
     Raises:
-        ValueError: the group does not divide the columns.
+        ValueError: ``group`` does not divide the number of columns.
     """
     rows, columns = scores.shape
     if columns % group:

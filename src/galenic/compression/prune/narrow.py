@@ -1,4 +1,4 @@
-"""Cutting every block to the same smaller widths, one after the other, and writing each."""
+"""Prune every block to the same smaller widths, one block at a time, and write the result."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ __all__ = [
 
 
 def narrow_config(config: Any, sizes: Sizes) -> Any:
-    """The configuration of a model with other widths; the head size is always spelled out.
+    """Return the config with other widths; always sets ``head_dim`` explicitly.
 
     Raises:
-        ValueError: transformers does not allow them for this architecture.
+        ValueError: transformers does not allow these widths for the architecture.
     """
     widths = {
         "hidden_size": sizes.hidden_size,
@@ -47,20 +47,20 @@ def narrow_config(config: Any, sizes: Sizes) -> Any:
 
 
 def meta_layout(config: Any) -> Layout:
-    """A model with that configuration and no weights."""
+    """Return the layout of a model with this config and no weights (on the meta device)."""
     from galenic.models.shapes import empty_model
 
     return read_layout(empty_model(config))
 
 
 def choose_kept(scores: BlockScores, sizes: Sizes, cut: Sizes, hidden: Any) -> Kept:
-    """The best-scored channels and groups of one block; of equals, those with the lower index.
+    """Choose the channels and groups of highest score in a block; ties go to the lower index.
 
     Args:
-        scores: of the block.
-        sizes: of the model as it is.
-        cut: of the model as it will be.
-        hidden: dimensions of the residual stream that stay, from `choose_hidden`.
+        scores: scores of the block.
+        sizes: sizes of the model before pruning.
+        cut: sizes after pruning.
+        hidden: dimensions of the residual stream to keep, from `choose_hidden`.
     """
     return Kept(
         _best(scores.channels, cut.ffn_size),
@@ -71,7 +71,7 @@ def choose_kept(scores: BlockScores, sizes: Sizes, cut: Sizes, hidden: Any) -> K
 
 
 def choose_hidden(scores: Sequence[BlockScores], cut: Sizes) -> Any:
-    """The dimensions of the residual stream that score best over all blocks."""
+    """Indices of the residual stream's dimensions with the highest scores summed over blocks."""
     return _best(torch.stack([block.hidden for block in scores]).sum(dim=0), cut.hidden_size)
 
 
@@ -80,7 +80,7 @@ def _best(scores: Any, count: int) -> Any:
 
 
 def estimate_damage(scores: Sequence[BlockScores], cut: Sizes) -> float:
-    """Sum of the scores of all that a cut removes."""
+    """Sum of the scores of all channels and groups that a cut removes."""
     total = 0.0
     for block in scores:
         for values, count in (
@@ -99,17 +99,17 @@ def narrow(
     correction: tuple[Any, float] | None,
     advance: Callable[[int], None],
 ) -> None:
-    """Cut the model, its blocks in order, and write it.
+    """Prune the model block by block, and write it.
 
     Args:
-        stream: the model; its final norm is changed where the residual stream is cut.
-        scores: of each block.
-        target: the narrower model, without weights.
-        writer: takes everything.
-        correction: calibration text, (num_samples, seq_len), and damping for the
-            least-squares compensation of pruned inputs, on the activations of the model as it is
-            cut so far; or None.
-        advance: told after each block how many are done.
+        stream: the model; its final norm is changed if the residual stream becomes narrower.
+        scores: scores of each block.
+        target: layout of the narrower model, without weights.
+        writer: writes the result.
+        correction: calibration tokens (num_samples, seq_len) and damping for the least-squares
+            compensation of pruned inputs, which uses activations of the model as pruned so far;
+            None for no compensation.
+        advance: called after each block with the number of blocks done.
     """
     from galenic.compression.prune.residual import fit_norms_, write_embedding, write_leaving
 
@@ -138,10 +138,10 @@ def narrow(
 
 
 class _Run:
-    """Calibration text on its way through the model that is cut, and what is corrected by it.
+    """Runs calibration text through the pruned model, and compensates each block's weights with it.
 
     Attributes:
-        hidden: what enters the next block: as wide as before, zero where dimensions go.
+        hidden: input of the next block, in the original width, with removed dimensions zero.
     """
 
     def __init__(self, layout: Layout, stays: Any, tokens: Any, damping: float) -> None:
@@ -154,7 +154,7 @@ class _Run:
         self.hidden[..., gone] = 0
 
     def correct_(self, block: Block, kept: Kept) -> None:
-        """Correct the maps behind what goes; attention first, for the other part reads it."""
+        """Compensate the output layers; attention first, since the feed-forward part reads it."""
         from galenic.compression.prune.residual import silence_
 
         settings = self.settings[block.index]
@@ -167,7 +167,7 @@ class _Run:
             compensate_(block.linears["down"].weight, gram, kept.channels, self.damping)
 
     def advance_(self, place: Block) -> None:
-        """Run the finished block."""
+        """Update ``hidden`` by running the pruned block."""
         with torch.no_grad():
             for sample in self.hidden.split(1):
                 entering = sample[..., self.stays]

@@ -1,10 +1,10 @@
-"""After a cut, the last map of each block fitted so that the block puts out what its parent did.
+"""Reconstruction after pruning: fit each block's last layer to the output of the dense block.
 
-With ``X`` what the map reads in the cut model and ``R`` what the block's output lacks of the
-parent's, the change ``D`` of least ``|X D^T - R|^2 + d |D|^2`` is added to its weight: ridge
-regression, so no learning rate. The blocks are done in order, each on what the fitted ones before
-it put out, so that drift is corrected as well. Reconstruction block by block needs a tenth of the
-text that healing by adapters does (https://arxiv.org/abs/2510.14444).
+Let ``X`` be the layer's input in the pruned model, and ``R`` the dense block's output minus the
+pruned one's. The update ``D`` of the weight minimises ``|X D^T - R|^2 + d |D|^2``: ridge
+regression, which needs no learning rate. Blocks are fitted in order, each on the outputs of the
+fitted ones before it, so accumulated error is corrected too. Reconstruction block by block needs a
+tenth of the text that healing with adapters does (https://arxiv.org/abs/2510.14444).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from galenic.models.stream import Stream, block_prefix, read_tensor
 __all__ = ["matching_blocks", "reconstruct"]
 
 DAMPING = 0.01
-"""Added to the diagonal of the Hessian, as a share of its mean."""
+"""Added to the diagonal of the Hessian, as a fraction of its mean."""
 TOLERANCE = 1e-3
-"""How far a block may be from adding what its last map puts out, as a share of the output."""
+"""Relative tolerance of the check that a block's output is linear in its last layer's weight."""
 
 
 def matching_blocks(parent: Stream, cut: Stream) -> list[int]:
-    """Of each block of a cut model, which one of its parent it was; told by their weights."""
+    """For each block of the pruned model, find its index in the parent by comparing weights."""
     if len(parent.layout.blocks) == len(cut.layout.blocks):
         return list(range(len(cut.layout.blocks)))
     found: list[int] = []
@@ -59,26 +59,26 @@ def reconstruct(
     folder: Path,
     advance: Callable[[int], None],
 ) -> dict[str, float]:
-    """Fit the last map of every block and write the model.
+    """Fit the last layer of every block, and write the model.
 
-    Where the parent has blocks that the cut model lacks, the block before them learns what they put
-    out as well.
+    If blocks of the parent were removed, the block before them is fitted to the output of the last
+    removed one.
 
     Args:
         parent: the dense model.
-        cut: the model after the cut, its residual stream as wide as before.
+        cut: the pruned model; its residual stream must have the original width.
         tokens: calibration text, shape (num_samples, seq_len).
-        origins: of each block, which one of the parent it was, ascending.
-        folder: to write to; exists.
-        advance: told after each block how many are done.
+        origins: for each block, its index in the parent; ascending.
+        folder: existing folder to write to.
+        advance: called after each block with the number of blocks done.
 
     Returns:
-        ``checks`` of the `galenic.models.save.FolderWriter`, and what was lacking of the outputs of
-        the parent's blocks, as a share of their squares, over all blocks, before each was fitted
-        and after.
+        ``checks`` of the `galenic.models.save.FolderWriter`, with ``lacking_before`` and
+        ``lacking_after``: squared error of the block outputs before and after fitting, summed over
+        blocks and relative to the sum of squares of the parent's outputs.
 
     Raises:
-        UserError: the model's blocks do something to what their last maps put out.
+        UserError: the blocks do not simply add their last layer's output to the residual stream.
     """
     hidden, settings = embed(cut, tokens)
     wanted, theirs = embed(parent, tokens)
@@ -102,10 +102,10 @@ def reconstruct(
 
 
 def _fit_(block: Block, hidden: Any, wanted: Any, settings: dict[str, Any]) -> Any:
-    """Fit a block and replace hidden states by what it puts out then.
+    """Fit a block, and replace ``hidden`` by its output.
 
     Returns:
-        Squares of what is lacking before and after, and of what is wanted.
+        Squared error before, squared error after, and sum of squares of the target; shape (3,).
     """
     linear = block.linears["down"]
     gram, cross = Gram(linear.num_inputs), torch.zeros(*linear.weight.shape)
@@ -134,14 +134,14 @@ def _fit_(block: Block, hidden: Any, wanted: Any, settings: dict[str, Any]) -> A
 
 
 def _run(block: Block, sample: Any, settings: dict[str, Any]) -> tuple[Any, Any]:
-    """What a block puts out, and what its last map reads, shape (tokens, channels)."""
+    """Return the block's output and its last layer's input, the latter (tokens, channels)."""
     with inputs_of(block, ("channels",)) as inputs:
         found = run_block(block, sample, settings)
     return found, inputs["channels"].flatten(0, -2)
 
 
 def _solved(gram: Any, cross: Any) -> Any:
-    """The change of the weight; none where the inputs are always zero."""
+    """Return the update of the weight; zero if the inputs are all zero."""
     moments = gram.double()
     shift = DAMPING * float(moments.diagonal().mean())
     if not shift > 0:

@@ -1,10 +1,10 @@
-"""Taking dimensions out of the residual stream, the same ones everywhere.
+"""Remove dimensions of the residual stream, the same ones in all blocks.
 
-A block whose stream is zero in the dimensions that go computes what the narrower block does, but
-for the norms: over fewer numbers, the same energy is a larger mean square. So weights of norms are
+If the removed dimensions are zero, the original block computes the same as the narrower one, except
+for the norms, whose mean square is taken over fewer dimensions. Norm weights are therefore
 multiplied by ``sqrt(all / kept)``. Measured on SmolLM2 with 2,048 tokens (576 to 480 dimensions), a
-factor that also compensates the energy of what is pruned is no better, and fitting what reads
-the stream by least squares to what it reads in the whole model is worse.
+factor that also compensates the energy of the pruned dimensions is no better, and fitting the
+layers that read the stream to their original inputs by least squares is worse.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["fit_norms_", "silence_", "write_embedding", "write_leaving"]
 
 
 def silence_(block: Block, kept: Kept) -> None:
-    """Let a block write nothing to the dimensions of the stream that go."""
+    """Zero the block's outputs in the removed dimensions of the residual stream, in place."""
     import torch
 
     gone = torch.ones(kept.sizes.hidden_size, dtype=torch.bool)
@@ -37,30 +37,30 @@ def silence_(block: Block, kept: Kept) -> None:
 
 
 def fit_norms_(block: Block, kept: Kept, family: str) -> None:
-    """The same numbers from norms over fewer dimensions, as if the others were zero."""
+    """Scale the norms' weights to correct for the smaller number of dimensions, in place."""
     for norm in norms_of(block).values():
         scale_norm_(norm, math.sqrt(kept.sizes.hidden_size / len(kept.hidden)), family)
 
 
 def scale_norm_(norm: Any, factor: float, family: str) -> None:
-    """Multiply what a norm puts out; some families store its weights less one."""
+    """Multiply a norm's output by a factor, in place; some families store the weights minus 1."""
     shift = FAMILIES[family].norm_shift
     weight = norm.weight.detach()
     weight.add_(shift).mul_(factor).sub_(shift)
 
 
 def write_embedding(writer: FolderWriter, layout: Layout, target: Layout, kept: Any) -> None:
-    """Write the input embedding; where it is multiplied by a factor of the width, as before."""
+    """Write the input embedding, corrected if the model scales it by a factor of its width."""
     embedding = _embedding(layout)
     name = next(name for name, tensor in _outer(layout).items() if tensor is embedding)
     writer.write(name, embedding.detach()[:, kept] * _embed_factor(layout, target))
 
 
 def write_leaving(writer: FolderWriter, layout: Layout, target: Layout, kept: Any) -> None:
-    """Write final norm and head; the norm of the whole model is changed."""
+    """Write the final norm and the head; changes the norm of ``layout`` in place."""
     factor = math.sqrt(layout.sizes.hidden_size / len(kept))
     if layout.model.get_output_embeddings().weight is _embedding(layout):
-        factor /= _embed_factor(layout, target)  # the head has it too now
+        factor /= _embed_factor(layout, target)  # a tied head was scaled with the embedding
     scale_norm_(layout.decoder.norm, factor, layout.family)
     for name, tensor in _outer(layout).items():
         if tensor is not _embedding(layout):
@@ -77,8 +77,8 @@ def _outer(layout: Layout) -> dict[str, Any]:
 
 
 def _embed_factor(layout: Layout, target: Layout) -> float:
-    """By how much more the whole model multiplies its embedding (Gemma: by the root of its
-    width)."""
+    """Ratio of the embedding's scale factors before and after pruning (Gemma scales by the square
+    root of the width)."""
     before, after = (
         float(getattr(one.model.get_input_embeddings(), "scalar_embed_scale", 1.0))
         for one in (layout, target)

@@ -1,4 +1,4 @@
-"""The stage: a model in, a pruned model folder out."""
+"""Pruning stage: read a model, and write the pruned model as a folder."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ LIBRARIES = ("torch", "transformers", "safetensors")
 
 
 def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -> Manifest:
-    """Prune a model and write it as a new folder, which is there only if every check passed.
+    """Prune a model and write it as a new folder, which is created only if all checks pass.
 
     Args:
         config: the model and the calibration text.
         pruner: the method with its options.
-        output: the folder to make.
-        watcher: told of progress.
+        output: folder to create.
+        watcher: reports progress.
 
     Raises:
-        UserError: whatever is wrong with the input, before any slow work; or a check of the saved
+        UserError: the input is invalid (detected before slow work starts), or a check of the saved
             model failed.
     """
     check_new(output)
@@ -108,7 +108,7 @@ def _healing(config: PruneConfig) -> dict[str, Any]:
 
 
 def _removed(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
-    """Shares that are gone, or zero and were not before."""
+    """Fractions of the parameters that were removed or newly set to zero."""
 
     def share(part: str, zeros: str) -> float:
         gone = before[part] - after[part] + max(0, after[zeros] - before[zeros])

@@ -1,8 +1,8 @@
-"""Making a block narrower: the chosen rows and columns of its seven linear maps, and its norms.
+"""Make a block narrower by selecting rows and columns of its linear layers and norms.
 
-A key/value head goes with all query heads that it serves, so that the rest still shares evenly.
-Biases follow their rows. Norms of the heads (Qwen3, Gemma3) are one head long and stay; heads of
-families that normalise all of them together (OLMo 2) are not taken out.
+A key/value head is removed together with the query heads that share it. Biases follow their rows.
+Norms of single heads (Qwen3, Gemma3) have the length of one head and are kept unchanged. In
+families that normalise all heads together (OLMo 2), heads are not removed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["Kept", "fill_", "norms_of"]
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays of one block, as sorted index tensors.
+    """The parts of a block to keep, as sorted index tensors.
 
     Attributes:
-        channels: of the feed-forward part.
+        channels: channels of the feed-forward part.
         groups: key/value heads, each with its query heads.
-        hidden: of the residual stream.
-        sizes: of the block before the cut.
+        hidden: dimensions of the residual stream.
+        sizes: sizes of the block before pruning.
     """
 
     channels: Any
@@ -35,35 +35,35 @@ class Kept:
 
     @property
     def keys(self) -> Any:
-        """Rows of key and value that stay."""
+        """Rows of the key and value weights to keep."""
         return _spread(self.groups, self.sizes.head_size)
 
     @property
     def queries(self) -> Any:
-        """Rows of query, which are the columns of the attention's output map, that stay."""
+        """Rows of the query weight to keep; also the columns of the attention's output layer."""
         shared = self.sizes.num_heads // self.sizes.num_kv_heads
         return _spread(self.groups, shared * self.sizes.head_size)
 
     def rows(self, role: Role) -> Any:
-        """Output rows of a linear map that stay."""
+        """Rows (outputs) of a linear layer to keep."""
         if role in ("gate", "up"):
             return self.channels
         return {"q": self.queries, "k": self.keys, "v": self.keys}.get(role, self.hidden)
 
     def columns(self, role: Role) -> Any:
-        """Input columns of a linear map that stay."""
+        """Columns (inputs) of a linear layer to keep."""
         return {"o": self.queries, "down": self.channels}.get(role, self.hidden)
 
 
 def _spread(numbers: Any, size: int) -> Any:
-    """Every index of the runs of ``size`` with the given numbers."""
+    """Expand indices of groups, each of ``size`` consecutive entries, to indices of the entries."""
     import torch
 
     return (numbers[:, None] * size + torch.arange(size)).flatten()
 
 
 def norms_of(block: Block) -> dict[str, Any]:
-    """The norms of a block that are as wide as the residual stream, by their name in the block."""
+    """Return the norms that are as wide as the residual stream, by their name in the block."""
     linears = {id(linear.module) for linear in block.linears.values()}
     return {
         name: module
@@ -75,15 +75,15 @@ def norms_of(block: Block) -> dict[str, Any]:
 
 
 def fill_(target: Block, source: Block, kept: Kept) -> None:
-    """Give a narrower block without weights the weights of a wider one that stay.
+    """Fill a narrower block with the weights of a wider one that are kept.
 
     Args:
-        target: of the new sizes; on the device ``meta`` before.
-        source: its weights are left as they are.
-        kept: which rows and columns; as many as ``target`` has.
+        target: block of the new sizes, on the ``meta`` device; filled in place.
+        source: the wider block; its weights are not changed.
+        kept: rows and columns to keep; must match the sizes of ``target``.
 
     Raises:
-        RuntimeError: the sizes of ``target`` are others.
+        RuntimeError: the sizes do not match.
     """
     state = _linear_state(source, kept)
     norms = norms_of(source)
@@ -97,7 +97,7 @@ def fill_(target: Block, source: Block, kept: Kept) -> None:
 
 
 def _linear_state(source: Block, kept: Kept) -> dict[str, Any]:
-    """Weights and biases of the linear modules; the rows of a fused one in the order of roles."""
+    """Kept weights and biases of the linear modules; fused ones are concatenated in role order."""
     import torch
 
     names: Mapping[int, str] = {id(m): name for name, m in source.module.named_modules()}

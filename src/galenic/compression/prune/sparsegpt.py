@@ -1,10 +1,10 @@
-"""SparseGPT: remove weights column by column and let the columns behind make up for it.
+"""SparseGPT: remove weights column by column, and update the later columns to compensate.
 
 Frantar and Alistarh, SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot
-(2023), https://arxiv.org/abs/2301.00774. Symbols beside the code are the paper's: the output error
-of a row ``w`` is ``dw H dw^T`` with ``H = X X^T``, and ``[H^-1]`` is used by its upper Cholesky
-factor ``U``: row ``j`` of ``U`` is what removing column ``j`` asks of the columns from ``j`` on,
-once the columns before ``j`` are fixed.
+(2023), https://arxiv.org/abs/2301.00774. Symbols are the paper's: changing a weight row by ``dw``
+causes the output error ``dw H dw^T`` with ``H = X X^T``. The inverse of ``H`` is used through its
+upper Cholesky factor ``U``: row ``j`` of ``U`` gives the update of the columns from ``j`` on that
+best compensates the removal of column ``j``, once the columns before ``j`` are fixed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["SparseGPT"]
 
 
 class SparseGPT(ZeroingPruner):
-    """Zero the weights whose removal costs least after the others have been adjusted."""
+    """Set weights to zero whose removal costs least after the others have been adjusted."""
 
     name = "sparsegpt"
     title = "least output error, other weights adjusted"
@@ -64,7 +64,7 @@ class SparseGPT(ZeroingPruner):
     def zero_block_(
         self, linears: Sequence[Linear], inputs: Mapping[InputName, Statistic], share: float
     ) -> None:
-        for name, statistic in inputs.items():  # one inverse for all that read the same
+        for name, statistic in inputs.items():  # layers with the same input share an inverse
             factor, dead = inverse_factor(statistic, self.damping)
             for linear in linears:
                 if INPUT_OF[linear.role] == name:
@@ -74,21 +74,21 @@ class SparseGPT(ZeroingPruner):
                     linear.weight.copy_(weight)
 
     def _remove_(self, weight: Any, factor: Any, share: float) -> None:
-        """Change a weight (rows, columns) in place; factor: U of the inverse Hessian."""
+        """Prune a weight (rows, columns) in place; ``factor`` is U of the inverse Hessian."""
         rows, columns = weight.shape
         removed = 0
         for start in range(0, columns, self.block_size):
             end = min(start + self.block_size, columns)
-            # By the running total, so that the count is exact over all blocks together.
+            # computed from the running total, so that the count over all blocks is exact
             wanted = removed_count(rows * end, share) - removed
             errors = self._remove_block_(weight[:, start:end], factor[start:end, start:end], wanted)
             weight[:, end:] -= errors @ factor[start:end, end:]
             removed += wanted
 
     def _remove_block_(self, block: Any, factor: Any, wanted: int) -> Any:
-        """Remove within neighbouring columns; returns what the columns behind must make up for.
+        """Prune a block of adjacent columns in place; return the errors for later columns.
 
-        Indices count from the block's first column, for the weights and for the factor alike.
+        ``block`` and ``factor`` are both restricted to these columns.
         """
         import torch
 
@@ -96,12 +96,12 @@ class SparseGPT(ZeroingPruner):
         errors = torch.zeros_like(block)
         mask = lowest_count((block / diagonal).square(), 0 if self.group else wanted)
         for column in range(block.shape[1]):
-            if self.group and column % self.group[1] == 0:  # chosen late, on adjusted weights
+            if self.group and column % self.group[1] == 0:  # chosen here to see the updated weights
                 group = slice(column, column + self.group[1])
                 scores = (block[:, group] / diagonal[group]).square()
                 mask[:, group] = lowest_of_groups(scores, *self.group)
             gone = block[:, column] * mask[:, column]
             errors[:, column] = gone / diagonal[column]
             block[:, column:] -= errors[:, column, None] * factor[column, column:]
-            block[:, column].masked_fill_(mask[:, column], 0)  # exactly, not up to rounding
+            block[:, column].masked_fill_(mask[:, column], 0)  # exact zeros, without rounding error
         return errors

@@ -1,9 +1,9 @@
-"""Vocabulary pruning: drop tokens that the text does not use; embedding and head lose their rows.
+"""Vocabulary pruning: remove unused tokens, with their rows in embedding and head.
 
 Ushio et al., Efficient Multilingual Language Model Compression through Vocabulary Trimming (2023),
-https://arxiv.org/abs/2305.15020. Which tokens can go without changing how the others are used is
-in `galenic.models.tokenizers.bpe`. Blocks are left as they are, so ``--sparsity`` is no option of
-this method.
+https://arxiv.org/abs/2305.15020. See `galenic.models.tokenizers.bpe` for which tokens can be
+removed without changing the use of the others. Blocks are not changed, so the method has no
+``--sparsity`` option.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["Vocab", "choose_tokens"]
 
 USED_SHARE = 1 / 3
-"""Of the tokens that are not kept anyway, the share that text is taken to use. Counting them takes
-half a minute. SmolLM2 keeps 24,597 for MedQuAD, 12,252 of them in any case."""
+"""Estimated fraction of the tokens beyond ``keep_first`` that are used; counting them would take
+half a minute. SmolLM2 keeps 24,597 tokens for MedQuAD, 12,252 of them regardless of the text."""
 
 
 class Vocab(Pruner):
-    """Drop the tokens that medical and general text does not use."""
+    """Remove the tokens that medical and general text does not use."""
 
     name = "vocab"
     title = "tokens that the text does not use"
@@ -82,7 +82,7 @@ class Vocab(Pruner):
         config = deepcopy(layout.model.config)
         config.vocab_size = kept
         if (config.pad_token_id or 0) >= kept:
-            config.pad_token_id = None  # special tokens get other numbers; their shapes do not
+            config.pad_token_id = None  # special tokens get new ids; shapes stay
         return [config]
 
     def apply(
@@ -122,10 +122,10 @@ class Vocab(Pruner):
 
 
 def count_tokens(tokenizer: Path, texts: Sequence[str]) -> Counter[int]:
-    """How often each token id stands in the texts.
+    """Count the occurrences of each token id in the texts.
 
     Raises:
-        UserError: the texts have no tokens.
+        UserError: the texts contain no tokens.
     """
     from tokenizers import Tokenizer
 
@@ -140,10 +140,10 @@ def count_tokens(tokenizer: Path, texts: Sequence[str]) -> Counter[int]:
 
 
 def choose_tokens(method: Vocab, bpe: Bpe, counts: Counter[int]) -> frozenset[str]:
-    """The tokens to keep, closed.
+    """Choose the tokens to keep, including all that their merges need.
 
     Raises:
-        UserError: ``vocab_size`` is less than what must stay, or nothing would go.
+        UserError: ``vocab_size`` is too small for the required tokens, or none would be removed.
     """
     used = [
         token
@@ -181,7 +181,7 @@ def _fill(bpe: Bpe, wanted: Sequence[str], size: int) -> frozenset[str]:
 
 
 def _within(bpe: Bpe, config: Any, source: Path) -> Bpe:
-    """The tables with the tokens that the configurations name among those that always stay.
+    """Add the tokens that are named in the model's configs to those that are always kept.
 
     Raises:
         UserError: a token has no row in the embedding.
@@ -204,7 +204,7 @@ def _within(bpe: Bpe, config: Any, source: Path) -> Bpe:
 
 
 def _write_outer(writer: Any, layout: Layout, ids: list[int]) -> None:
-    """Embedding and head with the kept rows; the final norm as it is."""
+    """Write the kept rows of embedding and head, and the unchanged final norm."""
     from galenic.models.stream import outer_names
 
     model = layout.model

@@ -1,4 +1,4 @@
-"""Wanda: weight times the norm of what it is multiplied with, compared within each output row.
+"""Wanda: scores weights by magnitude times input norm, compared within each output row.
 
 Sun et al., A Simple and Effective Pruning Approach for Large Language Models (2023),
 https://arxiv.org/abs/2306.11695.
@@ -20,7 +20,7 @@ __all__ = ["Wanda"]
 
 
 class Wanda(ZeroingPruner):
-    """Zero, in each output row, the weights with the least ``|W| * ||x||_2``."""
+    """Set the weights with the lowest ``|W| * ||x||_2`` in each output row to zero."""
 
     name = "wanda"
     title = "least |weight| x input norm in each row"

@@ -1,9 +1,9 @@
-"""Width pruning: every block loses the same number of feed-forward channels and key/value groups.
+"""Width pruning: remove the same number of feed-forward channels and key/value groups per block.
 
-Widths stay equal from block to block, so the result is an ordinary smaller checkpoint. After
-Minitron (Muralidharan et al., 2024), https://arxiv.org/abs/2407.14679, with Taylor scores
-(Molchanov et al., 2019), https://arxiv.org/abs/1906.10771, and a least-squares correction of the
-maps behind what goes.
+All blocks keep equal widths, so the result is an ordinary smaller checkpoint. Based on Minitron
+(Muralidharan et al., 2024), https://arxiv.org/abs/2407.14679, with Taylor scores (Molchanov et al.,
+2019), https://arxiv.org/abs/1906.10771, and least-squares compensation in the layers that read the
+pruned inputs.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ class Width(Pruner):
 
     @property
     def share(self) -> float:
-        """The share of the blocks' parameters that will be removed at least."""
+        """Minimum fraction of the blocks' parameters to be removed."""
         return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
 
     @property
     def corrects(self) -> bool:
-        """Whether what stays is adjusted."""
+        """Whether the remaining weights are adjusted to compensate for the removed ones."""
         return self.score != "magnitude" if self.compensate is None else self.compensate
 
     @property
@@ -116,10 +116,10 @@ class Width(Pruner):
             raise UserError("--kv-groups would be taken away at each of the --steps: leave it out.")
 
     def cuts(self, layout: Layout) -> list[Sizes]:
-        """Every cut that comes into question, with the fewest groups first.
+        """Return the sizes after each possible cut, those that remove the fewest groups first.
 
         Raises:
-            UserError: there is none.
+            UserError: no cut is possible.
         """
         self._check_hidden(layout)
         heads = layout.sizes.num_kv_heads
@@ -163,7 +163,7 @@ class Width(Pruner):
             )
 
     def _allowed(self, layout: Layout, groups: Sequence[int]) -> list[int]:
-        """Numbers of groups to remove that transformers allows for this architecture."""
+        """Filter the numbers of groups to remove by what transformers allows for this model."""
         from galenic.compression.prune.narrow import narrow_config
 
         sizes, allowed, why = layout.sizes, [], ""
@@ -195,7 +195,7 @@ class Width(Pruner):
         )
         from galenic.models.save import FolderWriter
 
-        # Two runs of each block to score it, one to cut it, told as the one pass that users see
+        # three passes (two to score, one to prune) are reported to the user as one
         scores = score_blocks(stream, tokens, self.score, folder, lambda done: advance(done // 3))
         blocks = len(scores)
         cut = min(self.cuts(stream.layout), key=lambda cut: estimate_damage(scores, cut))
@@ -214,7 +214,7 @@ class Width(Pruner):
 
 
 def _heads_fill(layout: Layout) -> bool:
-    """Whether llama.cpp takes the head size to be hidden size / heads."""
+    """Whether llama.cpp assumes for this family that the head size is hidden size / heads."""
     from galenic.models.families import FAMILIES
 
     return FAMILIES[layout.family].heads_fill
