@@ -1,1 +1,1 @@
-"""Recipes: stages in a YAML file, their plan, their run, and the card of what comes out."""
+"""Recipes: compression stages in a YAML file, their planning and running, and model cards."""

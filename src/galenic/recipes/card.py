@@ -1,6 +1,6 @@
-"""The model card: what a compressed model is, what was done, what was measured, what it is not for.
+"""Model cards: contents of a compressed model, its stages, measurements, and limits of use.
 
-It says nothing that was not measured or read from a file.
+A card contains only what was measured or read from a file.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Measurement:
-    """A row of the before/after table that was measured.
+    """A measured row of the before/after table.
 
     Attributes:
-        name: of the quantity, with its unit.
-        before: of the parent, as shown; a dash where it has no meaning.
-        after: of this model.
+        name: name of the quantity, with its unit.
+        before: formatted value of the parent; a dash if not applicable.
+        after: formatted value of this model.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Measurement:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """All that a card is made from.
+    """Contents of a model card.
 
     Attributes:
-        recipe: that was followed.
-        parent: the model it was made from, as the user wrote it.
-        licence: of the parent, None where it states none.
-        stages: what was done, in order.
-        before: the parent's sizes.
-        after: this model's sizes.
-        measured: rows that were measured, none where measuring was left out.
-        measured_on: the text that they were measured on.
+        recipe: the recipe.
+        parent: the parent model, as the user wrote it.
+        licence: licence of the parent; None if it states none.
+        stages: the applied stages, in order.
+        before: sizes of the parent.
+        after: sizes of this model.
+        measured: measured rows; empty if measuring was skipped.
+        measured_on: name of the text used for measuring.
     """
 
     recipe: Recipe
@@ -63,7 +63,7 @@ class CardFacts:
 
 
 def model_card(facts: CardFacts) -> str:
-    """The card as Markdown; the same facts give the same bytes."""
+    """Render the card as Markdown; equal facts give equal bytes."""
     parts = [
         card_head(facts.parent, facts.licence) + "\n" + _what(facts),
         "## What was done\n\n" + _done(facts),
@@ -95,7 +95,7 @@ def _done(facts: CardFacts) -> str:
         options = ", ".join(
             f"{key} {_show(value)}"
             for key, value in sorted(stage.options.items())
-            if value not in (None, [])  # not asked for
+            if value not in (None, [])  # not set
         )
         lines.append(
             f"{number}. {stage.stage}, [{stage.method}]({stage.reference_url}): {options}."

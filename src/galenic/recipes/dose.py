@@ -1,7 +1,7 @@
-"""Compounding a dose on the user's machine: base + adapter, quantized and compared.
+"""Building a dose on the user's machine: base model plus adapter, quantized and verified.
 
-Takes seconds and needs no PyTorch. What comes out is held against what was measured: its hash
-where the machine computes the same bits, and its answers everywhere.
+Takes seconds and needs no PyTorch. The result is verified by its hash, if the machine computes the
+same bits, and by its answers in any case.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ IMPORTANCE = "importance.safetensors"
 
 
 def pull_dose(name: str, *, progress: Progress | None = None) -> Path:
-    """The GGUF of a dose of the package, made in the user's cache unless it is there.
+    """Return the GGUF of a packaged dose, building it in the user's cache if missing.
 
     Raises:
-        UserError: its base cannot be fetched, or what comes out is not what was measured.
+        UserError: its base cannot be downloaded, or the result differs from the published one.
     """
     path = dose_file(name)
     with locked(path):
@@ -54,25 +54,25 @@ def pull_dose(name: str, *, progress: Progress | None = None) -> Path:
 
 
 def dose_source(base: Path, folder: Path, name: str, licence: str) -> GgufSource:
-    """The base with the adapter added, under a name of its own."""
+    """Return the base with the adapter merged, under a new name."""
     texts = {"general.name": name, "general.license": licence}
     return adapted_source(gguf_source(base, texts), read_header(base), read_adapter(folder))
 
 
 def build_dose(folder: Path, target: Path, *, progress: Progress | None = None) -> str:
-    """Fetch the base, add the adapter, quantize, check.
+    """Download the base, merge the adapter, quantize, and verify.
 
     Args:
-        folder: the card, the adapter, the importance.
-        target: the GGUF to write; one that is there is replaced when the new one is whole.
-        progress: told of each step.
+        folder: folder with the card, the adapter and the importance.
+        target: path of the GGUF; an existing file is replaced atomically.
+        progress: called for each step.
 
     Returns:
-        SHA-256 of the file; it differs from the card's where another build of llama.cpp rounds
-        otherwise, and the answers agree all the same.
+        SHA-256 of the file. It may differ from the card's if another build of llama.cpp rounds
+        differently, although the answers agree.
 
     Raises:
-        UserError: the base is another file, something is damaged, or the answers differ.
+        UserError: the base is not the expected file, a file is damaged, or the answers differ.
     """
     dose = read_dose(folder)
     base = embedded_path(dose.base, progress=progress)
@@ -92,7 +92,7 @@ def build_dose(folder: Path, target: Path, *, progress: Progress | None = None) 
 
 
 def read_importance(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """Importance of the input columns by GGUF name; empty where the dose has none."""
+    """Return the importance of input columns by GGUF tensor name; empty if the dose has none."""
     path = folder / IMPORTANCE
     if not path.is_file():
         return {}
@@ -103,7 +103,7 @@ def _check_answers(path: Path, dose: Dose) -> None:
     found = answers_of(path, [(answer.prompt, answer.log_probs) for answer in dose.answers])
     for wanted, answer in zip(dose.answers, found, strict=True):
         for label, value in wanted.log_probs.items():
-            if not abs(answer.log_probs[label] - value) <= dose.tolerance:  # also NaN
+            if not abs(answer.log_probs[label] - value) <= dose.tolerance:  # also catches NaN
                 raise UserError(
                     f"the model that was made here does not answer as the measured one: {label!r} "
                     f"has a log-probability of {answer.log_probs[label]:.3f}, measured were "
@@ -112,10 +112,10 @@ def _check_answers(path: Path, dose: Dose) -> None:
 
 
 def answers_of(path: Path, asked: Sequence[tuple[str, Iterable[str]]]) -> list[MeasuredAnswer]:
-    """Log-probability of the first token of each label after its prompt, by llama.cpp.
+    """Compute with llama.cpp the log-probability of each label's first token after its prompt.
 
     Args:
-        path: of the GGUF.
+        path: path of the GGUF.
         asked: prompts with their labels.
     """
     from galenic.runtimes.llama_engine import LlamaEngine

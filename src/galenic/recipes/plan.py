@@ -1,9 +1,9 @@
-"""Which recipe fits a device: file size, memory and speed of each, predicted without weights.
+"""Prediction of file size, memory and speed of each recipe, without reading weights.
 
-Sizes follow from the shapes and the methods' own arithmetic. Which types a mix takes hangs on the
-calibration text; here all weights matter alike. Memory is weights as the engine holds them, keys
-and values, scores of tokens, and what a process takes anyway. Speed is what each weight that is
-read costs in its type, measured on this machine by `galenic.recipes.probe`.
+Sizes follow from the shapes and the methods' own rules. The types of a mix depend on the calibration
+text; here all weights count as equally important. Memory is the sum of the weights as the engine
+stores them, the KV cache, the logits, and the base memory of a process. Speed follows from the time
+per weight of each type, measured on this machine by `galenic.recipes.probe`.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ RULE = (
     "equals, the one with the most bits a weight, then with the most tokens."
 )
 LOGIT_ROWS = 256
-"""Positions for which the llama runtime makes room for the scores of all tokens, in float32."""
+"""Number of positions for which the llama runtime allocates float32 logits."""
 MAIN_SHARE = 0.02
-"""A type with less of a model's bytes need not be timed."""
+"""Types with a smaller share of a model's bytes are not timed."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """What there is, None where it does not matter.
+    """Limits of a device; None for no limit.
 
     Attributes:
-        ram: bytes that running the model may take.
-        disk: bytes that its file may take.
-        min_speed: new tokens a second that it must reach.
+        ram: maximum memory for running the model, in bytes.
+        disk: maximum file size, in bytes.
+        min_speed: minimum decoding speed, in tokens per second.
     """
 
     ram: int | None = None
@@ -69,14 +69,15 @@ class Device:
 
 @dataclass(frozen=True)
 class Made:
-    """What a recipe would make: shapes and types.
+    """The model a recipe would produce: shapes and types.
 
     Attributes:
-        recipe: its name.
+        recipe: name of the recipe.
         outline: the model after pruning.
-        bytes_of: of its tensors, by type.
-        weights_read: by type, for one new token: all but the rows of a separate embedding.
-        num_weights: of all tensors.
+        bytes_of: bytes of all tensors, by type.
+        weights_read: number of weights read per new token, by type; an untied embedding is left
+            out.
+        num_weights: number of weights of all tensors.
     """
 
     recipe: str
@@ -87,12 +88,12 @@ class Made:
 
     @property
     def file_bytes(self) -> int:
-        """Size of the GGUF."""
+        """Size of the GGUF in bytes."""
         return sum(self.bytes_of.values()) + self.outline.header_bytes
 
     @property
     def bits_per_weight(self) -> float:
-        """Stored bits of a weight."""
+        """Average number of stored bits per weight."""
         return 8 * sum(self.bytes_of.values()) / self.num_weights
 
 
@@ -101,14 +102,14 @@ class Prediction:
     """One row of a plan.
 
     Attributes:
-        recipe: its name.
-        file_bytes: of the GGUF.
-        peak_bytes: memory while it runs; None where nothing was measured.
-        tokens_per_second: new tokens of one answer; likewise.
-        bits_per_weight: stored.
-        blocks_kept: share of the blocks' weights that are neither gone nor zero.
-        vocab_size: tokens that stay.
-        misses: what does not fit; empty where all does.
+        recipe: name of the recipe.
+        file_bytes: size of the GGUF.
+        peak_bytes: peak memory; None if the machine was not timed.
+        tokens_per_second: decoding speed; None if the machine was not timed.
+        bits_per_weight: average stored bits per weight.
+        blocks_kept: share of the blocks' weights that are neither removed nor zero.
+        vocab_size: remaining vocabulary size.
+        misses: limits that are exceeded (memory, disk, speed); empty if none.
     """
 
     recipe: str
@@ -122,16 +123,16 @@ class Prediction:
 
 
 def outline_recipe(outline: Outline, recipe: Recipe) -> Made:
-    """Follow a recipe with shapes.
+    """Apply a recipe to shapes.
 
     Raises:
-        UserError: the model cannot be compressed so, or what comes out cannot be predicted.
+        UserError: the recipe does not suit the model, or its result cannot be predicted.
     """
     *earlier, last = recipe.steps
     if last.stage != "quantize":
         raise UserError(f"{recipe.name} makes no GGUF, and only those are predicted.")
     for step in earlier:
-        if step.stage == "prune":  # tuning changes no shape
+        if step.stage == "prune":  # training changes no shapes
             outline = prune_outline(outline, step.method)
     from galenic.compression.quantize.kquant import quantizes
     from galenic.models.gguf.names import EMBEDDING
@@ -170,7 +171,7 @@ def _types(source: GgufSource, method: Any) -> dict[str, str]:
 
 @cache
 def _noise(type_name: str) -> float:
-    """Mean squared error of a type on Gaussian numbers of variance 1."""
+    """Mean squared quantization error of a type on standard normal numbers."""
     import numpy as np
 
     from galenic.compression.quantize.kquant import quantize_rows
@@ -187,7 +188,7 @@ def _noise(type_name: str) -> float:
 
 
 def main_types(made: Sequence[Made]) -> list[str]:
-    """The quantized types that make up a part worth timing of any model, smaller ones first."""
+    """Return the quantized types with at least `MAIN_SHARE` of any model, smaller ones first."""
     from galenic.compression.quantize.kquant import BLOCK_TYPES
 
     found = set()
@@ -198,13 +199,13 @@ def main_types(made: Sequence[Made]) -> list[str]:
 
 
 def predict(made: Made, device: Device, context: int, machine: Machine | None) -> Prediction:
-    """What running it takes, and whether the device has it.
+    """Predict memory and speed of a model, and compare them with the device.
 
     Args:
-        made: from `outline_recipe`.
-        device: its limits.
-        context: tokens of conversation that are to be held.
-        machine: from `galenic.recipes.probe.probe_machine`; None without.
+        made: result of `outline_recipe`.
+        device: limits of the device.
+        context: context length in tokens.
+        machine: result of `galenic.recipes.probe.probe_machine`; None if not timed.
     """
     peak = speed = None
     if machine is not None:
@@ -229,7 +230,7 @@ def _misses(
     device: Device, file_bytes: int, peak: int | None, speed: float | None
 ) -> tuple[str, ...]:
     misses = []
-    # Without a measurement, memory is at least the file
+    # Without a measurement, the file size is a lower bound of the memory
     if device.ram is not None and (file_bytes if peak is None else peak) > device.ram:
         misses.append("memory")
     if device.disk is not None and file_bytes > device.disk:
@@ -240,10 +241,10 @@ def _misses(
 
 
 def rank(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Those that fit first, and of these the one that keeps most (`RULE`)."""
+    """Sort predictions: those that fit first, then by how much of the model is kept (`RULE`)."""
 
     def key(one: Prediction) -> tuple[Any, ...]:
-        kept = round(one.blocks_kept, 2)  # width and depth do not hit a share exactly
+        kept = round(one.blocks_kept, 2)  # width and depth pruning reach a share only approximately
         return bool(one.misses), -kept, -round(one.bits_per_weight, 1), -one.vocab_size, one.recipe
 
     return sorted(predictions, key=key)
@@ -252,7 +253,7 @@ def rank(predictions: Sequence[Prediction]) -> list[Prediction]:
 def follow_all(
     recipes: Mapping[str, Recipe], outline: Outline
 ) -> tuple[list[Made], dict[str, str]]:
-    """What each recipe would make; of those that do not suit the model, why."""
+    """Apply all recipes; return the results, and by name why others do not suit the model."""
     made, unsuited = [], {}
     for name, recipe in recipes.items():
         try:
@@ -264,14 +265,14 @@ def follow_all(
 
 @dataclass(frozen=True)
 class RecipePlan:
-    """The answer.
+    """Predictions of all recipes for one model.
 
     Attributes:
-        model: as the user wrote it.
-        context: tokens of conversation that memory is stated for.
-        threads: that speed is stated for; None where nothing was timed.
-        rows: best first.
-        unsuited: recipe to why the model cannot be compressed so.
+        model: the model, as the user wrote it.
+        context: context length that memory is predicted for.
+        threads: number of threads that speed is predicted for; None if not timed.
+        rows: predictions, best first.
+        unsuited: recipes that do not suit the model, with the reason.
     """
 
     model: str
@@ -282,7 +283,7 @@ class RecipePlan:
 
     @property
     def recommended(self) -> Prediction | None:
-        """The first row, if it fits."""
+        """The first row if it fits, else None."""
         return self.rows[0] if self.rows and not self.rows[0].misses else None
 
 
@@ -293,12 +294,12 @@ def make_plan(
 
     Args:
         files: the model.
-        device: its limits.
-        settings: context, threads, and whether to time this machine.
-        watcher: told of progress.
+        device: limits of the device.
+        settings: context length, threads, and whether to time this machine.
+        watcher: receives progress.
 
     Returns:
-        The plan, and each recipe's prediction for as little context as `measure_made` needs.
+        The plan, and each recipe's prediction for the short context that `measure_made` uses.
 
     Raises:
         UserError: the model cannot be read, or no recipe suits it.
@@ -324,7 +325,7 @@ def make_plan(
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """How a plan is made: see the flags of `galenic plan`."""
+    """Settings of a plan; see the flags of `galenic plan`."""
 
     context: int = 2048
     threads: int | None = None
@@ -332,9 +333,9 @@ class PlanSettings:
 
 
 def measure_made(folder: Path, threads: int | None, watcher: Watcher) -> dict[str, float]:
-    """``file_bytes``, ``peak_bytes`` and ``tokens_per_second`` of a model that was made.
+    """Measure ``file_bytes``, ``peak_bytes`` and ``tokens_per_second`` of an existing model.
 
-    Measured as `galenic.recipes.probe` measures: a short prompt, in a process of its own.
+    Uses the method of `galenic.recipes.probe`: a short prompt in a separate process.
     """
     from galenic.evaluation.config import SpeedConfig
     from galenic.evaluation.throughput import measure_speed

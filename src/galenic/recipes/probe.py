@@ -1,7 +1,7 @@
-"""How fast this machine decodes each block type, and what memory a process takes besides weights.
+"""Timing of this machine: decoding time per weight of each quantized type, and base memory.
 
-A model of the user's widths with made-up weights is timed in every type. What a weight costs in it
-can be carried over to a model with other types, fewer layers or tokens.
+A random model with the widths of the user's model is timed in each type. The time per weight then
+predicts the speed of models with other type mixes, fewer layers or a smaller vocabulary.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
 __all__ = ["Machine", "probe_machine"]
 
 WEIGHTS = 200_000_000
-"""A model of so many weights, or of the user's layers if those are fewer. With much less, what lies
-in the processor's caches makes it look faster than a whole model is."""
+"""Minimum number of weights of the timed model, unless the user's model has fewer. A much smaller
+one fits into the CPU caches and would seem too fast."""
 PROMPT, NEW = 64, 24
 CONTEXT = 1024
-"""Room that the llama runtime makes for these tokens, the least it makes."""
+"""Context length for which the llama runtime allocates memory at least."""
 SAMPLE_ROWS = 64
 SPECIAL = ("<|end|>", "<|pad|>")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured.
+    """Measurements of this machine.
 
     Attributes:
-        seconds: decoding one token takes for each weight of a type that it reads.
-        resident: bytes in memory for each byte of a type in the file; above 1 where the engine
-            keeps a rearranged copy.
-        base_bytes: peak of a process that runs next to nothing: Python and libraries.
-        threads: that were used.
+        seconds: decoding time per weight read, by type.
+        resident: bytes in memory per byte in the file, by type; above 1 if the engine keeps a
+            rearranged copy.
+        base_bytes: peak memory of a process with a tiny model: Python and libraries.
+        threads: number of threads used.
     """
 
     seconds: dict[str, float]
@@ -60,11 +60,11 @@ class Machine:
     threads: int
 
     def seconds_of(self, type_name: str) -> float:
-        """Of a type; of one that was not measured, the nearest in size."""
+        """Return the time per weight of a type, or of the measured type nearest in size."""
         return self.seconds[_nearest(type_name, self.seconds)]
 
     def resident_of(self, type_name: str) -> float:
-        """Of a type; of one that was not measured, what the file takes."""
+        """Return the memory per file byte of a type; 1 if it was not measured."""
         return self.resident.get(type_name, 1.0)
 
 
@@ -83,14 +83,14 @@ def _bits(type_name: str) -> float:
 def probe_machine(
     outline: Outline, types: Sequence[str], watcher: Watcher, *, threads: int | None = None
 ) -> Machine:
-    """Time a made-up model in each type, each in a process of its own: some seconds a type.
+    """Time a random model in each type, in a separate process; takes some seconds per type.
 
     Args:
-        outline: whose widths and architecture are taken.
-        types: block types, whose blocks need not divide every row (others are then stored as
-            llama.cpp does instead).
-        watcher: told of progress.
-        threads: None chooses from the machine's load.
+        outline: model whose widths and architecture are used.
+        types: block types; rows that a type's block size does not divide are stored in the
+            type that llama.cpp substitutes.
+        watcher: receives progress.
+        threads: number of threads; None = chosen from the machine's load.
 
     Raises:
         UserError: the engine cannot run it.
@@ -148,7 +148,7 @@ def _run(outline: Outline, kind: str, folder: Path, threads: int | None) -> _Run
 
 
 def _few_tokens(outline: Outline) -> Outline:
-    """The same blocks, as many as are needed, with a vocabulary of bytes."""
+    """Return an outline with the same blocks, as few as needed, and a byte vocabulary."""
     config = copy.deepcopy(outline.config)
     config.vocab_size = 256 + len(SPECIAL)
     config.tie_word_embeddings = True
@@ -189,7 +189,7 @@ def _made_up(outline: Outline, source: GgufSource) -> GgufSource:
 
 
 class _Rows:
-    """A few rows of Gaussian numbers over and over: their values do not matter for speed."""
+    """Repeats a few rows of Gaussian numbers; the values do not affect speed."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         rng = np.random.default_rng(0)
@@ -204,7 +204,7 @@ class _Rows:
 
 
 def _encode(tensor: SourceTensor, kind: str, rows: NDArray[np.float32]) -> NDArray[Any]:
-    """Quantize the sample once and repeat its bytes."""
+    """Quantize the sample rows once and repeat their bytes."""
     from galenic.compression.quantize.kquant import quantize_rows
     from galenic.models.gguf.write import encode_dense
 
@@ -215,7 +215,7 @@ def _encode(tensor: SourceTensor, kind: str, rows: NDArray[np.float32]) -> NDArr
 
 
 def _byte_symbols() -> list[str]:
-    """GPT-2's printable stand-in for each byte."""
+    """Return GPT-2's printable character for each byte."""
     kept = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(256, 512))
     return [chr(byte if byte in kept else next(others)) for byte in range(256)]

@@ -1,4 +1,4 @@
-"""What the card says of quality: a few held-out texts, read by the model and by its parent."""
+"""Quality figures of the model card: model and parent on a few held-out texts."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["measure_quality"]
 
 NUM_SAMPLES, SEQ_LEN = 8, 256
-"""Enough to see damage, in seconds; `galenic perplexity` measures more closely."""
+"""Enough to detect damage within seconds; `galenic perplexity` measures more precisely."""
 
 
 def measure_quality(
     model: ModelFiles, parent: ModelFiles, data: str, watcher: Watcher
 ) -> tuple[tuple[Measurement, ...], str]:
-    """Perplexity, divergence and agreement on the held-out part of MedQuAD.
+    """Measure perplexity, divergence and agreement on the held-out part of MedQuAD.
 
-    Both models run on the same engine, for engines round differently.
+    Both models use the same engine, since engines round differently.
 
     Returns:
-        The rows of the card, and what they were measured on.
+        The rows of the card, and the name of the text.
 
     Raises:
         UserError: the text is missing, or a model cannot be loaded.

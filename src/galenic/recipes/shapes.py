@@ -1,7 +1,7 @@
-"""What a model would be after a recipe: shapes only, no weight is read.
+"""The shapes of a model after a recipe, computed without reading weights.
 
-A model is described by its transformers configuration, whatever form it has on disk. The methods'
-own arithmetic is applied to it, and the tensors of the GGUF follow from what comes out.
+A model is described by its transformers configuration, whatever its format on disk. The pruning
+methods' own rules are applied to it, and the tensors of the GGUF follow from the result.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Outline:
     """A model without weights.
 
     Attributes:
-        name: as the user wrote it.
-        config: of transformers.
-        header_bytes: what a GGUF takes besides its tensors.
-        blocks_kept: share of the original blocks' parameters that are neither gone nor zero.
+        name: name of the model, as the user wrote it.
+        config: its transformers configuration.
+        header_bytes: size of a GGUF without its tensors.
+        blocks_kept: share of the original blocks' parameters that are neither removed nor zero.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Outline:
 
     @property
     def source(self) -> GgufSource:
-        """Names and shapes of the GGUF's tensors; there is nothing to read from them.
+        """A GGUF source with the names and shapes of the tensors, but without data.
 
         Raises:
             UserError: the model cannot be written as GGUF.
@@ -55,7 +55,7 @@ class Outline:
         return GgufSource(self.name, shape.family.architecture, lambda _: None, tensors)
 
     def kv_bytes(self, context: int) -> int:
-        """Keys and values in float16 for so many tokens. Sliding windows are counted as if full."""
+        """Size of a float16 KV cache for ``context`` tokens; sliding windows count as full attention."""
         shape = read_shape(self.config.to_dict(), self.name)
         return 2 * 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * context
 
@@ -65,7 +65,7 @@ def _no_weights(*_: int) -> Any:
 
 
 def open_outline(files: ModelFiles) -> Outline:
-    """Read what a model is, without its weights.
+    """Read the outline of a model.
 
     Raises:
         UserError: the ``train`` extra is missing, or the model is damaged or of an architecture
@@ -79,7 +79,7 @@ def open_outline(files: ModelFiles) -> Outline:
     from galenic.models.text_part import text_part
 
     if files.kind == "gguf":
-        check_conversion(files)  # which every recipe begins with
+        check_conversion(files)  # every recipe begins with this conversion
         header = check_gguf(files.path)
         tensors = sum(tensor.num_bytes for tensor in header.tensors)
         size = sum(part.stat().st_size for part in parts_of(files.path)) - tensors
@@ -99,7 +99,7 @@ def open_outline(files: ModelFiles) -> Outline:
 
 
 def _refuse_experts(config: Any, name: str) -> None:
-    """Recipes quantize with importance, which is not measured of experts."""
+    """Refuse models with experts: recipes quantize by importance, which has no support for them."""
     from galenic.models.families import EXPERTS
 
     if config.model_type in EXPERTS:
@@ -111,14 +111,14 @@ def _refuse_experts(config: Any, name: str) -> None:
 
 
 def prune_outline(outline: Outline, method: Any) -> Outline:
-    """What a pruning method makes of it; where that hangs on the text, the largest it can be.
+    """Apply a pruning method to shapes; if the result depends on the text, use the largest.
 
     Args:
-        outline: the model before.
+        outline: the model before pruning.
         method: a `galenic.compression.prune.base.Pruner`.
 
     Raises:
-        UserError: the model cannot be pruned so.
+        UserError: the method does not suit the model.
     """
     from galenic.compression.prune.narrow import meta_layout
     from galenic.models.layers import count_parameters
@@ -132,7 +132,7 @@ def prune_outline(outline: Outline, method: Any) -> Outline:
     sizes = [count_parameters(meta_layout(config)).blocks for config in configs]
     largest = max(range(len(configs)), key=sizes.__getitem__)
     kept = outline.blocks_kept * sizes[largest] / before
-    # nearly all of a header is the tokenizer
+    # the header consists mostly of the tokenizer
     config, size = configs[largest], int(outline.config.vocab_size)
     header = outline.header_bytes * int(config.vocab_size) // size
     return replace(outline, config=config, header_bytes=header, blocks_kept=kept)

@@ -1,4 +1,4 @@
-"""Two runs, or two scorings of one, beside each other on the questions that both answered."""
+"""Comparison of two runs, or two scorings of one run, on the questions that both answered."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SELECTIONS = ("scoring_a", "scoring_b", "debias_a", "debias_b")
 
 @dataclass(frozen=True)
 class Compared:
-    """Two sides and what was found.
+    """Two runs and the result of their comparison.
 
     Attributes:
         run_a: the reference.
-        run_b: the other side.
-        pairing: the records that belong together, by group.
-        results: one for each group, in its order.
+        run_b: the other run.
+        pairing: paired records by group.
+        results: one result per group, in the same order.
     """
 
     run_a: LoadedRun
@@ -54,15 +54,15 @@ def compare_runs(
     """Compare two run folders.
 
     Args:
-        run_a: the reference.
-        run_b: the other; None = the same, with another selection.
-        scoring_a: only these records of A; the others likewise.
-        scoring_b: of B.
-        debias_a: of A.
-        debias_b: of B.
+        run_a: folder of the reference.
+        run_b: folder of the other run; None = the same run with another selection.
+        scoring_a: use only records of A with this scoring.
+        scoring_b: the same for B.
+        debias_a: use only records of A with this debiasing.
+        debias_b: the same for B.
 
     Raises:
-        UserError: both sides are the same, or asked the same benchmark in different words.
+        UserError: both sides are the same, or used different prompts for a benchmark.
     """
     same_selection = (scoring_a, debias_a) == (scoring_b, debias_b)
     if (run_b is None or run_a.resolve() == run_b.resolve()) and same_selection:
@@ -89,7 +89,7 @@ def compare_runs(
 
 
 def describe(found: Compared) -> dict[str, Any]:
-    """All that is known, for programs; one object a group with every discordant question."""
+    """Return the comparison as JSON data: one object per group, with all discordant questions."""
     run_a, run_b, pairing, results = found.run_a, found.run_b, found.pairing, found.results
     groups = []
     for result, pairs in zip(results, pairing.groups.values(), strict=True):
@@ -109,7 +109,7 @@ def describe(found: Compared) -> dict[str, Any]:
 
 
 def _check_versions(run_a: LoadedRun, run_b: LoadedRun) -> None:
-    """Refuse runs that asked the same benchmark in different words."""
+    """Refuse runs that used different prompt versions of a benchmark."""
     versions = {entry.benchmark: entry.version for entry in run_a.info.data}
     for entry in run_b.info.data:
         if versions.get(entry.benchmark, entry.version) != entry.version:
@@ -121,7 +121,7 @@ def _check_versions(run_a: LoadedRun, run_b: LoadedRun) -> None:
 
 
 def _select(run: LoadedRun, scoring: str | None, debias: str | None, side: str) -> list[Record]:
-    """The records of one side, plain views included, that the flags choose."""
+    """Select the records of one side, including undebiased versions, according to the flags."""
     records = with_plain_views(run.records)
     for name, wanted in (("scoring", scoring), ("debias", debias)):
         known = {getattr(record, name) for record in records}

@@ -1,4 +1,4 @@
-"""The report as data: rows and where they come from; every output is made from this."""
+"""The report as data: rows and provenance; all output formats are made from it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ READING = (
         "that reads the options does not care for their order.",
     ),
 )
-"""How to read the report: a word and what it means."""
+"""Glossary of the report: terms and explanations."""
 
 
 class _Part(BaseModel):
@@ -75,10 +75,10 @@ class _Part(BaseModel):
 
 
 class ComputingTotals(_Part):
-    """Totals over the run's timings. Answers count every scoring of a question.
+    """Totals of a run's timings. Each scoring of a question counts as an answer.
 
-    ``sharing`` is tokens asked over tokens computed: what a runtime without sharing would have
-    computed more. Rates are per second of computing, loading left out.
+    ``sharing`` is tokens requested over tokens computed, the saving by shared prefixes. Rates are
+    per second of computing, without loading.
     """
 
     seconds: float
@@ -91,7 +91,7 @@ class ComputingTotals(_Part):
 
 
 class Provenance(_Part):
-    """What ran, on what, and how far it came."""
+    """Provenance of a run: model, data, machine and progress."""
 
     name: str
     command: str
@@ -108,7 +108,7 @@ class Provenance(_Part):
 
     @property
     def complete(self) -> bool:
-        """Whether every planned record is there."""
+        """Whether all planned records exist."""
         return self.records >= self.planned
 
 
@@ -123,10 +123,10 @@ class ReportDocument(_Part):
 
 
 def build_report(runs: Sequence[LoadedRun]) -> ReportDocument:
-    """Measure every run.
+    """Compute the report of several runs.
 
     Raises:
-        UserError: no runs.
+        UserError: there are no runs.
     """
     if not runs:
         raise UserError("name at least one run folder.")
@@ -139,7 +139,7 @@ def build_report(runs: Sequence[LoadedRun]) -> ReportDocument:
 
 
 def _side_by_side(rows: list[Row]) -> list[Row]:
-    """Rows of the same question set and method next to each other, runs in their given order."""
+    """Sort rows so that those of one question set and method are adjacent; keep run order."""
     kinds = list(dict.fromkeys((row.benchmark, row.method) for row in rows))
     benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
 

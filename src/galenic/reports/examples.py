@@ -1,4 +1,4 @@
-"""A few questions to look at: the most confident right and wrong answers of a row."""
+"""Example questions of a row: its most confident right and wrong answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT_WIDTH = 400
 
 @dataclass(frozen=True)
 class ShownOption:
-    """One option of a shown question; ``probability`` is None for generated answers."""
+    """One option of an example; ``probability`` is None for generated answers."""
 
     label: str
     text: str
@@ -29,7 +29,7 @@ class ShownOption:
 
 @dataclass(frozen=True)
 class Shown:
-    """A question, its options and, for generated answers, what the model wrote."""
+    """An example: question, options and, for generated answers, the model's text."""
 
     id: str
     question: str
@@ -40,9 +40,9 @@ class Shown:
 
 
 def pick_examples(run: LoadedRun, row: Row, count: int = 3) -> list[Shown]:
-    """The ``count`` most confident right answers, then as many wrong ones.
+    """Return the ``count`` most confident right answers, then as many wrong ones.
 
-    Without probabilities the first of the record file are taken.
+    Without probabilities, the first ones in the record file are used.
     """
     records = group_of(run, row)
     chosen: list[Record] = []

@@ -1,4 +1,4 @@
-"""The report as one HTML page: nothing outside it is loaded, no script is in it."""
+"""The report as a self-contained HTML page without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["page_template", "to_html"]
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot of one row; ``svg`` is None where the row has nothing to plot."""
+    """A plot of one row; ``svg`` is None if there is nothing to plot."""
 
     row: Row
     svg: Markup | None
@@ -30,7 +30,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The same plot for every row that has it."""
+    """One kind of plot, for all rows that have it."""
 
     title: str
     note: str
@@ -39,10 +39,10 @@ class Gallery:
 
 
 def to_html(report: ReportDocument, runs: Sequence[LoadedRun], *, examples: int = 3) -> str:
-    """Render the page, with so many right and wrong questions of each row shown.
+    """Render the page, with ``examples`` right and wrong answers per row.
 
-    Text of questions and names of models come from outside: the template escapes everything but
-    our own SVG, whose texts are escaped where they are drawn.
+    Questions and model names are untrusted: the template escapes everything except our own SVG,
+    whose texts are escaped when drawn.
     """
     by_name = {run.name: run for run in runs}
     shown = [(row, pick_examples(by_name[row.run], row, examples)) for row in report.rows]
@@ -61,7 +61,7 @@ def to_html(report: ReportDocument, runs: Sequence[LoadedRun], *, examples: int 
 
 
 def page_template(name: str) -> Template:
-    """A template of this folder, with our filters; it escapes everything but our own markup."""
+    """Load a template of this folder with our filters; it escapes all but our own markup."""
     loader = FunctionLoader(
         lambda file: files("galenic.reports").joinpath(file).read_text(encoding="utf-8")
     )
@@ -122,7 +122,7 @@ def _with_examples(found: list[tuple[Row, list[Shown]]]) -> list[tuple[Row, list
 
 
 def _inline_code(text: str) -> Markup:
-    """Escaped text with `backticked` words as code."""
+    """Escape text and turn `backticked` words into code elements."""
     parts = text.split("`")
     pieces = [
         Markup("<code>{}</code>").format(part) if number % 2 else Markup.escape(part)

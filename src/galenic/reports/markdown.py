@@ -1,4 +1,4 @@
-"""The report as Markdown: tables that read well as plain text too."""
+"""The report as Markdown, with tables that are also readable as plain text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["to_markdown"]
 
 
 def to_markdown(report: ReportDocument) -> str:
-    """Render the report; the text of questions is not part of it."""
+    """Render the report, without the text of questions."""
     parts = [
         "# Galenic report",
         *meaning_of_rows(report.rows),
@@ -53,7 +53,7 @@ def _name(row: Row) -> str:
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first three columns and predictions are texts, the others numbers."""
+    """Format a table; the first three columns and predictions are text, the others numbers."""
     marks = ["---" if i < 3 or name == "predictions" else "---:" for i, name in enumerate(header)]
     cells = [header, marks, *([text.replace("|", "\\|") for text in line] for line in lines)]
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)

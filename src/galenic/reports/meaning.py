@@ -1,4 +1,4 @@
-"""What the numbers of a report mean, in a few plain sentences: the first thing that it shows."""
+"""Summary of a report in a few plain sentences, shown at its top."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from galenic.units import format_size
 __all__ = ["meaning_of_rows", "meaning_of_study"]
 
 WELL = 0.97
-"""Share of the original's accuracy from which on a model counts as having kept it."""
+"""Minimum share of the original's accuracy for a model that counts as having kept it."""
 KNOWS = {
     "above": "does better on {where} than always giving the commonest answer",
     "at": "is at chance on {where}: always giving the commonest answer scores as much",
@@ -22,10 +22,10 @@ KNOWS = {
 
 
 def meaning_of_rows(rows: Sequence[Row]) -> list[str]:
-    """What one or several runs show, a line for each run.
+    """Summarize one or several runs, one line per run.
 
     Args:
-        rows: at least one, of the report.
+        rows: rows of the report, at least one.
     """
     runs = list(dict.fromkeys(row.run for row in rows))
     several = len(runs) > 1
@@ -33,10 +33,10 @@ def meaning_of_rows(rows: Sequence[Row]) -> list[str]:
 
 
 def meaning_of_study(report: StudyReport) -> list[str]:
-    """What the most useful models of a study kept: a line each, then a line on what collapsed.
+    """Summarize the most useful models of a study, one line each, then the collapsed ones.
 
-    Shown are the smallest model that keeps `WELL` of the original's accuracy, and the smallest of
-    all. The first scoring counts. Models that have not been asked yet are left out.
+    These are the smallest model that keeps `WELL` of the original's accuracy, and the smallest of
+    all, by the first scoring. Models without results are left out.
     """
     scoring = report.scorings[0]
     made = [row for row in report.rows if scoring in row.pooled and row.size and row.cell.made_by]
@@ -67,7 +67,7 @@ def _collapsed(report: StudyReport, benchmark: str, scoring: str) -> list[str]:
 
 
 def _of_run(rows: Sequence[Row], named: bool) -> str:
-    """One sentence on what was known, one on each collapse."""
+    """Write one sentence on accuracy and one on each collapse."""
     places: dict[str, list[str]] = {}
     many = len({row.method for row in rows}) > 1
     for row in rows:

@@ -1,4 +1,4 @@
-"""Accuracy over a cost, and which models no other beats in both."""
+"""Plots of accuracy over a cost, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _PLACES = [
     for y in (0, 9, -9, 18, -18, 27, -27, 36, -36)
     for x, side in ((6, "left"), (-6, "right"))
 ]
-"""Where a name may stand, in points from its mark, best first."""
+"""Candidate positions of a label relative to its marker, in points, best first."""
 NEAR = 10
-"""Points: a name that stands further above or below is joined to its mark by a line."""
+"""A label further above or below its marker (in points) is joined to it by a line."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One model.
+    """One model in the plot.
 
     Attributes:
-        name: beside the mark.
+        name: label of the marker.
         cost: size, time or speed.
         value: accuracy.
-        low, high: its interval.
-        collapsed: nearly all answers are the same, so the accuracy says nothing.
+        low, high: interval of the accuracy.
+        collapsed: whether nearly all answers are the same, so that accuracy means nothing.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Point:
 
 
 def front(points: Sequence[Point], *, more: bool) -> list[Point]:
-    """The models that no other beats in cost and accuracy, in order of cost; none that collapsed.
+    """Return the Pareto front of cost and accuracy, best cost first, without collapsed models.
 
     Args:
         points: all models.
-        more: whether more of the cost is better, as of tokens a second.
+        more: True if a higher cost value is better, as for tokens per second.
     """
     order = sorted(points, key=lambda one: (-one.cost if more else one.cost, -one.value))
     best: list[Point] = []
@@ -63,12 +63,12 @@ def front(points: Sequence[Point], *, more: bool) -> list[Point]:
 
 @dataclass(frozen=True)
 class Panel:
-    """What one plot shows.
+    """Contents of one plot.
 
     Attributes:
         title: benchmark and scoring.
         points: all models.
-        x_label: of the cost.
+        x_label: label of the cost axis.
         more: as for `front`.
     """
 
@@ -79,7 +79,7 @@ class Panel:
 
 
 def pareto_plot(panel: Panel) -> str:
-    """Draw accuracy over a cost; a line joins the `front`, hollow marks have collapsed."""
+    """Draw one plot as SVG; a line joins the `front`, hollow markers are collapsed models."""
     with new_figure((6.4, 4.0), layout="constrained") as (figure, done):
         _draw(figure, [(figure.add_subplot(), panel)])
         spoken = "; ".join(
@@ -90,7 +90,7 @@ def pareto_plot(panel: Panel) -> str:
 
 
 def pareto_picture(panels: Sequence[Panel]) -> bytes:
-    """Draw several side by side, as a PNG for places that show no page."""
+    """Draw several plots side by side as a PNG."""
     with new_figure((5.4 * len(panels), 4.2), layout="constrained") as (figure, _):
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for one, panel in zip(axes, panels, strict=True):
@@ -110,7 +110,7 @@ def _draw(figure: Figure, panels: Sequence[tuple[Any, Panel]]) -> None:
         }
     figure.legend(labels.values(), labels, loc="outside upper center", ncols=len(labels))
     FigureCanvasAgg(figure)
-    figure.draw_without_rendering()  # places what is there so far
+    figure.draw_without_rendering()  # computes the positions of what is drawn so far
     for axes, panel in panels:
         _names(figure, axes, panel.points)
 
@@ -143,7 +143,7 @@ def _marks(axes: Any, points: Sequence[Point], label: str, fill: str) -> None:
 
 
 def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
-    """Write each name where it covers no mark and no other name, as far as there is room."""
+    """Place each label so that it covers no marker and no other label, if possible."""
     renderer = figure.canvas.get_renderer()
     per_point = figure.dpi / 72
     marks = [axes.transData.transform((one.cost, one.value)) for one in points]
@@ -171,7 +171,7 @@ def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
 
 
 def _join(axes: Any, point: Point, place: tuple[int, int]) -> None:
-    """A thin line from a name to its mark, so that they stay together."""
+    """Draw a thin line from a label to its marker."""
     axes.annotate(
         "", (point.cost, point.value), place, textcoords="offset points",
         arrowprops={"arrowstyle": "-", "color": GRID, "lw": 0.6, "shrinkA": 0, "shrinkB": 3},
@@ -179,7 +179,7 @@ def _join(axes: Any, point: Point, place: tuple[int, int]) -> None:
 
 
 def _box(mark: Any, place: tuple[int, int, str], size: Bbox, per_point: float) -> Bbox:
-    """Where a text of a size would stand, in pixels."""
+    """Return the bounding box of a label at a candidate position, in pixels."""
     x, y, side = place
     left = mark[0] + x * per_point - (size.width if side == "right" else 0)
     middle = mark[1] + y * per_point
