@@ -1,9 +1,9 @@
 """Prediction of file size, memory and speed of each recipe, without reading weights.
 
-Sizes follow from the shapes and the methods' own rules. The types of a mix depend on the calibration
-text; here all weights count as equally important. Memory is the sum of the weights as the engine
-stores them, the KV cache, the logits, and the base memory of a process. Speed follows from the time
-per weight of each type, measured on this machine by `galenic.recipes.probe`.
+Sizes follow from the shapes and the methods' own rules. The types of a mix depend on the
+calibration text; here all weights count as equally important. Memory is the sum of the weights as
+the engine stores them, the KV cache, the logits, and the base memory of a process. Speed follows
+from the time per weight of each type, measured on this machine by `galenic.recipes.probe`.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Outline:
         return GgufSource(self.name, shape.family.architecture, lambda _: None, tensors)
 
     def kv_bytes(self, context: int) -> int:
-        """Size of a float16 KV cache for ``context`` tokens; sliding windows count as full attention."""
+        """Size of a float16 KV cache for ``context`` tokens, ignoring sliding windows."""
         shape = read_shape(self.config.to_dict(), self.name)
         return 2 * 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * context
 

@@ -62,7 +62,7 @@ def compare_runs(
         debias_b: the same for B.
 
     Raises:
-        UserError: both sides are the same, or used different prompts for a benchmark.
+        UserError: both sides are the same, or used different versions of a benchmark.
     """
     same_selection = (scoring_a, debias_a) == (scoring_b, debias_b)
     if (run_b is None or run_a.resolve() == run_b.resolve()) and same_selection:
@@ -109,7 +109,7 @@ def describe(found: Compared) -> dict[str, Any]:
 
 
 def _check_versions(run_a: LoadedRun, run_b: LoadedRun) -> None:
-    """Refuse runs that used different prompt versions of a benchmark."""
+    """Refuse runs that used different versions (prompts or questions) of a benchmark."""
     versions = {entry.benchmark: entry.version for entry in run_a.info.data}
     for entry in run_b.info.data:
         if versions.get(entry.benchmark, entry.version) != entry.version:

@@ -1,7 +1,7 @@
-"""Plots as SVG text for one page: no fonts, no ids that clash, colours that follow the page.
+"""Plots as SVG text for one page: no embedded fonts, unique ids, colours that follow the page.
 
-Lines and letters take the page's text colour (``currentColor``), so a plot is readable on a light
-and on a dark ground without being drawn twice.
+Lines and text use the page's text colour (``currentColor``), so that a plot is readable on light
+and dark backgrounds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 INK = "#010203"
-"""Stands for the page's text colour while matplotlib draws; replaced in the SVG."""
+"""Placeholder for the page's text colour in matplotlib; replaced in the SVG."""
 MODEL = "#3b82c4"
 BASELINE = "#c9822b"
 GRID = "#8a8f98"
@@ -42,10 +42,10 @@ GRID = "#8a8f98"
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 PIXELS = 4 / 3
-"""CSS pixels a point."""
+"""CSS pixels per point."""
 
 PANEL = (3.1, 2.5)
-"""Inches of a small panel."""
+"""Width and height of a small panel in inches."""
 
 STYLE = {
     "svg.fonttype": "none",
@@ -65,12 +65,12 @@ STYLE = {
     "ytick.major.width": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 8,
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "text.parse_math": False,  # dollar signs in names are not math
 }
 
 
 def accuracy_plot(rows: Sequence[Row]) -> str:
-    """Accuracy with its interval, one line a row, and a mark at the majority baseline."""
+    """Plot accuracy with its interval and the majority baseline, one line per row."""
     _need(rows)
     names = _row_names(rows)
     with new_figure((9.2, 0.8 + 0.27 * len(rows)), layout="constrained") as (figure, done):
@@ -111,7 +111,7 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
 
 
 def _row_names(rows: Sequence[Row]) -> list[str]:
-    """Benchmark and method, and where several runs are shown the run."""
+    """Return labels of rows: benchmark and method, and the run if there are several."""
     several = len({row.run for row in rows}) > 1
     return [
         f"{row.benchmark} · {row.method}" + (f" · {row.run}" if several else "") for row in rows
@@ -119,7 +119,7 @@ def _row_names(rows: Sequence[Row]) -> list[str]:
 
 
 def reliability_plot(row: Row) -> str | None:
-    """Accuracy against confidence in ten bins; None for answers without probabilities."""
+    """Plot accuracy against confidence in ten bins; None without probabilities."""
     if row.calibration is None:
         return None
     filled = [
@@ -152,7 +152,7 @@ def reliability_plot(row: Row) -> str | None:
 
 
 def risk_coverage_plot(row: Row) -> str | None:
-    """Error rate against the share of questions answered; None without probabilities."""
+    """Plot error rate against coverage; None without probabilities."""
     if row.calibration is None:
         return None
     with new_figure(PANEL) as (figure, done):
@@ -174,7 +174,7 @@ def risk_coverage_plot(row: Row) -> str | None:
 
 
 def histogram_plot(row: Row) -> str:
-    """How often each label was predicted, beside how often it was right."""
+    """Plot how often each label was predicted and how often it was correct."""
     counts = row.counts
     names = [*counts.labels, *(["unparsed"] if counts.unparsed else [])]
     predicted = [*counts.predicted.values(), *([counts.unparsed] if counts.unparsed else [])]
@@ -200,7 +200,7 @@ def histogram_plot(row: Row) -> str:
 
 
 def confusion_plot(row: Row) -> str:
-    """Counts of right label (rows) by predicted label (columns), shaded by share of the row."""
+    """Plot the confusion matrix (rows: gold, columns: predicted), shaded by share of the row."""
     labels, matrix = row.counts.labels, [list(line) for line in row.counts.confusion]
     columns = [*labels, "unparsed"]
     if not row.counts.unparsed:
@@ -245,10 +245,10 @@ def _unit_axes(axes: Any, x: str, y: str) -> None:
 def new_figure(
     inches: tuple[float, float], layout: Literal["constrained"] | None = None
 ) -> Iterator[tuple[Figure, Callable[[str], str]]]:
-    """A figure in our style and the function that turns it into SVG with a spoken label."""
+    """Yield a figure in our style, and a function that returns it as SVG with an ARIA label."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=inches, layout=layout)
-        if layout is None:  # panels have labels of known size: no need to measure them twice
+        if layout is None:  # panels have labels of known size, so no layout pass is needed
             figure.subplots_adjust(left=0.21, right=0.96, bottom=0.19, top=0.96)
         yield figure, lambda label: _svg(figure, label)
 
@@ -260,13 +260,13 @@ def _svg(figure: Figure, label: str) -> str:
 
 
 def _for_page(svg: str, label: str) -> str:
-    """Make matplotlib's SVG fit to stand inside a page beside others, at a third of its size."""
+    """Prepare matplotlib's SVG for embedding in a page, at about a third of its size."""
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     if box is None:
         raise ValueError("matplotlib wrote an SVG without a viewBox")
     width, height = (float(value) for value in box.groups())
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
-    # A style element inside the page would apply to all of it; metadata and comments say nothing.
+    # A style element would apply to the whole page; metadata and comments are useless.
     for unwanted in (r"<metadata>.*?</metadata>", r"<!--.*?-->", r"<style.*?</style>"):
         body = re.sub(unwanted, "", body, flags=re.DOTALL)
     body = re.sub(r"font-family: [^;\"]*;?", "", body)
@@ -279,13 +279,13 @@ def _for_page(svg: str, label: str) -> str:
 
 
 def _shortened(tag: str) -> str:
-    """One line a tag, hundredths of a point, the page's colour."""
+    """Shorten a tag: one line, two decimals, the page's colour."""
     tag = re.sub(r"\s+", " ", tag).replace(INK, "currentColor")
     return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)
 
 
 def _own_ids(svg: str) -> str:
-    """Drop ids nothing refers to and make the others differ from those of every other plot."""
+    """Remove unused ids and make the others unique within the page."""
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     mark = hashlib.sha256(svg.encode()).hexdigest()[:8]
 

@@ -1,4 +1,4 @@
-"""One row of numbers for each (benchmark, scoring, debias) of a run: what every output shows."""
+"""The rows of a report: all measures for each (benchmark, scoring, debias) of a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 COVERAGES = (0.25, 0.5, 0.75)
-"""Shares of the most confident answers at which the selective accuracy is given."""
+"""Coverages at which selective accuracy is reported."""
 
 CURVE_POINTS = 100
 
@@ -36,7 +36,7 @@ class _Part(BaseModel):
 
 
 class ClassRow(_Part):
-    """One class: precision, recall, F1 and how many items it is right for."""
+    """One class: precision, recall, F1, and number of gold items."""
 
     label: str
     precision: float
@@ -46,9 +46,9 @@ class ClassRow(_Part):
 
 
 class PredictionCounts(_Part):
-    """What was predicted, beside what was right.
+    """Counts of predicted and gold labels.
 
-    ``confusion`` has a row a gold label and a column a predicted one, the last "unparsed".
+    ``confusion`` has one row per gold label and one column per predicted label plus "unparsed".
     """
 
     labels: list[str]
@@ -60,7 +60,7 @@ class PredictionCounts(_Part):
 
 
 class Baselines(_Part):
-    """Predictors that do not read, on the same items; difference = accuracy - majority, paired."""
+    """Constant predictors on the same items; difference = accuracy - majority, paired."""
 
     majority_label: str
     majority: float
@@ -71,17 +71,17 @@ class Baselines(_Part):
 
     @property
     def against_majority(self) -> str:
-        """``above``, ``below`` or ``at`` the majority baseline, by the 95 % interval."""
+        """Position relative to the majority baseline by the 95 % interval: above, below or at."""
         if self.difference_low > 0:
             return "above"
         return "below" if self.difference_high < 0 else "at"
 
 
 class Calibration(_Part):
-    """Measures that need probabilities.
+    """Calibration measures, which need probabilities.
 
     ``bins`` are (low, high, count, mean confidence, accuracy); ``curve`` is (coverage, risk),
-    thinned to a hundred points; ``selective`` maps a coverage to the accuracy there.
+    thinned to a hundred points; ``selective`` maps a coverage to the selective accuracy.
     """
 
     ece: float
@@ -93,7 +93,7 @@ class Calibration(_Part):
 
 
 class Permutation(_Part):
-    """What turning the options does: see `galenic.evaluation.metrics.flip_rate`."""
+    """Effect of rotating the options; see `galenic.evaluation.metrics.flip_rate`."""
 
     flip_rate: float
     items_flipped: float
@@ -101,17 +101,16 @@ class Permutation(_Part):
 
 
 class Row(_Part):
-    """All numbers of one group of records.
+    """All measures of one group of records.
 
     Attributes:
-        run: name of the run; ``model`` and ``weights`` say what it ran.
-        benchmark: its registry name; ``title`` for tables; ``split`` that was asked.
-        scoring: how answers were scored; ``debias`` how bias was removed.
-        n: records that are there; ``planned`` how many a complete run has.
-        collapse: the label nearly all answers are, and its share; None if there is no such.
+        run: name of the run; ``model`` and ``weights`` describe its model.
+        benchmark: registry name; ``title`` is for tables; ``split`` is the split asked.
+        scoring: scoring method; ``debias`` is the debiasing method.
+        n: number of existing records; ``planned`` is that of a complete run.
+        collapse: label that nearly all answers have, and its share; None without collapse.
         calibration: None for generated answers.
-        permutation: only on the plain row of a run with permutations: the debiased answer does
-            not change under rotation.
+        permutation: effect of rotations; only on the undebiased row of a run with permutations.
     """
 
     run: str
@@ -142,22 +141,22 @@ class Row(_Part):
 
     @property
     def method(self) -> str:
-        """Scoring and debiasing in one name."""
+        """Name of scoring and debiasing together."""
         return method(self.scoring, self.debias)
 
     @property
     def complete(self) -> bool:
-        """Whether no planned record is missing."""
+        """Whether all planned records exist."""
         return self.n >= self.planned
 
     @property
     def unparsed_rate(self) -> float:
-        """Share of answers no label could be read from."""
+        """Share of answers from which no label could be parsed."""
         return self.counts.unparsed / self.n
 
 
 def build_rows(run: LoadedRun) -> list[Row]:
-    """The rows of a run: benchmarks and scorings in its own order, plain before debiased."""
+    """Build the rows of a run in its own order, undebiased before debiased."""
     groups = metrics.group_records(with_plain_views(run.records))
     benchmarks = [entry.benchmark for entry in run.info.data]
     scorings = list(dict.fromkeys(group.scoring for group in groups))
@@ -173,7 +172,7 @@ def build_rows(run: LoadedRun) -> list[Row]:
 
 
 def group_of(run: LoadedRun, row: Row) -> list[Record]:
-    """The records behind a row."""
+    """Return the records that a row summarizes."""
     wanted = metrics.Group(row.benchmark, row.scoring, row.debias)
     return metrics.group_records(with_plain_views(run.records))[wanted]
 

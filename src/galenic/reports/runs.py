@@ -1,4 +1,4 @@
-"""Read a run folder that ``galenic evaluate`` wrote, whole or stopped half-way."""
+"""Reading of run folders written by ``galenic evaluate``, complete or not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _T = TypeVar("_T", bound=BaseModel)
 
 
 class Item(BaseModel):
-    """One question as it was asked, without its context."""
+    """One question of a run, without its context."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,7 +34,7 @@ class Item(BaseModel):
 
 
 class DataEntry(BaseModel):
-    """One evaluated split: the file behind it and how much of it was asked."""
+    """One evaluated split: its file, and how many of its questions were asked."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -49,7 +49,7 @@ class DataEntry(BaseModel):
 
 
 class RunInfo(BaseModel):
-    """``run.json``: everything needed to run it again."""
+    """Content of ``run.json``: everything needed to repeat the run."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -68,14 +68,13 @@ class LoadedRun:
     """A run in memory.
 
     Attributes:
-        name: what to call it in tables; unique among the runs loaded together.
-        folder: where it lies.
-        info: its ``run.json``.
-        items: (benchmark, id) to question.
-        records: in the order of the file.
-        timings: in the order of the file.
-        cut_line: True when the last line of the records was being written when the run stopped;
-            that line is left out.
+        name: name in tables, unique among the runs loaded together.
+        folder: path of the run.
+        info: content of ``run.json``.
+        items: questions by (benchmark, id).
+        records: records in file order.
+        timings: timings in file order.
+        cut_line: whether the last line of the records was incomplete; such a line is left out.
     """
 
     name: str
@@ -88,17 +87,17 @@ class LoadedRun:
 
     @property
     def num_planned(self) -> int:
-        """Records a complete run would hold."""
+        """Number of records of a complete run."""
         scorings = len(self.info.config.get("scoring") or [None])
         return scorings * sum(entry.num_items for entry in self.info.data)
 
     @property
     def complete(self) -> bool:
-        """Whether every planned record is there."""
+        """Whether all planned records exist."""
         return len(self.records) >= self.num_planned
 
     def entry(self, benchmark: str) -> DataEntry:
-        """The data entry of a benchmark; `load_run` has checked that it is there."""
+        """Return the data entry of a benchmark; `load_run` guarantees that it exists."""
         return next(entry for entry in self.info.data if entry.benchmark == benchmark)
 
 
@@ -106,7 +105,8 @@ def load_run(folder: Path) -> LoadedRun:
     """Read one run folder.
 
     Raises:
-        UserError: not a run folder, no records, or a broken or doubled line (file and line named).
+        UserError: it is not a run folder, has no records, or has an invalid or duplicate line; the
+            message gives file and line.
     """
     info = _read_info(folder)
     items = {(item.benchmark, item.id): item for _, item in _lines(folder, "items.jsonl", Item)[0]}
@@ -131,10 +131,10 @@ def load_run(folder: Path) -> LoadedRun:
 
 
 def load_runs(folders: list[Path]) -> list[LoadedRun]:
-    """Read several runs; where folder names are equal, their paths tell them apart.
+    """Read several runs; runs with equal folder names are named by their paths.
 
     Raises:
-        UserError: as `load_run`, or a folder is named twice.
+        UserError: as in `load_run`, or a folder is given twice.
     """
     resolved = [folder.resolve() for folder in folders]
     for folder in folders:
@@ -188,7 +188,7 @@ def _check(
 def _lines(
     folder: Path, name: str, model: type[_T], *, needed: bool = True
 ) -> tuple[list[tuple[int, _T]], bool]:
-    """Line numbers and objects of a JSONL file, and whether its last line was cut off."""
+    """Read line numbers and objects of a JSONL file, and whether its last line was incomplete."""
     candidates = [path for path in (folder / name, folder / f"{name}.gz") if path.exists()]
     if not candidates:
         if needed:
@@ -209,7 +209,7 @@ def _parse(file: JsonlFile, model: type[_T]) -> Iterator[tuple[int, _T]]:
 
 
 def _without_cut_line(file: JsonlFile) -> tuple[JsonlFile, bool]:
-    """A killed run may leave its last line half-written: without line end and no JSON."""
+    """Remove an incomplete last line (no line break, invalid JSON), as a killed run leaves it."""
     head, end, tail = file.content.rpartition(b"\n")
     if not tail.strip():
         return file, False

@@ -1,4 +1,4 @@
-"""The report of a study as data: its table, what each step changed, and where errors lie."""
+"""The report of a study as data: table, changes by each step, and error analysis."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ __all__ = [
 ]
 
 SHOWN = 3
-"""Questions that a step newly broke, or fixed, of each kind that are shown."""
+"""Number of newly broken questions, and of newly fixed ones, shown per step."""
 SIGNIFICANT = 0.05
-"""Comparisons with a smaller p are marked."""
+"""Comparisons with a smaller p-value are marked."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """How one model answered one benchmark in one scoring.
+    """Results of one model on one benchmark with one scoring.
 
     Attributes:
         row: all measures.
-        versus: compared with the model as it is, on the same questions; None for that itself.
+        versus: comparison with the uncompressed model; None for that model itself.
         kinds: errors by kind of question.
-        subjects: errors by subject, where the data names them.
+        subjects: errors by subject, if the data names them.
     """
 
     row: Row
@@ -58,7 +58,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Changed:
-    """A question that one step changed the answer to."""
+    """A question whose answer was changed by a step."""
 
     id: str
     benchmark: str
@@ -71,14 +71,14 @@ class Changed:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a step newly broke and newly fixed, against the model that it began with.
+    """Questions that a step newly broke or fixed, compared with its input model.
 
     Attributes:
-        parent: title of that model.
-        scoring: of the answers.
-        compared: all benchmarks together, or the only one.
-        broke, fixed: how many questions.
-        shown: some of them, the broken ones first.
+        parent: title of the input model.
+        scoring: scoring of the answers.
+        compared: comparison on all benchmarks together.
+        broke, fixed: numbers of questions.
+        shown: some of these questions, broken ones first.
     """
 
     parent: str
@@ -91,10 +91,10 @@ class Changes:
 
 @dataclass(frozen=True)
 class Explained:
-    """What a model wrote when it was asked to reason.
+    """Text that a model generated when asked to reason about a question.
 
     Attributes:
-        prediction: None where no answer could be read from it.
+        prediction: None if no answer could be parsed.
     """
 
     benchmark: str
@@ -106,18 +106,18 @@ class Explained:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One model of the table.
+    """One model in the table.
 
     Attributes:
-        cell: what it is.
-        size: ``file_bytes``, ``bits_per_weight``, ``parameters``; None where it is not made yet.
-        answers: by (benchmark, scoring).
-        pooled: all benchmarks together against the model as it is, by scoring.
-        perplexity, speed: as measured; None without.
-        changes: by scoring, against the step before.
-        explained: some questions in the model's own words.
-        missing: titles of nodes that are not done.
-        problems: why nodes failed.
+        cell: the model and its nodes.
+        size: ``file_bytes``, ``bits_per_weight``, ``parameters``; None if not made yet.
+        answers: results by (benchmark, scoring).
+        pooled: comparison with the uncompressed model on all benchmarks together, by scoring.
+        perplexity, speed: measurements; None if missing.
+        changes: changes relative to the previous step, one entry per scoring.
+        explained: generated reasoning on some questions.
+        missing: titles of unfinished nodes.
+        problems: error messages of failed nodes.
     """
 
     cell: Cell
@@ -134,13 +134,14 @@ class TableRow:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """Everything that is written about a study.
+    """Contents of the report of a study.
 
     Attributes:
-        facts: of ``study.json``: name, description, command, settings, versions, baselines, sizes.
-        rows: the table, models as they are first.
-        scorings: in the study's order.
-        benchmarks: name and title.
+        facts: from ``study.json``: name, description, command, settings, versions, baselines,
+            sizes.
+        rows: the table, uncompressed models first.
+        scorings: names in the study's order.
+        benchmarks: titles by name.
     """
 
     facts: dict[str, Any]
@@ -150,27 +151,27 @@ class StudyReport:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether all nodes are finished."""
         return not any(row.missing for row in self.rows)
 
     def name_of(self, row: TableRow) -> str:
-        """The row's title; with the model before it where there are several."""
+        """Return the row's title, preceded by the model if the study has several."""
         several = len({one.cell.model for one in self.rows}) > 1
         return f"{row.cell.model}: {row.cell.title}" if several else row.cell.title
 
     @property
     def many_tests(self) -> str:
-        """What to think of a single mark among many comparisons with the first row."""
+        """Note on multiple testing: how many marks to expect by chance."""
         every = [answers.versus for row in self.rows for answers in row.answers.values()]
         tests = sum(one is not None for one in every)
         return f"Of {tests} comparisons about {SIGNIFICANT * tests:.0f} get a mark by chance alone."
 
 
 def build_study_report(folder: Path) -> StudyReport:
-    """Read what is there of a study, finished or not.
+    """Build the report of a study, finished or not.
 
     Raises:
-        UserError: the folder holds no study, or nothing of it is done.
+        UserError: the folder has no study, or none of its nodes is finished.
     """
     store = StudyFolder(folder)
     facts, cells = store.read(), store.cells()
@@ -200,7 +201,7 @@ def build_study_report(folder: Path) -> StudyReport:
 
 
 def _speed_beside(row: TableRow, rows: Sequence[TableRow]) -> dict[str, Any] | None:
-    """The speed of a model as it is: the median of the runs in which it was timed beside others."""
+    """Speed of an uncompressed model: median of its timings as a reference of others."""
     if row.cell.made_by is not None:
         return None
     beside = [
@@ -213,7 +214,7 @@ def _speed_beside(row: TableRow, rows: Sequence[TableRow]) -> dict[str, Any] | N
 
 
 def _runs(store: StudyFolder, cell: Cell) -> dict[tuple[str, str], LoadedRun]:
-    """The finished runs of a cell by benchmark and scoring, under the row's name."""
+    """Load the finished runs of a cell, by benchmark and scoring, named like the row."""
     found = {}
     for benchmark, by_scoring in cell.answers.items():
         for scoring, node_id in by_scoring.items():
@@ -231,12 +232,12 @@ def _runs(store: StudyFolder, cell: Cell) -> dict[tuple[str, str], LoadedRun]:
 
 
 def _run_of(node: NodeFolder) -> LoadedRun:
-    """The run of a node that is done."""
+    """Load the run of a finished node."""
     return load_run(node.path / _part(node, "run"))
 
 
 def _part(node: NodeFolder, key: str) -> Any:
-    """What the result of a node must say."""
+    """Return a required part of a node's result."""
     result = node.result or {}
     if result.get(key) is None:
         raise UserError(f"{node.path / RESULT} is damaged: {key} is missing. Run the study again.")
@@ -339,7 +340,7 @@ def _pooled(
 
 
 def _step_before(cell: Cell, cells: Sequence[Cell], nodes: Mapping[str, Any]) -> Cell | None:
-    """The cell whose model the last known step of this one began with."""
+    """Return the cell of the nearest earlier step of this model; None if there is none."""
     if cell.made_by is None:
         return None
     made = {other.made_by: other for other in cells if other.model == cell.model}

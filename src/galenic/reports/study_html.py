@@ -1,4 +1,4 @@
-"""The report of a study as one HTML page: nothing outside it is loaded, no script is in it."""
+"""The report of a study as a self-contained HTML page without scripts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["study_html"]
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot with what stands above it."""
+    """A plot with its heading."""
 
     title: str
     svg: Markup
 
 
 def study_html(report: StudyReport) -> str:
-    """Render the page; the template escapes everything but our own SVG."""
+    """Render the page; the template escapes everything except our own SVG."""
     return page_template("study.html.jinja").render(
         report=report,
         meaning=meaning_of_study(report),
@@ -64,9 +64,9 @@ def _tokens_per_second(row: TableRow) -> float | None:
 
 
 def study_picture(report: StudyReport) -> bytes | None:
-    """Accuracy over bytes as a PNG: of the scoring in which fewest models have collapsed.
+    """Plot accuracy over file size as PNG, for the scoring with the fewest collapsed models.
 
-    None where no two models can be compared.
+    None if fewer than two models can be compared.
     """
     panels = _panels(report, "MB of the file", _megabytes)
     by_scoring = {
@@ -100,7 +100,7 @@ def _panels(
     *,
     more: bool = False,
 ) -> list[tuple[str, Panel]]:
-    """Accuracy over a cost, for each scoring and benchmark with at least two models."""
+    """Build plots of accuracy over a cost per scoring and benchmark with two or more models."""
     found = []
     for scoring in report.scorings:
         for benchmark, title in report.benchmarks.items():
@@ -128,7 +128,7 @@ def _points(
 
 
 def _collapsed(report: StudyReport) -> list[tuple[str, list[tuple[str, str, float]]]]:
-    """Benchmark and scoring, and which models give them one answer: name, answer, share."""
+    """List collapsed models by benchmark and scoring: name, answer, share."""
     found = []
     for scoring in report.scorings:
         for benchmark, title in report.benchmarks.items():
@@ -143,7 +143,7 @@ def _collapsed(report: StudyReport) -> list[tuple[str, list[tuple[str, str, floa
 
 
 def _reliability(report: StudyReport) -> list[Plot]:
-    """A reliability plot for each model and benchmark, of the last scoring."""
+    """Draw a reliability plot for each model and benchmark, for the last scoring."""
     found = []
     for row in report.rows:
         drawn = [(answers, plots.reliability_plot(answers.row)) for answers in _first(report, row)]

@@ -1,4 +1,4 @@
-"""The report of a study as Markdown, and as the card of a model on the Hugging Face Hub."""
+"""The report of a study as Markdown, and model cards for the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN_WIDTH = 300
 
 
 def study_markdown(report: StudyReport) -> str:
-    """The whole report."""
+    """Render the whole report."""
     facts = report.facts
     parts = [
         f"# Study: {facts['name']}",
@@ -53,11 +53,11 @@ def study_markdown(report: StudyReport) -> str:
 
 
 def study_card(report: StudyReport, row: TableRow) -> str:
-    """The head of a model card with its ``model-index``, and the table.
+    """Render a model card: the metadata header with ``model-index``, and the table.
 
     Args:
-        report: of the study.
-        row: the model that the card is for.
+        report: report of the study.
+        row: row of the model.
     """
     results = [
         {

@@ -1,4 +1,4 @@
-"""The table that ``galenic evaluate`` ends with."""
+"""The result table printed by ``galenic evaluate``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from galenic.reports.text import model_name, proportion, span, spark
 __all__ = ["summary_table"]
 
 DEBIAS = {"none": "", "permutations": "perm.", "prior": "prior"}
-"""What the debias column says, short enough for a narrow terminal."""
+"""Short names for the debias column."""
 BASELINE_STYLE = {"above": "green", "at": "", "below": "yellow"}
-"""Of the accuracy, by where its paired interval lies against the majority baseline."""
+"""Style of the accuracy, by the position of its interval relative to the majority baseline."""
 
 
 def summary_table(run: LoadedRun) -> Table:
-    """Accuracy with its 95 % interval, the majority baseline and what was predicted.
+    """Build a table of accuracy with its 95 % interval, majority baseline and predictions.
 
     Fits 80 columns, long rows on two lines. Accuracy is green where its paired interval lies above
     the majority baseline and plain where chance explains it; a collapse is red.

@@ -1,4 +1,4 @@
-"""How numbers and texts are written in tables, the same in terminal, Markdown and HTML."""
+"""Formatting of numbers and texts in tables, shared by terminal, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def proportion(value: float | None, places: int = 3) -> str:
-    """A share as ``.312``; 1 as ``1.000``; nothing as a dash."""
+    """Format a share as ``.312``, 1 as ``1.000``, and None as a dash."""
     if value is None:
         return "–"
     return f"{value:.{places}f}".removeprefix("0")
 
 
 def signed(value: float | None, places: int = 3) -> str:
-    """A difference as ``+.031`` or ``−.031``, with a real minus sign."""
+    """Format a difference as ``+.031`` or ``−.031``, with a Unicode minus sign."""
     if value is None:
         return "–"
     text = f"{abs(value):.{places}f}".removeprefix("0")
@@ -37,33 +37,33 @@ def signed(value: float | None, places: int = 3) -> str:
 
 
 def span(low: float, high: float, places: int = 3) -> str:
-    """An interval of shares as ``.252–.379``."""
+    """Format an interval of shares as ``.252–.379``."""
     return f"{proportion(low, places)}–{proportion(high, places)}"
 
 
 def method(scoring: str, debias: str) -> str:
-    """A scoring and its debiasing in one name: ``letter``, ``letter + permutations``."""
+    """Name scoring and debiasing together: ``letter``, ``letter + permutations``."""
     return scoring if debias == "none" else f"{scoring} + {debias}"
 
 
 def model_name(model: str) -> str:
-    """A model's name for a heading: of a path only the last part, a Hub id as it is."""
+    """Return a model's name for headings: the last part of a path, or a Hub id unchanged."""
     is_path = model.startswith(("/", ".", "~")) or model.endswith(".gguf") or "\\" in model
     return re.split(r"[/\\]", model.rstrip("/\\"))[-1] if is_path else model
 
 
 def p_value(value: float) -> str:
-    """A p-value as ``.031``, or ``<.0001`` where more digits would say nothing."""
+    """Format a p-value as ``.031``, or ``<.0001`` if smaller."""
     return "<.0001" if value < 0.0001 else proportion(value, 4)
 
 
 def count(value: int) -> str:
-    """A whole number with its thousands set off: ``134,515,008``."""
+    """Format an integer with thousands separators: ``134,515,008``."""
     return f"{value:,}"
 
 
 def shorten(text: str, width: int) -> str:
-    """One line of at most ``width`` characters, cut at a word where it can be."""
+    """Shorten to one line of at most ``width`` characters, at a word boundary if possible."""
     line = " ".join(text.split())
     if len(line) <= width:
         return line
@@ -73,7 +73,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def spark(counts: dict[str, int]) -> str:
-    """A histogram in one line: ``A▇ B▂ C▁ D·`` with a dot for a label that never came."""
+    """Format a histogram in one line: ``A▇ B▂ C▁ D·``, with a dot for a count of zero."""
     top = max(counts.values(), default=0)
     parts = []
     for label, number in counts.items():

@@ -1,4 +1,4 @@
-"""Write a report: Markdown, HTML and JSON, each whole or not at all."""
+"""Writing of reports as Markdown, HTML and JSON; each file is written atomically."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ def report_on(
     """Read run folders, or one study, and write their report.
 
     Args:
-        folders: at least one.
+        folders: run folders, at least one, or one study folder.
         target: folder of the report.
-        examples: right and as many wrong questions that the page shows of each row.
-        told: gets a line for each run that is incomplete.
+        examples: number of right and of wrong answers that the page shows per row.
+        told: called with a line for each incomplete run.
 
     Raises:
-        UserError: one cannot be read, a study is not named alone, or as `write_report`.
+        UserError: a folder cannot be read, a study is combined with others, or as in
+            `write_report`.
     """
     if any(map(is_study, folders)):
         if len(folders) > 1:
@@ -52,18 +53,18 @@ def report_on(
 
 
 def write_report(runs: Sequence[LoadedRun], folder: Path, *, examples: int = 3) -> list[Path]:
-    """Measure the runs and write ``report.md``, ``report.html`` and ``report.json``.
+    """Write ``report.md``, ``report.html`` and ``report.json`` of several runs.
 
     Args:
-        runs: at least one.
-        folder: made if missing; files of these names in it are replaced.
-        examples: right and as many wrong questions that the page shows of each row.
+        runs: the runs, at least one.
+        folder: folder of the report; created if missing; existing report files are replaced.
+        examples: number of right and of wrong answers that the page shows per row.
 
     Returns:
-        The three files.
+        Paths of the three files.
 
     Raises:
-        UserError: the folder cannot be made, or no runs.
+        UserError: the folder cannot be created, or there are no runs.
     """
     _make(folder)
     report = build_report(runs)
@@ -76,14 +77,14 @@ def write_report(runs: Sequence[LoadedRun], folder: Path, *, examples: int = 3) 
 
 
 def write_study_report(study: Path, folder: Path) -> list[Path]:
-    """Write the report of a study: the three files, a picture, and a card for each model of it.
+    """Write the report of a study: the three files, a picture, and a card for each model.
 
     Args:
-        study: its folder.
-        folder: made if missing; files of these names in it are replaced.
+        study: folder of the study.
+        folder: folder of the report; created if missing; existing report files are replaced.
 
     Raises:
-        UserError: the folder cannot be made, or there is nothing to report on.
+        UserError: the folder cannot be created, or there is nothing to report.
     """
     from galenic.reports.study import StudyReport, build_study_report
     from galenic.reports.study_html import study_html, study_picture

@@ -1,1 +1,1 @@
-"""A grid of models, recipes, benchmarks and scorings, computed once and never lost."""
+"""Studies: grids of models, recipes, benchmarks and scorings, computed resumably."""

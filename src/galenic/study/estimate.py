@@ -1,8 +1,8 @@
-"""How much memory a node may take, from the number of its model's weights.
+"""Estimates of the memory that a node needs, from the number of weights of its model.
 
-Upper bounds, so that what runs at once fits: the model that a study begins with counts, though a
-pruned one is smaller. Measured on SmolLM2-135M: training by a teacher 5.4 GB, adapters 2.2 GB,
-answers 1.6 GB (results/).
+These are upper bounds, so that simultaneous nodes fit: the size of the study's initial model is
+used, even if pruning has made it smaller. Measured on SmolLM2-135M: distillation 5.4 GB, adapters
+2.2 GB, answers 1.6 GB (results/).
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from galenic.study.graph import Node
 __all__ = ["memory_needed"]
 
 PROCESS = 1.2e9
-"""Bytes of Python, PyTorch and what they compute with."""
+"""Base memory in bytes of Python, PyTorch and their work space."""
 PER_WEIGHT = {
     "answers": 4.0,
-    "perplexity": 8.0,  # beside the model it was made from
+    "perplexity": 8.0,  # the model and its reference
     "speed": 4.0,
     "prune": 6.0,
     "quantize": 6.0,
     "finetune": 12.0,
     "distill": 28.0,  # weights, gradients and two moments; the teacher; activations
 }
-"""Bytes for each weight of the model."""
+"""Bytes per weight of the model, by kind of node or stage."""
 HALF = 0.5
-"""Of the weights' bytes, where they are held in 16 bits."""
+"""Factor for weights held in 16 bits."""
 
 
 def memory_needed(node: Node) -> int:
-    """Bytes that a node's process may take at most, by estimate."""
+    """Return the estimated maximum memory of a node's process in bytes."""
     what = node.kind
     if what == "stage":
         what = parse_recipe(node.spec["recipe"]).steps[-1].stage

@@ -1,1 +1,1 @@
-"""Where the nodes of a study are done: one file an engine."""
+"""Execution engines for the nodes of a study, one module per engine."""

@@ -1,4 +1,4 @@
-"""What an engine is."""
+"""Base class of execution engines."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from galenic.runtimes.threads import asked_threads
 __all__ = ["THREADS", "Engine", "thread_environment", "threads_each"]
 
 THREADS = 4
-"""Of each process; more gain little, so that further cores do further nodes."""
+"""Threads per process; more gain little, so additional cores run additional nodes."""
 
 
 class Engine(ABC):
-    """Does nodes, each in a process of its own that works in the node's folder.
+    """Executes nodes, each in a separate process that works in the node's folder.
 
     Attributes:
         name: registry name.
-        where: for people, where it works.
+        where: readable description of where nodes run.
     """
 
     name: ClassVar[str]
@@ -28,36 +28,36 @@ class Engine(ABC):
 
     @abstractmethod
     def fits(self, needed: int) -> bool:
-        """Whether a node that takes so many bytes may start beside those that run."""
+        """Whether a node that needs ``needed`` bytes of memory may start now."""
 
     @abstractmethod
     def start(self, folder: Path, needed: int) -> None:
-        """Begin to do the node in a folder."""
+        """Start executing the node in a folder."""
 
     @abstractmethod
     def ended(self) -> dict[Path, int]:
-        """Folders whose process has ended since the last call, with its exit status.
+        """Return the folders whose process has ended since the last call, with its exit status.
 
         A negative status is the number of the signal that ended it.
         """
 
     @abstractmethod
     def stop(self) -> None:
-        """End all that run, and let go of everything."""
+        """Terminate all running processes and release resources."""
 
 
 def threads_each(share: int) -> int:
-    """Threads of each process: what GALENIC_THREADS says, otherwise its share of the processors.
+    """Return the number of threads per process: GALENIC_THREADS, or its share of the cores.
 
-    Sums of floating-point numbers depend on how they are cut up among threads, so only runs with
-    the same number of threads give the same bytes.
+    Floating-point sums depend on how they are divided among threads, so results are reproducible
+    bit by bit only with the same number of threads.
 
     Args:
-        share: processors that are there for each process.
+        share: number of cores per process.
     """
     return asked_threads() or max(1, share)
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """The environment of a process that is to compute with so many threads."""
+    """Return environment variables for a process that computes with ``threads`` threads."""
     return {**os.environ, "GALENIC_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}

@@ -1,4 +1,4 @@
-"""Processes on this machine, as many at once as its memory and cores are for."""
+"""Engine that runs nodes as processes on this machine, limited by its memory and cores."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from galenic.study.store import LOG
 __all__ = ["LocalEngine"]
 
 SHARE = 0.8
-"""Of the machine's memory, for all nodes that run at once."""
+"""Share of the machine's memory available to all running nodes together."""
 PATIENCE = 10.0
-"""Seconds that a process has to end when it is told to."""
+"""Seconds that a process may take to end after being terminated."""
 
 
 class LocalEngine(Engine):
     """Runs nodes as child processes.
 
     Args:
-        jobs: most at once; None for one for every four cores.
-        address: for other engines; must be None.
+        jobs: maximum number of simultaneous nodes; None = one per four cores.
+        address: unused by this engine; must be None.
     """
 
     name = "local"
@@ -43,7 +43,7 @@ class LocalEngine(Engine):
 
     def fits(self, needed: int) -> bool:
         if not self.running:
-            return True  # alone it may try, whatever it needs
+            return True  # a single node may always try
         used = sum(bytes_needed for _, bytes_needed in self.running.values())
         return len(self.running) < self.jobs and used + needed <= self.budget
 

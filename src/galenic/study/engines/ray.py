@@ -1,8 +1,8 @@
-"""Processes on a Ray cluster: one that runs already, or one that is started on this machine.
+"""Engine that runs nodes on a Ray cluster, an existing one or one started on this machine.
 
-The study's folder, the data and the models must be seen under the same paths by every machine of
-the cluster, and Galenic must be installed there. A worker that dies is replaced by Ray, and its
-node is done again (https://docs.ray.io/en/latest/ray-core/fault_tolerance/tasks.html).
+The study's folder, the data and the models must have the same paths on every machine of the
+cluster, and Galenic must be installed there. Ray replaces a worker that dies and runs its node
+again (https://docs.ray.io/en/latest/ray-core/fault_tolerance/tasks.html).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from galenic.study.store import LOG
 __all__ = ["RayEngine"]
 
 RETRIES = 2
-"""How often Ray starts a node again whose worker died."""
+"""How often Ray restarts a node whose worker died."""
 LOST = -9
-"""Status of a node whose worker died as often as that."""
+"""Exit status of a node whose worker died more often."""
 
 
 def work(folder: str, threads: int) -> int:
-    """Do a node, on whichever machine this is called; its exit status."""
+    """Execute a node on the machine where this is called; return its exit status."""
     with (Path(folder) / LOG).open("ab") as log:
         return subprocess.run(
             command_of(Path(folder)),
@@ -45,17 +45,17 @@ class RayEngine(Engine):
     """Runs nodes as Ray tasks.
 
     Args:
-        jobs: most at once; None for as many as the cluster's processors are for.
-        address: of the cluster; None starts one on this machine, for this process alone: on
-            loopback, with a key.
+        jobs: maximum number of simultaneous nodes; None = by the cluster's cores.
+        address: address of the cluster; None starts a private one on this machine: on loopback,
+            with token authentication.
 
     Raises:
-        UserError: Ray is not installed, or nobody answers at the address.
+        UserError: Ray is not installed, or there is no cluster at the address.
     """
 
     name = "ray"
     folder: tempfile.TemporaryDirectory[str] | None = None
-    """For sockets and logs of the Ray that is started here; of mode 0700."""
+    """Folder of mode 0700 for sockets and logs of a private cluster."""
 
     def __init__(self, jobs: int | None = None, address: str | None = None) -> None:
         if address is None:
@@ -93,7 +93,7 @@ class RayEngine(Engine):
 
     def start(self, folder: Path, needed: int) -> None:
         most = int(self.ray.cluster_resources().get("memory", needed))
-        options = {"memory": min(needed, most)}  # alone it may try, whatever it needs
+        options = {"memory": min(needed, most)}  # so that too large a node can still be scheduled
         self.running[self.task.options(**options).remote(str(folder), self.threads)] = folder
 
     def ended(self) -> dict[Path, int]:
