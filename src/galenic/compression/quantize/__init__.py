@@ -1,1 +1,1 @@
-"""Fewer bits a weight."""
+"""Quantization: store weights in fewer bits."""

@@ -1,12 +1,12 @@
-"""Do both engines predict the same with a written GGUF? If not, its layout is wrong.
+"""Check that llama.cpp and transformers predict the same with a GGUF; if not, its layout is wrong.
 
-llama.cpp rounds what enters a matrix product (to 8 bits where the weights are quantized), and
-models differ a hundredfold in how much that moves their predictions. So no fixed tolerance tells
-rounding from a fault. Here transformers runs the text twice, plainly and with inputs rounded as
-llama.cpp rounds them; what the second differs from the first is what llama.cpp may. Where experts
-are chosen by a score, rounding may choose another one, and whether it does is chance: such a model
-is also rounded `DRAWS` times in other ways, by as much more as llama.cpp may differ, and the
-largest effect counts.
+llama.cpp rounds the inputs of matrix products (to 8 bits if the weights are quantized), and the
+effect on predictions varies a hundredfold between models. So a fixed tolerance cannot tell rounding
+from an error. Instead, transformers runs the text twice, without rounding and with inputs rounded
+like llama.cpp's; the difference of the two determines how far llama.cpp may differ. In a
+mixture-of-experts model, rounding may by chance change which experts are chosen: such a model is
+also run `DRAWS` times with random errors, scaled by `ROUNDING_FACTOR`, and the largest difference
+counts.
 Rounding: ``vec_dot_type`` in https://github.com/ggml-org/ggml/blob/master/src/ggml-cpu/ggml-cpu.c
 """
 
@@ -47,34 +47,34 @@ PASSAGE = (
     "A blood count shows it; the doctor then looks for the cause, for example heavy periods, "
     "bleeding in the stomach or bowel, or a diet without enough iron."
 )
-"""What both engines read. Random tokens would do for a layout, but a model is far more sensitive to
-rounding on what it never saw: the measured effect is three times as large."""
+"""Text for the comparison. Random tokens would also reveal a wrong layout, but models are more
+sensitive to rounding on unfamiliar text: the measured effect is three times as large."""
 CHECKED_TOKENS = 48
 EXPERTS = "blk.0.ffn_up_exps.weight"
-"""A tensor whose type says how llama.cpp rounds what experts read."""
+"""Name of the tensor whose type determines how llama.cpp rounds the experts' inputs."""
 ROUNDING_FACTOR = 3.0
-"""How much more than rounding does to transformers llama.cpp may differ. Measured: 0.9 to 1.5."""
+"""Allowed ratio of llama.cpp's difference to the effect of rounding. Measured: 0.9 to 1.5."""
 FLOOR = 0.02
-"""What is always allowed: keys, values and attention weights are float16 in llama.cpp (0.001)."""
+"""Minimum tolerance: llama.cpp stores keys, values and attention weights in float16 (0.001)."""
 DRAWS = 8
-"""Other roundings of a model with experts: a choice that every second one turns is missed once in
-256 models."""
+"""Number of random roundings of a mixture-of-experts model: a choice of experts that flips with
+probability 1/2 is missed with probability 1/256."""
 STRANGER_SHARE = 0.5
-"""Never as much as this share of the distance to the predictions for the next position."""
+"""Upper bound of the tolerance, relative to the distance between neighbouring positions' logits."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far llama.cpp's logits are from those of transformers with the same weights.
+    """Difference between the logits of llama.cpp and of transformers with the same weights.
 
-    All are root mean squares over vocabulary and positions, as a share of the spread (standard
-    deviation over the vocabulary) of the logits. A shift common to a position's logits changes no
-    probability and does not count.
+    All values are root mean squares over vocabulary and positions, relative to the standard
+    deviation of the logits over the vocabulary. A constant shift of all logits of a position is
+    ignored, since it changes no probability.
 
     Attributes:
-        difference: of the two engines.
-        rounding: of transformers from itself when it rounds inputs as llama.cpp does.
-        tolerance: the largest difference that rounding explains.
+        difference: difference between the two engines.
+        rounding: difference between transformers with and without llama.cpp's input rounding.
+        tolerance: the largest difference that rounding can explain.
     """
 
     difference: float
@@ -83,32 +83,32 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        """Whether rounding explains the difference; not where one is not a number."""
+        """Whether the difference is within the tolerance; False if either is NaN."""
         return self.difference <= self.tolerance
 
 
 class Reference(Protocol):
-    """A model of transformers, in float32, that llama.cpp is compared with."""
+    """A transformers model in float32 that llama.cpp is compared with."""
 
     model: Any
 
     def logits(self, tokens: Any) -> Any:
-        """Shape (texts, length, vocab), float32, of tokens of shape (texts, length)."""
+        """Return float32 logits (texts, length, vocab) for tokens of shape (texts, length)."""
 
     def gguf_name(self, name: str) -> str:
-        """The GGUF name of a parameter that has this one in transformers."""
+        """Return the GGUF name of a parameter, given its name in transformers."""
 
 
 def measure_agreement(model: Reference, path: Path, types: Mapping[str, str]) -> Agreement:
-    """Run a text through both engines.
+    """Compare the logits of both engines on a text.
 
     Args:
-        model: transformers with the weights of the file, or with those it was made from.
-        path: the GGUF.
-        types: type of each of its tensors.
+        model: transformers model with the weights of the file, or those it was made from.
+        path: the GGUF file.
+        types: type of each of its tensors, by GGUF name.
 
     Raises:
-        UserError: llama.cpp refuses the file.
+        UserError: llama.cpp cannot load the file.
     """
     from galenic.runtimes.llama_engine import LlamaEngine
     from galenic.runtimes.selftest import verified_library
@@ -133,13 +133,13 @@ def measure_agreement(model: Reference, path: Path, types: Mapping[str, str]) ->
 
 @dataclass(frozen=True)
 class Margins:
-    """How clearly the likeliest next token of a model leads, before and after it was stored.
+    """Margin between the two likeliest next tokens, before and after storing a model.
 
     Attributes:
-        merged: mean over tokens of the lead over the second likeliest, in nats.
-        stored: the same two tokens' difference in the file.
-        same_top: share of tokens where the likeliest is the same.
-        num_tokens: of the passage.
+        merged: mean difference of their log-probabilities before storing, in nats.
+        stored: mean difference for the same two tokens in the stored file, in nats.
+        same_top: fraction of positions where the likeliest token is the same.
+        num_tokens: number of tokens of the passage.
     """
 
     merged: float
@@ -148,7 +148,7 @@ class Margins:
     num_tokens: int
 
     def told(self) -> str:
-        """In words."""
+        """Return a sentence describing the margins."""
         return (
             f"between the two likeliest next tokens of the merged model lie {self.merged:.3f} nats "
             f"on average, in the stored file {self.stored:.3f} ({self.stored - self.merged:+.3f}); "
@@ -156,16 +156,16 @@ class Margins:
         )
 
     def checks(self) -> dict[str, float]:
-        """As a manifest has them."""
+        """Return the margins as checks for the manifest."""
         return {"margin_merged": self.merged, "margin_stored": self.stored}
 
 
 def measure_margins(job: QuantizeJob, path: Path) -> Margins:
-    """Compare a file with what it was made from on `PASSAGE`, both in transformers.
+    """Compare a file with the model it was made from on `PASSAGE`, both run in transformers.
 
     Args:
-        job: the model.
-        path: the GGUF.
+        job: the original model.
+        path: the GGUF file.
     """
     from galenic.models.gguf.copy import gguf_source
     from galenic.models.paged import PagedModel
@@ -177,7 +177,7 @@ def measure_margins(job: QuantizeJob, path: Path) -> Margins:
 
 
 def passage_tokens(checkpoint: Checkpoint) -> Any:
-    """The beginning of `PASSAGE` as a model's tokens, shape (1, length)."""
+    """Return the model's tokens of the beginning of `PASSAGE`, shape (1, length)."""
     import torch
 
     from galenic.compression.blocks.tokens import load_tokenizer
@@ -186,7 +186,7 @@ def passage_tokens(checkpoint: Checkpoint) -> Any:
 
 
 def compare_margins(merged: Any, stored: Any) -> Margins:
-    """The same of two models' logits, each of shape (length, vocab)."""
+    """Compute the margins from the logits of the two models, each of shape (length, vocab)."""
     import torch
 
     merged, stored = torch.log_softmax(merged, -1), torch.log_softmax(stored, -1)
@@ -198,7 +198,7 @@ def compare_margins(merged: Any, stored: Any) -> Margins:
 
 
 def _tokens(engine: LlamaEngine, length: int, vocab_size: int) -> list[int]:
-    """The passage; random tokens where the file has no tokenizer (llama.cpp would abort)."""
+    """Tokens of `PASSAGE`; random ones if the file has no tokenizer (llama.cpp would abort)."""
     if engine.metadata("tokenizer.ggml.model") not in (None, "none", "no_vocab"):
         tokens = engine.encode(PASSAGE)[:length]
         if len(tokens) == length:
@@ -210,7 +210,7 @@ def _tokens(engine: LlamaEngine, length: int, vocab_size: int) -> list[int]:
 def _plain_and_rounded(
     model: Reference, tokens: Sequence[int], types: Mapping[str, str]
 ) -> list[NDArray[np.float32]]:
-    """Logits of transformers, plain and with rounded inputs, each of shape (length, vocab)."""
+    """Logits without and with rounding, then with random errors; each (length, vocab)."""
     import torch
 
     texts = 2 + (DRAWS if EXPERTS in types else 0)
@@ -221,7 +221,7 @@ def _plain_and_rounded(
 
 @contextmanager
 def _rounded_inputs(model: Reference, types: Mapping[str, str], texts: int) -> Iterator[None]:
-    """Round what enters linear maps, for all texts but the first."""
+    """Context that rounds the inputs of linear layers and experts, for all texts but the first."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -250,9 +250,9 @@ def _round_hook(
     module: Any,  # noqa: ARG001
     inputs: tuple[Any, ...],
 ) -> tuple[Any, ...]:
-    """The first text as it is, the second rounded, the others shifted at random.
+    """Leave the first text's inputs unchanged, round the second's, add random errors to the others.
 
-    Experts are given the tokens of all texts in a row.
+    Splits along the first axis, since experts get the tokens of all texts concatenated.
     """
     import torch
 
@@ -262,10 +262,10 @@ def _round_hook(
 
 
 def _round(values: Any, kind: str, generator: Any = None) -> Any:
-    """Values as llama.cpp rounds them before it multiplies with weights of that type.
+    """Round values as llama.cpp does before multiplying them with weights of this type.
 
-    With a generator, each by another error, `ROUNDING_FACTOR` times as large: for F32, whose keys
-    and values are float16 all the same, as for F16.
+    With a generator, add a random error instead, up to `ROUNDING_FACTOR` times as large. F32 is
+    then treated like F16, because keys and values are float16 in any case.
     """
     import torch
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
@@ -276,7 +276,7 @@ def _round(values: Any, kind: str, generator: Any = None) -> Any:
             return values * (1 + 2 * half_step * ROUNDING_FACTOR * _shifts(values, generator))
         dtype = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind]
         return values.to(dtype).float()
-    wide = GGML_QUANT_SIZES[GGMLQuantizationType[kind]][0] == 256  # rounded to Q8_K, else to Q8_0
+    wide = GGML_QUANT_SIZES[GGMLQuantizationType[kind]][0] == 256  # inputs in Q8_K, else Q8_0
     blocks = values.reshape(-1, 256 if wide else 32)
     scale = blocks.abs().amax(dim=-1, keepdim=True) / 127
     if generator is not None:
@@ -287,7 +287,7 @@ def _round(values: Any, kind: str, generator: Any = None) -> Any:
 
 
 def _shifts(values: Any, generator: Any) -> Any:
-    """Even between -0.5 and 0.5, of the shape of the values."""
+    """Uniform random numbers in [-0.5, 0.5), of the same shape as ``values``."""
     import torch
 
     return torch.rand(values.shape, generator=generator) - 0.5
@@ -295,7 +295,7 @@ def _shifts(values: Any, generator: Any) -> Any:
 
 def _distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     squares = spread = 0.0
-    for one, other in zip(found, expected, strict=True):  # a position at a time: memory
+    for one, other in zip(found, expected, strict=True):  # one position at a time, to save memory
         squares += float((one.astype(np.float64) - other).var())
         spread += float(other.var(dtype=np.float64))
     return math.sqrt(squares / spread) if spread and math.isfinite(squares) else math.nan

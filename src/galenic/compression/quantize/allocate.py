@@ -1,8 +1,8 @@
-"""Which type for which tensor: the least total error within a budget of bytes.
+"""Choose a type for each tensor: minimise the total error within a budget of bytes.
 
 Each tensor takes one of a few types, each with a size and an error: a multiple-choice knapsack.
-Sizes of tensors share large divisors, so dynamic programming over bytes solves it exactly for
-small models, and to within the unit of bytes (a 65536th of the range of sizes) for large ones.
+Tensor sizes share large common divisors, so dynamic programming over sizes is exact for small
+models; for large ones, sizes are rounded up to a unit of 1/65536 of the range of total sizes.
 https://en.wikipedia.org/wiki/Knapsack_problem#Multiple-choice_knapsack_problem
 """
 
@@ -35,11 +35,11 @@ from galenic.models.gguf.write import (
 __all__ = ["TypeChoice", "allocate", "measure_choices"]
 
 UNITS = 1 << 16
-"""Steps of size that the exact search tells apart, at most."""
+"""Maximum number of distinct sizes in the dynamic programming."""
 SAMPLED_VALUES = 1 << 18
-"""Weights of a tensor that its errors are measured on: of more, rows are taken all over it."""
+"""Maximum number of a tensor's weights used to measure errors; larger tensors are sampled."""
 SAMPLED_RUN = 8
-"""Neighbouring rows that are taken together."""
+"""Number of adjacent rows in each run of the sample."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class TypeChoice:
     """One way to store a tensor.
 
     Attributes:
-        type: ggml type.
-        num_bytes: it takes.
-        error: it makes, in a measure that adds up over tensors; not negative.
+        type: name of the ggml type.
+        num_bytes: size of the tensor in this type.
+        error: error caused by this type, in an additive measure; not negative.
     """
 
     type: str
@@ -61,20 +61,20 @@ Choices: TypeAlias = Mapping[str, Sequence[TypeChoice]]
 
 
 def allocate(choices: Choices, budget: int) -> dict[str, str]:
-    """Choose a type for every tensor so that the errors add up to the least.
+    """Choose a type for every tensor such that the sum of the errors is minimal.
 
     A larger budget never gives a larger total error.
 
     Args:
-        choices: tensor name to the ways to store it, at least one.
-        budget: bytes of all tensors together.
+        choices: the possible choices, at least one, by tensor name.
+        budget: maximum size of all tensors together, in bytes.
 
     Returns:
-        Tensor name to type.
+        Type by tensor name.
 
     Raises:
-        UserError: even the smallest types take more than the budget.
-        ValueError: a tensor without choices, or an error that is negative or not finite.
+        UserError: even the smallest types exceed the budget.
+        ValueError: a tensor has no choices, or an error is negative or not finite.
     """
     for name, options in choices.items():
         if not options:
@@ -106,9 +106,9 @@ def allocate(choices: Choices, budget: int) -> dict[str, str]:
 
 
 def _unit(extras: list[list[int]]) -> int:
-    """Bytes of one step: the common divisor, or more where that makes too many steps.
+    """Size of a step in bytes: a multiple of the common divisor, for at most about `UNITS` steps.
 
-    It does not depend on the budget, for otherwise a larger budget might be used less well.
+    It must not depend on the budget: otherwise a larger budget might give a larger error.
     """
     common = math.gcd(*(extra for row in extras for extra in row)) or 1
     steps = -(-sum(max(row) for row in extras) // UNITS)
@@ -116,7 +116,7 @@ def _unit(extras: list[list[int]]) -> int:
 
 
 def _solve(sizes: list[list[int]], errors: list[list[float]], room: int) -> list[int]:
-    """Number of the choice of each tensor; sizes count from the tensor's smallest choice."""
+    """Return the index of each tensor's choice; sizes are relative to its smallest choice."""
     best: NDArray[np.float64] = np.zeros(room + 1)  # least error of the tensors so far, by room
     taken: list[NDArray[np.uint8]] = []
     for row, costs in zip(sizes, errors, strict=True):
@@ -147,23 +147,24 @@ def measure_choices(
     row_importance: Importance | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, tuple[TypeChoice, ...]]:
-    """Quantize every tensor in every type that it may take, and measure the error of its output.
+    """Quantize every tensor in each of its possible types, and measure the output error.
 
-    The error is the sum over rows of ``importance * (quantized - original)^2``: with the mean
-    squared activation as importance, the expected squared change of the output where columns are
-    uncorrelated. Of large tensors it is measured on rows taken all over them. Tensors that are not
-    quantized have one choice, F32.
+    The error is the sum of ``importance * (quantized - original)^2``. With the mean squared
+    activation as importance, it is the expected squared change of the output if columns are
+    uncorrelated. For large tensors it is estimated from a sample of rows. Tensors that are
+    not quantized have a single choice, F32, with error 0.
 
     Args:
         source: from `galenic.compression.quantize.kquant.model_source`.
-        options: tensor name to types that fit it; tensors without are left out.
-        importance: of input columns; equal where a tensor has none.
-        row_importance: of output rows, likewise. With the mean squared gradient at the outputs, the
-            error is twice the change of the model's loss, and so comparable between tensors.
-        advance: told how many tensors are done.
+        options: possible types by tensor name; tensors without any are skipped.
+        importance: weights of input columns, by tensor name; equal for tensors without an entry.
+        row_importance: weights of output rows, likewise. With the mean squared gradient at the
+            outputs, the error is twice the change of the model's loss, and thus comparable between
+            tensors.
+        advance: called with the number of tensors done.
 
     Raises:
-        UserError: an unknown type, or an importance that does not fit.
+        UserError: a type is unknown, or an importance does not match its tensor.
     """
     weights = dict(importance or {})
     check_importance(source, weights)
@@ -205,7 +206,7 @@ def _errors(
 
 
 def _parts(tensor: SourceTensor) -> Iterable[tuple[int, int]]:
-    """Rows to measure on: all in chunks, or of a large tensor runs at equal distances."""
+    """Ranges of rows to measure on: all rows, in chunks; for a large tensor, evenly spaced runs."""
     rows, width = tensor.shape[0], math.prod(tensor.shape[1:])
     if rows * width <= SAMPLED_VALUES:
         step = max(1, CHUNK_VALUES // width)
@@ -222,7 +223,7 @@ def _error(
     weights: NDArray[np.float32] | None,
     row_weights: NDArray[np.float64],
 ) -> float:
-    """The weighted squared error of some rows in a type."""
+    """Weighted squared error of storing some rows in a type."""
     if kind in BLOCK_TYPES:
         decoded = decode_rows(quantize_rows(rows, kind, importance=weights), kind)
     else:

@@ -1,9 +1,9 @@
-"""AutoRound: tune whether a weight is rounded up or down, by the signs of gradients.
+"""AutoRound: tune whether each weight is rounded up or down, by signed gradient descent.
 
 Cheng, Zhang, Shen, Cai, He, Lv and Liu, Optimize Weight Rounding via Signed Gradient Descent for
 the Quantization of LLMs (2023), https://arxiv.org/abs/2309.05516. The tuning is done by its
-authors' package, https://github.com/intel/auto-round. Its own writer of GGUF takes the tokenizers
-of few families, so that the levels and scales it found are put into blocks here, digit for digit.
+authors' package, https://github.com/intel/auto-round. The package's GGUF writer supports tokenizers
+of few families only, so the codes and scales it finds are written here, without rounding again.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["AutoRound"]
 
 BLOCK = 32
-"""Weights that share a scale, in the file and while tuning."""
+"""Number of weights that share a scale, in the file and while tuning."""
 OFF_GRID = 0.05
-"""How far from a whole number of steps a weight may lie that the package says is on the grid."""
+"""Tolerance, in steps, when checking that the package's weights lie on the grid."""
 
 
 class AutoRound(Quantizer):
-    """Rounding of the blocks tuned one block after the other; embedding and head rounded plainly.
+    """Tunes the rounding block by block; embedding and head are rounded to the nearest level.
 
-    The whole model is in memory while it is tuned.
+    The whole model is held in memory.
     """
 
     name = "auto_round"
@@ -61,7 +61,7 @@ class AutoRound(Quantizer):
 
     @property
     def type_name(self) -> str:
-        """The ggml type of the blocks' weights."""
+        """Name of the ggml type of the blocks' weights."""
         return f"Q{self.bits}_0"
 
     def require(self) -> None:
@@ -82,10 +82,10 @@ class AutoRound(Quantizer):
         return sum(stored_bytes(tensor.shape, types[tensor.name]) for tensor in job.source.tensors)
 
     def types(self, job: QuantizeJob) -> dict[str, str]:
-        """Type of every tensor of the file; rows that 32 does not divide become F16.
+        """Type of every tensor by name; F16 if the row length is not a multiple of 32.
 
         Raises:
-            UserError: an unknown type of the head.
+            UserError: ``head_type`` is unknown.
         """
         from galenic.compression.quantize.kquant import fitting_type, quantizes
 
@@ -113,9 +113,9 @@ class AutoRound(Quantizer):
             write_gguf(job.source, folder / WEIGHTS, types, encode=kept.encode)
 
     def _tune(self, job: QuantizeJob, left: list[str], advance: Callable[[int], None]) -> Any:
-        """The model as the package leaves it: weights on the grid, scales beside them.
+        """Return the tuned model: weights lie on the grid, modules have a ``scale`` attribute.
 
-        ``left``: names within the decoder of the linear maps that stay as they are.
+        ``left`` has the names, within the decoder, of linear layers that are not tuned.
         """
         import torch
         import transformers
@@ -136,7 +136,7 @@ class AutoRound(Quantizer):
                 load_tokenizer(job.checkpoint),
                 scheme=f"gguf:{self.type_name.lower()}",
                 layer_config={f"{prefix}.{name}": {"bits": 16} for name in left},
-                # tokens themselves: given a name, it would fetch text
+                # pass tokens: given a name, the package would download a data set
                 dataset=[{"input_ids": one, "attention_mask": torch.ones_like(one)}
                          for one in tokens.split(1)],
                 iters=self.iters,
@@ -144,20 +144,20 @@ class AutoRound(Quantizer):
                 seqlen=tokens.shape[1],
                 batch_size=min(self.batch_size, len(tokens)),
                 seed=job.config.seed,
-                amp=False,  # in float32: bfloat16 would round the weights first
+                amp=False,  # stay in float32: bfloat16 would round the weights
                 device_map="cpu",
                 low_cpu_mem_usage=False,
-                enable_torch_compile=False,  # it would need a compiler
+                enable_torch_compile=False,  # needs a compiler
                 trust_remote_code=False,
             )  # fmt: skip
             tuned, _ = tuner.quantize()
         return tuned
 
     def _matrix(self, module: Any) -> PlannedMatrix:
-        """Codes and scales of a tuned linear map.
+        """Extract codes and scales of a tuned linear layer.
 
         Raises:
-            UserError: its weights do not lie on the grid of the block type.
+            UserError: the weights do not lie on the grid of the block type.
         """
         from galenic.compression.quantize.types.grid import GRIDS, PlannedMatrix, Scales
 
@@ -179,10 +179,10 @@ class AutoRound(Quantizer):
 
 
 def _linears(job: QuantizeJob) -> tuple[list[str], list[str]]:
-    """The linear maps of the blocks, by name within the decoder: those tuned, and those left.
+    """Names, within the decoder, of the blocks' linear layers: those tuned, and those not tuned.
 
-    The package leaves out those whose inputs or outputs 32 does not divide. Where 32 divides the
-    inputs, they are rounded plainly.
+    The package only tunes layers whose inputs and outputs are multiples of 32. Others are rounded
+    to the nearest level if the inputs are a multiple of 32, and stored in F16 otherwise.
     """
     tuned: list[str] = []
     left: list[str] = []
@@ -196,14 +196,14 @@ def _linears(job: QuantizeJob) -> tuple[list[str], list[str]]:
 
 @contextmanager
 def _package(advance: Callable[[int], None]) -> Iterator[Any]:
-    """The package, its messages and progress bar kept out of ours."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # imported, and not used
+    """Import the package, with its messages and progress bar suppressed."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # imported but not used
     import auto_round
     from auto_round.compressors import orchestrator
     from tqdm import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]
-        """Shows nothing; the blocks done are told to our own watcher."""
+        """A silent progress bar that reports the blocks done to ``advance``."""
 
         def __init__(self, *args: Any, **settings: Any) -> None:
             super().__init__(*args, **settings | {"disable": True})

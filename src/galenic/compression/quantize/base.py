@@ -1,4 +1,4 @@
-"""What a quantization method is: a frozen class whose fields are its options."""
+"""Base class of quantization methods: a frozen pydantic model whose fields are the options."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = [
 ]
 
 WEIGHTS = "model.gguf"
-"""Name of the file that a method which makes a GGUF writes."""
+"""File name of the result of methods that write a GGUF."""
 
 
 class Quantizer(BaseModel, ABC):
-    """A way of storing the weights of a model in fewer bits.
+    """A method of storing the weights of a model in fewer bits.
 
     Attributes:
-        name: registry name.
-        title: one line for people.
-        reference_url: the paper, or the definition of the format.
-        extra: of the package, which brings what the method needs; None without.
-        tunable: whether it makes a GGUF, whose numbers can be tuned.
+        name: name in the registry.
+        title: one-line description for users.
+        reference_url: URL of the paper, or of the format's definition.
+        extra: optional extra of this package that the method needs; None if it needs none.
+        tunable: whether it writes a GGUF that can be tuned afterwards.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,34 +43,34 @@ class Quantizer(BaseModel, ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Every option with the value that is used, as JSON has it."""
+        """All options with the values in use, as JSON types."""
         return self.model_dump(mode="json")
 
     def require(self) -> None:
-        """Check that the packages are there which only this method needs.
+        """Check that the packages that only this method needs are installed.
 
         Raises:
-            UserError: one is missing; names the extra.
+            UserError: one is missing; the message names the extra.
         """
 
     def notes(self, job: QuantizeJob) -> tuple[str, ...]:  # noqa: ARG002
-        """What people should know of the result."""
+        """Notes about the result for the user."""
         return ()
 
     @property
     @abstractmethod
     def calibrated(self) -> bool:
-        """Whether it needs calibration text, with its options as they are."""
+        """Whether it needs calibration text, given its options."""
 
     @abstractmethod
     def check(self, job: QuantizeJob) -> int:
-        """Check, before any slow work, that the model can be quantized so.
+        """Check, before any slow work, that the model can be quantized with these options.
 
         Returns:
-            The most bytes that the tensors will take. What is written is held to it.
+            Upper bound of the size of all tensors in bytes; the written file is checked against it.
 
         Raises:
-            UserError: it cannot, or the extra is missing.
+            UserError: it cannot be quantized, or the extra is missing.
         """
 
     @abstractmethod
@@ -79,19 +79,19 @@ class Quantizer(BaseModel, ABC):
 
         Args:
             job: the model.
-            folder: an empty folder: `WEIGHTS` goes into it, or all files that transformers needs.
-            advance: told how much is done of the stage that the method began last.
+            folder: an empty folder, for `WEIGHTS` or all files that transformers needs.
+            advance: called with the progress of the watcher's current stage.
         """
 
     def verify(self, job: QuantizeJob, folder: Path) -> dict[str, float]:
-        """Read back what was written; methods that do not make a GGUF have their own way.
+        """Read back and check the result; overridden by methods that do not write a GGUF.
 
         Returns:
-            What was checked, with the values found and the tolerances: among them
-            ``tensor_bytes``, which is held against what `check` promised.
+            Measured values and tolerances by name, among them ``tensor_bytes``, which is compared
+            with the bound returned by `check`.
 
         Raises:
-            UserError: something is not as it should be.
+            UserError: a check failed.
         """
         from galenic.compression.quantize.verify import verify_gguf
 

@@ -1,4 +1,4 @@
-"""kquant: every tensor in one of ggml's block types, with importance from calibration text."""
+"""The kquant method: ggml's block types, with importance weights from calibration text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["KQuant"]
 
 
 class KQuant(TypedQuantizer):
-    """Blocks of 32 or 256 weights with scales of their own, made by ggml."""
+    """Quantization by ggml in blocks of 32 or 256 weights, each with its own scales."""
 
     name = "kquant"
     title = "ggml's block types, weighted by importance, mixed under a budget"
@@ -92,7 +92,7 @@ class KQuant(TypedQuantizer):
     def sensitivity(
         self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]
     ) -> Sensitivity:
-        """What weights the errors; arguments as `apply` has them."""
+        """Read or measure the importance that weights the errors; arguments as for `apply`."""
         if self.imatrix:
             return self._read(job)
         from galenic.compression.quantize.importance import measure_sensitivity

@@ -1,8 +1,8 @@
 """GPTQ's column loop: round a column, and compensate its error in the later columns.
 
 Frantar, Ashkboos, Hoefler and Alistarh, GPTQ: Accurate Post-Training Quantization for Generative
-Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. Symbols beside the code are the
-paper's; the levels are those of `galenic.compression.quantize.types`.
+Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. Symbols are the paper's; the
+levels to round to come from `galenic.compression.quantize.types`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "one_thread", "read_problem", "solve", "solve_lattice"]
 
 RUN = 32
-"""Columns within a block that are changed at once; divides every group."""
+"""Number of columns within a block that are updated immediately; divides every group size."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What all linear maps that read the same input share.
+    """Data shared by all linear layers with the same input.
 
     Attributes:
-        order: in which the columns are rounded, shape (columns,).
-        factor: U of the inverse Hessian, in that order.
-        importance: of the error of each column, in the order of the weight: ``1 / U_jj^2``, which
-            is what the error of a column costs once the columns behind have made up for it.
+        order: order in which the columns are rounded, shape (columns,).
+        factor: Cholesky factor U of the inverse Hessian, in that order.
+        importance: weight of each column's squared error, in the weight's own order:
+            ``1 / U_jj^2``, the cost that remains after later columns have compensated the error.
     """
 
     order: Any
@@ -44,12 +44,12 @@ class Problem:
 
 
 def read_problem(statistic: Gram, damping: float, *, act_order: bool) -> Problem:
-    """Order, factor and importance of the columns that read an input.
+    """Compute order, factor and importance of the columns for an input.
 
     Args:
-        statistic: a `galenic.compression.blocks.statistics.Gram` of the input.
-        damping: added to the diagonal of the Hessian, as a share of its mean.
-        act_order: columns with the largest activations first.
+        statistic: `galenic.compression.blocks.statistics.Gram` of the input.
+        damping: added to the diagonal of the Hessian, as a fraction of its mean.
+        act_order: round the columns with the largest activations first.
 
     Raises:
         UserError: the damped Hessian is not positive definite.
@@ -69,24 +69,24 @@ def read_problem(statistic: Gram, damping: float, *, act_order: bool) -> Problem
 def solve(
     weight: Any, problem: Problem, grid: Grid, group_size: int, block_size: int
 ) -> PlannedMatrix:
-    """Round one weight to the levels of a small block type.
+    """Round a weight to the levels of a block type of 32 weights, fitting the scales.
 
-    Where the columns are taken as they stand, the scale of a group is fitted when its first column
-    is reached, to the weights as changed so far; otherwise all scales are fitted at the start.
+    If columns are rounded in their natural order, the scale of a group is fitted when its first
+    column is reached, to the weights as updated so far; otherwise all scales are fitted first.
 
     Args:
         weight: shape (rows, columns), float64.
-        problem: the Hessian of its inputs.
+        problem: data of its inputs, from `read_problem`.
         grid: the levels.
-        group_size: neighbouring columns that share a scale; divides the columns.
-        block_size: columns rounded before the ones behind are changed; a multiple of the group.
+        group_size: number of adjacent columns that share a scale; divides the columns.
+        block_size: columns rounded before later ones are updated; a multiple of ``group_size``.
     """
     import torch
 
     rows, columns = weight.shape
     in_order = bool((problem.order == torch.arange(columns)).all())
     parts = problem.importance.split(group_size)
-    # by group and by column, for a column is all that is looked at
+    # transposed, since the loop works on one column at a time
     scales = Scales(*(torch.zeros(columns // group_size, rows) for _ in range(2)))
     codes = torch.zeros(columns, rows)
 
@@ -111,16 +111,16 @@ def solve(
 
 
 def solve_lattice(weight: Any, problem: Problem, lattice: Lattice, block_size: int) -> Lattice:
-    """Round one weight to the levels of any type, its scales as they are.
+    """Round a weight to the levels of any type, keeping given scales.
 
     Args:
         weight: shape (rows, columns), float64.
-        problem: the Hessian of its inputs.
-        lattice: of the weight as ggml rounds it.
-        block_size: as `solve`.
+        problem: data of its inputs, from `read_problem`.
+        lattice: the weight as rounded by ggml, which determines the scales.
+        block_size: see `solve`.
 
     Returns:
-        The lattice with other codes.
+        The lattice with new codes.
     """
     import torch
 
@@ -147,17 +147,17 @@ def solve_lattice(weight: Any, problem: Problem, lattice: Lattice, block_size: i
 def _sweep(
     weight: Any, problem: Problem, block_size: int, round_: Callable[[int, Any], Any]
 ) -> None:
-    """Round column after column; the error is compensated by those behind, which change.
+    """Round one column after another, updating the later columns to compensate each error.
 
-    A column of the weight is a row here, so that it lies in memory in one piece. Of a block, the
-    columns of a run are changed at once, the others when the run is done.
+    Works on the transposed weight, so that a column is contiguous. Within a block, the columns of
+    the current run (`RUN`) are updated immediately, and the others when the run is done.
 
     Args:
-        weight: shape (rows, columns), in its own order.
-        problem: its Hessian.
-        block_size: columns rounded before the ones behind the block are changed.
-        round_: given a column's number, and what is left of its block from it on, shape (columns,
-            rows), gives what the column becomes.
+        weight: shape (rows, columns), in natural order of the columns.
+        problem: data of its inputs.
+        block_size: columns rounded before the columns after the block are updated.
+        round_: returns the rounded column, given its index and the rest of its block starting
+            with it, shape (columns, rows).
     """
     import torch
 
@@ -180,7 +180,7 @@ def _sweep(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep PyTorch on one thread: columns are so small that waiting for a second costs far more."""
+    """Run PyTorch on one thread: for operations as small as a column, more threads are slower."""
     import torch
 
     before = torch.get_num_threads()

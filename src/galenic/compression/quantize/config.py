@@ -1,4 +1,4 @@
-"""What `galenic quantize` is told besides the method's own options."""
+"""Options of `galenic quantize` other than those of the method."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["QuantizeConfig"]
 
 
 class QuantizeConfig(CalibrationConfig):
-    """The model, the method's name, and the text it is fitted on."""
+    """The model, the method's name, and the calibration text."""
 
     model: str = Field(
         description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."

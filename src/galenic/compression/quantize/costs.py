@@ -1,8 +1,8 @@
-"""What GPTQ's rounding of each column will cost, known before anything is rounded.
+"""Predicted cost of GPTQ's rounding of each column, computed before anything is rounded.
 
-Once the columns behind have made up for it, an error ``d`` in column ``j`` costs ``d^2 / U_jj^2``
-(`galenic.compression.quantize.columns.Problem`), where plain rounding pays ``d^2 H_jj``. Allocating
-bits by the former spends them where GPTQ can do least about the error.
+After later columns have compensated it, an error ``d`` in column ``j`` costs ``d^2 / U_jj^2``
+(`galenic.compression.quantize.columns.Problem`), instead of ``d^2 H_jj`` with plain rounding.
+Allocating bits by this cost spends them where GPTQ can compensate least.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from galenic.models.paged import PagedModel
 __all__ = ["HEAD_DAMPING", "Costs"]
 
 HEAD_DAMPING = 10.0
-"""The head is damped so many times more: tied to the embedding, its rows must also stay close to
-what they were. Of SmolLM2-135M with nothing but the head in IQ4_NL, the KL to dense on held-out
-text is 0.029 nats with once the damping, 0.027 with ten times, 0.030 with a hundred times, and
-0.053 where it is rounded with importance."""
+"""Factor on the damping for the head: if it is tied to the embedding, its rows must also stay close
+to the original. For SmolLM2-135M with only the head in IQ4_NL, the KL divergence from dense on
+held-out text is 0.029 nats with factor 1, 0.027 with 10, 0.030 with 100, and 0.053 when it is
+rounded with importance instead."""
 
 
 class Costs:
-    """Looks on while `galenic.compression.quantize.importance.measure_sensitivity` runs a model.
+    """Gathers costs while `galenic.compression.quantize.importance.measure_sensitivity` runs.
 
     Args:
-        model: that is run.
-        damping: as GPTQ's.
-        act_order: as GPTQ's.
-        blocks: whether the blocks are looked at, or only the head.
+        model: the model being run.
+        damping: GPTQ's option.
+        act_order: GPTQ's option.
+        blocks: whether to gather costs of the blocks, or only of the head.
 
     Attributes:
-        head: GGUF name of the head's weight, which may be the embedding's.
-        columns: GGUF name of a tensor to the mean cost of each column for a token.
+        head: GGUF name of the head's weight (the embedding's if tied).
+        columns: mean cost per token of each column, by GGUF tensor name.
     """
 
     def __init__(self, model: PagedModel, damping: float, *, act_order: bool, blocks: bool) -> None:
@@ -53,7 +53,7 @@ class Costs:
 
     @contextmanager
     def reading(self, block: Block) -> Iterator[None]:
-        """Within it, the calibration text passes the block."""
+        """Context in which the calibration text is run through the block."""
         if not self._blocks:
             yield
             return
@@ -69,11 +69,11 @@ class Costs:
                     self.columns[tensor] = _mean_cost(problem, gram)
 
     def read_head(self, normed: Any) -> None:
-        """Take in what the head reads."""
+        """Add inputs of the head, shape (1, seq_len, hidden)."""
         self._read_by_head.update_(normed.flatten(0, -2))
 
     def head_problem(self) -> Problem:
-        """For GPTQ of the head; adds its ``columns``.
+        """Return the `Problem` for GPTQ of the head, and add the head's costs to ``columns``.
 
         Raises:
             UserError: the damped Hessian is not positive definite.

@@ -1,12 +1,12 @@
 """GPTQ: round weights column by column and compensate each error in the later columns.
 
 Frantar, Ashkboos, Hoefler and Alistarh, GPTQ: Accurate Post-Training Quantization for Generative
-Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. The levels are those of ggml's
-block types, so the codes found here go into a GGUF as they are: nothing is rounded twice. Of
-k-quants and IQ4_XS the scales, and the scales of scales, are those that ggml finds; of the plain
-types they are fitted here.
-The head is fitted first, then the blocks in order, each to what the quantized ones before it put
-out, embedding included.
+Pre-trained Transformers (2022), https://arxiv.org/abs/2210.17323. Weights are rounded to the levels
+of ggml's block types, so the codes are stored in the GGUF directly, without rounding twice. For
+k-quants and IQ4_XS, ggml determines the scales and sub-scales; for types with blocks of 32 weights,
+scales are fitted here.
+The head is fitted first, then the blocks in order, each on the outputs of the quantized ones before
+it, including the embedding.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
 __all__ = ["GPTQ"]
 
 BLOCK = 32
-"""Weights that share a scale in the file."""
+"""Number of weights that share a scale in the file."""
 INNER = "blk."
-"""How the names of the blocks' tensors begin."""
+"""Prefix of the names of the blocks' tensors."""
 FITTED_VALUES = 1 << 20
-"""Weights of embedding or head that are fitted at once."""
+"""Number of weights of embedding or head that are fitted at once."""
 
 
 class GPTQ(TypedQuantizer):
-    """Round weights so that what is computed with them changes least.
+    """Round weights so that the outputs of linear layers change least.
 
-    First the head, to what it reads in the dense model; then, with it and the embedding as they
-    will be stored, block by block. Tensors to which a mix gives a type of no levels of its own
-    (IQ2, IQ3: tables of vectors) are rounded by ggml with importance, and what follows is fitted to
-    that. The file holds a scale for every 32 weights whatever ``group_size`` says, as its format
-    has it: a larger group makes no smaller file.
+    The head is fitted to its inputs in the dense model; then the blocks are fitted one by one, with
+    the quantized embedding. Tensors that a mix stores in types without scalar levels (IQ2 and IQ3
+    use tables of vectors) are rounded by ggml with importance, and later ones are fitted to the
+    result. The format stores a scale for every 32 weights, so a larger ``group_size`` does not make
+    the file smaller.
     """
 
     name = "gptq"
@@ -167,7 +167,7 @@ class GPTQ(TypedQuantizer):
     def _look(
         self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]
     ) -> tuple[Sensitivity, str, Problem]:
-        """Run the dense model: what matters, the head's GGUF name, and the head's problem."""
+        """Run the dense model; return the sensitivity, and the head's GGUF name and `Problem`."""
         from galenic.compression.quantize.costs import Costs
         from galenic.compression.quantize.importance import measure_sensitivity
         from galenic.models.paged import PagedModel
@@ -191,7 +191,7 @@ class GPTQ(TypedQuantizer):
         found: Sensitivity | None,
         advance: Callable[[int], None],
     ) -> dict[str, tuple[TypeChoice, ...]]:
-        """The errors that fitting leaves over; of other types, those of ggml's rounding."""
+        """Estimate errors after GPTQ's compensation; for other types, errors of ggml's rounding."""
         from galenic.compression.quantize.types.lattice import LATTICES
 
         if found is None:
@@ -217,14 +217,14 @@ class GPTQ(TypedQuantizer):
         problem: Problem | None,
         weights: NDArray[np.float32] | None,
     ) -> None:
-        """Round embedding or head and keep its bytes.
+        """Quantize embedding or head, and store its bytes in ``kept``.
 
         Args:
-            tensor: to be rounded.
-            kind: its type; of `DENSE_TYPES` nothing is kept.
-            kept: takes the bytes.
-            problem: of the inputs of its rows; with it, types of `LATTICES` are fitted by GPTQ.
-            weights: importance of its columns for ggml's rounding, which takes all others.
+            tensor: the tensor to quantize.
+            kind: type to store it in; nothing is done for `DENSE_TYPES`.
+            kept: receives the bytes.
+            problem: data of the tensor's inputs; if given, GPTQ is used for types in `LATTICES`.
+            weights: importance of the columns for ggml's rounding, used in all other cases.
         """
         import numpy as np
         import torch
@@ -274,13 +274,13 @@ class GPTQ(TypedQuantizer):
         types: Mapping[str, str],
         kept: KeptTensors,
     ) -> None:
-        """Round a block's linear maps in place and keep their bytes.
+        """Quantize a block's linear layers in place, and store their bytes in ``kept``.
 
         Args:
-            block: with float32 weights.
-            inputs: a Gram matrix of each input.
-            types: GGUF tensor name to type; of `DENSE_TYPES` weights are left as they are.
-            kept: takes the bytes.
+            block: the block, with float32 weights.
+            inputs: Gram matrix of each input.
+            types: type by GGUF tensor name; weights of `DENSE_TYPES` are not changed.
+            kept: receives the bytes.
         """
         from galenic.models.gguf.write import DENSE_TYPES
 
@@ -299,7 +299,7 @@ class GPTQ(TypedQuantizer):
     def _round_(
         self, linears: Sequence[tuple[Linear, str]], statistic: Gram
     ) -> Iterator[tuple[Linear, NDArray[np.uint8]]]:
-        """Round linear maps that read one input, each to its type; yields their bytes."""
+        """Quantize linear layers with the same input, each in its own type; yield their bytes."""
         import torch
 
         from galenic.compression.quantize.columns import read_problem
@@ -322,7 +322,7 @@ class GPTQ(TypedQuantizer):
             yield linear, made
 
     def _fit(self, weight: Any, problem: Problem, kind: str) -> NDArray[np.uint8]:
-        """The bytes of a weight, float64, in a type that has levels."""
+        """Quantize a float64 weight by GPTQ in a type of `LATTICES`; return its bytes."""
         from galenic.compression.quantize.columns import one_thread, solve, solve_lattice
         from galenic.compression.quantize.kquant import quantize_rows
         from galenic.compression.quantize.types.grid import GRIDS

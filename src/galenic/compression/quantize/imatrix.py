@@ -1,7 +1,7 @@
-"""Importance files of llama.cpp (``llama-imatrix``, ``llama-quantize --imatrix``), in GGUF form.
+"""Importance files of llama.cpp (``llama-imatrix``, ``llama-quantize --imatrix``), in GGUF format.
 
 For each matrix the file has ``NAME.in_sum2``, the sum over tokens of the squared input of each
-column, and ``NAME.counts``, how many tokens were seen.
+column, and ``NAME.counts``, the number of tokens.
 
 Format: https://github.com/ggml-org/llama.cpp/blob/master/tools/imatrix/README.md
 """
@@ -30,14 +30,14 @@ SUMS, COUNTS = ".in_sum2", ".counts"
 def write_imatrix(
     path: Path, importance: Importance, *, sources: Sequence[str], chunks: int, chunk_size: int
 ) -> None:
-    """Write mean squares of inputs as llama.cpp has them.
+    """Write mean squared inputs as an importance file of llama.cpp.
 
     Args:
-        path: the file; one that is there is replaced.
-        importance: GGUF tensor name to the mean squared input of each column.
+        path: file to write; an existing file is replaced.
+        importance: mean squared input of each column, by GGUF tensor name.
         sources: names of the texts.
-        chunks: sequences of text.
-        chunk_size: tokens in each.
+        chunks: number of sequences.
+        chunk_size: tokens per sequence.
     """
     from gguf import GGUFWriter
 
@@ -60,18 +60,17 @@ def write_imatrix(
 
 
 def read_imatrix(path: Path, source: GgufSource) -> dict[str, Any]:
-    """The mean squared inputs that a file has of a model's matrices.
+    """Read the mean squared inputs of a model's matrices from an importance file.
 
     Args:
-        path: made by `write_imatrix` or llama.cpp.
+        path: file written by `write_imatrix` or llama.cpp.
         source: the model.
 
     Returns:
-        GGUF tensor name to means, shape (columns,); matrices that the text never reached are left
-        out.
+        Means of shape (columns,), by GGUF tensor name; matrices without any data are left out.
 
     Raises:
-        UserError: it is no such file, or one of another model.
+        UserError: it is not an importance file, or belongs to another model.
     """
     header = read_header(path)
     if header.metadata.get("general.type") != "imatrix":

@@ -1,14 +1,15 @@
-"""How much each row and column of the weights matters, measured on calibration text.
+"""Importance of each row and column of the weights, measured on calibration text.
 
 Changing a weight matrix by ``D`` changes the log-probability of a token by ``g . D x`` to first
-order, with ``x`` what the map reads and ``g`` the gradient at its output. With labels drawn from
-the model's own prediction, half the mean square of that is the Kullback-Leibler divergence to
-second order (the Fisher information). Where rows and columns are taken as independent it becomes
+order, where ``x`` is the layer's input and ``g`` the gradient at its output. With labels sampled
+from the model's own prediction, half the mean square of that is the Kullback-Leibler divergence to
+second order (the Fisher information). If rows and columns are assumed independent, it becomes
 
     0.5 * sum_ij  mean(g_i^2) * mean(x_j^2) * D_ij^2
 
-in nats a token: the same unit for every tensor, so that bits can be weighed against each other.
-Kunstner et al. (2019), https://arxiv.org/abs/1905.12558, say why labels are drawn and not read.
+in nats per token. The unit is the same for every tensor, so errors are comparable between tensors.
+Kunstner et al. (2019), https://arxiv.org/abs/1905.12558, explain why labels must be sampled from
+the model instead of taken from the text.
 """
 
 from __future__ import annotations
@@ -32,17 +33,18 @@ __all__ = ["EMBEDDING", "Onlooker", "Sensitivity", "head_name", "measure_sensiti
 
 EMBEDDING = "model.embed_tokens.weight"
 SAMPLED = 16
-"""Sequences of calibration text that gradients are computed on; all are read for the columns."""
+"""Number of sequences used for gradients; column statistics use all sequences."""
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Mean squares by GGUF tensor name, rows in GGUF order.
+    """Importance of rows and columns by GGUF tensor name, rows in GGUF order.
 
     Attributes:
-        columns: of what each column is multiplied with.
-        rows: of the gradient at each output; empty where it was not measured.
-        fitted: in place of ``columns``, of what a method that fits these tensors leaves over.
+        columns: mean square of the input of each column.
+        rows: mean square of the gradient at each output; empty if not measured.
+        fitted: used instead of ``columns`` for tensors fitted by GPTQ: cost of each column's
+            error after compensation.
     """
 
     columns: Mapping[str, NDArray[np.float32]]
@@ -51,17 +53,17 @@ class Sensitivity:
 
 
 class Onlooker(Protocol):
-    """Someone else who wants to see the calibration text pass."""
+    """Observer of the calibration run, to gather further statistics in the same pass."""
 
     def reading(self, block: Block) -> AbstractContextManager[None]:
-        """Within it, all of the text passes the block."""
+        """Context in which the whole text is run through the block."""
 
     def read_head(self, normed: Any) -> None:
-        """What the head reads of one sequence, shape (1, seq_len, hidden)."""
+        """Called with the head's inputs for each sequence, shape (1, seq_len, hidden)."""
 
 
 class _MeanSquares:
-    """Sums of squares by name, in float64."""
+    """Accumulates mean squares by name, in float64."""
 
     def __init__(self) -> None:
         self.total: dict[str, Any] = {}
@@ -86,16 +88,16 @@ def measure_sensitivity(
     seed: int = 0,
     onlooker: Onlooker | None = None,
 ) -> Sensitivity:
-    """Run the calibration text through the model, one block in memory at a time.
+    """Measure importance on calibration text, with one block in memory at a time.
 
     Args:
-        model: to be measured.
-        tokens: shape (num_samples, seq_len).
-        scratch: a folder for the hidden states between the blocks; they are removed again.
-        advance: told how many blocks are done, twice the number of blocks with gradients.
-        gradients: whether rows are measured too, on the first `SAMPLED` sequences.
-        seed: of the labels drawn.
-        onlooker: shown the same.
+        model: the model.
+        tokens: calibration text, shape (num_samples, seq_len).
+        scratch: folder for temporary files with the hidden states between blocks.
+        advance: called with the number of block passes done; one per block, two with gradients.
+        gradients: also measure row importance, on the first `SAMPLED` sequences.
+        seed: seed for sampling labels.
+        onlooker: observer of the forward pass.
 
     Raises:
         UserError: the model computes values that are not finite.
@@ -136,7 +138,7 @@ def measure_sensitivity(
 def _reading(
     model: PagedModel, index: int, columns: _MeanSquares | None, rows: _MeanSquares | None = None
 ) -> Iterator[None]:
-    """Show the inputs of a block's linear maps to ``columns``, output gradients to ``rows``."""
+    """Context that adds the block's linear inputs to ``columns``, output gradients to ``rows``."""
     hooks = []
     block = model.layout.blocks[index]
     modules = {id(linear.module): linear.module for linear in block.linears.values()}
@@ -180,7 +182,7 @@ def _head(
     rows: _MeanSquares,
     seed: int,
 ) -> Any:
-    """Gradient at the last block's output, for the sampled sequences; statistics of the head."""
+    """Gradient at the last block's output for ``sampled``; also gathers the head's statistics."""
     generator = torch.Generator().manual_seed(seed)
     name = head_name(model)
     gradients = []
@@ -194,7 +196,7 @@ def _head(
         columns.add(name, normed)
         chances = torch.softmax(logits.detach()[0], dim=-1)
         labels = torch.multinomial(chances, 1, generator=generator)[:, 0]
-        # the mean square over labels of the gradient at a logit
+        # its square p(1 - p) is the expected squared gradient at a logit, over sampled labels
         rows.add(name, (chances * (1 - chances)).sqrt()[None])
         torch.nn.functional.cross_entropy(logits[0], labels, reduction="sum").backward()
         gradients.append(state.grad)
@@ -212,16 +214,16 @@ def _backward(module: Any, entered: Any, gradient: Any, settings: Mapping[str, A
 
 
 def head_name(model: PagedModel) -> str:
-    """Of the head's weight, which may be the embedding's."""
+    """Name of the head's weight in transformers (the embedding's if tied)."""
     return EMBEDDING if model.layout.model.config.tie_word_embeddings else "lm_head.weight"
 
 
 def _embedding(
     model: PagedModel, sampled: Any, gradient: Any, columns: _MeanSquares, rows: _MeanSquares
 ) -> None:
-    """An embedding of its own: a row matters as often as its token comes.
+    """Add statistics of an untied embedding: a row's importance is its token's frequency.
 
-    One that is the head as well is judged as the head, where nearly all of its error comes from.
+    A tied embedding only uses the head's statistics, since nearly all of its error arises there.
     """
     if head_name(model) == EMBEDDING:
         return
@@ -241,6 +243,6 @@ def _finite(
                 f"the model computes values that are not finite at {name} on the calibration "
                 "text: its weights are damaged."
             )
-        if values.max() > 0:  # otherwise nothing ever comes through: any weights will do
+        if values.max() > 0:  # all-zero inputs: importance is irrelevant
             found[model.gguf_name(name)] = values.astype(np.float32)
     return found

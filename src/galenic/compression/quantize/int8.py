@@ -1,4 +1,4 @@
-"""LLM.int8(): eight bits a weight, each row with its own scale, outlier inputs in float16.
+"""LLM.int8(): eight bits per weight, one scale per row, outlier inputs in float16.
 
 Dettmers, Lewis, Belkada and Zettlemoyer, LLM.int8(): 8-bit Matrix Multiplication for Transformers
 at Scale (2022), https://arxiv.org/abs/2208.07339. Packed by bitsandbytes.
@@ -16,7 +16,7 @@ __all__ = ["Int8"]
 
 
 class Int8(PackedQuantizer):
-    """Each row of a weight is divided by its largest and rounded to -127 to 127."""
+    """Divides each row by its largest absolute value, and rounds it to integers in -127..127."""
 
     name = "int8"
     title = "LLM.int8() by bitsandbytes, for the torch runtime"
@@ -31,7 +31,7 @@ class Int8(PackedQuantizer):
     )
 
     def packed_bytes(self, outputs: int, inputs: int) -> int:
-        return outputs * inputs + 4 * outputs + 1  # codes, scales, a byte that names the layout
+        return outputs * inputs + 4 * outputs + 1  # codes, scales, a byte for the layout
 
     def settings(self) -> dict[str, Any]:
         return {"load_in_8bit": True, "llm_int8_threshold": self.threshold}

@@ -1,4 +1,4 @@
-"""A model on its way to fewer bits."""
+"""A quantization job: the model and the calibration text."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = [
 ]
 
 HELDOUT, FEWEST_HELDOUT = 16, 2
-"""Sequences that tuning is judged on, at most and at least."""
+"""Maximum and minimum number of held-out sequences used to evaluate tuning."""
 
 
 @dataclass(frozen=True)
 class QuantizeJob:
-    """A model to be quantized; its parts are opened when a method first asks for them.
+    """A model to be quantized; its parts are loaded on first access.
 
     Attributes:
         config: the model and the calibration text.
         files: the model on disk.
-        texts: calibration text; empty unless the method is ``calibrated`` or its result tuned.
-        watcher: told of progress; a method may begin stages of its own.
-        heldout: text of other documents, that tuning is judged on.
+        texts: calibration text; empty unless the method is ``calibrated`` or the result is tuned.
+        watcher: reports progress; methods may start stages of their own.
+        heldout: text from other documents, to evaluate tuning.
     """
 
     config: QuantizeConfig
@@ -45,35 +45,35 @@ class QuantizeJob:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """The model as transformers sees it (of a GGUF, its dequantized copy)."""
+        """The model as a transformers checkpoint (for a GGUF, a dequantized copy)."""
         from galenic.models.opened import open_model
 
         return open_model(self.files)
 
     @cached_property
     def has_experts(self) -> bool:
-        """Whether its feed-forward parts are experts."""
+        """Whether it is a mixture-of-experts model."""
         from galenic.models.families import EXPERTS
 
         return self.checkpoint.shapes.family in EXPERTS
 
     @cached_property
     def counts(self) -> ParameterCounts:
-        """Numbers of parameters."""
+        """Parameter counts of the model."""
         from galenic.models.layers import count_parameters
 
         return count_parameters(self.checkpoint.shapes)
 
     @cached_property
     def source(self) -> GgufSource:
-        """Every tensor in float32 under its GGUF name, and the metadata of a GGUF."""
+        """All tensors in float32 by GGUF name, and the GGUF metadata."""
         from galenic.compression.quantize.kquant import model_source
 
         return model_source(self.files)
 
     @cached_property
     def tokens(self) -> Any:
-        """Calibration text as a tensor of token ids, shape (num_samples, seq_len).
+        """Token ids of the calibration text, shape (num_samples, seq_len).
 
         Raises:
             UserError: there is too little text, or the sequences are too long for the model.
@@ -84,10 +84,10 @@ class QuantizeJob:
 
     @cached_property
     def heldout_tokens(self) -> Any:
-        """Held-out text likewise, fewer sequences where there is little of it.
+        """Token ids of the held-out text, with fewer sequences if there is little text.
 
         Raises:
-            UserError: there is too little for two.
+            UserError: there is not enough text for two sequences.
         """
         from galenic.compression.blocks.tokens import as_tensor, pack_tokens
 

@@ -1,4 +1,4 @@
-"""Quantized tensors between the walk over the blocks and the writing of the GGUF."""
+"""Temporary storage of quantized tensors until the GGUF is written."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ FILLED_ROWS = 4096
 
 
 class KeptTensors:
-    """Bytes of quantized tensors, on disk until the file is written.
+    """Stores the bytes of quantized tensors on disk until the GGUF is written.
 
     Args:
-        folder: for the files.
-        model: Hugging Face folder of the model, for its shape.
+        folder: folder for the temporary files.
+        model: Hugging Face folder of the model, which determines its shape.
     """
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder = folder
         self.shape = read_shape(config_json(model), str(model))
-        self.read: dict[str, int] = {}  # rows given out so far, by GGUF name
+        self.read: dict[str, int] = {}  # number of rows read so far, by GGUF name
 
     def name(self, module: str) -> str:
-        """GGUF name of the weight of a module of the decoder."""
+        """Return the GGUF name of the weight of a module, given its name in the decoder."""
         return gguf_name(self.shape, f"model.{module}.weight")
 
     def put(self, module: str, parts: Sequence[NDArray[np.uint8]]) -> None:
-        """Keep a module's weight; parts: the bytes of its rows, in the order of transformers."""
+        """Store a module's weight; ``parts`` are the bytes of its rows in transformers' order."""
         rows = np.concatenate(parts)
         order = row_order(self.shape, f"model.{module}.weight")
         self.put_rows(self.name(module), rows if order is None else rows[order])
 
     def put_rows(self, name: str, rows: NDArray[np.uint8]) -> None:
-        """Keep the bytes of a tensor of the GGUF, in its order, shape (rows, bytes of a row)."""
+        """Store the bytes of a tensor, rows in GGUF order, shape (rows, bytes per row)."""
         np.save(self.folder / f"{name}.npy", rows)
         self.read[name] = 0
 
     def fill_(self, weight: Any, name: str, kind: str) -> None:
-        """Put what a reader of the file will get in place of a weight; of dense types nothing.
+        """Replace a weight by its dequantized stored values; does nothing for dense types.
 
         Args:
-            weight: a float32 tensor of PyTorch, shape (rows, columns); changed.
-            name: of the tensor in the GGUF.
-            kind: its type.
+            weight: float32 tensor of shape (rows, columns), changed in place.
+            name: GGUF name of the tensor.
+            kind: type of the tensor.
         """
         if kind in DENSE_TYPES:
             return
@@ -67,7 +67,7 @@ class KeptTensors:
                 weight[start : start + FILLED_ROWS].copy_(torch.from_numpy(decode_rows(part, kind)))
 
     def encode(self, tensor: SourceTensor, kind: str, rows: NDArray[np.float32]) -> NDArray[Any]:
-        """The next rows of a tensor as bytes: kept ones as they are, others rounded plainly."""
+        """Encode the next rows of a tensor: from storage, or rounded without importance."""
         if tensor.name in self.read:
             start = self.read[tensor.name]
             self.read[tensor.name] = start + len(rows)

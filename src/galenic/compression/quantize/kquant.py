@@ -1,8 +1,8 @@
 """Block quantization of a GGUF or of a folder: Q4_0 ... Q8_0, Q2_K ... Q6_K, IQ2_XXS ... IQ4_XS.
 
-The blocks are made by ggml itself (``ggml_quantize_chunk``), from the library that the llama
-runtime loads, so that they are what every llama.cpp reads. Importance weights the error of each
-input column: the mean square of the activation that meets it.
+Rows are encoded by ggml itself (``ggml_quantize_chunk``), in the library that the llama runtime
+loads, so every llama.cpp can read them. The importance of an input column, its mean squared
+activation, weights the column's squared error.
 
 Formats: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
 """
@@ -70,34 +70,34 @@ BLOCK_TYPES = (
     "Q6_K",
     "Q8_0",
 )
-"""Types that `quantize_rows` makes, smaller ones first."""
+"""Types supported by `quantize_rows`, from small to large."""
 
 FALLBACKS = {
     **dict.fromkeys(("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
     **{"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"},
 }
-"""What llama.cpp takes instead where 256 does not divide the length of a row and 32 does
+"""Types that llama.cpp uses instead if the row length is a multiple of 32 but not of 256
 (``tensor_type_fallback`` in its llama-quant.cpp)."""
 
 SHARED_VALUES = 1 << 16
-"""Weights from which rounding them is shared by threads."""
+"""Minimum number of weights for which rounding uses several threads."""
 
 Importance: TypeAlias = Mapping[str, NDArray[np.float32]]
-"""Tensor name to the mean squared activation of each input column."""
+"""Mean squared activation of each input column, by tensor name."""
 
 
 def model_source(files: ModelFiles) -> GgufSource:
-    """The tensors and the metadata of a model, whatever its form.
+    """Open the tensors and metadata of a model, either a GGUF or a folder.
 
     Raises:
-        UserError: it is damaged, or a folder that cannot be written as GGUF.
+        UserError: the model is damaged, or is a folder that cannot be written as GGUF.
     """
     return gguf_source(files.path) if files.kind == "gguf" else folder_source(files.path)
 
 
 def quantizes(tensor: SourceTensor) -> bool:
-    """Whether a tensor is quantized at all: matrices are; norms, biases and factors stay F32."""
-    kept = ("_norm", "_gate_inp")  # and what chooses between experts
+    """Whether a tensor is quantized: matrices are; norms, biases and factors stay F32."""
+    kept = ("_norm", "_gate_inp")  # _gate_inp is the router of experts
     return (
         len(tensor.shape) > 1
         and tensor.name.endswith("weight")
@@ -106,7 +106,7 @@ def quantizes(tensor: SourceTensor) -> bool:
 
 
 def fitting_type(shape: tuple[int, ...], type_name: str) -> str:
-    """The type itself, or what stands in for it where its blocks do not divide the rows.
+    """Return the type, or its fallback if the row length is not a multiple of its block size.
 
     Raises:
         UserError: the type is not one of `BLOCK_TYPES` or `DENSE_TYPES`.
@@ -122,7 +122,7 @@ def fitting_type(shape: tuple[int, ...], type_name: str) -> str:
 
 
 def uniform_types(source: GgufSource, type_name: str) -> dict[str, str]:
-    """One type for every tensor that is quantized, with its fallback where it does not fit."""
+    """Assign the same type, or its fallback, to all tensors that are quantized; F32 to others."""
     types = {}
     for tensor in source.tensors:
         types[tensor.name] = fitting_type(tensor.shape, type_name) if quantizes(tensor) else "F32"
@@ -146,13 +146,13 @@ def quantize_gguf(
 
     Args:
         source: from `model_source`.
-        target: the file to write; one that is there is replaced when the new one is whole.
-        types: tensor name to type, for every tensor; `uniform_types` makes such a mapping.
-        importance: of input columns; tensors without one are rounded with equal weights.
+        target: file to write; an existing file is replaced once the new one is complete.
+        types: type of each tensor by name, for example from `uniform_types`.
+        importance: weights of input columns; equal weights for tensors without an entry.
 
     Raises:
-        UserError: a type does not fit its tensor or needs an importance and none is given, an
-            importance is misshapen or negative, or as `write_gguf`.
+        UserError: a type does not fit its tensor, or needs an importance and none is given; an
+            importance has the wrong shape or is negative; or for the reasons of `write_gguf`.
     """
     weights = dict(importance or {})
     check_importance(source, weights)
@@ -173,10 +173,10 @@ def quantize_gguf(
 
 
 def check_importance(source: GgufSource, importance: Importance) -> None:
-    """Check that each importance belongs to a tensor and weights each of its columns.
+    """Check that each importance belongs to a tensor and has valid weights for its columns.
 
     Raises:
-        UserError: it does not.
+        UserError: an importance does not match.
     """
     columns = {tensor.name: tensor.shape[-1] for tensor in source.tensors}
     for name, weights in importance.items():
@@ -208,15 +208,15 @@ def quantize_rows(
     Args:
         rows: shape (rows, columns), finite.
         type_name: one of `BLOCK_TYPES`.
-        importance: weight of the squared error of each column; Q8_0 does not use it. Types that
-            must have one (IQ2_XXS, IQ2_XS) count all columns alike without.
+        importance: weight of the squared error of each column; ignored by Q8_0. Types that
+            require one (IQ2_XXS, IQ2_XS) get equal weights if it is None.
 
     Returns:
-        The blocks as bytes, shape (rows, bytes of a row).
+        The encoded blocks, shape (rows, bytes per row).
 
     Raises:
-        UserError: an unknown type, or its blocks do not divide the columns.
-        ValueError: a matrix of another shape, or with values that are not finite.
+        UserError: the type is unknown, or the columns are not a multiple of its block size.
+        ValueError: ``rows`` is not a matrix, or has values that are not finite.
     """
     from gguf import GGMLQuantizationType
 
@@ -256,7 +256,7 @@ def quantize_rows(
 
 
 def _in_parts(work: Callable[[int, int], int], rows: int, values: int) -> Iterable[int]:
-    """Do rows [first, last) on every thread; all on this one where there is little to do."""
+    """Call ``work(first, last)`` for parts of the rows in threads; once if there are few values."""
     if values < SHARED_VALUES:
         return [work(0, rows)]
     from galenic.runtimes.threads import asked_threads
@@ -268,7 +268,7 @@ def _in_parts(work: Callable[[int, int], int], rows: int, values: int) -> Iterab
 
 @cache
 def _pool(asked: int | None) -> tuple[ThreadPoolExecutor, int]:
-    """Threads that quantize (ggml lets go of Python's lock), and how many there are."""
+    """Return a thread pool and its size; ctypes releases the GIL while ggml quantizes."""
     from galenic.runtimes.threads import choose_threads
 
     threads = asked or choose_threads()
@@ -276,7 +276,7 @@ def _pool(asked: int | None) -> tuple[ThreadPoolExecutor, int]:
 
 
 class _TypeTraits(ctypes.Structure):
-    """The beginning of ``ggml_type_traits``."""
+    """The first fields of the C struct ``ggml_type_traits``."""
 
     _fields_: ClassVar = [
         ("type_name", ctypes.c_char_p),
@@ -289,7 +289,7 @@ class _TypeTraits(ctypes.Structure):
 
 
 def decode_rows(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32]:
-    """The values of `quantize_rows`' bytes as ggml reads them, shape (rows, columns)."""
+    """Dequantize the bytes of `quantize_rows` with ggml; returns shape (rows, columns)."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     number = GGMLQuantizationType[type_name]
@@ -309,7 +309,7 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
 
 
 def needs_importance(type_name: str) -> bool:
-    """Whether ggml refuses to make blocks of a type without an importance."""
+    """Whether ggml requires an importance to encode this type."""
     from gguf import GGMLQuantizationType
 
     number = int(GGMLQuantizationType[type_name])

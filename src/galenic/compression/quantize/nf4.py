@@ -1,4 +1,4 @@
-"""NF4: four bits a weight, sixteen levels at the quantiles of a normal distribution.
+"""NF4: four bits per weight, with 16 levels at the quantiles of a normal distribution.
 
 Dettmers, Pagnoni, Holtzman and Zettlemoyer, QLoRA: Efficient Finetuning of Quantized LLMs (2023),
 https://arxiv.org/abs/2305.14314. Packed by bitsandbytes.
@@ -15,15 +15,15 @@ from galenic.compression.quantize.packed import PackedQuantizer
 __all__ = ["NF4"]
 
 BLOCK = 64
-"""Weights that share a scale: what transformers asks bitsandbytes for; it offers no other."""
+"""Number of weights that share a scale; fixed by transformers."""
 SCALES = 256
-"""Scales that share a scale of their own, with double quantization."""
+"""Number of scales that share a second-level scale, with double quantization."""
 TABLES = 4 * (16 + 256) + 1024
-"""Bytes of the code books of weights and scales, and room for the description in JSON."""
+"""Bytes of the code books of weights and scales, and upper bound for the JSON description."""
 
 
 class NF4(PackedQuantizer):
-    """Each block of 64 weights is divided by its largest and rounded to the nearest level."""
+    """Divides each block of 64 weights by its largest absolute value; rounds to nearest level."""
 
     name = "nf4"
     title = "4-bit NormalFloat by bitsandbytes, for the torch runtime"

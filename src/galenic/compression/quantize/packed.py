@@ -1,7 +1,7 @@
-"""What the methods of bitsandbytes have in common: a folder for transformers, weights packed in it.
+"""Base class of the bitsandbytes methods, which write a transformers folder with packed weights.
 
-Only the linear maps of the blocks are quantized. Embedding, head and norms keep 16 bits, which is
-most of the file of a small model with a large vocabulary.
+Only the linear layers of the blocks are quantized. Embedding, head and norms keep ``dtype``, which
+makes up most of the file for a small model with a large vocabulary.
 
 Format: https://huggingface.co/docs/transformers/quantization/bitsandbytes
 """
@@ -25,19 +25,19 @@ from galenic.models.tensors import StoredTensor
 __all__ = ["TOLERANCE", "PackedQuantizer"]
 
 TOLERANCE = 1e-3
-"""Largest accepted difference of logits between the model in memory and the one read back, as a
-share of the largest logit. They hold the same bytes; only the order of sums may differ."""
+"""Largest accepted difference of logits between the model in memory and the one read back,
+relative to the largest logit. They hold the same bytes; only the order of sums may differ."""
 CHECKED_TOKENS = 32
 LARGEST_HALF = 65504.0
 
 
 class PackedQuantizer(Quantizer):
-    """A data type of bitsandbytes for the linear maps of the blocks."""
+    """Quantization of the blocks' linear layers to a data type of bitsandbytes."""
 
     extra = "bnb"
     tunable = False
     through_half: ClassVar[bool] = False
-    """Whether bitsandbytes takes the quantized weights through float16, whatever ``dtype`` says."""
+    """Whether bitsandbytes converts weights to float16 before quantizing, whatever ``dtype`` is."""
 
     dtype: Literal["float16", "bfloat16", "float32"] = Field(
         "float16", description="Of what is not quantized: embedding, head, norms, biases."
@@ -50,11 +50,11 @@ class PackedQuantizer(Quantizer):
 
     @abstractmethod
     def packed_bytes(self, outputs: int, inputs: int) -> int:
-        """The most bytes that a weight of this shape takes with all that stands beside it."""
+        """Upper bound of the bytes of a weight of this shape, including scales and metadata."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What transformers' ``BitsAndBytesConfig`` is told."""
+        """Arguments for transformers' ``BitsAndBytesConfig``."""
 
     def require(self) -> None:
         from galenic.models.packing.bitsandbytes import require_bitsandbytes
@@ -69,7 +69,7 @@ class PackedQuantizer(Quantizer):
         promised = 0
         for name, tensor in job.checkpoint.tensors.items():
             halved = self.dtype == "float16" or (self.through_half and name in quantized)
-            if halved and isinstance(tensor, StoredTensor):  # experts are refused before
+            if halved and isinstance(tensor, StoredTensor):  # always: experts were refused
                 _check_half(tensor)
             if name in quantized:
                 promised += self.packed_bytes(*tensor.shape)
@@ -121,7 +121,7 @@ class PackedQuantizer(Quantizer):
         found = _logits(_load(folder, "float32"))
         expected, self._expected = self._expected, None
         difference = float((found - expected).abs().max() / expected.abs().max())
-        if not difference <= TOLERANCE:  # also when it is not a number
+        if not difference <= TOLERANCE:  # also true for NaN
             raise failed(
                 f"its logits differ by {difference:.2g} of the largest from those in memory"
             )
@@ -133,7 +133,7 @@ class PackedQuantizer(Quantizer):
 
 
 def _quantized(job: QuantizeJob) -> set[str]:
-    """Names of the weights that are packed."""
+    """Names of the weights that are quantized."""
     shapes = job.checkpoint.shapes
     packed = {id(linear.module) for block in shapes.blocks for linear in block.linears.values()}
     names = {name for name, module in shapes.model.named_modules() if id(module) in packed}
@@ -144,7 +144,7 @@ def _check_half(tensor: StoredTensor) -> None:
     import numpy as np
 
     largest = float(np.abs(tensor.decode(tensor.map())).max())
-    if not largest <= LARGEST_HALF:  # also when it is not a number
+    if not largest <= LARGEST_HALF:  # also true for NaN
         raise UserError(
             f"{tensor.name} holds {largest:g}, which float16 cannot: at most {LARGEST_HALF:g}. "
             "--dtype bfloat16 helps where the tensor is not quantized itself, and with nf4."
@@ -180,13 +180,13 @@ def _load(folder: Path, dtype: str, **others: Any) -> Any:
 
 
 def _logits(model: Any) -> Any:
-    """Of the same few tokens for every model of one vocabulary."""
+    """Logits for a few fixed tokens, the same for all models with this vocabulary size."""
     import torch
 
     from galenic.models.packing.bitsandbytes import cast_rest_
 
     generator = torch.Generator().manual_seed(0)
-    cast_rest_(model, torch.float32)  # as the runtime computes
+    cast_rest_(model, torch.float32)  # as the runtime does
     vocabulary = model.get_input_embeddings().weight.shape[0]
     tokens = torch.randint(vocabulary, (1, CHECKED_TOKENS), generator=generator)
     with torch.inference_mode():

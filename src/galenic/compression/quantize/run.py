@@ -1,4 +1,4 @@
-"""The stage: a model in, a quantized model folder out."""
+"""Quantization stage: read a model, and write the quantized model as a folder."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ EXTRA_LIBRARIES = {"bnb": ("bitsandbytes",), "auto-round": ("auto-round",)}
 def quantize(
     config: QuantizeConfig, quantizer: Quantizer, output: Path, watcher: Watcher
 ) -> Manifest:
-    """Quantize a model and write it as a new folder, which is there only if every check passed.
+    """Quantize a model and write it as a new folder, which is created only if all checks pass.
 
     Args:
         config: the model and the calibration text.
         quantizer: the method with its options.
-        output: the folder to make.
-        watcher: told of progress.
+        output: folder to create.
+        watcher: reports progress.
 
     Raises:
-        UserError: whatever is wrong with the input, before any slow work; or a check of the saved
+        UserError: the input is invalid (detected before slow work starts), or a check of the saved
             model failed.
     """
     with fixed_threads(config.threads):
@@ -127,7 +127,7 @@ def _tuning(config: QuantizeConfig) -> dict[str, Any]:
 def _texts(
     config: QuantizeConfig,
 ) -> tuple[tuple[CalibrationText, ...], tuple[CalibrationText, ...]]:
-    """Text to calibrate on, and for tuning text of other documents."""
+    """Calibration text, and for tuning also held-out text from other documents."""
     if not config.tune:
         return tuple(read_calibration_text(config)), ()
     learnt, judged = read_split_text(config)
@@ -137,7 +137,7 @@ def _texts(
 def _unfinished(
     job: QuantizeJob, quantizer: Quantizer, output: Path
 ) -> AbstractContextManager[TuningFolder | None]:
-    """Where a tuning keeps what it needs to go on; checks before slow work what it judges on."""
+    """Context with the state folder of tuning; first checks that there is enough held-out text."""
     if not job.config.tune:
         return nullcontext()
     from galenic.compression.quantize.tuning.folder import tuning_folder
@@ -157,7 +157,7 @@ def _unfinished(
 def _make(
     job: QuantizeJob, quantizer: Quantizer, part: Path, unfinished: TuningFolder | None
 ) -> dict[str, float]:
-    """Write the quantized model and tune it, or go on with that; what tuning found."""
+    """Write the quantized model, and tune it or resume tuning; return the results of tuning."""
     if unfinished is None:
         quantizer.apply(job, part, job.watcher.advance)
         return {}
@@ -172,7 +172,7 @@ def _make(
 
 
 def quantized_types_of(files: ModelFiles) -> tuple[str, ...]:
-    """Quantized tensor types of the input, most bytes first; none where it is dense."""
+    """Quantized tensor types of the input, by descending size in bytes; empty if it is dense."""
     if files.kind != "gguf":
         return ()
     types = tensor_types(files.path)
@@ -180,8 +180,8 @@ def quantized_types_of(files: ModelFiles) -> tuple[str, ...]:
 
 
 def _bytes_before(job: QuantizeJob) -> dict[str, int]:
-    """``before``: of the weight files. ``dense``: the same, or, where those are quantized, of the
-    model in 16 bits: it is what is quantized here."""
+    """Return sizes in bytes: ``before``, of the weight files; ``dense``, the same, or if those are
+    quantized, of the dequantized model in 16 bits."""
     before = _weight_bytes(job.files.path)
     dense = before
     if quantized_types_of(job.files):
@@ -192,7 +192,7 @@ def _bytes_before(job: QuantizeJob) -> dict[str, int]:
 def _at_risk(
     job: QuantizeJob, quantizer: Quantizer, earlier: Manifest | None, promised: int
 ) -> str | None:
-    """What to say where few bits may undo a tuning: an adapter moves weights by less than a step.
+    """Return a warning if few bits may undo fine-tuning, whose changes are smaller than a step.
 
     Measured in LOG.md, "Rounded to the base's own levels, an adapter is gone".
     """
@@ -208,7 +208,7 @@ def _at_risk(
             "rounded as it never was while it learnt"
         )
     shapes = job.checkpoint.shapes
-    if promised >= count_parameters(shapes).total:  # eight bits a weight
+    if promised >= count_parameters(shapes).total:  # at least eight bits per weight
         return None
     count = len(shapes.blocks)
     top = tuned[-1].options.get("top_blocks")
@@ -220,13 +220,13 @@ def _at_risk(
 
 
 def _adapted(earlier: Manifest | None) -> list[Stage]:
-    """Earlier stages that trained an adapter, or for a type."""
+    """Earlier stages that trained an adapter, or trained for a GGUF type (``for_type``)."""
     stages = earlier.stages if earlier else ()
     return [one for one in stages if one.method == "lora" or one.options.get("for_type")]
 
 
 def _margins(job: QuantizeJob, folder: Path) -> dict[str, float]:
-    """What storing did to the predictions of a merged model; says so."""
+    """Measure and report how storing changed the predictions of a merged model."""
     if not (folder / WEIGHTS).exists():
         return {}
     from galenic.compression.quantize.agreement import measure_margins

@@ -1,6 +1,6 @@
-"""Methods that give every tensor one of ggml's block types: by bits, by name, or under a budget.
+"""Base class of methods that use ggml's block types, chosen by bits, by name, or under a budget.
 
-A mix spends bits where the error that was measured falls most per byte
+Under a budget, types are mixed so that the total measured error is minimal
 (`galenic.compression.quantize.allocate`). Types: https://github.com/ggml-org/llama.cpp
 (ggml/src/ggml-common.h).
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["TypedQuantizer"]
 
 MOST_BITS = {2: 2.625, 3: 3.4375, 4: 4.5, 5: 5.5, 6: 6.5625, 7: 7.5, 8: 8.5}
-"""Bits a weight of the largest type that ``--bits`` allows: scales come on top of the bits."""
+"""Maximum bits per weight, including scales, of the types allowed for each value of ``--bits``."""
 
 
 def _check_type(kind: str) -> str:
@@ -40,10 +40,10 @@ def _check_type(kind: str) -> str:
 
 
 def _check_rule(rule: str) -> str:
-    """One ``NAME=TYPE`` with its type in capitals.
+    """Validate a ``NAME=TYPE`` rule; return it with the type in upper case.
 
     Raises:
-        UserError: it is not of that form, or the type or the expression is wrong.
+        UserError: the form, the type or the regular expression is invalid.
     """
     from galenic.compression.quantize.kquant import fitting_type
 
@@ -56,7 +56,7 @@ def _check_rule(rule: str) -> str:
 
 
 class TypedQuantizer(Quantizer):
-    """Blocks of 32 or 256 weights with scales of their own."""
+    """Quantization in blocks of 32 or 256 weights, each with its own scales."""
 
     bits: int | None = Field(
         None,
@@ -130,7 +130,7 @@ class TypedQuantizer(Quantizer):
 
     @property
     def mixed(self) -> bool:
-        """Whether types are chosen under a budget."""
+        """Whether types are mixed under a budget."""
         return self.target_size is not None or self.target_bpw is not None
 
     @property
@@ -147,11 +147,11 @@ class TypedQuantizer(Quantizer):
         return (f"{len(others)} tensors have rows that {self.type} does not divide: {kinds}",)
 
     def candidates(self, tensor: SourceTensor) -> tuple[str, ...]:  # noqa: ARG002
-        """Types that a matrix may take, if their blocks fit; methods may know fewer."""
+        """Candidate types for a matrix, before checking row lengths; methods may restrict them."""
         return self._quick(self._known())
 
     def _quick(self, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        """Of some types those that ``prefer`` leaves."""
+        """Filter types by the ``prefer`` option."""
         if self.prefer != "speed":
             return kinds
         from galenic.compression.quantize.types.speeds import fast_types
@@ -166,14 +166,14 @@ class TypedQuantizer(Quantizer):
         return tuple(kind for kind in BLOCK_TYPES if kind not in self.exclude)
 
     def _ruled(self, name: str) -> str | None:
-        """The type that ``tensor_type`` gives a tensor, if any."""
+        """Return the type that a rule of ``tensor_type`` assigns to a tensor; None if none does."""
         rules = (rule.rpartition("=") for rule in self.tensor_type)
         return next((kind for pattern, _, kind in rules if re.search(pattern, name)), None)
 
     def check(self, job: QuantizeJob) -> int:
         source = job.source
         self._check_rules(source)
-        job.checkpoint  # noqa: B018  what it cannot open cannot be read back either
+        job.checkpoint  # noqa: B018  raises if the model cannot be opened
         options = self.type_choices(source)
         if not self.mixed:
             return sum(max(sizes.values()) for sizes in options.values())
@@ -198,7 +198,7 @@ class TypedQuantizer(Quantizer):
                 )
 
     def type_choices(self, source: GgufSource) -> dict[str, dict[str, int]]:
-        """Types that each tensor may take, smaller ones first, with its bytes in them."""
+        """Possible types of each tensor, from small to large, with the tensor's size in bytes."""
         return {tensor.name: self._options(tensor) for tensor in source.tensors}
 
     def _options(self, tensor: SourceTensor) -> dict[str, int]:
@@ -211,25 +211,25 @@ class TypedQuantizer(Quantizer):
             kind = fitting_type(tensor.shape, ruled)
             return {kind: stored_bytes(tensor.shape, kind)}
         fitting = {fitting_type(tensor.shape, kind) for kind in self.candidates(tensor)}
-        fitting = fitting - set(self.exclude) or fitting  # no excluded type as a stand-in
+        fitting = fitting - set(self.exclude) or fitting  # excluded types are no fallback
         found = [(stored_bytes(tensor.shape, kind), kind) for kind in fitting]
         sizes = {kind: size for size, kind in sorted(found)}
         if self._bits is None:
             return sizes
         most = MOST_BITS[self._bits] / 8 * math.prod(tensor.shape)
-        # the largest that is small enough, or the smallest where none is
+        # the largest size within the limit, or the smallest of all
         size = max((s for s in sizes.values() if s <= most), default=min(sizes.values()))
         return {kind: s for kind, s in sizes.items() if s == size}
 
     def choose(
         self, job: QuantizeJob, found: Sensitivity | None, advance: Callable[[int], None]
     ) -> dict[str, str]:
-        """Tensor name to type, by the errors that the types make.
+        """Choose a type for each tensor by measured errors; returns types by tensor name.
 
         Args:
             job: the model.
-            found: what weights the errors; None: all weights matter alike.
-            advance: told how many tensors are done.
+            found: importance that weights the errors; None: equal weights.
+            advance: called with the number of tensors done.
         """
         options = self.type_choices(job.source)
         if all(len(kinds) == 1 for kinds in options.values()):
@@ -244,7 +244,7 @@ class TypedQuantizer(Quantizer):
         found: Sensitivity | None,
         advance: Callable[[int], None],
     ) -> dict[str, tuple[TypeChoice, ...]]:
-        """The error of each type that a tensor may take; arguments as `choose` has them."""
+        """Measure the error of each possible type of each tensor; arguments as for `choose`."""
         from galenic.compression.quantize.allocate import measure_choices
 
         return measure_choices(
@@ -258,7 +258,7 @@ class TypedQuantizer(Quantizer):
     def pick(
         self, source: GgufSource, choices: Mapping[str, Sequence[TypeChoice]]
     ) -> dict[str, str]:
-        """Tensor name to type, the errors of its `type_choices` known."""
+        """Choose a type for each tensor, given the measured errors; returns types by name."""
         from galenic.compression.quantize.allocate import allocate
 
         if self.mixed:
@@ -266,7 +266,7 @@ class TypedQuantizer(Quantizer):
         return {name: min(options, key=_by_error).type for name, options in choices.items()}
 
     def _budget(self, source: GgufSource) -> int:
-        """Bytes of all tensors together."""
+        """Maximum size of all tensors together, in bytes."""
         if self.target_bpw is not None:
             weights = sum(math.prod(tensor.shape) for tensor in source.tensors)
             return int(self.target_bpw * weights / 8)

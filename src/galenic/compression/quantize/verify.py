@@ -1,4 +1,4 @@
-"""A GGUF read back after it was written: by llama.cpp, and by transformers block by block."""
+"""Verify a written GGUF by running it in llama.cpp and in transformers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from galenic.models.gguf.write import CHUNK_VALUES, GgufSource
 __all__ = ["failed", "verify_gguf"]
 
 LARGEST_CHANGE = 0.75
-"""Largest accepted norm of what quantizing changed in a tensor, as a share of the tensor's norm.
-Two bits change about a third; another tensor, or one of another row order, more than the whole."""
+"""Largest accepted norm of a tensor's change, relative to its norm. Two-bit quantization changes
+about a third; a wrong tensor or a wrong row order gives more than 1."""
 
 
 def verify_gguf(job: QuantizeJob, path: Path) -> dict[str, float]:
-    """Check that a file is whole, finite, close to what it was made from, and runs in both engines.
+    """Check that a file is complete, finite, close to the original, and runs alike in both engines.
 
     Returns:
-        ``tensor_bytes``; ``weight_change``: the largest of a tensor, as a share of its norm;
-        ``logit_difference`` of the two engines, ``logit_rounding``: what the rounding of inputs
-        explains of it, and ``tolerance``.
+        ``tensor_bytes``; ``weight_change``, the largest relative change of a tensor, and its limit
+        ``largest_weight_change``; and ``logit_difference``, ``logit_rounding`` and ``tolerance`` of
+        `galenic.compression.quantize.agreement.Agreement`.
 
     Raises:
-        UserError: something is not as it should be.
+        UserError: a check failed.
     """
     from galenic.models.paged import PagedModel
 
@@ -63,7 +63,7 @@ def verify_gguf(job: QuantizeJob, path: Path) -> dict[str, float]:
 
 
 def failed(why: str) -> UserError:
-    """The error of a check: nothing is kept."""
+    """Return the error for a failed check."""
     return UserError(f"the model was not saved, for read back {why}. Nothing was kept.")
 
 

@@ -1,4 +1,4 @@
-"""A folder in transformers' own hands, to compare llama.cpp with: all of it in memory."""
+"""A transformers model loaded entirely into memory, as a reference for llama.cpp."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["WholeModel"]
 
 
 class WholeModel:
-    """A model in float32.
+    """A transformers model in float32.
 
     Args:
-        folder: a Hugging Face model.
-        types: type of each tensor of the GGUF that it is compared with.
+        folder: folder of a Hugging Face model.
+        types: types of the tensors of the GGUF that it is compared with, by name.
 
     Raises:
-        UserError: transformers cannot load it.
+        UserError: transformers cannot load the model.
     """
 
     def __init__(self, folder: Path, types: Mapping[str, str]) -> None:
@@ -44,14 +44,14 @@ class WholeModel:
         self.folder, self.types = folder, types
 
     def logits(self, tokens: Any) -> Any:
-        """Shape (texts, length, vocab), float32, of tokens of shape (texts, length)."""
+        """Return float32 logits (texts, length, vocab) for tokens of shape (texts, length)."""
         import torch
 
         with torch.no_grad():
             return self.model(input_ids=tokens, use_cache=False).logits
 
     def gguf_name(self, name: str) -> str:
-        """The GGUF name of a parameter; of an unknown family, of one of the usual type."""
+        """Return a parameter's GGUF name; for an unknown family, any tensor of the main type."""
         from galenic.models.gguf.names import gguf_name
 
         return self._usual if self._shape is None else gguf_name(self._shape, name)
@@ -72,10 +72,10 @@ class WholeModel:
         return next(name for name, kind in self.types.items() if kind == usual)
 
     def fill_(self, source: GgufSource) -> None:
-        """Take every weight from a GGUF of the same model; experts are parts of one tensor there.
+        """Copy all weights, including those of experts, from a GGUF of the same model.
 
         Raises:
-            UserError: it lacks one.
+            UserError: a tensor is missing, or the architecture is unknown.
         """
         import torch
 
@@ -83,7 +83,7 @@ class WholeModel:
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 if name == "lm_head.weight" and "output.weight" not in stored:
-                    continue  # it is the embedding
+                    continue  # tied head
                 parameter.copy_(torch.from_numpy(self._values(name, stored)))
 
     def _values(self, name: str, stored: Mapping[str, SourceTensor]) -> Any:

@@ -1,1 +1,1 @@
-"""Tuning a quantized model inside its format: codes, scales, norms; not a byte more."""
+"""Tuning of a quantized model's codes, scales and norms, without changing its format or size."""

@@ -1,8 +1,8 @@
-"""Codes of one block tuned so that it puts out what the dense block does.
+"""Tune the codes of a block to match the output of the dense block.
 
-By the signs of gradients, as Cheng et al. do (https://arxiv.org/abs/2309.05516), from the codes
-that are there. The block reads what the quantized ones before it put out and is compared with the
-dense block on dense inputs, so that it also corrects the errors before it.
+Uses signed gradient descent like Cheng et al. (https://arxiv.org/abs/2309.05516), starting from the
+existing codes. The block's input is the output of the quantized blocks before it, and the target
+is the dense block's output on dense inputs, so that errors of earlier blocks are corrected too.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from galenic.compression.quantize.tuning.model import TunedModel, fast
 __all__ = ["Samples", "tune_codes_"]
 
 REACH = 0.5
-"""How far, in steps of its type, a weight moves at most."""
+"""Maximum movement of a weight, relative to the mean spacing of its type's levels."""
 SCALE_RATE = 1e-3
-"""Learning rate of the factors of scales, falling to nothing."""
+"""Initial learning rate of the scale factors, decaying linearly to zero."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Hidden states at one boundary of blocks, shape (samples, seq_len, hidden).
+    """Input and target of a block, hidden states of shape (samples, seq_len, hidden).
 
     Attributes:
-        tuned: what the quantized blocks put out; becomes what the next one does.
-        dense: what the dense ones do.
-        apart: how many of the last samples nothing is learnt from.
+        tuned: input of the block: output of the quantized blocks before it.
+        dense: target: output of the dense block.
+        apart: number of samples at the end that are held out from training.
     """
 
     tuned: Any
@@ -49,20 +49,21 @@ def tune_codes_(
     batch_size: int,
     generator: Any,
 ) -> tuple[float, float]:
-    """Tune a block; kept only where the error on the samples apart is smaller than before.
+    """Tune a block in place; the result is kept only if it lowers the error on held-out samples.
 
     Args:
-        model: holds the block.
-        index: of the block.
-        dense: gives its dense weights by transformers name.
-        samples: ``tuned`` is what enters the block, ``dense`` what it should put out.
-        settings: its other inputs.
-        steps: of tuning.
-        batch_size: sequences in a step.
-        generator: of the order of the sequences.
+        model: the quantized model.
+        index: index of the block.
+        dense: returns a dense weight, given its name in transformers.
+        samples: input and target of the block.
+        settings: the block's other arguments.
+        steps: number of training steps.
+        batch_size: number of sequences per step.
+        generator: random generator that chooses the sequences.
 
     Returns:
-        Mean squared error over the samples apart, as a share of the target's, before and after.
+        Squared error on the held-out samples relative to the target's sum of squares, before and
+        after tuning.
     """
     names = [name for _, name in model.of_block(index) if name in model.matrices]
     matrices = {name: model.matrices[name] for name in names}

@@ -1,7 +1,7 @@
-"""What an unfinished tuning needs to go on: in ``.NAME.run`` beside the output.
+"""State of an unfinished tuning, in the folder ``.NAME.run`` beside the output.
 
-Every file is written whole or not at all, and holds all that the following steps depend on, so that
-a tuning that was killed ends with the same bytes as one that was not.
+Files are written atomically and contain everything that later steps depend on, so a tuning that was
+killed and resumed gives the same bytes as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ __all__ = ["TuningFolder", "tuning_folder"]
 
 UNTUNED, SETTINGS = "untuned.gguf", "settings"
 SAVED_EVERY = 120.0
-"""Seconds of steps that may have to be done again."""
+"""Seconds between saves while training scales; a killed run repeats at most about this much."""
 
 
 class TuningFolder:
-    """The folder of a run.
+    """Folder with the state of an unfinished tuning.
 
     Args:
-        path: of it; made when missing.
+        path: path of the folder; created if missing.
         fingerprint: everything that the result depends on, as plain values.
 
     Raises:
-        UserError: it holds a run with other settings.
+        UserError: the folder holds a run with different settings.
     """
 
     def __init__(self, path: Path, fingerprint: dict[str, Any]) -> None:
@@ -53,20 +53,20 @@ class TuningFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether there is a run to resume."""
         return (self.path / UNTUNED).exists()
 
     def keep(self, file: Path) -> None:
-        """Keep the file that is to be tuned."""
+        """Save a copy of the untuned GGUF."""
         with replacing(self.path / UNTUNED) as part:
             shutil.copyfile(file, part)
 
     def give_back(self, file: Path) -> None:
-        """Write the file that is to be tuned."""
+        """Copy the saved untuned GGUF to ``file``."""
         shutil.copyfile(self.path / UNTUNED, file)
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """What was saved under a name; None: nothing yet."""
+        """Load the state saved under a name; None if there is none."""
         path = self.path / f"{name}.pt"
         if not path.exists():
             return None
@@ -74,19 +74,19 @@ class TuningFolder:
         return found
 
     def save(self, name: str, state: dict[str, Any]) -> None:
-        """Write plain values and tensors."""
+        """Save plain values and tensors under a name."""
         with replacing(self.path / f"{name}.pt") as part:
             torch.save(state, part)
         self._saved = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether the last save is long ago."""
+        """Whether the last save is at least `SAVED_EVERY` seconds ago."""
         return time.monotonic() - self._saved >= SAVED_EVERY
 
 
 @contextmanager
 def tuning_folder(output: Path, fingerprint: dict[str, Any]) -> Iterator[TuningFolder]:
-    """The folder of a run; gone when all went well, and where there is nothing to go on from."""
+    """Context with the folder of a run; deleted on success, or if there is nothing to resume."""
     folder = TuningFolder(output.with_name(f".{output.name}.run"), fingerprint)
     try:
         yield folder

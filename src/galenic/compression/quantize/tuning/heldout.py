@@ -1,4 +1,4 @@
-"""KL to the dense model on text of documents that nothing was calibrated on or learnt from."""
+"""KL divergence from the dense model on held-out documents, before and after tuning."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["Judge", "Judgement"]
 
 BEFORE = "heldout"
 LEAST = 1e-12
-"""KL that a ratio to is still one."""
+"""Lower bound of the KL in the denominator of the ratio."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What tuning did, with 95 % intervals from resampling the sequences.
+    """Effect of tuning, with 95 % intervals from resampling the sequences.
 
     Attributes:
-        before: KL in nats a token.
-        after: likewise.
-        ratio: of the two, paired.
-        num_tokens: judged on.
+        before: KL before tuning, in nats per token.
+        after: KL after tuning, in nats per token.
+        ratio: paired ratio after / before.
+        num_tokens: number of held-out tokens.
     """
 
     before: Estimate
@@ -36,7 +36,7 @@ class Judgement:
     num_tokens: int
 
     def told(self) -> str:
-        """In words."""
+        """Return a sentence describing the result."""
         before, after, ratio = (
             f"{e.value:.4f} ({e.low:.4f} to {e.high:.4f})"
             for e in (self.before, self.after, self.ratio)
@@ -48,12 +48,12 @@ class Judgement:
 
 
 class Judge:
-    """Measures a model before and after tuning on the same text.
+    """Measures the KL before and after tuning on the same text.
 
     Args:
-        dense: the model that it is compared with.
+        dense: the dense model to compare with.
         tokens: held-out text, shape (samples, seq_len).
-        folder: keeps what was measured before.
+        folder: stores the measurement before tuning.
     """
 
     def __init__(self, dense: PagedModel, tokens: Any, folder: TuningFolder) -> None:
@@ -61,14 +61,14 @@ class Judge:
         self._before: Sequence[float] = ()
 
     def look_before(self, model: TunedModel) -> None:
-        """Measure, or take what was measured, before any tuning."""
+        """Measure before tuning, or load this measurement if the run is resumed."""
         kept = self._folder.load(BEFORE)
         self._before = kept["kl"] if kept else self._measure(model)
         if not kept:
             self._folder.save(BEFORE, {"kl": list(self._before)})
 
     def judge(self, model: TunedModel) -> Judgement:
-        """Measure again and compare."""
+        """Measure after tuning and compare."""
         after = self._measure(model)
         ones = [1.0] * len(after)
         return Judgement(
@@ -79,5 +79,5 @@ class Judge:
         )
 
     def _measure(self, model: TunedModel) -> list[float]:
-        """One sequence at a time, through both models block by block."""
+        """KL of each sequence in nats per token; both models run block by block."""
         return kl_by_sequence(model, self._dense, self._tokens)

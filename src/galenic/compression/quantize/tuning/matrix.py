@@ -1,12 +1,12 @@
-"""A stored matrix whose scales and codes can be trained, and which goes back into its own bytes.
+"""A quantized matrix whose scales and codes can be trained, and written back in the same format.
 
-A weight is ``d * units - dmin * shifts``. ``units`` follow from codes and sub-scales. What is
-trained are factors of the float16 scales, rounded to float16 in the forward pass as the file will
-hold them, and, where asked for, which level each weight takes: rounded in the forward pass,
-the gradient passing straight through (Bengio et al., https://arxiv.org/abs/1308.3432).
+A weight is ``d * units - dmin * shifts``, where ``units`` follow from codes and sub-scales. Trained
+are factors on the float16 scales, rounded to float16 in the forward pass as in the file, and
+optionally the level of each weight: rounded in the forward pass, with a straight-through gradient
+(Bengio et al., https://arxiv.org/abs/1308.3432).
 
-In memory are the bytes of the file and numbers for each block; units are decoded by ggml where they
-are needed, and codes of a matrix are taken apart only while they are trained.
+Memory holds the bytes of the file and a few numbers per block. Units are decoded by ggml when
+needed, and codes are unpacked only while they are trained.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ from galenic.compression.quantize.types.lattice import LATTICES, Lattice, unpack
 __all__ = ["TunedMatrix"]
 
 LEAN = 0.4
-"""How far, in steps, a weight starts from its level at most, towards its dense value."""
+"""Maximum initial offset of a weight from its level towards its dense value, relative to the mean
+spacing of levels."""
 GRADIENT_VALUES = 1 << 21
-"""Weights whose gradient is passed to the scales at once."""
+"""Number of weights whose gradient is propagated to the scales at once."""
 
 
 class TunedMatrix:
-    """One matrix of the file.
+    """A quantized matrix with trainable scales and codes.
 
     Args:
-        kind: its type.
-        blocks: its bytes, shape (rows, bytes of a row).
-        order: the transformers row that each row of the file is; None: the same.
+        kind: name of its type.
+        blocks: its bytes, shape (rows, bytes per row).
+        order: for each row of the file, its row in transformers; None if the order is the same.
 
     Attributes:
-        factor: of each block's scale; trained.
-        min_factor: of each block's minimum, likewise; None without.
-        places: where each weight lies among the levels, in steps; None until `open_codes_`.
+        factor: trained factor on each block's scale.
+        min_factor: trained factor on each block's minimum; None if the type has no minima.
+        places: trained position of each weight among the levels, in steps; None unless codes are
+            open (`open_codes_`).
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class TunedMatrix:
             self.min_factor = torch.nn.Parameter(torch.ones_like(self.minimum))
 
     def put_(self, blocks: NDArray[np.uint8]) -> None:
-        """Let it be what these bytes say; factors stay as they are."""
+        """Replace the matrix by the given bytes; factors are not changed."""
         self.blocks = blocks
         self.minimum: Any = None
         self._submin: Any = None
@@ -73,19 +75,19 @@ class TunedMatrix:
 
     @property
     def spacing(self) -> float:
-        """Mean distance of two levels in steps."""
+        """Mean distance between adjacent levels, in steps."""
         levels = self._levels()
         return float(levels[-1] - levels[0]) / (len(levels) - 1)
 
     def weight(self) -> Any:
-        """Float32, shape (rows, columns), rows in the order of transformers."""
+        """Return the float32 weight, shape (rows, columns), rows in transformers' order."""
         found = self._rows(slice(None))
         return found if self.order is None else found[self.order]
 
     def take_gradient_(self, gradient: Any) -> None:
-        """Add to the gradients of the factors what a gradient of `weight` means for them.
+        """Backpropagate a gradient of `weight` to the factors, accumulating in their ``grad``.
 
-        A few rows at a time; codes are not trained meanwhile.
+        Works on a few rows at a time; must not be called while codes are open.
         """
         if self.order is not None:
             gradient = gradient[torch.argsort(self.order)]
@@ -95,17 +97,20 @@ class TunedMatrix:
             self._rows(rows).backward(gradient[rows])
 
     def _rows(self, rows: slice) -> Any:
-        """Some rows of the file."""
+        """Weights of some rows, in the order of the file."""
         scale = _as_stored(self.scale[rows] * self.factor[rows])
         units = self._units(rows) if self.places is None else self._rounded_units()
         found = (units.reshape(*scale.shape, -1) * scale[..., None]).reshape(len(scale), -1)
         return found if self.minimum is None else found + self._shift(rows, found.shape[1])
 
     def open_codes_(self, dense: Any) -> bool:
-        """Let codes be trained, from where the dense weights lie, rows in transformers' order.
+        """Make codes trainable, starting between the stored level and the dense weight.
+
+        Args:
+            dense: dense weight, rows in transformers' order.
 
         Returns:
-            Whether the type has codes that can be.
+            Whether the type has trainable codes.
         """
         if self.kind not in LATTICES:
             return False
@@ -122,7 +127,7 @@ class TunedMatrix:
         return True
 
     def close_codes_(self, *, keep: bool) -> None:
-        """Put the trained codes and scales into the bytes, or forget them."""
+        """Store the trained codes and scales if ``keep``, or discard them; resets the factors."""
         if keep:
             self.store_()
         self.places = self._lattice = None
@@ -132,7 +137,7 @@ class TunedMatrix:
                 factor.grad = None
 
     def store_(self) -> None:
-        """Put what was trained into the bytes."""
+        """Encode the trained scales and codes into ``blocks``."""
         with torch.no_grad():
             scale = _as_stored(self.scale * self.factor)
             minimum = None
@@ -165,14 +170,14 @@ class TunedMatrix:
         return (levels[1:] + levels[:-1]) / 2
 
     def _units(self, rows: slice) -> Any:
-        """Some rows where every scale is 1 and every minimum 0."""
+        """Decode some rows with every scale set to 1 and every minimum to 0."""
         bare = self.blocks[rows]
         ones = np.ones((len(bare), self.scale.shape[1]), np.float32)
         nothing = None if self.minimum is None else np.zeros_like(ones)
         return torch.from_numpy(decode_rows(with_scales(bare, self.kind, ones, nothing), self.kind))
 
     def _rounded_units(self) -> Any:
-        """Units of the levels that are nearest to the places."""
+        """Units of the levels nearest to ``places``, with a straight-through gradient."""
         levels, sub = self._levels(), self._opened().sub
         nearest = levels[torch.bucketize(self.places.detach(), self._middles())]
         passed = self.places.clamp(float(levels[0]), float(levels[-1]))
@@ -192,12 +197,12 @@ class TunedMatrix:
 
 
 def _as_stored(scale: Any) -> Any:
-    """Rounded to float16, the gradient passing straight through."""
+    """Round to float16, with a straight-through gradient."""
     return scale + (scale.half().float() - scale).detach()
 
 
 def _scale(blocks: NDArray[Any], kind: str) -> NDArray[np.float32]:
-    """``d`` of a type without levels of its own: IQ2 and IQ3 begin with it."""
+    """Scale ``d`` of each block of an IQ2 or IQ3 type, whose blocks begin with it."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]][1]

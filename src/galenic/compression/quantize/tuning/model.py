@@ -1,4 +1,4 @@
-"""A quantized GGUF as a model of transformers whose stored numbers can be trained."""
+"""A quantized GGUF as a transformers model whose stored values can be trained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["TunedModel", "fast"]
 
 
 def fast(size: int) -> Any:
-    """Within it, products of large models run in bfloat16 where the processor computes so."""
+    """Context for bfloat16 matrix products, if the model is large and the CPU supports them."""
     has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     if size < 512 or has is None or not has():
         return nullcontext()
@@ -33,16 +33,16 @@ def fast(size: int) -> Any:
 
 
 class TunedModel:
-    """The model of a file; norms and biases have trained factors as well.
+    """Trainable model of a GGUF file; norms and biases also have trained factors.
 
     Args:
-        checkpoint: the dense model, for its shape.
-        path: of the file.
+        checkpoint: the dense model, which determines the shapes.
+        path: path of the GGUF.
 
     Attributes:
-        paged: the file as a model of transformers, for what lies outside the blocks.
-        matrices: by transformers name.
-        factors: of vectors, by transformers name.
+        paged: the file as a transformers model, for the parts outside the blocks.
+        matrices: quantized matrices, by transformers name.
+        factors: trained factors on norms and biases, by transformers name.
     """
 
     def __init__(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -57,7 +57,7 @@ class TunedModel:
         for name, _ in self.layout.model.named_parameters():
             info = stored.get(gguf_name(self.shape, name))
             if info is None:
-                continue  # the head is the embedding
+                continue  # tied head
             if info.type in BLOCK_TYPES:
                 order = row_order(self.shape, name)
                 self.matrices[name] = TunedMatrix(info.type, _bytes(path, info), order)
@@ -69,12 +69,12 @@ class TunedModel:
 
     @property
     def head(self) -> str:
-        """Name of the head's weight, which may be the embedding's."""
+        """Transformers name of the head's weight (the embedding's if tied)."""
         tied = bool(self.layout.model.config.tie_word_embeddings)
         return "model.embed_tokens.weight" if tied else "lm_head.weight"
 
     def value(self, name: str) -> Any:
-        """A parameter as the file will hold it, its gradient kept."""
+        """Return a parameter as the file will store it, differentiable in what is trained."""
         if name in self.matrices:
             return self.matrices[name].weight()
         if name in self.vectors:
@@ -82,13 +82,13 @@ class TunedModel:
         return self.fixed[name]
 
     def of_block(self, index: int) -> Iterator[tuple[str, str]]:
-        """Name within the block, and in the model, of every parameter of a block."""
+        """Yield (name within the block, name in the model) of every parameter of a block."""
         prefix = self.paged.prefix(index)
         for name, _ in self.layout.blocks[index].module.named_parameters():
             yield name, f"{prefix}{name}"
 
     def block_values(self, index: int) -> dict[str, Any]:
-        """A block's parameters as the file will hold them, by their names within it."""
+        """Return a block's parameters as the file will store them, by name within the block."""
         return {short: self.value(name) for short, name in self.of_block(index)}
 
     def run_block(
@@ -98,22 +98,22 @@ class TunedModel:
         settings: Mapping[str, Any],
         values: Mapping[str, Any] | None = None,
     ) -> Any:
-        """What a block makes of hidden states, shape (samples, seq_len, hidden).
+        """Return a block's output, shape (samples, seq_len, hidden).
 
         Args:
-            index: of the block.
-            hidden: what enters it.
-            settings: its other inputs.
-            values: its `block_values`, where they are at hand.
+            index: index of the block.
+            hidden: its input, of the same shape.
+            settings: its other arguments.
+            values: its `block_values`, if already computed.
         """
         module = self.layout.blocks[index].module
         held = dict(self.block_values(index) if values is None else values)
         return torch.func.functional_call(module, held, (hidden,), dict(settings))
 
     def run_on_(self, index: int, hidden: Any, settings: Mapping[str, Any]) -> None:
-        """Replace hidden states, shape (samples, seq_len, hidden), by what a block makes of them.
+        """Replace hidden states, shape (samples, seq_len, hidden), by the block's output.
 
-        One sample at a time.
+        Processes one sample at a time.
         """
         with torch.no_grad(), fast(hidden.shape[-1]):
             values = self.block_values(index)
@@ -121,20 +121,20 @@ class TunedModel:
                 sample.copy_(self.run_block(index, sample, settings, values))
 
     def all_factors(self) -> list[Any]:
-        """Everything that is trained besides codes, in the order of the parameters."""
+        """All trained factors (everything trained except codes), in a fixed order."""
         matrices = self.matrices.values()
         pairs = (factor for matrix in matrices for factor in (matrix.factor, matrix.min_factor))
         return [factor for factor in (*pairs, *self.factors.values()) if factor is not None]
 
     def refresh_embedding_(self) -> None:
-        """Let the embedding be what its bytes are now."""
+        """Update the embedding layer's weight from its current bytes and factors."""
         weight = self.layout.model.get_input_embeddings().weight
         if (matrix := self.matrices.get("model.embed_tokens.weight")) is not None:
             with torch.no_grad():
                 weight.copy_(matrix.weight())
 
     def forget_factors_(self) -> None:
-        """After `stored`: factors are one again, for what they did is in the numbers."""
+        """Reset all factors to 1; call after `stored`, which has applied them to the values."""
         for matrix in self.matrices.values():
             matrix.close_codes_(keep=False)
         for name, factor in self.factors.items():
@@ -143,7 +143,7 @@ class TunedModel:
         self.refresh_embedding_()
 
     def stored(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """GGUF name and content, in the file's order, of everything that was trained."""
+        """Yield GGUF name and content, rows in GGUF order, of everything that was trained."""
         for name, matrix in self.matrices.items():
             matrix.store_()
             yield gguf_name(self.shape, name), matrix.blocks

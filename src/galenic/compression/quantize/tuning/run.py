@@ -1,4 +1,4 @@
-"""Tuning after any method that makes a GGUF: first codes block by block, then scales by KL."""
+"""Tuning of a quantized GGUF: first codes block by block, then scales by KL divergence."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from galenic.runtimes.threads import choose_threads
 __all__ = ["tune_gguf"]
 
 BATCH = 4
-"""Sequences in a step."""
+"""Number of sequences per step."""
 APART = 8
-"""One of so many sequences of the calibration text is kept apart to judge blocks on: the last."""
+"""One in this many calibration sequences, at the end, is held out to evaluate tuned blocks."""
 WALK = "walk"
 
 
 def tune_gguf(job: QuantizeJob, path: Path, folder: TuningFolder) -> dict[str, float]:
-    """Tune the numbers of a file; it is written anew only where the KL is lower than before.
+    """Tune a GGUF file; it is rewritten only if the KL divergence from the dense model is lower.
 
     Args:
-        job: the dense model, the calibration text, and text of other documents to judge on.
-        path: the file; every tensor keeps its type and its bytes their number.
-        folder: keeps what is needed to go on.
+        job: the dense model, the calibration text, and held-out text from other documents.
+        path: the file; every tensor keeps its type and size.
+        folder: stores the state for resuming.
 
     Returns:
-        ``tuning_kl_before`` and ``tuning_kl_after``: in nats a token, on the held-out text, and the
-        ends of the 95 % interval of their ratio.
+        ``tuning_kl_before`` and ``tuning_kl_after`` in nats per token on the held-out text, the
+        95 % interval of their ratio, and the number of tokens.
     """
     tokens, config = job.tokens, job.config
     torch.set_num_threads(choose_threads())
@@ -73,7 +73,7 @@ def tune_gguf(job: QuantizeJob, path: Path, folder: TuningFolder) -> dict[str, f
 
 
 def _apart(tokens: Any) -> int:
-    """How many of the last calibration sequences blocks are judged on."""
+    """Number of calibration sequences, at the end, that are held out from training."""
     return max(1, len(tokens) // APART)
 
 
@@ -85,7 +85,7 @@ def _walk(
     folder: TuningFolder,
     generator: Any,
 ) -> Any:
-    """Tune block after block, or go on with it; gives what the dense head reads."""
+    """Tune the codes of all blocks, or resume; return the inputs of the dense model's head."""
     wanted, settings = dense.enter(tokens)
     done = 0
     if state := folder.load(WALK):
@@ -127,7 +127,7 @@ def _write(job: QuantizeJob, path: Path, stored: dict[str, Any]) -> None:
     types = {tensor.name: tensor.type for tensor in read_header(path).tensors}
     with TemporaryDirectory(prefix=".tuned-", dir=path.parent) as scratch:
         kept = KeptTensors(Path(scratch), job.checkpoint.folder)
-        while stored:  # each is let go once it is on disk
+        while stored:  # free each once it is on disk
             name = next(iter(stored))
             kept.put_rows(name, stored.pop(name))
         write_gguf(job.source, path, types, encode=kept.encode)

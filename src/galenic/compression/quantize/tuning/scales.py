@@ -1,4 +1,4 @@
-"""Scales, norms and biases of the whole model tuned by KL to the dense model, codes as they are."""
+"""Tune scales, norms and biases of the whole model by KL to the dense model; codes are fixed."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from galenic.watcher import Watcher
 __all__ = ["Schedule", "kl_by_sequence", "tune_scales_"]
 
 RATE = 4e-4
-"""Learning rate of the factors, falling to nothing; ten times as much diverges (LOG.md)."""
+"""Initial learning rate, decaying linearly to zero; a ten times larger one diverges (LOG.md)."""
 POSITIONS = 64
-"""Positions whose logits are in memory at once: vocabularies are wide."""
+"""Number of positions whose logits are computed at once, to limit memory."""
 SCALES = "scales"
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How scales are trained.
+    """Training schedule.
 
     Attributes:
-        passes: over the text.
-        batch_size: sequences in a step.
-        generator: of the order of the sequences.
+        passes: number of passes over the text.
+        batch_size: number of sequences per step.
+        generator: random generator for the order of the sequences.
     """
 
     passes: int
@@ -50,16 +50,16 @@ def tune_scales_(
     folder: TuningFolder,
     watcher: Watcher,
 ) -> None:
-    """Train the factors, or go on with it.
+    """Train the factors of scales, norms and biases, resuming if there is a saved state.
 
     Args:
-        model: whose factors are trained.
-        dense: its head gives the target.
-        normed: what the dense head reads, shape (samples, seq_len, hidden).
-        tokens: shape (samples, seq_len).
-        schedule: how often, and in which order.
-        folder: keeps what is needed to go on.
-        watcher: told of progress.
+        model: the quantized model, whose factors are trained.
+        dense: the dense model, whose head computes the target.
+        normed: inputs of the dense head, shape (samples, seq_len, hidden).
+        tokens: training text, shape (samples, seq_len).
+        schedule: number of passes, batch size and random order.
+        folder: stores the state for resuming.
+        watcher: reports progress.
     """
     factors = model.all_factors()
     optimizer = torch.optim.Adam(factors, lr=RATE, betas=(0.9, 0.99))
@@ -110,7 +110,7 @@ def _step_(model: TunedModel, dense: PagedModel, optimizer: Any, tokens: Any, no
 
 
 def kl_by_sequence(model: TunedModel, dense: PagedModel, tokens: Any) -> list[float]:
-    """Mean KL(dense || tuned) of each sequence in nats a token; tokens: (samples, seq_len)."""
+    """Mean KL(dense || tuned) of each sequence in nats per token; tokens: (samples, seq_len)."""
     with torch.no_grad():
         normed, settings = dense.enter(tokens)
         for index, given in enumerate(settings):
@@ -130,7 +130,7 @@ def kl_by_sequence(model: TunedModel, dense: PagedModel, tokens: Any) -> list[fl
 
 
 def _forward(model: TunedModel, tokens: Any) -> Any:
-    """What leaves the last block; of each block only its input is kept for the gradient."""
+    """Return the last block's output, in float32, with gradient checkpointing for each block."""
     hidden, settings = embed(model.layout, tokens)
     hidden.requires_grad_()
     for index, given in enumerate(settings):
@@ -141,7 +141,7 @@ def _forward(model: TunedModel, tokens: Any) -> Any:
 
 
 def _head_gradient(model: TunedModel, dense: PagedModel, hidden: Any, normed: Any) -> Any:
-    """Gradient of the mean KL at ``hidden``; that of the head's factors is added to them."""
+    """Return the gradient of the mean KL at ``hidden``; also accumulates that of head and norm."""
     with torch.no_grad():
         head = model.value(model.head)
     head.requires_grad_(model.head in model.matrices)
@@ -156,7 +156,7 @@ def _head_gradient(model: TunedModel, dense: PagedModel, hidden: Any, normed: An
 
 
 def _kl(model: TunedModel, dense: PagedModel, head: Any, hidden: Any, normed: Any) -> Iterator[Any]:
-    """KL of each token of one sequence, `POSITIONS` of them at a time."""
+    """Yield the KL of each token of a sequence in nats, for `POSITIONS` tokens at a time."""
     for start in range(0, hidden.shape[1], POSITIONS):
         part = slice(start, start + POSITIONS)
         norm = {"weight": model.value("model.norm.weight")}

@@ -1,1 +1,1 @@
-"""ggml's block types themselves: their levels, and how fast they are here; not who chooses."""
+"""ggml's block types: their levels and layouts, and their speed on this machine."""

@@ -1,8 +1,8 @@
-"""The levels of ggml's small block types: fitting a scale, rounding to it, and the bytes of a file.
+"""Block types of 32 weights: fit scales, round to the levels, and encode in ggml's format.
 
-A block is 32 neighbouring values of a row: small whole numbers (codes), one float16 scale and, in
-the ``_1`` types, one float16 minimum. What is rounded here is what a file holds, digit for digit:
-scales are float16 before anything is rounded with them.
+A block is 32 adjacent values of a row, stored as small integers (codes), one float16 scale and, in
+the ``_1`` types, one float16 minimum. Scales are rounded to float16 before codes are computed, so
+the values computed here are exactly those that the file represents.
 
 Format: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
 """
@@ -21,14 +21,14 @@ from galenic.errors import UserError
 __all__ = ["BLOCK", "GRIDS", "Grid", "PlannedMatrix", "Scales"]
 
 BLOCK = 32
-"""Values that share a scale in the file."""
+"""Number of values that share a scale in the file."""
 REFINEMENTS = 2
-"""Least-squares steps after the best scale tried."""
+"""Number of least-squares refinements of the best scale."""
 
 
 @dataclass(frozen=True)
 class Scales:
-    """Scale and minimum of groups, float32 tensors of one shape; float16 holds their values."""
+    """Scales and minima of groups: float32 tensors of the same shape, exact in float16."""
 
     scale: Any
     minimum: Any
@@ -39,13 +39,13 @@ class Grid:
     """The levels of one block type: ``code * scale + minimum``.
 
     Attributes:
-        type: ggml's name.
-        bits: of a code.
-        lowest: smallest code; the file stores codes from 0 on, but for Q8_0.
+        type: name of the type in ggml.
+        bits: number of bits of a code.
+        lowest: smallest code; except for Q8_0, the file stores codes minus ``lowest``.
         highest: largest code.
-        shifted: whether blocks have a minimum; without, it is 0.
-        codes: all of them in ascending order, where they are not simply the whole numbers from
-            ``lowest`` to ``highest``; the file then stores a code's place among them.
+        shifted: whether blocks have a minimum; otherwise it is 0.
+        codes: all codes in ascending order, if they are not all integers from ``lowest`` to
+            ``highest``; the file then stores the index of a code in this list.
     """
 
     type: str
@@ -56,17 +56,17 @@ class Grid:
     codes: tuple[int, ...] = ()
 
     def fit(self, values: Any, importance: Any) -> Scales:
-        """The scale of each row with the least weighted squared error, of many tried.
+        """Search for the scale of each row with the least weighted squared error.
 
         Args:
-            values: shape (rows, size): what shares a scale.
-            importance: of the error of each column, shape (size,), positive.
+            values: shape (rows, size); each row shares a scale.
+            importance: weight of the squared error of each column, shape (size,), positive.
 
         Returns:
             Scales of shape (rows, 1).
 
         Raises:
-            UserError: values too large for a float16 scale.
+            UserError: values are too large for a float16 scale.
         """
         import torch
 
@@ -75,7 +75,7 @@ class Grid:
         best, least = scales[0], self._error(values, scales[0], importance)
         for tried in scales:
             best, least = self._better(values, importance, best, least, tried)
-            if self.shifted:  # the largest and smallest value may be best given up on one side
+            if self.shifted:  # clipping values on one side only may be best
                 fitted = self._least_squares(values, importance, tried)
                 best, least = self._better(values, importance, best, least, fitted)
         for _ in range(REFINEMENTS):
@@ -89,7 +89,7 @@ class Grid:
         return best
 
     def round(self, values: Any, scales: Scales) -> Any:
-        """The code nearest to each value; shapes broadcast."""
+        """Return the code nearest to each value; shapes broadcast."""
         import torch
 
         step = scales.scale.masked_fill(scales.scale == 0, 1)
@@ -100,24 +100,24 @@ class Grid:
         return codes[torch.bucketize(found, (codes[1:] + codes[:-1]) / 2)]
 
     def values(self, codes: Any, scales: Scales) -> Any:
-        """What ggml reads from codes, exactly: the sum is rounded once, to float32."""
+        """Return the values of codes exactly as ggml computes them: rounded once, to float32."""
         return (codes.double() * scales.scale + scales.minimum).float()
 
     def _candidates(self, values: Any) -> Iterator[Scales]:
-        """Scales around the one that just holds the largest value."""
+        """Yield candidate scales around the one that just covers the largest value."""
         import torch
 
         if self.shifted:
             low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
             for share in torch.linspace(1.05, 0.7, 8).tolist():
                 width = share * (high - low)
-                for cut in (0.0, 0.5, 1.0):  # how much of what is given up lies below
+                for cut in (0.0, 0.5, 1.0):  # fraction of the clipped range at the low end
                     yield Scales(width / self.highest, low + cut * (high - low - width))
             return
         extreme = values.gather(1, values.abs().argmax(1, keepdim=True))
         nothing = torch.zeros_like(extreme)
         for reach in torch.linspace(0.85, 1.25, 9).tolist() if self.bits < 8 else [1.0]:
-            yield Scales(extreme / (reach * self.lowest), nothing)  # one more code on this side
+            yield Scales(extreme / (reach * self.lowest), nothing)  # one code more on this side
             yield Scales(extreme / (reach * self.highest), nothing)
 
     def _error(self, values: Any, scales: Scales, importance: Any) -> Any:
@@ -139,7 +139,7 @@ class Grid:
         return chosen, torch.where(better, error, least)
 
     def _least_squares(self, values: Any, importance: Any, scales: Scales) -> Scales:
-        """The best scale and minimum for the codes that the given scales lead to."""
+        """Return the optimal scale and minimum for the codes obtained with the given scales."""
         import torch
 
         codes = self.round(values, scales)
@@ -157,7 +157,7 @@ class Grid:
 
 
 _UNEVEN = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
-"""ggml's ``kvalues_iq4nl``: closer together where weights are many."""
+"""ggml's ``kvalues_iq4nl``: levels are denser near zero, where most weights lie."""
 
 GRIDS = {
     grid.type: grid
@@ -170,7 +170,7 @@ GRIDS = {
         Grid("Q8_0", 8, -127, 127, shifted=False),
     )
 }
-"""Type name to grid, smaller ones first."""
+"""Grids by type name, from small to large."""
 
 
 def _half(scales: Scales) -> Scales:
@@ -183,12 +183,12 @@ def _half_of(tensor: Any) -> Any:
 
 @dataclass(frozen=True)
 class PlannedMatrix:
-    """A matrix rounded to a grid, not in bytes yet.
+    """A matrix rounded to a grid, not encoded yet.
 
     Attributes:
-        grid: its levels.
-        codes: shape (rows, columns).
-        scales: shape (rows, groups); the groups share the columns equally.
+        grid: the levels.
+        codes: code of each weight, shape (rows, columns).
+        scales: scales of groups of equal size, shape (rows, groups).
     """
 
     grid: Grid
@@ -196,13 +196,13 @@ class PlannedMatrix:
     scales: Scales
 
     def values(self) -> Any:
-        """What a reader of the file gets: float32, shape (rows, columns)."""
+        """Return the dequantized values as read from the file, float32 (rows, columns)."""
         rows, groups = self.scales.scale.shape
         wide = Scales(self.scales.scale[..., None], self.scales.minimum[..., None])
         return self.grid.values(self.codes.reshape(rows, groups, -1), wide).reshape(rows, -1)
 
     def encode(self) -> NDArray[np.uint8]:
-        """The bytes of the type, shape (rows, bytes of a row)."""
+        """Encode in ggml's format; returns bytes of shape (rows, bytes per row)."""
         rows, columns = self.codes.shape
         repeats = columns // BLOCK // self.scales.scale.shape[1]
         codes = self._stored().astype(np.int8).reshape(rows, -1, BLOCK)
@@ -219,7 +219,7 @@ class PlannedMatrix:
         return np.concatenate(parts, axis=-1).reshape(rows, -1)
 
     def _stored(self) -> NDArray[Any]:
-        """The numbers that the file has for the codes."""
+        """Return the numbers that represent the codes in the file."""
         codes: NDArray[Any] = self.codes.numpy()
         if self.grid.codes:
             return np.searchsorted(self.grid.codes, codes)
@@ -227,6 +227,6 @@ class PlannedMatrix:
 
 
 def _half_bytes(numbers: Any, repeats: int) -> NDArray[np.uint8]:
-    """Float16 of each group, once for every block, shape (rows, blocks, 2)."""
+    """Bytes of the float16 value of each group, repeated for its blocks; (rows, blocks, 2)."""
     halves = np.repeat(numbers.numpy().astype("<f2"), repeats, axis=1)
     return halves[..., None].view(np.uint8)

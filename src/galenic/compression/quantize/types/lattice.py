@@ -1,9 +1,9 @@
-"""The levels of a stored matrix, taken apart and put together again without a change.
+"""Lossless unpacking and packing of quantized matrices into codes and scales.
 
-Every type here stores a weight as ``d * sub * level(code) - dmin * submin`` (``+ dmin`` where there
-are no sub-scales): a code of two to eight bits, float16 scales of a block of 32 or 256, and in the
-k-quants and IQ4_XS small whole numbers that scale its groups of 16 or 32. With the scales as they
-are, codes can be chosen anew (GPTQ, tuning) and go back into the same bytes.
+Every type here stores a weight as ``d * sub * level(code) - dmin * submin`` (``+ dmin`` for types
+without sub-scales): a code of two to eight bits, float16 scales per block of 32 or 256 weights, and
+in k-quants and IQ4_XS small integer sub-scales per group of 16 or 32. Codes can be replaced while
+the scales are kept (GPTQ, tuning), and packed again in the same format.
 
 Format: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
 """
@@ -27,15 +27,15 @@ Ints: TypeAlias = NDArray[Any]  # int16
 
 @dataclass
 class Lattice:
-    """A matrix in codes and scales.
+    """A quantized matrix as codes and scales.
 
     Attributes:
-        type: ggml's name.
-        codes: as the file stores them, from 0 on (Q8_0: from -127 on), shape (rows, columns).
-        scale: ``d`` of each block, float32 holding a float16, shape (rows, blocks).
-        minimum: ``dmin``, likewise; None where the type has none.
-        sub: whole numbers that multiply the scale, shape (rows, groups); None: one.
-        submin: likewise for the minimum.
+        type: name of the type in ggml.
+        codes: codes as stored in the file, from 0 up (Q8_0: from -127), shape (rows, columns).
+        scale: ``d`` of each block, float32 exact in float16, shape (rows, blocks).
+        minimum: ``dmin`` of each block, likewise; None if the type has none.
+        sub: integer factors on the scale, shape (rows, groups); None means 1.
+        submin: integer factors on the minimum, likewise.
     """
 
     type: str
@@ -47,7 +47,7 @@ class Lattice:
 
     @property
     def levels(self) -> NDArray[np.float32]:
-        """What each code is in steps, in the order of the codes."""
+        """Level of each code in steps, in the order of the codes."""
         return LATTICES[self.type].levels
 
     @property
@@ -56,13 +56,13 @@ class Lattice:
         return -127 if self.type == "Q8_0" else 0
 
     def steps(self) -> NDArray[np.float32]:
-        """The step of each group, shape (rows, groups); it may be negative, or 0."""
+        """Step size of each group, shape (rows, groups); may be negative or 0."""
         if self.sub is None:
             return self.scale
         return _spread(self.scale, self.sub.shape[1]) * self.sub.astype(np.float32)
 
     def offsets(self) -> NDArray[np.float32]:
-        """What is added in each group, shape (rows, groups)."""
+        """Offset added to the weights of each group, shape (rows, groups)."""
         if self.minimum is None:
             return np.zeros_like(self.steps())
         if self.submin is None:
@@ -70,8 +70,8 @@ class Lattice:
         return -_spread(self.minimum, self.submin.shape[1]) * self.submin.astype(np.float32)
 
     def values(self) -> NDArray[np.float32]:
-        """What the codes stand for, shape (rows, columns); ggml may round the last digit of types
-        with a minimum otherwise."""
+        """Dequantized values, shape (rows, columns); for types with a minimum, ggml's result may
+        differ in the last digit."""
         levels = self.levels[self.codes - self.lowest]
         groups = levels.reshape(len(levels), self.steps().shape[1], -1)
         found = groups * self.steps()[..., None] + self.offsets()[..., None]
@@ -79,7 +79,7 @@ class Lattice:
         return values
 
     def pack(self) -> Bytes:
-        """The bytes of the type, shape (rows, bytes of a row)."""
+        """Encode in ggml's format; returns bytes of shape (rows, bytes per row)."""
         kind = LATTICES[self.type]
         rows = len(self.codes)
         codes = self.codes.reshape(rows, -1, kind.block)
@@ -96,8 +96,8 @@ class Lattice:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a type is laid out: ``unpack`` gives codes, sub and submin of blocks without the float16
-    scales, ``pack`` the bytes of these."""
+    """Layout of a type: ``unpack`` splits blocks without their float16 scales into codes, sub and
+    submin; ``pack`` is the inverse."""
 
     block: int
     levels: NDArray[np.float32]
@@ -112,10 +112,10 @@ _NUMBERS = ("sub", "submin")
 
 
 def unpack(blocks: Bytes, type_name: str) -> Lattice:
-    """Take a matrix apart.
+    """Split an encoded matrix into codes and scales.
 
     Args:
-        blocks: from `galenic.compression.quantize.kquant.quantize_rows`, (rows, bytes of a row).
+        blocks: from `galenic.compression.quantize.kquant.quantize_rows`, (rows, bytes per row).
         type_name: one of `LATTICES`.
     """
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
@@ -146,13 +146,13 @@ def with_scales(
     scale: NDArray[np.float32],
     minimum: NDArray[np.float32] | None = None,
 ) -> Bytes:
-    """The same blocks with other float16 scales, and minima where the type has them.
+    """Return a copy of the blocks with new float16 scales, and minima if the type has them.
 
     Args:
-        blocks: shape (rows, bytes of a row).
-        type_name: any block type; those that are not in `LATTICES` begin with their only scale.
+        blocks: shape (rows, bytes per row).
+        type_name: any block type; blocks of types not in `LATTICES` begin with their only scale.
         scale: ``d`` of each block, shape (rows, blocks).
-        minimum: ``dmin``, likewise.
+        minimum: ``dmin`` of each block, likewise.
     """
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -169,7 +169,7 @@ def with_scales(
 
 
 def _spread(numbers: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
-    """One value for each group of the blocks."""
+    """Repeat each block's value for all of its groups; returns shape (rows, groups)."""
     return np.repeat(numbers, groups // numbers.shape[1], axis=1)
 
 
@@ -209,11 +209,11 @@ def _small(bits: int, levels: Any, *, minimum: bool) -> _Kind:
     return _Kind(32, np.asarray(levels, np.float32), take, give, minimum)
 
 
-# blocks of 256: nibbles go by 64, two bits by 128
+# blocks of 256: 4-bit codes are packed in runs of 64, 2-bit codes in runs of 128
 
 
 def _nibbles(inner: Bytes, width: int) -> Ints:
-    """Codes of four bits: of every ``width`` bytes first the low halves, then the high ones."""
+    """Unpack 4-bit codes: of every ``width`` bytes first the low nibbles, then the high ones."""
     parts = inner.reshape(*inner.shape[:-1], -1, width)
     return _joined(parts & 15, parts >> 4).reshape(*inner.shape[:-1], -1)
 
@@ -225,7 +225,7 @@ def _to_nibbles(codes: Ints, width: int) -> Bytes:
 
 
 def _pairs(inner: Bytes) -> Ints:
-    """Codes of two bits: of every 32 bytes the lowest two bits, then the next ..."""
+    """Unpack 2-bit codes: of every 32 bytes first the lowest two bits, then the next two, etc."""
     parts = inner.reshape(*inner.shape[:-1], -1, 1, 32)
     shifts = np.arange(0, 8, 2, dtype=np.uint8)[:, None]
     return (parts >> shifts & 3).astype(np.int16).reshape(*inner.shape[:-1], -1)
@@ -239,7 +239,7 @@ def _to_pairs(codes: Ints) -> Bytes:
 
 
 def _bits(inner: Bytes) -> Ints:
-    """One bit a code: of 32 bytes all lowest bits, then all next ones ..."""
+    """Unpack 1-bit codes: of 32 bytes first all lowest bits, then all next ones, etc."""
     shifts = np.arange(8, dtype=np.uint8)[:, None]
     found = (inner[..., None, :] >> shifts & 1).astype(np.int16)
     return found.reshape(*inner.shape[:-1], -1)
@@ -278,7 +278,7 @@ def _to_q3(codes: Ints, sub: Ints, _submin: Ints) -> list[Bytes]:
 
 
 def _six_bits(packed: Bytes) -> tuple[Ints, Ints]:
-    """Eight scales and eight minima of six bits from 12 bytes."""
+    """Unpack eight 6-bit sub-scales and eight 6-bit sub-minima from 12 bytes."""
     first, second, third = packed[..., :4], packed[..., 4:8], packed[..., 8:]
     sub = _joined(first & 63, third & 15 | first >> 6 << 4)
     return sub, _joined(second & 63, third >> 4 | second >> 6 << 4)
@@ -352,4 +352,4 @@ LATTICES: dict[str, _Kind] = {
     "Q6_K": _Kind(256, np.arange(-32, 32, dtype=np.float32), _q6, _to_q6, last=True),
     "Q8_0": _plain(8),
 }
-"""Type name to layout, smaller ones first."""
+"""Layouts by type name, from small to large."""

@@ -1,8 +1,8 @@
-"""How fast llama.cpp computes with each block type on this machine, timed once and remembered.
+"""Speed of llama.cpp with each block type on this machine, measured once and cached.
 
-A small model of the Llama architecture is written in each type (a few rows, rounded once and
-repeated) and run as models are: a text is read, then tokens are added one by one. So what the
-library does to weights as it loads them (rows side by side, other layouts) counts.
+A small Llama model is written in each type (with a few quantized rows, repeated) and run in the
+usual way: a prompt is processed, then tokens are added one by one. The timings thus include the
+effect of layouts that the library converts weights to when loading them.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 __all__ = ["SLOWEST", "fast_types", "type_seconds"]
 
 SLOWEST = 1.35
-"""How many times the seconds of the fastest type of its size a fast one may take."""
+"""Maximum time of a fast type, relative to the fastest type of the same size."""
 TABLE = "type-speeds.json"
 VERSION = 1
 VOCAB, HIDDEN, FFN, BLOCKS = 64, 512, 2048, 2
 DRAWN_ROWS = 16
 READ, WRITTEN, ROUNDS = 64, 16, 3
-"""Tokens that are read, and added one by one; times that both are done: the fastest counts."""
+"""Prompt tokens, tokens added one by one, and number of repetitions (the fastest counts)."""
 
 
 def fast_types(kinds: Iterable[str]) -> tuple[str, ...]:
-    """Those types of which no larger one is faster, nor one of the same size much faster."""
+    """Filter types: keep those with no larger type faster, and none of equal size much faster."""
     seconds = type_seconds()
     known = tuple(kinds)
     bits = {kind: _bits(kind) for kind in known}
@@ -61,12 +61,12 @@ def _bits(kind: str) -> float:
 
 
 def type_seconds() -> dict[str, float]:
-    """Processor seconds of a small model with all matrices in a type, for each of `BLOCK_TYPES`.
+    """CPU seconds of a small model with all matrices in one type, for each of `BLOCK_TYPES`.
 
-    Measured on one thread, and remembered for this library on this processor.
+    Measured on one thread, and cached by library and processor.
 
     Raises:
-        UserError: the library is missing, or computes wrong numbers.
+        UserError: the library is missing or fails its self-test.
     """
     from galenic.runtimes.selftest import verified_library
 
@@ -82,7 +82,7 @@ def type_seconds() -> dict[str, float]:
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
-    """What was measured before; a damaged table only means measuring again."""
+    """Read the cached measurements; empty if the file is missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _processor() -> str:
-    """Its name as the system has it."""
+    """Name of the processor as reported by the system."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -115,7 +115,7 @@ def _seconds(library: LibLlama, kind: str) -> float:
 
 
 def _once(engine: Any) -> float:
-    """Processor seconds of one text; the first of a type also takes its pages in."""
+    """CPU seconds of one run; the first run of a type also loads the file's pages into memory."""
     tokens = [number % VOCAB for number in range(READ)]
     engine.forget()
     began = time.process_time()
