@@ -502,7 +502,7 @@ def fhir(rng: random.Random, base: Base, folder: Path) -> Attack:
     data = json_of(rng, BUNDLE)
 
     def call() -> None:
-        from galenic.assistant.record.fhir import read_record
+        from galenic.record.fhir import read_record
         from galenic.retrieval.documents.base import SkipError
 
         try:

@@ -16,18 +16,18 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from assistant.fhir_bundle import BUNDLE
-from galenic.assistant.record.fhir import read_record
 from galenic.data.jsonl import read_jsonl
 from galenic.errors import UserError
 from galenic.models.gguf.check import check_model
 from galenic.models.safe_pattern import check_pattern
 from galenic.models.tensors import read_table
+from galenic.record.fhir import read_record
 from galenic.retrieval.documents.base import SkipError, joined
 from galenic.retrieval.documents.pdf import read_pdf
 from galenic.strict_json import parse_json
 from galenic.strict_yaml import parse_yaml
 from raw_gguf import CODES, RawGguf
+from record.fhir_bundle import BUNDLE
 from tiny import write_tiny_gguf
 
 MANY = int(os.environ.get("GALENIC_FUZZ", "0"))

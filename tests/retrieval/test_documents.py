@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.fhir_bundle import BUNDLE
-from galenic.assistant.record.fhir import read_fhir
+from galenic.record.fhir import read_fhir
 from galenic.retrieval.documents.base import Document, DocumentLine, SkipError, clean
 from galenic.retrieval.documents.cut import LEAST, MOST, TAIL, cut
 from galenic.retrieval.documents.pdf import read_pdf
 from galenic.retrieval.documents.text import decode, read_markdown, read_text
+from record.fhir_bundle import BUNDLE
 
 
 def texts(document: Document) -> list[str]:

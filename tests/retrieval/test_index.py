@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from assistant.fhir_bundle import BUNDLE
 from galenic.cache import locked
 from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.errors import UserError
@@ -23,6 +22,7 @@ from galenic.retrieval import index as index_module
 from galenic.retrieval.index import Summary, index_folder, index_medquad, remove
 from galenic.retrieval.retrieve import search
 from galenic.retrieval.store import open_store
+from record.fhir_bundle import BUNDLE
 from watching import Notes
 
 

@@ -23,7 +23,7 @@ TARGET = ROOT / "src/galenic/assistant/handbook"
 
 
 def main(folder: Path) -> None:
-    shutil.copy(folder / "medicines.yaml", TARGET.parent / "record" / "medicines.yaml")
+    shutil.copy(folder / "medicines.yaml", ROOT / "src/galenic/record/medicines.yaml")
     log = folder / "interactions_log.jsonl"
     if log.is_file():
         shutil.copy(log, Path(__file__).parent / "log" / "_interactions.jsonl")

@@ -17,11 +17,11 @@ from galenic.assistant import DEFAULT_MODEL
 from galenic.assistant.answer.draft import Draft
 from galenic.assistant.events import Cited, Done, Event, Note, Sentence, Sources, Tier
 from galenic.assistant.model import load_runtime
-from galenic.assistant.record.person import Person, read_person
 from galenic.assistant.triage.opinion import with_opinion
 from galenic.assistant.triage.triage import Answer, Triage, triage
 from galenic.errors import UserError, unknown_name
 from galenic.home import index_path
+from galenic.record.person import Person, read_person
 from galenic.retrieval.retrieve import Retriever, open_retriever
 from galenic.runtimes.base import Runtime
 

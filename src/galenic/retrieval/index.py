@@ -49,8 +49,8 @@ READERS = Registry(
         ".txt": "galenic.retrieval.documents.text:read_text",
         ".md": "galenic.retrieval.documents.text:read_markdown",
         ".pdf": "galenic.retrieval.documents.pdf:read_pdf",
-        ".json": "galenic.assistant.record.fhir:read_fhir",
-        ".ndjson": "galenic.assistant.record.fhir:read_fhir",
+        ".json": "galenic.record.fhir:read_fhir",
+        ".ndjson": "galenic.record.fhir:read_fhir",
     },
 )
 

@@ -13,9 +13,9 @@ from galenic.assistant.handbook.check import accepted, entry_faults, grade, leav
 from galenic.assistant.handbook.interactions import interactions, warnings
 from galenic.assistant.handbook.load import entries, read_entries
 from galenic.assistant.handbook.topics import topics
-from galenic.assistant.record.medicines import medicines, named_in
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
+from galenic.record.medicines import medicines, named_in
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "src/galenic/assistant/handbook/entries"

@@ -24,10 +24,10 @@ from galenic.assistant.handbook.cite import cited_pages, cited_sources
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.interactions import warnings
 from galenic.assistant.handbook.topics import topics
-from galenic.assistant.record.against import said_against
-from galenic.assistant.record.person import Person
 from galenic.assistant.triage.triage import Triage
 from galenic.assistant.triage.words.wording import word_set
+from galenic.record.against import said_against
+from galenic.record.person import Person
 from galenic.retrieval.documents.medquad import MEDQUAD
 from galenic.retrieval.query import STOP_WORDS, words
 from galenic.retrieval.retrieve import Passage, Retriever

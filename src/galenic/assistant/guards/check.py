@@ -23,9 +23,9 @@ from galenic.assistant.guards.methods import asks_method, is_method
 from galenic.assistant.guards.reassurance import asks_reassurance, is_reassurance
 from galenic.assistant.guards.stopping import asks_stopping, is_stopping
 from galenic.assistant.guards.told import Told
-from galenic.assistant.record.medicines import drug_words
 from galenic.assistant.triage.words.phrase import Matcher, parse_phrase
 from galenic.assistant.triage.words.wording import sentences
+from galenic.record.medicines import drug_words
 
 __all__ = ["Guard", "of_answer", "of_question"]
 

@@ -16,11 +16,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from galenic.assistant.handbook.entry import PublicPage
-from galenic.assistant.record.facts import Fact
-from galenic.assistant.record.medicines import groups, named_in
 from galenic.assistant.triage.words.people import ages_in_months
 from galenic.assistant.triage.words.phrase import GAP_STOPS, Matcher, parse_phrase
 from galenic.assistant.triage.words.wording import sentences
+from galenic.record.facts import Fact
+from galenic.record.medicines import groups, named_in
 
 __all__ = ["Interaction", "Warned", "interactions", "warnings"]
 

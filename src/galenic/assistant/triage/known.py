@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from galenic.assistant.record.facts import Fact
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading
 from galenic.assistant.triage.rules import Prepared
+from galenic.record.facts import Fact
 
 __all__ = ["CONCEPTS", "add", "described", "known"]
 

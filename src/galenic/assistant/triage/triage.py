@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from galenic.assistant.record.facts import Fact
 from galenic.assistant.triage import known, questions
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
@@ -35,6 +34,7 @@ from galenic.assistant.triage.said import Said
 from galenic.assistant.triage.tiers import Tier, highest, rank
 from galenic.assistant.triage.words.babies import baby_months
 from galenic.assistant.triage.words.measures import measure
+from galenic.record.facts import Fact
 
 __all__ = [
     "ANSWERS",

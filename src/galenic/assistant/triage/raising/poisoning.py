@@ -212,7 +212,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 @cache
 def names() -> dict[str, Named]:
     """Every name of the list, in lower case; names that are everyday words too are left out."""
-    path = files("galenic.assistant.record").joinpath("medicines.yaml")
+    path = files("galenic.record").joinpath("medicines.yaml")
     file: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506
     doubtful = set(file["ambiguous_names"])
     found: dict[str, Named] = {}

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 
-from galenic.assistant.record.bundle import read_resources
-from galenic.assistant.record.facts import Fact, settle
-from galenic.assistant.record.lines import LINES, Reader, RecordEntry, entries
-from galenic.assistant.record.status import state_of
+from galenic.record.bundle import read_resources
+from galenic.record.facts import Fact, settle
+from galenic.record.lines import LINES, Reader, RecordEntry, entries
+from galenic.record.status import state_of
 from galenic.retrieval.documents.base import Document, DocumentLine, SkipError, clean
 
 __all__ = ["HealthRecord", "read_fhir", "read_record"]

@@ -7,10 +7,10 @@ from datetime import date
 
 import pytest
 
-from assistant.fhir_bundle import BUNDLE
-from galenic.assistant.record.person import Person, read_person
 from galenic.assistant.triage.triage import triage
 from galenic.errors import UserError
+from galenic.record.person import Person, read_person
+from record.fhir_bundle import BUNDLE
 
 TODAY = date(2026, 11, 25)
 

@@ -6,8 +6,8 @@ import json
 from datetime import date
 from typing import Any
 
-from galenic.assistant.record.facts import Fact
-from galenic.assistant.record.person import Person, read_person
+from galenic.record.facts import Fact
+from galenic.record.person import Person, read_person
 
 __all__ = ["TODAY", "allergy", "code", "condition", "facts_of", "order", "person", "statement"]
 

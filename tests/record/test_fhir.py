@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from assistant.records import TODAY, allergy, condition, order, person, statement
-from galenic.assistant.record.fhir import HealthRecord, read_record
-from galenic.assistant.record.fields import Fields
+from galenic.record.fhir import HealthRecord, read_record
+from galenic.record.fields import Fields
+from record.resources import TODAY, allergy, condition, order, person, statement
 
-CASES = Path(__file__).parents[4] / "shared" / "cases" / "11-fhir" / "bundle.json"
+CASES = Path(__file__).parents[3] / "shared" / "cases" / "11-fhir" / "bundle.json"
 
 
 def read(*resources: Any, kind: str = "collection") -> HealthRecord:

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from galenic.assistant.record.facts import Fact
-from galenic.assistant.record.fhir import read_record
-from galenic.assistant.record.traits import traits
 from galenic.errors import UserError
+from galenic.record.facts import Fact
+from galenic.record.fhir import read_record
+from galenic.record.traits import traits
 from galenic.retrieval.documents.base import Document, SkipError
 from galenic.retrieval.documents.cut import cut
 from galenic.retrieval.documents.text import read_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from galenic.assistant.record.facts import Fact
-from galenic.assistant.record.medicines import Medicine, groups, medicines, named_in
+from galenic.record.facts import Fact
+from galenic.record.medicines import Medicine, groups, medicines, named_in
 
 __all__ = ["Against", "said_against"]
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.records import allergy, condition, facts_of, order, person, statement
 from galenic.assistant.handbook.interactions import warnings
-from galenic.assistant.record.against import said_against
-from galenic.assistant.record.traits import traits
 from galenic.assistant.triage.known import CONCEPTS
 from galenic.assistant.triage.rules import prepared
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
+from galenic.record.against import said_against
+from galenic.record.traits import traits
+from record.resources import allergy, condition, facts_of, order, person, statement
 
 FEVER = "I have a fever of 38.6 since yesterday"
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from galenic.assistant.record.medicines import named_in
+from galenic.record.medicines import named_in
 
 __all__ = ["Trait", "traits", "traits_of"]
 
@@ -115,7 +115,7 @@ def _coded(trait: Trait, codes: Iterable[tuple[str, str]]) -> bool:
 
 @cache
 def _ready() -> Mapping[str, _Ready]:
-    text = files("galenic.assistant.record").joinpath("traits.yaml").read_text("utf-8")
+    text = files("galenic.record").joinpath("traits.yaml").read_text("utf-8")
     raw: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     found = {name: Trait.model_validate(row) for name, row in raw.items()}
     return {

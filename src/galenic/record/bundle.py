@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from galenic.assistant.record.fields import Fields
+from galenic.record.fields import Fields
 from galenic.retrieval.documents.base import SkipError
 
 __all__ = ["Resources", "read_resources"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Literal
 
-from galenic.assistant.record.fields import Fields, as_date
-from galenic.assistant.record.status import State
-from galenic.assistant.record.traits import is_past, traits, traits_of
+from galenic.record.fields import Fields, as_date
+from galenic.record.status import State
+from galenic.record.traits import is_past, traits, traits_of
 
 __all__ = ["Fact", "Kind", "settle", "with_traits"]
 
@@ -36,7 +36,7 @@ class Fact:
     Attributes:
         kind: what it is about.
         name: what the record calls it.
-        state: whether it holds, by status fields; see `galenic.assistant.record.status`.
+        state: whether it holds, by status fields; see `galenic.record.status`.
         traits: what it makes of the person, by their names in ``traits.yaml``; empty unless it
             holds.
         since: the first day, as the record gives it; empty if not known.

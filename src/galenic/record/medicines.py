@@ -28,7 +28,7 @@ class Medicine:
 
 @cache
 def _file() -> Mapping[str, Any]:
-    text = files("galenic.assistant.record").joinpath("medicines.yaml").read_text("utf-8")
+    text = files("galenic.record").joinpath("medicines.yaml").read_text("utf-8")
     found: Mapping[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Literal
 
-from galenic.assistant.record.fields import Fields, as_date
+from galenic.record.fields import Fields, as_date
 
 __all__ = ["STATES", "State", "state_of"]
 

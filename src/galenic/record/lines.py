@@ -12,10 +12,10 @@ from datetime import date
 from html import unescape
 from typing import TypeAlias
 
-from galenic.assistant.record.bundle import Resources
-from galenic.assistant.record.facts import NONE_KNOWN, Fact, with_traits
-from galenic.assistant.record.fields import Fields, as_date
-from galenic.assistant.record.status import State, state_of
+from galenic.record.bundle import Resources
+from galenic.record.facts import NONE_KNOWN, Fact, with_traits
+from galenic.record.fields import Fields, as_date
+from galenic.record.status import State, state_of
 
 __all__ = ["LINES", "Reader", "RecordEntry", "entries"]
 
