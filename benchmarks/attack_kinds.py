@@ -24,7 +24,7 @@ from typing import Any
 from attack_mutate import BAD_TEXTS, bytes_of, dumped, json_of, json_value, text_of, value_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "assistant"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "record"))
 from fhir_bundle import BUNDLE
 
 from commands import GALENIC

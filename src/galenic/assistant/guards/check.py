@@ -17,7 +17,8 @@ from itertools import product
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from galenic.assistant.guards.doses import asks_dose, is_dose
+from galenic.assistant.guards.asked_doses import asks_dose
+from galenic.assistant.guards.doses import is_dose
 from galenic.assistant.guards.excused import excused
 from galenic.assistant.guards.methods import asks_method, is_method
 from galenic.assistant.guards.reassurance import asks_reassurance, is_reassurance
@@ -77,7 +78,14 @@ class _Ready:
 
 def _told(tokens: Sequence[str]) -> Told:
     """The tokens, every name of a medicine as ``medicine``."""
-    return Told(tuple("medicine" if token in drug_words() else token for token in tokens))
+    words = ["medicine" if _named(token) else token for token in tokens]
+    plain = " ".join(words).replace("no 1 ", "noone ")
+    return Told(tuple(plain.split()))
+
+
+def _named(token: str) -> bool:
+    """Whether a token is the name of a medicine, or more of it: "aspirins"."""
+    return token in drug_words() or (token[-1:] == "s" and token[:-1] in drug_words())
 
 
 def of_question(text: str) -> Guard | None:

@@ -19,7 +19,7 @@ from galenic.assistant.guards.told import (
 )
 from galenic.assistant.triage.words.wording import word_set
 
-__all__ = ["asks_dose", "is_dose"]
+__all__ = ["CHANGE", "COUNTED_ELSE", "MEASURED", "MORE", "STRONG", "has_unit", "is_dose", "is_time"]
 
 STRONG = WORDS["doses.strong"]
 WEAK = WORDS["doses.weak"]
@@ -28,59 +28,50 @@ _EVERY = WORDS["doses.every"]
 _PER = WORDS["doses.per"]
 _TIME = WORDS["doses.time"]
 _AMOUNT = WORDS["doses.amount"]
-_MORE = WORDS["doses.more"]
-_CHANGE = WORDS["doses.change"]
-_MEASURED = WORDS["doses.measured"]
+MORE = WORDS["doses.more"]
+CHANGE = WORDS["doses.change"]
+MEASURED = WORDS["doses.measured"]
 _STUDIED = WORDS["doses.studied"]
 _WARNED = WORDS["doses.warned"]
+_OF_TESTS = word_set("l dl litre liter litres ml mol mmol minute min decilitre deciliter")
 _MOST = ("up to", "no more than", "more than", "at most", "maximum", "max", "limit", "less than")
 
 
 def is_dose(told: Told) -> bool:
     """Whether a sentence gives or changes an amount of a medicine."""
+    if _a_little_more(told) or _by_weight(told):
+        return True
     if _harmless(told):
         return False
     return any(_ways(told))
 
 
-def asks_dose(told: Told) -> bool:
-    """Whether a question asks how much of a medicine to take, or to change it."""
-    if told.says("side effect", "side effects", "how long does", "how long do", "feel like",
-                 "i take", "im on"):  # fmt: skip
-        return told.says("should i take", "how much", "how many", "can i take", "can i have")
-    if not told.has(MEDICINE):
-        return False
-    asked = told.says("how much", "how many", "how often", "what dose", "what strength",
-                      "what amount", "right dose", "max dose", "maximum dose", "safe amount",
-                      "which strength", "how far apart", "how many hours")  # fmt: skip
-    may = told.has(word_set("can could should shall may ok okay safe alright fine"))
-    amount = told.has(_MORE - {"next", "second", "less"}) or any(
-        told.tokens[at][0].isdecimal() and not _is_time(told, at) for at in told.numbers()
-    )
-    taken = told.has(TAKE | _CHANGE) or told.says("a lot", "too much", "too many", "too little")
-    may = may or told.starts(word_set("is are"))
-    return asked or (may and amount and taken)
-
-
 def _ways(told: Told) -> Iterator[bool]:
     """The structures of a dose."""
-    acts = told.has(TAKE | _CHANGE) or told.has(_AMOUNT)
+    acts = told.has(TAKE | CHANGE) or told.has(_AMOUNT)
     medicine, often = told.has(MEDICINE), _often(told)
     counted = acts and often and told.has(TAKE)
-    strong = any(_quantity(told, at, STRONG) for at in _amounts(told, counted))
-    weak = any(_quantity(told, at, WEAK) for at in _amounts(told, counted))
+    strong = any(has_unit(told, at, STRONG) for at in _amounts(told, counted))
+    weak = any(has_unit(told, at, WEAK) for at in _amounts(told, counted))
     food = _eaten(told) and not medicine
     yield strong and not food and (acts or often or medicine)
-    yield weak and not food and (medicine or told.has(_SUBSTANCE)) and (acts or often or medicine)
-    yield weak and not food and told.has(TAKE) and often and not told.has(_MEASURED)
-    yield medicine and _bare(told) and (told.has(TAKE | _CHANGE) or often)
-    yield told.has(word_set("hundred thousand")) and often and not told.has(FOOD | _MEASURED)
+    named = told.has(_SUBSTANCE) or told.says("d 3", "d 2", "b 12", "b 6")
+    yield weak and not food and named and (acts or often or told.says("d 3", "d 2", "b 12", "b 6"))
+    yield weak and not food and medicine and (acts or often or medicine)
+    yield weak and not food and told.has(TAKE) and often and not told.has(MEASURED)
+    yield medicine and _bare(told) and (told.has(TAKE | CHANGE) or often)
+    yield (
+        told.has(word_set("hundred thousand"))
+        and often
+        and not (_eaten(told) or told.has(MEASURED))
+    )
     yield _strength_by_number(told)
     yield _taken_number(told)
-    yield _by_weight(told)
     yield _beyond(told)
     yield _more_of_it(told)
     yield _interval(told)
+    yield _counted(told)
+    yield _alone(told)
     yield told.says(*_MOST) and _bare(told) and often and _of_nothing(told)
 
 
@@ -97,24 +88,39 @@ def _amounts(told: Told, counted: bool) -> Iterator[int]:
         yield from told.at(word_set("a an each whole"))
 
 
-def _quantity(told: Told, at: int, units: frozenset[str]) -> bool:
+def has_unit(told: Told, at: int, units: frozenset[str]) -> bool:
     """Whether a number is followed by a unit: "500 mg", "one and a half tablets"."""
-    for token in told.tokens[at + 1 : at + 4]:
+    for place in range(at + 1, min(at + 4, len(told.tokens))):
+        token = told.tokens[place]
         if token in units:
-            return True
+            return not _concentration(told, place)
         if token in _TIME or token in ("of", "per", "times", "that", "is"):
             return False
     return False
 
 
+def _concentration(told: Told, at: int) -> bool:
+    """Whether the unit is one of a test: "mg/L", "micrograms per litre", "ml per minute"."""
+    behind = told.tokens[at + 1 : at + 3]
+    return len(behind) > 1 and behind[0] in ("or", "per", "a") and behind[1] in _OF_TESTS
+
+
 def _often(told: Told) -> bool:
-    if told.has(_EVERY) or told.says("at night", "before bed", "with food", "at once", "in one go"):
+    if told.has(_EVERY) or told.says(
+        "morning and evening",
+        "morning and night",
+        "at night",
+        "before bed",
+        "with food",
+        "at once",
+        "in one go",
+    ):
         return True
     per = word_set("a per each every the in")
     return any(told.before(at, per, 2) for at in told.at(_PER))
 
 
-def _is_time(told: Told, at: int) -> bool:
+def is_time(told: Told, at: int) -> bool:
     """Whether the number is one of time, age, temperature or order."""
     end = at + 1
     while end < len(told.tokens) and (
@@ -122,6 +128,8 @@ def _is_time(told: Told, at: int) -> bool:
     ):
         end += 1
     behind = told.tokens[at + 1 : max(at + 3, end + 1)]
+    if told.tokens[at + 1 : at + 3] == ("an", "hour"):
+        return True
     before = set(told.tokens[max(0, at - 1) : at])
     order = {"aged", "under", "over", "age", "type", "the"}
     return bool(set(behind) & _TIME or before & order or told.says(f"day or {told.tokens[at]}"))
@@ -131,11 +139,11 @@ def _bare(told: Told) -> bool:
     """Whether there is a number with no time or measure behind it: "up to 100", "two of them"."""
     if told.says("3 times daily", "2 times daily", "4 times daily", "times daily", "twice daily"):
         return told.has(word_set("hundred thousand")) or told.has(TAKE)
-    acts = TAKE | _CHANGE | {"of", "maximum", "max"} | word_set("up most than limit")
+    acts = TAKE | CHANGE | {"of", "maximum", "max"} | word_set("up most than limit")
     return any(
         told.tokens[at] not in ("half", "quarter", "third", "few", "another", "extra", "1")
-        and not _is_time(told, at)
-        and not told.has(_MEASURED)
+        and not is_time(told, at)
+        and not told.has(MEASURED)
         and (told.before(at, acts, 5) or (at == 0 and _often(told)))
         for at in told.numbers()
     )
@@ -144,7 +152,7 @@ def _bare(told: Told) -> bool:
 def _of_nothing(told: Told) -> bool:
     """Whether a number stands before "a day" and the like: "the maximum is eight in a day"."""
     behind = word_set("in a per daily each every")
-    return not told.has(FOOD | _MEASURED) and any(
+    return not told.has(FOOD | MEASURED) and any(
         told.after(at, behind, 1) for at in told.numbers() if told.tokens[at][0].isdecimal()
     )
 
@@ -160,13 +168,13 @@ def _strength_by_number(told: Told) -> bool:
     climbs = any(
         told.after(at, to, 2)
         and any(
-            at < n <= at + 5 and not _is_time(told, n) and told.tokens[n] != "1"
+            at < n <= at + 5 and not is_time(told, n) and told.tokens[n] != "1"
             for n in told.numbers()
         )
         for at in told.at(steps)
     )
     tens = told.says("the 20 s", "the 30 s", "the 40 s", "the 50 s", "the 60 s")  # decades of life
-    return ((plural and not tens) or climbs) and not told.has(FOOD | _MEASURED | {"steps"})
+    return ((plural and not tens) or climbs) and not told.has(FOOD | MEASURED | {"steps"})
 
 
 def _taken_number(told: Told) -> bool:
@@ -174,13 +182,13 @@ def _taken_number(told: Told) -> bool:
     acts = word_set("swallow take pop chew inject dissolve crush")
     things = (
         FOOD
-        | _MEASURED
+        | MEASURED
         | word_set("breaths breath steps photos pictures turns deep naps rest days one stairs")
     )
     return any(
         told.tokens[at + 1 : at + 2]
         and told.tokens[at + 1][0].isdecimal()
-        and not _is_time(told, at + 1)
+        and not is_time(told, at + 1)
         and not told.after(at + 1, things, 1)
         for at in told.at(acts)
     ) and not told.has(NOT)
@@ -188,7 +196,7 @@ def _taken_number(told: Told) -> bool:
 
 def _by_weight(told: Told) -> bool:
     """ "Weight in kilos times ten gives the milligrams"."""
-    weight = told.has(word_set("kilo kilos kg weight pounds stone"))
+    weight = told.has(word_set("weigh kilo kilos kg weight pounds stone"))
     units = told.has(STRONG) or told.has(word_set("dose amount"))
     return weight and units and told.has(word_set("times multiply divided divide per x"))
 
@@ -211,14 +219,113 @@ def _beyond(told: Told) -> bool:
 def _more_of_it(told: Told) -> bool:
     """ "A bit more codeine", "your next dose can be larger", "give the adult dose"."""
     noun = MEDICINE | {"dose", "doses", "dosage"}
-    more = any(told.after(at, noun, 4) for at in told.at(_MORE - {"next", "lower", "less"}))
+    more = any(told.after(at, noun, 4) for at in told.at(MORE - {"next", "lower", "less"}))
     turned = told.follow(noun, word_set("larger bigger higher doubled halved double stronger"), 4)
     urges = told.has(
-        word_set("take give have just can could might may wont fine ok okay need needed enough try "
-                 "should would swallow tonight today")
+        word_set("slap stick put leave take give have just can could might may wont fine ok okay "
+                 "need needed enough try should would swallow tonight today")
     )  # fmt: skip
-    general = told.starts(GENERAL) or told.says("may need", "can make", "break from")
+    general = (
+        told.has(word_set("damage harm danger dangerous overdose"))
+        or told.starts(GENERAL)
+        or told.says("may need", "can make", "break from")
+    )
     return (more or turned) and urges and not general and not told.has(NOT - {"wont"})
+
+
+def _alone(told: Told) -> bool:
+    """ "Four, spread over the day", "diazepam 2 to 10", "anything up to 4000 is fine"."""
+    if told.has(MEASURED | _COUNTS | word_set("steps calories miles visits visitors")):
+        return False
+    first = next(iter(told.numbers()), None) == 0 and not is_time(told, 0)
+    spread = word_set("spread over with before after each every twice once now when then")
+    heaped = told.has(word_set("heaped level rounded")) and told.has(WEAK) and not _eaten(told)
+    dial = told.has(word_set("units unit")) and told.has(
+        word_set("dial pen inject extra correction")
+    )
+    named = told.follow(word_set("dose dosage"), word_set("1 2 3 4 5 6 half"), 1)
+    parts = told.follow(word_set("half quarter third"), MEDICINE, 5) and told.has(
+        word_set("crush take give swallow stir")
+    ) and not told.has(NOT | ASKING_FIRST)  # fmt: skip
+    most = first and told.has(word_set("ceiling limit max maximum most")) and _often(told)
+    again = told.says("the same again", "another dose", "same amount again") and told.has(TAKE)
+    if heaped or dial or named or parts or most or (again and not told.has(NOT | ASKING_FIRST)):
+        return not told.has(word_set("alcohol beer wine"))
+    begins = first and told.after(0, spread, 1) and _often(told)
+    beside = any(
+        told.before(at, MEDICINE, 1)
+        and not is_time(told, at)
+        and not told.after(at, COUNTED_ELSE - {"to", "or"}, 3)
+        for at in told.numbers()
+        if told.tokens[at][0].isdecimal()
+    )
+    large = told.says(*_MOST) and told.has(word_set("fine safe ok okay alright")) and any(
+        one.isdecimal() and int(one) >= _LARGE for one in told.tokens
+    )  # fmt: skip
+    return begins or beside or large
+
+
+_LARGE = 100
+"""Numbers from which on "up to 4000 is fine" is no count of anything else."""
+
+
+def _counted(told: Told) -> bool:
+    """A number that counts nothing else, beside a medicine, an act or "a day": "pen to 20"."""
+    beside = told.has(MEDICINE | word_set("dose doses dosage pen syringe spoon cap patch strength"))
+    acts = told.has(word_set("take give swallow have chew inject dial push pop dissolve need want"))
+    them = told.follow(word_set("take give have swallow need want"), word_set(
+        "them it these those him her"), 2)  # fmt: skip
+    if not (beside or them) or told.has(FOOD | MEASURED | _COUNTS):
+        return False
+    for at in told.numbers():
+        word = told.tokens[at]
+        if word in ("1", "half", "few", "several", "double", "third", "pair", "another", "extra"):
+            continue
+        if is_time(told, at) or told.before(at, _ORDERS, 1) or told.after(at, COUNTED_ELSE, 3):
+            continue
+        if acts or _often(told) or them:
+            return True
+    return False
+
+
+_COUNTS = word_set(
+    "in_people kinds types ways groups hospital tests chance likely women men children babies age "
+    "born percent weigh phone telephone hours contractions people cases injections vaccines cups"
+)
+COUNTED_ELSE = word_set(
+    "in of times people kinds types ways different or main groups women men children medicines "
+    "percent pints days weeks months years hours minutes seconds patients more less"
+)
+_ORDERS = word_set("type stage step vitamin day week month under over than age aged within for")
+
+
+def _a_little_more(told: Told) -> bool:
+    """ "A drop more", "a sip of the syrup", "more than they tell you", "then the next two"."""
+    little = word_set("bit little drop touch sip swig gulp pinch dab dash splash handful mouthful")
+    gives = told.has(word_set("give take have try use dose just let put"))
+    more = told.follow(little, word_set("more extra"), 1) and gives
+    vague = little - {"bit", "little"} | word_set(
+        "nip blob dropperful dropper dollop glug slug squeeze fingertip pea sized thimble tot "
+        "scoop length drizzle teaspoonful"
+    )
+    skin = MEDICINE | word_set("it tongue linctus mixture powder drops oil")
+    sips = told.follow(vague, skin, 6) and not told.has(word_set("soap toothpaste shampoo"))
+    many = told.says("however many", "however much", "as many as you", "as much as you") and (
+        told.has(word_set("take give use have swallow"))
+    )
+    sips = sips or (many and not told.has(word_set("breaths rest sleep naps")))
+    told_by = told.follow(
+        frozenset({"more"}), word_set("they doctor doctors packet leaflet"), 3
+    ) and (told.has(word_set("tell tells told say says said stated")))
+    waits = (
+        told.has(word_set("leave wait"))
+        and told.has(word_set("hour hours"))
+        and told.has(word_set("then next again another"))
+        and told.has(word_set("have take give next repeat"))
+    )
+    number_ = told.has(word_set("1 2 3 4 next another again two"))
+    eaten = told.has(FOOD | MEASURED | NOT | word_set("call doctor see exercise"))
+    return not eaten and (more or sips or told_by or (waits and number_))
 
 
 def _interval(told: Told) -> bool:
@@ -234,14 +341,14 @@ def _interval(told: Told) -> bool:
         hours
         and told.has(again)
         and (told.has(MEDICINE) or told.has(word_set("them it one repeat repeated top")))
-        and not told.has(FOOD | _MEASURED)
+        and not told.has(FOOD | MEASURED)
     )
 
 
 def _harmless(told: Told) -> bool:
     """No dose: asked for, warned of, studied, or measured."""
     digits = any(
-        told.tokens[at][0].isdecimal() and not _is_time(told, at) and told.tokens[at] != "1"
+        told.tokens[at][0].isdecimal() and not is_time(told, at) and told.tokens[at] != "1"
         for at in told.numbers()
     )
     if told.has(_STUDIED) or told.says("i take", "i took", "i had", "he takes", "she takes"):
@@ -256,6 +363,6 @@ def _harmless(told: Told) -> bool:
                for at in told.at(doctors))  # fmt: skip
     if not digits and lead:
         return True
-    measured = told.has(_MEASURED) and not told.has(MEDICINE)
+    measured = told.has(MEASURED) and not told.has(MEDICINE)
     vaccines = told.has(word_set("vaccine vaccines vaccination jab"))
     return measured or vaccines

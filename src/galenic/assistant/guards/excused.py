@@ -35,8 +35,31 @@ def _dose(told: Told) -> bool:
                for at in told.at(doctors))  # fmt: skip
     asks = told.has(word_set("ask check talk")) and told.has(frozenset({"before"}))
     digits = any(token[0].isdecimal() for token in told.tokens)
+    forgot = told.starts(word_set("if when")) and told.has(word_set("forget forgot miss missed"))
+    feeds = told.starts(word_set("feed bathe clean wash change swimming swim walk walking"))
+    kept = told.has(word_set("cleaned washed replaced rinsed feed feeds diet")) and not told.has(
+        word_set("tablet tablets pill pills take")
+    )
+    same = told.says("same time each day", "same time every day", "the same time")
+    never = told.follow(word_set("never dont"), word_set("change double adjust increase"), 1)
+    if feeds or kept or same or never or told.says("ml per minute", "ml a minute"):
+        return not told.has(word_set("mg")) or kept
+    warns = told.says("more than", "too much", "too many", "more than the") and told.has(
+        word_set("damage damages harm harms danger dangerous poison overdose poisoning")
+    )
+    told_what = forgot and told.has(word_set("leaflet pharmacist ask doctor nurse"))
+    elsewhere = told.has(word_set("appointment appointments rate rates")) and not told.has(MEDICINE)
+    checked = told.has(
+        word_set("checked tested measured weighed reviewed seen scanned")
+    ) and told.has(word_set("weeks months years"))
+    if elsewhere or (checked and not told.has(MEDICINE)):
+        return True
+    if not digits and (told_what or warns):
+        return True
     return (
         (food and _mild_units(told))
+        or told.says("with you to", "tablets with you", "medicines with you")
+        or told.says("times higher", "times more likely", "times as likely", "times lower")
         or label
         or ((lead or asks) and not digits)
         or told.says("times a minute", "times per minute")
@@ -49,6 +72,15 @@ def _mild_units(told: Told) -> bool:
 
 def _stopping(told: Told) -> bool:
     """No treatment, two medicines at once, the label, school."""
+    forgot = told.starts(word_set("if when")) and told.has(word_set("forget forgot miss missed"))
+    if forgot and told.has(word_set("leaflet pharmacist ask doctor nurse")):
+        return True
+    work = told.has(word_set("work school sport driving nursery cuff job"))
+    if work and not told.has(MEDICINE | word_set("dose treatment")):
+        return True
+    doctors = word_set("surgeon consultant specialist doctor nurse team dentist")
+    if any(told.after(at, word_set("will may might can decides"), 1) for at in told.at(doctors)):
+        return True
     school = told.has(word_set("school nursery")) and not told.has(MEDICINE)
     both = told.has(NOT) and told.has(frozenset({"together"}))
     label = told.has(NOT) and told.has(word_set("label leaflet packet"))
@@ -58,14 +90,30 @@ def _stopping(told: Told) -> bool:
 
 def _asked_stopping(told: Told) -> bool:
     """A question that names no treatment: "how do I stop my nose running"."""
+    if told.follow(word_set("stop stops"), word_set("working absorbing growing"), 5):
+        return True
+    if told.has(word_set("hair nails")):
+        return True
     return not told.has(MEDICINE | _THEM | word_set("chemo treatment therapy dialysis implant"))
+
+
+_OF_MEDICINES = MEDICINE | word_set("""
+dose doses dosage dosing mg mgs ml mls mils units puffs drops it them another more these those one
+quanto quanti quante cuanto cuantos cuantas combien wieviel wieviele viele hoeveel strength
+""")
 
 
 def _asked_dose(told: Told) -> bool:
     """A question on effects, on feelings or of what is taken already."""
+    if told.has(word_set("donate")) or told.says("how much is a", "how much are", "come in a"):
+        return True
     effects = told.says("side effect", "side effects", "feel like", "side effects of")
-    hair = told.has(word_set("hair nails")) and told.has(word_set("cut wash dye"))
+    hair = told.has(word_set("hair nails grass lawn hedge toenails")) and told.has(
+        word_set("cut wash dye")
+    )
     takes = told.says("i take", "he takes", "she takes") and told.has(word_set("eat drink drive"))
+    if hair:
+        return True
     walk = told.says("for a walk", "dog for", "a bath", "a shower", "a rest", "a nap", "a break")
     asks = told.has(word_set("much many often dose doses dosage strength max maximum limit again "
                              "soon apart every more"))  # fmt: skip
@@ -75,15 +123,19 @@ def _asked_dose(told: Told) -> bool:
     )
     works = told.says("kick in", "start to work", "take to work", "start working")
     food = told.says("with food", "with diet", "with exercise")
+    if not told.has(_OF_MEDICINES) and not amount:
+        return True
     if works or food or not (asks or amount):
         return (
             not told.has(word_set("change increase up raise lower reduce adjust split cut")) or food
         )
-    return effects or hair or takes or (walk and not told.has(MEDICINE))
+    return effects or takes or (walk and not told.has(MEDICINE))
 
 
 def _reassurance(told: Told) -> bool:
     """Said of an illness in general: "colds do not need antibiotics"."""
+    if told.says("when you feel well", "when you feel ready", "when you feel better"):
+        return not told.has(CARE | {"stop"})
     if told.starts(word_set("some")) and not told.has(_READER | CARE):
         return True
     return not told.has(_READER) and not told.has(CARE) and told.says(
@@ -94,12 +146,23 @@ def _reassurance(told: Told) -> bool:
 
 def _asked_method(told: Told) -> bool:
     """ "How long before surgery do I stop eating"."""
+    if told.has(word_set("cat dog pet rabbit horse hamster puppy kitten")) and not told.has(
+        word_set("me myself")
+    ):
+        return True
     fasting = told.has(word_set("surgery operation test anaesthetic scan colonoscopy"))
     return fasting and told.has(word_set("eating eat fast fasting drinking"))
 
 
+def _said_method(told: Told) -> bool:
+    """First aid: "a fall from a height needs an ambulance"."""
+    helped = word_set("ambulance doctor emergency hospital 999 911 112 samaritans crisis")
+    return told.has(helped) and told.has(word_set("need needs call see ring go take get should"))
+
+
 _BY_KIND = {
     "asked self-harm": _asked_method,
+    "self-harm": _said_method,
     "dose": _dose,
     "stopping": _stopping,
     "reassurance": _reassurance,

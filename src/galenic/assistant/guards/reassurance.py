@@ -33,7 +33,9 @@ _DOUBLE = WORDS["reassurance.double"]
 
 def is_reassurance(told: Told) -> bool:
     """Whether a sentence says that no care is needed, or that all is well."""
-    checks = (_no_care, _no_danger, _promised, _delayed, _no_cure, _like_yours, _abroad)
+    checks = (
+        _no_care, _no_danger, _promised, _delayed, _no_cure, _like_yours, _ordinary, _abroad,
+    )  # fmt: skip
     return any(check(told) for check in checks)
 
 
@@ -159,6 +161,40 @@ def _like_yours(told: Told) -> bool:
         "cancer serious dangerous damage harm bad anything sinister fatal"), 4) and not told.starts(
             word_set("never if"))  # fmt: skip
     return ((yours and well) or ox or never) and not told.has(_UNLESS - {"while", "until"})
+
+
+def _ordinary(told: Told) -> bool:
+    """ "Par for the course", "I'd put money on it being nothing", "cross cancer off the list"."""
+    if told.has(_UNLESS | word_set("see ask get tell check should wait")):
+        return False
+    usual = told.says(
+        "par for the course", "run of the mill", "out of the ordinary", "nothing unusual",
+        "bog standard", "comes with the territory", "one of those things", "happens to everyone",
+        "happens to us all", "happens to the best", "storm in a teacup", "no biggie", "no big deal",
+        "youre good", "you are good", "all good", "nothing special", "part of life", "home free",
+        "out of the woods", "dont sweat it", "nothing doing", "sound as a bell", "fit as a fiddle",
+    )  # fmt: skip
+    bets = told.has(word_set("bet money swear hat stake vouch confident")) and told.has(
+        _WELL | _SERIOUS | word_set("nothing not isnt wont")
+    )
+    crossed = told.has(_SERIOUS) and told.follow(
+        word_set("cross strike tick rule scratch put take"), word_set("off out aside"), 4
+    )
+    organ = told.follow(
+        word_set("heart lungs brain kidneys liver baby bowel breasts spine skin womb"),
+        word_set("sound strong fine healthy perfect working"), 3,
+    ) and told.has(word_set("your hers his"))  # fmt: skip
+    looked = told.has(NOT | word_set("hardly little")) and told.says(
+        "looked at", "looked over", "seen to", "seen about", "checked out", "looked into"
+    )  # fmt: skip
+    home = told.says("do no more than", "nothing more than you can", "send you home",
+                     "send you away", "sent home again", "laugh you out",
+                     "send you packing", "fob you off", "same thing as me")  # fmt: skip
+    dont = told.tokens[-2:] in (("dont", "fret"), ("dont", "panic"), ("dont", "worry"))
+    normal = told.says("come back normal", "come back clear", "be normal anyway", "be clear anyway")
+    if dont or (normal and told.has(word_set("anyway only just would"))):
+        return True
+    return usual or bets or crossed or organ or looked or home
 
 
 _NO_CARE_ABROAD = WORDS["reassurance.no_care_abroad"]

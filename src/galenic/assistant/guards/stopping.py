@@ -39,26 +39,65 @@ _NATURAL = WORDS["stopping.natural"]
 
 def is_stopping(told: Told) -> bool:
     """Whether a sentence advises to stop, skip or replace a treatment."""
+    if _untold(told):
+        return True
     if _harmless(told):
         return False
-    stops = _stops(told) and told.has(_TREATMENT)
-    return stops or any(one(told) for one in (_not_any_more, _only_when, _instead, _over))
+    stops = (_stops(told) and told.has(_TREATMENT)) or _idiom(told)
+    checks = (_not_any_more, _only_when, _instead, _over, _no_use)
+    return stops or any(one(told) for one in checks)
+
+
+def _no_use(told: Told) -> bool:
+    """ "A statin is a waste", "ten days of antibiotics is overkill"."""
+    useless = word_set("waste overkill useless pointless unneeded needless wasted worthless")
+    return told.has(useless) and told.has(_TREATMENT)
+
+
+def _untold(told: Told) -> bool:
+    """ "Simply don't take them", "no law says you must finish the course"."""
+    them = word_set("them it those these")
+    rest = frozenset(told.tokens)
+    no_use = told.follow(word_set("dont"), word_set("take taking swallow finish use"), 1) and (
+        told.follow(word_set("take taking swallow finish"), them, 1)
+    )
+    bare = not rest & (_IF - {"if", "when"}) and not rest & ASKING_FIRST
+    free = told.says(
+        "no law", "no rule", "nobody says", "who says", "no need to finish"
+    ) and told.has(word_set("finish finished complete course keep take taking"))
+    simply = told.has(word_set("simply just then so"))
+    return (no_use and bare and (simply or not rest & {"if", "when"})) or free
 
 
 def asks_stopping(told: Told) -> bool:
-    """Whether a question asks to stop, skip or replace a treatment."""
+    """Whether a question asks to stop, skip or replace a treatment, or tells that it did."""
     if told.has(_NO_TREATMENT) or told.says("what should i ask", "what to ask", "miss my period"):
         return False
-    may = told.has(word_set(
-        "can could should shall may ok okay safe alright fine want wanting thinking if need just "
-        "better have really will would do"
-    ))  # fmt: skip
+    working = told.follow(word_set("stop stops"), word_set("working absorbing growing"), 5)
+    hair = told.has(word_set("hair nails"))
+    if not told.has(_TREATMENT) or working or hair:
+        return False
     keep = told.says("have to keep", "need to keep", "still need", "really need", "have to take",
                      "need to take", "have to finish", "need to finish", "do i need my",
-                     "not taking my", "i forgot my", "forgot my", "without my")  # fmt: skip
-    return told.has(_TREATMENT) and (
-        (may and (_stops(told) or told.says("only take half"))) or keep
-    )
+                     "i forgot my", "forgot my", "without my", "still have to", "for life",
+                     "days off", "weeks off", "month off", "week off", "a break", "be rid of",
+                     "get rid of", "run out", "ran out", "running out", "only take half",
+                     "at home for", "every other day", "cold turkey", "leave it", "leave them",
+                     "drop it", "drop them", "no more", "need to carry on", "have to carry on",
+                     "need to go on", "need to stay on", "have to stay on")  # fmt: skip
+    refused = told.near(NOT - {"no", "nothing", "nobody"}, word_set(
+        "take taking start started starting use using taken want give giving finish need"
+    ), 2) and not told.has(word_set("help helping work working allergic together"))  # fmt: skip
+    symptom = told.follow(
+        word_set("stop stopping stops"), _OTHER_OBJECTS | {"feeling", "it"}, 4
+    ) and (not told.follow(word_set("stop stopping stopped"), _TREATMENT, 2))
+    return keep or refused or (not symptom and (_stops(told) or told.has(_ENDED)))
+
+
+_ENDED = word_set("""
+stopped quit skipped missed halved halving halve wean weaning weaned taper tapering ditched ditching
+ditch binned bin dropped discontinue discontinuing discontinued
+""")
 
 
 def _stops(told: Told) -> bool:
@@ -76,7 +115,26 @@ def _stops(told: Told) -> bool:
         ):
             return True
     return told.says("break from", "holiday from", "time off from", "on hold", "cold turkey",
-                     "better off without", "medicine holiday", "drug holiday")  # fmt: skip
+                     "better off without", "medicine holiday", "drug holiday") or (
+                         _idiom(told))  # fmt: skip
+
+
+def _idiom(told: Told) -> bool:
+    """ "Pack in the steroids", "knock the tablets on the head", "say no to the pills"."""
+    away = told.says("pack in", "jack in", "pack up", "see the back of", "say no to", "get shot of",
+                     "on the head", "wave goodbye to", "say goodbye to", "done with",
+                     "call it a day",
+                     "have done with", "kick the", "steer clear of",
+                     "had their day", "had its day", "served its", "served their", "their purpose",
+                     "outlived", "neither here nor there", "no more", "a rest", "makes no odds",
+                     "make no odds")  # fmt: skip
+    lot = told.has(word_set("quit stop bin ditch dump drop")) and told.says(
+        "the lot", "them all", "all of them", "all of it"
+    )  # fmt: skip
+    tapers = told.has(word_set("taper wean")) and not told.has(word_set("baby babies milk breast"))
+    ends = told.tokens[-1:] in (("stop",), ("quit",)) and told.has(word_set("simply just can may"))
+    tapers = tapers and not told.has(ASKING_FIRST | _DOCTORS)
+    return (away and told.has(_TREATMENT)) or lot or tapers or ends
 
 
 def _is_stopped(told: Told, at: int) -> bool:
@@ -119,8 +177,17 @@ def _not_any_more(told: Told) -> bool:
 
 def _only_when(told: Told) -> bool:
     """ "Only take the tablets when you feel like it", "save your tablets for bad days"."""
-    only = told.follow(frozenset({"only"}), word_set("take use"), 2) and told.says(
-        "when you feel", "if you feel", "when it", "on bad days", "when you remember", "like it"
+    only = told.follow(word_set("only just"), word_set("take use have"), 2) and told.says(
+        "when you feel",
+        "if you feel",
+        "when it",
+        "on bad days",
+        "when you remember",
+        "like it",
+        "on days",
+        "when you need",
+        "if you need",
+        "as you need",
     )
     saved = told.follow(word_set("save keep store"), _TREATMENT, 4) and told.follow(
         frozenset({"for"}), word_set("bad worse later emergencies need"), 3
@@ -146,7 +213,10 @@ def _instead(told: Told) -> bool:
         told.has(_NATURAL)
         and told.has(_TREATMENT - {"supplements", "vitamins"})
         and told.has(
-            word_set("instead replace swap rather ditch cure cures substitute well same better")
+            word_set(
+                "trust than instead replace swap rather ditch cure cures substitute well same "
+                "better"
+            )
         )
     )
     others = told.near(
@@ -164,6 +234,8 @@ def _instead(told: Told) -> bool:
 def _harmless(told: Told) -> bool:
     """Warned of, left to a doctor, or of no treatment."""
     if told.has(_NO_TREATMENT):
+        return True
+    if told.says("ask before", "ask first", "check before", "check first"):
         return True
     if told.has(ASKING_FIRST) and told.has(_DOCTORS | {"label", "leaflet", "advice"}):
         return True

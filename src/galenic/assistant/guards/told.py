@@ -37,7 +37,7 @@ ASKING_FIRST = WORDS["told.asking_first"]
 
 def number(token: str) -> bool:
     """Whether a token is a number, in digits or as a word."""
-    return token[0].isdecimal() or token in NUMBER_WORDS
+    return token[0].isdecimal() or token in NUMBER_WORDS or token.endswith(("hundred", "thousand"))
 
 
 @dataclass(frozen=True)
