@@ -1,1 +1,1 @@
-"""What a stage writes beside a model: manifest, licence, sizes, pack; no weights change here."""
+"""Files that go with a model: manifest, model card, packed archive; weights are not changed."""

@@ -1,4 +1,4 @@
-"""The head of a model card: what the Hugging Face Hub reads of it.
+"""YAML front matter of a model card, as read by the Hugging Face Hub.
 
 https://huggingface.co/docs/hub/model-cards
 """
@@ -20,10 +20,10 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def base_model(parent: str) -> str | None:
-    """The parent's id on the Hub, or None where it is not known to have one.
+    """Hub id of the parent model, or None if unknown.
 
     Args:
-        parent: as the user named it: an embedded model, a Hub id, a file or a folder.
+        parent: the parent as the user named it: an embedded model, a Hub id, a file or a folder.
     """
     if parent in EMBEDDED:
         return EMBEDDED[parent].hub_id or None
@@ -32,12 +32,12 @@ def base_model(parent: str) -> str | None:
 
 
 def card_head(parent: str, licence: str | None, more: Mapping[str, Any] | None = None) -> str:
-    """YAML between lines of dashes; what is not known is left out.
+    """Front matter of a model card, between lines of dashes; unknown fields are omitted.
 
     Args:
-        parent: as the user named it.
-        licence: of the parent, as it states it.
-        more: further keys, ``model-index`` for instance.
+        parent: the parent model as the user named it.
+        licence: licence that the parent states, or None.
+        more: further keys, for example ``model-index``.
     """
     head: dict[str, Any] = {}
     if (found := base_model(parent)) is not None:

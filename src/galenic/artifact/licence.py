@@ -1,4 +1,4 @@
-"""What every model card says of licence, text read and limits."""
+"""Parts of every model card: licence, calibration text and limits of use."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ LIMITS = (
 
 
 def parent_licence(files: ModelFiles) -> str | None:
-    """The licence that a model's own files state: in a GGUF's metadata, or at the top of its card.
+    """Licence stated in a GGUF's metadata or in the front matter of a folder's model card.
 
     Returns:
-        The licence as written there, None where none is stated.
+        The licence as written there; None if none is stated.
     """
     if files.kind == "gguf":
         stated = read_metadata(files.path).get("general.license")
@@ -48,14 +48,14 @@ def parent_licence(files: ModelFiles) -> str | None:
         return None
     try:
         found = yaml.safe_load(front)
-    except yaml.YAMLError:  # somebody else's page: it need not be in order
+    except yaml.YAMLError:  # a card by others may be malformed
         return None
     stated = found.get("license") if isinstance(found, dict) else None
     return stated if isinstance(stated, str) and stated.strip() else None
 
 
 def text_read(calibration: Mapping[str, Any]) -> str:
-    """What text a stage read: sequences of tokens, or (a method of whole texts) all documents."""
+    """Describe the calibration text of a stage: token sequences, or all documents of a source."""
     sources = " and ".join(str(source["source"]) for source in calibration["sources"])
     if "num_samples" not in calibration:
         return f"all {calibration['documents']:,} documents of {sources}"

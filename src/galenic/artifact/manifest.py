@@ -1,4 +1,4 @@
-"""A model folder that Galenic made: whole or not there, and it says how it came to be."""
+"""Create model folders atomically, with a manifest that records how they were made."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 
 FORMAT = 1
 ROOM = 1.05
-"""Free disk that is asked for, as a multiple of the weights: tokenizer and manifest come on top."""
+"""Required free disk space relative to the weights; the rest is for tokenizer and manifest."""
 
 
 class _Record(BaseModel):
@@ -42,11 +42,11 @@ class _Record(BaseModel):
 
 
 class Parent(_Record):
-    """The model a stage began with.
+    """The input model of a stage.
 
     Attributes:
-        name: as the user wrote it.
-        sha256: of its weights, as `galenic.models.files.ModelFiles` has it.
+        name: the model as the user named it.
+        sha256: hash of its weights, see `galenic.models.files.ModelFiles`.
     """
 
     name: str
@@ -54,26 +54,26 @@ class Parent(_Record):
 
 
 class Stage(_Record):
-    """One thing that was done to the model.
+    """One processing step of the model.
 
     Attributes:
-        stage: what kind, for example ``"prune"``.
-        method: registry name.
-        reference_url: the method's paper.
-        options: every option with the value it had; version 0.1.0 called them ``knobs``, and
-            such manifests are read.
-        parent: what it was done to.
-        calibration: sources with their hashes, sizes, seed and the hash of the tokens; None
-            without.
+        stage: kind of step, for example ``"prune"``.
+        method: registry name of the method.
+        reference_url: paper of the method.
+        options: all options with their values; version 0.1.0 called them ``knobs``, and such
+            manifests can still be read.
+        parent: input model of the step.
+        calibration: sources with their hashes, sizes, seed and hash of the tokens; None without
+            calibration.
         parameters: ``before`` and ``after``: ``total``, ``embeddings``, ``blocks``, and how many
             are exactly zero (not counted in blocks of a quantized file).
-        removed: share of the parent's parameters that are gone or zero: of the ``blocks`` and of
-            the ``whole`` model.
-        sizes: bytes of the weight files: ``before`` and ``after``; ``dense`` where the parent was
-            quantized already.
-        notes: what a reader must know, for example that the parent was quantized.
-        checks: what was checked after saving, with the values found.
-        versions: of the libraries that did it.
+        removed: share of the parent's parameters that were removed or are zero: of the ``blocks``
+            and of the ``whole`` model.
+        sizes: bytes of the weight files: ``before`` and ``after``; ``dense`` if the parent was
+            already quantized.
+        notes: remarks for readers, for example that the parent was quantized.
+        checks: values measured when the saved model was checked.
+        versions: versions of the libraries used.
     """
 
     stage: str
@@ -91,20 +91,20 @@ class Stage(_Record):
 
 
 class FileRecord(_Record):
-    """A file of the folder."""
+    """SHA-256 and size of a file in the folder."""
 
     sha256: str
     num_bytes: int
 
 
 class Manifest(_Record):
-    """What ``manifest.json`` holds.
+    """Content of ``manifest.json``.
 
     Attributes:
-        format: of this file.
-        stages: everything that was done to the model, the first thing first.
-        recipe: the recipe that the stages follow, with every option; None without one.
-        files: name to hash and size, of every other file of the folder.
+        format: version of the file format.
+        stages: all processing steps of the model, oldest first.
+        recipe: the recipe behind the stages, with all options; None if there was none.
+        files: hash and size of every other file of the folder, by name.
     """
 
     format: int = FORMAT
@@ -114,15 +114,15 @@ class Manifest(_Record):
 
 
 def check_new(path: Path, num_bytes: int = 0) -> None:
-    """Check that a folder can be written: the name is free, the disk has room.
+    """Check that a folder can be created: the name is free and the disk has space.
 
     Args:
-        path: the folder to be.
-        num_bytes: size of its weights; 0 checks the name only. Otherwise what a killed process
-            left of the folder is swept away first, for it takes room.
+        path: folder to be created.
+        num_bytes: size of its weights; 0 skips the check of disk space. Otherwise, temporary files
+            that killed processes left of the folder are deleted first.
 
     Raises:
-        UserError: it exists, its parent cannot be written to, or there is too little room.
+        UserError: the path exists, its parent is not writable, or disk space is short.
     """
     if path.exists() or path.is_symlink():
         raise UserError(f"{path} exists. Give another folder with -o, or delete it first.")
@@ -142,12 +142,12 @@ def check_new(path: Path, num_bytes: int = 0) -> None:
 
 @contextmanager
 def new_artifact(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path`` to write to; renamed to it when the block ends well.
+    """Context manager that yields a temporary folder and renames it to ``path`` on success.
 
-    When the block raises, nothing is left. What a killed process left is swept away.
+    If the block raises, nothing is left behind. Leftovers of killed processes are deleted first.
 
     Raises:
-        UserError: another process has made the folder meanwhile.
+        UserError: ``path`` exists, for example because another process created it meanwhile.
     """
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,16 +160,16 @@ def new_artifact(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _own(path: Path) -> Iterator[None]:
-    """Hold the lock of ``path``, without what killed processes left."""
+    """Context manager that holds the lock of ``path`` and deletes leftovers of killed processes."""
     with locked(path):
         try:
             yield
-        finally:  # unlike in the cache, a lock file would lie in the user's own folder
+        finally:  # not in the cache: the lock file would stay in the user's folder
             path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
 
 
 def versions(*names: str) -> dict[str, str]:
-    """Versions of Python, of Galenic and of the named libraries that are installed."""
+    """Versions of Python, Galenic and those of the named libraries that are installed."""
     found = {"python": platform.python_version()}
     for name in ("galenic", *names):
         with suppress(PackageNotFoundError):
@@ -180,7 +180,7 @@ def versions(*names: str) -> dict[str, str]:
 def write_manifest(
     folder: Path, stages: Sequence[Stage], *, recipe: dict[str, Any] | None = None
 ) -> Manifest:
-    """Hash the files of a finished folder and write its manifest, last of all."""
+    """Write the manifest of a complete folder, with the hashes of all its files."""
     files = {
         file.relative_to(folder).as_posix(): _record(file)
         for file in sorted(folder.rglob("*"))
@@ -193,10 +193,10 @@ def write_manifest(
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a folder, or None when Galenic did not make it.
+    """Read the manifest of a folder; None if the folder was not made by Galenic.
 
     Raises:
-        UserError: the manifest is damaged or of another format.
+        UserError: the manifest is damaged or has another format version.
     """
     path = folder / MANIFEST
     if not path.exists():
@@ -217,7 +217,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _made_by_others(path: Path) -> bool:
-    """Whether it is a manifest of something else: the name is a common one."""
+    """Whether a ``manifest.json``, a common file name, comes from another program."""
     with suppress(UserError):
         return "stages" not in read_object(path)
     return False

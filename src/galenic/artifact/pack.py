@@ -1,11 +1,11 @@
-"""A model for transport: sparse, quantized, entropy coded; unpacked bit for bit.
+"""Lossless compression of model files for transport.
 
-Han et al., Deep Compression (2015), https://arxiv.org/abs/1510.00149, whose last stage this is:
-pruning leaves zeros and quantization few levels, and a code that gives frequent values few bits
-makes the file small. Each tensor is cut into planes of bytes that are alike (all scales, all codes,
-all exponents), floating tensors with many zeros into a map of the zeros and the rest, and each
-plane is coded by Zstandard (https://facebook.github.io/zstd/). The packed file is a zip archive of
-such planes with a list that says what they were.
+This is the last stage of Deep Compression (Han et al. 2015, https://arxiv.org/abs/1510.00149):
+after pruning and quantization, frequent values are entropy coded with few bits. The bytes of a
+tensor are grouped by their position in a block or number (all scales, all codes, all exponents).
+Floating tensors with many zeros are stored as a bitmap and the non-zero values. The result is
+compressed by Zstandard (https://facebook.github.io/zstd/). The packed file is a zip archive of
+these parts, with an index that describes them.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ __all__ = ["Packed", "pack", "unpack"]
 INDEX = "index.json"
 FORMAT = 1
 PIECE = 1 << 26
-"""Bytes of a tensor that are coded at once, at most: they bound the memory."""
+"""Maximum bytes of a tensor that are compressed at once, which limits memory."""
 SPARSE = 0.1
-"""Share of zeros from which on a floating tensor is stored as a map of them and the rest."""
+"""Share of zeros above which a floating tensor is stored as a bitmap and its other values."""
 BROKEN = (
     zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError, ValueError,
     struct.error,
 )  # fmt: skip
-"""What `zipfile` raises on files that break the format."""
+"""Exceptions that `zipfile` raises for malformed files."""
 LEVEL = 9
-"""Of Zstandard; higher ones take far longer and save less than 1 % on what has no repeats."""
+"""Zstandard level; higher ones take far longer and save less than 1 % on data without repeats."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What packing did.
+    """Sizes in bytes before and after packing.
 
     Attributes:
-        num_bytes: of the files before.
-        packed_bytes: of the packed file.
-        plain_bytes: that Zstandard of the same level makes of the files as they are.
+        num_bytes: size of the original files.
+        packed_bytes: size of the packed file.
+        plain_bytes: size after plain Zstandard compression at the same level, for comparison.
     """
 
     num_bytes: int
@@ -66,13 +66,13 @@ class Packed:
 
 @dataclass(frozen=True)
 class _Part:
-    """Neighbouring bytes of a file: of one tensor, or between tensors.
+    """Contiguous bytes of a file: of one tensor, or between tensors.
 
     Attributes:
-        start: in the file.
-        size: in bytes.
-        record: bytes of one block or number, whose places are told apart; 1 for anything else.
-        floating: whether a record of zero bytes may be left out.
+        start: offset in the file.
+        size: number of bytes.
+        record: bytes of a block or number, by whose positions bytes are grouped; 1 for other data.
+        floating: whether records of only zero bytes may be omitted.
     """
 
     start: int
@@ -82,15 +82,15 @@ class _Part:
 
 
 def pack(name: str, target: Path, watcher: Watcher) -> Packed:
-    """Pack a model's files into one; it is unpacked in memory and compared before it gets its name.
+    """Pack a model's files into one file, which is unpacked in memory and verified before saving.
 
     Args:
-        name: an embedded model, a GGUF, a folder or a Hub id.
-        target: the file to write; must not exist.
-        watcher: told of progress, in bytes.
+        name: an embedded model, a dose, a GGUF, a folder or a Hub id.
+        target: file to write, with suffix ``.galenic``; must not exist.
+        watcher: receives progress in bytes.
 
     Raises:
-        UserError: as `resolve_model`, or the file exists or cannot be written.
+        UserError: as `resolve_model`, or ``target`` exists, has another suffix or is not writable.
     """
     if target.suffix != ".galenic":
         raise UserError(f"-o {target}: a packed model ends in .galenic, for example dose.galenic.")
@@ -124,14 +124,14 @@ def unpack(source: Path, target: Path, watcher: Watcher) -> list[Path]:
 
     Args:
         source: the packed file.
-        target: the file (of a packed GGUF) or the folder to make; must not exist.
-        watcher: told of progress, in bytes.
+        target: file (for a packed GGUF) or folder to create; must not exist.
+        watcher: receives progress in bytes.
 
     Returns:
-        The files written.
+        Paths of the files written.
 
     Raises:
-        UserError: ``source`` is something else or damaged; nothing is left under ``target`` then.
+        UserError: ``source`` is not a packed model or is damaged; ``target`` is then not created.
     """
     check_new(target)
     index = _read_index(source)
@@ -149,14 +149,14 @@ def unpack(source: Path, target: Path, watcher: Watcher) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Links are followed: a folder of the Hub's cache has nothing else."""
+    """All files below a folder. Links are followed: the Hugging Face cache consists of links."""
     return (file for file in folder.rglob("*") if file.is_file())
 
 
 def _write(
     source: Path, folder: Path, only: Path | None, advance: Callable[[int], None]
 ) -> list[str]:
-    """Write the files into a folder, or the only one where it is told; returns their names."""
+    """Write the unpacked files into a folder, or a single file to ``only``; returns their names."""
     handle, current, names = None, None, []
     try:
         for name, data in _unpacked(source, advance):
@@ -194,7 +194,7 @@ def _pack_file(archive: zipfile.ZipFile, number: int, file: Path) -> dict[str, A
 
 
 def _parts(file: Path) -> list[_Part]:
-    """A file's tensors in the order of their bytes, and what stands between them."""
+    """Split a file into its tensors and the bytes between them, in file order."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     tensors: list[_Part] = []
@@ -221,7 +221,7 @@ _FLOATING = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
 def _pieces(parts: list[_Part]) -> Iterator[_Part]:
-    """The same bytes, none of the parts larger than `PIECE`."""
+    """Split parts that are larger than `PIECE`."""
     for part in parts:
         step = PIECE // part.record * part.record
         for start in range(0, part.size, step):
@@ -261,17 +261,18 @@ def _plain_size(file: Path) -> int:
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    archive.writestr(zipfile.ZipInfo(name), data)  # without a time: same model, same bytes
+    archive.writestr(zipfile.ZipInfo(name), data)  # no timestamp, so that output is deterministic
 
 
 # unpacking
 
 
 def _read_index(source: Path) -> dict[str, Any]:
-    """The list in a packed file.
+    """Read and check the index of a packed file.
 
     Raises:
-        UserError: not such a file, cut short, of another format, or with names that lead elsewhere.
+        UserError: not a packed model, truncated, of another format version, or with file names that
+            point outside the folder.
     """
     if not source.is_file():
         raise UserError(f"{source} is not a file.")
@@ -296,10 +297,10 @@ def _read_index(source: Path) -> dict[str, Any]:
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """The bytes of a member, which `pack` does not compress.
+    """Read a member of the zip archive; `pack` stores members without zip compression.
 
     Raises:
-        ValueError: it is compressed, or has more than so many bytes.
+        ValueError: the member is compressed, or larger than ``most`` bytes.
     """
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or not 0 <= info.file_size <= most:
@@ -308,7 +309,7 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 
 
 def _check_names(source: Path, names: list[str]) -> None:
-    """Raise unless each name is that of a file below the folder, and none that of a folder too."""
+    """Raise UserError unless all names are safe relative paths, and none is a file and a folder."""
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
     for name in names:
         path = PurePosixPath(name)
@@ -338,7 +339,7 @@ def _check_entry(source: Path, name: str, entry: dict[str, Any]) -> None:
 
 
 def _unpacked(source: Path, advance: Callable[[int], None]) -> Iterator[tuple[str, bytes]]:
-    """The bytes of every file, piece by piece, each file checked against its hash at its end."""
+    """Yield (file name, bytes) pieces of all files; each file's hash is checked at its end."""
     import zstandard
 
     index = _read_index(source)
@@ -362,10 +363,10 @@ def _unpacked(source: Path, advance: Callable[[int], None]) -> Iterator[tuple[st
 
 
 def _decode(coded: bytes, row: dict[str, Any]) -> bytes:
-    """The bytes of a part.
+    """Decompress a part.
 
     Raises:
-        ValueError: they are not as many as were packed.
+        ValueError: its size differs from that of the packed data.
     """
     import zstandard
 

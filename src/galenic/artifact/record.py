@@ -1,4 +1,4 @@
-"""One way to write down what was done to a model: the last step of every stage."""
+"""Record a stage in the manifest of its output folder: the last step of every stage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Method", "NamedMethod", "record_stage"]
 
 
 class Method(Protocol):
-    """What was done: a method of a registry, or the same facts of something else."""
+    """Name and reference of a method, registered or not (`NamedMethod`)."""
 
     @property
     def name(self) -> str:
@@ -22,11 +22,11 @@ class Method(Protocol):
 
     @property
     def reference_url(self) -> str:
-        """Its paper."""
+        """URL of the method's paper."""
 
 
 class NamedMethod(NamedTuple):
-    """A method that stands in no registry: its name and its paper."""
+    """A method that is not registered: its name and the URL of its paper."""
 
     name: str
     reference_url: str
@@ -44,19 +44,19 @@ def record_stage(
     calibration: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> Manifest:
-    """Write the manifest of a folder whose other files are finished: the earlier stages, then this.
+    """Write the manifest of a folder whose other files are complete: earlier stages, then this one.
 
     Args:
-        folder: what the stage has made.
-        stage: what kind, for example ``"prune"``.
-        method: what was done.
-        parent: the model that it was done to.
-        earlier: manifests whose stages come first; None where there is no manifest.
-        libraries: whose versions are noted beside those of Python and Galenic.
-        card: makes the text of the model card from the stage; None writes none.
-        calibration: the text that was read; None without.
+        folder: output folder of the stage.
+        stage: kind of stage, for example ``"prune"``.
+        method: the method used.
+        parent: input model of the stage.
+        earlier: manifests whose stages come first; None entries are skipped.
+        libraries: libraries whose versions are recorded besides Python and Galenic.
+        card: function that returns the text of the model card for the stage; None writes no card.
+        calibration: description of the calibration text; None if there was none.
         facts: the other fields of `galenic.artifact.manifest.Stage`: ``options``, ``parameters``,
-            ``sizes``, ``notes``, ``checks``, and ``removed``, which is nothing by default.
+            ``sizes``, ``notes``, ``checks``, and ``removed`` (zero by default).
     """
     done = Stage(
         stage=stage,

@@ -1,4 +1,4 @@
-"""What a manifest says of a model's size."""
+"""Model sizes for the manifest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["count_stored", "weight_bytes"]
 
 
 def count_stored(checkpoint: Checkpoint) -> dict[str, int]:
-    """Parameters: total, embeddings, blocks, and how many of them are exactly zero."""
+    """Count parameters (total, embeddings, blocks) and those that are exactly zero."""
     zeros = count_stored_zeros(checkpoint)
     return {
         **asdict(count_parameters(checkpoint.shapes)),
@@ -24,5 +24,5 @@ def count_stored(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def weight_bytes(folder: Path) -> int:
-    """Size of all weight files of a model folder."""
+    """Total size in bytes of the weight files of a model folder."""
     return sum(file.stat().st_size for file in check_folder(folder))

@@ -1,1 +1,1 @@
-"""Models in the form that other programs take: one file a program."""
+"""Export models in the formats of other programs; one module for each program."""

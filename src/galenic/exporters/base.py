@@ -1,4 +1,4 @@
-"""What an exporter is, and the two forms in which models travel."""
+"""Base class of exporters, and helpers that write a model as a GGUF or as a folder."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ __all__ = ["ExportJob", "Exporter", "as_folder", "as_gguf", "beside"]
 GGUF = "model.gguf"
 ADAPTER = "adapter.gguf"
 DENSE = "F16"
-"""Of matrices, where a folder is turned into a GGUF."""
+"""Type of matrices when a folder is converted to a GGUF."""
 
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What is exported.
+    """An export in progress.
 
     Attributes:
-        model: its files.
-        data: folder of the benchmarks' files, for those who take questions along; None without.
-        found: what reading back has shown, a line each.
+        model: files of the model.
+        data: folder of the benchmark files, for exporters that include questions; None if not
+            given.
+        found: results of checking the written files, one line each; filled by the exporter.
     """
 
     model: ModelFiles
@@ -43,9 +44,9 @@ class Exporter(ABC):
 
     Attributes:
         name: registry name.
-        title: one line for people.
-        reference_url: where the program says what it takes.
-        adapters: whether it takes an adapter beside a GGUF.
+        title: one-line description.
+        reference_url: documentation of the program's format.
+        adapters: whether the program can load an adapter beside a GGUF.
     """
 
     name: ClassVar[str]
@@ -55,18 +56,18 @@ class Exporter(ABC):
 
     @abstractmethod
     def write(self, job: ExportJob, folder: Path) -> str:
-        """Write everything into an existing empty folder, and read it back.
+        """Write all files into an existing empty folder, and read the model back to check it.
 
         Returns:
-            How to use it: lines of a shell, with FOLDER for the folder's place.
+            Shell commands that use the export, with FOLDER as placeholder for the folder's path.
 
         Raises:
-            UserError: the model cannot take this form.
+            UserError: the model cannot be exported in this format.
         """
 
 
 def beside(job: ExportJob, folder: Path) -> Path | None:
-    """Put the adapter there that goes along, if one does."""
+    """Put the job's adapter, if there is one, into the folder; returns its path or None."""
     if job.model.adapter is None:
         return None
     target = folder / ADAPTER
@@ -75,11 +76,12 @@ def beside(job: ExportJob, folder: Path) -> Path | None:
 
 
 def as_gguf(job: ExportJob, folder: Path) -> Path:
-    """Put the model there as a GGUF: the file itself, the parts of a split one joined, or a folder
-    turned into one of 16 bits.
+    """Write the model into the folder as a GGUF, and return its path.
+
+    A GGUF is linked or copied, a split one is joined, and a folder is converted with F16 matrices.
 
     Raises:
-        UserError: the folder cannot be turned, or what is read back predicts something else.
+        UserError: the model cannot be converted, or the result predicts something else.
     """
     from galenic.exporters.check import check_engines, check_joined
 
@@ -101,10 +103,10 @@ def as_gguf(job: ExportJob, folder: Path) -> Path:
 
 
 def as_folder(job: ExportJob, folder: Path) -> Path:
-    """Put the model there as transformers reads it: the folder, or a GGUF's weights as float32.
+    """Write the model as a transformers folder; a GGUF's weights are dequantized to float32.
 
     Raises:
-        UserError: the GGUF cannot be turned, or what is read back predicts something else.
+        UserError: the GGUF cannot be converted, or the result predicts something else.
     """
     model = job.model
     source = model.path
@@ -119,7 +121,7 @@ def as_folder(job: ExportJob, folder: Path) -> Path:
             target = folder / file.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(file, target)
-    (folder / MANIFEST).unlink(missing_ok=True)  # of another folder with other files
+    (folder / MANIFEST).unlink(missing_ok=True)  # it describes the source folder, not this one
     if model.kind == "gguf":
         from galenic.exporters.check import check_engines
 
@@ -128,7 +130,7 @@ def as_folder(job: ExportJob, folder: Path) -> Path:
 
 
 def _check_folder(model: ModelFiles) -> None:
-    """Refuse a folder whose weights are not those of its configuration."""
+    """Raise UserError for a folder whose weights do not match its configuration."""
     if find_spec("torch") and find_spec("transformers"):
         from galenic.models.weights import check_weights
 
@@ -136,14 +138,14 @@ def _check_folder(model: ModelFiles) -> None:
         return
     from galenic.models.gguf.folder import folder_source
 
-    folder_source(model.path)  # the families that are known without transformers
+    folder_source(model.path)  # checks the supported families without transformers
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name, without copying where the disk can.
+    """Create a hard link to a file, or a verified copy where the file system has no hard links.
 
     Raises:
-        UserError: the copy is not the same.
+        UserError: the copy differs from the source.
     """
     try:
         os.link(source, target)

@@ -1,9 +1,9 @@
-"""Chat templates as Ollama takes them: in Go's language, for it runs no Jinja.
+"""Convert Jinja chat templates to Go templates for Ollama, which does not run Jinja.
 
-A model carries a Jinja template. What it writes around the texts of probe conversations is taken
-apart; the Go template writes the same parts. It is kept only where it gives the same text for other
-conversations too, which holds for the usual forms (Llama 3.x, Mistral, Zephyr, Alpaca, ChatML,
-Gemma, Phi).
+The Jinja template renders probe conversations, and the text that it puts around the messages is
+extracted; the Go template writes the same text. It is used only if it also gives the same result
+for other conversations, which holds for the common templates (Llama 3.x, Mistral, Zephyr, Alpaca,
+ChatML, Gemma, Phi).
 
 Language: https://pkg.go.dev/text/template, variables: https://docs.ollama.com/modelfile#template
 """
@@ -23,7 +23,7 @@ __all__ = ["TALKS", "ChatForm", "find_form"]
 Messages: TypeAlias = Sequence[Mapping[str, str]]
 _Written: TypeAlias = Callable[[Messages], str | None]
 SYSTEM, FIRST, ANSWER, SECOND = MARKS = ("Qsystemq", "Qfirstq", "Qanswerq", "Qsecondq")
-"""Texts that no template writes by itself."""
+"""Messages of the probe conversation; no template contains these strings."""
 _SAID = (
     "Is it a virus, or 2 {of them}?",
     'Maybe "yes".\n\nSee a doctor.',
@@ -39,20 +39,20 @@ _TOLD = {"role": "system", "content": "Be brief.\nNever guess."}
 TALKS: tuple[Messages, ...] = tuple(
     (*start, *_PLAIN[:length]) for length in (1, 3, 5) for start in ((), (_TOLD,))
 )
-"""Conversations on which both must agree; each ends with what the user says."""
+"""Conversations for which both templates must agree; each ends with a user message."""
 
 
 @dataclass(frozen=True)
 class ChatForm:
-    """What a template writes around the texts of a conversation.
+    """The text that a chat template writes around messages.
 
     Attributes:
-        start: before the user's first text, where nobody gives a system's message.
-        system: before and after the system's message, up to the user's first text; None where the
-            template leaves it out.
-        asked: between a text of the user and one of the assistant.
-        answered: between one of the assistant and the next of the user.
-        end: after the user's last text.
+        start: text before the first user message, if there is no system message.
+        system: text before and after the system message, up to the first user message; None if
+            the template omits system messages.
+        asked: text between a user message and the assistant's answer.
+        answered: text between an answer and the next user message.
+        end: text after the last user message.
     """
 
     start: str
@@ -62,7 +62,7 @@ class ChatForm:
     end: str
 
     def render(self, messages: Messages) -> str:
-        """The text of a conversation, as `template` gives it in Go."""
+        """Render a conversation as the Go `template` would."""
         system = next((one["content"] for one in messages if one["role"] == "system"), None)
         talk = [one for one in messages if one["role"] != "system"]
         text = self.start
@@ -76,7 +76,7 @@ class ChatForm:
 
     @property
     def template(self) -> str:
-        """In Go's language, for ``TEMPLATE``."""
+        """Go template for ``TEMPLATE`` in a Modelfile."""
         start = _go(self.start)
         if self.system is not None:
             before, after = map(_go, self.system)
@@ -92,17 +92,17 @@ class ChatForm:
         )
 
     def without_start(self, token: str) -> ChatForm:
-        """The same without the start token at the beginning, where the engine puts it itself."""
+        """Return a copy without the start token, for engines that add it themselves."""
         system = self.system
         if system is not None:
             system = (system[0].removeprefix(token), system[1])
         return replace(self, start=self.start.removeprefix(token), system=system)
 
     def stops(self, control: Sequence[str]) -> tuple[str, ...]:
-        """What ends an answer: the special token after it, or the first line of what follows.
+        """Stop strings: the special token after an answer, or else the first line that follows it.
 
         Args:
-            control: the vocabulary's special tokens.
+            control: special tokens of the vocabulary.
         """
         rest = self.answered.strip()
         token = max((one for one in control if one and rest.startswith(one)), key=len, default="")
@@ -110,22 +110,25 @@ class ChatForm:
 
 
 def _go(text: str) -> str:
-    """Plain text within a Go template within three quotation marks of a Modelfile."""
+    """Escape plain text for a Go template in a triple-quoted string of a Modelfile."""
     return re.sub(r'[{"]', lambda found: f'{{{{ "\\x{ord(found[0]):02x}" }}}}', text)
 
 
 def find_form(template: str, special_tokens: Mapping[str, str]) -> ChatForm | None:
-    """What a model's template writes around texts; None where that depends on more than the order.
+    """Extract the text that a chat template writes around messages.
 
     Args:
-        template: Jinja text.
-        special_tokens: ``bos_token`` and ``eos_token`` as the template names them.
+        template: Jinja source.
+        special_tokens: ``bos_token`` and ``eos_token`` for the template.
+
+    Returns:
+        None if that text depends on anything but the order of the messages.
     """
 
     def written(talk: Messages) -> str | None:
         try:
             return render_chat(template, [dict(one) for one in talk], dict(special_tokens))
-        except UserError:  # it refuses a system's message, or is broken
+        except UserError:  # it rejects system messages, or is invalid
             return None
 
     form = _take_apart(written)
@@ -141,7 +144,7 @@ def find_form(template: str, special_tokens: Mapping[str, str]) -> ChatForm | No
 
 
 def _merged(talk: Messages) -> Messages:
-    """The system's message at the beginning of the user's first, for templates that refuse it."""
+    """Prepend the system message to the first user message, for templates that reject it."""
     system, first, *rest = talk
     return [{"role": "user", "content": f"{system['content']}\n\n{first['content']}"}, *rest]
 
@@ -165,7 +168,7 @@ def _take_apart(written: _Written) -> ChatForm | None:
 
 
 def _split(text: str | None, marks: Sequence[str]) -> list[str] | None:
-    """What stands around the marks; None where one is missing, repeated or in another place."""
+    """Split a text at the marks; None if a mark is missing, repeated or out of order."""
     if text is None:
         return None
     parts = re.split("|".join(marks), text)

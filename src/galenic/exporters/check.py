@@ -1,9 +1,8 @@
-"""Reading an export back: the same logits as its source, or an error.
+"""Check an export by reading it back: it must give the same logits as its source.
 
-A GGUF and a folder are run on a short text by llama.cpp and by transformers, each with its own
-reading of its own files. How far they may differ follows from how llama.cpp rounds the inputs of
-the tensor types in the file (`galenic.compression.quantize.agreement`). A copy must be the same
-bytes.
+llama.cpp runs the GGUF and transformers runs the folder on a short text. The accepted difference
+follows from how llama.cpp rounds the inputs of the tensor types in the file
+(`galenic.compression.quantize.agreement`). A copy must be identical in every byte.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ NOT_COMPARED = "logits not compared: PyTorch is not installed (galenic[train] ad
 
 
 def check_copy(source: Path, target: Path) -> None:
-    """Check that a file was copied whole.
+    """Check that a copied file is identical to its source.
 
     Raises:
-        UserError: it was not.
+        UserError: the files differ.
     """
     if not filecmp.cmp(source, target, shallow=False):
         raise UserError(f"nothing was exported: the copy of {source} reads back otherwise.")
 
 
 def check_joined(source: Path, target: Path) -> None:
-    """Check that a GGUF has every tensor of a split one, byte for byte.
+    """Check that a joined GGUF has all tensors of the split one, identical in every byte.
 
     Raises:
-        UserError: it has not.
+        UserError: a tensor is missing or differs.
     """
     found = {tensor.name: tensor for tensor in check_gguf(target).tensors}
     for tensor in check_gguf(source).tensors:
@@ -58,18 +57,18 @@ def _bytes(path: Path, tensor: TensorInfo) -> NDArray[np.uint8]:
 
 
 def check_engines(folder: Path, gguf: Path) -> str:
-    """Compare a folder, run by transformers, with a GGUF, run by llama.cpp.
+    """Compare the logits of a folder in transformers with those of a GGUF in llama.cpp.
 
     Args:
         folder: a Hugging Face model.
-        gguf: made from it, or what it was made from.
+        gguf: the GGUF made from the folder, or the GGUF that the folder was made from.
 
     Returns:
-        What was found, in one line.
+        One line with the result, or that nothing was compared because PyTorch is missing.
 
     Raises:
-        UserError: their logits differ by more than rounding explains, they cut a plain text into
-            different tokens, or one cannot be loaded.
+        UserError: the logits differ by more than rounding explains, the tokenizers split a plain
+            text differently, or a model cannot be loaded.
     """
     if not all(map(find_spec, ("torch", "transformers", "accelerate"))):
         return NOT_COMPARED
@@ -108,7 +107,7 @@ def _check_tokens(folder: Path, gguf: Path) -> None:
 
 
 def _reference(folder: Path, types: dict[str, str]) -> Reference:
-    """The folder as transformers loads it; block by block where memory is short."""
+    """Open the folder with transformers; block by block if memory is short."""
     import psutil
 
     from galenic.compression.quantize.whole import WholeModel

@@ -1,4 +1,4 @@
-"""llama.cpp: a GGUF."""
+"""Exporter for llama.cpp: a GGUF."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["LlamaCpp"]
 
 
 class LlamaCpp(Exporter):
-    """The GGUF alone."""
+    """Writes a GGUF, and the adapter if there is one."""
 
     name = "llama.cpp"
     title = "GGUF for llama.cpp and what is built on it"

@@ -1,7 +1,8 @@
-"""lm-evaluation-harness: a folder for its ``hf`` model, and our benchmarks as its tasks.
+"""Exporter for lm-evaluation-harness: a folder for its ``hf`` model, and our benchmarks as tasks.
 
-Its own tasks of these names ask otherwise or break on today's datasets (its issues 3645 and 4158);
-these hold our prompts word for word, so that both programs can be compared on the same questions.
+The harness's own tasks for these benchmarks use other prompts or fail on current datasets (its
+issues 3645 and 4158). The tasks written here contain our exact prompts, so that both programs can
+be compared on the same questions.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ __all__ = ["LmEval", "write_task"]
 
 MODEL, TASKS = "model", "tasks"
 SCORED = ("letter", "text")
-"""Scorings that the harness can do: it has no division by bytes of the text without its space."""
+"""Scorings that the harness supports; it cannot normalise by bytes without the leading space."""
 
 
 class LmEval(Exporter):
-    """A model folder, and a task for each benchmark and scoring with the questions in it."""
+    """Writes a model folder, and a task with its questions for each benchmark and scoring."""
 
     name = "lm-eval"
     title = "folder and tasks for lm-evaluation-harness"
@@ -60,16 +61,16 @@ def _source(data: str | None) -> Path | Literal["sample"] | None:
 def write_task(
     folder: Path, benchmark: Benchmark, scoring: str, examples: tuple[Example, ...]
 ) -> str:
-    """Write one task, ``NAME.yaml``, and its questions beside it.
+    """Write one task, ``NAME.yaml``, with its questions in ``NAME.jsonl``.
 
     Args:
-        folder: where to.
-        benchmark: how to ask.
+        folder: folder to write to.
+        benchmark: defines the prompts.
         scoring: one of `SCORED`.
-        examples: what to ask; the harness gives back their ids.
+        examples: the questions; their ids appear in the harness's output.
 
     Returns:
-        The task's name.
+        Name of the task.
     """
     name = f"galenic_{benchmark.name}_{scoring}"
     continuation = SCORINGS.load(scoring)().continuation

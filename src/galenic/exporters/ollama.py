@@ -1,4 +1,4 @@
-"""Ollama: a Modelfile beside a GGUF."""
+"""Exporter for Ollama: a GGUF and a Modelfile."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Ollama", "context_for", "modelfile"]
 
 TOKENS, TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 CONTROL = (3, 4)
-"""Types of tokens that stand for no plain text: control, user-defined."""
+"""GGUF token types of special tokens: control, user-defined."""
 CACHE_BYTES = 1 << 30
-"""Memory that keys and values of a full context may take; Ollama reserves it at the start."""
+"""Maximum size of the key/value cache, which Ollama allocates at the start."""
 STEP, LEAST = 1024, 2048
 
 
 class Ollama(Exporter):
-    """A GGUF, and a Modelfile with the chat template, greedy and seeded."""
+    """Writes a GGUF, and a Modelfile with chat template, greedy decoding and a fixed seed."""
 
     name = "ollama"
     title = "GGUF and Modelfile for Ollama"
@@ -42,10 +42,10 @@ class Ollama(Exporter):
 
 
 def _form(template: str, metadata: Mapping[str, Any], name: str) -> ChatForm:
-    """The template in parts.
+    """Convert the chat template.
 
     Raises:
-        UserError: it is of no form that Ollama's language can write.
+        UserError: Ollama's template language cannot express it.
     """
     special = _special(metadata)
     form = find_form(template, special)
@@ -62,7 +62,7 @@ def _form(template: str, metadata: Mapping[str, Any], name: str) -> ChatForm:
 
 
 def _stops(form: ChatForm | None, metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Texts that end an answer, without what the engine itself takes for an end."""
+    """Stop strings for the Modelfile: what follows an answer, and the end token."""
     if form is None:
         return ()
     tokens, kinds = metadata.get(TOKENS, []), metadata.get(TYPES, [])
@@ -72,10 +72,13 @@ def _stops(form: ChatForm | None, metadata: Mapping[str, Any]) -> tuple[str, ...
 
 
 def context_for(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
-    """How much context to ask for, and how much there is: `CACHE_BYTES` of keys and values at most.
+    """Context length to request (within `CACHE_BYTES`, at least `LEAST`) and the model's maximum.
 
     Args:
-        metadata: of the GGUF.
+        metadata: metadata of the GGUF.
+
+    Returns:
+        Both in tokens; None if the GGUF does not state its context length.
     """
     architecture = metadata["general.architecture"]
 
@@ -101,13 +104,13 @@ def modelfile(
     stops: Sequence[str],
     context: tuple[int, int] | None,
 ) -> str:
-    """The text of a Modelfile.
+    """Return the text of a Modelfile.
 
     Args:
-        gguf: name of the file beside it.
-        form: how conversations are written; None for a model that has no template.
-        stops: texts that end an answer.
-        context: tokens to make room for, and the most that the model takes.
+        gguf: name of the GGUF in the same folder.
+        form: the chat template; None for a model without one.
+        stops: stop strings.
+        context: context length to request, and the model's maximum, from `context_for`.
     """
     template = "{{ .Prompt }}" if form is None else form.template
     lines = [f"FROM ./{gguf}", f'TEMPLATE """{template}"""']
@@ -122,7 +125,7 @@ def modelfile(
 
 
 def _quoted(text: str) -> str:
-    """A value of a Modelfile, which knows no escapes."""
+    """Quote a value for a Modelfile, which has no escape sequences."""
     return f'"""{text}"""' if '"' in text else f'"{text}"'
 
 

@@ -1,4 +1,4 @@
-"""Export a model: a folder for another program, whole or not there."""
+"""Export a model to a folder for another program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from galenic.registry import EXPORTERS
 __all__ = ["USE", "export"]
 
 USE = "USE.txt"
-"""How to use the folder."""
+"""File in the export that says how to use it."""
 
 
 def export(
@@ -24,18 +24,18 @@ def export(
     """Write a model for another program.
 
     Args:
-        model: as `galenic.models.load.resolve_model` takes it.
-        target: name of the program, of `galenic.registry.EXPORTERS`.
-        output: the folder to make.
-        data: folder of the benchmarks, for programs that take questions along.
-        adapter: folder or file of an adapter that goes along beside a GGUF; None without.
+        model: model name, see `galenic.models.load.resolve_model`.
+        target: name of the program in `galenic.registry.EXPORTERS`.
+        output: folder to create.
+        data: folder of the benchmark files, for exports that include questions.
+        adapter: folder or file of an adapter to export with a GGUF; None for none.
 
     Returns:
-        How to use it, as lines of a shell.
+        Shell commands that use the export.
 
     Raises:
-        UserError: there is no such program or model, the model cannot take its form, or what is
-            read back predicts something else. Nothing is left there then.
+        UserError: the program or model is unknown, the model cannot be exported in this format, or
+            the result predicts something else. No folder is left behind then.
     """
     exporter = EXPORTERS.load(target)()
     output = output.absolute()
@@ -51,7 +51,7 @@ def export(
         part.mkdir()
         use = exporter.write(job, part).replace("FOLDER", str(output))
         use = "\n".join([*(f"# read back: {line}" for line in job.found), use])
-        for file in part.rglob("*.yaml"):  # tasks name the files beside them by their whole path
+        for file in part.rglob("*.yaml"):  # tasks contain absolute paths of their data files
             text = file.read_text("utf-8").replace(str(part), str(output))
             file.write_text(text, encoding="utf-8")
         (part / USE).write_text(f"{use}\n", encoding="utf-8")

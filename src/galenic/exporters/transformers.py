@@ -1,4 +1,4 @@
-"""transformers: a folder with safetensors and tokenizer."""
+"""Exporter for transformers: a folder with safetensors and tokenizer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Transformers"]
 
 
 class Transformers(Exporter):
-    """A folder that ``from_pretrained`` takes; a GGUF's weights are dequantized to float32."""
+    """Writes a folder for ``from_pretrained``; a GGUF's weights are dequantized to float32."""
 
     name = "transformers"
     title = "folder for transformers"

@@ -1,1 +1,1 @@
-"""Engines that run a model: one protocol, two verbs."""
+"""Inference engines behind one interface: log-likelihoods and text generation."""

@@ -1,4 +1,4 @@
-"""What every engine offers: ``loglikelihood`` and ``generate``, on one packed primitive."""
+"""Interface of all engines: ``loglikelihood`` and ``generate``; `Runtime.score` is the core."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ __all__ = [
 
 
 LOWEST_TEMPERATURE = 0.001
-"""Above 0: below it logits divided by it overflow."""
+"""Smallest sampling temperature other than 0; logits divided by less may overflow."""
 
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """What ran: everything a reader needs to run it again.
+    """Engine, model and settings of a run, so that it can be reproduced.
 
     Attributes:
         runtime: registry name of the engine.
-        engine: library and version behind it, for example ``"transformers 5.23.0, torch 2.13.0"``.
+        engine: library and version, for example ``"transformers 5.23.0, torch 2.13.0"``.
         model: the model as the user named it.
-        sha256: hash of the weights file (of all weight files, sorted, for a folder).
-        architecture: as the model file states it, for example ``"llama"``.
+        sha256: hash of the weights, see `galenic.models.files.ModelFiles`.
+        architecture: as stated by the model file, for example ``"llama"``.
         num_parameters: all parameters, embeddings included.
-        weights: how the weights are held while computing, for example ``"Q4_1"`` or ``"float32"``.
-        context_length: longest text in tokens that the model accepts here.
-        num_threads: threads used.
+        weights: type of the weights during computation, for example ``"Q4_1"`` or ``"float32"``.
+        context_length: longest accepted text in tokens.
+        num_threads: number of compute threads.
     """
 
     runtime: str
@@ -61,7 +61,7 @@ class RuntimeInfo:
 
 @dataclass(frozen=True)
 class Generation:
-    """A generated text. ``finished`` is False when ``max_tokens`` cut it."""
+    """A generated text; ``finished`` is False if it was cut off (token limit, interruption)."""
 
     text: str
     num_tokens: int
@@ -69,30 +69,31 @@ class Generation:
 
 
 class Choices(Protocol):
-    """What narrows the tokens that may follow."""
+    """Constrains which tokens may follow (constrained decoding)."""
 
     def narrow(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The logits, minus infinity for what cannot follow, shape (vocab,)."""
+        """Return the logits with disallowed tokens set to minus infinity, shape (vocab,)."""
 
     def take(self, token: int) -> bool:
-        """This token was chosen; whether the text is complete with it."""
+        """Advance by the chosen token; returns whether the text is complete with it."""
 
 
 @dataclass(frozen=True)
 class Writing:
-    """How a text is continued.
+    """Settings of text generation.
 
     Attributes:
-        max_tokens: most new tokens.
-        stop: texts that end the answer; they are not part of it.
-        temperature: 0 = greedy, else `LOWEST_TEMPERATURE` or more.
-        top_p: of the tokens, the likeliest whose share is this much together may be drawn; 1 = all.
-        seed: of the sampler; same input and seed give the same text.
-        choices: what narrows the choice of each token, used up by one text; None for all tokens.
-        watch: told of each chosen token, and the logits that it was chosen from, shape (vocab,).
+        max_tokens: maximum number of new tokens.
+        stop: strings that end the answer; they are not part of it.
+        temperature: 0 for greedy decoding, otherwise at least `LOWEST_TEMPERATURE`.
+        top_p: nucleus sampling: total probability of the most likely tokens to draw from; 1 for all
+            tokens.
+        seed: seed of the sampler; same input and seed give the same text.
+        choices: constraint on the tokens, good for one text only; None for none.
+        watch: called with each chosen token and the model's logits for it, shape (vocab,).
 
     Raises:
-        UserError: one of them is out of range.
+        UserError: a value is out of range.
     """
 
     max_tokens: int = 256
@@ -111,7 +112,7 @@ class Writing:
 
 
 class TokenEncoder(Protocol):
-    """Whatever turns texts into tokens as a model is to see them."""
+    """Anything that turns texts into a model's token ids."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """As `Runtime.encode_batch`."""
@@ -123,40 +124,43 @@ class Runtime(ABC):
     name: ClassVar[str]
     info: RuntimeInfo
     scorings: ClassVar[tuple[str, ...]] = ("letter", "text", "text_per_byte", "generate")
-    """The scorings that this engine's models can be asked for, by registry name."""
+    """Registry names of the scorings that this engine supports."""
     pack_tokens: ClassVar[int] = 1024
-    """Rows per pack at which this engine is fastest; a planner aims at it."""
+    """Target number of rows of a pack, at which this engine is fastest."""
     max_leaves: ClassVar[int] = 1 << 30
-    """Most separate paths a pack may have."""
+    """Maximum number of paths in a pack."""
     dtypes: ClassVar[tuple[str, ...]] = ()
-    """What the argument ``dtype`` may be; an engine without any is not given one."""
+    """Allowed values of the ``dtype`` argument; if empty, the engine takes no such argument."""
     converts: ClassVar[tuple[str, ...]] = ()
-    """Kinds of model files that `convert` must turn into something else before they load."""
+    """Kinds of model files (`ModelFiles.kind`) that must be converted before loading."""
 
     @classmethod
     def convert(cls, model: ModelFiles) -> None:
-        """Convert a model of one of the kinds in ``converts``, once; loading would do it too.
+        """Convert a model of a kind in ``converts`` ahead of time; loading also does it if needed.
 
         Raises:
-            UserError: it cannot be converted.
+            UserError: the model cannot be converted.
         """
         raise NotImplementedError(f"the {cls.name} runtime loads {model.kind} as it is")
 
     @property
     @abstractmethod
     def chat_template(self) -> str | None:
-        """The model's Jinja chat template, or None when it has none."""
+        """The model's Jinja chat template, or None."""
 
     @property
     @abstractmethod
     def special_tokens(self) -> dict[str, str]:
-        """Texts that chat templates name: ``bos_token``, ``eos_token`` (only those that exist)."""
+        """Special tokens that chat templates use, by name (``bos_token``, ``eos_token``, ...).
+
+        Only those that the model has.
+        """
 
     @property
     def control_tokens(self) -> tuple[str, ...]:
-        """Texts of the tokens that steer the model and stand for no text, such as ``<|im_end|>``.
+        """Control tokens, which stand for no text, such as ``<|im_end|>``.
 
-        In prompts they are recognised, but for parts marked by `galenic.runtimes.literal`.
+        They are recognised in prompts, except in parts marked by `galenic.runtimes.literal`.
         """
         return tuple(self.special_tokens.values())
 
@@ -167,27 +171,28 @@ class Runtime(ABC):
 
     @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text; special tokens in the text are recognised.
+        """Token ids of each text; special tokens spelled out in the text are recognised.
 
-        The model's own start token is put first where its tokenizer says so.
+        The start token is added where the model's tokenizer does so.
         """
 
     @abstractmethod
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of token ids, special tokens left out."""
+        """Text of token ids, without special tokens."""
 
     @abstractmethod
     def vocabulary(self) -> list[str | None]:
-        """The piece of every token id as the tokenizer spells it; None where it has none.
+        """Vocabulary entry of every token id; None for ids without one.
 
-        As long as the last axis of `log_probs`. Spelling is the same in a GGUF and in a folder.
+        The length equals the last axis of `log_probs`. Entries are the same for a GGUF and a
+        folder.
         """
 
     @abstractmethod
     def score(self, pack: Pack) -> NDArray[np.float64]:
         """Log-probability in nats of each read of the pack, shape (p,), in the pack's order.
 
-        Of an encoder: its head's score of the whole text that ends with the read's token.
+        For an encoder: the head's score of the whole text that ends with the read's token.
         """
 
     @abstractmethod
@@ -201,17 +206,17 @@ class Runtime(ABC):
             shape (len(tokens), vocabulary): row i is ``log p(. | tokens[: i + 1])``.
 
         Raises:
-            ValueError: no token, or more than the context takes.
+            ValueError: ``tokens`` is empty or longer than the context.
         """
 
     @abstractmethod
     def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:
-        """Seconds from the call until each of exactly ``num_tokens`` new tokens was there.
+        """Time from the call to each of exactly ``num_tokens`` new tokens, in seconds.
 
-        Continues the prompt greedily on the path of `generate`, but does not stop at an end token.
+        Continues the prompt greedily, as `generate` does, but does not stop at an end token.
 
         Raises:
-            UserError: the prompt and the new tokens do not fit the context.
+            UserError: the prompt and the new tokens do not fit into the context.
         """
 
     def generate(self, prompt: str, how: Writing | None = None) -> Generation:
@@ -219,7 +224,7 @@ class Runtime(ABC):
 
         Args:
             prompt: text, with the chat template already applied if one is wanted.
-            how: how much and how; greedy without.
+            how: generation settings; default settings (greedy) if None.
 
         Raises:
             UserError: as `stream`.
@@ -239,30 +244,31 @@ class Runtime(ABC):
         how: Writing,
         should_continue: Callable[[], bool] = lambda: True,
     ) -> Generator[str, None, Generation]:
-        """Continue the prompt piece by piece, whole characters at a time; the pieces together are
-        the text of the `Generation` that is returned at the end.
+        """Continue the prompt, yielding text in pieces of whole characters.
+
+        The pieces add up to the text of the `Generation` that the generator returns.
 
         Args:
-            prompt: as `generate` has it, or its tokens as the model is to see them.
-            how: likewise.
-            should_continue: asked now and then; where it says no, the text ends there, unfinished.
+            prompt: as in `generate`, or its token ids.
+            how: generation settings.
+            should_continue: called repeatedly; when it returns False, generation stops, unfinished.
 
         Raises:
-            UserError: the prompt is empty or leaves no room for an answer.
+            UserError: the prompt is empty or leaves no room for an answer in the context.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Free the model. Safe to call twice."""
+        """Free the model. May be called more than once."""
 
     def follow(self, tokens: Sequence[int], first: int) -> Iterator[NDArray[np.float64]]:
-        """Log-probabilities in nats of every next token along one text, place by place.
+        """Log-probabilities in nats of every next token along one text, one position at a time.
 
-        An engine that keeps what the text shares with the one before computes the rest alone.
+        An engine may reuse the tokens that the text shares with the previous one.
 
         Args:
             tokens: the text from its start token on; at least one token.
-            first: the place from which on they are wanted, in [0, len(tokens)).
+            first: first position to yield, in [0, len(tokens)).
 
         Yields:
             ``log p(. | tokens[: i + 1])`` for i from ``first`` on, shape (vocabulary,).
@@ -274,18 +280,18 @@ class Runtime(ABC):
             yield row.astype(np.float64)
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Request]:
-        """Requests of (context, continuation) pairs; see `encode_requests`.
+        """Encode (context, continuation) pairs as requests; see `encode_requests`.
 
-        An encoder joins the two texts with its own marks, and cuts what does not fit.
+        An encoder joins the two texts with its own special tokens and truncates them to fit.
         """
         return encode_requests(self, pairs)
 
     def num_computed(self, pack: Pack) -> int:
-        """Tokens that this engine computes for a pack: what texts share counts once."""
+        """Number of tokens that this engine computes for a pack; shared tokens count once."""
         return len(pack.tokens)
 
     def loglikelihood(self, prefix: str, continuations: Sequence[str]) -> list[float]:
-        """Log-probability in nats of each continuation after the prefix (sum over its tokens)."""
+        """Log-probability in nats of each continuation after the prefix, summed over its tokens."""
         pack = build_pack([encode_request(self, prefix, text) for text in continuations])
         return [float(value) for value in sum_by_request(pack, self.score(pack))]
 
@@ -297,10 +303,10 @@ class Runtime(ABC):
 
 
 def check_room(num_prompt: int, num_new: int, context_length: int) -> None:
-    """Check that a prompt and the tokens to come fit the context.
+    """Check that a prompt and the new tokens fit into the context.
 
     Raises:
-        UserError: they do not.
+        UserError: the prompt is empty, or they do not fit.
     """
     if num_prompt < 1 or num_prompt + num_new > context_length:
         raise UserError(
@@ -310,16 +316,16 @@ def check_room(num_prompt: int, num_new: int, context_length: int) -> None:
 
 
 def encode_request(runtime: TokenEncoder, context: str, continuation: str) -> Request:
-    """Encode one request; see `encode_requests` for how the boundary is found."""
+    """Encode one (context, continuation) pair; see `encode_requests`."""
     return encode_requests(runtime, [(context, continuation)])[0]
 
 
 def encode_requests(runtime: TokenEncoder, pairs: Sequence[tuple[str, str]]) -> list[Request]:
     """Encode (context, continuation) pairs.
 
-    Context and continuation are encoded together, so that the tokens are those the model would see
-    in running text; what differs from the context encoded alone is scored. White space at the end
-    of a context belongs to the continuation, as tokenizers put it before the next word.
+    Context and continuation are encoded together, so that the tokens are those of running text.
+    Scoring starts at the first token that differs from the context encoded alone. White space at
+    the end of a context belongs to the continuation, because tokenizers attach it to the next word.
     """
     contexts = sorted({context.rstrip() for context, _ in pairs})
     wholes = [context + continuation for context, continuation in pairs]

@@ -1,7 +1,7 @@
-"""Let a model write only what a JSON schema allows, token by token, by llguidance.
+"""Constrained decoding: a model writes only text that matches a JSON schema, with llguidance.
 
-https://github.com/guidance-ai/llguidance (MIT): a grammar is made from the schema, and tells before
-each token which ones can follow.
+https://github.com/guidance-ai/llguidance (MIT) compiles the schema to a grammar, which gives the
+allowed next tokens at each step.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from galenic.runtimes.pieces import piece_bytes
 __all__ = ["JsonForm", "JsonText"]
 
 MARK = re.compile(r"<[^<>\s]{2,}>|\[[A-Z_]{3,}\]")
-"""How tokens that stand for no text are spelled: ``<|im_end|>``, ``</s>``, ``[INST]``."""
+"""Spelling of tokens that stand for no text: ``<|im_end|>``, ``</s>``, ``[INST]``."""
 SPELLING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""White space as Python writes it: a small model that may write any amount writes nothing else."""
+"""White space as `json.dumps` writes it; if it were free, small models might write nothing else."""
 LONE_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
 class JsonForm:
-    """Knows a model's tokens; makes what narrows its choices.
+    """Prepares a model's vocabulary for JSON output, and creates the constraint for each answer.
 
     Args:
-        runtime: whose vocabulary and end tokens count.
+        runtime: provides vocabulary and end tokens.
 
     Raises:
-        UserError: the model has no token that ends a text.
+        UserError: the model has no end token.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -49,10 +49,10 @@ class JsonForm:
         self.tokenizer = LLTokenizer(wrapped, eos_token=list(ends), slices=[])
 
     def text(self, schema: Mapping[str, Any]) -> JsonText:
-        """What allows only texts of this schema, for one answer.
+        """Create the constraint for one answer that must match a JSON schema.
 
         Raises:
-            UserError: it is no schema, or asks for what cannot be checked token by token.
+            UserError: the schema is invalid or uses features that llguidance does not support.
         """
         from llguidance import LLMatcher
 
@@ -67,14 +67,14 @@ class JsonForm:
 
 
 class JsonText:
-    """One answer as far as it is written: see `galenic.runtimes.writing.Choices`."""
+    """State of the constraint for one answer; a `galenic.runtimes.base.Choices`."""
 
     def __init__(self, matcher: Any, size: int) -> None:
         self.matcher = matcher
         self.size = size
 
     def narrow(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The logits with those of tokens that cannot follow at minus infinity, shape (vocab,)."""
+        """Return the logits with disallowed tokens set to minus infinity, shape (vocab,)."""
         packed = np.frombuffer(self.matcher.compute_bitmask(), dtype=np.uint8)
         allowed = np.unpackbits(packed, bitorder="little")[: self.size].astype(bool)
         narrowed = np.full_like(logits, -np.inf)
@@ -82,7 +82,7 @@ class JsonText:
         return narrowed
 
     def take(self, token: int) -> bool:
-        """A token was chosen; whether the text is complete with it."""
+        """Advance by the chosen token; returns whether the text is complete with it."""
         self.matcher.consume_token(token)
         if self.matcher.is_error():
             raise UserError(
@@ -92,7 +92,7 @@ class JsonText:
 
 
 class _Tokens:
-    """A vocabulary as llguidance asks for it."""
+    """Adapter that presents a vocabulary in the interface llguidance expects."""
 
     def __init__(self, runtime: Runtime, ends: Sequence[int]) -> None:
         pieces = runtime.vocabulary()

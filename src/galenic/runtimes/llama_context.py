@@ -1,4 +1,4 @@
-"""The context of a model in llama.cpp: rows computed in tiles, what is kept of them, logits."""
+"""A llama.cpp context: computes token rows in tiles, keeps prefixes in its cache, gives logits."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from galenic.runtimes.tree import common_prefix_length
 
 __all__ = ["MAX_LEAVES", "Interrupted", "LlamaContext"]
 
-_SEQUENCES = 256  # as many as llama.cpp tells apart
-_PREFIX = 0  # the sequence that keeps the prefix
-_TWIN = _SEQUENCES - 1  # and the one of the rows that fill up a tile
+_SEQUENCES = 256  # maximum number of sequences in llama.cpp
+_PREFIX = 0  # sequence that holds the prefix
+_TWIN = _SEQUENCES - 1  # sequence of the rows that only fill up a tile
 MAX_LEAVES = _SEQUENCES - 2
 _UBATCH = 64
 _SMALLEST_CONTEXT = 1024
-_KV_BYTES = 2  # flash attention computes with float16 keys and values, so they are kept as such
+_KV_BYTES = 2  # flash attention uses float16 keys and values, so they are stored as float16
 _GGML_TYPE_F16 = 1
-_FLASH_ATTENTION_ON = 1  # without it no kernel skips the cells of other texts
+_FLASH_ATTENTION_ON = 1  # only its kernel skips the cache cells of other texts
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
-    """Nobody waits for the text any more."""
+    """Raised when the caller no longer wants the text (``should_continue`` returned False)."""
 
 
 class LlamaContext:
-    """Memory for the texts of a model; it is made, and made anew, when one needs more of it.
+    """The context (key/value cache) of a model, created on demand and enlarged when needed.
 
     Args:
         library: the loaded library.
-        model: its handle of the model.
-        threads: threads to compute with.
-        adapter: its handle of an adapter beside the weights; None without.
+        model: library handle of the model.
+        threads: number of compute threads.
+        adapter: library handle of a LoRA adapter, or None.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class LlamaContext:
         self._begun: tuple[int, ...] = ()
 
     def reserve(self, length: int) -> None:
-        """Make sure that a text of so many tokens fits.
+        """Make sure that the context has room for a text of ``length`` tokens.
 
         Raises:
-            UserError: there is too little memory, or the library makes no such context.
+            UserError: too little memory is free, or the library cannot create such a context.
         """
         cells = length + FEWEST
         if self._context is not None and cells <= self._library.llama_n_ctx(self._context):
@@ -74,7 +74,7 @@ class LlamaContext:
     def begin(
         self, tokens: Sequence[int], should_continue: Callable[[], bool] = lambda: True
     ) -> NDArray[np.float32]:
-        """Compute a text, but for what it shares with the one before; see `LlamaEngine.start`."""
+        """Compute a text, reusing what it shares with the previous one; see `LlamaEngine.start`."""
         shared = self._keep_begun(tokens)
         first, last = 0, 0
         for first, last in parts(shared, len(tokens)):
@@ -86,16 +86,17 @@ class LlamaContext:
         return self.logits(last - first - 1)
 
     def step(self, token: int, position: int) -> NDArray[np.float32]:
-        """Add one token to the text that was begun; logits after it, shape (vocab,)."""
+        """Append one token to the current text; returns the logits after it, shape (vocab,)."""
         one = np.array([token], dtype=np.int32)
         at = np.array([position], dtype=np.int32)
         self._decode(Rows(one, at, [(_PREFIX,)], np.ones(1, dtype=np.int8)))
         return self.logits(0)
 
     def follow(self, tokens: Sequence[int], first: int) -> Iterator[NDArray[np.float32]]:
-        """Logits after each token from place ``first`` on, shape (vocab,), valid until the next.
+        """Yield logits after each token from position ``first`` on, shape (vocab,).
 
-        What the text shares with the one before is not computed again, but for those places.
+        Each array is valid until the next is requested. Tokens before ``first`` that the text
+        shares with the previous one are not computed again.
         """
         ids, positions = np.array(tokens, dtype=np.int32), np.arange(len(tokens), dtype=np.int32)
         for start, end in parts(self._keep_begun(tokens, first), len(ids)):
@@ -107,7 +108,7 @@ class LlamaContext:
                 yield self.logits(int(row))
 
     def keep_prefix(self, prefix: tuple[int, ...]) -> None:
-        """Compute what trees begin with, unless it is there."""
+        """Compute the common prefix of trees, unless it is already in the cache."""
         if prefix == self._prefix:
             return
         self.forget()
@@ -117,7 +118,10 @@ class LlamaContext:
 
     @contextmanager
     def branches(self, number: int) -> Iterator[Sequence[int]]:
-        """Sequences for so many texts that begin with the kept prefix, forgotten at the end."""
+        """Context manager that yields ``number`` sequences that start with the kept prefix.
+
+        Their tokens are removed from the cache on exit.
+        """
         lib, sequences = self._library, range(_PREFIX + 1, _PREFIX + 1 + number)
         try:
             for sequence in sequences if self._prefix else ():
@@ -128,10 +132,10 @@ class LlamaContext:
                 lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def run(self, rows: Rows) -> None:
-        """Compute rows in whole tiles, those of the last layer, which are the wanted ones, too.
+        """Compute rows in whole tiles; so is the last layer, which only computes wanted rows.
 
         Args:
-            rows: at most as many as `galenic.runtimes.tiles.parts` puts together.
+            rows: at most `galenic.runtimes.tiles.ROWS` rows.
         """
         filled = fill(rows, twin=_TWIN)
         self._decode(filled)
@@ -139,29 +143,29 @@ class LlamaContext:
             self._library.llama_memory_seq_rm(self._memory, _TWIN, -1, -1)
 
     def logits(self, row: int) -> NDArray[np.float32]:
-        """View of the logits of a row of the last batch, shape (vocab,)."""
+        """Logits of a row of the last batch, shape (vocab,), as a view of the library's memory."""
         address = self._library.llama_get_logits_ith(self._context, row)
         if not address:
             raise RuntimeError(f"no logits for row {row}: {self._library.last_log()}")
         return np.ctypeslib.as_array((ctypes.c_float * self._vocab_size).from_address(address))
 
     def forget(self) -> None:
-        """Compute what comes next from its first token on."""
+        """Clear the cache, so that the next text is computed from its first token."""
         self._prefix, self._begun = None, ()
         if self._memory is not None:
             self._library.llama_memory_clear(self._memory, True)
 
     def close(self) -> None:
-        """Free the memory. Safe to call twice; what comes next takes it anew."""
+        """Free the context. May be called more than once; it is created again on demand."""
         if self._context is not None:
             self._library.llama_free(self._context)
         self._context = self._memory = self._prefix = None
         self._begun = ()
 
     def _keep_begun(self, tokens: Sequence[int], most: int | None = None) -> int:
-        """Forget all but the beginning that the text shares with the one before; its length.
+        """Keep only what the text shares with the previous one in the cache; return its length.
 
-        At most ``most`` tokens of it, all but the last without: for the logits of what follows.
+        At most ``most`` tokens are kept, by default all but the last, whose logits are needed.
         """
         shared = common_prefix_length([self._begun, tuple(tokens)])
         shared = min(shared, len(tokens) - 1 if most is None else most)
@@ -173,7 +177,7 @@ class LlamaContext:
         return shared
 
     def _run_part(self, tokens: Sequence[int], first: int, last: int, *, read_last: bool) -> None:
-        """Compute rows [first, last) of a text that stands alone."""
+        """Compute tokens [first, last) of a single text; ``read_last`` requests logits after it."""
         ids = np.array(tokens[first:last], dtype=np.int32)
         wanted = np.zeros(len(ids), dtype=np.int8)
         wanted[-1:] = read_last
@@ -181,7 +185,7 @@ class LlamaContext:
         self.run(Rows(ids, positions, [(_PREFIX,)] * len(ids), wanted))
 
     def _decode(self, rows: Rows) -> None:
-        """Compute rows as they are given; logits of the wanted ones."""
+        """Compute rows without filling tiles; logits are available for the wanted ones."""
         tokens, positions, wanted = map(
             np.ascontiguousarray, (rows.tokens, rows.positions, rows.wanted)
         )
@@ -225,7 +229,7 @@ class LlamaContext:
                 raise UserError(f"llama.cpp does not take the adapter: {lib.last_log()}")
 
     def _check_made(self, cells: int) -> None:
-        """Read back what the context was made of."""
+        """Raise UserError if the new context did not take the parameters it was given."""
         lib = self._library
         made = (
             lib.llama_n_ctx(self._context) >= cells,
@@ -255,7 +259,7 @@ class LlamaContext:
 
 
 def _context_size(cells: int) -> int:
-    """Room for the given tokens and some more, so that few packs need a new context."""
+    """Round a number of tokens up, so that few packs need a new context."""
     if cells <= 8 * _SMALLEST_CONTEXT:
         return max(_SMALLEST_CONTEXT, 1 << (cells - 1).bit_length())
     return -(-cells // (4 * _SMALLEST_CONTEXT)) * 4 * _SMALLEST_CONTEXT

@@ -1,7 +1,7 @@
-"""One model loaded by a llama.cpp library: tokenizer, token trees, token by token.
+"""One model loaded by a llama.cpp library: tokenizer, scoring of token trees, generation steps.
 
-This is the part without policy: it takes a library as it is given, which lets the self-test drive
-one that is not trusted yet.
+It takes any library without verifying it, so that the self-test can run one that is not yet
+trusted.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _PACKED_REFUSED = "this kind of model (recurrent or encoder-decoder) cannot be s
 
 
 class LlamaEngine:
-    """A model and, once something is computed, its context.
+    """A model and its context.
 
     Args:
         library: the loaded library.
         path: the GGUF file.
-        threads: threads to compute with.
-        adapter: a LoRA in GGUF form to compute beside the weights; None without.
+        threads: number of compute threads.
+        adapter: LoRA in GGUF format that is applied at run time; None for none.
 
     Raises:
-        UserError: the library refuses a file.
+        UserError: the library cannot load a file, or the model is not a decoder-only transformer.
     """
 
     def __init__(
@@ -64,23 +64,23 @@ class LlamaEngine:
 
     @property
     def num_parameters(self) -> int:
-        """All parameters, embeddings included."""
+        """Number of parameters, embeddings included."""
         return int(self.library.llama_model_n_params(self._model))
 
     @property
     def chat_template(self) -> str | None:
-        """The Jinja text in the file."""
+        """Jinja chat template in the file, or None."""
         template = self.library.llama_model_chat_template(self._model, None)
         return None if template is None else str(template.decode(errors="replace"))
 
     def metadata(self, key: str) -> str | None:
-        """A single value of the file's header as text, or None."""
+        """Value of a metadata key as text, or None if the file does not have it."""
         text = ctypes.create_string_buffer(1024)
         size = self.library.llama_model_meta_val_str(self._model, key.encode(), text, len(text))
         return None if size < 0 else text.value.decode(errors="replace")
 
     def special_tokens(self) -> dict[str, str]:
-        """``bos_token``, ``eos_token``, ``pad_token`` and ``unk_token``, those that exist."""
+        """``bos_token``, ``eos_token``, ``pad_token`` and ``unk_token``, if the model has them."""
         lib, found = self.library, {}
         unknown = self.metadata("tokenizer.ggml.unknown_token_id") or ""
         for name, token in (
@@ -94,7 +94,7 @@ class LlamaEngine:
         return found
 
     def control_tokens(self) -> tuple[str, ...]:
-        """Texts of what the file's vocabulary calls control tokens."""
+        """Texts of all tokens that the vocabulary marks as control tokens."""
         lib = self.library
         controls = (
             lib.llama_vocab_get_text(self._vocab, token)
@@ -108,16 +108,16 @@ class LlamaEngine:
         return bool(self.library.llama_vocab_is_eog(self._vocab, token))
 
     def pieces(self) -> list[str]:
-        """The spelling of every token id in the file's vocabulary."""
+        """Vocabulary entry of every token id."""
         texts = (self.library.llama_vocab_get_text(self._vocab, i) for i in range(self.vocab_size))
         return [text.decode(errors="replace") for text in texts]
 
     # Text and tokens
 
     def encode(self, text: str) -> list[int]:
-        """Token ids, with the model's start token and without its end token.
+        """Token ids of a text, with the model's start token and without its end token.
 
-        In parts marked by `galenic.runtimes.literal` no control token is recognised.
+        Control tokens are not recognised in parts marked by `galenic.runtimes.literal`.
         """
         (first, _), *others = literal_parts(text)
         ids = self._tokenize(first, start=True, literal=False)
@@ -129,7 +129,7 @@ class LlamaEngine:
 
     def _tokenize(self, text: str, *, start: bool, literal: bool) -> list[int]:
         data = text.encode()
-        room = len(data) + 8  # a token stands for a byte at least, besides start and end
+        room = len(data) + 8  # at most one token per byte, plus start and end tokens
         tokens = (ctypes.c_int32 * room)()
         count = self.library.llama_tokenize(
             self._vocab, data, len(data), tokens, room, start, not literal
@@ -139,7 +139,7 @@ class LlamaEngine:
         return tokens[:count]
 
     def detokenize(self, tokens: Sequence[int]) -> bytes:
-        """UTF-8 text of token ids without special tokens; may begin or end within a character."""
+        """UTF-8 bytes of token ids without special tokens; may start or end inside a character."""
         ids = (ctypes.c_int32 * len(tokens))(*tokens)
         room = 16 * len(tokens) + 16
         while True:
@@ -156,12 +156,12 @@ class LlamaEngine:
     def score(self, pack: Pack) -> NDArray[np.float64]:
         """Log-probability in nats of each read of the pack, shape (p,).
 
-        The prefix is computed once and kept. A value does not depend on what else is in the pack,
-        on what was scored before, or on how much of its path is prefix.
+        The prefix is computed once and kept. A value does not depend on the rest of the pack, on
+        earlier calls, or on how much of its path belongs to the prefix.
 
         Raises:
-            ValueError: a tree has more than `MAX_LEAVES` paths, or a path is longer than the
-                model's context.
+            ValueError: a tree has more than `MAX_LEAVES` paths, or a path exceeds the model's
+                context.
         """
         self._check_length(int(pack.positions.max(initial=len(pack.prefix) - 1)) + 1)
         largest = max((end - start for start, end in pack.trees), default=0)
@@ -175,10 +175,10 @@ class LlamaEngine:
     def log_probs(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Log-probabilities of all next tokens along one text, shape (len(tokens), vocab).
 
-        In the batches of `score`, so that the values are those of `score`.
+        Computed in the same batches as `score`, so that values are identical.
 
         Raises:
-            ValueError: no token, or more than the model's context.
+            ValueError: ``tokens`` is empty or longer than the model's context.
         """
         if not tokens:
             raise ValueError("log_probs needs at least one token")
@@ -190,13 +190,13 @@ class LlamaEngine:
         return found
 
     def follow(self, tokens: Sequence[int], first: int) -> Iterator[NDArray[np.float64]]:
-        """Log-probabilities of all next tokens after places ``first`` and later of a text.
+        """Yield log-probabilities of all next tokens after each position from ``first`` on.
 
-        What it shares with the text before is not computed again, but for the places that are
-        wanted. The values are those of `score` and `log_probs`.
+        Tokens before ``first`` that the text shares with the previous one are not computed again.
+        Values are identical to those of `score` and `log_probs`.
 
         Raises:
-            ValueError: no token, more than the model's context, or no such place.
+            ValueError: ``tokens`` is empty or too long, or ``first`` is out of range.
         """
         if not 0 <= first < len(tokens):
             raise ValueError(f"place {first} in a text of {len(tokens)} tokens")
@@ -211,38 +211,37 @@ class LlamaEngine:
         room: int,
         should_continue: Callable[[], bool] = lambda: True,
     ) -> NDArray[np.float32]:
-        """Begin a text; logits after its last token, shape (vocab,), valid until the next call.
+        """Start a text; returns logits after its last token, shape (vocab,), until the next call.
 
-        The beginning that it shares with the text before is not computed again; the values are
-        those that they would be, bit for bit. What `step` added there is, for the kernels for one
-        row sum in another order.
+        Tokens shared with the previous `start` are reused, with bit-identical results. Tokens that
+        `step` appended are computed again, because kernels for single rows sum in another order.
 
         Args:
-            tokens: at least one.
-            room: how many tokens `step` may add at most.
-            should_continue: asked before each batch; where it says no, `Interrupted` is raised.
+            tokens: the text; at least one token.
+            room: maximum number of tokens that `step` may append.
+            should_continue: called before each batch; `Interrupted` is raised if it returns False.
         """
         self._check_length(len(tokens))
         self._context.reserve(len(tokens) + room)
         return self._context.begin(tokens, should_continue)
 
     def step(self, token: int, position: int) -> NDArray[np.float32]:
-        """Add one token to the text that `start` began; logits after it, shape (vocab,)."""
+        """Append one token to the text of `start`; returns the logits after it, shape (vocab,)."""
         return self._context.step(token, position)
 
     def forget(self) -> None:
-        """Compute what comes next from its first token on."""
+        """Clear the cache, so that the next text is computed from its first token."""
         self._context.forget()
 
     def close(self) -> None:
-        """Free context and model. Safe to call twice."""
+        """Free context and model. May be called more than once."""
         self._context.close()
         if self._model is not None:
             self.library.llama_model_free(self._model)
             self._model = None
 
     def _score_tree(self, pack: Pack, start: int, end: int, values: NDArray[np.float64]) -> None:
-        """Compute the tree of rows [start, end) and write its reads to values."""
+        """Compute the tree of rows [start, end) and store its reads in ``values``."""
         leaves = pack.leaves[start]  # all paths of a tree run through its root
         if len(leaves) > MAX_LEAVES:
             raise ValueError(f"{len(leaves)} paths in a tree; at most {MAX_LEAVES}")
@@ -261,7 +260,7 @@ class LlamaEngine:
     def _read(
         self, pack: Pack, first: int, reads: NDArray[np.intp], values: NDArray[np.float64]
     ) -> None:
-        """Take the given reads from the batch whose first row is ``first``."""
+        """Store the given reads from the current batch, whose first row is ``first``."""
         for row in np.unique(pack.read_rows[reads]):
             here = reads[pack.read_rows[reads] == row]
             logits = self._context.logits(int(row) - first)

@@ -1,4 +1,4 @@
-"""Open a GGUF by a llama.cpp library, for the processor alone."""
+"""Load models and adapters with a llama.cpp library, on the CPU only."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LOAD_MODE_MMAP = 1
 
 
 def load_model(library: LibLlama, path: Path) -> int:
-    """The library's handle of a model whose weights stay mapped from the file.
+    """Load a GGUF with memory-mapped weights; returns the library's handle of the model.
 
     Raises:
-        UserError: there is no such file, it is no GGUF, or the library refuses it.
+        UserError: the file does not exist, is not a GGUF, or the library cannot load it.
     """
     if not path.is_file():
         raise UserError(f"no such model file: {path}")
@@ -26,7 +26,7 @@ def load_model(library: LibLlama, path: Path) -> int:
         if file.read(4) != b"GGUF":
             raise UserError(f"{path} is not a GGUF file (it does not begin with 'GGUF').")
     params = library.llama_model_default_params()
-    no_devices = (ctypes.c_void_p * 1)(None)  # an empty list, not null: the processor only
+    no_devices = (ctypes.c_void_p * 1)(None)  # an empty list (not null) means: CPU only
     params.devices = ctypes.addressof(no_devices)
     params.n_gpu_layers = 0
     params.load_mode = _LOAD_MODE_MMAP
@@ -41,10 +41,10 @@ def load_model(library: LibLlama, path: Path) -> int:
 
 
 def load_adapter(library: LibLlama, model: int, path: Path) -> int:
-    """The library's handle of an adapter, which is freed with its model.
+    """Load a LoRA adapter; returns the library's handle, which is freed with its model.
 
     Raises:
-        UserError: the library refuses it; the model is freed then.
+        UserError: the library cannot load the adapter; the model is then freed as well.
     """
     library.log.clear()
     adapter = library.llama_adapter_lora_init(model, os.fsencode(path))

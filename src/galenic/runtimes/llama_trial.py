@@ -1,8 +1,8 @@
-"""The first load of a model on a machine, in a process that may die of it (run by ``python -m``).
+"""Try the first load of a model in a child process, which may crash (run by ``python -m``).
 
-llama.cpp ends the whole process over much that it does not expect in a file. So a file that it has
-not loaded before is checked (`galenic.models.gguf.check`), then loaded, tokenized with and computed
-with in a child; what went well is remembered for these bytes and this build of the library.
+llama.cpp aborts the whole process on many unexpected values in a file. So a new file is first
+checked (`galenic.models.gguf.check`), then loaded, used for tokenizing and run in a child process.
+Success is cached by the hashes of the model and of the library.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ logger = logging.getLogger("galenic.llama")
 
 TABLE = "loaded.json"
 WALL = 6
-"""How much longer than its processor time the child may take beside other work."""
+"""Wall time limit of the child, as a multiple of its CPU time limit: the machine may be busy."""
 TEXT = "The dose was 5 µg.\n\tÄrzte \u4e2d\u6587 \U0001f600 e\u0301 <s> [INST] \x00\x7f"
-"""Letters, digits, spaces, signs of one to four bytes, and what looks like special tokens."""
+"""Letters, digits, spaces, characters of one to four bytes, and lookalikes of special tokens."""
 SHOWN = 4096
-"""Tokens of the vocabulary that are turned back into text."""
+"""Approximate number of vocabulary tokens that are decoded as a test."""
 
 
 def check_loads(library: LibLlama, model: ModelFiles) -> None:
-    """Make sure that the library loads a model without ending the process.
+    """Check that the library can load a model without crashing; a pass is cached.
 
     Raises:
-        UserError: the file is damaged, or the child could not load it.
+        UserError: the file is damaged, or the child process could not load it.
     """
     key = f"{model.sha256} {library.sha256}"
     if noted(TABLE, key):
@@ -56,10 +56,10 @@ def check_loads(library: LibLlama, model: ModelFiles) -> None:
 
 
 def try_in_child(path: Path, adapter: Path | None = None) -> None:
-    """Load a file, with an adapter where there is one, and compute with it in a child.
+    """Load and run a model, with its adapter if it has one, in a child process.
 
     Raises:
-        UserError: as the child says, or it died or took too long.
+        UserError: the child reported an error, crashed or took too long.
     """
     size = sum(part.stat().st_size for part in parts_of(path))
     seconds = max(1, round(TRIAL_SECONDS + size / TRIAL_BYTES_A_SECOND))
@@ -90,7 +90,7 @@ def try_in_child(path: Path, adapter: Path | None = None) -> None:
 
 
 def _death(status: int) -> str:
-    """What the exit status of a child says."""
+    """Describe the exit status of the child for an error message."""
     if -status == getattr(signal, "SIGXCPU", None):
         return "took more of the processor than loading can take"
     if status >= 0:
@@ -109,10 +109,10 @@ def _cannot(path: Path, why: str) -> UserError:
 
 
 def main(path: Path, adapter: Path | None = None) -> None:
-    """In the child: load, encode, decode, compute.
+    """Run in the child process: load the model, encode, decode and compute.
 
     Raises:
-        UserError: the library refuses the file, or what it computes is no number.
+        UserError: the library cannot load the file, or its logits are not finite.
     """
     engine = LlamaEngine(load_library(), path, threads=choose_threads(), adapter=adapter)
     pieces = engine.pieces()

@@ -1,4 +1,4 @@
-"""The bytes of text that tokens stand for, from how a vocabulary spells them."""
+"""Convert vocabulary entries to the bytes of text that tokens stand for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SPACE = "▁"
 
 
 def piece_bytes(pieces: Sequence[str | None]) -> list[bytes]:
-    """Bytes of each token; none for those that the vocabulary does not spell.
+    """Bytes of each token; empty for ids without a vocabulary entry.
 
-    Byte-level vocabularies spell a byte as one character; the others spell text as it is, a space
-    as U+2581 and a lone byte as ``<0xNN>``.
+    Byte-level vocabularies write each byte as one character; SentencePiece vocabularies write plain
+    text, with U+2581 for a space and ``<0xNN>`` for a single byte.
     """
     known = set(pieces)
     byte_level = {"Ġ", "Ċ"} <= known and SPACE not in known
@@ -32,7 +32,7 @@ def _bytes(piece: str, *, byte_level: bool) -> bytes:
 
 @cache
 def _byte_of() -> dict[str, int]:
-    """Byte of each character: printable ones stand for themselves, the others come from U+0100 on.
+    """Byte of each character of GPT-2's alphabet: printable bytes are themselves, others U+0100 on.
 
     Radford et al., GPT-2 (2019), https://github.com/openai/gpt-2/blob/master/src/encoder.py.
     """

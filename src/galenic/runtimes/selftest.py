@@ -1,8 +1,8 @@
-"""Self-test of a llama.cpp library: its numbers against a float64 forward pass written in NumPy.
+"""Self-test of a llama.cpp library against a float64 forward pass in NumPy.
 
-A build may be miscompiled, or read a parameter struct otherwise than we write it. So before a
-library is used for the first time, it computes a tiny model whose weights come from a formula, and
-what it says is compared with `reference_logits`. A pass is remembered for these bytes.
+A build may be miscompiled, or read a parameter struct with another layout than ours. So before its
+first use, a library runs a tiny model with weights from a formula, and its output is compared with
+`reference_logits`. A pass is cached by the hash of the library.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ __all__ = ["TOLERANCE", "LlamaShape", "SelfTest", "reference_logits", "run_self_
 logger = logging.getLogger("galenic.llama")
 
 TOLERANCE = 0.05
-"""Nats. Keys and values in float16 cost about 0.007 here; a norm's epsilon of 1e-3 in place of 1e-5
-costs 0.3, twice the rotary base 1.1, the wrong order of rotary pairs over 4."""
+"""Accepted difference in nats. For comparison, float16 keys and values cause about 0.007; errors
+cause more: a norm epsilon of 1e-3 for 1e-5 0.3, a doubled rotary base 1.1, wrong rotary pairs 4."""
 
 TABLE = "selftest.json"
-VERSION = 1  # of this test; a pass of an older one does not count
+VERSION = 1  # of this test; a pass of another version does not count
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class LlamaShape:
-    """What a forward pass of the Llama architecture needs to know besides its tensors."""
+    """Hyperparameters of the Llama architecture that the tensors do not determine."""
 
     num_layers: int = 2
     num_heads: int = 4
@@ -51,11 +51,11 @@ class LlamaShape:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """Outcome of the self-test.
+    """Result of the self-test.
 
     Attributes:
         max_difference: largest difference of a log-probability from the reference, in nats.
-        passed: whether it is within `TOLERANCE`.
+        passed: whether the difference is within `TOLERANCE`.
         seconds: wall time.
     """
 
@@ -70,8 +70,8 @@ def reference_logits(
     """Logits after each token in float64, shape (n, vocab).
 
     RMSNorm, rotary positions, grouped-query attention and SwiGLU as in https://arxiv.org/abs/2302.13971
-    with the tensor names and the row order of GGUF: the two numbers that a rotation turns together
-    are neighbours (2i, 2i + 1), where Hugging Face files have them half a head apart.
+    with the tensor names and row order of GGUF: the two dimensions of a rotation are adjacent
+    (2i, 2i + 1), whereas in Hugging Face files they are half a head apart.
     """
     w = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
     x = w["token_embd.weight"][list(tokens)]  # (n, hidden)
@@ -88,10 +88,10 @@ def reference_logits(
 
 
 def run_self_test(library: LibLlama) -> SelfTest:
-    """Compute the formula model with the library and compare with the reference.
+    """Run the test model with the library and compare it with the reference.
 
     Raises:
-        UserError: the library cannot compute it at all.
+        UserError: the library cannot run the model at all.
     """
     began = time.perf_counter()
     shape, tensors = LlamaShape(), _formula_tensors()
@@ -110,10 +110,10 @@ def run_self_test(library: LibLlama) -> SelfTest:
 
 
 def verified_library() -> LibLlama:
-    """The library of this process, once it has passed the self-test.
+    """Return the library of this process after it has passed the self-test.
 
     Raises:
-        UserError: it is missing, or its numbers are wrong.
+        UserError: the library is missing or fails the self-test.
     """
     library = load_library()
     if library.verified:
@@ -137,7 +137,7 @@ def verified_library() -> LibLlama:
 
 
 def _running_text(engine: LlamaEngine, shape: LlamaShape, tensors: Tensors) -> list[float]:
-    """Differences of whole distributions: after a text, and as it grows token by token."""
+    """Largest difference in nats of next-token distributions, after a prompt and each new token."""
     tokens = [int(token) for token in _hashes(7, 24) % _VOCAB]
     expected = _log_softmax(reference_logits(tensors, shape, tokens))
     given = [engine.start(tokens[:16], room=8).copy()]
@@ -149,11 +149,11 @@ def _running_text(engine: LlamaEngine, shape: LlamaShape, tensors: Tensors) -> l
 
 
 def _trees(engine: LlamaEngine, shape: LlamaShape, tensors: Tensors) -> list[float]:
-    """Differences of scores: branches that share a stem, behind a kept prefix and without one."""
+    """Differences in nats of scores of branches with a common stem, with and without a prefix."""
     stem = [int(token) for token in _hashes(11, 20) % _VOCAB]
     requests = [
         Request((*stem[:fork], fork, *(int(t) for t in _hashes(fork, 6) % _VOCAB)), fork)
-        for fork in (12, 16, 16, 18, 20)  # the same one twice: they share every row
+        for fork in (12, 16, 16, 18, 20)  # one twice: these share all rows
     ]
     expected = [_scored_tokens(reference_logits(tensors, shape, r.tokens), r) for r in requests]
     differences = []
@@ -166,7 +166,7 @@ def _trees(engine: LlamaEngine, shape: LlamaShape, tensors: Tensors) -> list[flo
 
 
 def _scored_tokens(logits: NDArray[np.float64], request: Request) -> NDArray[np.float64]:
-    """Log-probability of each token that a request scores, in their order."""
+    """Log-probability of each token that a request scores, in order."""
     rows = np.arange(request.start, len(request.tokens))
     return np.asarray(_log_softmax(logits)[rows - 1, list(request.tokens[request.start :])])
 
@@ -203,7 +203,7 @@ def _attention(
 
 
 def _rotate(x: NDArray[np.float64], base: float) -> NDArray[np.float64]:
-    """Turn neighbouring pairs of x, shape (n, heads, size), by position x base^(-2i / size)."""
+    """Rotate adjacent pairs of x, shape (n, heads, size), by position * base^(-2i / size)."""
     n, _, size = x.shape
     angles = np.outer(np.arange(n), base ** (-np.arange(0, size, 2) / size))[:, None, :]
     turned = (x[..., 0::2] + 1j * x[..., 1::2]) * np.exp(1j * angles)
@@ -234,14 +234,14 @@ def _formula_tensors() -> dict[str, NDArray[np.float32]]:
 
 
 def _formula(number: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Weights that keep activations near one, or norm gains around one, as float32."""
+    """Deterministic float32 weights that keep activations near one; norm weights near one."""
     spread = _hashes(number, int(np.prod(shape))).astype(np.float64) / 2**31 - 1  # in [-1, 1)
     weights = 1 + 0.2 * spread if len(shape) == 1 else 2 / np.sqrt(shape[-1]) * spread
     return np.asarray(weights, dtype=np.float32).reshape(shape)
 
 
 def _hashes(seed: int, count: int) -> NDArray[np.uint64]:
-    """Well-mixed 32-bit numbers by integer arithmetic alone: the same everywhere, for ever.
+    """Pseudo-random 32-bit numbers from integer arithmetic, so the same on every platform.
 
     The finalizer of SplitMix64, https://doi.org/10.1145/2714064.2660195.
     """

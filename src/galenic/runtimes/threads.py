@@ -1,4 +1,4 @@
-"""How many threads to compute with, from what the machine is doing right now."""
+"""Choose the number of compute threads by the current load of the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from galenic.errors import UserError
 __all__ = ["asked_threads", "choose_threads", "fixed_threads"]
 
 _SAMPLE_SECONDS = 0.2
-_IDLE_NOISE = 0.3  # cores' worth of load that every desktop has and that costs a thread nothing
+_IDLE_NOISE = 0.3  # background load in cores that is ignored: it does not slow a thread down
 
 
 _fixed: list[int] = []
@@ -22,7 +22,7 @@ _fixed: list[int] = []
 
 @contextmanager
 def fixed_threads(threads: int | None) -> Iterator[None]:
-    """Within it, `choose_threads` gives this number; None changes nothing."""
+    """Context manager in which `choose_threads` returns ``threads``; None has no effect."""
     if threads is None:
         yield
         return
@@ -34,19 +34,19 @@ def fixed_threads(threads: int | None) -> Iterator[None]:
 
 
 def choose_threads(cores: int | None = None, busy: float | None = None) -> int:
-    """Threads for a compute-bound loop: the physical cores that nobody else is using.
+    """Number of threads for compute-bound work: the physical cores that other programs leave free.
 
-    The threads of one matrix product wait for the slowest of them. With a thread more than there
-    are free cores, that one shares its core with another program and all others wait for it: on
-    two cores beside one busy process, two threads decode far slower than one.
+    All threads of a matrix product wait for the slowest. With more threads than free cores, one
+    shares its core with another program and delays the rest: on two cores with one busy process,
+    two threads decode far slower than one.
 
     Args:
-        cores: physical cores this process may use; counted when None.
-        busy: cores' worth of load from other programs; measured over 0.2 s when None.
+        cores: physical cores this process may use; None counts them.
+        busy: load of other programs in cores; None measures it over 0.2 s.
 
     Returns:
-        At least 1; what `fixed_threads` or the environment variable GALENIC_THREADS says, if
-        one of them says something.
+        At least 1. A number set by `fixed_threads` or by the environment variable GALENIC_THREADS
+        takes precedence.
     """
     if given := asked_threads():
         return given
@@ -59,10 +59,10 @@ def choose_threads(cores: int | None = None, busy: float | None = None) -> int:
 
 
 def asked_threads() -> int | None:
-    """What `fixed_threads` or the environment variable GALENIC_THREADS says; None without.
+    """Number of threads set by `fixed_threads` or by GALENIC_THREADS in the environment, or None.
 
     Raises:
-        UserError: it is no whole number of at least 1.
+        UserError: GALENIC_THREADS is not a whole number of at least 1.
     """
     if _fixed:
         return _fixed[-1]

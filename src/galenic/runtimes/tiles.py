@@ -1,4 +1,4 @@
-"""Rows in whole tiles, so that no value depends on how many rows are computed beside it."""
+"""Fill batches to whole tiles, so that no value depends on the size of its batch."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 __all__ = ["FEWEST", "Rows", "fill", "parts"]
 
 TILE = 4
-"""Rows that the kernels for many rows take at once. What is left over, llama.cpp gives to kernels
-for one row; those of some types (Q4_0, IQ4_NL, Q4_K and others whose blocks it interleaves) sum in
-another order, which the 8-bit rounding of activations turns into differences of up to half a nat
-and more. So rows come in whole tiles, filled up with rows of a text that nobody reads."""
+"""Rows that llama.cpp's multi-row kernels process at once. Remaining rows go to single-row kernels,
+which for some types (Q4_0, IQ4_NL, Q4_K and others with interleaved blocks) sum in another order.
+With the 8-bit rounding of activations, the differences can exceed half a nat. So batches consist of
+whole tiles, filled up with rows whose results are not read."""
 FEWEST = 2 * TILE
-"""Four rows alone are summed in another order than four of eight or more."""
+"""Minimum rows of a batch: a single tile is summed in another order than a tile of a larger one."""
 ROWS = 15 * TILE
-"""Rows computed at once. Below 64 the attention kernel takes the cells of a row one by one and
-skips those of other texts, so that a value is, bit for bit, what its request alone would give. From
-64 on it works in tiles: then the place of a text in the cache changes the order of summation. The
-price is 3 % of the speed at 100 tokens, 15 % at 500 and 24 % at 1000."""
+"""Maximum rows of a batch. Below 64 rows the attention kernel processes the cache cells of a row
+one by one and skips those of other texts, so values are bit-identical to those of each request
+alone. From 64 rows on it works in tiles, and the position of a text in the cache changes the order
+of summation. The limit costs 3 % of the speed at 100 tokens, 15 % at 500 and 24 % at 1000."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Tokens that are computed at once, each attribute of length n.
+    """A batch of n tokens; each attribute has length n.
 
     Attributes:
-        tokens: their numbers.
-        positions: of the tokens in their texts.
-        sequences: of each token, those it belongs to.
-        wanted: 1 for rows whose logits are read.
+        tokens: token ids.
+        positions: position of each token in its text.
+        sequences: sequences (texts in the cache) that each token belongs to.
+        wanted: 1 for rows whose logits are needed, else 0.
     """
 
     tokens: NDArray[np.int32]
@@ -45,11 +45,11 @@ class Rows:
 
 
 def fill(rows: Rows, *, twin: int) -> Rows:
-    """Add rows until they make whole tiles, and want rows until the wanted ones do.
+    """Add rows to fill whole tiles, and mark more rows as wanted until those fill whole tiles too.
 
     Args:
-        rows: at least one.
-        twin: the sequence that the added rows belong to; nothing else may be in it.
+        rows: at least one row.
+        twin: sequence of the added rows; it must be empty.
     """
     missing = _filling(len(rows))
     wanted = np.append(rows.wanted, np.zeros(missing, dtype=np.int8))
@@ -63,10 +63,10 @@ def fill(rows: Rows, *, twin: int) -> Rows:
 
 
 def parts(start: int, end: int) -> list[tuple[int, int]]:
-    """Cut rows [start, end) into parts of at most `ROWS`: whole tiles, but for the last."""
+    """Split rows [start, end) into parts of at most `ROWS`; all but the last are whole tiles."""
     return [(first, min(first + ROWS, end)) for first in range(start, end, ROWS)]
 
 
 def _filling(rows: int) -> int:
-    """How many rows make whole tiles of so many, and enough of them; none are enough of none."""
+    """Number of rows to add to get whole tiles and at least `FEWEST` rows; 0 for no rows."""
     return max(FEWEST - rows, -rows % TILE) if rows else 0

@@ -1,9 +1,9 @@
 """The `torch` runtime: any Hugging Face causal language model, through transformers, on the CPU.
 
-A pack runs as one flat sequence: no padding, shared tokens once, the output head only at the rows
-that a score reads. What makes that possible for many architectures with one code is transformers'
-attention interface; a model that does not use it, or uses something our attention does not know,
-is found by a check at load and computed path by path instead, slower and still right.
+A pack runs as one flat sequence: no padding, shared tokens once, the output head only at rows that
+are read. The attention interface of transformers makes this possible for many architectures. A
+model that does not use it, or needs attention features that are not supported here, is detected by
+a check when it is loaded, and computed path by path instead, which is slower.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ transformers.AttentionInterface.register(ATTENTION, tree_attention)
 
 
 class TorchRuntime(Runtime):
-    """A causal language model held by PyTorch.
+    """A causal language model, run by PyTorch.
 
     Args:
         model: a folder, or a GGUF (dequantized once into the user cache).
-        threads: compute threads; None = chosen from the live load.
-        context_length: most tokens in one text; None = what the model's configuration says.
-        dtype: of weights and activations, a name in `DTYPES`.
+        threads: compute threads; None chooses them by the current load.
+        context_length: maximum tokens of a text; at most, and by default, the model's limit.
+        dtype: type of weights and activations, a name in `DTYPES`.
     """
 
     name = "torch"
@@ -100,7 +100,7 @@ class TorchRuntime(Runtime):
         self._prefix: tuple[int, ...] = ()
         self._prefix_state: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._plain = self._model.config._attn_implementation
-        with loading(model.name):  # settings that do not fit each other show when it first runs
+        with loading(model.name):  # inconsistent settings only fail at the first run
             self.packs = self._can_pack()
 
     @classmethod
@@ -208,7 +208,7 @@ class TorchRuntime(Runtime):
         return (yield from write(read(tokens), writer, how, how.max_tokens, should_continue))
 
     def _continue(self, tokens: Sequence[int], **choice: Any) -> list[int]:
-        """New tokens by the model's own ``generate``."""
+        """Generate new tokens with the model's own ``generate``."""
         ids = torch.tensor([list(tokens)])
         with self._attention(self._plain), torch.inference_mode():
             out = self._model.generate(
@@ -240,7 +240,7 @@ class TorchRuntime(Runtime):
     def _compute_prefix(
         self, prefix: tuple[int, ...]
     ) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-        # One token more, so that the prefix is context of a request; its row is then cut off.
+        # One token is appended, so that the prefix is the context of a request; it is not computed.
         plan = TreePlan(build_pack([Request((*prefix, 0), len(prefix))]), keep={})
         self._forward(plan, np.array([len(prefix) - 1]))
         return plan.keep or {}
@@ -258,11 +258,11 @@ class TorchRuntime(Runtime):
         return out.logits[0]
 
     def _score_paths(self, pack: Pack) -> NDArray[np.float64]:
-        """Every path on its own with the model's own attention: the plain way."""
+        """Score every path separately, with the model's own attention."""
         values = np.empty(len(pack.read_rows), dtype=np.float64)
         done = np.zeros(len(values), dtype=bool)
         leaf_of = {path: row for row, paths in enumerate(pack.leaves) for path in paths}
-        for row in leaf_of.values():  # later rows of a path come later, so its leaf is kept
+        for row in leaf_of.values():  # of a path's rows the last one, its leaf, is kept
             path = pack.path(row)
             rows_on_path = [row]
             while pack.parents[rows_on_path[-1]] >= 0:
@@ -275,7 +275,7 @@ class TorchRuntime(Runtime):
         return values
 
     def _can_pack(self) -> bool:
-        """True when a small packed tree scores as its paths do one by one."""
+        """Whether a small packed tree gets the same scores as its paths computed separately."""
         pack = _probe(self._vocab_size)
         with torch.inference_mode():
             expected = self._score_paths(pack)
@@ -288,9 +288,9 @@ class TorchRuntime(Runtime):
         return not reason
 
     def _why_not_packed(self, pack: Pack, expected: NDArray[np.float64]) -> str:
-        """What speaks against packing this model, or nothing.
+        """Return why this model cannot be packed, or an empty string.
 
-        The pack is short, so kinds of attention that show only in long texts are looked up.
+        The test pack is short, so features that only affect long texts are read from the config.
         """
         config = self._model.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
@@ -320,7 +320,7 @@ class TorchRuntime(Runtime):
 
 
 class _Clock:
-    """Notes when each new token comes; what ``generate`` calls a streamer."""
+    """Streamer for ``generate`` that records the time of each new token."""
 
     def __init__(self, begun: float) -> None:
         self.begun = begun
@@ -330,14 +330,14 @@ class _Clock:
     def put(self, tokens: torch.Tensor) -> None:  # noqa: ARG002
         if self.has_prompt:
             self.times.append(time.perf_counter() - self.begun)
-        self.has_prompt = True  # the prompt comes first, as one piece
+        self.has_prompt = True  # the first call passes the prompt
 
     def end(self) -> None:
-        """Nothing is held back."""
+        """Do nothing; required by the streamer interface."""
 
 
 class _AttentionChoice:
-    """Switch a model's attention function within a block."""
+    """Context manager that switches a model's attention function."""
 
     def __init__(self, model: Any, name: str) -> None:
         self.configs = {id(c): c for m in model.modules() if (c := getattr(m, "config", None))}
@@ -356,7 +356,7 @@ class _AttentionChoice:
 
 
 def _probe(vocab_size: int) -> Pack:
-    """A small tree behind a prefix: one stem, three branches that differ."""
+    """Small test tree after a prefix: one stem with three different branches."""
     stem = tuple(1 + (7 * i) % (vocab_size - 1) for i in range(9))
     requests = [
         Request(
@@ -368,8 +368,8 @@ def _probe(vocab_size: int) -> Pack:
 
 
 def _weights(model: ModelFiles, dtype: str) -> tuple[Path, str, str | None]:
-    """The folder that transformers reads; how its weights are stored; of a GGUF, what the file
-    calls its architecture. A file is called the same here as in the llama runtime."""
+    """Return the folder to load, the type of the weights, and a GGUF's architecture (else None).
+    Type and architecture of a GGUF are named as in the llama runtime."""
     if model.kind != "gguf":
         return model.path, dtype, None
     from galenic.models.gguf.dequantize import check_room, dequantized_folder
@@ -382,10 +382,10 @@ def _weights(model: ModelFiles, dtype: str) -> tuple[Path, str, str | None]:
 
 
 def _packing(config: Any) -> str:
-    """How bitsandbytes packed the weights, for people; nothing where it did not.
+    """Type of bitsandbytes quantization, such as ``int8`` or ``nf4``; empty for other models.
 
     Raises:
-        UserError: it did, and is not installed.
+        UserError: the model needs bitsandbytes, which is not installed.
     """
     found = getattr(config, "quantization_config", None)
     if found is None:
@@ -410,7 +410,7 @@ def _load(folder: Path, config: Any, name: str, dtype: torch.dtype) -> Any:
 def _read(
     logits: torch.Tensor, rows: NDArray[Any], tokens: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """Log-probabilities of tokens: logits (r, vocabulary), one row index and token a read."""
+    """Log-probability of each read, given logits (r, vocabulary) and each read's row and token."""
     logits = logits.float()
     total = torch.logsumexp(logits, dim=-1)
     at = torch.from_numpy(rows.astype(np.int64))

@@ -1,4 +1,4 @@
-"""How fast PyTorch would read a model, without its weights: a few made-up blocks are timed."""
+"""Estimate how fast PyTorch runs a model, without its weights, by timing a few dummy blocks."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ["estimate_speed"]
 
 BLOCKS = 2
 TOKENS = 256
-"""Of the made-up model, whose head and embedding take next to no time."""
+"""Vocabulary size of the dummy model, small so that head and embedding take almost no time."""
 SHARE = 0.8
-"""Of the speed of its blocks that a whole model reaches: measured with SmolLM2-135M."""
+"""Speed of a whole model relative to its blocks alone; measured with SmolLM2-135M."""
 
 
 def estimate_speed(
     config: Any, dtype: str, threads: int, texts: tuple[int, int], rounds: int
 ) -> float:
-    """Tokens a second that the blocks of a model read.
+    """Estimate the prompt processing speed of a model in tokens per second.
 
     Args:
-        config: of the model.
-        dtype: of weights and activations, a name in `galenic.runtimes.torch.DTYPES`.
-        threads: to compute with.
-        texts: how many are read at once, and the tokens of each.
-        rounds: the best of which counts.
+        config: transformers configuration of the model.
+        dtype: type of weights and activations, a name in `galenic.runtimes.torch.DTYPES`.
+        threads: number of compute threads.
+        texts: batch shape: number of texts, and tokens of each.
+        rounds: number of timed runs, of which the fastest counts.
 
     Raises:
-        UserError: transformers has no such model.
+        UserError: transformers does not support the model.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -49,7 +49,7 @@ def estimate_speed(
 
 
 def _few_blocks(config: Any, dtype: torch.dtype) -> Any:
-    """The first blocks with constant weights, whose values do not matter for speed."""
+    """Build the first blocks of a model with constant weights, as values do not affect speed."""
     import accelerate
 
     small = deepcopy(config)

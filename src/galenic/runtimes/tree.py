@@ -1,10 +1,10 @@
-"""Many requests as one token tree, so that what they share is computed once.
+"""Merge many scoring requests into one token tree, so that shared tokens are computed once.
 
 A request asks for the log-probability of a continuation after a context. Requests about one
-question share most of their tokens: every option follows the same stem, the 4- and 5-option forms
-share the vignette, few-shot examples stand before all of them. A `Pack` lays such requests out as
-one flat run of rows without padding, where each row knows the row before it. Runtimes compute the
-rows once and read only the next-token distributions that a score needs.
+question share most of their tokens: every option follows the same question, the 4- and 5-option
+versions share the case description, few-shot examples precede all of them. A `Pack` stores such
+requests as one flat list of rows (tokens) without padding, with the parent of each row. Runtimes
+compute each row once and read only the next-token distributions that a score needs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Pack", "Request", "build_pack", "common_prefix_length", "sum_by_requ
 class Request:
     """Score ``tokens[start:]`` after ``tokens[:start]``; ``1 <= start < len(tokens)``.
 
-    ``cut`` tokens of the text were left out because they did not fit.
+    ``cut`` is the number of tokens that were truncated because they did not fit.
     """
 
     tokens: tuple[int, ...]
@@ -42,13 +42,13 @@ class Pack:
     Attributes:
         prefix: tokens before every path; the runtime may keep their state between packs.
         tokens: the token of each row, shape (n,).
-        parents: the row before each row; -1 = the prefix's end, shape (n,). Rows stand in
-            depth-first order: a parent before its children, a subtree in one run.
-        read_rows: the row whose next-token distribution each read looks at, shape (p,).
-        read_tokens: the token whose log-probability each read wants, shape (p,).
-        read_requests: the request each read belongs to, shape (p,).
-        num_requests: how many requests the reads add up to.
-        num_asked: tokens a runtime without sharing would have computed for them.
+        parents: the parent row of each row; -1 for the end of the prefix, shape (n,). Rows are in
+            depth-first order: a parent before its children, each subtree contiguous.
+        read_rows: the row whose next-token distribution each read uses, shape (p,).
+        read_tokens: the token whose log-probability each read returns, shape (p,).
+        read_requests: index of the request that each read belongs to, shape (p,).
+        num_requests: number of requests.
+        num_asked: number of tokens of all requests, i.e. without sharing.
     """
 
     prefix: tuple[int, ...]
@@ -62,7 +62,7 @@ class Pack:
 
     @cached_property
     def positions(self) -> NDArray[np.int32]:
-        """Place of each row in its own text, counted from the prefix's first token, shape (n,)."""
+        """Position of each row in its text, counted from the start of the prefix, shape (n,)."""
         positions = np.empty(len(self.tokens), dtype=np.int32)
         for row, parent in enumerate(self.parents):
             positions[row] = len(self.prefix) if parent < 0 else positions[parent] + 1
@@ -70,13 +70,13 @@ class Pack:
 
     @cached_property
     def trees(self) -> tuple[tuple[int, int], ...]:
-        """Row ranges [start, end) of the separate trees: no row looks outside its own range."""
+        """Row ranges [start, end) of the separate trees; rows only attend within their own tree."""
         roots = [int(row) for row in np.flatnonzero(self.parents < 0)]
         return tuple(zip(roots, [*roots[1:], len(self.tokens)], strict=True))
 
     @cached_property
     def leaves(self) -> tuple[tuple[int, ...], ...]:
-        """For each row the indices of the paths that run through it; a path ends in a leaf row."""
+        """For each row, the indices of the paths through it; each path ends in a leaf row."""
         through: list[list[int]] = [[] for _ in self.tokens]
         has_child = np.zeros(len(self.tokens), dtype=bool)
         has_child[self.parents[self.parents >= 0]] = True
@@ -89,11 +89,11 @@ class Pack:
 
     @property
     def num_leaves(self) -> int:
-        """How many paths the forest has."""
+        """Number of paths of the forest."""
         return 1 + max((path for paths in self.leaves for path in paths), default=-1)
 
     def path(self, row: int) -> list[int]:
-        """All tokens from the prefix's first to the given row's own."""
+        """Tokens of the text up to the given row, including the prefix and the row's own token."""
         tail: list[int] = []
         while row >= 0:
             tail.append(int(self.tokens[row]))
@@ -102,10 +102,10 @@ class Pack:
 
 
 def common_prefix_length(sequences: Sequence[tuple[int, ...]]) -> int:
-    """Length of the longest run of tokens that all sequences begin with; 0 for none."""
+    """Length of the longest common prefix of the sequences; 0 if there are none."""
     if not sequences:
         return 0
-    low, high = min(sequences), max(sequences)  # all others lie between these two
+    low, high = min(sequences), max(sequences)  # in sorted order all others lie between these
     length = 0
     for a, b in zip(low, high, strict=False):
         if a != b:
@@ -115,14 +115,17 @@ def common_prefix_length(sequences: Sequence[tuple[int, ...]]) -> int:
 
 
 def build_pack(requests: Sequence[Request], prefix: tuple[int, ...] = ()) -> Pack:
-    """Lay requests out as one forest.
+    """Merge requests into one forest.
 
-    The last token of a request is read but never computed: no score looks behind it.
+    The last token of a request is scored but needs no row, because nothing is predicted after it.
 
     Args:
         requests: at least one; each must begin with ``prefix`` and have at least one context
             token after it, so that no read falls on the prefix itself.
         prefix: tokens shared by all requests.
+
+    Raises:
+        ValueError: a request does not meet this.
     """
     rows: list[int] = []
     parents: list[int] = []
@@ -161,7 +164,7 @@ def build_pack(requests: Sequence[Request], prefix: tuple[int, ...] = ()) -> Pac
 
 
 def _depth_first(parents: Sequence[int]) -> NDArray[np.int64]:
-    """Rows in depth-first order, siblings as they came: each subtree is then one run of rows."""
+    """Row indices in depth-first order, siblings in given order: subtrees are contiguous."""
     children: list[list[int]] = [[] for _ in range(len(parents) + 1)]
     for row, parent in enumerate(parents):
         children[parent].append(row)  # -1, the roots' parent, is the last list
@@ -175,7 +178,7 @@ def _depth_first(parents: Sequence[int]) -> NDArray[np.int64]:
 
 
 def sum_by_request(pack: Pack, logprobs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add the reads of each request up: log-likelihoods in nats, shape (num_requests,)."""
+    """Sum the reads of each request: log-likelihoods in nats, shape (num_requests,)."""
     totals = np.zeros(pack.num_requests, dtype=np.float64)
     np.add.at(totals, pack.read_requests, logprobs)
     return totals

@@ -1,8 +1,8 @@
-"""Attention over a `Pack` in PyTorch: every row sees its own path, and nothing is padded.
+"""Attention over a `Pack` in PyTorch: every row attends to its own path, without padding.
 
-Written as a transformers attention function (``AttentionInterface``), so that every architecture
-which calls it runs packed without model-specific code. A tree is cut into blocks: chains of rows
-see their ancestors and themselves causally; only small bushes of branches pay for a mask.
+It is a transformers attention function (``AttentionInterface``), so every architecture that uses
+this interface runs packed without model-specific code. A tree is split into blocks: chains of rows
+with causal attention to themselves and their ancestors, and small groups of branches with a mask.
 
 Reference: https://huggingface.co/docs/transformers/attention_interface
 """
@@ -25,14 +25,15 @@ ATTENTION = "galenic_tree"
 """The name under which the attention function is registered."""
 
 SMALL_BUSH = 48
-"""Sibling subtrees up to this many rows share one masked call: a call costs more than its zeros."""
+"""Sibling subtrees of up to this many rows share one masked call, which is cheaper than several
+calls despite the masked entries."""
 
 Range = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class PackBlock:
-    """Rows [start, end) that attend to all rows of ``above`` and to their own path within."""
+    """Rows [start, end) that attend to all rows in ``above`` and to ancestors in the block."""
 
     start: int
     end: int
@@ -41,7 +42,7 @@ class PackBlock:
 
 
 def plan_blocks(pack: Pack) -> list[PackBlock]:
-    """Cut the forest into blocks whose rows together cover every row once."""
+    """Split the forest into blocks that together contain every row once."""
     parents = pack.parents
     sizes = np.ones(len(parents), dtype=np.int64)
     for row in range(len(parents) - 1, -1, -1):
@@ -71,7 +72,7 @@ def _siblings(
     sizes: NDArray[np.int64],
     blocks: list[PackBlock],
 ) -> list[tuple[int, int, tuple[Range, ...]]]:
-    """Gather small sibling subtrees into masked blocks; return the large ones for cutting."""
+    """Group small sibling subtrees into masked blocks; return the large ones to split further."""
     large: list[tuple[int, int, tuple[Range, ...]]] = []
     row, first = start, start
     while row < end:
@@ -92,13 +93,13 @@ def _siblings(
 
 @dataclass
 class TreePlan:
-    """What the attention function needs to know about the pack being computed.
+    """State of the attention function for the pack being computed.
 
     Attributes:
-        pack: the rows.
-        prefix: per layer the keys and values of the pack's prefix, each (1, heads, length, dim).
-        keep: when a dict, keys and values of every layer are stored in it (to make a prefix).
-        windows: the sliding windows that layers asked for, noted as they are computed.
+        pack: the pack.
+        prefix: keys and values of the pack's prefix by layer, each (1, heads, length, dim).
+        keep: if a dict, keys and values of every layer are stored in it (to compute a prefix).
+        windows: sliding windows that layers requested, collected while computing.
     """
 
     pack: Pack
@@ -112,12 +113,12 @@ class TreePlan:
         self._masks: dict[tuple[PackBlock, int | None], torch.Tensor] = {}
 
     def mask(self, block: PackBlock, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
-        """Additive mask (1, 1, rows, keys) of a block, or None when causal order says it all.
+        """Additive mask (1, 1, rows, keys) of a block, or None if plain causal attention suffices.
 
         Args:
-            block: the rows; its keys are the prefix, the rows above, its own rows.
-            window: a key is seen when it is fewer than this many positions back; None = no limit.
-            dtype: of the queries.
+            block: the rows; its keys are the prefix, the rows above and its own rows.
+            window: keys this many or more positions back are masked; None for no limit.
+            dtype: dtype of the queries.
         """
         past = len(self.pack.prefix)
         positions = self.pack.positions
@@ -153,7 +154,7 @@ _active: list[TreePlan] = []
 
 
 class active_plan:  # noqa: N801  (reads as a statement: ``with active_plan(plan):``)
-    """Make a plan the one that attention calls within the block follow."""
+    """Context manager that sets the plan for attention calls."""
 
     def __init__(self, plan: TreePlan) -> None:
         self.plan = plan
@@ -171,8 +172,8 @@ def tree_attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,  # noqa: ARG001  (the pack says who sees whom)
-    dropout: float = 0.0,  # noqa: ARG001  (packs are trained without it)
+    attention_mask: torch.Tensor | None,  # noqa: ARG001  (the plan determines the mask)
+    dropout: float = 0.0,  # noqa: ARG001  (packs are trained without dropout)
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -184,8 +185,8 @@ def tree_attention(
     (1, rows, heads, dim) as transformers expects.
 
     Raises:
-        NotImplementedError: the model asks for something this function does not know (attention
-            sinks, position biases), so that the caller can compute it the plain way.
+        NotImplementedError: the model needs an unsupported feature (attention sinks, position
+            biases); the caller can then compute it without packing.
     """
     unknown = [name for name in ("s_aux", "position_bias") if others.get(name) is not None]
     if unknown:
@@ -197,7 +198,7 @@ def tree_attention(
         plan.keep[layer] = (key, value)
     past = plan.prefix.get(layer)
     sizes = [block.end - block.start for block in plan.blocks]
-    # cut once: going backward through slices of a whole would fill a whole for each
+    # split once: in the backward pass, each slice would allocate a gradient of full size
     queries = query.split(sizes, 2)
     keys = dict(zip(plan.ranges, key.split(sizes, 2), strict=True))
     values = dict(zip(plan.ranges, value.split(sizes, 2), strict=True))

@@ -1,4 +1,4 @@
-"""Write a text token by token: what all engines that write have in common."""
+"""Token-by-token text generation, shared by all engines that generate text."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Writer", "choose", "log_softmax", "write"]
 
 @dataclass(frozen=True)
 class Writer:
-    """An engine that has read a prompt.
+    """Functions of an engine that has processed a prompt.
 
     Attributes:
-        step: takes a token that was chosen; gives the logits after it, shape (vocab,).
-        whole: the text of tokens up to the last whole character, to which more may come.
-        last: the text of tokens when no more come.
+        step: appends a chosen token and returns the logits after it, shape (vocab,).
+        whole: text of tokens without an incomplete last character, while more tokens may follow.
+        last: text of tokens when no more follow.
         ends: whether a token ends the text.
     """
 
@@ -38,17 +38,17 @@ def write(
     room: int,
     should_continue: Callable[[], bool],
 ) -> Generator[str, None, Generation]:
-    """Choose tokens one after the other; yield text as soon as it is sure.
+    """Generate a text; yields pieces as soon as no stop string can change them any more.
 
     Args:
-        logits: after the prompt, shape (vocab,).
-        writer: the engine.
-        how: as `Runtime.stream` has it.
-        room: most new tokens.
-        should_continue: as `Runtime.stream` has it.
+        logits: logits after the prompt, shape (vocab,).
+        writer: functions of the engine.
+        how: generation settings.
+        room: maximum number of new tokens.
+        should_continue: as in `Runtime.stream`.
     """
     chooser = np.random.default_rng(how.seed)
-    waits = max(map(len, how.stop), default=1) - 1  # what may be the beginning of a stop text
+    waits = max(map(len, how.stop), default=1) - 1  # characters that may begin a stop string
     answer: list[int] = []
     text, given = "", 0
     while should_continue():
@@ -76,7 +76,7 @@ def write(
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Log-probabilities in nats, shape (vocab,)."""
+    """Log-probabilities in nats, shape (vocab,), computed in float64."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max()
     shifted -= np.log(np.exp(shifted).sum())
@@ -86,15 +86,15 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 def choose(
     logits: NDArray[np.float32], temperature: float, chooser: np.random.Generator, top_p: float = 1
 ) -> int:
-    """The likeliest token (the lowest id of equals), or one drawn at the given temperature.
+    """Choose a token: the most likely one at temperature 0 (ties: lowest id), else sampled.
 
-    With ``top_p`` below 1 only from the likeliest ones that have so much of the probability
-    together (nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751).
+    With ``top_p`` below 1, only the most likely tokens that together reach this probability are
+    sampled from (nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751).
 
     Raises:
-        UserError: a logit is NaN or infinite.
+        UserError: a logit is NaN or the largest is infinite.
     """
-    best = int(logits.argmax())  # of a NaN, where there is one
+    best = int(logits.argmax())  # index of a NaN, if there is one
     if not np.isfinite(logits[best]):
         raise UserError(
             "the model predicts what is no finite number: its weights are damaged, or too large "
