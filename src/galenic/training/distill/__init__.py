@@ -1,1 +1,1 @@
-"""What a student learns from its teacher: one method, one file."""
+"""Distillation methods, one file each."""

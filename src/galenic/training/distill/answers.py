@@ -1,4 +1,4 @@
-"""What a teacher answers, greedily: computed once, kept on disk, line by line."""
+"""Answers of a teacher by greedy decoding, computed once and stored in a JSON Lines file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from galenic.jsonl import append_jsonl
 __all__ = ["AnswerBook", "TeacherAnswer", "continue_greedily"]
 
 STOP = "\nQuestion:"
-"""Where a base model begins to ask the next question, its answer is over."""
+"""Ends an answer: base models tend to continue with a new question."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class TeacherAnswer:
     """A teacher's answer.
 
     Attributes:
-        text: without the white space around it; may be empty.
-        finished: False when ``answer_tokens`` cut it.
+        text: the answer without surrounding white space; may be empty.
+        finished: False if it was truncated at ``answer_tokens``.
     """
 
     text: str
@@ -32,15 +32,15 @@ class TeacherAnswer:
 
 
 class AnswerBook:
-    """A file of answers, each known by its prompt. Answers are added as they come.
+    """A file of answers, looked up by prompt, to which answers are appended as they are computed.
 
     Args:
-        path: of the file, JSON lines; made when missing.
+        path: path of the JSON Lines file; created if missing.
         teacher: hash of the teacher's weights.
-        answer_tokens: most tokens of an answer.
+        answer_tokens: maximum number of tokens of an answer.
 
     Raises:
-        UserError: the file holds another teacher's answers, or something else.
+        UserError: the file holds answers of another teacher or length, or something else.
     """
 
     def __init__(self, path: Path, teacher: str, answer_tokens: int) -> None:
@@ -53,15 +53,15 @@ class AnswerBook:
             path.write_text(json.dumps(self._head) + "\n", encoding="utf-8")
 
     def get(self, prompt: str) -> TeacherAnswer:
-        """The answer to a prompt that is known."""
+        """Return the stored answer to a prompt; KeyError if there is none."""
         return self.answers[_key(prompt)]
 
     def missing(self, prompts: Sequence[str]) -> list[str]:
-        """Prompts without an answer, each once."""
+        """Return the prompts that have no answer yet, without duplicates."""
         return [one for one in dict.fromkeys(prompts) if _key(one) not in self.answers]
 
     def add(self, prompts: Sequence[str], answers: Sequence[TeacherAnswer]) -> None:
-        """Write answers down."""
+        """Append answers to the file."""
         given = list(zip(prompts, answers, strict=True))
         rows = (
             {"id": _key(p), "prompt": p, "answer": one.text, "finished": one.finished}
@@ -72,7 +72,7 @@ class AnswerBook:
 
     def _read(self) -> None:
         raw = self.path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]  # a line behind it was killed while it was written
+        whole = raw[: raw.rfind(b"\n") + 1]  # drop an incomplete last line of a killed run
         try:
             head, *rows = [json.loads(line) for line in whole.splitlines()]
             found = {row["id"]: TeacherAnswer(row["answer"], row["finished"]) for row in rows}
@@ -99,14 +99,14 @@ def answer_all(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Let the teacher answer what is not in the book, prompts of like length together.
+    """Compute the answers that are missing in the book, batching prompts of similar length.
 
     Args:
-        book: takes the answers as they come.
-        prompts: all of them.
-        answer: answers some prompts.
-        batch_size: how many at once.
-        advance: told how many are answered.
+        book: stores the answers.
+        prompts: all prompts; those already answered are skipped.
+        answer: function that answers a batch of prompts.
+        batch_size: number of prompts per batch.
+        advance: called with the number of prompts answered.
     """
     waiting = sorted(book.missing(prompts), key=lambda prompt: (len(prompt), prompt))
     done = len(set(prompts)) - len(waiting)
@@ -120,16 +120,16 @@ def answer_all(
 def continue_greedily(
     model: Any, encoder: Any, prompts: Sequence[str], answer_tokens: int
 ) -> list[TeacherAnswer]:
-    """Continue prompts by the model's own ``generate``, likeliest token after likeliest token.
+    """Continue prompts by greedy decoding with the model's ``generate``.
 
     Args:
-        model: from transformers, with its own attention.
+        model: a transformers model with its original attention.
         encoder: a `galenic.models.encoders.text_encoder.TextEncoder` of the model.
-        prompts: at least one; shorter ones are padded at their beginning.
-        answer_tokens: most new tokens.
+        prompts: at least one prompt; shorter ones are padded on the left.
+        answer_tokens: maximum number of new tokens.
 
     Raises:
-        UserError: a prompt and its answer are longer than the model takes.
+        UserError: a prompt and its answer exceed the model's maximum length.
     """
     import torch
 
@@ -164,7 +164,7 @@ def continue_greedily(
 
 
 def _end_tokens(model: Any, encoder: Any) -> list[int]:
-    """Tokens that end an answer: the tokenizer's, and those the model names."""
+    """Ids of the tokens that end an answer, from tokenizer and generation config."""
     named = model.generation_config.eos_token_id
     named = named if isinstance(named, list) else [named]
     return [token for token in dict.fromkeys([*encoder.end, *named]) if token is not None]

@@ -1,4 +1,4 @@
-"""What a way of distilling is: a frozen class whose fields are its options."""
+"""Base class of distillation methods: a frozen pydantic model whose fields are the options."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = ["DistillJob", "Distiller", "HealingText"]
 
 @dataclass(frozen=True)
 class DistillJob:
-    """A student, its teacher, and where the work is done.
+    """A distillation job: student, teacher and working folder.
 
     Attributes:
-        config: what was asked for.
-        student: the model that learns.
+        config: settings of the job.
+        student: the model to train.
         teacher: the model that it learns from.
-        run: folder of the unfinished run.
-        watcher: told of progress.
+        run: folder for the state of the unfinished run.
+        watcher: reports progress.
     """
 
     config: DistillConfig
@@ -47,7 +47,7 @@ class DistillJob:
 
     @cached_property
     def loaded_teacher(self) -> Layout:
-        """The teacher in memory, in float32, with its own attention until it is packed."""
+        """The teacher in float32, with its original attention until a `Learner` changes it."""
         from galenic.training.loading import load_dense
 
         self.watcher.stage(f"loading {self.teacher.files.name}")
@@ -56,11 +56,11 @@ class DistillJob:
 
 @dataclass(frozen=True)
 class HealingText:
-    """What a student learns from.
+    """Training text of a student.
 
     Attributes:
-        data: its tokens.
-        described: sources with hashes and sizes, as a manifest has it.
+        data: the texts as tokens.
+        described: sources with hashes and sizes, for the manifest.
     """
 
     data: TrainData
@@ -68,14 +68,14 @@ class HealingText:
 
 
 class Distiller(TrainOptions, ABC):
-    """What a student learns of its teacher, and how.
+    """A distillation method with its training options.
 
     Attributes:
-        name: registry name.
-        title: one line for people.
-        reference_url: the paper.
+        name: name in the registry.
+        title: one-line description for users.
+        reference_url: URL of the paper.
         calibrated: whether it needs calibration text.
-        default_alpha: ``alpha`` where none is given.
+        default_alpha: value of ``alpha`` if none is given.
     """
 
     name: ClassVar[str]
@@ -138,17 +138,17 @@ class Distiller(TrainOptions, ABC):
 
     @property
     def share(self) -> float:
-        """``alpha`` as it is used."""
+        """The value of ``alpha`` in use."""
         return self.default_alpha if self.alpha is None else self.alpha
 
     @property
     def options(self) -> dict[str, Any]:
-        """Every option with the value that is used, as JSON has it."""
+        """All options with the values in use, as JSON types."""
         return self.model_dump(mode="json") | {"alpha": self.share}
 
     @property
     def tuner(self) -> Full | LoRA:
-        """What is trained of the student."""
+        """Fine-tuning method for the student: LoRA if ``rank`` is set, else all weights."""
         from galenic.training.finetune.full import Full
         from galenic.training.finetune.lora import LoRA
 
@@ -159,28 +159,28 @@ class Distiller(TrainOptions, ABC):
 
     @abstractmethod
     def read(self, config: DistillConfig) -> Any:
-        """Read the texts that are named, before any slow work.
+        """Read the texts named in the config, before any slow work.
 
         Raises:
-            UserError: nothing is named, or a file is missing or damaged.
+            UserError: no text is named, or a file is missing or damaged.
         """
 
     @abstractmethod
     def prepare(self, job: DistillJob, sources: Any) -> HealingText:
-        """Turn what `read` gave into tokens of the student.
+        """Tokenize the result of `read` for the student.
 
         Raises:
-            UserError: there is too little text, or it does not fit one of the models.
+            UserError: there is too little text, or it is too long for one of the models.
         """
 
 
 class MixedTexts:
-    """Packed text, and texts of other sources with it; a `galenic.training.loop.TrainData`.
+    """Packed text mixed with texts of other sources; a `galenic.training.loop.TrainData`.
 
     Args:
-        items: learnt in every pass.
-        heldout: looked at meanwhile.
-        more: other texts, which may differ from pass to pass; None without.
+        items: packed sequences to learn in every epoch.
+        heldout: packed sequences for validation.
+        more: other training data, which may differ between epochs; None for none.
     """
 
     def __init__(
@@ -190,5 +190,5 @@ class MixedTexts:
         self.heldout: Sequence[TrainItem] = [*heldout, *(more.heldout if more else ())]
 
     def epoch(self, number: int) -> list[TrainItem]:
-        """The texts of a pass."""
+        """Return the texts of an epoch."""
         return [*self.items, *(self.more.epoch(number) if self.more else ())]

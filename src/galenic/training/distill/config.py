@@ -1,4 +1,4 @@
-"""What `galenic distill` is told besides the method's own options."""
+"""Options of `galenic distill` other than those of the method."""
 
 from __future__ import annotations
 

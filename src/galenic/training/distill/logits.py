@@ -1,4 +1,4 @@
-"""Logit distillation: at every token of plain text the student learns what the teacher expects."""
+"""Logit distillation: the student learns the teacher's next-token distributions on plain text."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = ["Logits"]
 
 @dataclass(frozen=True)
 class PlainSources:
-    """Text as it lies there.
+    """Plain text before tokenization.
 
     Attributes:
-        train: to learn from.
-        heldout: for validation; no document or topic of it is in ``train``.
-        more: sources of ``--train``; None without.
+        train: texts to learn from.
+        heldout: texts for validation; share no document and no topic with ``train``.
+        more: sources named by ``--train``; None if there are none.
     """
 
     train: tuple[CalibrationText, ...]
@@ -42,12 +42,12 @@ class PlainSources:
 
 
 class Logits(Distiller):
-    """Learn the teacher's probabilities of every next token of plain text."""
+    """Learn the teacher's probability distribution over the next token, at every token of text."""
 
     name = "logits"
     title = "the teacher's probabilities of every token"
     reference_url = "https://arxiv.org/abs/1503.02531"
-    default_alpha = 1.0  # cross-entropy learns the text instead, and leaves the teacher
+    default_alpha = 1.0  # cross-entropy would pull the student away from the teacher
 
     def read(self, config: DistillConfig) -> PlainSources:
         from galenic.training.finetune.texts import read_sources
@@ -89,7 +89,7 @@ class Logits(Distiller):
 def _items(
     config: DistillConfig, count: int, texts: Sequence[CalibrationText], student: Checkpoint
 ) -> tuple[list[TrainItem], dict[str, Any]]:
-    """Sequences without padding in which every token but the first is learnt."""
+    """Cut text into sequences without padding; every token but the first is supervised."""
     from galenic.compression.blocks.tokens import describe_text, pack_tokens
     from galenic.training.batch import TrainItem
 

@@ -1,4 +1,4 @@
-"""The stage: a student and its teacher in, the healed student out."""
+"""Distillation stage: train a student on its teacher's outputs, and write the student."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ __all__ = ["distill", "heal"]
 
 
 def distill(config: DistillConfig, method: Distiller, output: Path, watcher: Watcher) -> Tuned:
-    """Let a student learn from its teacher, and write it with the weights of the best validation.
+    """Train a student on its teacher's outputs, and write it with the best weights.
 
     Args:
         config: student, teacher and texts.
-        method: what is learnt of the teacher, with its options.
-        output: the folder to make.
-        watcher: told of progress.
+        method: the distillation method with its options.
+        output: folder to create.
+        watcher: reports progress.
 
     Raises:
-        UserError: something is wrong with the input, before any slow work; the training diverged;
-            or a check of what was saved failed. What is needed to go on stays beside the output.
+        UserError: the input is invalid (detected before slow work starts), the training diverged,
+            or a check of the saved model failed. The state for resuming stays beside the output.
     """
     watcher = watcher if rank() == 0 else SilentWatcher()
     output = output.absolute()
@@ -65,7 +65,7 @@ def distill(config: DistillConfig, method: Distiller, output: Path, watcher: Wat
 
 
 def heal(config: DistillConfig, method: Distiller, output: Path, watcher: Watcher) -> Manifest:
-    """`distill` as a stage of a recipe."""
+    """Run `distill` as a stage of a recipe, and return the manifest."""
     return distill(config, method, output, watcher).alone
 
 
@@ -76,7 +76,7 @@ def _open(name: str, watcher: Watcher) -> Checkpoint:
 
 
 def _match(student: Checkpoint, teacher: Checkpoint) -> TokenMap | None:
-    """The student's tokens in the teacher's vocabulary."""
+    """Map the student's tokens to the teacher's vocabulary; None if both are the same."""
     names = (teacher.files.name, student.files.name)
     return match_tokens(_pieces(teacher), _pieces(student), names)
 
@@ -89,7 +89,7 @@ def _pieces(checkpoint: Checkpoint) -> list[str | None]:
 def _tuning(
     job: DistillJob, method: Distiller, texts: HealingText, tokens: TokenMap | None
 ) -> Tuning:
-    """Both models in memory, and what is to become of the student."""
+    """Load both models, and set up the training of the student."""
     student, teacher = job.student, job.teacher.files
     objective = _objective(job, method, tokens)
     job.watcher.stage(f"loading {student.files.name}")
@@ -120,7 +120,7 @@ def _tuning(
 
 
 def _save_for_type(trained: Any, folder: Path, job: DistillJob, tuner: LoRA) -> dict[str, float]:
-    """Write what is rounded to the type when it is stored, in float32; says what that will do."""
+    """Write the model in float32, and report how storing it in the target type will change it."""
     import torch
 
     from galenic.training.finetune.stored import stored_margins, unrounded

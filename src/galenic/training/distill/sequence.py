@@ -30,7 +30,7 @@ __all__ = ["ANSWERS", "Sequence", "choose_prompts", "learn_answers"]
 ANSWERS = "answers.jsonl"
 ANSWERED_AT_ONCE = 16
 PROMPTS = "medquad"
-"""Where prompts come from unless ``--train`` says."""
+"""Default source of prompts, if ``--train`` is not given."""
 
 
 class Sequence(Distiller):
@@ -77,7 +77,7 @@ class Sequence(Distiller):
         return HealingText(MixedTexts(items, apart), described)
 
     def _answered(self, job: DistillJob, prompts: Many[str]) -> AnswerBook:
-        """Let the teacher answer whatever it has not answered yet."""
+        """Return a book with answers to all prompts, computing those that are missing."""
         path = Path(job.config.answers) if job.config.answers else job.run / ANSWERS
         book = AnswerBook(path, job.teacher.files.sha256, self.answer_tokens)
         waiting = book.missing(prompts)
@@ -104,13 +104,13 @@ class Sequence(Distiller):
 
 
 def choose_prompts(sets: Many[TrainingSet], count: int, seed: int, *, heldout: bool) -> list[str]:
-    """Prompts of training sets in a random order, each once.
+    """Choose random prompts of training sets, without duplicates within a set.
 
     Args:
         sets: the sources.
-        count: how many in all; of held-out ones, of each source.
-        seed: of the choice.
-        heldout: whether the held-out rows are meant.
+        count: maximum number of prompts in total; if ``heldout``, per source.
+        seed: random seed.
+        heldout: choose from the held-out rows instead of the training rows.
     """
     chosen: list[str] = []
     rng = Random(f"{seed}/prompts")  # noqa: S311
@@ -127,9 +127,9 @@ def choose_prompts(sets: Many[TrainingSet], count: int, seed: int, *, heldout: b
 def learn_answers(
     prompts: Many[str], answers: Many[TeacherAnswer], encoder: TextEncoder, longest: int
 ) -> list[TrainItem]:
-    """Prompts with their answers as tokens; of these, and of the end behind a whole one, is learnt.
+    """Tokenize prompts with their answers; the answer is supervised, and the end if it is finished.
 
-    Left out are prompts without an answer, or longer than ``longest`` tokens.
+    Prompts with an empty answer, or of ``longest`` tokens or more, are left out.
     """
     from galenic.runtimes.base import encode_requests
     from galenic.training.batch import TrainItem
@@ -145,5 +145,5 @@ def learn_answers(
 
 
 def _with_prompts(config: DistillConfig) -> DistillConfig:
-    """The same with the sources of prompts named."""
+    """Return the config with the default source of prompts if none is given."""
     return config.model_copy(update={"train": config.train or PROMPTS})

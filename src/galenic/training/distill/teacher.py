@@ -1,4 +1,4 @@
-"""The model that is learnt from: it reads the student's tokens and says what it would."""
+"""The teacher model: computes logits for the student's batches, mapping tokens if needed."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["Teacher", "TokenMap", "match_tokens"]
 
 @dataclass(frozen=True)
 class TokenMap:
-    """A student's tokens in its teacher's vocabulary.
+    """Mapping from a student's tokens to its teacher's vocabulary.
 
     Attributes:
-        ids: the teacher's id of each of the student's tokens, -1 for padding that it has not;
-            shape (student's vocabulary,).
+        ids: teacher's id of each of the student's tokens, -1 for padding rows that the teacher
+            lacks; shape (student's vocabulary,).
     """
 
     ids: NDArray[np.int64]
 
     @property
     def kept(self) -> Any:
-        """The teacher's ids of the tokens that both have, in the student's order."""
+        """The teacher's ids of the tokens that both models have, in the student's order."""
         return torch.from_numpy(self.ids[self.ids >= 0])
 
     @property
     def own(self) -> Any | None:
-        """The student's ids of these tokens; None for all."""
+        """The student's ids of these tokens; None if these are all of its ids."""
         return None if (self.ids >= 0).all() else torch.from_numpy(np.flatnonzero(self.ids >= 0))
 
 
@@ -46,12 +46,12 @@ def match_tokens(
     """Find every token of a student in its teacher's vocabulary, by its spelling.
 
     Args:
-        teacher: piece of each of the teacher's tokens, None for padding of the embedding.
-        student: likewise of the student.
-        names: of teacher and student, for messages.
+        teacher: string of each of the teacher's tokens, None for padding rows of the embedding.
+        student: the same for the student.
+        names: names of teacher and student, for messages.
 
     Returns:
-        None where both have the same tokens with the same ids.
+        The mapping; None if both have the same tokens with the same ids.
 
     Raises:
         UserError: the teacher lacks tokens of the student, so it cannot read them.
@@ -71,23 +71,22 @@ def match_tokens(
     for number, piece in enumerate(student):
         if piece is not None:
             same = number < len(teacher) and teacher[number] == piece
-            ids[number] = number if same else place[piece]  # a piece may be spelled twice
+            ids[number] = number if same else place[piece]  # duplicates: keep the id
         elif number < len(teacher) and teacher[number] is None:
             ids[number] = number
     return TokenMap(ids)
 
 
 class Teacher:
-    """Gives its logits at a batch's rows; nothing of it is trained.
+    """A frozen model that returns its logits at a batch's rows.
 
     Args:
-        model: from transformers; its attention is switched to that over packs.
-        tokens: the student's tokens in its vocabulary; None where they are the same.
-        blocks: a cache of what its blocks put out; then only its head is computed for texts that
-            come again.
+        model: a transformers model; its attention is switched to attention over packs.
+        tokens: mapping of the student's tokens; None if the vocabularies are the same.
+        blocks: cache for the outputs of its blocks, so that repeated texts only need the head.
 
     Raises:
-        UserError: the model cannot compute packs.
+        UserError: the model does not work with packs.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class Teacher:
         self.tokens = tokens
 
     def __call__(self, batch: Batch) -> Any:
-        """Logits, shape (r, vocabulary); call within `Learner.attending` of the batch."""
+        """Return logits of shape (r, vocabulary); call within the batch's `Learner.attending`."""
         device = batch.weights.device
         if self.learner.device != device:
             self.learner.to(device)

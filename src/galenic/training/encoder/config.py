@@ -1,4 +1,4 @@
-"""What `galenic encoder` is told."""
+"""Options of `galenic encoder`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["EncoderConfig"]
 
 
 class EncoderConfig(TrainConfig, SourcesConfig):
-    """The encoder, the questions, and how to train."""
+    """The encoder, the questions, and training options."""
 
     model: str = Field(
         description="The encoder: a Hugging Face folder or a Hub id (BERT, RoBERTa, DeBERTa-v2, "

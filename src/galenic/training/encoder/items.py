@@ -1,4 +1,4 @@
-"""Questions as pairs of the encoder that learns them."""
+"""Training questions as tokenized (question, option) pairs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["ChoiceItems", "PairTexts", "check_sets"]
 
 @dataclass(frozen=True)
 class ChoiceItems:
-    """Questions as pairs.
+    """Tokenized questions.
 
     Attributes:
-        items: in the order of the texts.
-        cut: how many of them are not whole.
+        items: the questions, in the order of the texts.
+        cut: number of questions that were truncated.
     """
 
     items: tuple[ChoiceItem, ...]
@@ -30,19 +30,19 @@ class ChoiceItems:
 
 
 class PairTexts(Passes[ChoiceItem]):
-    """Questions of training sets as pairs.
+    """Questions of training sets, tokenized as pairs for each epoch.
 
     Args:
-        sets: see `check_sets`.
+        sets: training sets of questions with options (`check_sets`).
         pairs: the encoder's tokenizer.
-        num_heldout: most questions of each source for validation, drawn at random.
-        seed: of orders and choices.
+        num_heldout: maximum number of validation questions per source, drawn at random.
+        seed: seed for orders and random choices.
 
     Attributes:
-        first: of the first pass, for information.
+        first: items of the first epoch, for information.
 
     Raises:
-        UserError: nothing is left to learn or to validate on.
+        UserError: there are no questions to learn, or none for validation.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class PairTexts(Passes[ChoiceItem]):
 
 
 def check_sets(sets: Sequence[TrainingSet]) -> None:
-    """Raise UserError for a source that is not questions with options."""
+    """Raise UserError if a source does not consist of questions with options."""
     for one in sets:
         if one.form in ("text", "pairs"):
             raise UserError(

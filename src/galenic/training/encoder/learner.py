@@ -1,4 +1,4 @@
-"""An encoder that learns to score the right option above the others."""
+"""Training of an encoder to score the right option higher than the others."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["ChoiceBatch", "ChoiceItem", "ChoiceLearner"]
 
 @dataclass(frozen=True)
 class ChoiceItem:
-    """A question with its options as the encoder reads them.
+    """A tokenized question with its options.
 
     Attributes:
-        pairs: tokens of (question, option), one for each option.
-        labels: of the options, in the same order.
-        gold: place of the right one.
+        pairs: tokens of (question, option), for each option.
+        labels: labels of the options, in the same order.
+        gold: index of the right option.
         group: the benchmark's name.
-        weight: of its loss beside that of others.
-        bundle: always empty: nothing of one question can be used for another.
+        weight: relative weight of its loss.
+        bundle: always empty, since questions share no computation.
     """
 
     pairs: tuple[tuple[int, ...], ...]
@@ -38,7 +38,7 @@ class ChoiceItem:
 
     @property
     def width(self) -> int:
-        """Tokens of its longest pair."""
+        """Number of tokens of its longest pair."""
         return max(len(pair) for pair in self.pairs)
 
 
@@ -47,8 +47,8 @@ class ChoiceBatch:
     """Questions that are computed together.
 
     Attributes:
-        items: the questions.
-        weights: of their losses, shape (n,).
+        items: the n questions.
+        weights: weights of their losses, shape (n,).
     """
 
     items: tuple[ChoiceItem, ...]
@@ -56,20 +56,20 @@ class ChoiceBatch:
 
     @cached_property
     def weight(self) -> float:
-        """What the losses weigh together."""
+        """Sum of the weights."""
         return float(self.weights.double().sum())
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of all pairs, without padding."""
+        """Number of tokens of all pairs, without padding."""
         return sum(len(pair) for item in self.items for pair in item.pairs)
 
 
 class ChoiceLearner(torch.nn.Module):  # type: ignore[misc]
-    """Cross-entropy of the right option among those of its question.
+    """An encoder trained with the cross-entropy of the right option among those of its question.
 
     Args:
-        encoder: with its head; all its parameters are trained.
+        encoder: encoder with its head; all parameters are trained.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -78,20 +78,20 @@ class ChoiceLearner(torch.nn.Module):  # type: ignore[misc]
         self.model = encoder.model
 
     def forward(self, batch: ChoiceBatch) -> Any:
-        """The batch's summed loss."""
+        """Return the weighted sum of the batch's losses."""
         return self.losses(self.scores(batch), batch) @ batch.weights.to(self.device)
 
     def scores(self, batch: ChoiceBatch) -> Any:
-        """Scores by question, shape (n, most options); minus infinity where there is no option."""
+        """Return scores, shape (n, maximum number of options), padded with minus infinity."""
         pairs = [pair for item in batch.items for pair in item.pairs]
         found = self.encoder.scores(pairs).float().split([len(item.pairs) for item in batch.items])
         return torch.nn.utils.rnn.pad_sequence(found, True, float("-inf"))
 
     @staticmethod
     def cut(items: Sequence[ChoiceItem], most_tokens: int) -> list[ChoiceBatch]:
-        """Put questions of about one length together, the longest first.
+        """Batch questions of similar length, the longest first.
 
-        A batch has at most so many tokens, padding counted, or one longer question.
+        A batch has up to ``most_tokens`` tokens including padding, or a single longer question.
         """
         batches: list[list[ChoiceItem]] = []
         width = pairs = 0
@@ -108,7 +108,7 @@ class ChoiceLearner(torch.nn.Module):  # type: ignore[misc]
         ]
 
     def attending(self, batch: ChoiceBatch) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Nothing need be told to the attention."""
+        """Return an empty context: the encoder's attention needs no setup for a batch."""
         return nullcontext()
 
     @property
@@ -121,7 +121,7 @@ class ChoiceLearner(torch.nn.Module):  # type: ignore[misc]
 
 
 def measure_choices(learner: ChoiceLearner, batches: Iterable[ChoiceBatch]) -> Tally:
-    """Loss and answers on these batches; the model is left in evaluation mode."""
+    """Compute loss and answers on the batches; leaves the model in eval mode."""
     tally = Tally()
     learner.eval()
     with torch.no_grad():

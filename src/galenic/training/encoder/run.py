@@ -1,6 +1,6 @@
-"""The stage: an encoder and questions in, an encoder with a trained multiple-choice head out.
+"""Encoder training stage: train an encoder with a multiple-choice head on questions.
 
-What an unfinished run needs to go on lies in ``.NAME.run`` beside the output.
+The state of an unfinished run is kept in ``.NAME.run`` beside the output.
 """
 
 from __future__ import annotations
@@ -57,30 +57,30 @@ METHOD = "encoder"
 REFERENCE = "https://arxiv.org/abs/1810.04805"
 LIBRARIES = ("torch", "transformers", "accelerate", "safetensors")
 TOLERANCE = 1e-4
-"""Largest difference of scores that is accepted after reading back, beside 1 and the largest."""
+"""Largest accepted difference of scores after reading back, relative to the largest score or 1."""
 CHECKED = 8
-"""Held-out questions that are scored once more by what was saved."""
+"""Number of held-out questions used to check the saved encoder."""
 
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """What came of it: the manifest that was written, and how the training ended."""
+    """Result of training an encoder: the manifest and the outcome of training."""
 
     manifest: Manifest
     outcome: TrainingOutcome
 
 
 def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> TrainedEncoder:
-    """Train an encoder to choose among options, and write the weights of the best validation.
+    """Train an encoder to choose among options, and write it with the best weights.
 
     Args:
-        config: the encoder, the questions, and how to train.
-        output: the folder to make.
-        watcher: told of progress.
+        config: the encoder, the questions, and training options.
+        output: folder to create.
+        watcher: reports progress.
 
     Raises:
-        UserError: something is wrong with the input, before any slow work; the training diverged;
-            or a check of what was saved failed. What is needed to go on stays beside the output.
+        UserError: the input is invalid (detected before slow work starts), the training diverged,
+            or a check of the saved model failed. The state for resuming stays beside the output.
     """
     if num_local() > 1:
         raise UserError("an encoder is trained in one process: start it without torchrun.")
@@ -119,7 +119,7 @@ def train_encoder(config: EncoderConfig, output: Path, watcher: Watcher) -> Trai
 def _prepare(
     config: EncoderConfig, sources: TrainingSources, encoder: Encoder, run: Path, watcher: Watcher
 ) -> PairTexts:
-    """Take out what is tested, and write the rest as pairs."""
+    """Remove test questions from the sources, and tokenize the rest."""
     kept = keep_untested(config, sources, run, watcher)
     watcher.stage("encoding the questions")
     data = PairTexts(kept, encoder.pairs, num_heldout=config.num_heldout, seed=config.seed)
@@ -150,7 +150,7 @@ def _describe(
 
 @dataclass(frozen=True)
 class _Done:
-    """A finished training."""
+    """A finished training run."""
 
     config: EncoderConfig
     files: ModelFiles
@@ -162,7 +162,7 @@ class _Done:
 
 
 def _write(done: _Done, part: Path, run: Path) -> Manifest:
-    """All files of the finished folder, the manifest last."""
+    """Write all files of the result folder, the manifest last."""
     files = done.files
     checks = _save(done, part)
     shutil.copyfile(run / REMOVED, part / REMOVED)
@@ -196,10 +196,10 @@ def _write(done: _Done, part: Path, run: Path) -> Manifest:
 
 
 def _save(done: _Done, part: Path) -> dict[str, float]:
-    """Weights and tokenizer, read back and compared; the tokenizer keeps the longest pair.
+    """Save weights and tokenizer, with the maximum pair length, and check them by reading back.
 
     Raises:
-        UserError: what is read back scores otherwise.
+        UserError: the scores of the encoder that was read back differ.
     """
     import torch
 

@@ -1,1 +1,1 @@
-"""Training where the texts are: clients tune an adapter on their own, a server averages."""
+"""Federated training: clients tune an adapter on their own texts, and a server averages them."""

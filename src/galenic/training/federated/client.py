@@ -1,4 +1,4 @@
-"""A client: texts of its own, and answers to the server that hold none of them.
+"""A federated client, which trains on its own texts and never sends them to the server.
 
 It runs in a process of Flower's simulation engine. What it reads, encodes and learns stays in that
 process and in the client's own folder; what it sends is written in `messages`.
@@ -49,18 +49,18 @@ from galenic.watcher import SilentWatcher
 __all__ = ["WHY", "ClientJob", "LaterPasses", "LocalClient", "client_app", "local_config"]
 
 WHY = "error.txt"
-"""In the client's folder: why it failed, with all that may stand in such a message."""
+"""File in the client's folder with the traceback of an error, which may quote texts."""
 
 
 @dataclass(frozen=True)
 class ClientJob:
-    """What the clients' processes are told beforehand: settings and paths, no text.
+    """Settings and paths passed to the clients' processes; contains no texts.
 
     Attributes:
-        config: the model, how texts are prepared, and how is trained.
-        method: what is trained.
+        config: the model, and options for preparing texts and for training.
+        method: the fine-tuning method.
         federation: the clients.
-        folder: of the run; client NAME keeps its things in ``clients/NAME``.
+        folder: folder of the run; client NAME stores its files in ``clients/NAME``.
     """
 
     config: FinetuneConfig
@@ -69,12 +69,12 @@ class ClientJob:
     folder: str
 
     def home(self, client: Client) -> Path:
-        """The client's own folder."""
+        """Return the client's own folder."""
         return Path(self.folder) / "clients" / client.name
 
 
 def client_app(job: ClientJob) -> Any:
-    """The ``ClientApp`` of Flower that every client runs; a node's partition says which it is."""
+    """Create the Flower ``ClientApp`` for all clients; the partition id identifies the client."""
     from flwr.clientapp import ClientApp
 
     app = ClientApp()
@@ -88,7 +88,7 @@ def client_app(job: ClientJob) -> Any:
         (home / WHY).unlink(missing_ok=True)
         try:
             records = work(_local(job, client), message.content)
-        except Exception as error:  # noqa: BLE001 - whatever it says must not be sent
+        except Exception as error:  # noqa: BLE001 - no message may be sent
             (home / WHY).write_text(traceback.format_exc(), encoding="utf-8")
             records = write_error(client.name, error)
         return Message(RecordDict(records), reply_to=message)
@@ -100,11 +100,11 @@ def client_app(job: ClientJob) -> Any:
 
 
 class LocalClient:
-    """One client in its process, its texts encoded.
+    """A client in its process, with its tokenized texts.
 
     Args:
-        job: see `ClientJob`.
-        client: which of them it is.
+        job: settings of the federated run.
+        client: the client that this is.
     """
 
     def __init__(self, job: ClientJob, client: Client) -> None:
@@ -121,7 +121,7 @@ class LocalClient:
         )
 
     def introduce(self, _: Any) -> dict[str, Any]:
-        """Which sources it has, with hashes and counts."""
+        """Return a message with the client's sources, with hashes and counts."""
         from flwr.app import ConfigRecord
 
         number = self.job.federation.clients.index(self.client)
@@ -129,7 +129,7 @@ class LocalClient:
         return {FACTS: ConfigRecord({"client": number, "described": described})}
 
     def train(self, content: Any) -> dict[str, Any]:
-        """Train from the given weights; a round that was broken off is continued."""
+        """Train starting from the given weights; an interrupted round is resumed."""
         from flwr.app import MetricRecord
 
         number = int(content[SETTINGS]["round"])
@@ -159,7 +159,7 @@ class LocalClient:
         return {ARRAYS: write_weights(learnt), NUMBERS: MetricRecord(numbers)}
 
     def validate(self, content: Any) -> dict[str, Any]:
-        """Measure the given weights on its held-out texts."""
+        """Evaluate the given weights on the client's held-out texts."""
         self._put(read_weights(content[ARRAYS]))
         learner = Learner(self.model, CrossEntropy())
         batches = cut_batches(self.texts.data.heldout, self.config.batch_tokens)
@@ -172,11 +172,11 @@ class LocalClient:
 
 
 class LaterPasses:
-    """The same texts, beginning with a later pass, so that each round shows others.
+    """View of training data that starts at a later epoch, so that each round has its own epochs.
 
     Args:
-        data: the client's.
-        first: number of the pass that is the round's first.
+        data: the client's training data.
+        first: number of the epoch that is the round's first.
     """
 
     def __init__(self, data: TrainData, first: int) -> None:
@@ -184,17 +184,17 @@ class LaterPasses:
         self.heldout: Sequence[TrainItem] = data.heldout
 
     def epoch(self, number: int) -> Sequence[TrainItem]:
-        """The texts of a pass of this round."""
+        """Return the texts of an epoch of this round."""
         return self.data.epoch(self.first + number)
 
 
 def local_config(job: ClientJob, client: Client, number: int) -> TrainConfig:
-    """How a client trains in a round: as the run does, but for so long, and with dice of its own.
+    """Training options of a client in a round, with the local length and a seed of its own.
 
     Args:
-        job: the run.
-        client: who.
-        number: of the round, from 1.
+        job: settings of the federated run.
+        client: the client.
+        number: number of the round, from 1.
     """
     dice = Random(f"{job.config.seed}/{client.name}/{number}")  # noqa: S311
     return train_config(job.config).model_copy(
@@ -213,7 +213,7 @@ def _local(job: ClientJob, client: Client) -> LocalClient:
 
 @functools.cache
 def _model(job: ClientJob) -> tuple[Any, Checkpoint]:
-    """The model with adapters in place; one for all clients that this process is, in turn."""
+    """Load the model with adapters, shared by all clients that run in this process in turn."""
     checkpoint = open_model(resolve_model(job.config.model))
     set_threads(job.config.threads)
     return job.method.prepare(job.method.load(checkpoint), job.config.seed), checkpoint

@@ -1,4 +1,4 @@
-"""Who takes part in a federated training, as a strict YAML file.
+"""The clients of a federated training, as a strictly validated YAML file.
 
     rounds: 5
     local_epochs: 1
@@ -6,7 +6,7 @@
       - {name: clinic-a, train: clinic-a.jsonl}
       - {name: clinic-b, train: medqa, data: /srv/b, weight: 2}
 
-Paths are seen from the file's folder. Nothing of the clients' texts is read here.
+Paths are relative to the file's folder. The clients' texts are not read here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Client", "Federation", "read_federation"]
 
 
 class Client(BaseModel):
-    """One who trains on texts of its own."""
+    """A client, which trains on its own texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +44,7 @@ class Client(BaseModel):
 
 
 class Federation(BaseModel):
-    """Clients, and how they train together."""
+    """The clients, and options of their joint training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -120,7 +120,7 @@ def _check_keys(kind: str, given: dict[Any, Any], model: type[BaseModel]) -> Non
 
 
 def _found(client: Client, folder: Path) -> Client:
-    """The same client with absolute paths.
+    """Return the client with absolute paths.
 
     Raises:
         UserError: a file or folder is not there.

@@ -1,4 +1,4 @@
-"""What server and clients send each other: adapter tensors, numbers, and names of sources."""
+"""Messages between server and clients: adapter tensors, numbers, and descriptions of sources."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ __all__ = [
 ]
 
 Weights = Mapping[str, NDArray[Any]]
-"""Trained tensors by the name of their parameter."""
+"""Trained tensors by parameter name."""
 
 ARRAYS, NUMBERS, SETTINGS, FACTS, ERROR = "arrays", "numbers", "settings", "facts", "error"
-"""Records of a message: weights; what a client counted; which round it is; who a client is."""
+"""Keys of message records: weights, metrics, number of the round, client's description, error."""
 ANSWERS = "answers"
 EXAMPLES = "num-examples"
-"""Among the numbers: what a client counts for in the mean; the name is Flower's."""
+"""Key of a client's weight in the average; the name is defined by Flower."""
 
 
 def write_weights(weights: Weights) -> Any:
-    """An ``ArrayRecord`` of Flower."""
+    """Convert weights to a Flower ``ArrayRecord``."""
     from flwr.app import Array, ArrayRecord
 
     return ArrayRecord({name: Array(np.asarray(value)) for name, value in weights.items()})
 
 
 def read_weights(record: Any) -> dict[str, NDArray[Any]]:
-    """The tensors of an ``ArrayRecord``; they are stored as numpy does, without pickle."""
+    """Return the tensors of an ``ArrayRecord``, which are in numpy's format, without pickle."""
     return {name: array.numpy() for name, array in record.items()}
 
 
 def hash_weights(weights: Weights) -> str:
-    """SHA-256 of names and values."""
+    """Return the SHA-256 digest of names and values."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())
@@ -61,7 +61,7 @@ def hash_weights(weights: Weights) -> str:
 
 
 def write_tally(tally: Tally) -> dict[str, Any]:
-    """Records with sums of losses and counts of answers, which add up over clients."""
+    """Convert a tally to records with loss sums and answer counts, which add up over clients."""
     from flwr.app import MetricRecord
 
     answers = {json.dumps(key): count for key, count in sorted(tally.answers.items())}
@@ -72,7 +72,7 @@ def write_tally(tally: Tally) -> dict[str, Any]:
 
 
 def read_tally(content: Any) -> Tally:
-    """What `write_tally` wrote."""
+    """Convert the records of `write_tally` back to a tally."""
     numbers = content[NUMBERS]
     answers: Counter[tuple[str, str, str]] = Counter()
     for key, count in content[ANSWERS].items():
@@ -82,7 +82,7 @@ def read_tally(content: Any) -> Tally:
 
 
 def write_error(client: str, error: Exception) -> dict[str, Any]:
-    """What a server hears of a client's error: its kind alone, for a message may quote a text."""
+    """Record of a client's error for the server: only its type, since a message may quote texts."""
     from flwr.app import ConfigRecord
 
     return {ERROR: ConfigRecord({"client": client, "kind": type(error).__name__})}

@@ -1,7 +1,7 @@
-"""The stage: clients tune one adapter together, in Flower's simulation engine on this machine.
+"""Federated stage: clients tune an adapter together in Flower's simulation engine, on one machine.
 
-What an unfinished run needs to go on lies in ``.NAME.run`` beside the output: the server's state,
-and below ``clients`` a folder for each client, in which alone its texts leave traces.
+The state of an unfinished run is kept in ``.NAME.run`` beside the output: the server's state, and
+in ``clients`` a folder for each client. Traces of a client's texts occur only in its own folder.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ __all__ = ["finetune_federated", "simulate"]
 
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors", "flwr", "ray")
 OBJECT_STORE = 1 << 28
-"""Bytes of memory, beside those of the weights, in which the engine keeps messages."""
+"""Bytes of the engine's message store, in addition to the weights."""
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "RAY_worker_niceness": "0",
 }
-"""Flower reports nothing to its makers; clients' processes are as important as this one, not the
-least of all."""
+"""Environment that disables Flower's telemetry, and gives clients' processes normal priority
+instead of the lowest."""
 ENGINE_TRIES = 4
 
 
@@ -75,18 +75,18 @@ def finetune_federated(
     output: Path,
     watcher: Watcher,
 ) -> Tuned:
-    """Tune an adapter with clients that keep their texts, and write the best averaged one.
+    """Tune an adapter with clients that do not share their texts, and write the best average.
 
     Args:
-        config: the model, how texts are prepared and how each client trains; ``train`` is empty.
-        method: what is trained.
-        federation: the clients, and how often they are asked.
-        output: the folder to make.
-        watcher: told of progress.
+        config: the model, and options for texts and training of clients; ``train`` must be empty.
+        method: the fine-tuning method.
+        federation: the clients and the number of rounds.
+        output: folder to create.
+        watcher: reports progress.
 
     Raises:
-        UserError: something is wrong with the input, before any slow work; or a client failed. What
-            is needed to go on stays beside the output.
+        UserError: the input is invalid (detected before slow work starts), or a client failed. The
+            state for resuming stays beside the output.
     """
     _check(config, method)
     output = output.absolute()
@@ -124,17 +124,17 @@ def finetune_federated(
 
 
 def simulate(server: Server, job: ClientJob) -> None:
-    """Run server and clients in Flower's simulation engine; nothing is sent off this machine.
+    """Run server and clients in Flower's simulation engine; no data leaves this machine.
 
     Raises:
-        UserError: see `Server.run`; or the engine cannot be started here.
-        KeyboardInterrupt: the user stopped it; finished rounds are kept.
+        UserError: see `Server.run`; or the engine cannot be started.
+        KeyboardInterrupt: the user interrupted it; finished rounds are kept.
     """
     clients = len(job.federation.clients)
     at_once = min(job.federation.at_once, clients)
     size = sum(value.nbytes for value in server.best_weights.values())
     with tempfile.TemporaryDirectory(prefix="galenic-", ignore_cleanup_errors=True) as folder:
-        # before the imports, which read them; Ray's ports answer only who knows the token
+        # set before the imports, which read them; Ray's ports require a token from now on
         os.environ.update(QUIET, FLWR_HOME=folder)
         lock_ray()
         from flwr.serverapp import ServerApp
@@ -156,19 +156,19 @@ def simulate(server: Server, job: ClientJob) -> None:
         except TrainingInterrupted:
             raise KeyboardInterrupt from None
         finally:
-            server.interrupted.set()  # should the engine have ended without the server's knowing
+            server.interrupted.set()  # stops the server if the engine ended early
 
 
 def _start_engine(at_once: int, memory: int, folder: str) -> None:
-    """Start Ray, which Flower then finds running; it gives up after 30 seconds on a busy machine.
+    """Start Ray for Flower, with retries: on a busy machine Ray gives up after 30 seconds.
 
     Args:
-        at_once: clients' processes.
-        memory: bytes for messages.
-        folder: for sockets and the processes' logs.
+        at_once: number of client processes.
+        memory: size of the message store in bytes.
+        folder: folder for sockets and logs of the processes.
 
     Raises:
-        UserError: it cannot be started.
+        UserError: Ray cannot be started.
     """
     import ray
 
@@ -183,7 +183,7 @@ def _start_engine(at_once: int, memory: int, folder: str) -> None:
             )
         except UserError:
             raise
-        except Exception as error:  # Ray raises just that
+        except Exception as error:  # Ray raises plain Exception
             ray.shutdown()
             if attempt == ENGINE_TRIES:
                 raise UserError(f"Flower's engine cannot be started here: {error}") from error
@@ -193,7 +193,7 @@ def _start_engine(at_once: int, memory: int, folder: str) -> None:
 
 @contextmanager
 def _interruptible(server: Server) -> Iterator[None]:
-    """Let Ctrl-C end the clients' processes: the engine itself would wait for them."""
+    """Context in which Ctrl-C kills the clients' processes; the engine would wait for them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -247,7 +247,7 @@ def _put(parameters: dict[str, Any], server: Server) -> None:
 
 @dataclass(frozen=True)
 class _Done:
-    """A finished training."""
+    """A finished training run."""
 
     config: FinetuneConfig
     method: Finetuner
@@ -258,7 +258,7 @@ class _Done:
 
 
 def _write(done: _Done, part: Path) -> Manifest:
-    """All files of the finished folder, the manifest last; no list of texts taken out."""
+    """Write all files of the result folder, the manifest last; without a list of removed texts."""
     files, method = done.checkpoint.files, done.method
     checks = method.save(done.model, part, base=files.name, source=done.checkpoint.folder)
     shutil.copyfile(done.server.path / LOG, part / TRAINING_LOG)
@@ -288,7 +288,7 @@ def _write(done: _Done, part: Path) -> Manifest:
 
 
 def _options(done: _Done) -> dict[str, Any]:
-    """The method's options and the federation's, which stand in place of the local run's length."""
+    """Options of method and federation; the latter replace those for the length of training."""
     federation = done.federation
     return {
         **done.method.options,
@@ -301,7 +301,7 @@ def _options(done: _Done) -> dict[str, Any]:
 
 
 def _texts(done: _Done) -> dict[str, Any]:
-    """What clients said of their texts: sources, hashes and counts."""
+    """The clients' descriptions of their texts: sources, hashes and counts."""
     said = done.server.clients
     clients = [
         {"name": client.name, "weight": client.weight, **said[client.name]}

@@ -1,8 +1,9 @@
-"""The server: asks clients to train, averages what they send, and can go on after each round.
+"""The federated server: sends training rounds to clients, averages weights, and can be resumed.
 
 Federated averaging: McMahan et al., Communication-Efficient Learning of Deep Networks from
-Decentralized Data (2017), https://arxiv.org/abs/1602.05629. The mean itself is Flower's ``FedAvg``;
-its rounds are not used, for they draw clients by chance, cannot go on, and take no histograms.
+Decentralized Data (2017), https://arxiv.org/abs/1602.05629. The average is computed by Flower's
+``FedAvg``. Its round loop is not used, because it draws clients at random, cannot be
+resumed, and does not handle histograms.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ __all__ = ["Server", "TrainingInterrupted", "drawn_clients"]
 
 PULL_SECONDS = 0.05
 TTL = 30 * 24 * 3600.0
-"""Seconds until a client's answer is given up."""
+"""Maximum time to wait for a client's reply, in seconds."""
 
 
-class TrainingInterrupted(Exception):  # noqa: N818 - no mistake, but a wish
-    """The user wishes to stop. Flower's thread passes on exceptions, but no KeyboardInterrupt."""
+class TrainingInterrupted(Exception):  # noqa: N818 - not an error
+    """The user interrupted training; Flower's thread does not pass on KeyboardInterrupt."""
 
 
 @dataclass
@@ -58,16 +59,16 @@ class Server:
     """All rounds of a federated training; `run` is the main function of a ``ServerApp``.
 
     Args:
-        federation: the clients and how often they are asked.
-        first: weights that everyone begins with.
-        folder: of the run; an unfinished one is continued behind its last whole round.
-        fingerprint: what the run depends on besides the clients and their texts; plain values.
+        federation: the clients and the number of rounds.
+        first: initial weights.
+        folder: folder of the run; an unfinished run is resumed after its last complete round.
+        fingerprint: what the run depends on besides clients and texts, as plain values.
         patience: when to stop early.
-        watcher: told of progress.
+        watcher: reports progress.
 
     Attributes:
-        clients: what each client said of its texts, by name.
-        interrupted: set by another thread to stop.
+        clients: each client's description of its texts, by name.
+        interrupted: event that another thread sets to stop the server.
     """
 
     def __init__(
@@ -90,23 +91,23 @@ class Server:
 
     @property
     def outcome(self) -> TrainingOutcome:
-        """How it went, rounds being its steps."""
+        """Outcome of training, where steps are rounds."""
         return self.state.outcome
 
     @property
     def best_weights(self) -> Weights:
-        """The averaged weights of the best validation."""
+        """The averaged weights with the best validation."""
         return self.state.best_weights
 
     def run(self, grid: Any) -> None:
-        """Ask who is there, then round after round.
+        """Identify the clients, then run all rounds.
 
         Args:
-            grid: Flower's ``Grid``, by which the clients are reached.
+            grid: Flower's ``Grid``, which connects to the clients.
 
         Raises:
-            UserError: a client failed, or another run lies in the folder.
-            Interrupted: `interrupted` was set.
+            UserError: a client failed, or the folder holds a different run.
+            TrainingInterrupted: `interrupted` was set.
         """
         self._introduce(grid)
         said = {
@@ -125,7 +126,7 @@ class Server:
             self._save()
 
     def _introduce(self, grid: Any) -> None:
-        """Wait for the clients, and learn which node is which."""
+        """Wait until all clients are connected, and find out which node is which client."""
         from flwr.app import ConfigRecord, MessageType, RecordDict
 
         count = len(self.federation.clients)
@@ -145,7 +146,7 @@ class Server:
         self.clients = {one.name: self.clients[one.name] for one in self.federation.clients}
 
     def _round(self, grid: Any) -> None:
-        """One round: some clients train, their weights are averaged, all look at the result."""
+        """Run a round: some clients train, their weights are averaged, and all validate them."""
         from flwr.app import ConfigRecord, MessageType, RecordDict
         from flwr.serverapp.strategy import FedAvg
 
@@ -177,7 +178,7 @@ class Server:
         self._save()
 
     def _look(self, grid: Any) -> None:
-        """Let every client measure the averaged weights on its held-out texts; add that up."""
+        """Validate the averaged weights on the held-out texts of all clients."""
         from flwr.app import MessageType, RecordDict
 
         clients = range(len(self.federation.clients))
@@ -199,7 +200,7 @@ class Server:
     def _ask(
         self, grid: Any, kind: str, content: Any, places: Sequence[int]
     ) -> list[tuple[int, Any]]:
-        """Send clients the same message and wait for all replies, in the clients' order.
+        """Send the same message to clients, and return (client index, reply) by client index.
 
         Raises:
             UserError: a client failed.
@@ -268,14 +269,14 @@ class Server:
 
 
 def drawn_clients(federation: Federation, number: int) -> list[int]:
-    """Which clients train in a round: the same for the same seed and round.
+    """Draw the clients that train in a round; deterministic in seed and round.
 
     Args:
-        federation: clients, ``fraction`` and ``seed``.
-        number: of the round.
+        federation: the clients, with ``fraction`` and ``seed``.
+        number: number of the round.
 
     Returns:
-        Their places in the list, ascending; at least one.
+        Indices of the clients, ascending; at least one.
     """
     clients: tuple[Client, ...] = federation.clients
     count = max(1, round(federation.fraction * len(clients)))

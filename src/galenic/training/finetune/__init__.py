@@ -1,1 +1,1 @@
-"""What is trained of a model: one method, one file."""
+"""Fine-tuning methods, one file each."""

@@ -1,4 +1,4 @@
-"""What a fine-tuning method is: a frozen class whose fields are its options."""
+"""Base class of fine-tuning methods: a frozen pydantic model whose fields are the options."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Finetuner"]
 
 
 class Finetuner(BaseModel, ABC):
-    """A choice of the parameters that are trained, and a way to save them.
+    """A fine-tuning method: which parameters are trained, and how they are saved.
 
     Attributes:
-        name: registry name.
-        title: one line for people.
-        reference_url: the paper.
-        saves: what `save` writes: a whole ``"model"``, or an ``"adapter"`` to lay over the base.
+        name: name in the registry.
+        title: one-line description for users.
+        reference_url: URL of the paper.
+        saves: what `save` writes: ``"model"``, or ``"adapter"`` for an adapter without the base.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,48 +43,48 @@ class Finetuner(BaseModel, ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Every option with the value that is used, as JSON has it."""
+        """All options with the values in use, as JSON types."""
         return self.model_dump(mode="json")
 
     def check(self, layout: Layout) -> None:
-        """Raise UserError if this model cannot be trained so. Needs no weights, only shapes."""
+        """Raise UserError if the model cannot be trained with these options; needs shapes only."""
         if self.top_blocks is not None and self.top_blocks > len(layout.blocks):
             raise UserError(
                 f"--top-blocks {self.top_blocks}: the model has {len(layout.blocks)} blocks."
             )
 
     def trained_blocks(self, layout: Layout) -> Sequence[Block]:
-        """The blocks that are trained, the lowest first."""
+        """Return the blocks to train, from lowest to highest."""
         return layout.blocks[-(self.top_blocks or len(layout.blocks)) :]
 
     def load(self, checkpoint: Checkpoint) -> Layout:
-        """The model in memory, as it is trained."""
+        """Load the model in the form in which it is trained."""
         from galenic.training.loading import load_dense
 
         return load_dense(checkpoint)
 
     @abstractmethod
     def prepare(self, layout: Layout, seed: int) -> Any:
-        """Change a loaded model so that what is to be trained, and only that, requires gradients.
+        """Prepare a loaded model so that exactly the parameters to train require gradients.
 
         Args:
-            layout: of the model; its modules may be replaced.
-            seed: of new weights.
+            layout: layout of the model; its modules may be replaced.
+            seed: random seed for new weights.
 
         Returns:
-            The model to call in place of ``layout.model``.
+            The model to use instead of ``layout.model``.
         """
 
     @abstractmethod
     def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:
-        """Write what was trained into an existing folder.
+        """Write the trained model or adapter into an existing folder.
 
         Args:
-            model: what `prepare` returned.
-            folder: to write to.
-            base: name of the model it was made from.
-            source: folder of that model.
+            model: the model returned by `prepare`.
+            folder: folder to write to.
+            base: name of the base model.
+            source: folder of the base model.
 
         Returns:
-            What was checked, with the values found.
+            Results of checks, by name.
         """

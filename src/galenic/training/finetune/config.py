@@ -1,4 +1,4 @@
-"""What `galenic finetune` is told besides the method's own options."""
+"""Options of `galenic finetune` other than those of the method."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class SourcesConfig(BaseModel):
 
     @property
     def data_source(self) -> Path | Literal["sample"] | None:
-        """The folder as `galenic.data.sources.open_source` takes it."""
+        """The data folder, as an argument for `galenic.data.sources.open_source`."""
         return None if self.data is None else Path(self.data)
 
 
 class TextsConfig(SourcesConfig):
-    """Which texts a model that writes learns from, and how they are prepared."""
+    """Which texts a generative model learns from, and how they are prepared."""
 
     PANEL: ClassVar[str] = "Texts"
 
@@ -86,7 +86,7 @@ class TextsConfig(SourcesConfig):
 
 
 class CacheConfig(BaseModel):
-    """Whether what frozen blocks put out is kept."""
+    """Whether the outputs of frozen blocks are cached."""
 
     PANEL: ClassVar[str] = "Cache of frozen blocks"
 
@@ -103,7 +103,7 @@ class CacheConfig(BaseModel):
 
 
 class FinetuneConfig(CacheConfig, TrainConfig, TextsConfig):
-    """The model, the method's name, the texts, and how to train."""
+    """The model, the method's name, the texts, and training options."""
 
     model: str = Field(
         description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
@@ -120,11 +120,11 @@ class FinetuneConfig(CacheConfig, TrainConfig, TextsConfig):
 
 
 def default_folder(config: FinetuneConfig, options: Mapping[str, Any]) -> Path:
-    """Where the result goes unless the user says: the same settings give the same folder.
+    """Return the default output folder; the same settings give the same folder.
 
     Args:
-        config: how it is trained.
-        options: of the method.
+        config: settings of the run.
+        options: options of the method.
     """
     machine = {"threads", "cache", "cache_gb", "cache_folder", "data"}
     facts = [config.model_dump(mode="json", exclude=machine), dict(options)]
@@ -133,14 +133,14 @@ def default_folder(config: FinetuneConfig, options: Mapping[str, Any]) -> Path:
 
 
 def sources_in_data(values: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
-    """Read ``--data medquad`` as ``--train medquad --data FOLDER``.
+    """Interpret ``--data medquad`` as ``--train medquad --data FOLDER``.
 
     Args:
-        values: ``train`` and ``data`` as they were given.
-        folder: where the data lies if ``data`` names sources, as the environment says.
+        values: ``train`` and ``data`` as given by the user.
+        folder: data folder from the environment, used if ``data`` names sources.
 
     Raises:
-        UserError: nothing to learn from is named.
+        UserError: no training data is named.
     """
     train, data = values["train"], values["data"]
     if train:
@@ -153,6 +153,6 @@ def sources_in_data(values: Mapping[str, Any], folder: str | None) -> dict[str, 
 def _is_path(data: str) -> bool:
     names = [part.partition("=")[0].partition(":")[0].strip() for part in data.split(",")]
     if all(name in ("medquad", "benchmarks", "medqa", *BENCHMARKS) for name in names):
-        return False  # even where a folder of that name lies: alone it would be of no use
+        return False  # even if such a folder exists: without --train it would be useless
     files = [is_custom(part.partition("=")[0].strip()) for part in data.split(",")]
     return Path(data).is_dir() or ("/" in data and not any(files))

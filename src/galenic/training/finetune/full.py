@@ -1,4 +1,4 @@
-"""Training the weights themselves."""
+"""Full fine-tuning: train the model's own weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Full", "write_model"]
 
 
 class Full(Finetuner):
-    """All weights of the model, or those of its top blocks."""
+    """Train all weights of the model, or those of its top blocks."""
 
     name = "full"
     title = "the weights themselves"
     reference_url = "https://arxiv.org/abs/1801.06146"
     saves = "model"
 
-    def prepare(self, layout: Layout, seed: int) -> Any:  # noqa: ARG002  (nothing new is drawn)
+    def prepare(self, layout: Layout, seed: int) -> Any:  # noqa: ARG002  (no new weights)
         layout.model.requires_grad_(self.top_blocks is None)
         for block in self.trained_blocks(layout):
             block.module.requires_grad_(True)
@@ -32,16 +32,16 @@ class Full(Finetuner):
 
 
 def write_model(model: Any, folder: Path, source: Path, dtype: Any) -> dict[str, float]:
-    """Write a loaded model as an ordinary folder, read it back and compare.
+    """Write a loaded model as an ordinary folder, and check it by reading it back.
 
     Args:
-        model: from transformers.
-        folder: an existing one.
-        source: where tokenizer and licence come from.
+        model: a transformers model.
+        folder: existing folder to write to.
+        source: folder to copy tokenizer and licence from.
         dtype: ``torch.dtype`` of the stored weights.
 
     Raises:
-        UserError: what is read back is not what was written.
+        UserError: the weights read back differ from those written.
     """
     import torch
 

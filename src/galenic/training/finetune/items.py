@@ -1,4 +1,4 @@
-"""Training texts as tokens of the model that learns them."""
+"""Tokenization of training texts for the model that learns them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Encoded", "TokenTexts", "choose_length", "encode_texts"]
 
 MAX_LENGTH = 1024
 ENCODE_BATCH = 256
-"""Texts tokenized at once."""
+"""Number of texts tokenized at once."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Texts as tokens.
+    """Tokenized texts.
 
     Attributes:
-        items: those that can be learnt, in the order of the texts.
-        cut: how many of them are not whole.
-        skipped: how many texts are left out, for nothing to learn was left of them.
+        items: texts that can be learnt, in the order given.
+        cut: number of items that were truncated.
+        skipped: number of texts left out because truncation left nothing to learn.
     """
 
     items: tuple[TrainItem, ...]
@@ -37,20 +37,20 @@ class Encoded:
 
 
 class TokenTexts(Passes[TrainItem]):
-    """Texts of training sets as tokens.
+    """Texts of training sets, tokenized for each epoch.
 
     Args:
         sets: the sources.
-        encoder: the model's.
-        config: ``max_length`` (see `choose_length`), ``permutations``, ``side_by_side``,
-            ``num_heldout``.
-        seed: of orders and choices.
+        encoder: the model's text encoder.
+        config: ``max_length`` (see `choose_length`), ``permutations``, ``side_by_side`` and
+            ``num_heldout`` are used.
+        seed: seed for orders and random choices.
 
     Attributes:
-        first: of the first pass, for information.
+        first: texts of the first epoch, for information.
 
     Raises:
-        UserError: nothing is left to learn or to validate on.
+        UserError: there are no texts to learn, or none for validation.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class TokenTexts(Passes[TrainItem]):
 
 
 def choose_length(given: int | None, longest: int) -> int:
-    """Most tokens of a text.
+    """Return the maximum number of tokens of a text.
 
     Args:
-        given: as the user wished, None for the default.
-        longest: text that the model takes.
+        given: value given by the user, None for the default.
+        longest: maximum length that the model supports.
 
     Raises:
-        UserError: more than the model takes.
+        UserError: ``given`` is more than the model supports.
     """
     if given is None:
         return min(MAX_LENGTH, longest)
@@ -98,10 +98,10 @@ def choose_length(given: int | None, longest: int) -> int:
 def encode_texts(
     texts: Sequence[LabelText | PairText], encoder: TextEncoder, max_length: int
 ) -> Encoded:
-    """Turn texts into tokens as `galenic evaluate` does.
+    """Tokenize texts in the same way as `galenic evaluate`.
 
-    A question that is too long loses its beginning behind the start token; a response its end.
-    A whole response is followed by the model's end token, which is learnt with it.
+    Questions that are too long are truncated at the beginning, after the start token; responses at
+    the end. A complete response is followed by the model's end token, which is supervised too.
     """
     found: list[tuple[TrainItem | None, bool]] = []
     for start in range(0, len(texts), ENCODE_BATCH):
@@ -128,7 +128,7 @@ def _labels(
         gold = by_label[text.gold]
         longest = by_label.values() if text.ranked else (gold,)
         excess = max(0, max(len(one.tokens) for one in longest) - max_length)
-        if gold.start - excess <= len(head):  # nothing would be left of the question
+        if gold.start - excess <= len(head):  # nothing of the question would remain
             found.append((None, False))
             continue
         answers = [one.tokens[one.start :] for one in by_label.values()]

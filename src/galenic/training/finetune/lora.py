@@ -1,4 +1,4 @@
-"""Low-rank adapters beside the linear maps, by the library peft."""
+"""Low-rank adapters for linear layers, using the library peft."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["LoRA", "lay_over", "quiet_peft"]
 
 WHOLE = (".base_layer.weight", ".original_module.weight")
-"""Names that peft gives the base's own embedding and head, saved beside adapters of them."""
+"""Suffixes of the base's own embedding and head weights, which peft may save with an adapter."""
 
 
 class LoRA(Finetuner):
-    """Learn ``W + s B A`` in place of ``W``: two thin matrices beside each linear map.
+    """Replace ``W`` by ``W + s B A``, training two low-rank matrices for each linear layer.
 
     rsLoRA: Kalajdzievski (2023), https://arxiv.org/abs/2312.03732. DoRA: Liu et al. (2024),
-    https://arxiv.org/abs/2402.09353. QLoRA, over a packed base: Dettmers et al. (2023),
+    https://arxiv.org/abs/2402.09353. QLoRA, on a quantized base: Dettmers et al. (2023),
     https://arxiv.org/abs/2305.14314.
     """
 
@@ -152,34 +152,35 @@ class LoRA(Finetuner):
         return model
 
     def adapted(self, layout: Layout) -> set[str]:
-        """Names of the modules that get an adapter, within the decoder."""
+        """Return the names, within the decoder, of the modules that get an adapter."""
         blocks = self.trained_blocks(layout)
         return {linear.name for block in blocks for linear in _found(block, self.targets)}
 
     def save(self, model: Any, folder: Path, *, base: str, source: Path) -> dict[str, float]:  # noqa: ARG002
         with quiet_peft():
             model.save_pretrained(folder, save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)  # a form with nothing filled in
+        (folder / "README.md").unlink(missing_ok=True)  # an empty template
         path = folder / ADAPTER_CONFIG
         config = json.loads(path.read_text(encoding="utf-8"))
         config["base_model_name_or_path"] = base
-        config["target_modules"] = sorted(config["target_modules"])  # a set: in any order
+        config["target_modules"] = sorted(config["target_modules"])  # peft writes a set, unordered
         text = json.dumps(config, indent=2, sort_keys=True) + "\n"
         path.write_text(text, encoding="utf-8", newline="\n")
-        (folder / ADAPTER_WEIGHTS).chmod(path.stat().st_mode)  # written for the owner alone
+        (folder / ADAPTER_WEIGHTS).chmod(path.stat().st_mode)  # was owner-only
         return {}
 
 
 def _found(block: Block, targets: Sequence[Role]) -> list[Linear]:
-    """Those of the maps that the block has: experts have none of their own."""
+    """The targeted linear layers that the block has; experts are not separate linear layers."""
     return [block.linears[role] for role in targets if role in block.linears]
 
 
 def lay_over(model: Any, folder: Path) -> Any:
-    """The model with a saved adapter over it, not trainable; any adapter that peft reads.
+    """Load a saved adapter of any kind that peft supports onto a model; it is not trainable.
 
     Raises:
-        UserError: it is not an adapter of this model, or has a pattern that may take very long.
+        UserError: the adapter does not fit the model, or has a regular expression that may take
+            very long.
     """
     from safetensors import safe_open
 
@@ -195,7 +196,7 @@ def lay_over(model: Any, folder: Path) -> Any:
         quiet_peft(),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # see below
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # checked below
         both = peft.PeftModel.from_pretrained(model, str(folder))
         found = set(peft.get_peft_model_state_dict(both, save_embedding_layers=False))
     with safe_open(folder / ADAPTER_WEIGHTS, "np") as file:
@@ -211,11 +212,11 @@ def lay_over(model: Any, folder: Path) -> Any:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Without warnings of peft at what its callers here handle."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it; it misses kernels
+    """Context that suppresses peft's warnings about things that the callers here handle."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # imported by peft; warns of kernels
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-        # what follows from these, `merge` handles or says itself
+        # `merge` handles or reports the consequences of these itself
         warnings.filterwarnings("ignore", message=".*tie_word_embeddings=True.*")
         warnings.filterwarnings("ignore", message=".*embeddings are no longer tied.*")
         warnings.filterwarnings("ignore", message="`lora_bias=True` was passed.*")

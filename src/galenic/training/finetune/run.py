@@ -1,4 +1,4 @@
-"""The stage: a model and training text in, an adapter or a tuned model out."""
+"""Fine-tuning stage: train a model on text, and write an adapter or the tuned model."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ __all__ = ["finetune"]
 
 
 def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: Watcher) -> Tuned:
-    """Tune a model on text and write what was learnt, the weights of the best validation.
+    """Fine-tune a model on text, and write the adapter or model with the best weights.
 
-    Several processes that are started alike (``torchrun``) do it together.
+    With ``torchrun``, all processes call this together.
 
     Args:
-        config: the model, the texts, and how to train.
-        method: what is trained, with its options.
-        output: the folder to make.
-        watcher: told of progress.
+        config: the model, the texts, and training options.
+        method: the fine-tuning method with its options.
+        output: folder to create.
+        watcher: reports progress.
 
     Raises:
-        UserError: something is wrong with the input, before any slow work; the training diverged;
-            or a check of what was saved failed. What is needed to go on stays beside the output.
+        UserError: the input is invalid (detected before slow work starts), the training diverged,
+            or a check of the saved model failed. The state for resuming stays beside the output.
     """
     watcher = watcher if rank() == 0 else SilentWatcher()
     output = output.absolute()
@@ -85,7 +85,7 @@ def finetune(config: FinetuneConfig, method: Finetuner, output: Path, watcher: W
 
 
 def _learner(model: Any, method: Finetuner, lower: FrozenBlocks | None) -> Learner:
-    """What is trained; an adapter is held to the model without it, where texts ask for that."""
+    """Create the learner; with an adapter, the base serves as untuned model for ``kept`` texts."""
     if method.saves != "adapter":
         return Learner(model, CrossEntropy(), lower)
     untuned = Learner(model, CrossEntropy(), lower)
@@ -113,7 +113,7 @@ def _lower_blocks(
     if not config.cache or not frozen:
         return None
     folder = Path(config.cache_folder) if config.cache_folder else run / "cache"
-    if num_local() > 1:  # each computes other texts, and a cache has one writer
+    if num_local() > 1:  # one cache per process, as a cache has a single writer
         folder = folder / str(rank())
     limit = int(config.cache_gb * 1e9 / num_local())
     options, precision = method.options, choose_precision(config.precision)

@@ -1,8 +1,8 @@
-"""Fine-tuning as a stage of a recipe: one entry says what is trained, on what, and how.
+"""Fine-tuning as a stage of a recipe: one entry has all settings of method, texts and training.
 
     - {stage: finetune, method: lora, train: "benchmarks:train", max_steps: 300, top_blocks: 10}
 
-What comes out is a model: an adapter is merged before the folder gets its name.
+The result is always a model: an adapter is merged before it is saved.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from galenic.watcher import Watcher
 __all__ = ["FullStage", "LoRAStage", "StageConfig", "tune"]
 
 OUTSIDE = ("data", "model", "method", "cache_folder", "threads")
-"""What a recipe does not say: where the data lies, and what is the machine's."""
+"""Settings that are not part of a recipe: those set by the command, or specific to the machine."""
 
 
 class StageConfig(CalibrationConfig):
-    """The model and the folder of the data; the calibration text is not read."""
+    """The model and the data folder; the calibration text is not read."""
 
     model: str = Field(description="As everywhere.")
     method: str = Field("lora", description="lora or full.")
 
 
 class _Settings(CacheConfig, TrainConfig, TextsConfig):
-    """How to train, beside the options of the method."""
+    """Settings for texts and training, in addition to the options of the method."""
 
     calibrated: ClassVar[bool] = False
     whole_texts: ClassVar[bool] = False
@@ -46,11 +46,11 @@ class _Settings(CacheConfig, TrainConfig, TextsConfig):
 
 
 class FullStage(_Settings, Full):
-    """The weights themselves."""
+    """Full fine-tuning as a stage."""
 
 
 class LoRAStage(_Settings, LoRA):
-    """Adapters, merged at the end."""
+    """LoRA as a stage; the adapter is merged at the end."""
 
     saves = "model"
 
@@ -72,7 +72,7 @@ class LoRAStage(_Settings, LoRA):
 
 
 def tune(config: StageConfig, method: Any, output: Path, watcher: Watcher) -> Manifest:
-    """Tune a model and write the tuned one; see `galenic.training.finetune.run.finetune`."""
+    """Fine-tune a model and write it; see `galenic.training.finetune.run.finetune`."""
     from galenic.training.finetune.run import finetune
 
     settings = {

@@ -1,9 +1,9 @@
-"""Adapters trained beside the weights that a file will hold: rounded by ggml in the forward pass.
+"""Quantization-aware training of adapters: weights are rounded by ggml in the forward pass.
 
-The rounding is the library's own (`galenic.compression.quantize.kquant.quantize_rows`, without
-importance), so that `galenic quantize --type TYPE --no-importance` of the merged model stores
-exactly the weights that the adapter was trained with. The gradient passes the rounding straight
-through (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
+The rounding is ggml's (`galenic.compression.quantize.kquant.quantize_rows`, without importance),
+so `galenic quantize --type TYPE --no-importance` of the merged model stores exactly the weights
+that the adapter was trained with. Gradients use the straight-through estimator (Bengio et al. 2013,
+https://arxiv.org/abs/1308.3432).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = [
 
 
 def check_type(kind: str) -> str:
-    """A type that can be trained for, in capitals.
+    """Return the name of a type in upper case.
 
     Raises:
-        UserError: it is not one.
+        UserError: it is not a type that can be trained for.
     """
     if kind.upper() not in LATTICES:
         raise unknown_name("block type for --for-type", kind, LATTICES)
@@ -43,11 +43,11 @@ def check_type(kind: str) -> str:
 
 
 def rounded(weight: Any, kind: str) -> Any:
-    """A weight as a file of that type holds it, with the type's stand-in where it does not fit.
+    """Return a weight rounded as a file of this type stores it, or its fallback type if needed.
 
     Args:
-        weight: shape (rows, columns), float32.
-        kind: a block type.
+        weight: float32, shape (rows, columns).
+        kind: name of a block type.
     """
     import torch
 
@@ -60,12 +60,12 @@ def rounded(weight: Any, kind: str) -> Any:
 
 
 def round_others_(layout: Layout, kind: str, adapted: set[str]) -> None:
-    """Round every matrix that gets no adapter, for good: embedding, head, linear maps.
+    """Round all matrices without an adapter in place: embedding, head and linear layers.
 
     Args:
-        layout: of the model.
-        kind: a block type.
-        adapted: names of the modules that get one, within the decoder.
+        layout: layout of the model.
+        kind: name of a block type.
+        adapted: names, within the decoder, of the modules with an adapter.
     """
     import torch
 
@@ -80,12 +80,12 @@ def round_others_(layout: Layout, kind: str, adapted: set[str]) -> None:
 
 
 def unrounded(trained: Any, checkpoint: Checkpoint, names: Collection[str]) -> Layout:
-    """The model before any rounding, with what was trained: to be rounded once, by the file.
+    """Load the model without rounding, with the trained weights, so that it is rounded only once.
 
     Args:
-        trained: adapters merged into it, all else rounded.
+        trained: trained model with merged adapters, whose other weights are rounded.
         checkpoint: the model before training.
-        names: modules of the decoder that were trained.
+        names: names, within the decoder, of the trained modules.
     """
     import torch
 
@@ -98,7 +98,7 @@ def unrounded(trained: Any, checkpoint: Checkpoint, names: Collection[str]) -> L
 
 
 def stored_margins(layout: Layout, kind: str, checkpoint: Checkpoint) -> Margins:
-    """What storing a model will do to its predictions; its matrices are rounded meanwhile."""
+    """Measure how storing a model will change its predictions; rounds its matrices in place."""
     import torch
 
     tokens = passage_tokens(checkpoint)
@@ -110,7 +110,7 @@ def stored_margins(layout: Layout, kind: str, checkpoint: Checkpoint) -> Margins
 
 
 def round_adapted_(model: Any, kind: str) -> None:
-    """Let every map with an adapter compute with the rounded sum of both; ``model`` is of peft."""
+    """Make every layer with an adapter use the rounded sum of weight and adapter (peft model)."""
     from peft.tuners.lora import Linear
 
     for module in model.modules():

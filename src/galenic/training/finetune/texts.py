@@ -1,4 +1,4 @@
-"""From the names of sources to tokens: read, checked for test questions, encoded."""
+"""Prepare training texts: read sources, check them for test questions, and tokenize them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 REMOVED = "removed.jsonl"
-"""Rows that are test questions, or nearly; taken out unless they were asked for."""
+"""File with rows that match test questions; they are removed unless ``allow_contaminated``."""
 NO_CHECK = "none"
 
 
 @dataclass(frozen=True)
 class TrainingSources:
-    """Training sets as they lie there, and the test sets that they are held against."""
+    """Training sets before any removal, and the test sets to check them for."""
 
     train: tuple[TrainingSet, ...]
     tests: TestSets
@@ -43,11 +43,11 @@ class TrainingSources:
 
 @dataclass(frozen=True)
 class LearnableTexts:
-    """Texts that can be learnt.
+    """Training texts ready to be learnt.
 
     Attributes:
-        data: their tokens.
-        described: sources with hashes and counts, and how they were prepared, as JSON has it.
+        data: the tokenized texts.
+        described: sources with hashes and counts, and settings of the preparation, as JSON types.
     """
 
     data: TokenTexts
@@ -55,15 +55,15 @@ class LearnableTexts:
 
 
 def read_sources(config: SourcesConfig, *, keeps: bool = False) -> TrainingSources:
-    """Read all that is named.
+    """Read the training sets and test sets named in the config.
 
     Args:
-        config: names them.
-        keeps: there is an untuned model to hold the tuned one to.
+        config: names of the sources.
+        keeps: whether the form ``kept`` is supported, that is, an untuned model is available.
 
     Raises:
-        UserError: a source or test set is unknown, missing or damaged; or something is to be kept
-            and cannot.
+        UserError: a source or test set is unknown, missing or damaged; or the form ``kept`` is not
+            supported.
     """
     train = read_training(config.train, config.data_source)
     if not keeps and any(one.form == "kept" for one in train):
@@ -81,18 +81,18 @@ def prepare_texts(
     seed: int,
     watcher: Watcher,
 ) -> LearnableTexts:
-    """Take out what is tested, and encode the rest for a model.
+    """Remove rows that match test questions, and tokenize the rest for a model.
 
     Args:
-        config: how.
-        sources: what `read_sources` read.
+        config: settings of the preparation.
+        sources: result of `read_sources`.
         checkpoint: the model.
-        folder: an existing one; a list of what was taken out is written to `REMOVED` in it.
-        seed: of the order of texts.
-        watcher: told of progress.
+        folder: existing folder; the removed rows are written to `REMOVED` in it.
+        seed: seed for the order of texts.
+        watcher: reports progress.
 
     Raises:
-        UserError: a source is largely a test set; or nothing is left to learn.
+        UserError: too many rows of a source match test questions, or no text is left to learn.
     """
     kept = keep_untested(config, sources, folder, watcher)
     longest = int(checkpoint.shapes.model.config.max_position_embeddings)
@@ -112,10 +112,10 @@ def prepare_texts(
 def keep_untested(
     config: SourcesConfig, sources: TrainingSources, folder: Path, watcher: Watcher
 ) -> list[TrainingSet]:
-    """Take out what is tested, as `prepare_texts` does.
+    """Remove rows that match test questions, as for `prepare_texts`.
 
     Raises:
-        UserError: a source is largely a test set.
+        UserError: too many rows of a source match test questions.
     """
     removed = _removed(folder)
     if not sources.tests:
@@ -135,7 +135,7 @@ def keep_untested(
 def describe_sources(
     before: Sequence[TrainingSet], kept: Sequence[TrainingSet]
 ) -> list[dict[str, Any]]:
-    """Sources with hashes and counts, as JSON has it; ``before`` what is tested was taken out."""
+    """Describe sources with hashes and counts; ``before`` and ``kept`` are before/after removal."""
     return [
         {
             "source": one.name,
