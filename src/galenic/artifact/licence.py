@@ -55,7 +55,7 @@ def parent_licence(files: ModelFiles) -> str | None:
 
 
 def text_read(calibration: Mapping[str, Any]) -> str:
-    """Describe the calibration text of a stage: token sequences, or all documents of a source."""
+    """Describe the calibration text of a stage: a number of token sequences, or all documents."""
     sources = " and ".join(str(source["source"]) for source in calibration["sources"])
     if "num_samples" not in calibration:
         return f"all {calibration['documents']:,} documents of {sources}"

@@ -113,7 +113,7 @@ def _reference(folder: Path, types: dict[str, str]) -> Reference:
     from galenic.compression.quantize.whole import WholeModel
 
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    if 2.5 * size < psutil.virtual_memory().available:  # 16 bits become 32
+    if 2.5 * size < psutil.virtual_memory().available:  # 16-bit weights become float32
         return WholeModel(folder, types)
     from galenic.models.checkpoint import open_checkpoint
     from galenic.models.gguf.folder import folder_source

@@ -1,7 +1,7 @@
-"""A low-rank adapter added to the weights of a GGUF, without PyTorch.
+"""Read LoRA adapters and apply them to a GGUF, without PyTorch.
 
-The adapter is what the library peft saves for LoRA (https://arxiv.org/abs/2106.09685) or rsLoRA
-(https://arxiv.org/abs/2312.03732): ``W + s B A`` stands in place of ``W``.
+Supported are adapters saved by peft for LoRA (https://arxiv.org/abs/2106.09685) and rsLoRA
+(https://arxiv.org/abs/2312.03732), which replace a weight ``W`` by ``W + s B A``.
 """
 
 from __future__ import annotations

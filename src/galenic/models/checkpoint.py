@@ -80,7 +80,7 @@ def open_checkpoint(files: ModelFiles) -> Checkpoint:
         )
     stored = list_tensors(check_folder(folder))
     if getattr(config, "tie_word_embeddings", False) and own_head(stored):
-        config.tie_word_embeddings = False  # as transformers reads it
+        config.tie_word_embeddings = False  # transformers does the same
     with refusals(
         lambda why: UserError(f"the configuration in {folder} describes no model: {why}")
     ):

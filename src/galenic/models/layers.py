@@ -219,7 +219,7 @@ def count_parameters(layout: Layout) -> ParameterCounts:
     model = layout.model
     outer = {id(w): w for w in (_weight(model, "input"), _weight(model, "output")) if w is not None}
     return ParameterCounts(
-        total=sum(p.numel() for p in model.parameters()),  # parameters() gives shared ones once
+        total=sum(p.numel() for p in model.parameters()),  # parameters() yields shared ones once
         embeddings=sum(w.numel() for w in outer.values()),
         blocks=sum(p.numel() for block in layout.blocks for p in block.module.parameters()),
     )

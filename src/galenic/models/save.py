@@ -78,7 +78,7 @@ class FolderWriter:
         self._config.dtype = str(dtype).removeprefix("torch.")
         model = empty_model(self._config)
         self._config.architectures = [type(model).__name__]
-        if hasattr(self._config, "auto_map"):  # code of the parent's folder, which is not copied
+        if hasattr(self._config, "auto_map"):  # names code of the parent, which is not copied
             del self._config.auto_map
         self._probe = _Probe(read_layout(model))
         self._names = tensor_names(model)

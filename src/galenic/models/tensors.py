@@ -35,7 +35,7 @@ BITS = {
 }
 """Bits per value of each type."""
 _DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
-ROWS = 4096  # compared at a time
+ROWS = 4096  # rows compared at a time
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class StoredTensor:
         return np.memmap(self.file, kind, "r", self.offset, self.shape)
 
     def check(self) -> None:
-        """Raise UserError as `map` does."""
+        """Raise UserError if the tensor cannot be mapped; see `map`."""
         self.map()
 
     def decode(self, values: NDArray[Any]) -> NDArray[np.float32]:

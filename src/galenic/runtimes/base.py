@@ -115,11 +115,11 @@ class TokenEncoder(Protocol):
     """Anything that turns texts into a model's token ids."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """As `Runtime.encode_batch`."""
+        """Token ids of each text; see `Runtime.encode_batch`."""
 
 
 class Runtime(ABC):
-    """One loaded model behind one engine. Not thread-safe; close it when done."""
+    """A model loaded by an engine. Not thread-safe; close it when done."""
 
     name: ClassVar[str]
     info: RuntimeInfo
@@ -167,7 +167,7 @@ class Runtime(ABC):
     @property
     @abstractmethod
     def end_tokens(self) -> tuple[int, ...]:
-        """Ids of the tokens that end a generated text."""
+        """Ids of the tokens that end generation."""
 
     @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:

@@ -26,7 +26,7 @@ __all__ = ["ContextParams", "LibLlama", "LlamaBatch", "ModelParams", "load_libra
 logger = logging.getLogger("galenic.llama")
 
 _PADDING = 512  # bytes after the known fields, for builds with more fields
-_LOG_LEVELS = {3: logging.INFO, 4: logging.INFO}  # warnings, errors; a failure also raises
+_LOG_LEVELS = {3: logging.INFO, 4: logging.INFO}  # warnings and errors; failures also raise
 _LOG_CALLBACK = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
 _log_callbacks: list[Any] = []  # C keeps the pointers, so they must not be freed
 

@@ -211,7 +211,7 @@ class LlamaContext:
         lib = self._library
         params = lib.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = size, _SEQUENCES, _UBATCH
-        params.n_seq_max = _SEQUENCES  # and no more than n_batch, or llama.cpp aborts
+        params.n_seq_max = _SEQUENCES  # must not exceed n_batch, or llama.cpp aborts
         params.n_outputs_max_per_seq = 0  # no limit: every row of a path may be read
         params.n_threads = params.n_threads_batch = self._threads
         params.type_k = params.type_v = _GGML_TYPE_F16

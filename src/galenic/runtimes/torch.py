@@ -369,6 +369,7 @@ def _probe(vocab_size: int) -> Pack:
 
 def _weights(model: ModelFiles, dtype: str) -> tuple[Path, str, str | None]:
     """Return the folder to load, the type of the weights, and a GGUF's architecture (else None).
+
     Type and architecture of a GGUF are named as in the llama runtime."""
     if model.kind != "gguf":
         return model.path, dtype, None

@@ -100,7 +100,7 @@ class PairTokenizer:
         middle = next(
             at
             for at in range(first, len(tokens))
-            if tuple(tokens[at : at + len(mark)]) == mark  # never within a text: see `_ids`
+            if tuple(tokens[at : at + len(mark)]) == mark  # not in a text: see `_ids`
         )
         second = len(tokens) - len(layout.after) - middle - len(mark)
         lengths = (first, middle - first, len(mark), second, len(layout.after))

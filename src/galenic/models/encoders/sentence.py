@@ -48,7 +48,7 @@ class SentenceEncoder:
         self._model = model
         self._tokenizer = tokenizer
         self._takes = set(inspect.signature(model.forward).parameters)
-        self._lock = Lock()  # a tokenizer keeps its padding as state
+        self._lock = Lock()  # tokenizers hold padding as mutable state
 
     @property
     def width(self) -> int:
@@ -72,7 +72,7 @@ class SentenceEncoder:
             padding=True,
             truncation=True,
             max_length=self.longest,
-            split_special_tokens=True,  # a [SEP] in a text is text
+            split_special_tokens=True,  # "[SEP]" in a text is plain text
             return_tensors="pt",
         )
         with torch.inference_mode():

@@ -13,7 +13,7 @@ HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", re.ASCII)
 PATTERNS = [
     "config.json",
     "generation_config.json",
-    "model*.safetensors",  # not consolidated.safetensors: the same weights once more
+    "model*.safetensors",  # not consolidated.safetensors, a duplicate of the weights
     "model.safetensors.index.json",
     "tokenizer*",
     "vocab.json",

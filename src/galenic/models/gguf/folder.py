@@ -61,7 +61,7 @@ def folder_source(folder: Path) -> GgufSource:
         logger.warning("%s: %s", folder, shape.cut)
     stored = list_tensors(files)
     if shape.tied and own_head(stored):
-        shape = replace(shape, tied=False)  # as transformers reads it
+        shape = replace(shape, tied=False)  # transformers does the same
     expected = expected_tensors(shape)
     _check(folder, shape, expected, {name: tensor.shape for name, tensor in stored.items()})
     vocabulary = read_vocabulary(folder, shape.vocab_size)

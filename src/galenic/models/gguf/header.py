@@ -152,7 +152,7 @@ def read_metadata(path: Path, *, arrays: Collection[str] = ()) -> Mapping[str, A
 
 
 def tensor_types(path: Path) -> Counter[str]:
-    """Bytes stored in each tensor type, for example ``{"Q4_1": 66_355_200, "Q8_0": ...}``.
+    """Stored bytes by tensor type, for example ``{"Q4_1": 66_355_200, "Q8_0": ...}``.
 
     Raises:
         UserError: as `check_gguf`.

@@ -31,7 +31,7 @@ EMBEDDING = "token_embd.weight"
 
 
 def gguf_name(shape: ModelShape, name: str) -> str:
-    """`file_name` in a model of this shape."""
+    """GGUF name of a tensor in a model of this shape; see `file_name`."""
     return file_name(shape.family.architecture, shape.num_layers, name)
 
 
@@ -102,7 +102,7 @@ def _whole(stored: Mapping[str, SourceTensor], name: str) -> NDArray[np.float32]
 
 
 def row_order(shape: ModelShape, name: str) -> NDArray[np.intp] | None:
-    """`pair_order` in a model of this shape; None where its family keeps the order."""
+    """Row order of a tensor in a GGUF of this shape, see `pair_order`; None if unchanged."""
     if not shape.family.rotary_pairs:
         return None
     return pair_order(name, shape.num_heads, shape.num_kv_heads, shape.head_dim)

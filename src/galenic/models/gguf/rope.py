@@ -101,7 +101,7 @@ def read_rope(
     else:
         given = _settings(config)
     kind = str(given.get("rope_type", given.get("type", "default")))
-    kind = "longrope" if kind == "su" else kind  # its first name
+    kind = "longrope" if kind == "su" else kind  # its former name
     if kind == "longrope" and _is_carried(given):
         kind = "divisors"
     if kind not in allowed:
@@ -110,7 +110,7 @@ def read_rope(
             f"for this architecture. Known: {', '.join(allowed)}."
         )
     share = given.get("partial_rotary_factor") or 1.0
-    if share != 1.0 and "longrope" not in allowed:  # only Phi-3 is made with it
+    if share != 1.0 and "longrope" not in allowed:  # only supported for Phi-3
         raise UserError(f"config.json of {name} rotates a share of each head only ({share}).")
     dims = int(head_dim * share)
     rope = Rope(kind, dims, _theta(given, name), window_theta)

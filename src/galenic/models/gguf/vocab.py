@@ -226,7 +226,7 @@ def _tokens(
         kind = CONTROL if token.get("special") else USER_DEFINED
         if pieces and is_run(token["content"]):  # so that llama.cpp writes it as spaces
             kind = NORMAL
-        if kind == CONTROL and token["id"] >= size:  # the image token of Gemma 3 without images
+        if kind == CONTROL and token["id"] >= size:  # e.g. the image token of text-only Gemma 3
             logger.warning("%s: the model has no row for %r; left out", path, token["content"])
         else:
             by_id[token["id"]] = token["content"], kind

@@ -48,7 +48,7 @@ class ExpertStack:
         return self.parts[0][0].dtype
 
     def check(self) -> None:
-        """As `StoredTensor.check`."""
+        """Check all parts; raises as `StoredTensor.check`."""
         for expert in self.parts:
             for part in expert:
                 part.check()
