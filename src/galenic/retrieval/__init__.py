@@ -1,1 +1,1 @@
-"""Finding passages: documents, index, words and vectors. What is said from them is elsewhere."""
+"""Passage retrieval: document readers, index, full-text search and embeddings."""

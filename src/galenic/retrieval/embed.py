@@ -1,6 +1,6 @@
-"""Embeddings of passages and questions: made by an encoder on this machine, never by a service.
+"""Embeddings of passages and questions, computed by a local encoder.
 
-Index and search work without; PyTorch is loaded only where an index has vectors or is to get some.
+They are optional: PyTorch is loaded only for an index that has embeddings or is to get them.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
 __all__ = ["NO_ENCODER", "embed_index", "find_encoder", "forget_vectors", "refresh", "usable"]
 
 NO_ENCODER = "none"
-"""In place of an encoder's name: vectors go."""
+"""Given as encoder name, removes all embeddings."""
 CHUNK = 128
-"""Passages in one transaction: what a killed run loses at most."""
+"""Passages per transaction, the most that a killed run loses."""
 _loading = Lock()
 
 
 def find_encoder(name: str, watcher: Watcher) -> SentenceEncoder:
-    """The encoder of this name, loaded, with as many threads as are free.
+    """Load an encoder by name, and set the number of threads to that of free cores.
 
     Args:
-        name: ``minilm``, or what `resolve_model` takes.
-        watcher: told when something is fetched.
+        name: ``minilm``, or a name or path for `resolve_model`.
+        watcher: receives progress of downloads.
 
     Raises:
-        UserError: packages are missing, or there is no such encoder.
+        UserError: required packages are missing, or there is no such encoder.
     """
     from galenic.models.encoders.sentence import load_sentence_encoder, need_packages
 
-    need_packages()  # before something is fetched for them
+    need_packages()  # before anything is downloaded
     steps = StepWatcher(watcher)
     if name == MINILM:
         files = resolve_model(str(minilm_folder(fetch=True, progress=steps.show)))
         files = replace(files, name=MINILM)
     else:
         files = resolve_model(name, progress=steps.show)
-        if Path(name).expanduser().exists():  # holds in another working folder, too
+        if Path(name).expanduser().exists():  # stays valid in another working directory
             files = replace(files, name=str(files.path))
     encoder = load_sentence_encoder(files)
     _use_free_threads()
@@ -60,20 +60,20 @@ def find_encoder(name: str, watcher: Watcher) -> SentenceEncoder:
 
 
 def embed_index(encoder: SentenceEncoder, watcher: Watcher, *, path: Path | None = None) -> int:
-    """Give every passage of the index a vector that has none of this encoder.
+    """Embed all passages of the index that have no embedding by this encoder.
 
-    Stopped at any time, the next call continues.
+    If interrupted, the next call continues.
 
     Args:
-        encoder: remembered for searches and for what is indexed later.
-        watcher: told how many passages are done.
-        path: of the index; the user's own by default.
+        encoder: the encoder; it is recorded for searches and for passages indexed later.
+        watcher: receives the number of passages done.
+        path: path of the index; by default the user's own.
 
     Returns:
-        How many were embedded now.
+        Number of passages embedded by this call.
 
     Raises:
-        UserError: nothing is indexed, or the index cannot be used.
+        UserError: the index is empty or cannot be used.
     """
     path = path or index_path()
     if not path.is_file():
@@ -97,10 +97,10 @@ def embed_index(encoder: SentenceEncoder, watcher: Watcher, *, path: Path | None
 
 
 def refresh(watcher: Watcher, *, path: Path | None = None) -> tuple[int, str]:
-    """Embed what is new in an index that has vectors.
+    """Embed new passages of an index that has embeddings.
 
     Returns:
-        How many passages were embedded, and why they could not be; empty when they could.
+        Number of passages embedded, and why embedding failed (empty if it did not).
     """
     path = path or index_path()
     with open_store(path) as store:
@@ -120,10 +120,10 @@ def refresh(watcher: Watcher, *, path: Path | None = None) -> tuple[int, str]:
 
 
 def forget_vectors(*, path: Path | None = None) -> None:
-    """Remove all vectors from the index; searches go by words alone then.
+    """Remove all embeddings from the index, so that searches use words only.
 
     Raises:
-        UserError: nothing is indexed, or the index cannot be used.
+        UserError: the index is empty or cannot be used.
     """
     path = path or index_path()
     if not path.is_file():
@@ -135,10 +135,10 @@ def forget_vectors(*, path: Path | None = None) -> None:
 
 
 def usable(connection: sqlite3.Connection) -> tuple[SentenceEncoder | None, str]:
-    """The encoder for questions to an index; None without vectors, or with why they are not used.
+    """Load the encoder for questions; None if embeddings are absent, or unusable (with why).
 
-    Nothing is fetched. With vectors of only some passages the others would be pushed down, so then
-    none are used.
+    Nothing is downloaded. If only some passages have embeddings, none are used, since the other
+    passages would be ranked too low.
     """
     vectors = Vectors(connection)
     about = vectors.remembered()
@@ -159,19 +159,19 @@ def usable(connection: sqlite3.Connection) -> tuple[SentenceEncoder | None, str]
 
 
 def _text(store: Store, row: int) -> str:
-    """What is embedded of a passage: title, question or heading, and text."""
+    """Return the text of a passage to embed: title, question or heading, and text."""
     query = "SELECT title, question, text FROM passages WHERE id = ?"
     return "\n".join(part for part in store.connection.execute(query, (row,)).fetchone() if part)
 
 
 def _remembered_encoder(about: Remembered) -> SentenceEncoder:
-    with _loading:  # two at once would load it twice
+    with _loading:  # prevents loading it twice
         return _held(about)
 
 
 @lru_cache(maxsize=1)
 def _held(about: Remembered) -> SentenceEncoder:
-    """Kept for further questions of this process; by its path, so no Hub is asked."""
+    """Load an encoder by its recorded path, without using the Hub; cached for this process."""
     from galenic.models.encoders.sentence import load_sentence_encoder, need_packages
 
     need_packages()
@@ -191,7 +191,7 @@ def _held(about: Remembered) -> SentenceEncoder:
 
 
 def _use_free_threads() -> None:
-    """For long work only: a question is too short to measure the load for."""
+    """Choose the number of threads from the load; only worthwhile for long computations."""
     import torch
 
     from galenic.runtimes.threads import choose_threads

@@ -1,7 +1,7 @@
-"""Take documents into the index: only what is new or changed is read.
+"""Indexing of documents; only new or changed files are read.
 
-Work goes in batches, each one transaction. Stopped at any time, the index holds whole files only,
-and the same command continues.
+Files are processed in batches, one transaction each. If interrupted, the index contains only
+complete files, and the same command continues.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 MEDQUAD = "medquad"
-"""Name of the collection."""
+"""Name of the MedQuAD collection."""
 MAX_BYTES = 50_000_000
 BATCH = 32
-"""Files in one transaction."""
+"""Files per transaction."""
 OWN, OWN_LICENSE = "your own documents", "your own"
 
 READERS = Registry(
@@ -57,14 +57,14 @@ READERS = Registry(
 
 @dataclass
 class Summary:
-    """What a run did.
+    """Summary of an indexing run.
 
     Attributes:
-        collection: its name in the index.
+        collection: name of the collection.
         new, changed, unchanged, removed: numbers of files.
-        passages: written in this run.
-        skipped: why files or parts of them were left out, with counts.
-        named: files that could not be read, each with why.
+        passages: number of passages written.
+        skipped: counts of skipped files or parts, by reason.
+        named: files that could not be read, each with the reason.
     """
 
     collection: str
@@ -78,20 +78,20 @@ class Summary:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing of it is in the index."""
+        """Whether the collection has nothing in the index."""
         return not (self.new or self.changed or self.unchanged)
 
 
 def index_folder(
     folder: Path, watcher: Watcher, *, path: Path | None = None, max_bytes: int = MAX_BYTES
 ) -> Summary:
-    """Bring what the index has of a folder up to date.
+    """Index a folder, or update the index to its current state.
 
     Args:
-        folder: of the user's own; read with all folders below it.
-        watcher: told how many files are done.
-        path: of the index; the user's own by default.
-        max_bytes: larger files are passed over.
+        folder: the folder; read recursively.
+        watcher: receives the number of files done.
+        path: path of the index; by default the user's own.
+        max_bytes: larger files are skipped.
 
     Raises:
         UserError: there is no such folder, or the index cannot be used.
@@ -124,15 +124,15 @@ def index_folder(
 
 
 def index_published(source: Path, watcher: Watcher, *, path: Path | None = None) -> Summary:
-    """Bring a copy of MedQuAD as it is published into the index, all or nothing.
+    """Index a copy of MedQuAD in a published format, in one transaction.
 
     Args:
         source: folder or zip of XML files, ``.csv`` or ``.jsonl``.
-        watcher: told how many answers are done.
-        path: of the index; the user's own by default.
+        watcher: receives the number of answers done.
+        path: path of the index; by default the user's own.
 
     Raises:
-        UserError: it is missing, damaged or has no answers; the index cannot be used.
+        UserError: the copy is missing, damaged or has no answers, or the index cannot be used.
     """
     if not source.exists():
         raise UserError(f"--from {source} does not exist. {WHERE}")
@@ -153,10 +153,10 @@ def index_published(source: Path, watcher: Watcher, *, path: Path | None = None)
 
 
 def index_medquad(data: Path | None, watcher: Watcher, *, path: Path | None = None) -> Summary:
-    """Bring MedQuAD into the index, all or nothing.
+    """Index MedQuAD from a data folder, in one transaction.
 
     Raises:
-        UserError: the file is missing, changed, damaged or invalid; the index cannot be used.
+        UserError: the file is missing, changed, damaged or invalid, or the index cannot be used.
     """
     source = medquad.medquad_path(data)
     file = read_jsonl(source)
@@ -181,11 +181,11 @@ def index_medquad(data: Path | None, watcher: Watcher, *, path: Path | None = No
 
 
 def remove(name: str, *, path: Path | None = None) -> str:
-    """Remove a collection, and return its name; its words are overwritten and the file shrinks.
+    """Remove a collection and return its name; its data is overwritten and the file shrunk.
 
     Args:
         name: ``medquad``, or a folder, which need not exist any more.
-        path: of the index.
+        path: path of the index.
 
     Raises:
         UserError: the index has no such collection.
@@ -212,7 +212,7 @@ def _shown(answers: Sequence[medquad.MedQuadRow], watcher: Watcher) -> Iterator[
 
 @dataclass
 class _Update:
-    """Brings a collection into line with its folder, file by file."""
+    """Updates a collection to the state of its folder, file by file."""
 
     store: Store
     collection: int
@@ -221,13 +221,13 @@ class _Update:
     summary: Summary
 
     def drop(self, gone: Iterable[str]) -> None:
-        """Remove files that are not there any more."""
+        """Remove deleted files from the index."""
         for name in sorted(gone):
             self.store.remove_file(self.collection, name)
             self.summary.removed += 1
 
     def see(self, file: FoundFile, before: FileState | None) -> None:
-        """Read a file unless its size and time, or at least its content, are as they were."""
+        """Index a file unless its size and mtime, or its content, are unchanged."""
         if before and (before.size, before.mtime_ns) == (file.size, file.mtime_ns):
             self._keep(before)
             return
@@ -282,14 +282,14 @@ class _Update:
 
 
 def _place(first: str, last: str) -> str:
-    """``line 3``, ``lines 3 to 9``, ``pages 1 to 2``."""
+    """Format a range of locations: ``line 3``, ``lines 3 to 9``, ``pages 1 to 2``."""
     kind, _, number = first.partition(" ")
     return first if first == last else f"{kind}s {number} to {last.partition(' ')[2]}"
 
 
 @contextmanager
 def _writing(path: Path) -> Iterator[Store]:
-    """The index, open for writing by this process alone."""
+    """Open the index for writing, locked against other processes."""
     make_private(path)
     with locked(path), open_store(path, write=True) as store:
         yield store

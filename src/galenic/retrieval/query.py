@@ -1,7 +1,7 @@
-"""From a question in a person's own words to a full-text query.
+"""Conversion of a question to a full-text query.
 
-Nothing of the question is passed to FTS5 as syntax: it is cut into words of letters and digits, and
-each goes into the query between quotes.
+No part of the question is passed to FTS5 as syntax: it is split into words of letters and digits,
+and each is quoted.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 MOST_WORDS = 64
-"""Of a question, the first so many different ones count: more would make every search slow."""
+"""Maximum number of distinct words used of a question, to keep searches fast."""
 MOST_LETTERS = 64
-"""Longer words are no words."""
+"""Longer words are ignored."""
 MOST_CHARACTERS = 100_000
-"""Of a question that are looked at."""
+"""Maximum characters used of a question."""
 GAP = 2
-"""So many other words may stand between two words of a lay phrase."""
+"""Maximum number of other words between two words of a lay phrase."""
 
 _NO_WIDTH = re.compile("[\u00ad\u200b\u200c\u200d\u2060]")
 _STOP_WORDS = """
@@ -47,14 +47,14 @@ thing things think this those through to too until up us ve very was wasn we wer
 which while who whom why will with without won would you your yours yourself
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""The parts of words with an apostrophe stand apart, as `words` gives them."""
+"""Words split at apostrophes are listed in parts, as `words` returns them."""
 FILLERS = STOP_WORDS - {"all", "can", "cannot", "down", "no", "not", "off", "out", "over", "t",
                         "too", "up"}  # fmt: skip
-"""What does not count in lay phrases: they need their `can't`, `no` and `up`."""
+"""Words ignored in lay phrases: the stop words except those that matter there, such as `no`."""
 
 
 class LayTerm(BaseModel):
-    """What people say, and the words of medicine for it."""
+    """Lay phrases, and the medical terms for them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,11 +64,11 @@ class LayTerm(BaseModel):
 
 @dataclass(frozen=True)
 class Query:
-    """A question made ready.
+    """A processed question.
 
     Attributes:
-        words: of the question, without stop words.
-        added: words and phrases of medicine for what the question says in other words.
+        words: words of the question, without stop words.
+        added: medical words and phrases that correspond to lay phrases in the question.
     """
 
     words: tuple[str, ...]
@@ -76,24 +76,24 @@ class Query:
 
     @property
     def phrases(self) -> list[str]:
-        """What to look for, each quoted for FTS5; empty when there is nothing."""
+        """Phrases to search for, each quoted for FTS5; may be empty."""
         spelt = [other for word in self.words if (other := _other_spelling(word)) != word]
         phrases = [*self.words, *spelt, *(" ".join(words(phrase)) for phrase in self.added)]
         return [f'"{phrase}"' for phrase in dict.fromkeys(phrases)]
 
     @property
     def expression(self) -> str:
-        """For ``MATCH``: any of the phrases."""
+        """FTS5 ``MATCH`` expression for any of the phrases."""
         return " OR ".join(self.phrases)
 
 
 def _other_spelling(word: str) -> str:
-    """With the German sharp s or without: ``grosser`` and ``großer``; the index keeps both."""
+    """Swap German ß and ss (``grosser``, ``großer``), since the index may contain either."""
     return word.replace("ß", "ss") if "ß" in word else word.replace("ss", "ß")
 
 
 def make_query(question: str) -> Query:
-    """The words that count in a question, and what medicine calls what it says."""
+    """Extract the words of a question, and add medical terms for its lay phrases."""
     said = words(question)
     kept = [word for word in said if word not in STOP_WORDS] or said
     unique = tuple(dict.fromkeys(kept))[:MOST_WORDS]
@@ -101,25 +101,25 @@ def make_query(question: str) -> Query:
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters and digits in lower case, apostrophes inside kept out; none too long.
+    """Split text into lower-case words of letters and digits; overlong words are dropped.
 
-    ``Crohn's`` gives ``crohn`` and ``s``, as the index has it.
+    ``Crohn's`` gives ``crohn`` and ``s``, as in the index.
     """
     plain = unicodedata.normalize("NFKC", _NO_WIDTH.sub("", text[:MOST_CHARACTERS])).lower()
     return [word for word in re.findall(r"[^\W_]+", plain) if len(word) <= MOST_LETTERS]
 
 
 def medical_words(said: Sequence[str]) -> tuple[str, ...]:
-    """What the reviewed table (``lay_terms.yaml``) has for phrases in these words.
+    """Return the medical terms of ``lay_terms.yaml`` for lay phrases among these words.
 
-    The words of a phrase must stand in its order, with at most GAP others between two of them;
-    fillers do not count. Endings do not matter.
+    The words of a phrase must occur in order, with at most GAP other words between two of them;
+    fillers are ignored, and words are compared by stem.
     """
     return tuple(meanings(said))
 
 
 def meanings(said: Sequence[str]) -> dict[str, frozenset[str]]:
-    """As `medical_words`: each with the stems of the words that say it."""
+    """Like `medical_words`, but map each term to the stems of the words that express it."""
     stems = [stem(word) for word in said if word not in FILLERS]
     found: dict[str, frozenset[str]] = {}
     for first, phrase, means in _phrases():
@@ -141,7 +141,7 @@ def _follows(stems: Sequence[str], at: int, phrase: Sequence[str]) -> bool:
 
 @cache
 def lay_terms() -> tuple[LayTerm, ...]:
-    """The table, as reviewed."""
+    """Load the table of lay terms."""
     import yaml
 
     text = files("galenic.retrieval").joinpath("lay_terms.yaml").read_text(encoding="utf-8")
@@ -159,11 +159,11 @@ def _phrases() -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
 
 
 _NO_ENDING = ("eed", "ess", "oss", "ass", "iss", "uss")
-"""As in `bleed` and `illness`."""
+"""Word ends that are not suffixes, as in `bleed` and `illness`."""
 
 
 def stem(word: str) -> str:
-    """The word without the common endings, the same for `burn`, `burns`, `burned`, `burning`."""
+    """Strip common suffixes: `burn`, `burns`, `burned` and `burning` have one stem."""
     for ending in ("ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) > len(ending) + 2 and word[-3:] not in _NO_ENDING:
             word = word.removesuffix(ending)

@@ -1,9 +1,9 @@
-"""Find the passages for a question: BM25 over titles, names, questions and texts (SQLite FTS5).
+"""Passage search: BM25 over titles, names, questions and texts (SQLite FTS5).
 
-Where the index has vectors, the passages nearest to the question count as much.
+If the index has embeddings, their ranking is fused with that of BM25 at equal weight.
 
 Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009; FTS5's own
-formula, with a column's weight on each hit in it: https://sqlite.org/fts5.html#the_bm25_function.
+formula with column weights: https://sqlite.org/fts5.html#the_bm25_function.
 Questions are neither logged nor stored.
 """
 
@@ -31,33 +31,33 @@ if TYPE_CHECKING:
 __all__ = ["WEIGHTS", "Passage", "Retriever", "Snippet", "open_retriever", "search"]
 
 WEIGHTS = {"title": 4.0, "names": 2.0, "question": 2.0, "text": 1.0}
-"""How much a hit in each column counts; chosen by `benchmarks/retrieval.py` on other rows."""
+"""BM25 weight of each column; tuned by `benchmarks/retrieval.py` on separate rows."""
 MOST_RESULTS = 100
 COMMON = 0.05
-"""A phrase in more than this share of all passages is common."""
+"""A phrase is common if more than this share of all passages contain it."""
 _K1_AND_1 = 2.2
-"""FTS5's k1 is 1.2; idf times this is what a phrase adds to a score at most."""
+"""k1 + 1 in FTS5's BM25; idf times this is the maximum contribution of a phrase to a score."""
 FUSED = MOST_RESULTS
-"""Of each ranking so many passages go into the one of both, whatever number is asked for."""
+"""Passages of each ranking that enter the fusion, independent of ``k``."""
 _SPARE = 40
-"""Candidates beyond those asked for, since repeated answers are left out."""
+"""Extra candidates, since duplicate texts are removed."""
 _SNIPPET_WORDS = 40
 _ON, _OFF = "\x01", "\x02"
-"""Around matched words; no passage has them, since control characters do not get into an index."""
+"""Markers around matched words; passages contain no control characters."""
 
 _Row: TypeAlias = tuple[int, float, bytes, str, str, int]
-"""Row number, score (lower is better), digest, collection, file, number in the file."""
+"""Row id, score (lower is better), digest, collection, file, number in the file."""
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """A part of a passage's text, and where the question's words stand in it (start, end)."""
+    """An excerpt of a passage, and the (start, end) ranges of the matched words in it."""
 
     text: str
     marks: tuple[tuple[int, int], ...]
 
     def marked(self, on: str, off: str) -> str:
-        """The text with every match between ``on`` and ``off``."""
+        """Return the text with each match enclosed in ``on`` and ``off``."""
         pieces, at = [], 0
         for start, end in self.marks:
             pieces += [self.text[at:start], on, self.text[start:end], off]
@@ -67,21 +67,21 @@ class Snippet:
 
 @dataclass(frozen=True)
 class Passage:
-    """A passage that was found, with all that is needed to cite it.
+    """A retrieved passage, with everything needed to cite it.
 
     Attributes:
-        id: same as long as its document does not change.
-        text: whole.
-        snippet: the part of the text that fits the question best.
-        title: of the document, or the topic of an answer.
-        question: that it answers, or the heading it stands under; may be empty.
+        id: stable as long as the document does not change.
+        text: whole text.
+        snippet: excerpt that matches the question best.
+        title: title of the document, or topic of a MedQuAD answer.
+        question: question that it answers, or its heading; may be empty.
         collection: ``medquad`` or a folder.
-        document: the file's name below the folder.
-        place: in the document.
-        source: who wrote it.
-        license, attribution: to be shown with it; attribution may be empty.
-        url: where it was published; may be empty.
-        score: higher is better; comparable within one search only.
+        document: path of the file relative to the folder.
+        place: location in the document.
+        source: author or institution.
+        license, attribution: to be shown with the passage; attribution may be empty.
+        url: address of publication; may be empty.
+        score: higher is better; comparable only within one search.
     """
 
     id: str
@@ -102,16 +102,16 @@ class Passage:
 def search(
     question: str, k: int = 5, *, path: Path | None = None, embeddings: bool = True
 ) -> list[Passage]:
-    """The best passages for a question, best first.
+    """Search the index for a question; return the best passages, best first.
 
     Args:
-        question: in a person's own words.
-        k: at most so many, 1 to 100.
-        path: of the index; the user's own by default.
-        embeddings: use vectors where the index has them.
+        question: the question in the user's own words.
+        k: maximum number of passages, 1 to 100.
+        path: path of the index; by default the user's own.
+        embeddings: also rank by embeddings, if the index has them.
 
     Raises:
-        UserError: nothing is indexed, the index cannot be used, or ``k`` is out of range.
+        UserError: the index is empty or cannot be used, or ``k`` is out of range.
     """
     with open_retriever(path, embeddings=embeddings) as retriever:
         return retriever.search(question, k)
@@ -119,10 +119,10 @@ def search(
 
 @contextmanager
 def open_retriever(path: Path | None = None, *, embeddings: bool = True) -> Iterator[Retriever]:
-    """An open index for many searches, all in the thread that opened it.
+    """Open an index for several searches, all from the thread that opened it.
 
     Raises:
-        UserError: nothing is indexed, or the index cannot be used.
+        UserError: the index is empty or cannot be used.
     """
     path = path or index_path()
     with open_store(path) as store:
@@ -133,7 +133,7 @@ class Retriever:
     """Searches one index.
 
     Attributes:
-        note: after a search, why vectors that the index has were not used; empty otherwise.
+        note: why the last search could not use the index's embeddings; empty otherwise.
     """
 
     def __init__(self, store: Store, path: Path, *, embeddings: bool = True) -> None:
@@ -144,7 +144,7 @@ class Retriever:
         self._unasked = embeddings
 
     def search(self, question: str, k: int = 5) -> list[Passage]:
-        """As the function `search`."""
+        """Like the function `search`."""
         if not 1 <= k <= MOST_RESULTS:
             raise UserError(f"k = {k}: from 1 to {MOST_RESULTS} passages can be asked for.")
         query = make_query(question)
@@ -154,9 +154,9 @@ class Retriever:
             return self._found(query, k, self._vector(question))
 
     def to_answer(self, question: str, k: int) -> list[Passage]:
-        """The best k, and behind them those of the best k by words alone that are not among them.
+        """Return the best k passages, followed by the missing ones of the best k by BM25 alone.
 
-        How well passages carry an answer is measured in words: none of these may be pushed out.
+        Whether passages can answer is judged by words, so the best by words are always included.
         """
         found = self.search(question, k)
         if self._encoder is None:
@@ -167,7 +167,7 @@ class Retriever:
         return [*found, *(passage for passage in by_words if passage.id not in known)]
 
     def having(self, phrase: str) -> int:
-        """How many passages have a phrase, endings aside."""
+        """Count the passages that contain a phrase, by word stems."""
         quoted = '"' + " ".join(words(phrase)) + '"'
         count = "SELECT count(*) FROM words WHERE words MATCH ?"
         with told(self.path):
@@ -176,7 +176,7 @@ class Retriever:
 
     @property
     def size(self) -> int:
-        """How many passages there are."""
+        """Number of passages in the index."""
         with told(self.path):
             [found] = self.connection.execute("SELECT count(*) FROM passages").fetchone()
         return int(found)
@@ -188,7 +188,7 @@ class Retriever:
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
-        """The index as it is now, whatever another process writes meanwhile."""
+        """Read from one consistent state of the index, unaffected by concurrent writes."""
         self.connection.execute("BEGIN")
         try:
             yield
@@ -196,7 +196,7 @@ class Retriever:
             self.connection.execute("ROLLBACK")
 
     def _vector(self, question: str) -> NDArray[np.float32] | None:
-        """Of the question; None where the search goes by words alone."""
+        """Embed the question; None if only words are used."""
         if self._unasked:
             self._unasked = False
             if Vectors(self.connection).remembered() is not None:
@@ -209,12 +209,12 @@ class Retriever:
         return vectors.reshape(-1)
 
     def _fused(self, query: Query, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
-        """Row and score of the best k by words and by vectors together, each text once."""
+        """Return row and score of the best k by BM25 and embeddings fused, without duplicates."""
         words_first = [(row, self._digest(row)) for row, _ in self._best(query, FUSED)]
         nearest = Vectors(self.connection).nearest(vector, FUSED)
         rows = {digest: row for row, digest in (*nearest, *words_first)}
         rankings = ([digest for _, digest in ranking] for ranking in (words_first, nearest))
-        # Scores of BM25 and cosines do not compare, so only places count.
+        # BM25 scores and cosines are not comparable, so only ranks are used.
         return [(rows[digest], -score) for digest, score in fuse(rankings)[:k]]
 
     def _digest(self, row: int) -> bytes:
@@ -222,7 +222,7 @@ class Retriever:
         return bytes(self.connection.execute(query, (row,)).fetchone()[0])
 
     def _best(self, query: Query, k: int) -> list[tuple[int, float]]:
-        """Row and score of the best k, each text once, ties in the order of the documents."""
+        """Return row and score of the best k by BM25, each text once; ties in document order."""
         common, bound = self._common(query)
         limit = k + _SPARE
         while True:
@@ -237,11 +237,11 @@ class Retriever:
                 limit *= 4
 
     def _common(self, query: Query) -> tuple[set[str], float]:
-        """Phrases in too many passages to rank them all, and the most that they add to a score.
+        """Return the common phrases, and the maximum that they can add to a score.
 
-        Passages with none of the other phrases need no look as long as k of those with one have
-        more than that ("MaxScore": Turtle and Flood, Query evaluation: strategies and
-        optimizations, 1995): what is found is the same.
+        Passages with only common phrases need not be scored if k passages with another phrase
+        score higher than this bound ("MaxScore": Turtle and Flood, Query evaluation: strategies
+        and optimizations, 1995); the result is the same.
         """
         [total] = self.connection.execute("SELECT count(*) FROM passages").fetchone()
         common, bound = set(), 0.0
@@ -254,9 +254,9 @@ class Retriever:
         return (set(), 0.0) if len(common) == len(query.phrases) else (common, bound)
 
     def _ranked(self, query: Query, common: set[str], limit: int) -> list[_Row]:
-        """The best rows by score and document; with ``common``, of those with another phrase."""
+        """Rank rows by score, then document; with ``common``, only those with another phrase."""
         others = " OR ".join(phrase for phrase in query.phrases if phrase not in common)
-        # The + keeps SQLite from asking the full-text table row by row.
+        # The + keeps SQLite from querying the full-text table row by row.
         only = "AND +rowid IN (SELECT rowid FROM words WHERE words MATCH ?)" if common else ""
         rows = self.connection.execute(
             "SELECT w.rowid, w.score, p.digest, c.name, f.path, p.number FROM "  # noqa: S608
@@ -309,7 +309,7 @@ def _once(rows: Iterable[_Row]) -> list[tuple[int, float]]:
 
 
 def _beginning(text: str) -> str:
-    """The snippet of a passage that has none of the question's words."""
+    """Return the beginning of the text, as snippet of a passage without matched words."""
     kept = text.split(maxsplit=_SNIPPET_WORDS)
     return " ".join(kept[:_SNIPPET_WORDS]) + (" … " if len(kept) > _SNIPPET_WORDS else "")
 

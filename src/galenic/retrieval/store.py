@@ -1,10 +1,9 @@
-"""The index file: SQLite with full-text search (FTS5), nothing beside it and no server.
+"""The index file: an SQLite database with full-text search (FTS5).
 
-Collections (MedQuAD, a folder) hold files, files hold passages. The full-text table keeps no text
-of its own: triggers tell it of every change, in the transaction of that change
-(https://sqlite.org/fts5.html#external_content_tables). The journal is a write-ahead log, so a
-process that is killed leaves the state after its last whole transaction, and readers are never
-blocked.
+Collections (MedQuAD, a folder) contain files, and files contain passages. The full-text table
+stores no text of its own: triggers update it within the transaction of each change
+(https://sqlite.org/fts5.html#external_content_tables). The database uses write-ahead logging, so a
+killed process leaves the state after its last complete transaction, and readers are never blocked.
 """
 
 from __future__ import annotations
@@ -65,16 +64,16 @@ END;
 
 @dataclass(frozen=True)
 class NewPassage:
-    """A passage to be stored.
+    """A passage to store.
 
     Attributes:
-        title: of its document, or the topic of an answer.
-        names: other names of the topic.
-        question: that it answers, or the heading it stands under; may be empty.
-        text: what is shown and cited.
-        place: in the file, for a reader to find it.
-        source: who wrote it.
-        url: where it was published; may be empty.
+        title: title of its document, or topic of a MedQuAD answer.
+        names: synonyms of the topic.
+        question: question that it answers, or its heading; may be empty.
+        text: text that is shown and cited.
+        place: location in the file, for the reader.
+        source: author or institution.
+        url: address of publication; may be empty.
     """
 
     title: str
@@ -87,14 +86,14 @@ class NewPassage:
 
     @property
     def digest(self) -> bytes:
-        """Same for texts that differ in case and white space only."""
+        """Digest of the text that ignores case and white space."""
         plain = " ".join(self.text.casefold().split())
         return hashlib.blake2b(plain.encode(), digest_size=8).digest()
 
 
 @dataclass(frozen=True)
 class FileState:
-    """A file as it was when it was last read; ``skipped`` says why nothing was taken from it."""
+    """State of a file when last read; ``skipped`` is the reason if it was not indexed."""
 
     path: str
     size: int
@@ -105,7 +104,7 @@ class FileState:
 
 @dataclass(frozen=True)
 class Collection:
-    """What one folder or data set has in the index."""
+    """Statistics of one folder or data set in the index."""
 
     id: int
     name: str
@@ -117,7 +116,7 @@ class Collection:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite that a user can do something about into `UserError`."""
+    """Convert SQLite errors that the user can fix into `UserError`."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -135,10 +134,10 @@ def told(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_store(path: Path, *, write: bool = False) -> Iterator[Store]:
-    """Open the index; with ``write`` it is made if it is not there.
+    """Open the index; with ``write``, create it if missing.
 
     Raises:
-        UserError: it is not there, damaged, of another version, or cannot be written.
+        UserError: it is missing, damaged, of another version, or cannot be written.
     """
     if write:
         make_private(path)
@@ -161,14 +160,14 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None
     if write:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA secure_delete = ON")  # what is removed is overwritten
+        connection.execute("PRAGMA secure_delete = ON")  # deleted content is overwritten
         connection.execute("PRAGMA cache_size = -65536")
     else:
         connection.execute("PRAGMA query_only = ON")
     [version] = connection.execute("PRAGMA user_version").fetchone()
     if write and not version:
         connection.executescript(f"BEGIN;{_SCHEMA};PRAGMA user_version = {VERSION};COMMIT;")
-    elif not version:  # stopped before the tables were made
+    elif not version:  # interrupted before the tables were created
         raise UserError(NOTHING)
     elif version != VERSION:
         raise UserError(
@@ -178,14 +177,14 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None
 
 
 class Store:
-    """An open index. One connection: for one thread."""
+    """An open index, with one connection; use it from one thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """All that is changed inside is kept together, or not at all."""
+        """Run the block in one transaction."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -195,7 +194,7 @@ class Store:
         self.connection.execute("COMMIT")
 
     def collections(self) -> list[Collection]:
-        """All of them, by name."""
+        """Return all collections, sorted by name."""
         rows = self.connection.execute(
             "SELECT id, name, license, attribution, "
             "(SELECT count(*) FROM files WHERE collection = c.id AND skipped = ''), "
@@ -205,7 +204,7 @@ class Store:
         return [Collection(*row) for row in rows]
 
     def collection(self, name: str, license_: str, attribution: str) -> int:
-        """The id of a collection, which is made if it is not there."""
+        """Return the id of a collection, creating it if missing."""
         self.connection.execute(
             "INSERT INTO collections (name, license, attribution) VALUES (?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET license = excluded.license, "
@@ -216,12 +215,12 @@ class Store:
         return int(self.connection.execute(query, (name,)).fetchone()[0])
 
     def remove_collection(self, name: str) -> bool:
-        """Remove a collection with all its passages; whether it was there."""
+        """Remove a collection with all its passages; return whether it existed."""
         found = self.connection.execute("DELETE FROM collections WHERE name = ?", (name,))
         return found.rowcount > 0
 
     def files(self, collection: int) -> dict[str, FileState]:
-        """The files that were read, by path."""
+        """Return the state of all files of a collection, by path."""
         rows = self.connection.execute(
             "SELECT path, size, mtime_ns, sha256, skipped FROM files WHERE collection = ?",
             (collection,),
@@ -237,7 +236,7 @@ class Store:
     def put_file(
         self, collection: int, state: FileState, passages: Iterable[NewPassage] = ()
     ) -> int:
-        """Store a file in place of what was known of it; how many passages it has."""
+        """Store a file, replacing its earlier version; return its number of passages."""
         self.remove_file(collection, state.path)
         cursor = self.connection.execute(
             "INSERT INTO files (collection, path, size, mtime_ns, sha256, skipped) "
@@ -255,16 +254,16 @@ class Store:
         return number
 
     def touch_file(self, collection: int, state: FileState) -> None:
-        """The file's content is as it was; note its new size and time."""
+        """Update size and mtime of a file with unchanged content."""
         self.connection.execute(
             "UPDATE files SET size = ?, mtime_ns = ? WHERE collection = ? AND path = ?",
             (state.size, state.mtime_ns, collection, state.path),
         )
 
     def tidy(self, *, shrink: bool = False) -> None:
-        """If something was removed, also by a run that was stopped since, let its words go.
+        """Purge the words of removed passages from the file, also those of interrupted runs.
 
-        FTS5 only notes that a passage is gone; its words stay in the file until parts are merged.
+        FTS5 only marks a passage as deleted; its words stay in the file until segments are merged.
         """
         if self.connection.execute("SELECT * FROM untidy").fetchone():
             with self.batch():

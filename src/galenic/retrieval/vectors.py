@@ -1,6 +1,6 @@
-"""Vectors of passages in the index file, and the passages nearest to one.
+"""Storage of passage embeddings in the index file, and nearest-neighbour search.
 
-The tables are made when they are first needed: an index without them is searched by words alone.
+The tables are created on first use; an index without them is searched by words only.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["RRF_K", "Remembered", "Vectors", "fuse"]
 
 RRF_K = 60
-"""Of the paper; not tuned."""
+"""Constant of reciprocal rank fusion, as in the paper; not tuned."""
 _BLOCK = 4096
-"""Vectors in memory at once."""
+"""Vectors loaded at a time."""
 _TABLES = (
     """
 CREATE TABLE IF NOT EXISTS encoder (
@@ -38,13 +38,13 @@ T = TypeVar("T", bound=Hashable)
 
 @dataclass(frozen=True)
 class Remembered:
-    """The encoder that an index's vectors are from.
+    """The encoder of an index's embeddings.
 
     Attributes:
-        name: as it was given.
-        path: of its folder.
-        sha256: of its weights.
-        width: numbers in a vector.
+        name: name as given by the user.
+        path: folder of the encoder.
+        sha256: hash of its weights.
+        width: dimension of the embeddings.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Remembered:
 
 
 class Vectors:
-    """The vectors of an open index: float16, of length 1."""
+    """Embeddings of an open index, stored as normalized float16 vectors."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
 
     def remembered(self) -> Remembered | None:
-        """The encoder; None when there is none."""
+        """Return the recorded encoder, or None."""
         made = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'encoder'"
         if self.connection.execute(made).fetchone() is None:
             return None
@@ -68,7 +68,7 @@ class Vectors:
         return None if found is None else Remembered(*found)
 
     def remember(self, encoder: Remembered) -> None:
-        """Note the encoder; vectors of another one go. To be called within a batch."""
+        """Record the encoder, deleting vectors of another one. Call within a batch."""
         before = self.remembered()
         for table in _TABLES:
             self.connection.execute(table)
@@ -80,26 +80,26 @@ class Vectors:
         )
 
     def forget(self) -> None:
-        """Remove all vectors and the encoder's name. To be called within a batch."""
+        """Delete all vectors and the recorded encoder. Call within a batch."""
         for table in _TABLES:
             self.connection.execute(table)
         self.connection.execute("DELETE FROM vectors")
         self.connection.execute("DELETE FROM encoder")
 
     def missing(self) -> list[int]:
-        """Rows of passages that have no vector yet."""
+        """Return the row ids of passages without a vector."""
         query = f"SELECT p.id FROM passages p WHERE {_MISSING} ORDER BY p.id"  # noqa: S608
         return [row for (row,) in self.connection.execute(query)]
 
     @property
     def whole(self) -> bool:
-        """Whether there are passages and each has its vector."""
+        """Whether the index is not empty and all passages have vectors."""
         [most] = self.connection.execute("SELECT count(*) FROM passages").fetchone()
         [some] = self.connection.execute("SELECT count(*) FROM vectors").fetchone()
         return 0 < int(most) == int(some)
 
     def put(self, rows: Sequence[int], vectors: NDArray[np.float32]) -> None:
-        """Store the vectors of these passages."""
+        """Store vectors, shape (n, width), for the passages with these row ids."""
         packed = [vector.astype("<f2").tobytes() for vector in vectors]
         self.connection.executemany(
             "INSERT OR REPLACE INTO vectors (passage, vector) VALUES (?, ?)",
@@ -107,7 +107,7 @@ class Vectors:
         )
 
     def nearest(self, vector: NDArray[np.float32], limit: int) -> list[tuple[int, bytes]]:
-        """Rows and digests of the passages with the highest cosine, each text once."""
+        """Return row ids and digests of the passages with highest cosine, each text once."""
         import numpy as np
 
         rows, cosines = self._cosines(vector)
@@ -123,7 +123,7 @@ class Vectors:
     def _cosines(
         self, vector: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Of every passage, block by block: the file's vectors never are in memory together."""
+        """Compute the cosine of every passage, block by block to limit memory."""
         import numpy as np
 
         rows = [np.empty(0, dtype=np.int64)]
@@ -138,7 +138,7 @@ class Vectors:
 
 
 def fuse(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
-    """Put rankings together: each adds 1 / (60 + place) to what stands in it, places from 1.
+    """Fuse rankings: each adds 1 / (60 + rank) to the score of its items, ranks from 1.
 
     Cormack, Clarke and Buettcher, Reciprocal Rank Fusion outperforms Condorcet and individual Rank
     Learning Methods, SIGIR 2009. Ties stay in the order of the first ranking.

@@ -1,4 +1,4 @@
-"""Which files of a folder are read, and why the others are not."""
+"""Selection of the files of a folder to index, with reasons for skipping others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["FoundFile", "Walk", "read_file", "walk", "walk_one"]
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file to read: its name below the folder, with ``/``, its size and its time."""
+    """A file to read: path relative to the folder (with ``/``), size, and mtime."""
 
     path: str
     size: int
@@ -26,17 +26,17 @@ class FoundFile:
 
 @dataclass
 class Walk:
-    """The files to read, by name, and how many were passed over for what reason."""
+    """The files to read, sorted by name, and counts of skipped ones by reason."""
 
     files: list[FoundFile] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
 
 def walk(folder: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
-    """Look through a folder and all below it.
+    """Search a folder recursively.
 
-    Links are never followed: what they point to inside the folder is found under its own name, and
-    what lies outside was not asked for.
+    Symbolic links are not followed: targets inside the folder are found under their own name, and
+    targets outside were not requested.
     """
     result = Walk()
     known = frozenset(suffixes)
@@ -59,7 +59,7 @@ def walk(folder: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
 
 
 def walk_one(file: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
-    """A single file that was named, under its own name."""
+    """Return a `Walk` for a single file."""
     result = Walk()
     if reason := _look(file, frozenset(suffixes), max_bytes, file.parent, result.files):
         result.skipped[reason] += 1
@@ -78,7 +78,7 @@ def _unwanted(path: Path, root: Path) -> str:
 def _look(
     path: Path, suffixes: frozenset[str], max_bytes: int, root: Path, files: list[FoundFile]
 ) -> str:
-    """Add the file to the list, or say why not."""
+    """Add a file to the list, or return why it is skipped."""
     if path.suffix.lower() not in suffixes:
         return f"other kinds of file ({path.suffix.lower()[:12] or 'no suffix'})"
     try:
@@ -98,9 +98,9 @@ def _look(
 
 
 def read_file(root: Path, name: str, max_bytes: int) -> tuple[FileState, bytes] | None:
-    """The file as it is now, and its content.
+    """Read a file; return its state and content.
 
-    None when it cannot be read, is a link by now or has grown over the limit.
+    None if it cannot be read, has become a link, or has grown over the limit.
     """
     path = root / name
     if path.resolve() != path:

@@ -1,7 +1,7 @@
-"""What a study computes, as a graph: each node has a key made of everything its result depends on.
+"""The computations of a study as a graph; a node's key is a hash of all that its result depends on.
 
-So what is there is not computed again, by whatever row it was asked for, and a changed option costs
-only what hangs on it.
+So existing results are reused, whichever row needs them, and a changed option only causes the nodes
+that depend on it to be computed again.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ __all__ = ["Cell", "Graph", "Node", "StudyTexts", "build_graph"]
 KINDS = ("stage", "answers", "perplexity", "speed")
 KEY_LENGTH = 16
 EXPLAINED = 3
-"""Questions of each benchmark that a model is asked to reason about."""
+"""Questions per benchmark for which generated reasoning is recorded."""
 WORDS = ("benchmarks", "scoring")
 SIZES = ("file_bytes", "bits_per_weight", "parameters")
 
 
 @dataclass(frozen=True)
 class Node:
-    """One piece of work.
+    """One unit of work.
 
     Attributes:
-        kind: ``stage`` makes a model folder; ``answers``, ``perplexity`` and ``speed`` judge one.
+        kind: ``stage`` makes a model folder; ``answers``, ``perplexity`` and ``speed`` measure one.
         key: hash of all that its result depends on.
-        title: for people.
-        needs: ids of the nodes that must be there before.
-        spec: what to do, as JSON has it. Models in it are names, or ids of nodes that made them.
-        parameters: of the model that it begins with, to estimate the memory.
+        title: readable name.
+        needs: ids of the nodes it depends on.
+        spec: parameters as JSON data; models are given as names or as ids of nodes.
+        parameters: number of parameters of its input model, to estimate memory.
     """
 
     kind: str
@@ -57,23 +57,23 @@ class Node:
 
     @property
     def id(self) -> str:
-        """Its folder's name."""
+        """Id of the node, which is also the name of its folder."""
         return f"{self.kind}-{self.key[:KEY_LENGTH]}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A model of the table: one variant of one of the study's models.
+    """One row of the table: a variant of one of the study's models.
 
     Attributes:
-        variant: name of the row.
-        title: of the row.
-        model: as the study names it.
-        made_by: id of the node that made it; None for the model as it is.
-        answers: ids of nodes by benchmark and scoring.
-        perplexity, speed: ids of nodes, None where not measured.
-        explanations: ids of nodes by benchmark.
-        recipe: YAML of what was done; empty for the model as it is.
+        variant: name of the variant.
+        title: title of the variant.
+        model: name of the model in the study.
+        made_by: id of the node that makes it; None for the uncompressed model.
+        answers: node ids by benchmark and scoring.
+        perplexity, speed: node ids; None if not measured.
+        explanations: node ids by benchmark.
+        recipe: YAML of the applied recipe; empty for the uncompressed model.
     """
 
     variant: str
@@ -89,9 +89,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes by id, each behind those that it needs; and the cells that they fill.
+    """Nodes by id in topological order, and the cells of the table.
 
-    ``sizes`` are of the models as they are, ``baselines`` the majority rows of the whole splits.
+    ``sizes`` are those of the uncompressed models, ``baselines`` those of the complete splits.
     """
 
     nodes: dict[str, Node]
@@ -102,18 +102,18 @@ class Graph:
 
 @dataclass(frozen=True)
 class StudyTexts:
-    """Where data lies: the folder of data sets (or ``sample``), and a text file of one's own."""
+    """Locations of data: the data folder (or ``sample``), and the user's own text file."""
 
     data: str | None = None
     text: str | None = None
 
 
 def build_graph(study: Study, texts: StudyTexts) -> Graph:
-    """Work out what is to be computed; reads all data once, and no weights.
+    """Build the graph of a study; reads all data once, but no weights.
 
     Raises:
-        UserError: a model, benchmark or file is missing or damaged, or an extra that every row
-            needs.
+        UserError: a model, benchmark or file is missing or damaged, or a required extra is not
+            installed.
     """
     _check_extras(study)
     nodes: dict[str, Node] = {}
@@ -132,7 +132,7 @@ def build_graph(study: Study, texts: StudyTexts) -> Graph:
 
 
 def _check_extras(study: Study) -> None:
-    """Say at once what each stage would say by itself."""
+    """Check early that the packages needed by the stages are installed."""
     stages = any(variant.recipe is not None for variant in study.variants)
     needed = stages or study.evaluate.runtime == "torch"
     if needed and not all(find_spec(name) for name in ("torch", "transformers")):
@@ -140,7 +140,7 @@ def _check_extras(study: Study) -> None:
 
 
 def _baselines(study: Study, texts: StudyTexts) -> list[BaselineRow]:
-    """What always giving the commonest answer scores on each benchmark's whole split."""
+    """Compute the majority-class baseline of each benchmark on its complete split."""
     config = study.evaluate.model_copy(update={"data": texts.data})
     source = open_source(config.data_source)
     return [
@@ -161,7 +161,7 @@ class _Base:
     data: dict[str, str]
 
     def stages(self, variant: Variant, nodes: dict[str, Node]) -> str | None:
-        """The node behind the last stage of a variant; those that are not there yet are added."""
+        """Add the stage nodes of a variant as needed; return the id of the last one."""
         if variant.recipe is None:
             return None
         job = CompressJob(self.model, variant.recipe, self.texts.data, self.texts.text)
@@ -183,7 +183,7 @@ class _Base:
         return before
 
     def cell(self, variant: Variant, made: str | None, nodes: dict[str, Node]) -> Cell:
-        """The nodes that judge a model."""
+        """Add the nodes that measure a model, and return its cell."""
         key = nodes[made].key if made is not None else self.files.sha256
         needs = () if made is None else (made,)
         name = variant.name if len(self.study.models) == 1 else f"{self.model} {variant.name}"
@@ -235,7 +235,7 @@ class _Base:
     def _asked(
         self, add: Any, made: str | None, benchmark: str, scoring: str, changes: dict[str, Any]
     ) -> str:
-        """The node that asks one benchmark in one scoring."""
+        """Add the node for one benchmark and scoring; return its id."""
         config = self.study.evaluate
         settings = config.model_dump(mode="json", exclude={"model", "data", "threads", *WORDS})
         own = {**settings, **changes, "benchmarks": [benchmark], "scoring": [scoring]}
@@ -259,7 +259,7 @@ class _Base:
 
 
 def _named(recipe: Recipe, place: int) -> Recipe:
-    """The stages up to a place; under a name that does not hang on the row."""
+    """Return the recipe up to a stage, with a name that is independent of the variant."""
     steps = recipe.steps[: place + 1]
     return replace(recipe, name="-".join(step.method.name for step in steps), steps=steps)
 

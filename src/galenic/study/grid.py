@@ -1,4 +1,4 @@
-"""A study: which models are compressed in which ways, and how each is judged, as strict YAML.
+"""Studies: models, the ways to compress them, and the measurements, read from strict YAML.
 
     name: paper
     description: ...
@@ -11,8 +11,8 @@
       - {name: pruned, stages: [{stage: prune, method: width, sparsity: 0.2}]}
       - {name: small, from: pruned, stages: [{stage: quantize, method: kquant, bits: 4}]}
 
-A row does its stages to every model, behind those of the row that it is ``from``. A plain recipe is
-a study too: the dense model, and what each of its stages leaves.
+A row applies its stages to every model, after those of its ``from`` row. A plain recipe is also
+accepted as a study: the dense model, and the result of each of its stages.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ __all__ = ["MEASURES", "Study", "Variant", "parse_study", "read_study"]
 KEYS = ("name", "description", "models", "calibration", "evaluate", "measures", ROWS)
 ROW_KEYS = ("name", "title", "from", "stages")
 OUTSIDE = ("model", "data", "threads")
-"""What a study does not say: it has models of its own, and the rest is the machine's."""
+"""Evaluation settings that are not part of a study, as they depend on model or machine."""
 MEASURES = ("answers", "perplexity", "speed", "explanations")
 DEFAULT_MODEL = "smollm2-135m"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: what is done to each model.
+    """A row: the stages applied to each model.
 
     Attributes:
-        name: of the row, unique.
-        title: for tables.
-        recipe: its stages; None leaves the model as it is.
+        name: unique name of the row.
+        title: title for tables.
+        recipe: the stages; None for the uncompressed model.
     """
 
     name: str
@@ -55,16 +55,16 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """A grid.
+    """A grid of models and variants, with measurements.
 
     Attributes:
-        name: short.
-        description: for people.
-        models: as `galenic.models.load.resolve_model` takes them.
-        variants: the rows; the first is the model as it is, with which others are compared.
-        evaluate: how answers are asked for; its model is none of the study's.
-        measures: of `MEASURES` those that are taken; explanations are what the model writes when it
-            is asked to reason about a few questions.
+        name: short name.
+        description: readable description.
+        models: names or paths, as for `galenic.models.load.resolve_model`.
+        variants: the rows; the first is the uncompressed model, the reference of all others.
+        evaluate: evaluation settings; its ``model`` is not used.
+        measures: selection of `MEASURES`; explanations are the model's generated reasoning on a
+            few questions.
     """
 
     name: str
@@ -77,10 +77,10 @@ class Study:
     def with_changes(
         self, *, models: Sequence[str] = (), evaluate: Mapping[str, Any] | None = None
     ) -> Study:
-        """The study with other models, or other settings of the evaluation, where given.
+        """Return the study with other models or evaluation settings, where given.
 
         Raises:
-            UserError: a setting is not allowed.
+            UserError: a setting is invalid.
         """
         settings = self.evaluate.model_dump(exclude=set(OUTSIDE)) | dict(evaluate or {})
         chosen = tuple(dict.fromkeys(models)) or self.models
@@ -88,20 +88,20 @@ class Study:
 
 
 def read_study(name: str) -> Study:
-    """Read a study, or a recipe as one, by name or path.
+    """Read a study, or a recipe as a study, by name or path.
 
     Raises:
-        UserError: it is not there, is no YAML, or says something that is not known or allowed.
+        UserError: it is missing, not YAML, or has an unknown key or invalid value.
     """
     path = find_recipe(name)
     return parse_study(read_yaml(path), str(path))
 
 
 def parse_study(found: Any, origin: str = "study") -> Study:
-    """Read a study from what its YAML says.
+    """Build a study from parsed YAML.
 
     Raises:
-        UserError: as `read_study`.
+        UserError: as in `read_study`.
     """
     try:
         if isinstance(found, dict) and ROWS not in found:
@@ -112,7 +112,7 @@ def parse_study(found: Any, origin: str = "study") -> Study:
 
 
 def _of_recipe(recipe: Recipe) -> Study:
-    """The dense model, and what each stage leaves."""
+    """Make a study of a recipe: the dense model, and the result of each stage."""
     variants = [_dense()]
     for count in range(1, len(recipe.steps) + 1):
         steps = recipe.steps[:count]

@@ -1,6 +1,6 @@
-"""Do one node of a study, in a process of its own: ``python -m galenic.study.node FOLDER PARENT``.
+"""Process that executes one node of a study: ``python -m galenic.study.node FOLDER PARENT``.
 
-It ends when its parent does, so that a study that was killed leaves nobody at work behind.
+It ends when its parent does, so that a killed study leaves no processes behind.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from galenic.study.store import NodeFailure, NodeFolder
 __all__ = ["command_of", "execute", "main"]
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks whether the parent lives, and between two notes of progress."""
+"""Seconds between checks whether the parent is alive, and between progress updates."""
 WAIT = 30.0
-"""Seconds to wait for one who works on the same node and has lost its parent."""
+"""Seconds to wait for an orphaned process that still works on the same node."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FileWatcher:
-    """Writes progress into the node's folder; what is said goes to its log."""
+    """A watcher that writes progress to the node's folder and messages to its log."""
 
     def __init__(self, folder: NodeFolder) -> None:
         self.folder = folder
@@ -37,24 +37,24 @@ class FileWatcher:
         self.began = self.told = 0.0
 
     def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
-        """A new stage begins."""
+        """Begin a stage; see `galenic.watcher.Watcher`."""
         _note(text)
         self.began = time.monotonic()
         self.facts = {"stage": text, "total": total, "done": done, "begun_at": done, "seconds": 0.0}
         self._tell()
 
     def advance(self, done: int, note: str = "") -> None:
-        """So much of the stage is done."""
+        """Record how much of the stage is done, at most once per `LOOK_EVERY`."""
         self.facts |= {"done": done, "note": note, "seconds": time.monotonic() - self.began}
         if time.monotonic() - self.told >= LOOK_EVERY:
             self._tell()
 
     def say(self, text: str) -> None:
-        """One line for the log."""
+        """Write a line to the log."""
         _note(text)
 
     def keep(self, text: str) -> None:
-        """Lines for the log."""
+        """Write lines to the log."""
         _note(text)
 
     def _tell(self) -> None:
@@ -63,29 +63,29 @@ class FileWatcher:
 
 
 def command_of(folder: Path) -> list[str]:
-    """The command that does the node in a folder, and ends with the process that starts it."""
+    """Return the command that executes a node and ends when this process ends."""
     return [sys.executable, "-m", "galenic.study.node", str(folder), str(os.getpid())]
 
 
 def main() -> None:
-    """Do the node; status 0 means that its result is there, 1 that its failure is."""
+    """Execute the node; exit status 0 if a result was written, 1 if a failure was."""
     folder, parent = NodeFolder(Path(sys.argv[1])), int(sys.argv[2])
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         with folder.held(WAIT):
             if folder.result is None:
                 execute(folder)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the study says it and goes on
+    except Exception as error:  # noqa: BLE001 - any failure is reported by the study, which goes on
         traceback.print_exc()
         folder.fail(_failure(error))
         sys.exit(1)
 
 
 def execute(folder: NodeFolder) -> None:
-    """Do what ``node.json`` says and write the result.
+    """Execute the node described by ``node.json`` and write its result.
 
     Raises:
-        UserError: as the work itself.
+        UserError: raised by the work itself.
     """
     node = folder.read()
     start = time.monotonic()
@@ -94,7 +94,7 @@ def execute(folder: NodeFolder) -> None:
 
 
 def _stage(folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher) -> dict[str, Any]:
-    """Make the model folder of a recipe's last stage."""
+    """Run a recipe's last stage, which makes a model folder."""
     from galenic.recipes.recipe import STAGES, parse_recipe
     from galenic.recipes.run import CompressJob
 
@@ -102,14 +102,14 @@ def _stage(folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher) ->
     step = recipe.steps[-1]
     job = CompressJob(spec["base"], recipe, spec["data"], spec["text"])
     output = folder.path / f"{Path(spec['base']).stem}-{recipe.name}"
-    if not output.exists():  # it may have been killed between the model and its result
+    if not output.exists():  # it exists if the process was killed before writing the result
         run = STAGES[step.stage].load_run()
         run(job.config(step, _model(folder, spec)), step.method, output, watcher)
     return {"model": output.name, **_size(str(output))}
 
 
 def _answers(folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher) -> dict[str, Any]:
-    """Ask the questions of one benchmark in one way."""
+    """Evaluate a model on one benchmark with one scoring."""
     from galenic.evaluation.config import EvaluateConfig
     from galenic.evaluation.run import evaluate
 
@@ -122,7 +122,7 @@ def _answers(folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher) 
 def _perplexity(
     folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher
 ) -> dict[str, Any]:
-    """Judge a model on held-out text."""
+    """Measure a model's perplexity on held-out text."""
     from galenic.evaluation.config import DivergenceConfig
     from galenic.evaluation.divergence import measure_divergence
     from galenic.evaluation.parent import find_reference
@@ -137,7 +137,7 @@ def _perplexity(
 
 
 def _speed(folder: NodeFolder, spec: Mapping[str, Any], watcher: FileWatcher) -> dict[str, Any]:
-    """Measure a model's speed and memory, in turns with the one it was made from."""
+    """Measure a model's speed and memory, alternating with its parent."""
     from galenic.evaluation.config import SpeedConfig
     from galenic.evaluation.parent import find_reference
     from galenic.evaluation.throughput import measure_speed
@@ -157,11 +157,11 @@ WORK: Mapping[str, Work] = {
     "perplexity": _perplexity,
     "speed": _speed,
 }
-"""How each kind of node is done."""
+"""Function that executes each kind of node."""
 
 
 def _model(folder: NodeFolder, spec: Mapping[str, Any]) -> str:
-    """The model that a node begins with: named, or made by the node before."""
+    """Return the input model of a node: a named one, or the output of another node."""
     if spec["model"] is None:
         return str(spec["base"])
     before = NodeFolder(folder.path.parent / spec["model"])
@@ -205,7 +205,7 @@ def _failure(error: Exception) -> NodeFailure:
 
 
 def _end_with(parent: int) -> None:
-    """End this process as soon as the one that started it is gone."""
+    """End this process as soon as its parent is gone."""
     while os.getppid() == parent:
         time.sleep(LOOK_EVERY)
     os._exit(1)

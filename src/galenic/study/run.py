@@ -1,4 +1,4 @@
-"""Run a study: start what is ready, keep what is done, and go on past what fails."""
+"""Scheduler of a study: starts nodes that are ready, and continues past failures."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from galenic.study.store import NodeFailure, NodeFolder, State, StudyFolder
 __all__ = ["Board", "StudyOutcome", "run_graph"]
 
 POLL = 0.2
-"""Seconds between two looks at the engine."""
+"""Seconds between two polls of the engine."""
 TRIES = 2
-"""A node whose process was ended from outside is started so often."""
+"""Maximum number of starts of a node whose process is killed."""
 
 
 class Board(Protocol):
-    """Who is shown how the nodes stand."""
+    """Receives the states of the nodes, for display."""
 
     def update(self, states: Mapping[str, State], folders: Mapping[str, NodeFolder]) -> None:
-        """How every node stands now."""
+        """Show the current state of all nodes."""
 
     def say(self, text: str) -> None:
-        """One line worth knowing."""
+        """Show one line of information."""
 
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """How a run of a study ended.
+    """Outcome of running a study.
 
     Attributes:
-        states: of every node.
-        computed: nodes that this run has done.
-        full: the disk is full, so nothing more was started.
+        states: state of each node by id.
+        computed: number of nodes completed by this run.
+        full: whether the disk is full, so that no more nodes were started.
     """
 
     states: dict[str, State]
@@ -66,9 +66,9 @@ class _Run:
 
 
 def run_graph(graph: Graph, store: StudyFolder, engine: Engine, board: Board) -> StudyOutcome:
-    """Do every node that is not done; those that failed before are tried again.
+    """Execute all unfinished nodes, including those that failed before.
 
-    What was started is ended when this is interrupted; the same call goes on from there.
+    If interrupted, running nodes are terminated; the same call continues from there.
     """
     folders = {node_id: store.node(node_id) for node_id in graph.nodes}
     states: dict[str, State] = {
@@ -87,16 +87,16 @@ def run_graph(graph: Graph, store: StudyFolder, engine: Engine, board: Board) ->
 
 
 def _longest_first(graph: Graph) -> list[Node]:
-    """Nodes by how many others wait for them one behind the other: the longest chain first."""
+    """Sort nodes by the length of the longest chain of nodes that depend on them, longest first."""
     behind = dict.fromkeys(graph.nodes, 0)
-    for node in reversed(graph.nodes.values()):  # a node stands behind those that it needs
+    for node in reversed(graph.nodes.values()):  # nodes come after their dependencies
         for need in node.needs:
             behind[need] = max(behind[need], 1 + behind[node.id])
     return sorted(graph.nodes.values(), key=lambda node: -behind[node.id])
 
 
 def _go_on(run: _Run) -> bool:
-    """Take in what has ended and start what can; whether there is more to wait for."""
+    """Handle ended nodes and start ready ones; return whether any node is running."""
     for path, status in run.engine.ended().items():
         _take_in(run, path, status)
     for node in run.order:
@@ -126,12 +126,12 @@ def _try_to_start(run: _Run, node: Node) -> None:
 
 
 def _disturbs(node: Node, running: Sequence[Node]) -> bool:
-    """Whether it, or one that runs, measures speed: that is done alone."""
+    """Whether a node must wait, as speed is measured with no other node running."""
     return bool(running) and any(one.kind == "speed" for one in (node, *running))
 
 
 def _others_wait(run: _Run) -> bool:
-    """Speed comes last, so that nothing waits for it."""
+    """Whether other nodes are unfinished; speed is measured last."""
     return any(
         state in ("waiting", "running") and run.graph.nodes[node_id].kind != "speed"
         for node_id, state in run.states.items()

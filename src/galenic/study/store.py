@@ -1,8 +1,8 @@
-"""A study on disk: ``study.json`` says what it is, and each node has a folder of its own.
+"""The folder of a study: ``study.json`` describes it, and each node has its own folder.
 
-A node's folder holds ``node.json`` (what to do), ``log.txt``, ``progress.json`` while it runs, and
-at the end, written last, ``result.json`` or ``error.json``. Folders are named by the node's key,
-so those that are there serve any study in this folder that needs the same.
+A node's folder has ``node.json`` (its description), ``log.txt``, ``progress.json`` while it runs,
+and finally, written last, ``result.json`` or ``error.json``. Folders are named by the node's key, so
+that existing results are reused by any study in this folder.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ State: TypeAlias = Literal["waiting", "running", "done", "failed", "blocked"]
 
 @dataclass(frozen=True)
 class NodeFailure:
-    """Why a node ended without a result.
+    """Reason why a node has no result.
 
     Attributes:
-        kind: ``user`` for what the user can mend, ``disk`` for a full disk, ``killed`` for a
-            process that was ended from outside, ``crash`` for all else.
-        message: one line.
+        kind: ``user`` for errors that the user can fix, ``disk`` for a full disk, ``killed`` for a
+            process killed from outside, ``crash`` for anything else.
+        message: a single line.
     """
 
     kind: str
@@ -67,10 +67,10 @@ class NodeFailure:
 
 
 class NodeFolder:
-    """Where one node works.
+    """The folder of one node.
 
     Args:
-        path: of the folder; made by `begin`.
+        path: path of the folder; created by `begin`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,22 +78,22 @@ class NodeFolder:
         self.log = path / LOG
 
     def begin(self, node: Node) -> None:
-        """Write what is to be done, and forget an earlier failure."""
+        """Write the node's description, and delete an earlier failure."""
         self.path.mkdir(parents=True, exist_ok=True)
         facts = {"kind": node.kind, "key": node.key, "title": node.title, "spec": node.spec}
         write_atomically(self.path / NODE, json.dumps(facts, indent=1) + "\n")
         (self.path / ERROR).unlink(missing_ok=True)
 
     def read(self) -> dict[str, Any]:
-        """What is to be done."""
+        """Read the node's description."""
         return read_checked(self.path / NODE, NodeFile)
 
     @contextmanager
     def held(self, timeout: float) -> Iterator[None]:
-        """Work here alone.
+        """Hold the lock of the folder.
 
         Raises:
-            UserError: another process still works here after ``timeout`` seconds.
+            UserError: another process still holds it after ``timeout`` seconds.
         """
         lock = FileLock(self.path / ".lock", timeout=timeout)
         try:
@@ -107,32 +107,32 @@ class NodeFolder:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What came out; None where it is not done."""
+        """The result; None if the node is not done."""
         return _read(self.path / RESULT, ResultFile)
 
     @property
     def failure(self) -> NodeFailure | None:
-        """Why it failed, the last time; None where it did not."""
+        """The last failure; None if there is none."""
         found = _read(self.path / ERROR, FailureFile)
         return None if found is None else NodeFailure(found["kind"], found["message"])
 
     @property
     def progress(self) -> dict[str, Any]:
-        """How far it is: ``stage``, ``done``, ``total``, ``seconds`` since the stage began."""
+        """Progress: ``stage``, ``done``, ``total``, and ``seconds`` since the stage began."""
         return _read(self.path / PROGRESS, ProgressFile) or {}
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Say that it is done, which makes it so."""
+        """Write the result, which marks the node as done."""
         write_atomically(self.path / RESULT, json.dumps(result, indent=1) + "\n")
         (self.path / PROGRESS).unlink(missing_ok=True)
 
     def fail(self, failure: NodeFailure) -> None:
-        """Say why there is no result."""
+        """Write the failure."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path / ERROR, json.dumps(asdict(failure), indent=1) + "\n")
 
     def show(self, facts: dict[str, Any]) -> None:
-        """Say how far it is."""
+        """Write the progress."""
         write_atomically(self.path / PROGRESS, json.dumps(facts) + "\n")
 
 
@@ -140,10 +140,10 @@ class StudyFolder:
     """The folder of a study.
 
     Args:
-        path: where.
+        path: path of the folder.
 
     Raises:
-        UserError: something else is there.
+        UserError: the path is a file, or a folder with other content.
     """
 
     def __init__(self, path: Path) -> None:
@@ -156,10 +156,10 @@ class StudyFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Run the study here, and nobody else.
+        """Hold the lock of the study.
 
         Raises:
-            UserError: another process does.
+            UserError: another process is running the study.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", timeout=0)
@@ -176,15 +176,15 @@ class StudyFolder:
             lock.release()
 
     def node(self, node_id: str) -> NodeFolder:
-        """The folder of a node."""
+        """Return the folder of a node."""
         return NodeFolder(self.path / NODES / node_id)
 
     def write(self, facts: dict[str, Any], graph: Graph) -> None:
-        """Say what the study is.
+        """Write the description of the study.
 
         Args:
             facts: name, description, command, settings, versions.
-            graph: its nodes and cells.
+            graph: nodes and cells of the study.
         """
         nodes = {
             node.id: {"kind": node.kind, "title": node.title, "needs": list(node.needs)}
@@ -196,10 +196,10 @@ class StudyFolder:
         write_atomically(self.path / STUDY, json.dumps(whole, indent=1) + "\n")
 
     def read(self) -> dict[str, Any]:
-        """What ``study.json`` says.
+        """Read ``study.json``.
 
         Raises:
-            UserError: there is none, or it is damaged.
+            UserError: the file is missing or damaged.
         """
         found = _read(self.path / STUDY, StudyFile)
         if found is None:
@@ -207,11 +207,11 @@ class StudyFolder:
         return found
 
     def cells(self) -> list[Cell]:
-        """The cells of the table."""
+        """Return the cells of the table."""
         return [Cell(**cell) for cell in self.read()["cells"]]
 
     def states(self) -> dict[str, State]:
-        """How each node stands; one whose lock is held is running."""
+        """Return the state of each node; a node whose lock is held is running."""
         found: dict[str, State] = {}
         for node_id, facts in self.read()["nodes"].items():
             needs = [found[need] for need in facts["needs"]]
@@ -229,7 +229,7 @@ class StudyFolder:
 
 
 def is_study(path: Path) -> bool:
-    """Whether a folder holds a study."""
+    """Whether a folder contains a study."""
     return (path / STUDY).is_file()
 
 

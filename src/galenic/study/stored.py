@@ -1,6 +1,6 @@
-"""What the files of a study may say, checked as they are read: they come from other machines too.
+"""Schemas of the files of a study, which are validated on reading as they may be untrusted.
 
-Keys that are not known here are let through, so that a study of a later version can be looked at.
+Unknown keys are allowed, so that studies of later versions can be read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 Kind = Literal["stage", "answers", "perplexity", "speed"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
-"""Of a folder or file inside another: it leads nowhere else."""
+"""Name of a file or folder that cannot point outside its parent."""
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -64,7 +64,7 @@ class _CellEntry(BaseModel):
 
     @property
     def nodes(self) -> list[str]:
-        """Ids of all nodes that fill the cell."""
+        """Ids of all nodes of the cell."""
         asked = [one for by_scoring in self.answers.values() for one in by_scoring.values()]
         others = (self.made_by, self.perplexity, self.speed)
         return [*asked, *self.explanations.values(), *(one for one in others if one is not None)]
@@ -125,7 +125,7 @@ class StudyFile(_Strict):
 
 
 class NodeFile(_Strict):
-    """``node.json``: what is to be done."""
+    """``node.json``, the description of a node."""
 
     kind: Kind
     key: str
@@ -196,7 +196,7 @@ class _Speed(_Strict):
 
 
 class ResultFile(_Strict):
-    """``result.json``, of any kind of node: each has some of these."""
+    """``result.json`` of any kind of node; each kind has some of these fields."""
 
     model: Name | None = None
     file_bytes: Count | None = None
@@ -207,10 +207,10 @@ class ResultFile(_Strict):
 
 
 def read_checked(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
-    """The object in a file, when it is as `kind` says; with the keys that are not known.
+    """Read a JSON object and validate it against ``kind``; unknown keys are kept.
 
     Raises:
-        UserError: it cannot be read, or says something else; names the place.
+        UserError: the file cannot be read or is invalid; the message gives the location.
     """
     found = read_object(path)
     check_object(found, kind, str(path))
@@ -218,10 +218,10 @@ def read_checked(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def check_object(found: Any, kind: type[_File], origin: str) -> _File:
-    """Check a value.
+    """Validate a value against ``kind``.
 
     Raises:
-        UserError: it is not as ``kind`` says; ``origin`` names the file.
+        UserError: it is invalid; ``origin`` names the file.
     """
     try:
         return kind.model_validate(found)

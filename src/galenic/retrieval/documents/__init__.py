@@ -1,1 +1,1 @@
-"""Documents as passages: one file for each kind of document."""
+"""Readers that turn documents into passages, one module per document type."""

@@ -1,4 +1,4 @@
-"""What readers of documents give: lines of text that know their place, or a reason to skip."""
+"""Common types of document readers: lines of text with their location, or a reason to skip."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 __all__ = ["Document", "DocumentLine", "SkipError", "clean", "joined"]
 
-# Control characters but tab and line ends, the marks of text direction (they could make a passage
-# read otherwise than it is), and halves of surrogate pairs, which no file can hold.
+# Control characters except tab and line breaks, text direction marks (which could change how a
+# passage is displayed), and lone surrogates, which cannot be written to a file.
 _UNWANTED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+"
 )
@@ -40,18 +40,18 @@ _PREFIXES = frozenset(
 
 
 class SkipError(Exception):
-    """Why a file is not read, in a few words that a count can stand before."""
+    """Raised for a file that is skipped; the message is a noun phrase that can follow a count."""
 
 
 @dataclass(frozen=True)
 class DocumentLine:
-    """A paragraph, or a line that stands for itself, and where it stands.
+    """A paragraph, or a line that stands alone, with its location.
 
     Attributes:
-        text: without line ends.
-        place: of the line, as a reader finds it: ``page 3``, ``line 12``.
-        heading: what it stands under; text under two headings never shares a passage.
-        goes_on: it goes on in the line of the one before.
+        text: text without line breaks.
+        place: location for the reader: ``page 3``, ``line 12``.
+        heading: heading above it; passages never span two headings.
+        goes_on: whether it continues the previous line rather than beginning a new one.
     """
 
     text: str
@@ -62,12 +62,12 @@ class DocumentLine:
 
 @dataclass
 class Document:
-    """A file that was read.
+    """The content of a file.
 
     Attributes:
-        title: of the whole.
-        lines: in reading order.
-        notes: what could not be taken over, by kind, with counts.
+        title: title of the document.
+        lines: lines in reading order.
+        notes: counts of what could not be read, by kind.
     """
 
     title: str
@@ -76,22 +76,22 @@ class Document:
 
 
 def clean(text: str) -> str:
-    """Text on one line without control characters; runs of white space become one space.
+    """Normalize text to one line, without control characters and repeated white space.
 
-    Ligatures, full-width and small raised or lowered letters become plain ones, soft hyphens and
-    spaces of no width go, as in queries (`galenic.retrieval.query.words`).
+    Ligatures, full-width, superscript and subscript letters become plain ones (NFKC); soft hyphens
+    and zero-width spaces are removed, as in queries (`galenic.retrieval.query.words`).
     """
     plain = unicodedata.normalize("NFKC", _NO_WIDTH.sub("", text))
     return " ".join(_UNWANTED.sub(" ", plain).split())
 
 
 def joined(rows: Iterable[str]) -> str:
-    """Lines as one: a word that was divided at a line's end is whole again.
+    """Join lines, undoing hyphenation at line ends.
 
-    The hyphen stays where the first part is one that is written with it ("beta-", "non-").
+    The hyphen is kept after prefixes that are usually written with one ("beta-", "non-").
     """
     pieces: list[str] = []
-    tail = ""  # the last letters of the text: looking at all of it for each row would take for ever
+    tail = ""  # the last letters only, as searching the whole text for each row would be quadratic
     for row in rows:
         divided = _DIVIDED.search(tail) if tail.endswith("-") else None
         if divided and row[:1].islower():

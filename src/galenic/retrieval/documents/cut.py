@@ -1,4 +1,4 @@
-"""Cut a document into passages of 120 to 180 words, at paragraphs where possible."""
+"""Splits documents into passages of 120 to 180 words, at paragraph boundaries if possible."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from galenic.retrieval.documents.base import DocumentLine
 __all__ = ["Piece", "cut"]
 
 LEAST, MOST, TAIL = 120, 180, 40
-"""Words: a passage ends at the first paragraph after LEAST and before MOST; a rest of fewer than
-TAIL goes to the passage before it."""
+"""In words: a passage ends with the first paragraph that brings it to LEAST, and has at most MOST;
+a remainder shorter than TAIL is added to the previous passage."""
 MOST_CHARACTERS = 2_400
-"""Of a passage: text in scripts without spaces, or without any, is one endless word."""
+"""Maximum characters of a passage, for scripts without spaces between words."""
 
 # A sentence ends before an upper-case letter, a digit or a dash that begins an item of a list.
 _SENTENCE = re.compile(r"(?<=[.!?:;])[\"')\]]?\s+(?=[A-Z0-9(\"'“]|[-–•*]\s)|(?<=[。！？])")
@@ -23,9 +23,9 @@ _SENTENCE = re.compile(r"(?<=[.!?:;])[\"')\]]?\s+(?=[A-Z0-9(\"'“]|[-–•*]\s
 
 @dataclass(frozen=True)
 class Piece:
-    """A passage's text, the heading that it stands under and the places of its first and last line.
+    """A passage: text, heading, and the locations of its first and last line.
 
-    Paragraphs are apart by line ends.
+    Paragraphs are separated by line breaks.
     """
 
     text: str
@@ -55,7 +55,7 @@ class _Open:
 
 
 def cut(lines: Iterable[DocumentLine]) -> list[Piece]:
-    """Passages of the lines, in order; nothing is left out and nothing repeated."""
+    """Split lines into passages, in order, without omission or repetition."""
     pieces = []
     for heading, group in groupby(lines, key=lambda line: line.heading):
         pieces += [_piece(heading, block.lines) for block in _blocks(group)]
@@ -83,7 +83,7 @@ def _blocks(lines: Iterable[DocumentLine]) -> list[_Open]:
 
 
 def _parts(line: DocumentLine, block: _Open) -> list[DocumentLine]:
-    """The line itself, or its sentences when it is long or the open passage is short of words."""
+    """Return the line, or its sentences if it is too long or needed to fill the open passage."""
     words = len(line.text.split())
     long = words > MOST or len(line.text) > MOST_CHARACTERS
     if not long and (block.words >= LEAST or block.has_room(line, words, MOST)):
@@ -93,7 +93,7 @@ def _parts(line: DocumentLine, block: _Open) -> list[DocumentLine]:
 
 
 def _chopped(sentence: str) -> Iterator[str]:
-    """A sentence too long for any passage is cut between words, a word too long anywhere."""
+    """Split a sentence too long for a passage between words, and overlong words anywhere."""
     words = sentence.split()
     for start in range(0, len(words), MOST):
         text = " ".join(words[start : start + MOST])

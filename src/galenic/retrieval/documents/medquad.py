@@ -1,4 +1,4 @@
-"""MedQuAD: questions and answers of the US National Institutes of Health, with their addresses."""
+"""MedQuAD: questions and answers of the US National Institutes of Health, with their URLs."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class MedQuadRow:
     """One row of MedQuAD.
 
     Attributes:
-        id: unique.
-        topic: what the document is about, as written.
-        names: other names of the topic.
-        question: one line.
-        answer: any length.
-        source: the institute, in full where its short name is known.
-        url: of the page at the time of the collection (2018).
+        id: unique id.
+        topic: topic of the document.
+        names: synonyms of the topic.
+        question: a single line.
+        answer: free text of any length.
+        source: name of the institute, in full if its abbreviation is known.
+        url: address of the page when the data was collected (2018).
     """
 
     id: str
@@ -69,10 +69,10 @@ class MedQuadRow:
 
 
 def medquad_path(data: Path | None) -> Path:
-    """Where the file should be.
+    """Return the path of the MedQuAD file in a data folder.
 
     Raises:
-        UserError: no folder is named, or it has no such file.
+        UserError: no folder is given, or it has no such file.
     """
     if data is None:
         raise UserError(
@@ -87,7 +87,7 @@ def medquad_path(data: Path | None) -> Path:
 
 
 def read_answers(data: Path, file: JsonlFile | None = None) -> tuple[MedQuadRow, ...]:
-    """All rows, in the order of the file.
+    """Read all rows, in file order.
 
     Raises:
         UserError: the file is missing, changed, damaged or invalid.
@@ -98,7 +98,7 @@ def read_answers(data: Path, file: JsonlFile | None = None) -> tuple[MedQuadRow,
 
 
 def passages(answer: MedQuadRow) -> list[NewPassage]:
-    """The answer in passages, each with topic, question and source."""
+    """Split an answer into passages, each with topic, question and source."""
     lines = [DocumentLine(text, "") for row in answer.answer.split("\n") if (text := clean(row))]
     pieces = cut(lines)
     count = len(pieces)

@@ -1,7 +1,7 @@
-"""MedQuAD as people have it: the published XML folder or zip, copies as CSV, JSON lines, parquet.
+"""Readers of MedQuAD in other formats: published XML (folder or zip), CSV, JSON Lines, parquet.
 
 Published at https://github.com/abachaa/MedQuAD (XML, 12 folders; three of them without answers, for
-reasons of copyright). Columns of the copies on the Hugging Face Hub are known by their names.
+copyright reasons). Columns of the copies on the Hugging Face Hub are detected by name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WHERE = (
     ".parquet (also a folder of them, as the Hub has it)."
 )
 MOST_BYTES = 20_000_000
-"""Of one XML file."""
+"""Maximum bytes of one XML file."""
 _COLUMNS = {
     "question": ("question", "Question"),
     "answer": ("answer", "Answer"),
@@ -41,14 +41,15 @@ _COLUMNS = {
 
 
 def read_published(path: Path) -> tuple[MedQuadRow, ...]:
-    """All answers of a published copy; questions without an answer are left out.
+    """Read all answers of a copy of MedQuAD; questions without an answer are left out.
 
     Args:
         path: a folder of XML or parquet files, a zip of XML, a ``.csv``, ``.parquet``, or
             ``.jsonl`` (also ``.gz``).
 
     Raises:
-        UserError: it is none of these, damaged, or has no answers; parquet without pyarrow.
+        UserError: the format is not supported, the data is damaged or has no answers, or pyarrow
+            is missing for parquet.
     """
     if path.is_dir():
         found = list(_of_files((p.name, p.read_bytes()) for p in sorted(path.rglob("*.xml"))))
@@ -137,7 +138,7 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 def _of_files(files: Iterator[tuple[str, bytes]]) -> Iterator[MedQuadRow]:
     for name, raw in files:
-        plain = raw.replace(b"\0", b"")  # UTF-16 too
+        plain = raw.replace(b"\0", b"")  # also finds declarations in UTF-16
         if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
             raise UserError(f"--from: {name} declares entities, which MedQuAD does not.")
         try:
@@ -172,7 +173,7 @@ def _answer(name: str, values: Mapping[str, str]) -> MedQuadRow:
 
 
 def _topic(question: str) -> str:
-    """What a question of MedQuAD is about, where no column says so: its last words."""
+    """Extract the topic from a MedQuAD question (its last words), if no column gives it."""
     for lead in (
         " (are) ",
         " for ",

@@ -1,4 +1,4 @@
-"""PDF files, by pypdf (https://pypdf.readthedocs.io), which runs no scripts and opens no links."""
+"""Reader of PDF files, by pypdf (https://pypdf.readthedocs.io), which runs no scripts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["read_pdf"]
 
 MOST_PAGES = 3_000
-# What pypdf raises on files that break the format: its own errors, and those of Python where it
-# takes a value for what it should have been.
+# Exceptions of pypdf on malformed files: its own, and Python's for values of the wrong type.
 _BROKEN = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError,
     NotImplementedError, OSError, RecursionError, TypeError, ValueError, struct.error, zlib.error,
@@ -28,10 +27,10 @@ _BROKEN = (
 
 
 def read_pdf(raw: bytes, name: str) -> Document:
-    """The text of each page; pages without (scans) are counted.
+    """Read the text of each page; pages without text (scans) are counted.
 
     Raises:
-        SkipError: encrypted, damaged, or no text in it at all.
+        SkipError: the file is encrypted, damaged, or has no text at all.
     """
     from pypdf.errors import DependencyError, PyPdfError
 
@@ -66,7 +65,7 @@ def _read(raw: bytes, name: str) -> Document:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Paragraphs where empty lines show them, else the page as one."""
+    """Split a page into paragraphs at empty lines; without any, it is one paragraph."""
     for part in text.split("\n\n"):
         if line := clean(joined(row.strip() for row in part.split("\n") if row.strip())):
             yield line
@@ -79,7 +78,7 @@ def _title(reader: PdfReader) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of a document goes to a log: pypdf's warnings may quote it."""
+    """Silence pypdf's warnings, which may quote the document."""
     logger = logging.getLogger("pypdf")
     before = logger.level
     logger.setLevel(logging.CRITICAL + 1)

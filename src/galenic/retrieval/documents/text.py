@@ -1,4 +1,4 @@
-"""Plain text and Markdown."""
+"""Readers of plain text and Markdown."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from galenic.retrieval.documents.base import Document, DocumentLine, SkipError, 
 __all__ = ["decode", "read_markdown", "read_text"]
 
 _HEAD = 8192
-"""Bytes that are looked at to tell text from other data."""
+"""Number of bytes inspected to distinguish text from other data."""
 _MOST_BAD = 0.1
-"""Share of characters that may be bad before a file counts as no text."""
+"""Maximum share of invalid characters in a text file."""
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*$")
 _FENCE = re.compile(r"\s*(```|~~~)")
 
 
 def decode(raw: bytes) -> tuple[str, Counter[str]]:
-    """UTF-8 with or without byte order mark, or UTF-16 with one; bad bytes become U+FFFD.
+    """Decode UTF-8 with or without byte order mark, or UTF-16 with one; bad bytes become U+FFFD.
 
     Returns:
-        the text and how many bad pieces were replaced.
+        The text, and counts of replaced bytes.
 
     Raises:
-        SkipError: it is no text.
+        SkipError: the file is not text.
     """
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text, own = raw.decode("utf-16", errors="replace"), 0
@@ -41,20 +41,20 @@ def decode(raw: bytes) -> tuple[str, Counter[str]]:
 
 
 def read_text(raw: bytes, name: str) -> Document:
-    """Paragraphs are apart by empty lines; the title is the file's name.
+    """Read plain text: paragraphs are separated by empty lines; the title is the file name.
 
     Raises:
-        SkipError: it is no text.
+        SkipError: the file is not text.
     """
     text, notes = decode(raw)
     return Document(clean(name), list(_paragraphs(text.splitlines())), notes)
 
 
 def read_markdown(raw: bytes, name: str) -> Document:
-    """As `read_text`, with headings kept; the first one of level 1 is the title.
+    """Read Markdown: like `read_text`, with headings; the first of level 1 is the title.
 
     Raises:
-        SkipError: it is no text.
+        SkipError: the file is not text.
     """
     text, notes = decode(raw)
     title, heading, code = "", "", False
@@ -77,7 +77,7 @@ def read_markdown(raw: bytes, name: str) -> Document:
 
 
 def _paragraphs(rows: list[str], begin: int = 1, heading: str = "") -> Iterator[DocumentLine]:
-    """Joined lines between empty ones; items of lists stand alone."""
+    """Join the lines of each paragraph; list items remain separate."""
     held: list[str] = []
     start = begin
     for number, row in enumerate([*rows, ""], start=begin):
