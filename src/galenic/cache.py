@@ -79,7 +79,7 @@ def _cannot_write(folder: Path, why: str | None) -> UserError:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path`` for a file or folder to be written under.
+    """Yield a temporary path beside ``path``, for writing a file or folder atomically.
 
     If the block succeeds, the result is flushed to disk and renamed to ``path``, replacing what
     was there; if it raises, the result is removed. So ``path`` is never left half-written.

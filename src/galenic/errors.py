@@ -1,4 +1,4 @@
-"""The one error a user sees: what was given, what is allowed, what to do."""
+"""The error shown to users; its message says what was given, what is allowed, what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring models: benchmarks, perplexity, comparisons, reports."""
+"""Functions that measure models: benchmarks, perplexity, comparisons, reports."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def report(*runs: Run | str | Path, output: str | Path | None = None, examples: 
         examples: number of right and of wrong answers shown per row; 0 shows none.
 
     Raises:
-        UserError: no run is given, one cannot be read, or the folder cannot be made.
+        UserError: no run is given, a run cannot be read, or the folder cannot be created.
     """
     from galenic.errors import UserError
     from galenic.reports.write import report_on

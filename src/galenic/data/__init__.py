@@ -1,1 +1,1 @@
-"""Examples and where they come from."""
+"""Data sets: questions, calibration text, and their sources."""

@@ -1,4 +1,4 @@
-"""The text of the embedded handbook as calibration text, for a first try without any file.
+"""The embedded handbook as calibration text, for trying things out without data files.
 
 Only the sentences are read, as data: nothing of the assistant is imported.
 """

@@ -1,4 +1,4 @@
-"""One multiple-choice question, the same for every benchmark."""
+"""The multiple-choice question type shared by all benchmarks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Example:
         question: the question itself, without options.
         context: text to read first (an abstract, a vignette), or None.
         options: label to text in the order shown, for example ``{"A": "Aspirin", ...}``.
-        answer: the label of the right option.
-        meta: everything else the source says (subject, topic, year ...). Never part of a prompt.
+        answer: label of the correct option.
+        meta: all other fields of the source (subject, topic, year ...); never part of a prompt.
     """
 
     id: str

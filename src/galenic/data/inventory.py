@@ -104,7 +104,7 @@ def record(source: DataSource) -> Path:
     Licence and origin are copied for files that match the packaged table.
 
     Raises:
-        UserError: a file is damaged or invalid; nothing is written then.
+        UserError: a file is damaged or invalid; then nothing is written.
     """
     facts = {}
     known = {each.sha256: each for each in manifest.packaged().values()}

@@ -47,7 +47,7 @@ class RiskCoverage:
     Attributes:
         risks: ``risks[i]`` is the error rate among the i + 1 most confident answers, shape (n,);
             the coverage there is (i + 1)/n.
-        aurc: area under that curve, the mean of ``risks``. A confidence that says nothing gives
+        aurc: area under that curve, the mean of ``risks``. An uninformative confidence gives
             the overall error rate; smaller is better.
     """
 
@@ -98,7 +98,7 @@ def reliability_bins(records: Sequence[Record], num_bins: int = 10) -> list[Bin]
 
 
 def expected_calibration_error(records: Sequence[Record], num_bins: int = 10) -> float:
-    """Mean gap between confidence and accuracy, ``Σ_b (n_b/n)·|accuracy_b - confidence_b|``.
+    """Expected calibration error, ``Σ_b (n_b/n)·|accuracy_b - confidence_b|``.
 
     Equal-width bins (low, high]: Guo et al., ICML 2017, https://arxiv.org/abs/1706.04599.
     """
@@ -110,7 +110,7 @@ def expected_calibration_error(records: Sequence[Record], num_bins: int = 10) ->
 
 
 def brier_score(records: Sequence[Record]) -> float:
-    """Mean squared distance to the truth, ``1/n·Σ_items Σ_labels (p - [label is gold])²``.
+    """Multiclass Brier score, ``1/n·Σ_items Σ_labels (p - [label is gold])²``.
 
     In [0, 2]: 0 is perfect, (k-1)/k is the uniform guess over k options. The form over all classes
     of G. W. Brier, Monthly Weather Review 78:1 (1950).

@@ -4,16 +4,16 @@ For accuracies near chance these are far more sensitive to changes of a model th
 (https://arxiv.org/abs/2407.09141). The text is cut by the reference's tokenizer into sequences of
 ``seq_len`` tokens and passed to both models as text, so that both read the same bytes.
 
-- perplexity: ``exp`` of the mean of ``-log p(token | all before it in the sequence)``. The first
-  token is not scored, unless a start token stands before it.
-- bits per byte: the same sum in bits over the bytes of text; comparable between tokenizers.
-- perplexity per reference token: the same sum over the number of the *reference's* tokens; for a
-  model with another vocabulary the one that compares.
+- perplexity: ``exp`` of the mean of ``-log p(token | previous tokens of the sequence)``. The first
+  token is not scored, unless a start token precedes it.
+- bits per byte: the same sum in bits, divided by the bytes of text; comparable between tokenizers.
+- perplexity per reference token: the same sum, divided by the number of the *reference's* tokens;
+  comparable between models with different vocabularies.
 - KL: ``Σ p log(p / q)`` in nats over the next-token distributions, p the reference's, q the
-  model's, mean over tokens. With a pruned vocabulary both are restricted to the pieces that both
-  have and renormalised, at tokens that both cut alike; ``dropped_mass`` is the probability that
-  the reference gave to other pieces there.
-- same top: share of those tokens where both find the same next token likeliest.
+  model's, mean over tokens. With a pruned vocabulary both are restricted to their common tokens
+  and renormalised, at positions where both tokenize alike; ``dropped_mass`` is the probability
+  that the reference assigns to other tokens there.
+- same top: share of those positions where both have the same most likely next token.
 
 Intervals are 95 %, by resampling sequences (`galenic.bootstrap`).
 """

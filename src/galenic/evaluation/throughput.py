@@ -4,10 +4,10 @@ Each timing is a separate process, and the models alternate (A B A B ...), so th
 the machine affects both equally. A process warms up once, then times a prompt and its greedy
 continuation of fixed length three times, on the code path of real answers; the best counts.
 
-- prefill: tokens of the prompt a second, until the first new token is chosen.
-- time to first token: the same in milliseconds, tokenizing included, weights in memory.
-- decode: new tokens a second after the first, ended by nothing but their number.
-- peak RSS: most memory of the process, Python, libraries and mapped pages of the weights included.
+- prefill: prompt tokens per second, until the first new token is chosen.
+- time to first token: the same time in milliseconds, with tokenization, weights already in memory.
+- decode: new tokens per second after the first, for a fixed number of tokens.
+- peak RSS: peak memory of the process, including Python, libraries and mapped weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from galenic.watcher import Watcher
 __all__ = ["MEASURES", "ModelSpeed", "Spread", "Throughput", "measure_speed", "summarise"]
 
 MEASURES = ("prefill", "decode", "first_token_ms", "peak_rss")
-"""tokens/s, tokens/s, milliseconds, bytes."""
+"""Names of the measures, in tokens/s, tokens/s, milliseconds and bytes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def measure_speed(
     for one, setting in zip(files, settings, strict=True):
         engine = RUNTIMES.load(setting["runtime"])
         if one.kind in engine.converts:
-            watcher.stage(f"converting {one.name}")  # not in the process whose memory is measured
+            watcher.stage(f"converting {one.name}")  # not in the measured process
             engine.convert(one)
     watcher.stage("timing", config.rounds * len(files))
     runs: list[list[dict[str, Any]]] = [[] for _ in files]

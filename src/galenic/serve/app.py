@@ -1,4 +1,4 @@
-"""The HTTP interface: chat completions as OpenAI's clients speak them, models, health."""
+"""The web application: OpenAI-compatible chat completions, model list, and health check."""
 
 from __future__ import annotations
 
@@ -142,8 +142,8 @@ class _Server:
     async def chat(self, request: Request) -> Response:
         """Answer a chat completion request, as JSON or as server-sent events.
 
-        A cry for help is answered first: instead of the model when a life may be in danger. Where
-        the answer must follow a schema, the words come in the field ``galenic.crisis`` alone.
+        A cry for help is answered with a crisis text first, which replaces the model's answer if a
+        life may be in danger. If a schema is required, it is only in the field ``galenic.crisis``.
         """
         asked = await read_body(request, ChatRequest)
         check_model(asked.model, self.runtime)
@@ -199,7 +199,7 @@ class _Server:
             while not isinstance(piece, WholeAnswer):
                 yield _event(frame, {"content": piece})
                 piece = await anext(answer)
-        except Exception as error:  # noqa: BLE001 - whoever asked is told that it ended
+        except Exception as error:  # noqa: BLE001 - the caller is told that it ended
             say_failure("a chat", error)
             yield 'data: {"error": {"message": "the answer broke off", "type": "server_error"}}\n\n'
             return

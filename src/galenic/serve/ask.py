@@ -81,7 +81,7 @@ class AssistantRoutes:
 
     @told
     async def about(self, _: Request) -> Response:
-        """Versions, what is indexed, and the model's measured scores."""
+        """Return versions, the contents of the index, and the model's measured scores."""
         collections = await asyncio.to_thread(indexed)
         model = self.worker.runtime.info.model
         rows, note = scores(model)
@@ -132,7 +132,7 @@ class AssistantRoutes:
     def _read(
         self, form: _Ask, said: str, locale: str
     ) -> tuple[UserQuestion, Triage, dict[str, Any]]:
-        """The question as it is understood, how soon help is needed, and that as it is sent."""
+        """Return the processed question, its triage, and the triage as JSON data."""
         asked = make_question(form.question, form.history, form.context or "", form.answers)
         found = self.assistant.triage(asked)
         return asked, found, described(found, said, locale)
@@ -148,7 +148,7 @@ class AssistantRoutes:
                 yield _event(event)
         except (UserError, Busy) as error:
             yield _message("error", {"message": str(error)})
-        except Exception as error:  # noqa: BLE001 - whoever asked is told that it ended
+        except Exception as error:  # noqa: BLE001 - the caller is told that it ended
             say_failure("/v1/ask", error)
             yield _message("error", {"message": "the answer broke off; ask again"})
         finally:

@@ -62,7 +62,7 @@ def check_model(name: str | None, runtime: Runtime) -> None:
     """Check that the requested model is the one served; None means that one.
 
     Raises:
-        NotServedError: it is another.
+        NotServedError: it is a different model.
     """
     here = runtime.info.model
     if name not in (None, here):

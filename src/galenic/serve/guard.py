@@ -129,7 +129,7 @@ class RequestGuard:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > most:  # a chunked body does not say its length before
+            if seen > most:  # a chunked body does not announce its length
                 return {"type": "http.disconnect"}
             return message
 

@@ -19,7 +19,7 @@ def take_address(config: ServeConfig) -> socket.socket:
     """Open the listening socket; callers wait until `run` answers them.
 
     Raises:
-        UserError: another program has the port, or the address is not this machine's.
+        UserError: the port is in use, or the address does not belong to this machine.
     """
     name = f"{config.host}:{config.port}"
     try:
@@ -49,7 +49,7 @@ def server_of(app: Starlette, limits: Limits) -> uvicorn.Server:
         http=bounded_protocol(limits),
         ws="none",
         loop="asyncio",
-        access_log=False,  # paths and addresses of callers are nobody's business
+        access_log=False,  # paths and callers' addresses are private
         log_level="critical",  # errors are told by `Guard`, without what the caller wrote
         server_header=False,
         backlog=BACKLOG,

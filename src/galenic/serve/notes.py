@@ -56,7 +56,7 @@ class NotesRoutes:
             self._inside -= 1
 
     def close(self) -> None:
-        """Wait for the file that is being read."""
+        """Wait until the current file has been read."""
         self._pool.shutdown(cancel_futures=True)
 
 

@@ -54,7 +54,7 @@ class Pieces:
         """Check that all ids are in the vocabulary.
 
         Raises:
-            UserError: one is not.
+            UserError: an id is not in the vocabulary.
         """
         wrong = next((token for token in tokens if not 0 <= token < self.size), None)
         if wrong is not None:

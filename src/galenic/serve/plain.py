@@ -287,7 +287,7 @@ class PlainRoutes:
             while isinstance(piece, str):
                 yield event(piece, None)
                 piece = await anext(answer)
-        except Exception as error:  # noqa: BLE001 - whoever asked is told that it ended
+        except Exception as error:  # noqa: BLE001 - the caller is told that it ended
             say_failure("a completion", error)
             yield 'data: {"error": {"message": "the answer broke off", "type": "server_error"}}\n\n'
             return

@@ -128,7 +128,7 @@ class Worker:
             done.add_done_callback(self._leave)
 
     def close(self) -> None:
-        """Stop working and free the model."""
+        """Cancel waiting jobs and release the model."""
         self._pool.shutdown(cancel_futures=True)
         self.runtime.close()
 
@@ -153,7 +153,7 @@ class Worker:
                 job.deliver(piece)
                 if job.cancelled.is_set():
                     return
-        except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+        except Exception as error:  # noqa: BLE001 - any error is passed on to the caller
             job.deliver(error)
         job.deliver(_END)
 

@@ -1,8 +1,8 @@
 """The folder of a study: ``study.json`` describes it, and each node has its own folder.
 
 A node's folder has ``node.json`` (its description), ``log.txt``, ``progress.json`` while it runs,
-and finally, written last, ``result.json`` or ``error.json``. Folders are named by the node's key, so
-that existing results are reused by any study in this folder.
+and finally, written last, ``result.json`` or ``error.json``. Folders are named by the node's key,
+so that existing results are reused by any study in this folder.
 """
 
 from __future__ import annotations

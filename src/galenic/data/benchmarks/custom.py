@@ -1,4 +1,4 @@
-"""A benchmark over the user's own questions: a file, or a folder of files.
+"""Benchmarks on the user's own questions, read from a file or a folder of files.
 
 CSV, TSV, JSON, JSON lines, Parquet and Excel, plain or packed with gzip or zstd; see
 `galenic.data.exams`. In JSON lines::
@@ -11,8 +11,8 @@ CSV, TSV, JSON, JSON lines, Parquet and Excel, plain or packed with gzip or zstd
 ``answer``    a label; or the text of exactly one option; or, only when the options are a list,
               its index counted from 0. Where these readings of a list disagree (options O, A, B,
               AB and the answer "B") the row is refused: ``--answers-are`` settles it.
-``context``   optional text to read first.
-``id``        optional, unique; else the line number.
+``context``   optional text shown before the question.
+``id``        optional unique id; default: the line number.
 
 All other fields are kept in ``Example.meta`` and never shown. Few-shot examples come from a file
 ``<name>_train`` of the same kind beside it, where there is one.
@@ -44,7 +44,7 @@ _REPORTED = ("test", "validation", "dev", "train")
 
 
 def is_custom(name: str) -> bool:
-    """True when a benchmark's name is the path of a question file."""
+    """Whether a benchmark name is the path of a question file."""
     return bool(exam_suffix(name))
 
 
@@ -129,7 +129,7 @@ def parse_custom(row: Mapping[str, Any]) -> Example:
     """Parse one row without its file, which `galenic.data.exams.exam.read_exam` takes into account.
 
     Raises:
-        RowError: the first rule the row breaks.
+        RowError: the row is invalid; the message names the first problem.
     """
     repairs: Counter[str] = Counter()
     shaped = shape(row, {}, repairs)

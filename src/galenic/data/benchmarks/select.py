@@ -15,7 +15,7 @@ from galenic.registry import BENCHMARKS
 __all__ = ["GROUPS", "resolve_benchmarks"]
 
 GROUPS = {"medqa": ("medqa_4options", "medqa_5options"), "all": tuple(BENCHMARKS.own)}
-"""Names that stand for several benchmarks; ``all`` for those that come with Galenic."""
+"""Names for groups of benchmarks; ``all`` means all that Galenic includes."""
 _SAMPLE = "sample"
 
 

@@ -1,4 +1,4 @@
-"""Score the option's letter (or, where no letters are shown, the answer word itself)."""
+"""Scoring by the option's letter, or by the answer word if no letters are shown."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def _of_files(files: Iterator[tuple[str, bytes]]) -> Iterator[MedQuadRow]:
         if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
             raise UserError(f"--from: {name} declares entities, which MedQuAD does not.")
         try:
-            root = ElementTree.fromstring(raw)  # noqa: S314 - no entities, as seen above
+            root = ElementTree.fromstring(raw)  # noqa: S314 - entities are excluded above
         except ElementTree.ParseError as error:
             raise UserError(f"--from: {name} is damaged ({error}).") from error
         topic = clean(root.findtext("Focus") or "")
