@@ -66,7 +66,7 @@ class Gram:
     """Sum over all tokens of the outer product of the inputs, written ``X X^T`` in the papers.
 
     Args:
-        num_inputs: number of columns of the layer's weight; the matrix has its square entries.
+        num_inputs: number of columns of the layer's weight; also of rows and columns of the matrix.
         dtype: float32 has an error far below any sensible damping, at half the memory and time of
             float64.
     """

@@ -1,7 +1,7 @@
 """A federated client, which trains on its own texts and never sends them to the server.
 
-It runs in a process of Flower's simulation engine. What it reads, encodes and learns stays in that
-process and in the client's own folder; what it sends is written in `messages`.
+It runs in a process of Flower's simulation engine. Texts and tokens stay in that process and in the
+client's own folder; `messages` defines everything that is sent.
 """
 
 from __future__ import annotations

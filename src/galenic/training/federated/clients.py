@@ -74,11 +74,11 @@ class Federation(BaseModel):
 
 
 def read_federation(path: Path) -> Federation:
-    """Read the file, with every path in it made absolute.
+    """Read a federation file, and make all paths in it absolute.
 
     Raises:
-        UserError: it is not there, is no YAML, says something that is not known or allowed, or
-            names files that are not there.
+        UserError: the file is missing or not valid YAML, has unknown or invalid entries, or names
+            files that do not exist.
     """
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506
@@ -123,7 +123,7 @@ def _found(client: Client, folder: Path) -> Client:
     """Return the client with absolute paths.
 
     Raises:
-        UserError: a file or folder is not there.
+        UserError: a file or folder does not exist.
     """
     try:
         parse_sources(client.train)
