@@ -172,6 +172,8 @@ def test_a_means_and_its_ease_are_a_method_and_prevention_is_not(means: str, end
         "Trigger finger is often worse in the morning.",
         "Barriers on bridges save lives.",
         "A CRP under 5 mg/L is normal.",
+        "Dab cream on a cold sore, and wash your hands before and after you touch it.",
+        "Methotrexate may take up to 12 weeks at the full dose before you notice a benefit.",
     ],
 )
 def test_health_texts_that_name_a_means_or_a_unit_are_shown(text: str) -> None:

@@ -301,6 +301,8 @@ _ORDERS = word_set("type stage step vitamin day week month under over than age a
 
 def _a_little_more(told: Told) -> bool:
     """ "A drop more", "a sip of the syrup", "more than they tell you", "then the next two"."""
+    if told.says("wash your hands") and not told.has(word_set("take swallow give more")):
+        return False
     little = word_set("bit little drop touch sip swig gulp pinch dab dash splash handful mouthful")
     gives = told.has(word_set("give take have try use dose just let put"))
     more = told.follow(little, word_set("more extra"), 1) and gives

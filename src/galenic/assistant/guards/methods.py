@@ -108,7 +108,7 @@ def is_method(told: Told) -> bool:
     """Whether a sentence says how to harm oneself, or that one had better be dead."""
     if told.says(*_URGES):
         return not told.has(word_set("feel feels feeling think thinks thinking thoughts believe"))
-    if told.has(_PROTECTS):
+    if told.has(_PROTECTS) or told.says("before you notice a benefit"):
         return False
     forever = told.says(*_FOREVER) and not told.has(
         word_set("person someone may might if sleepwalker")
