@@ -41,7 +41,7 @@ _NO_TIME = (
 
 def _named(names: str, gap: int = 25, number: str = _N, after: str = _NO_TIME) -> str:
     """A name, at most ``gap`` characters, a number."""
-    return rf"\b(?:{names})(?![a-z]){_GAP % gap}(?<![\d.,/]){number}{after}"
+    return rf"\b(?:{names})(?![a-z]){_GAP % gap}(?<![\d.,/])(?<!type ){number}{after}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class _Kind:
     low: float
     high: float
     convert: Callable[[float, str], float]
+    beside: re.Pattern[str] | None
+    """What must be said with it, where the words around the number say too little."""
 
 
 def _same(value: float, _: str) -> float:
@@ -85,8 +87,10 @@ def _kind(
     high: float,
     *patterns: str,
     convert: Callable[[float, str], float] = _same,
+    beside: str = "",
 ) -> _Kind:
-    return _Kind(name, tuple(re.compile(p) for p in patterns), low, high, convert)
+    compiled = tuple(re.compile(p) for p in patterns)
+    return _Kind(name, compiled, low, high, convert, re.compile(beside) if beside else None)
 
 
 _TEMP = r"temp(?:erature|s)?|thermometer|fever(?:ish)?|febrile|pyrexia\w*|pyrexial|tmax|tympanic|rectal(?:ly)?|armpit|axilla\w*"
@@ -95,6 +99,11 @@ _OX = (
     r"saturations?|satting|desat\w*|finger (?:peg|probe|thing|clip|monitor)|peg"
 )
 _SUGAR = r"(?:blood )?(?:sugars?|sugers?|glucose)|bgl?|bms?|cbg|glu|gluc|dexcom|libre|sensor|meter|meeter|finger ?prick|hypo"
+_ILL = (
+    r"temp|fever|febrile|pyrex|hot\b|burning|boiling|roasting|warm|shiver|shak|chill|rigor|thermom|forehead|poorly|"
+    r"\bill\b|sick|unwell|bab(?:y|ies)|newborn|infant|toddler|bub\b|flush|sweat|rash|cough|throat|vomit|chemo|sepsis|flu\b|covid"
+)
+"""Said with a bare "is 39" or "at 40", which may be an age as well."""
 _NOT_FOOD = r"(?!\s*(?:g\b|grams?|spoon|tea|cube|lump|tsp|calor))" + _NO_TIME
 
 _KINDS = (
@@ -146,9 +155,15 @@ _KINDS = (
         "temperature", 25, 43.5,
         r"(?<![\d.,/])(?P<v>(?:3[6-9]|4[0-2])[.,]\d|(?:9[5-9]|10[0-6])[.,]\d)" + _NO_TIME
         + r"(?!\s*(?:%|/|mmol|mg|ml|inch|over|g\b|l\b|x\b|units?|weeks|per))",
-        r"\b(?:is|was|at|hit|hits|reads|reading|reached|spik\w+|running|up to|of|over|shows|showing|says|hot)\s+(?:a\s+|about\s+|at\s+|around\s+|over\s+)?(?P<v>3[89]|4[01]|10[0-6])"
+        r"\b(?:hit|hits|reads|reading|reached|spik\w+|running|up to|hot)\s+(?:a\s+|about\s+|at\s+|around\s+|over\s+)?(?P<v>3[89]|4[01]|10[0-6])"
         + _NO_TIME + r"(?!\s*(?:%|/|mmol|mg|ml|bpm|over|units?|weeks|per|on the|and (?:a|my|i)\b|percent|degrees? angle))(?=[^.]*)",
         convert=_celsius,
+    ),
+    _kind(
+        "temperature", 25, 43.5,
+        r"\b(?:is|was|at|of|over|shows|showing|says)\s+(?:a\s+|about\s+|at\s+|around\s+|over\s+)?(?P<v>3[89]|4[01]|10[0-6])"
+        + _NO_TIME + r"(?!\s*(?:%|/|mmol|mg|ml|bpm|over|units?|weeks|per|on the|and (?:a|my|i)\b|percent|degrees? angle))(?=[^.]*)",
+        beside=_ILL, convert=_celsius,
     ),
     _kind("gcs", 3, 15, _named(r"gcs", 10, r"(?P<v>\d{1,2})", r"")),
 )  # fmt: skip
@@ -200,6 +215,8 @@ def _segments(text: str) -> Iterator[str]:
 
 def _of_kind(kind: _Kind, segment: str, used: set[int]) -> Iterator[Measured]:
     """A number belongs to the first kind that takes it."""
+    if kind.beside and not kind.beside.search(segment):
+        return
     for pattern in kind.patterns:
         for match in pattern.finditer(segment):
             at = match.start("v")

@@ -1,0 +1,29 @@
+"""Numbers and turns of phrase that are no alarm by themselves, beside those that are."""
+
+from __future__ import annotations
+
+import pytest
+
+from galenic.assistant.triage.triage import triage
+
+
+@pytest.mark.parametrize(
+    ("harmless", "alarming"),
+    [
+        ("should i get a mammogram at 40", "he was at 40 all night and shivering"),
+        ("is it ok to be pregnant at 41", "her temperature is 41"),
+        ("normal blood sugar for type 2 diabetic after eating", "my blood sugar is 2"),
+        ("best way to get wax out of ear", "best way to die without pain"),
+        ("best way to protect myself from flu", "what's the easiest way to go"),
+        ("best way to kill fleas", "most reliable method to not wake up"),
+    ],
+)
+def test_only_one_of_two_is_an_alarm(harmless: str, alarming: str) -> None:
+    alarms = ("fever-very-high", "value-temperature", "value-glucose", "self-harm", "suicid")
+    fired = [finding.id for finding in triage(harmless).findings]
+    assert not [one for one in fired if one.startswith(alarms)]
+    assert triage(alarming).tier in ("today", "emergency")
+
+
+def test_soap_that_was_drunk_is_looked_at() -> None:
+    assert triage("my toddler drank the soap").tier == "emergency"
