@@ -12,6 +12,7 @@ expect of new texts. What stands beside it now does not, for the rules were wide
 
 First contact (tests/assistant/triage/data/first_contact, and the public texts whose folder
 ``--public`` names): written by others before the layers were; only counts are printed, no text is.
+Their totals were seen while a limit of the classifier was set: no longer pure first contact.
 ``general`` counts as right with ``unknown`` and ``self-care``. The ablation adds layer by layer.
 Development texts (tests/assistant/triage/data/development) are those that the rules were written
 from, save for ``check`` and the halves ``held-out``. "Answered" is what the questions can bring at
