@@ -1,8 +1,8 @@
 """Registries that map names to code, imported on first use: ``name -> "module:attribute"``.
 
-A new benchmark, runtime, scoring, pruning or quantization method is one file and one line here, or
-one entry point in somebody else's package (docs/extend.md): ``name = "module:attribute"`` in the
-group ``galenic.pruners``, ``galenic.benchmarks`` and so on.
+A new benchmark, runtime, scoring, pruning or quantization method needs one file and one line here,
+or one entry point in another package (docs/extend.md): ``name = "module:attribute"`` in the group
+``galenic.pruners``, ``galenic.benchmarks`` and so on.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def parse_row(row: Mapping[str, Any]) -> Example:
     """Read one row of the local layout.
 
     Args:
-        row: ``id`` (the reader puts in the line number where there is none), ``question``,
+        row: ``id`` (default: the line number, which the reader inserts), ``question``,
             ``context`` (text or null), ``options`` (label to text), ``answer`` (a label); every
             other field goes to ``meta``, but for ``long_answer``.
 

@@ -139,7 +139,8 @@ class RequestGuard:
 def _is_own_page(headers: Headers, host: str) -> bool:
     """Whether a browser's request comes from this server's own page.
 
-    Other programs send neither header. Another port of the same machine is another site.
+    Programs other than browsers send neither Sec-Fetch-Site nor Origin. Another port counts as
+    another site.
     """
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False

@@ -24,7 +24,7 @@ __all__ = ["Busy", "Order", "Task", "WholeAnswer", "Worker"]
 T = TypeVar("T")
 
 
-class Busy(Exception):  # noqa: N818 - nothing went wrong
+class Busy(Exception):  # noqa: N818 - a normal condition, not an error
     """Raised when the queue is full."""
 
     TEXT = "Too many requests are waiting; try again in a few seconds."

@@ -14,8 +14,8 @@ CSV, TSV, JSON, JSON lines, Parquet and Excel, plain or packed with gzip or zstd
 ``context``   optional text shown before the question.
 ``id``        optional unique id; default: the line number.
 
-All other fields are kept in ``Example.meta`` and never shown. Few-shot examples come from a file
-``<name>_train`` of the same kind beside it, where there is one.
+All other fields are kept in ``Example.meta`` and never shown. Few-shot examples are taken from a
+file ``<name>_train`` of any supported format in the same folder, if it exists.
 """
 
 from __future__ import annotations
