@@ -76,7 +76,7 @@ LARGE = [
 ]
 FINE = "attn_v=Q8_0,attn_k=Q5_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
 PROOF = [
-    Row("dense", title="dense (Q4_K_M, as it came)"),
+    Row("dense", title="dense (Q4_K_M, as published)"),
     Row("llama-iq4_xs", "dense", "llama.cpp IQ4_XS", "llama.cpp IQ4_XS with importance"),
     Row("llama-q3_k_m", "dense", "llama.cpp Q3_K_M", "llama.cpp Q3_K_M with importance"),
     Row("llama-iq3_s", "dense", "llama.cpp IQ3_S", "llama.cpp IQ3_S with importance"),
