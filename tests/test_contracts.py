@@ -40,7 +40,7 @@ from galenic.study.graph import Node
 from galenic.study.store import NodeFolder
 from tiny import write_tiny_gguf
 from tiny_encoder import write_tiny_encoder
-from tiny_hf import write_tiny_hf
+from tiny_hf import write_tiny_experts, write_tiny_hf
 from watching import Notes
 
 SLOW_TO_MAKE = ("auto_round",)
@@ -120,6 +120,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {"gguf": write_tiny_gguf(folder / "tiny.gguf"), "notes": notes}
     pytest.importorskip("torch", reason="needs the train extra")
     found["folder"] = write_tiny_hf(folder / "tiny", "llama", hidden_size=64)
+    found["experts"] = write_tiny_experts(folder / "experts", "mixtral")
     found["encoder"] = write_tiny_encoder(folder / "encoder", "bert", head=True)
     return found
 
@@ -202,16 +203,15 @@ def test_a_pruner_removes_the_same_again_and_says_what_is_left(
 
     method = PRUNERS.load(name)(**ON_A_TINY_MODEL.get(name, {}))
     text = str(models["notes"]) if method.calibrated or method.whole_texts else None
-    config = PruneConfig(
-        model=str(models["folder"]), method=name, text=text, num_samples=4, seq_len=32
-    )
+    model = models["experts" if name == "experts" else "folder"]
+    config = PruneConfig(model=str(model), method=name, text=text, num_samples=4, seq_len=32)
     for output in ("one", "two"):
         manifest = prune(config, method, tmp_path / output, Notes())
-    assert digest(tmp_path / "one") == digest(tmp_path / "two") != digest(models["folder"])
+    assert digest(tmp_path / "one") == digest(tmp_path / "two") != digest(model)
     stage = manifest.stages[-1]
     assert read_manifest(tmp_path / "one").stages[-1].options == stage.options
     assert stage.options.items() >= method.options.items()
-    before = sum(path.stat().st_size for path in models["folder"].glob("*.safetensors"))
+    before = sum(path.stat().st_size for path in model.glob("*.safetensors"))
     after = sum(path.stat().st_size for path in (tmp_path / "one").glob("*.safetensors"))
     assert (after < before) == method.shrinks
     assert open_checkpoint(resolve_model(str(tmp_path / "one")))
