@@ -179,7 +179,9 @@ def test_states_are_read_from_the_folders(store: StudyFolder) -> None:
     whole = graph(node("a"), node("b", "stage-a"), node("c"), node("d"))
     store.path.mkdir()
     facts: dict[str, object] = {"name": "x", "description": "", "command": "", "versions": {}}
-    facts["sizes"] = {cell.model: {"file_bytes": 1, "bits_per_weight": 4.0} for cell in whole.cells}
+    whole.sizes.update(
+        {cell.model: {"file_bytes": 1, "bits_per_weight": 4.0} for cell in whole.cells}
+    )
     store.write(facts | {"evaluate": {"scoring": ["letter"]}}, whole)
     store.node("stage-a").fail(NodeFailure("crash", "x"))
     store.node("stage-c").begin(whole.nodes["stage-c"])
