@@ -91,7 +91,7 @@ def test_bad_input_is_explained(arguments: tuple[str, ...], message: str) -> Non
 
 def test_a_conversation(model: str) -> None:
     said = (
-        f"{UTI}\n/source 1\n/source 9\n/help\ncrushing chest pain and sweating\nand now?\n/quit\n"
+        f"{UTI}\n/source 1\n/source 99\n/help\ncrushing chest pain and sweating\nand now?\n/quit\n"
     )
     done = run("chat", "--model", model, given=said)
     assert done.exit_code == 0, done.output
