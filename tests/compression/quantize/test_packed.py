@@ -13,8 +13,8 @@ from galenic.compression.quantize.config import QuantizeConfig
 from galenic.compression.quantize.int8 import Int8
 from galenic.compression.quantize.nf4 import NF4
 from galenic.errors import UserError
-from galenic.models.packing import bitsandbytes as packing
 from galenic.models.load import resolve_model
+from galenic.models.packing import bitsandbytes as packing
 from tiny_hf import FAMILIES, write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
