@@ -24,7 +24,7 @@ pytest.importorskip("torch", reason="needs the train extra")
 if not hasattr(os, "fork"):
     pytest.skip("needs fork and SIGKILL", allow_module_level=True)
 
-FULL = os.EX_IOERR if hasattr(os, "EX_IOERR") else 74
+FULL = os.EX_IOERR
 CHILD = Path(__file__).parents[1] / "kill_child.py"
 COMMANDS = {
     "prune": ["prune", "--method", "magnitude", "--sparsity", "0.5"],
