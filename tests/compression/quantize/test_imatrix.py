@@ -86,7 +86,6 @@ def test_wrong_files(tmp_path: Path) -> None:
         ({"imatrix": str(right), "importance": False}, "contradict each other"),
         ({"imatrix": str(right), "target_bpw": 4.5}, "a mix needs gradients"),
         ({"imatrix": str(tmp_path / "none")}, "there is no file"),
-        ({"save_imatrix": str(right)}, "is there already"),
         ({"save_imatrix": str(tmp_path / "n"), "imatrix": str(right)}, "that is measured here"),
     ):
         with pytest.raises(UserError, match=said):
@@ -100,6 +99,8 @@ def test_what_was_saved_makes_the_same_model(tmp_path: Path) -> None:
     saved = tmp_path / "saved.gguf"
     config = QuantizeConfig(model=str(model), text=str(text), num_samples=4, seq_len=32)
     quantize(config, KQuant(type="Q4_0", save_imatrix=str(saved)), tmp_path / "a", Quiet())
+    with pytest.raises(UserError, match="is there already"):
+        quantize(config, KQuant(type="Q4_0", save_imatrix=str(saved)), tmp_path / "c", Quiet())
     bare = QuantizeConfig(model=str(model))
     quantize(bare, KQuant(type="Q4_0", imatrix=str(saved)), tmp_path / "b", Quiet())
     one, other = (GGUFReader(tmp_path / name / "model.gguf").tensors for name in "ab")

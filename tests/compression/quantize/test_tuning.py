@@ -156,11 +156,14 @@ class StoppedError(Exception):
 
 def test_a_run_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
-    method, settings = KQuant(type="Q4_1"), {"tune_steps": 2, "tune_passes": 1}
+    imatrix = tmp_path / "imatrix.gguf"  # written once, and no reason to refuse going on
+    method = KQuant(type="Q4_1", save_imatrix=str(imatrix))
+    settings = {"tune_steps": 2, "tune_passes": 1}
     monkeypatch.setattr(folder, "SAVED_EVERY", 0.0)
     run(model, tmp_path / "out", True, method, **settings)
     whole = (tmp_path / "out" / "model.gguf").read_bytes()
     shutil.rmtree(tmp_path / "out")
+    imatrix.unlink()
     save, count = folder.TuningFolder.save, 0
 
     def stop(self: Any, name: str, state: Any) -> None:

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from galenic.compression.blocks.statistics import Statistic
     from galenic.models.stream import Stream
 
-__all__ = ["Pruner", "ZeroingPruner"]
+__all__ = ["Pruner", "ShrinkingPruner", "ZeroingPruner"]
 
 UNSTRUCTURED = "unstructured"
 DEFAULT_SPARSITY = 0.2
+SPARSITY = (
+    "Share of the blocks' parameters to remove (embeddings apart), at least 0 and below 1; default "
+    f"{DEFAULT_SPARSITY}"
+)
 
 
 class Pruner(BaseModel, ABC):
@@ -112,6 +116,27 @@ class Pruner(BaseModel, ABC):
         """
 
 
+class ShrinkingPruner(Pruner):
+    """A calibrated pruning method that removes whole units, so that the checkpoint gets smaller."""
+
+    shrinks = True
+
+    sparsity: float | None = Field(None, ge=0, lt=1, description=f"{SPARSITY}.")
+
+    @property
+    def calibrated(self) -> bool:
+        return True
+
+    @property
+    def share(self) -> float:
+        """Fraction of the units' parameters to be removed."""
+        return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return super().options | {"sparsity": self.share}
+
+
 class ZeroingPruner(Pruner):
     """A pruning method that sets weights of the blocks' linear layers to zero, block by block."""
 
@@ -121,8 +146,7 @@ class ZeroingPruner(Pruner):
         None,
         ge=0,
         lt=1,
-        description="Share of the blocks' parameters to remove (embeddings apart), at least 0 and "
-        f"below 1; default {DEFAULT_SPARSITY}, or what an N:M pattern takes from linear layers.",
+        description=f"{SPARSITY}, or what an N:M pattern takes from linear layers.",
     )
     pattern: str = Field(
         UNSTRUCTURED,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from galenic.compression.prune.base import DEFAULT_SPARSITY, Pruner, ZeroingPruner
+from galenic.compression.prune.base import ShrinkingPruner
 from galenic.compression.prune.depth_pattern import can_leave, is_even
 from galenic.errors import UserError
 from galenic.models.configuration import changed_configuration
@@ -33,19 +33,15 @@ MEASURED_SEQUENCES = 8
 ROUNDING = 1e-9
 
 
-class Depth(Pruner):
+class Depth(ShrinkingPruner):
     """Remove the whole blocks that matter least."""
 
     name = "depth"
     title = "fewer blocks"
     reference_url = "https://arxiv.org/abs/2403.03853"
-    shrinks = True
     reconstructs = True
     keeps_experts = True
 
-    sparsity: float | None = Field(
-        None, ge=0, lt=1, description=ZeroingPruner.model_fields["sparsity"].description
-    )
     protect_first: int = Field(1, ge=0, description="Blocks at the beginning that stay.")
     protect_last: int = Field(1, ge=0, description="Blocks at the end that stay.")
     candidates: int = Field(
@@ -62,19 +58,6 @@ class Depth(Pruner):
         "needs them, at equal distances, for which more blocks may have to go; any = choose "
         "freely, for transformers only.",
     )
-
-    @property
-    def calibrated(self) -> bool:
-        return True
-
-    @property
-    def share(self) -> float:
-        """Minimum fraction of the blocks to be removed."""
-        return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return super().options | {"sparsity": self.share}
 
     def check(self, layout: Layout) -> None:
         self.count(layout)

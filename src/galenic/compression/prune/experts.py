@@ -12,9 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from galenic.compression.prune.base import DEFAULT_SPARSITY, Pruner, ZeroingPruner
+from galenic.compression.prune.base import ShrinkingPruner
 from galenic.errors import UserError
 from galenic.models.configuration import changed_configuration
 from galenic.models.families import EXPERTS
@@ -28,31 +26,13 @@ __all__ = ["Experts"]
 ROUNDING = 1e-9
 
 
-class Experts(Pruner):
+class Experts(ShrinkingPruner):
     """Remove the experts that the text uses least, the same number from every block."""
 
     name = "experts"
     title = "fewer experts in each block"
     reference_url = "https://arxiv.org/abs/2404.05089"
-    shrinks = True
     keeps_experts = True
-
-    sparsity: float | None = Field(
-        None, ge=0, lt=1, description=ZeroingPruner.model_fields["sparsity"].description
-    )
-
-    @property
-    def calibrated(self) -> bool:
-        return True
-
-    @property
-    def share(self) -> float:
-        """Minimum fraction of the experts to be removed."""
-        return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return super().options | {"sparsity": self.share}
 
     def check(self, layout: Layout) -> None:
         self.count(layout)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from galenic.compression.prune.base import DEFAULT_SPARSITY, Pruner, ZeroingPruner
+from galenic.compression.prune.base import ShrinkingPruner
 from galenic.compression.prune.cut import GGUF_MULTIPLE, choose_cuts
 from galenic.errors import UserError
 from galenic.models.layers import Layout, Sizes
@@ -26,18 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["Width"]
 
 
-class Width(Pruner):
+class Width(ShrinkingPruner):
     """Remove the feed-forward channels and key/value groups that matter least."""
 
     name = "width"
     title = "narrower blocks: fewer channels and key/value groups"
     reference_url = "https://arxiv.org/abs/2407.14679"
-    shrinks = True
     reconstructs = True
 
-    sparsity: float | None = Field(
-        None, ge=0, lt=1, description=ZeroingPruner.model_fields["sparsity"].description
-    )
     ffn_multiple: int = Field(
         32,
         ge=GGUF_MULTIPLE,
@@ -90,18 +86,13 @@ class Width(Pruner):
         return self.score != "magnitude" or self.corrects
 
     @property
-    def share(self) -> float:
-        """Minimum fraction of the blocks' parameters to be removed."""
-        return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
-
-    @property
     def corrects(self) -> bool:
         """Whether the remaining weights are adjusted to compensate for the removed ones."""
         return self.score != "magnitude" if self.compensate is None else self.compensate
 
     @property
     def options(self) -> dict[str, Any]:
-        return super().options | {"sparsity": self.share, "compensate": self.corrects}
+        return super().options | {"compensate": self.corrects}
 
     def check(self, layout: Layout) -> None:
         self.cuts(layout)

@@ -49,8 +49,6 @@ class KQuant(TypedQuantizer):
             raise UserError("--imatrix: a mix needs gradients, which such a file does not have.")
         if self.save_imatrix and (self.imatrix or not self.importance):
             raise UserError("--save-imatrix needs an importance that is measured here.")
-        if self.save_imatrix and Path(self.save_imatrix).exists():
-            raise UserError(f"--save-imatrix: {self.save_imatrix} is there already.")
         if self.imatrix and not Path(self.imatrix).is_file():
             raise UserError(f"--imatrix: there is no file {self.imatrix}.")
         return self
@@ -83,11 +81,22 @@ class KQuant(TypedQuantizer):
     def apply(self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]) -> None:
         from galenic.compression.quantize.kquant import quantize_gguf
 
+        # checked here, for a run that is resumed while tuning has written this file itself
+        if self.save_imatrix and Path(self.save_imatrix).exists():
+            raise UserError(f"--save-imatrix: {self.save_imatrix} is there already.")
         found = self.sensitivity(job, folder, advance) if self.importance else None
         types = self.choose(job, found, advance)
         job.watcher.stage("writing")
         columns = {} if found is None else found.columns
         quantize_gguf(job.source, folder / WEIGHTS, types, importance=columns)
+        if self.save_imatrix:
+            from galenic.compression.quantize.imatrix import write_imatrix
+
+            chunks, size = job.tokens.shape
+            sources = [text.source for text in job.texts]
+            write_imatrix(
+                Path(self.save_imatrix), columns, sources=sources, chunks=chunks, chunk_size=size
+            )
 
     def sensitivity(
         self, job: QuantizeJob, folder: Path, advance: Callable[[int], None]
@@ -103,16 +112,6 @@ class KQuant(TypedQuantizer):
         passes = 2 if self.mixed else 1
         total = passes * len(model.layout.blocks)
         job.watcher.stage("measuring what weights matter", total=total)
-        found = measure_sensitivity(
+        return measure_sensitivity(
             model, tokens, folder, advance, gradients=self.mixed, seed=job.config.seed
         )
-        if self.save_imatrix:
-            from galenic.compression.quantize.imatrix import write_imatrix
-
-            chunks, size = tokens.shape
-            sources = [text.source for text in job.texts]
-            write_imatrix(
-                Path(self.save_imatrix), found.columns, sources=sources, chunks=chunks,
-                chunk_size=size,
-            )  # fmt: skip
-        return found
