@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3")
-MORE_FAMILIES = ("smollm3", "olmo2", "granite", "gemma2")
+MORE_FAMILIES = ("smollm3", "olmo2", "granite", "gemma2", "gpt_neox")
 """Tested together in tests/models/test_families.py: every stage, both engines."""
 ADDS_BOS = ("llama", "mistral", "gemma3", "gemma2")
 SPECIAL_TOKENS = ("<|endoftext|>", "<|begin|>", "<|im_start|>", "<|im_end|>")
@@ -206,6 +206,9 @@ def _build_more(family: str, shape: dict[str, Any]) -> Any:
         shape |= {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0}
         shape |= {"num_hidden_layers": 4, "tie_word_embeddings": True}
         return transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**shape))
+    if family == "gpt_neox":
+        del shape["num_key_value_heads"]
+        return transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(**shape))
     raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
 
 

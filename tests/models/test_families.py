@@ -32,6 +32,11 @@ TOKENS = [int(x) for x in np.random.default_rng(0).integers(3, 250, 60)]
 """Longer than the sliding window of the tiny Gemma."""
 
 
+def tolerance(folder: Path) -> float:
+    """In nats. ggml reads the GELU of GPT-NeoX from a table in float16, in its tanh form."""
+    return 0.03 if folder.name == "gpt_neox" else 0.01
+
+
 @pytest.fixture(autouse=True)
 def exact_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_context, "_GGML_TYPE_F16", 0)
@@ -62,7 +67,8 @@ def test_both_engines_predict_what_transformers_does(folder: Path, tmp_path: Pat
     folder_to_gguf(folder, path, "F32")
     model = files(path)
     with LlamaRuntime(model, threads=1) as llama:
-        np.testing.assert_allclose(llama.log_probs(TOKENS), wanted, rtol=0, atol=0.01)
+        found = llama.log_probs(TOKENS)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance(folder))
     back = dequantized_folder(model)
     np.testing.assert_allclose(expected(back), wanted, rtol=0, atol=1e-4)
     with TorchRuntime(ModelFiles("m", "folder", folder, "0"), threads=1) as own:
@@ -93,7 +99,7 @@ def test_pruned_models_are_read_by_both(
     folder: Path, tmp_path: Path, method: str, options: dict[str, Any]
 ) -> None:
     """Saving compares the logits of the folder; here, of the GGUF made of it."""
-    if folder.name == "olmo2":  # llama.cpp takes the head size to be hidden size / heads
+    if folder.name in ("olmo2", "gpt_neox"):  # llama.cpp takes the head size to be hidden size / heads
         if "hidden_size" in options:
             with pytest.raises(UserError, match=r"--hidden-size 32: llama.cpp takes the head size"):
                 pruned(folder, tmp_path / "out", method, **options)
@@ -104,7 +110,7 @@ def test_pruned_models_are_read_by_both(
     folder_to_gguf(tmp_path / "out", path, "F32")
     with LlamaRuntime(files(path), threads=1) as llama:
         found = llama.log_probs(TOKENS)
-    np.testing.assert_allclose(found, expected(tmp_path / "out"), rtol=0, atol=0.01)
+    np.testing.assert_allclose(found, expected(tmp_path / "out"), rtol=0, atol=tolerance(folder))
 
 
 def test_quantized_models_agree_in_both_engines(folder: Path, tmp_path: Path) -> None:

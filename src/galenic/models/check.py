@@ -7,6 +7,7 @@ from typing import Any
 
 from galenic.errors import UserError
 from galenic.models.checkpoint import open_checkpoint
+from galenic.models.families import FAMILIES
 from galenic.models.files import ModelFiles
 from galenic.models.forward import embed, head_logits, run_block
 from galenic.models.layers import Layout
@@ -40,11 +41,12 @@ def embed_check_tokens(layout: Layout) -> tuple[Any, list[dict[str, Any]]]:
     vocabulary = layout.model.get_input_embeddings().weight.shape[0]
     tokens = torch.randint(vocabulary, (1, CHECKED_TOKENS), generator=generator)
     # The final norm may not be loaded yet, so it is skipped.
-    norm, layout.decoder.norm = layout.decoder.norm, torch.nn.Identity()
+    name, norm = FAMILIES[layout.family].names.norm, layout.norm
+    setattr(layout.decoder, name, torch.nn.Identity())
     try:
         return embed(layout, tokens)
     finally:
-        layout.decoder.norm = norm
+        setattr(layout.decoder, name, norm)
 
 
 def check_saved(folder: Path, expected: Any) -> dict[str, float]:

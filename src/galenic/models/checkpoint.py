@@ -11,14 +11,13 @@ import numpy as np
 
 from galenic.errors import UserError
 from galenic.models.configuration import read_configuration, refusals
-from galenic.models.families import check_family
+from galenic.models.families import FAMILIES, check_family
 from galenic.models.files import ModelFiles
 from galenic.models.folder import check_folder
 from galenic.models.layers import Layout, count_parameters, read_layout
 from galenic.models.packing.experts import ExpertStack, stack_experts
 from galenic.models.shapes import empty_model, main_dtype, tensor_names
 from galenic.models.tensors import StoredTensor, list_tensors, own_head
-from galenic.models.weights import IGNORED
 
 __all__ = [
     "Checkpoint",
@@ -100,7 +99,8 @@ def _check_tensors(
             "Download it again."
         )
     known = {alias for aliases in names.values() for alias in aliases}
-    if odd := [name for name in stored if name not in known and not name.endswith(IGNORED)]:
+    unread = FAMILIES[model.config.model_type].names.unread
+    if odd := [name for name in stored if name not in known and not name.endswith(unread)]:
         raise UserError(
             f"{folder} holds {len(odd)} tensors that its configuration has no place for, among "
             f"them {odd[0]}."

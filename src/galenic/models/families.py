@@ -18,6 +18,7 @@ __all__ = [
     "FUSED",
     "SEPARATE",
     "Family",
+    "Names",
     "Role",
     "check_family",
     "finish_logits",
@@ -25,7 +26,8 @@ __all__ = [
     "unfinished",
 ]
 
-Role: TypeAlias = Literal["q", "k", "v", "o", "gate", "up", "down"]
+Role: TypeAlias = Literal["q", "k", "v", "qkv", "o", "gate", "up", "down"]
+"""Linear layers of a block; ``qkv`` is one weight with the three parts of each head together."""
 
 SEPARATE: Mapping[Role, str] = {
     "q": "self_attn.q_proj",
@@ -54,6 +56,31 @@ FUSED: Mapping[Role, str] = {
     "up": "mlp.gate_up_proj",
     "down": "mlp.down_proj",
 }
+INTERLEAVED: Mapping[Role, str] = {
+    "qkv": "attention.query_key_value",
+    "o": "attention.dense",
+    "up": "mlp.dense_h_to_4h",
+    "down": "mlp.dense_4h_to_h",
+}
+
+
+@dataclass(frozen=True)
+class Names:
+    """Modules outside the blocks, by their names in transformers.
+
+    Attributes:
+        decoder: the part without the head.
+        embedding: input embedding, within the decoder.
+        norm: final norm, within the decoder.
+        saved_head: output head in files; in memory it is ``lm_head``.
+        unread: suffixes of tensors in older files that no version reads.
+    """
+
+    decoder: str = "model"
+    embedding: str = "embed_tokens"
+    norm: str = "norm"
+    saved_head: str = "lm_head"
+    unread: tuple[str, ...] = ("rotary_emb.inv_freq",)
 
 
 @dataclass(frozen=True)
@@ -80,7 +107,8 @@ class Family:
         softcaps: attention scores and logits are soft-capped.
         nope_period: every n-th layer has no rotary positions; 0 for none.
         norm_shift: added to norm weights in a GGUF; the family stores them minus one.
-        activation: the only activation that llama.cpp supports for the family.
+        activations: those that llama.cpp computes for the family, the default first. For GPT-NeoX
+            it has one approximation of GELU, read from a table in float16, for all four.
         tied: whether head and embedding are tied by default.
         windows: llama.cpp applies sliding windows.
         window_period: every n-th layer has full attention, fixed in llama.cpp; 0 if not fixed.
@@ -90,6 +118,9 @@ class Family:
             of experts have no role: an expert is kept or removed as a whole.
         expert_maps: linear layers of an expert by role.
         expert_size: key of config.json with the width of an expert.
+        names: modules outside the blocks.
+        layer_norms: norms subtract the mean and have biases, as all linear layers of a block do.
+        rotary_share: default share of each head that is rotated; 0 if it is always the whole.
     """
 
     title: str
@@ -107,7 +138,7 @@ class Family:
     softcaps: bool = False
     nope_period: int = 0
     norm_shift: float = 0.0
-    activation: str = "silu"
+    activations: tuple[str, ...] = ("silu",)
     tied: bool = False
     windows: bool = False
     window_period: int = 0
@@ -116,11 +147,24 @@ class Family:
     expert_part: str = ""
     expert_maps: Mapping[Role, str] = field(default_factory=dict)
     expert_size: str = ""
+    names: Names = field(default_factory=Names)
+    layer_norms: bool = False
+    rotary_share: float = 0.0
 
     @property
     def fused(self) -> bool:
-        """Whether query, key and value are one matrix, and gate and up another."""
-        return self.modules["q"] == self.modules["k"]
+        """Whether query, key and value are one matrix."""
+        return "qkv" in self.modules or self.modules["q"] == self.modules["k"]
+
+    @property
+    def embedding(self) -> str:
+        """Name of the embedding's weight."""
+        return f"{self.names.decoder}.{self.names.embedding}.weight"
+
+    @property
+    def final_norm(self) -> str:
+        """Name of the final norm."""
+        return f"{self.names.decoder}.{self.names.norm}"
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -142,13 +186,18 @@ FAMILIES: Mapping[str, Family] = {
         norms=SANDWICH,
         large_layers=62,
         norm_shift=1.0,
-        activation="gelu_pytorch_tanh",
+        activations=("gelu_pytorch_tanh",),
         tied=True,
         windows=True,
         scalings=("default", "linear"),
     ),
     "phi3": Family(
-        "Phi-3", "phi3", modules=FUSED, scalings=("default", "longrope"), heads_fill=True
+        "Phi-3",
+        "phi3",
+        modules=FUSED,
+        scalings=("default", "longrope"),
+        heads_fill=True,
+        rotary_share=1.0,
     ),
     "gemma2": Family(
         "Gemma 2",
@@ -158,7 +207,7 @@ FAMILIES: Mapping[str, Family] = {
         large_layers=46,
         softcaps=True,
         norm_shift=1.0,
-        activation="gelu_pytorch_tanh",
+        activations=("gelu_pytorch_tanh",),
         tied=True,
         windows=True,
         window_period=2,
@@ -196,6 +245,22 @@ FAMILIES: Mapping[str, Family] = {
         expert_maps={"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
         expert_size="moe_intermediate_size",
     ),
+    "gpt_neox": Family(
+        "GPT-NeoX",
+        "gptneox",
+        modules=INTERLEAVED,
+        activations=("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
+        heads_fill=True,
+        names=Names(
+            "gpt_neox",
+            "embed_in",
+            "final_layer_norm",
+            "embed_out",
+            ("rotary_emb.inv_freq", "attention.bias", "attention.masked_bias"),
+        ),
+        layer_norms=True,
+        rotary_share=0.25,
+    ),
 }
 """Family by the ``model_type`` of transformers."""
 
@@ -209,8 +274,6 @@ _REFUSED: Mapping[str, str] = {
     "qwen3_5": _HYBRID,
     "qwen3_5_text": _HYBRID,
     "qwen3_next": _HYBRID,
-    "gpt_neox": "Its feed-forward part has no gate, and queries, keys and values are one weight in "
-    "an order of its own, which is not supported.",
 }
 """Reason for refusing architectures whose names resemble supported ones."""
 

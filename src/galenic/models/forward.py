@@ -66,5 +66,5 @@ def run_block(block: Block, hidden: Any, settings: Mapping[str, Any]) -> Any:
 
 def head_logits(layout: Layout, hidden: Any) -> Any:
     """Logits of shape (samples, seq_len, vocabulary) from the last block's output."""
-    logits = layout.model.get_output_embeddings()(layout.decoder.norm(hidden))
+    logits = layout.model.get_output_embeddings()(layout.norm(hidden))
     return finish_logits(layout.model.config, logits)

@@ -29,6 +29,7 @@ INPUT_OF: Mapping[Role, InputName] = {
     "q": "attention",
     "k": "attention",
     "v": "attention",
+    "qkv": "attention",
     "o": "heads",
     "gate": "ffn",
     "up": "ffn",
@@ -36,7 +37,7 @@ INPUT_OF: Mapping[Role, InputName] = {
 }
 """Input of each linear layer. Layers with the same input share its statistics. The inputs are: the
 normed hidden state before attention, the concatenated head outputs, the normed hidden state before
-the feed-forward part, and its gated channels."""
+the feed-forward part, and its (gated) channels."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Sizes:
             "q": (queries, hidden),
             "k": (keys, hidden),
             "v": (keys, hidden),
+            "qkv": (queries + 2 * keys, hidden),
             "o": (hidden, queries),
             "gate": (ffn, hidden),
             "up": (ffn, hidden),
@@ -136,6 +138,11 @@ class Layout:
     blocks: tuple[Block, ...]
     sizes: Sizes
 
+    @property
+    def norm(self) -> Any:
+        """The final norm."""
+        return getattr(self.decoder, FAMILIES[self.family].names.norm)
+
 
 @dataclass(frozen=True)
 class ParameterCounts:
@@ -186,7 +193,7 @@ def _read_sizes(config: Any) -> Sizes:
     return Sizes(
         hidden_size=config.hidden_size,
         num_heads=config.num_attention_heads,
-        num_kv_heads=config.num_key_value_heads,
+        num_kv_heads=getattr(config, "num_key_value_heads", config.num_attention_heads),
         head_size=head_size or config.hidden_size // config.num_attention_heads,
         ffn_size=config.intermediate_size,
     )

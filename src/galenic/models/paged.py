@@ -112,7 +112,7 @@ class PagedModel:
 
     def leave(self, hidden: Any) -> tuple[Any, Any]:
         """Normed hidden states (the head's input) and logits from the last block's output."""
-        normed = self.layout.decoder.norm(hidden)
+        normed = self.layout.norm(hidden)
         logits = self.layout.model.get_output_embeddings()(normed)
         return normed, finish_logits(self.model.config, logits)
 

@@ -27,7 +27,7 @@ from galenic.strict_json import read_object
 __all__ = ["ModelSize", "inspect_model"]
 
 _EMBEDDINGS = re.compile(
-    r"^(token_embd|output)\.weight$|(^|\.)(embed_tokens|lm_head|wte)\.weight$"
+    r"^(token_embd|output)\.weight$|(^|\.)(embed_tokens|lm_head|wte|embed_in|embed_out)\.weight$"
     r"|(^|\.)((word|position|token_type)_embeddings|tok_embeddings)\.weight$"
 )
 _BLOCKS = re.compile(r"^blk\.\d+\.|(^|\.)(layers?|h)\.\d+\.")

@@ -113,8 +113,10 @@ class _Terms:
 
 def _weights(block: Block, sizes: Sizes) -> BlockScores:
     squares = {role: linear.weight.double().square() for role, linear in block.linears.items()}
-    channels = squares["gate"].sum(dim=1) + squares["up"].sum(dim=1) + squares["down"].sum(dim=0)
-    parts = [squares["q"].sum(dim=1), squares["k"].sum(dim=1), squares["v"].sum(dim=1)]
+    channels = squares["up"].sum(dim=1) + squares["down"].sum(dim=0)
+    if "gate" in squares:
+        channels += squares["gate"].sum(dim=1)
+    parts = [squares[role].sum(dim=1) for role in ("q", "k", "v", "qkv") if role in squares]
     parts.append(squares["o"].sum(dim=0))
     groups = sum(part.view(sizes.num_kv_heads, -1).sum(dim=1) for part in parts)
     read = [squares[role].sum(dim=0) for role in squares if role not in ("o", "down")]

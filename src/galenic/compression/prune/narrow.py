@@ -31,7 +31,7 @@ __all__ = [
 
 
 def narrow_config(config: Any, sizes: Sizes) -> Any:
-    """Return the config with other widths; always sets ``head_dim`` explicitly.
+    """Return the config with other widths; always sets ``head_dim`` if the architecture has it.
 
     Raises:
         ValueError: transformers does not allow these widths for the architecture.
@@ -43,6 +43,8 @@ def narrow_config(config: Any, sizes: Sizes) -> Any:
         "num_key_value_heads": sizes.num_kv_heads,
         "head_dim": sizes.head_size,
     }
+    if not hasattr(config, "num_key_value_heads"):  # GPT-NeoX derives both
+        del widths["num_key_value_heads"], widths["head_dim"]
     return changed_configuration(config, widths)
 
 

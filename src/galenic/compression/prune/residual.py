@@ -61,7 +61,7 @@ def write_leaving(writer: FolderWriter, layout: Layout, target: Layout, kept: An
     factor = math.sqrt(layout.sizes.hidden_size / len(kept))
     if layout.model.get_output_embeddings().weight is _embedding(layout):
         factor /= _embed_factor(layout, target)  # a tied head was scaled with the embedding
-    scale_norm_(layout.decoder.norm, factor, layout.family)
+    scale_norm_(layout.norm, factor, layout.family)
     for name, tensor in _outer(layout).items():
         if tensor is not _embedding(layout):
             writer.write(name, tensor.detach()[..., kept])

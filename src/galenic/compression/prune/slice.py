@@ -48,6 +48,8 @@ class Kept:
         """Rows (outputs) of a linear layer to keep."""
         if role in ("gate", "up"):
             return self.channels
+        if role == "qkv":  # rows of a head are consecutive
+            return _spread(self.groups, 3 * self.sizes.head_size)
         return {"q": self.queries, "k": self.keys, "v": self.keys}.get(role, self.hidden)
 
     def columns(self, role: Role) -> Any:

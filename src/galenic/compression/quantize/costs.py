@@ -18,6 +18,7 @@ from galenic.compression.blocks.statistics import Gram
 from galenic.compression.blocks.walk import check_finite, showing
 from galenic.compression.quantize.columns import Problem, read_problem
 from galenic.compression.quantize.importance import head_name
+from galenic.models.families import FAMILIES
 from galenic.models.layers import INPUT_OF, Block
 from galenic.models.paged import PagedModel
 
@@ -49,6 +50,7 @@ class Costs:
         self.columns: dict[str, NDArray[np.float32]] = {}
         self._model, self._damping, self._act_order = model, damping, act_order
         self._blocks = blocks
+        self._decoder = FAMILIES[model.layout.family].names.decoder
         self._read_by_head = Gram(model.layout.sizes.hidden_size)
 
     @contextmanager
@@ -65,7 +67,7 @@ class Costs:
             problem = read_problem(gram, self._damping, act_order=self._act_order)
             for role, linear in block.linears.items():
                 if INPUT_OF[role] == name:
-                    tensor = self._model.gguf_name(f"model.{linear.name}.weight")
+                    tensor = self._model.gguf_name(f"{self._decoder}.{linear.name}.weight")
                     self.columns[tensor] = _mean_cost(problem, gram)
 
     def read_head(self, normed: Any) -> None:

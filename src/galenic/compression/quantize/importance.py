@@ -26,12 +26,12 @@ import torch
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
+from galenic.models.families import FAMILIES
 from galenic.models.layers import Block
 from galenic.models.paged import PagedModel
 
-__all__ = ["EMBEDDING", "Onlooker", "Sensitivity", "head_name", "measure_sensitivity"]
+__all__ = ["Onlooker", "Sensitivity", "head_name", "measure_sensitivity"]
 
-EMBEDDING = "model.embed_tokens.weight"
 SAMPLED = 16
 """Number of sequences used for gradients; column statistics use all sequences."""
 
@@ -171,7 +171,7 @@ def _show(
 def _show_head(model: PagedModel, hidden: Any, onlooker: Onlooker) -> None:
     with torch.no_grad():
         for sample in hidden.split(1):
-            onlooker.read_head(model.layout.decoder.norm(sample))
+            onlooker.read_head(model.layout.norm(sample))
 
 
 def _head(
@@ -189,7 +189,7 @@ def _head(
     for number, sample in enumerate(hidden.split(1)):
         if number >= len(sampled):
             with torch.no_grad():
-                columns.add(name, model.layout.decoder.norm(sample))
+                columns.add(name, model.layout.norm(sample))
             continue
         state = sample.detach().requires_grad_()
         normed, logits = model.leave(state)
@@ -215,7 +215,8 @@ def _backward(module: Any, entered: Any, gradient: Any, settings: Mapping[str, A
 
 def head_name(model: PagedModel) -> str:
     """Name of the head's weight in transformers (the embedding's if tied)."""
-    return EMBEDDING if model.layout.model.config.tie_word_embeddings else "lm_head.weight"
+    tied = model.layout.model.config.tie_word_embeddings
+    return FAMILIES[model.layout.family].embedding if tied else "lm_head.weight"
 
 
 def _embedding(
@@ -225,12 +226,13 @@ def _embedding(
 
     A tied embedding only uses the head's statistics, since nearly all of its error arises there.
     """
-    if head_name(model) == EMBEDDING:
+    name = FAMILIES[model.layout.family].embedding
+    if head_name(model) == name:
         return
     vocabulary = model.layout.model.get_input_embeddings().weight.shape[0]
     counts = torch.bincount(sampled.flatten(), minlength=vocabulary).double() + 1.0
-    columns.add(EMBEDDING, gradient)
-    rows.add(EMBEDDING, (counts / counts.sum()).sqrt()[None])
+    columns.add(name, gradient)
+    rows.add(name, (counts / counts.sum()).sqrt()[None])
 
 
 def _finite(

@@ -35,12 +35,12 @@ class KeptTensors:
 
     def name(self, module: str) -> str:
         """Return the GGUF name of the weight of a module, given its name in the decoder."""
-        return gguf_name(self.shape, f"model.{module}.weight")
+        return gguf_name(self.shape, f"{self.shape.family.names.decoder}.{module}.weight")
 
     def put(self, module: str, parts: Sequence[NDArray[np.uint8]]) -> None:
         """Store a module's weight; ``parts`` are the bytes of its rows in transformers' order."""
         rows = np.concatenate(parts)
-        order = row_order(self.shape, f"model.{module}.weight")
+        order = row_order(self.shape, f"{self.shape.family.names.decoder}.{module}.weight")
         self.put_rows(self.name(module), rows if order is None else rows[order])
 
     def put_rows(self, name: str, rows: NDArray[np.uint8]) -> None:

@@ -25,6 +25,8 @@ _SETTINGS = {
     "head_dim": "attention.key_length",
     "max_position_embeddings": "context_length",
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "layer_norm_eps": "attention.layer_norm_epsilon",
+    "use_parallel_residual": "use_parallel_residual",
     "sliding_window": "attention.sliding_window",
 }
 """transformers configuration key to GGUF metadata key (without the architecture prefix)."""
@@ -96,8 +98,10 @@ def _sizes(header: GgufHeader, architecture: str, family: Family, path: Path) ->
         raise UserError(f"{path} has keys and values of different sizes, not supported.")
     if family.heads_fill and head_dim == quotient:
         del facts["head_dim"]
-    if "rms_norm_eps" in facts:
-        facts["rms_norm_eps"] = short_float(facts["rms_norm_eps"])
+    for key in facts.keys() & {"rms_norm_eps", "layer_norm_eps"}:
+        facts[key] = short_float(facts[key])
+    if family.layer_norms:
+        facts.pop("num_key_value_heads", None)
     if family.large_layers:  # llama.cpp recognises the 27B model by its layer count
         scalar = quotient if facts["num_hidden_layers"] == family.large_layers else head_dim
         facts["query_pre_attn_scalar"] = scalar

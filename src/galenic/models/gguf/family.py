@@ -10,6 +10,7 @@ Metadata keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.errors import UserError
 from galenic.models.families import FAMILIES, Family, check_family
 from galenic.models.gguf.rope import Rope, read_rope
+from galenic.models.layers import Sizes
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -47,6 +49,7 @@ class ModelShape:
         multipliers: scales and soft caps of embedding, residual stream, attention and logits, by
             GGUF key without the architecture prefix.
         experts: sizes of the experts, or None.
+        parallel: attention and feed-forward part of a block read the same input (GPT-NeoX).
     """
 
     family: Family
@@ -68,6 +71,7 @@ class ModelShape:
     rope: Rope
     multipliers: Mapping[str, float]
     experts: ExpertSizes | None
+    parallel: bool
 
 
 def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
@@ -91,7 +95,14 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
     if heads % kv_heads or head_dim % 2:
         raise UserError(f"{name}: {heads} heads of {head_dim}, {kv_heads} key heads: impossible.")
     num_layers = given.size("num_hidden_layers")
-    rope = read_rope(config, name, head_dim, family.scalings, layered=family.layered_rope)
+    rope = read_rope(
+        config,
+        name,
+        head_dim,
+        family.scalings,
+        layered=family.layered_rope,
+        share=family.rotary_share,
+    )
     _refuse_differences(config, name, family, head_dim, hidden // heads, num_layers)
     window, period = _window(config, name, num_layers, family.window_period)
     positions = given.size("max_position_embeddings")
@@ -105,7 +116,7 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
-        norm_epsilon=given.number("rms_norm_eps"),
+        norm_epsilon=given.number("layer_norm_eps" if family.layer_norms else "rms_norm_eps"),
         context_length=context_length,
         cut=cut,
         tied=bool(config.get("tie_word_embeddings", family.tied)),
@@ -116,6 +127,7 @@ def read_shape(config: Mapping[str, Any], name: str) -> ModelShape:
         rope=rope,
         multipliers=_multipliers(given, family),
         experts=_experts(given, family, num_layers) if family.expert_part else None,
+        parallel=bool(config.get("use_parallel_residual", family.layer_norms)),
     )
 
 
@@ -169,8 +181,8 @@ def _refuse_differences(
 ) -> None:
     """Raise UserError for settings that llama.cpp would silently compute differently."""
     odd = []
-    activation = config.get("hidden_activation") or config.get("hidden_act") or family.activation
-    if activation != family.activation:
+    activation = config.get("hidden_activation") or config.get("hidden_act")
+    if (activation or family.activations[0]) not in family.activations:
         odd.append(f"activation {activation}")
     caps = () if family.softcaps else ("attn_logit_softcapping", "final_logit_softcapping")
     for key in (*caps, "use_bidirectional_attention", "clip_qkv"):
@@ -190,6 +202,9 @@ def _refuse_differences(
             odd.append(f"query_pre_attn_scalar {config['query_pre_attn_scalar']} (not {expected})")
     if family.heads_fill and head_dim != quotient:
         odd.append(f"head_dim {head_dim} (not {quotient})")
+    if family.layer_norms:
+        odd += [key for key in ("tie_word_embeddings",) if config.get(key)]
+        odd += ["attention_bias false"] if config.get("attention_bias") is False else []
     if odd:
         raise UserError(
             f"config.json of {name} has {', '.join(odd)}, which llama.cpp does not compute for "
@@ -219,7 +234,7 @@ def _multipliers(given: _Config, family: Family) -> dict[str, float]:
 
 
 def _attention_bias(config: Mapping[str, Any], name: str, family: Family) -> tuple[str, ...]:
-    if not config.get("attention_bias"):
+    if family.layer_norms or not config.get("attention_bias"):
         return family.biases
     if family.architecture != "llama":
         raise UserError(
@@ -287,38 +302,42 @@ def _context(positions: int, window: int | None, rope: Rope) -> tuple[int, str]:
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     """Shapes of all tensors of a model, by the names under which transformers saves them."""
     hidden = shape.hidden_size
+    family = shape.family
     expected: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (shape.vocab_size, hidden),
-        "model.norm.weight": (hidden,),
+        family.embedding: (shape.vocab_size, hidden),
+        **dict.fromkeys(_norm(family, family.final_norm), (hidden,)),
     }
     if not shape.tied:
-        expected["lm_head.weight"] = (shape.vocab_size, hidden)
+        expected[f"{family.names.saved_head}.weight"] = (shape.vocab_size, hidden)
     for layer in range(shape.num_layers):
-        prefix = f"model.layers.{layer}."
+        prefix = f"{family.names.decoder}.layers.{layer}."
         expected |= {prefix + name: size for name, size in _layer_tensors(shape).items()}
     return expected
 
 
+def _norm(family: Family, name: str) -> list[str]:
+    return [f"{name}.weight", *([f"{name}.bias"] if family.layer_norms else [])]
+
+
 def _layer_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
-    family, hidden, inner = shape.family, shape.hidden_size, shape.intermediate_size
+    family, hidden = shape.family, shape.hidden_size
     query, key = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
-    if family.fused:
-        attention = {"qkv_proj": (query + 2 * key, hidden), "o_proj": (hidden, query)}
-        feed = {"gate_up_proj": (2 * inner, hidden), "down_proj": (hidden, inner)}
-    else:
-        attention = {"q_proj": (query, hidden), "k_proj": (key, hidden)}
-        attention |= {"v_proj": (key, hidden), "o_proj": (hidden, query)}
-        feed = {"gate_proj": (inner, hidden), "up_proj": (inner, hidden)}
-        feed |= {"down_proj": (hidden, inner)}
-    rows: dict[str, tuple[int, ...]] = {f"{norm}.weight": (hidden,) for norm in family.norms}
+    rows: dict[str, tuple[int, ...]] = {
+        name: (hidden,) for norm in family.norms for name in _norm(family, norm)
+    }
     if shape.experts is not None:
-        feed = {}
         rows |= _expert_tensors(shape, shape.experts)
-    for part, sizes in (("self_attn", attention), ("mlp", feed)):
-        for name, size in sizes.items():
-            rows[f"{part}.{name}.weight"] = size
-            if name in shape.attention_bias or (part == "mlp" and shape.mlp_bias):
-                rows[f"{part}.{name}.bias"] = size[:1]
+    sizes = Sizes(
+        hidden, shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.intermediate_size
+    )
+    outputs: Counter[str] = Counter()
+    for role, path in family.modules.items():
+        size, inputs = sizes.shape(role)
+        outputs[path] += size
+        rows[f"{path}.weight"] = (outputs[path], inputs)
+        part, _, name = path.rpartition(".")
+        if family.layer_norms or name in shape.attention_bias or (part == "mlp" and shape.mlp_bias):
+            rows[f"{path}.bias"] = (outputs[path],)
     if family.head_norms:
         rows["self_attn.q_norm.weight"] = rows["self_attn.k_norm.weight"] = (shape.head_dim,)
     if family.joint_norms:
@@ -349,7 +368,11 @@ def add_shape(writer: GGUFWriter, shape: ModelShape) -> None:
     writer.add_head_count_kv(shape.num_kv_heads)
     writer.add_key_length(shape.head_dim)
     writer.add_value_length(shape.head_dim)
-    writer.add_layer_norm_rms_eps(shape.norm_epsilon)
+    if shape.family.layer_norms:
+        writer.add_layer_norm_eps(shape.norm_epsilon)
+        writer.add_parallel_residual(shape.parallel)
+    else:
+        writer.add_layer_norm_rms_eps(shape.norm_epsilon)
     writer.add_vocab_size(shape.vocab_size)
     if shape.experts is not None:
         writer.add_expert_count(shape.experts.count)

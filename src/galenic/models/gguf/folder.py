@@ -98,7 +98,8 @@ def _check(
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} tensors, for example {missing[0]}.")
     known = {*expected, *(["lm_head.weight"] if shape.tied else [])}  # some save a tied head too
-    odd = [name for name in found if name not in known and "inv_freq" not in name]
+    unread = shape.family.names.unread
+    odd = [name for name in found if name not in known and not name.endswith(unread)]
     if odd:
         raise UserError(
             f"{folder} has {len(odd)} tensors that a {shape.family.architecture} model has no "

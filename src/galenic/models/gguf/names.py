@@ -102,10 +102,21 @@ def _whole(stored: Mapping[str, SourceTensor], name: str) -> NDArray[np.float32]
 
 
 def row_order(shape: ModelShape, name: str) -> NDArray[np.intp] | None:
-    """Row order of a tensor in a GGUF of this shape, see `pair_order`; None if unchanged."""
+    """Row order of a tensor in a GGUF of this shape; None if unchanged.
+
+    See `pair_order`. GPT-NeoX stores query, key and value of each head together, and a GGUF the
+    queries of all heads, then the keys, then the values.
+    """
+    if name.split(".")[-2] == "query_key_value":
+        return _parted(shape.num_heads, shape.head_dim)
     if not shape.family.rotary_pairs:
         return None
     return pair_order(name, shape.num_heads, shape.num_kv_heads, shape.head_dim)
+
+
+def _parted(num_heads: int, head_dim: int) -> NDArray[np.intp]:
+    rows = np.arange(3 * num_heads * head_dim)
+    return rows.reshape(num_heads, 3, head_dim).swapaxes(0, 1).reshape(-1)
 
 
 def from_gguf(shape: ModelShape, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -79,6 +79,7 @@ def read_rope(
     allowed: tuple[str, ...],
     *,
     layered: bool = False,
+    share: float = 0.0,
 ) -> Rope:
     """Read the rotary settings, in the form of transformers 5 or the older one.
 
@@ -88,6 +89,7 @@ def read_rope(
         head_dim: dimension of a head.
         allowed: scalings that llama.cpp supports for this architecture.
         layered: layers with and without a sliding window have separate settings.
+        share: default share of each head that is rotated; 0 if llama.cpp rotates whole heads only.
 
     Raises:
         UserError: the scaling is not supported, or has settings that a GGUF cannot express.
@@ -109,10 +111,10 @@ def read_rope(
             f"config.json of {name} scales rotary positions by {kind!r}, which cannot be written "
             f"for this architecture. Known: {', '.join(allowed)}."
         )
-    share = given.get("partial_rotary_factor") or 1.0
-    if share != 1.0 and "longrope" not in allowed:  # only supported for Phi-3
-        raise UserError(f"config.json of {name} rotates a share of each head only ({share}).")
-    dims = int(head_dim * share)
+    rotated = given.get("partial_rotary_factor") or share or 1.0
+    if rotated != 1.0 and not share:
+        raise UserError(f"config.json of {name} rotates a share of each head only ({rotated}).")
+    dims = int(head_dim * rotated)
     rope = Rope(kind, dims, _theta(given, name), window_theta)
     try:
         return _scaled(rope, given, config, name)
@@ -132,6 +134,9 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     ``convert_rope_params_to_dict`` and ``standardize_rope_params``.
     """
     given = dict(config.get("rope_scaling") or config.get("rope_parameters") or {})
+    if config.get("model_type") == "gpt_neox":  # does not read the usual keys at the top level
+        given.setdefault("rope_theta", config.get("rotary_emb_base", DEFAULT_THETA))
+        given.setdefault("partial_rotary_factor", config.get("rotary_pct"))
     given.setdefault("rope_theta", config.get("rope_theta", DEFAULT_THETA))
     if config.get("partial_rotary_factor") is not None:
         given.setdefault("partial_rotary_factor", config["partial_rotary_factor"])

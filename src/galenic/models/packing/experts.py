@@ -65,8 +65,6 @@ def stack_experts(
         stored: tensors by their names in the files. Stacks with missing parts are left as they are.
     """
     found: dict[str, StoredTensor | ExpertStack] = dict(stored)
-    if not FAMILIES[model_type].expert_part:
-        return found
     for name, tensor in model.state_dict().items():
         parts = saved_parts(model_type, name, tuple(tensor.shape))
         names = [part.name for part in parts]
@@ -105,6 +103,8 @@ def saved_parts(model_type: str, name: str, shape: tuple[int, ...]) -> list[Save
         shape: shape of the tensor in the model.
     """
     family = FAMILIES[model_type]
+    if name == "lm_head.weight":
+        return [Saved(f"{family.names.saved_head}.weight", shape, (...,))]
     if family.expert_part and (match := _ROUTER.match(name)):
         return [Saved(f"{match[1]}{family.expert_part}.gate.weight", shape, (...,))]
     if family.expert_part and (match := _JOINED.match(name)):

@@ -48,7 +48,7 @@ class LoRA(Finetuner):
     rslora: bool = Field(False, description="Scale by alpha / sqrt(rank) (rsLoRA).")
     dora: bool = Field(False, description="Learn direction and length apart (DoRA).")
     targets: tuple[Role, ...] = Field(
-        ("q", "k", "v", "o", "gate", "up", "down"),
+        ("q", "k", "v", "qkv", "o", "gate", "up", "down"),
         min_length=1,
         description="Linear maps that get an adapter.",
     )

@@ -71,7 +71,14 @@ class TunedModel:
     def head(self) -> str:
         """Transformers name of the head's weight (the embedding's if tied)."""
         tied = bool(self.layout.model.config.tie_word_embeddings)
-        return "model.embed_tokens.weight" if tied else "lm_head.weight"
+        return self.shape.family.embedding if tied else "lm_head.weight"
+
+    def final_norm(self) -> dict[str, Any]:
+        """Return the final norm's parameters as the file will store them."""
+        name = self.shape.family.final_norm
+        return {
+            part: self.value(f"{name}.{part}") for part, _ in self.layout.norm.named_parameters()
+        }
 
     def value(self, name: str) -> Any:
         """Return a parameter as the file will store it, differentiable in what is trained."""
@@ -129,7 +136,7 @@ class TunedModel:
     def refresh_embedding_(self) -> None:
         """Update the embedding layer's weight from its current bytes and factors."""
         weight = self.layout.model.get_input_embeddings().weight
-        if (matrix := self.matrices.get("model.embed_tokens.weight")) is not None:
+        if (matrix := self.matrices.get(self.shape.family.embedding)) is not None:
             with torch.no_grad():
                 weight.copy_(matrix.weight())
 

@@ -115,7 +115,7 @@ def _walk(
         folder.save(WALK, {**reached, "generator": generator.get_state()})
         job.watcher.advance(index + 1)
     with torch.no_grad():
-        return torch.cat([dense.layout.decoder.norm(sample) for sample in wanted.split(1)])
+        return torch.cat([dense.layout.norm(sample) for sample in wanted.split(1)])
 
 
 def _put_(model: TunedModel, blocks: dict[str, Any]) -> None:

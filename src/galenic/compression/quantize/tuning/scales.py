@@ -123,7 +123,7 @@ def kl_by_sequence(model: TunedModel, dense: PagedModel, tokens: Any) -> list[fl
         head = model.value(model.head)
         found = []
         for mine, theirs in zip(hidden.split(1), normed.split(1), strict=True):
-            read = dense.layout.decoder.norm(theirs)
+            read = dense.layout.norm(theirs)
             total = sum(float(part.sum()) for part in _kl(model, dense, head, mine, read))
             found.append(total / mine.shape[1])
     return found
@@ -159,8 +159,8 @@ def _kl(model: TunedModel, dense: PagedModel, head: Any, hidden: Any, normed: An
     """Yield the KL of each token of a sequence in nats, for `POSITIONS` tokens at a time."""
     for start in range(0, hidden.shape[1], POSITIONS):
         part = slice(start, start + POSITIONS)
-        norm = {"weight": model.value("model.norm.weight")}
-        read = torch.func.functional_call(model.layout.decoder.norm, norm, (hidden[:, part],))
+        norm = model.final_norm()
+        read = torch.func.functional_call(model.layout.norm, norm, (hidden[:, part],))
         with fast(hidden.shape[-1]):
             mine = torch.nn.functional.linear(read, head)
             with torch.no_grad():
