@@ -6,10 +6,11 @@ Tiny random models of each family (tests/tiny_hf.py; those that cannot be compre
 go through every command. Numbers are differences of log-probabilities in nats over 48 random
 tokens, the largest of all tokens and positions: of the torch runtime from transformers; of
 llama.cpp, with keys and values in float32, from transformers, each with its own reading of what was
-written. Where a model is quantized or exported as a GGUF of 16 bits, it is the root mean square of
-both engines' difference as a share of the logits' spread, which these commands compare themselves
-with what rounding explains. A cell that fails without a refusal, or with a larger difference than
-0.05 nats, is marked WRONG, and the command ends with status 1.
+written (GPT-NeoX: ggml reads GELU from a table in float16). Where a model is quantized or exported
+as a GGUF of 16 bits, it is the root mean square of both engines' difference as a share of the
+logits' spread, which these commands compare themselves with what rounding explains. A cell that
+fails without a refusal, or with a larger difference than 0.05 nats, is marked WRONG, and the
+command ends with status 1.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from galenic.registry import EXPORTERS, PRUNERS
 from galenic.runtimes import llama_context
 from tiny_hf import FAMILIES, MORE_FAMILIES, write_tiny_hf, write_tiny_tokenizer
 
-OTHERS = ("gpt_neox", "mixtral", "qwen3_moe", "lfm2", "granitemoehybrid", "qwen3_5_text")
+OTHERS = ("granite4", "mixtral", "qwen3_moe", "lfm2", "granitemoehybrid", "qwen3_5_text")
+"""``granite4`` is ``granitemoehybrid`` without recurrent blocks and experts."""
 TOKENS = [int(one) for one in np.random.default_rng(0).integers(3, 250, 48)]
 PRUNE: dict[str, dict[str, Any]] = {
     "depth": {"sparsity": 0.2, "metric": "influence"},
@@ -65,6 +67,9 @@ def other_model(folder: Path, name: str) -> Path:
         | {"norm_topk_prob": True}
         | {"head_dim": 16},
         "lfm2": {"layer_types": ["conv", "full_attention"] * 2, "block_auto_adjust_ff_dim": False},
+        "granite4": {"layer_types": ["attention"] * 4, "num_local_experts": 0}
+        | {"mamba_n_heads": 8, "mamba_d_head": 16, "shared_intermediate_size": 128}
+        | {"position_embedding_type": "rope", "logits_scaling": 2.0, "attention_multiplier": 0.2},
         "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "num_local_experts": 0}
         | {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_n_groups": 1}
         | {"shared_intermediate_size": 128},
@@ -72,7 +77,8 @@ def other_model(folder: Path, name: str) -> Path:
         | {"head_dim": 16, "linear_num_key_heads": 2, "linear_num_value_heads": 4}
         | {"linear_key_head_dim": 16, "linear_value_head_dim": 16},
     }
-    config = transformers.AutoConfig.for_model(name, **(size | more.get(name, {})))
+    kind = "granitemoehybrid" if name == "granite4" else name
+    config = transformers.AutoConfig.for_model(kind, **(size | more.get(name, {})))
     torch.manual_seed(0)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return folder
@@ -104,9 +110,11 @@ def largest(one: Any, other: Any) -> str:
 def in_both(folder: Path, work: Path) -> str:
     """A written folder, read by llama.cpp through a float32 GGUF and by transformers."""
     from galenic.models.gguf.folder import folder_to_gguf
+    from galenic.models.granite_part import granite_part
+    from galenic.models.load import resolve_model
 
     path = work / f"{folder.name}.gguf"
-    folder_to_gguf(folder, path, "F32")
+    folder_to_gguf(granite_part(resolve_model(str(folder))).path, path, "F32")
     return largest(found(path, "llama"), expected(folder))
 
 

@@ -99,7 +99,10 @@ def test_pruned_models_are_read_by_both(
     folder: Path, tmp_path: Path, method: str, options: dict[str, Any]
 ) -> None:
     """Saving compares the logits of the folder; here, of the GGUF made of it."""
-    if folder.name in ("olmo2", "gpt_neox"):  # llama.cpp takes the head size to be hidden size / heads
+    if folder.name in (
+        "olmo2",
+        "gpt_neox",
+    ):  # llama.cpp takes the head size to be hidden size / heads
         if "hidden_size" in options:
             with pytest.raises(UserError, match=r"--hidden-size 32: llama.cpp takes the head size"):
                 pruned(folder, tmp_path / "out", method, **options)

@@ -96,9 +96,11 @@ def as_gguf(job: ExportJob, folder: Path) -> Path:
         link_or_copy(source, target)
         return target
     from galenic.models.gguf.folder import folder_to_gguf
+    from galenic.models.granite_part import granite_part
 
-    folder_to_gguf(model.path, target, DENSE)
-    job.found.append(check_engines(model.path, target))
+    path = granite_part(model).path
+    folder_to_gguf(path, target, DENSE)
+    job.found.append(check_engines(path, target))
     return target
 
 

@@ -269,7 +269,8 @@ EXPERTS = frozenset(name for name, family in FAMILIES.items() if family.expert_p
 
 _HYBRID = "Some of its blocks are recurrent, which is not supported."
 _REFUSED: Mapping[str, str] = {
-    "granitemoehybrid": _HYBRID,
+    "granitemoehybrid": "Of Granite 4, the models with attention and rotary positions in "
+    "all blocks and without experts are supported.",
     "lfm2": _HYBRID,
     "qwen3_5": _HYBRID,
     "qwen3_5_text": _HYBRID,

@@ -23,6 +23,7 @@ from galenic.models.configuration import changed_configuration, read_configurati
 from galenic.models.families import unfinished
 from galenic.models.files import ModelFiles
 from galenic.models.folder import check_folder, config_json
+from galenic.models.granite_part import granite_part
 from galenic.models.layers import text_config
 from galenic.models.save import FolderWriter
 from galenic.models.shapes import empty_model, main_dtype, tensor_names
@@ -42,7 +43,7 @@ def text_part(files: ModelFiles) -> ModelFiles:
     """Return the model with the path of its extracted decoder; extracted once, then cached.
 
     A GGUF, a text-only model, and a model whose decoder has an unknown architecture are returned
-    unchanged.
+    unchanged, but see `galenic.models.granite_part`.
 
     Args:
         files: the whole model.
@@ -52,7 +53,7 @@ def text_part(files: ModelFiles) -> ModelFiles:
             decoder.
     """
     if files.kind == "gguf" or "text_config" not in config_json(files.path):
-        return files
+        return granite_part(files)
     try:
         import transformers  # noqa: F401
     except ImportError as error:
