@@ -100,7 +100,7 @@ def places_start(keys: Sequence[tuple[str, Key]]) -> tuple[Start, str]:
     numbers = [
         (at, number, len(key.options), key)
         for at, key in keys
-        if not key.labelled and (number := _number(key.value)) is not None
+        if not key.labelled and (number := _number(key.value)) not in (None, -1)
     ]
     low = [at for at, number, _, _ in numbers if number == 0]
     high = [at for at, number, size, _ in numbers if number == size]

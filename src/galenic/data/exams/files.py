@@ -7,17 +7,18 @@ extension only distinguishes text formats; if it contradicts the content, that i
 from __future__ import annotations
 
 import csv
-import datetime
 import gzip
 import hashlib
 import io
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from galenic.data.exams.excel import MISSING
 from galenic.data.jsonl import parse_json, parse_line, read_whole
 from galenic.data.rows import RowError
 from galenic.errors import UserError
@@ -27,12 +28,10 @@ __all__ = ["FORMATS", "PACKED", "ExamTable", "exam_suffix", "read_table"]
 
 PACKED = (".gz", ".zst")
 _GZIP, _ZSTD, _PARQUET, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04"
+_PART = 4096
+"""Bytes decompressed at once, so that a file which grows enormously is noticed early."""
 _LISTS = ("data", "questions", "examples", "rows", "items", "test", "instances")
 """Keys of a JSON object under which the rows may be found."""
-MISSING = (
-    "{path} is {what}, which needs {module}. Install it with `pip install 'galenic[exams]'`, or "
-    "save the file as CSV or JSONL."
-)
 
 
 @dataclass
@@ -110,13 +109,11 @@ def _unpacked(path: Path, raw: bytes) -> bytes:
             with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
                 content = file.read(most + 1)
         elif raw[:4] == _ZSTD:
-            import zstandard
-
-            with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)) as reader:
-                content = reader.read(most + 1)
+            content = _zstd(raw, most)
     except EOFError as error:
+        kind = "gzip" if raw[:2] == _GZIP else "zstd"
         raise UserError(
-            f"{path} is cut off: its gzip stream has no end. Fetch it again."
+            f"{path} is cut off: its {kind} stream has no end. Fetch it again."
         ) from error
     except (OSError, zlib.error) as error:
         raise UserError(f"{path} is damaged ({error}). Fetch it again.") from error
@@ -137,6 +134,31 @@ def _unpacked(path: Path, raw: bytes) -> bytes:
                 f"{path} is not a {kind} file although its name ends in {suffix}. Fetch it again."
             )
     return raw
+
+
+def _zstd(raw: bytes, most: int) -> bytes:
+    """Decompress all frames of a zstd file, up to ``most + 1`` bytes.
+
+    Raises:
+        EOFError: the last frame has no end; the library itself would return what there is.
+    """
+    import zstandard
+
+    found = bytearray()
+    coder = zstandard.ZstdDecompressor().decompressobj()
+    at, left = 0, b""
+    while at < len(raw) or left:
+        if coder.eof:
+            coder = zstandard.ZstdDecompressor().decompressobj()
+        part = left or raw[at : at + _PART]
+        at += 0 if left else _PART
+        found += coder.decompress(part)
+        left = coder.unused_data if coder.eof else b""
+        if len(found) > most:
+            return bytes(found)
+    if not coder.eof:
+        raise EOFError
+    return bytes(found)
 
 
 def _text(content: bytes, table: ExamTable) -> str:
@@ -278,45 +300,30 @@ def _read_parquet(content: bytes, table: ExamTable) -> None:
         rows = parquet.read_table(io.BytesIO(content)).to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{table.path} is damaged or no Parquet file ({error}).") from error
-    table.word, table.rows = "row", list(enumerate(rows, start=1))
+    table.word = "row"
+    for at, row in enumerate(rows, start=1):
+        try:
+            table.rows.append((at, _plain(row)))
+        except UnicodeDecodeError as error:
+            raise table.error(at, "holds bytes that are no UTF-8 text") from error
+
+
+def _plain(value: Any) -> Any:
+    """Replace what only Parquet has by its JSON form: NaN (an empty cell of pandas) and bytes."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, bytes):
+        return value.decode()
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _read_excel(content: bytes, table: ExamTable) -> None:
-    try:
-        import openpyxl
-    except ImportError as error:
-        raise UserError(
-            MISSING.format(path=table.path, what="an Excel file", module="openpyxl")
-        ) from error
-    import warnings
+    from galenic.data.exams.excel import read_cells
 
-    try:
-        with warnings.catch_warnings():  # openpyxl warns of styles it drops
-            warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-            sheets = [(sheet.title, list(sheet.iter_rows(values_only=True))) for sheet in book]
-    except Exception as error:
-        raise UserError(f"{table.path} is damaged or no Excel file (.xlsx).") from error
-    filled = [
-        (title, rows) for title, rows in sheets if any(any(c is not None for c in r) for r in rows)
-    ]
-    if len(filled) > 1:
-        raise UserError(
-            f"{table.path} has {len(filled)} sheets with content "
-            f"({', '.join(title for title, _ in filled)}): save the one that is meant as a file "
-            "of its own."
-        )
     table.word = "row"
-    cells: list[tuple[int, list[Any]]] = []
-    for at, row in enumerate(filled[0][1] if filled else (), start=1):
-        if any(cell is not None for cell in row):
-            dated = next((c for c in row if isinstance(c, datetime.date | datetime.time)), None)
-            if dated is not None:
-                raise table.error(
-                    at, f"Excel holds a date ({dated}) where a text was: make the cell a text"
-                )
-            cells.append((at, list(row)))
-    _fill(cells, table)
+    _fill(read_cells(content, table.path, table.error), table)
 
 
 FORMATS: dict[str, Callable[[bytes, ExamTable], None]] = {

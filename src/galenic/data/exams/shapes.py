@@ -6,15 +6,17 @@ HellaSwag, samples written by lm-evaluation-harness, and rows with one column pe
 
 from __future__ import annotations
 
-import ast
+import itertools
 import json
 import re
+import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from galenic.data.exams.answers import LETTERS, Key
+from galenic.data.exams.literal import read_literal
 from galenic.data.rows import RowError, check_options
 
 __all__ = ["FIELDS", "Shaped", "headless", "shape"]
@@ -30,9 +32,9 @@ _ANSWERS = (
 _CONTEXTS = ("context", "passage", "article", "support", "vignette")
 _IDS = ("id", "qid", "question_id", "uid", "ind")
 _WIDE = (
-    re.compile(r"^op([a-h])$"),
-    re.compile(r"^(?:option|choice|opt|answer|ans|ending)[ _-]?([a-h]|\d)$"),
-    re.compile(r"^([a-h])$"),
+    re.compile(r"^op([a-z])$"),
+    re.compile(r"^(?:option|choice|opt|answer|ans|ending)_?([a-z]|\d{1,2})$"),
+    re.compile(r"^([a-z])$"),
 )
 """Patterns of column names that hold one option each."""
 
@@ -67,7 +69,7 @@ def shape(row: Mapping[str, Any], columns: Mapping[str, str], repairs: Counter[s
     if "question" not in columns and isinstance(row.get("doc"), Mapping):
         row = {"id": f"doc-{row.get('doc_id', row['doc'].get('id'))}", **row["doc"]}
     row = _unnested(row)
-    names = {str(name).strip().lower(): name for name in row}
+    names = {_spelled(name): name for name in row}
     question = _text(_given(row, columns, "question", names) or _found(row, names, _QUESTIONS))
     if not question:
         raise RowError(_lacking("question", row))
@@ -115,6 +117,11 @@ def _unnested(row: Mapping[str, Any]) -> dict[str, Any]:
     return dict(row)
 
 
+def _spelled(name: object) -> str:
+    """A column name as the patterns here spell it: ``Correct Answer`` is ``correct_answer``."""
+    return re.sub(r"[\s_-]+", "_", str(name).strip().lower())
+
+
 def _given(
     row: Mapping[str, Any], columns: Mapping[str, str], part: str, names: Mapping[str, str]
 ) -> Any:
@@ -127,12 +134,12 @@ def _column(row: Mapping[str, Any], name: str, names: Mapping[str, str]) -> Any:
     """Return a column, or a field nested in one: ``doc.stem``."""
     if name in row:
         return row[name]
-    if name.lower() in names:
-        return row[names[name.lower()]]
+    if _spelled(name) in names:
+        return row[names[_spelled(name)]]
     head, dot, rest = name.partition(".")
     inner = row.get(head)
     if dot and isinstance(inner, Mapping):
-        return _column(inner, rest, {str(one).lower(): one for one in inner})
+        return _column(inner, rest, {_spelled(one): one for one in inner})
     raise RowError(
         f"there is no column {name!r} (--map); there are {', '.join(map(str, row))[:200]}"
     )
@@ -173,6 +180,9 @@ def _options(
             return (*_from_value(row[names[name]], repairs), {names[name]})
     for pattern in _WIDE:
         wide = {m[1]: names[name] for name in names if (m := pattern.match(name))}
+        if pattern is _WIDE[-1]:  # a lone "i" or "x" is no option
+            run = itertools.takewhile(wide.__contains__, string.ascii_lowercase)
+            wide = {mark: wide[mark] for mark in run}
         if len(wide) >= 2:
             return _wide(row, wide, repairs)
     raise RowError(_lacking("options", row))
@@ -182,7 +192,7 @@ def _wide(
     row: Mapping[str, Any], wide: Mapping[str, str], repairs: Counter[str]
 ) -> tuple[dict[str, str], Form, set[str]]:
     """Read options in one column each; letters become labels, numbers only give the order."""
-    order = sorted(wide)
+    order = sorted(wide, key=lambda mark: (len(mark.lstrip("0")), mark))
     texts = [row[wide[mark]] for mark in order]
     while len(texts) > 2 and str(texts[-1] if texts[-1] is not None else "").strip() == "":
         texts.pop()
@@ -196,7 +206,7 @@ def _wide(
 def _structured(value: Any) -> Any:
     """Parse a list or object that a table stores as text, in JSON or Python syntax."""
     if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
-        for read in (json.loads, ast.literal_eval):
+        for read in (json.loads, read_literal):
             try:
                 return read(value.strip())
             except (ValueError, SyntaxError, RecursionError, MemoryError):
