@@ -74,6 +74,15 @@ class _Counts:
     repairs: Counter[str] = field(default_factory=Counter)
     equal: int = 0
     keyed: int = 0
+    seen: dict[Any, set[str]] = field(default_factory=dict)
+    again: int = 0
+
+    def add(self, fields: Mapping[str, Any], answer: str) -> None:
+        """Count a question that was there before, with the same options in any order."""
+        options = fields["options"]
+        asked = (fields["question"], fields.get("context"), frozenset(options.values()))
+        self.again += asked in self.seen
+        self.seen.setdefault(asked, set()).add(options[answer])
 
 
 def parse_map(text: str) -> tuple[tuple[str, str], ...]:
@@ -145,6 +154,7 @@ def _rows(
         except RowError as error:
             raise table.error(place, error) from error
         fields = {name: value for name, value in one.fields.items() if unique or name != "id"}
+        counts.add(fields, answer)
         yield place, {**fields, "answer": answer}
 
 
@@ -224,6 +234,16 @@ def _told(counts: _Counts) -> list[str]:
         f"repaired in {count:,} row{'s' * (count > 1)}: {what}"
         for what, count in sorted(counts.repairs.items())
     ]
+    if counts.again:
+        differ = sum(len(texts) > 1 for texts in counts.seen.values())
+        told.append(
+            f"questions that are there again with the same options: {counts.again:,}"
+            + (
+                f"; for {differ:,} of these the answers differ, so that one is wrong"
+                if differ
+                else ""
+            )
+        )
     if counts.equal:
         told.append(
             f"questions with options of equal text: {counts.equal:,}; in {counts.keyed:,} of them "
