@@ -95,3 +95,47 @@ def test_texts_of_the_options_tell_names_from_answers() -> None:
     assert parse_answer("Answer: D. metformin", bacteria) == "D"
     assert parse_answer("Answer: B E. coli", bacteria) == "B"
     assert parse_answer("Answer: C. they live there", bacteria) == "C"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Option B: Beta blocker",
+        "(Option B)",
+        "Letter: B",
+        "B\nBeta blocker",
+        "B - Beta blocker",
+        '{"answer": "B"}',
+        "Ans. B",
+        "__Answer__: B",
+        "I'd go with option B.",
+        "My final choice is B",
+        "The best choice here is B: beta blocker",
+        "A is wrong, C is wrong. Therefore B.",
+        "Thus B is the most appropriate next step.",
+        "The answer is B and C is wrong.",
+    ],
+)
+def test_clear_ways_that_models_write(said: str) -> None:
+    assert parse_answer(said, "ABCD") == "B"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Vitamin B is the correct answer.",
+        "Hepatitis B is the most likely diagnosis.",
+        "It is due to lack of iron, therefore not vitamin B.",
+        "Option A: Aspirin\nOption B: Beta blocker",
+        "A - Aspirin\nB - Beta blocker",
+        "A\nB\nC\nD",
+    ],
+)
+def test_names_and_lists_are_no_answers(said: str) -> None:
+    assert parse_answer(said, "ABCD") is None
+
+
+def test_words_before_a_dash_or_a_line_of_their_own() -> None:
+    words = ("yes", "no", "maybe")
+    assert parse_answer("Yes - the results show it", words) == "yes"
+    assert parse_answer("no\n\nBecause the trial was small", words) == "no"

@@ -15,23 +15,33 @@ ADVERB = (
     r"(?:therefore|thus|hence|then|so|most\s+likely|likely|probably|clearly|definitely|indeed|the)"
 )
 THING = r"(?:option|choice|letter|answer)"
-MARK = r"[\s:*_=#>\-–—]*"
+MARK = r"[\s:*_=#>\-–—\"']*"
+ABOUT = r"(?i:\s+(?:to|for|here)\b[^.:\n]{0,60}?)?"
 OPENERS = r"(?:\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{|[\s($\[<\"'`{*_])*"
 CLOSERS = r"[)\]*_\"'`$}>]*"
 MARKERS = (
-    rf"(?i:\banswer)\b(?i:\s+(?:to|for|here)\b[^.:\n]{{0,60}}?)?{MARK}(?i:\b{MODAL}\b)?{MARK}"
+    rf"(?i:(?<![^\W_])(?:answer(?![^\W_])|ans\b\.?)){ABOUT}{MARK}(?i:\b{MODAL}\b)?{MARK}"
     rf"(?i:\b{ADVERB}\b\s*)*{MARK}(?i:\b{THING}\b)?{MARK}",
-    rf"(?i:\b(?:correct|right|best)\s+(?:option|choice|letter|response))\b{MARK}(?i:\b{MODAL}\b)?{MARK}"
+    rf"(?i:\b(?:correct|right|best)\s+(?:option|choice|letter|response)|my(?:\s+final)?\s+choice)\b"
+    rf"{ABOUT}{MARK}(?i:\b{MODAL}\b)?{MARK}"
     rf"(?i:\b{ADVERB}\b\s*)*{MARK}(?i:\b{THING}\b)?{MARK}",
-    r"(?i:\b(?:I|we)\s+(?:would\s+|will\s+)?(?:choose|pick|select|go\s+with))\s+"
+    r"(?i:\b(?:I|we)(?:['’](?:d|ll))?\s+(?:would\s+|will\s+)?(?:choose|pick|select|go\s+with))\s+"
     rf"(?i:{THING}\b\s*)?",
     r"\\boxed\s*\{",
 )
 """Patterns of phrases that precede an answer."""
 CHOSEN = r"(?i:\b(?:option|choice))\s+"
 RIGHT = r"(?i:\s+is\s+(?:the\s+)?(?:most\s+)?(?:correct|right|best|appropriate)\b)"
-THE_RIGHT = r"(?i:\s+is\s+the\s+(?:correct|right|best)\s+(?:answer|option|choice))"
-"""Patterns around an answer: "option B is correct", "B is the right answer"."""
+THE_RIGHT = (
+    r"(?i:\s+is\s+the\s+(?:(?:single\s+)?best|correct|right|most\s+(?:likely|appropriate))\s+"
+    r"(?:answer|option|choice|response|diagnosis|(?:next\s+)?step))"
+)
+LAST = r"(?i:\b(?:therefore|thus|hence)\b,?)\s+"
+"""Patterns around an answer: "option B is correct", "B is the right answer", "therefore C."."""
+LINKS = frozenset(
+    ("so", "thus", "therefore", "hence", "then", "that", "but", "and", "because", "only")
+)
+"""Words that may stand before a label that begins a statement; "hepatitis" may not."""
 GOES_ON = re.compile("is|because|since|as|due|given|for|it|there|they|this|these|we", re.IGNORECASE)
 """Words that may follow a label that is an answer: "B because ...", but not "B cells"."""
 DENIED = re.compile(r"\s+(?:is|was)\s+(?:not\b|wrong|incorrect|false|excluded)", re.IGNORECASE)
@@ -66,14 +76,20 @@ class _Reader:
         praised = rf"{CHOSEN}{OPENERS}{label}{CLOSERS}{RIGHT}|(?<![\w-]){other}{CLOSERS}{THE_RIGHT}"
         for match in re.finditer(praised, text, self.flags):
             name = "label" if match.group("label") else "other"
-            yield match.start(name), self.known(match.group(name))
+            before = re.search(r"([^\W\d_]+)[ \t]+$", text[: match.start(name)])
+            if name == "label" or before is None or before[1].lower() in LINKS:
+                yield match.start(name), self.known(match.group(name))
+        if last := re.search(rf"{LAST}{OPENERS}{label}{CLOSERS}[\s.!]*$", text, self.flags):
+            yield last.start("label"), self.known(last.group("label"))
 
     def settle(self, match: re.Match[str], text: str) -> tuple[str | None] | None:
         """Return (label,) for a match, (None,) if it names two labels, or None if no answer."""
         rest = text[match.end("label") :]
         rival = rf"{CLOSERS}[\s.]*(?:or|and|/|,|&)[\s(*_\"'`$]*(?:{self.one})(?![\w-])"
-        if re.match(rival, rest, self.flags):
-            return (None,)
+        other = re.match(rival, rest, self.flags)
+        if other:
+            denied = DENIED.match(rest[other.end() :])
+            return (self.known(match.group("label")) if denied else None,)
         label = self.known(match.group("label"))
         if self._is_sentence(label, rest):
             return None
@@ -106,11 +122,12 @@ class _Reader:
 
     def bare(self, text: str) -> str | None:
         """Return the label if the text is only a label, or begins with one as in a list."""
-        named = rf"{MARK}{OPENERS}(?P<label>{self.one})(?![\w-])"
+        named = rf"{MARK}(?i:{THING}\b{MARK})?{OPENERS}(?P<label>{self.one})(?![\w-])"
         if alone := re.fullmatch(rf"{named}[\s.]*{CLOSERS}[\s.]*", text, self.flags):
             return self.known(alone.group("label"))
-        first = re.match(rf"{named}[.):,*\]]", text, self.flags)
-        lines = re.finditer(rf"^\W*({self.one})[.):]", text, self.flags | re.M)
+        first = re.match(rf"{named}(?:[.):,*\]]|[ \t]*\n|[ \t]+[-–—]\s)", text, self.flags)
+        begun = rf"^\W*(?:(?i:{THING})\W+)?({self.one})(?:[.):]|[ \t]*$|[ \t]+[-–—]\s)"
+        lines = re.finditer(begun, text, self.flags | re.M)
         if first is None or len({line.group(1) for line in lines}) > 1:
             return None
         found = self.settle(first, text)
@@ -127,10 +144,10 @@ def parse_answer(text: str, labels: Iterable[str]) -> str | None:
     Text between ``<think>`` and ``</think>`` is ignored, and so is a further question that the
     model makes up with all that follows. Searches, in this order, for the last statement ("Answer:
     X", "the answer is option X", ``\\boxed{X}``, "option X is correct"), for a text that is only a
-    label, and for one that begins with "X." or "X," and has no line with another label. A label
-    that is a word of a sentence ("A patient") or of a name ("E. coli", "B cells") does not count,
-    nor do two different labels after one marker ("A or B"). Letter labels match in upper case only,
-    words in any case.
+    label, and for one that begins with "X.", "X," or a line "X" and has no line with another label.
+    A label that is a word of a sentence ("A patient") or of a name ("E. coli", "B cells") does not
+    count, nor do two different labels after one marker ("A or B"). Letter labels match in upper
+    case only, words in any case.
 
     Args:
         text: the generated text.
