@@ -122,7 +122,7 @@ class _Reader:
 
     def bare(self, text: str) -> str | None:
         """Return the label if the text is only a label, or begins with one as in a list."""
-        named = rf"{MARK}(?i:{THING}\b{MARK})?{OPENERS}(?P<label>{self.one})(?![\w-])"
+        named = rf"{MARK}{OPENERS}(?i:{THING}\b{MARK})?{OPENERS}(?P<label>{self.one})(?![\w-])"
         if alone := re.fullmatch(rf"{named}[\s.]*{CLOSERS}[\s.]*", text, self.flags):
             return self.known(alone.group("label"))
         first = re.match(rf"{named}(?:[.):,*\]]|[ \t]*\n|[ \t]+[-–—]\s)", text, self.flags)
