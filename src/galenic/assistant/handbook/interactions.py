@@ -16,32 +16,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from galenic.assistant.handbook.entry import PublicPage
-from galenic.assistant.triage.words.people import ages_in_months
-from galenic.assistant.triage.words.phrase import GAP_STOPS, Matcher, parse_phrase
-from galenic.assistant.triage.words.wording import sentences
+from galenic.assistant.handbook.named_things import CHILD_MONTHS, Named, named_things
+from galenic.assistant.handbook.owners import apart
 from galenic.record.facts import Fact
-from galenic.record.medicines import groups, named_in
 
 __all__ = ["Interaction", "Warned", "interactions", "warnings"]
 
 MOST = 3
 """Warnings that are shown for a question."""
 _LEVELS = ("avoid", "ask-first", "caution")
-_GROUP_NAMES = {
-    "blood thinner": "anticoagulant", "blood thinners": "anticoagulant",
-    "anticoagulant": "anticoagulant", "anticoagulants": "anticoagulant", "nsaid": "nsaid",
-    "nsaids": "nsaid", "anti-inflammatory": "nsaid", "anti-inflammatories": "nsaid",
-    "statin": "statin", "statins": "statin", "ssri": "ssri", "ssris": "ssri",
-    "antidepressant": "ssri", "antidepressants": "ssri", "water tablet": "diuretic",
-    "water tablets": "diuretic", "diuretic": "diuretic", "maoi": "maoi", "penicillin": "penicillin",
-    "insulin": "insulin", "steroids": "steroid", "beta blocker": "beta-blocker",
-    "beta blockers": "beta-blocker", "ace inhibitor": "ace-inhibitor",
-    "ace inhibitors": "ace-inhibitor", "triptan": "triptan", "opioid": "opioid",
-}  # fmt: skip
-"""Groups by the names that people give them."""
-_CHILD_MONTHS = {"under-12": 144.0, "under-16": 192.0}
-_BEFORE = 3
-"""Words before a condition among which a denial makes it not count."""
 
 
 class _Side(BaseModel):
@@ -104,7 +87,7 @@ def warnings(question: str, notes: str = "", facts: Sequence[Fact] = ()) -> list
         notes: theirs, as text.
         facts: of their record; only those that hold count.
     """
-    asked, kept = _facts(question), {**_facts(notes), **_recorded(facts)}
+    asked, kept = named_things(question), {**_of_notes(notes), **_recorded(facts)}
     found: dict[frozenset[str], tuple[int, Warned]] = {}
     for row in interactions():
         for warned, pair in _matches(row, asked, kept):
@@ -119,45 +102,32 @@ def warnings(question: str, notes: str = "", facts: Sequence[Fact] = ()) -> list
 
 
 def _matches(
-    row: Interaction, asked: Mapping[str, str], kept: Mapping[str, str]
+    row: Interaction, asked: Mapping[str, Named], kept: Mapping[str, str]
 ) -> Iterator[tuple[Warned, frozenset[str]]]:
     for one, other in ((row.a, row.b), (row.b, row.a)):
         ours = asked.get(_key(one))
         if ours is None:
             continue
-        for known, where in ((asked, ""), (kept, "record")):
-            theirs = known.get(_key(other))
-            if theirs is not None and theirs != ours:
-                yield Warned(row, theirs if where else ""), frozenset((ours, theirs))
+        also = asked.get(_key(other))
+        if (
+            also
+            and also.said != ours.said
+            and not apart((_key(one), ours.owners), (_key(other), also.owners))
+        ):
+            yield Warned(row, ""), frozenset((ours.said, also.said))
+        theirs = kept.get(_key(other))
+        if theirs is not None and theirs != ours.said:
+            yield Warned(row, theirs), frozenset((ours.said, theirs))
+
+
+def _of_notes(notes: str) -> dict[str, str]:
+    """What notes name: they are of one person."""
+    return {key: named.said for key, named in named_things(notes).items()}
 
 
 def _key(side: _Side) -> str:
     kind = "medicine" if side.medicine else "group" if side.group else "thing"
     return f"{kind}:{side.medicine or side.group or side.condition or side.food}"
-
-
-def _facts(text: str) -> dict[str, str]:
-    """What a text names: keys of sides, each with the words that name it."""
-    found: dict[str, str] = {}
-    for medicine, said in named_in(text).items():
-        found.setdefault(f"medicine:{medicine.id}", said)
-        for group in medicine.groups:
-            found.setdefault(f"group:{group}", said)
-    plain = " ".join(text.lower().split())
-    for name, group in _GROUP_NAMES.items():
-        if group in groups() and f" {name} " in f" {plain.strip('?.!,')} ".replace(",", " "):
-            found.setdefault(f"group:{group}", name)
-    for sentence in sentences(text):
-        for mention in _matcher().find(sentence.tokens):
-            before = sentence.tokens[max(0, mention.start - _BEFORE) : mention.start]
-            if not GAP_STOPS & set(before):
-                said = " ".join(sentence.shown[mention.start : mention.end])
-                found.setdefault(f"thing:{mention.concept}", said)
-        for _, months in ages_in_months(sentence.tokens):
-            for name, most in _CHILD_MONTHS.items():
-                if months < most:
-                    found.setdefault(f"thing:{name}", "a child")
-    return found
 
 
 _THINGS = frozenset(
@@ -167,7 +137,7 @@ _THINGS = frozenset(
         "myasthenia", "g6pd", "diabetes",
     }
 )  # fmt: skip
-_ALIASES = {"pregnancy": "pregnancy", "insulin": "diabetes"}
+_ALIASES = {"pregnancy": "pregnancy", "insulin": "diabetes", "clot": "blood-clot"}
 _ALLERGIES = {
     "penicillin": "penicillin-allergy", "nsaid": "nsaid-allergy", "salicylate": "nsaid-allergy",
     "sulfonamide": "sulfa-allergy", "trimethoprim-group": "sulfa-allergy",
@@ -182,13 +152,15 @@ def _recorded(facts: Sequence[Fact]) -> dict[str, str]:
             continue
         keys = [f"thing:{name}" for name in fact.traits if name in _THINGS]
         keys += [f"thing:{_ALIASES[name]}" for name in fact.traits if name in _ALIASES]
-        if fact.months and min(fact.months) < max(_CHILD_MONTHS.values()):
-            keys += [f"thing:{n}" for n, most in _CHILD_MONTHS.items() if min(fact.months) < most]
+        if fact.months and min(fact.months) < max(CHILD_MONTHS.values()):
+            keys += [f"thing:{n}" for n, most in CHILD_MONTHS.items() if min(fact.months) < most]
         if fact.kind == "medicine":
             for name in fact.names:
-                keys += [key for key in _facts(name) if not key.startswith("thing:")]
+                keys += [key for key in named_things(name) if not key.startswith("thing:")]
         if fact.kind == "allergy":
-            kinds = {key.removeprefix("group:") for name in fact.names for key in _facts(name)}
+            kinds = {
+                key.removeprefix("group:") for name in fact.names for key in named_things(name)
+            }
             keys += [f"thing:{what}" for kind, what in _ALLERGIES.items() if kind in kinds]
             keys += ["thing:sulfa-allergy"] if _sulfa(fact) else []
         for key in keys:
@@ -207,12 +179,3 @@ def _label(fact: Fact) -> str:
     if fact.kind == "person":
         return "a child"
     return f"an {fact.text}" if fact.kind == "allergy" else fact.name
-
-
-@cache
-def _matcher() -> Matcher:
-    text = files("galenic.assistant.handbook").joinpath("conditions.yaml").read_text("utf-8")
-    matcher = Matcher()
-    for name, said in yaml.safe_load(text).items():
-        matcher.add(name, (phrase for say in said for phrase in parse_phrase(say, {})))
-    return matcher

@@ -1,0 +1,171 @@
+"""Which medicines, groups, conditions and foods a text names, and whose they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import yaml
+
+from galenic.assistant.handbook.owners import Owners, clauses
+from galenic.assistant.triage.words.people import ages_in_months
+from galenic.assistant.triage.words.phrase import GAP_STOPS, Matcher, Mention, parse_phrase
+from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
+from galenic.record.medicines import Medicine, groups, named_in
+
+__all__ = ["CHILD_MONTHS", "Named", "named_things"]
+
+
+class Named(NamedTuple):
+    """The words that name a thing, and who has or takes it; nobody where that is not plain."""
+
+    said: str
+    owners: Owners = frozenset()
+
+
+CHILD_MONTHS = {"under-12": 144.0, "under-16": 192.0}
+_GROUP_NAMES = {
+    "anticoagulant": "blood thinner, blood thinners, anticoagulant, anticoagulants",
+    "nsaid": "nsaid, nsaids, anti-inflammatory, anti-inflammatories",
+    "statin": "statin, statins",
+    "ssri": "ssri, ssris, antidepressant, antidepressants",
+    "diuretic": "water tablet, water tablets, water pill, water pills, diuretic, diuretics",
+    "maoi": "maoi, maois, mao inhibitor",
+    "penicillin": "penicillin, penicillins",
+    "antibiotic": "antibiotic, antibiotics",
+    "insulin": "insulin",
+    "steroid": "steroids, steroid tablets",
+    "beta-blocker": "beta blocker, beta blockers",
+    "ace-inhibitor": "ace inhibitor, ace inhibitors",
+    "calcium-blocker": "calcium channel blocker, calcium channel blockers",
+    "triptan": "triptan, triptans",
+    "opioid": "opioid, opioids, opiate, opiates",
+    "nitrate": "nitrate, nitrates, angina spray",
+    "thyroid": "thyroid tablet, thyroid tablets, thyroid pill, thyroid pills, thyroid medicine, "
+    "thyroid medication, thyroid meds",
+    "z-drug": "sleeping tablet, sleeping tablets, sleeping pill, sleeping pills",
+    "decongestant": "decongestant, decongestants",
+    "combined-contraceptive": "contraceptive pill, birth control pill, birth control pills",
+    "contrast": "with contrast, ct contrast, contrast ct, contrast scan, contrast injection, "
+    "contrast medium",
+    "iron-supplement": "iron supplement, iron supplements, iron pill, iron pills",
+    "calcium-supplement": "calcium supplements, calcium pills",
+}
+"""Groups by the names that people give them."""
+_BESIDE = {
+    "iron-supplement": "iron", "calcium-supplement": "calcium", "potassium-supplement": "potassium",
+    "antacid": "magnesium", "combined-contraceptive": "the pill, my pill, birth control",
+}  # fmt: skip
+"""Everyday words that name a group only beside a medicine."""
+_NOT_SO = re.compile(r"(iron|calcium|potassium) (channel|deficiency|levels?|score|blockers?|rich)")
+_BEFORE = 3
+"""Words before a condition among which a denial makes it not count."""
+_NO_LONGER = re.compile(
+    r"\bused to (?:take|be on|have)\b|\bno longer (?:take|taking|on|use)\b"
+    r"|\bi(?: am|m) not (?:on|taking)\b|\bi (?:do not|dont|never) (?:take|use)\b"
+)
+_SOFT = word_set("water milk coffee tea juice squash cola coke lemonade smoothie formula")
+_GIVEN_UP = word_set("stopped quit gave")
+_NO_FOOD = word_set("breast expressed mothers donor")
+_NO_FOOD_AFTER = word_set("of thistle teeth supply")
+
+
+def named_things(text: str) -> dict[str, Named]:
+    """Keys (``medicine:warfarin``, ``group:nsaid``, ``thing:pregnancy``), and what names each."""
+    whole, found = _keys(text), dict[str, Named]()
+    parts = [(_keys(clause, alone=False), owners, clause) for clause, owners in clauses(text)]
+    for key, said in whole.items():
+        held = [(owners, clause) for keys, owners, clause in parts if key in keys]
+        if held and not key.startswith("thing:") and all(_NO_LONGER.search(c) for _, c in held):
+            continue
+        plain = held and all(owners for owners, _ in held)
+        found[key] = Named(said, frozenset().union(*(o for o, _ in held)) if plain else frozenset())
+    return found
+
+
+def _keys(text: str, *, alone: bool = True) -> dict[str, str]:
+    found: dict[str, str] = {}
+    read = sentences(text)
+    mentions = [(sentence, one) for sentence in read for one in _held(sentence)]
+    for sentence, mention in mentions:
+        said = " ".join(sentence.shown[mention.start : mention.end])
+        found.setdefault(f"thing:{mention.concept}", said)
+    for sentence in read:
+        for _, months in ages_in_months(sentence.tokens):
+            for name, most in CHILD_MONTHS.items():
+                if months < most:
+                    found.setdefault(f"thing:{name}", "a child")
+    medicines = _taken(text, mentions, alone=alone)
+    for medicine, said in medicines.items():
+        found.setdefault(f"medicine:{medicine.id}", said)
+        for group in medicine.groups:
+            found.setdefault(f"group:{group}", said)
+    spoken = {f"group:{group}": said for group, said in _spoken(text, found).items()}
+    return {**spoken, **found}
+
+
+def _spoken(text: str, found: Mapping[str, str]) -> dict[str, str]:
+    """Groups that a text names by everyday words; some words count only beside something else."""
+    plain = f" {' '.join(re.findall(r'[a-z0-9-]+', text.lower()))} "
+    beside = _NOT_SO.sub(" ", plain) if found else ""
+    named: dict[str, str] = {}
+    for names, where in ((_GROUP_NAMES, plain), (_BESIDE, beside)):
+        for group, said in names.items():
+            for name in said.split(", "):
+                if group in groups() and f" {name} " in where:
+                    named.setdefault(group, name)
+    if "penicillin" in named and "thing:penicillin-allergy" in found:
+        del named["penicillin"]
+    return named
+
+
+def _held(sentence: TokenSentence) -> list[Mention]:
+    """Conditions and foods that a sentence names and does not deny."""
+    tokens = sentence.tokens
+    return [
+        one
+        for one in _matcher().find(tokens)
+        if not GAP_STOPS & set(tokens[max(0, one.start - _BEFORE) : one.start])
+        and not (one.concept == "alcohol" and _no_alcohol(tokens, one))
+        and not (one.concept == "dairy" and _no_food(tokens, one))
+    ]
+
+
+def _no_alcohol(tokens: Sequence[str], one: Mention) -> bool:
+    """Whether water is drunk, or nothing any more."""
+    given_up = _GIVEN_UP & set(tokens[max(0, one.start - 2) : one.start])
+    return bool(given_up or _SOFT & set(tokens[one.end : one.end + 4]))
+
+
+def _no_food(tokens: Sequence[str], one: Mention) -> bool:
+    """Whether milk is a mother's, or part of another name."""
+    before, after = tokens[max(0, one.start - 1) : one.start], tokens[one.end : one.end + 1]
+    return bool(_NO_FOOD & set(before) or _NO_FOOD_AFTER & set(after))
+
+
+def _allergies(
+    mentions: Sequence[tuple[TokenSentence, Mention]],
+) -> list[tuple[TokenSentence, Mention]]:
+    return [(sentence, one) for sentence, one in mentions if one.concept.endswith("-allergy")]
+
+
+def _taken(
+    text: str, mentions: Sequence[tuple[TokenSentence, Mention]], *, alone: bool
+) -> dict[Medicine, str]:
+    """The medicines of a text but those of an allergy; `alone`: unless there are no others."""
+    named = named_in(text)
+    allergic = {word for s, one in _allergies(mentions) for word in s.shown[one.start : one.end]}
+    others = {medicine: said for medicine, said in named.items() if said not in allergic}
+    return others or (named if alone else {})
+
+
+@cache
+def _matcher() -> Matcher:
+    text = files("galenic.assistant.handbook").joinpath("conditions.yaml").read_text("utf-8")
+    matcher = Matcher()
+    for name, said in yaml.safe_load(text).items():
+        matcher.add(name, (phrase for say in said for phrase in parse_phrase(say, {})))
+    return matcher
