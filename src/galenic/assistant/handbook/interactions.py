@@ -104,18 +104,14 @@ def warnings(question: str, notes: str = "", facts: Sequence[Fact] = ()) -> list
 def _matches(
     row: Interaction, asked: Mapping[str, Named], kept: Mapping[str, str]
 ) -> Iterator[tuple[Warned, frozenset[str]]]:
-    for one, other in ((row.a, row.b), (row.b, row.a)):
-        ours = asked.get(_key(one))
+    for one, other in ((_key(row.a), _key(row.b)), (_key(row.b), _key(row.a))):
+        ours, also, theirs = asked.get(one), asked.get(other), kept.get(other)
         if ours is None:
             continue
-        also = asked.get(_key(other))
-        if (
-            also
-            and also.said != ours.said
-            and not apart((_key(one), ours.owners), (_key(other), also.owners))
-        ):
-            yield Warned(row, ""), frozenset((ours.said, also.said))
-        theirs = kept.get(_key(other))
+        if also is not None:
+            both = ours.several if one == other else ours.said != also.said
+            if both and not apart((one, ours.owners), (other, also.owners)):
+                yield Warned(row, ""), frozenset((ours.said, also.said))
         if theirs is not None and theirs != ours.said:
             yield Warned(row, theirs), frozenset((ours.said, theirs))
 

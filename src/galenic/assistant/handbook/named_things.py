@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -20,10 +21,17 @@ __all__ = ["CHILD_MONTHS", "Named", "named_things"]
 
 
 class Named(NamedTuple):
-    """The words that name a thing, and who has or takes it; nobody where that is not plain."""
+    """A thing that a text names.
+
+    Attributes:
+        said: the words that name it.
+        owners: who has or takes it; nobody where that is not plain.
+        several: more than one medicine of the group is named.
+    """
 
     said: str
     owners: Owners = frozenset()
+    several: bool = False
 
 
 CHILD_MONTHS = {"under-12": 144.0, "under-16": 192.0}
@@ -75,14 +83,17 @@ _NO_FOOD_AFTER = word_set("of thistle teeth supply")
 
 def named_things(text: str) -> dict[str, Named]:
     """Keys (``medicine:warfarin``, ``group:nsaid``, ``thing:pregnancy``), and what names each."""
-    whole, found = _keys(text), dict[str, Named]()
+    whole, found, groups_of = _keys(text), dict[str, Named](), Counter[str]()
+    for medicine in named_in(text):
+        groups_of.update(f"group:{group}" for group in medicine.groups)
     parts = [(_keys(clause, alone=False), owners, clause) for clause, owners in clauses(text)]
     for key, said in whole.items():
         held = [(owners, clause) for keys, owners, clause in parts if key in keys]
         if held and not key.startswith("thing:") and all(_NO_LONGER.search(c) for _, c in held):
             continue
         plain = held and all(owners for owners, _ in held)
-        found[key] = Named(said, frozenset().union(*(o for o, _ in held)) if plain else frozenset())
+        owners = frozenset[str]().union(*(who for who, _ in held)) if plain else frozenset()
+        found[key] = Named(said, owners, groups_of[key] > 1)
     return found
 
 
