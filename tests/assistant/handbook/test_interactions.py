@@ -95,7 +95,8 @@ def _names(side: table._Side) -> list[str]:
         said = yaml.safe_load(text)[side.condition or side.food]
         return [" ".join(part.split("|")[0] for part in say.replace(" ..", "").split())
                 for say in said]  # fmt: skip
-    return [name for one in chosen for name in one.names[:1] if one in named_in(name)]
+    plain = [[name for name in one.names if one in named_in(name)][:1] for one in chosen]
+    return [name for names in plain for name in names]
 
 
 def test_rows_are_many_and_those_with_one_host_only_get_fewer() -> None:
