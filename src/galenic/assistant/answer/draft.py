@@ -17,6 +17,7 @@ from galenic.assistant.answer.limits import limit_of
 from galenic.assistant.answer.pages import FoundSentence, of_own, of_pages
 from galenic.assistant.answer.reading import QuestionReading, read_question
 from galenic.assistant.answer.support import Wanted, wanted
+from galenic.assistant.answer.unknown_medicines import names_medicine, unknown_medicines
 from galenic.assistant.answer.write import write_answer
 from galenic.assistant.events import Cited, Event, Note, Sentence, Sources
 from galenic.assistant.guards.check import Guard, of_answer, of_question
@@ -46,6 +47,7 @@ LITTLE = 3
 
 UNANSWERED = "The sources here do not answer this."
 NEAREST_ARE = " The nearest topics: {titles}."
+UNKNOWN = " They say nothing about {names}."
 WHO = (
     " Ask a pharmacist, who knows medicines best; for medicines that a specialist gave you, ask "
     "their team."
@@ -153,7 +155,8 @@ class Draft:
         found = of_own(want, [*self.person.passages, *own])
         if found:
             yield from self._guarded(found)
-        chosen = choose(reading)
+        unknown = unknown_medicines(self.text)
+        chosen = [one for one in choose(reading) if _speaks_of(one.entry, unknown)]
         for one in chosen:
             if self._harmless(one.place.statement.text):
                 yield one.place.statement.text, cited_pages(one.entry, one.place)
@@ -189,11 +192,13 @@ class Draft:
         """Why there is no answer, who can help, and what is nearest."""
         takes = "take" in words(self.text) and any(one.medicine for one in reading.aspects)
         near = any(one.cover > 0.99 or one.score >= 2 for one in reading.near)
+        medicine = any(one.medicine for one in reading.aspects) or names_medicine(self.text)
         health = (
             (near and not reading.foreign)
             or self.found.findings
             or takes
             or _speaks_of_health(self.text)
+            or medicine
         )
         if not health:
             self.declined = True
@@ -201,8 +206,9 @@ class Draft:
             return
         titles = [one.entry.title for one in reading.near if one.cover > 0.5]
         titles += [one.title for one in indexed if one.title not in titles]
-        medicine = any(one.medicine for one in reading.aspects)
-        text = UNANSWERED + (WHO if medicine else WHO_ELSE)
+        unknown = ", ".join(unknown_medicines(self.text))
+        text = UNANSWERED + (UNKNOWN.format(names=unknown) if unknown else "")
+        text += WHO if medicine else WHO_ELSE
         if titles:
             text += NEAREST_ARE.format(titles="; ".join(titles[:NEAREST]))
         yield Note("abstained", text)
@@ -241,6 +247,12 @@ class Draft:
         return tuple(1 + self.cited.index(one) for one in passages)
 
 
+def _speaks_of(entry: Entry, names: Sequence[str]) -> bool:
+    """Whether an entry says something about every one of these medicines."""
+    said = " ".join(place.statement.text for place in entry.places()).lower() if names else ""
+    return all(name in said for name in names)
+
+
 def _worse(entry: Entry) -> list[Place]:
     """What of an entry makes it urgent."""
     return [one for one in entry.places() if one.field in ("seek.emergency", "seek.today")][
@@ -253,7 +265,8 @@ ferritin crp hba1c oximeter oxygen labour labor birth scan mri xray cholesterol 
 swollen rash fever cough cold itchy bleeding levels count cells gland skin sleep diet weight
 syndrome disease disorder symptom symptoms treatment medicine medicines medication drug drugs
 effects dose pain ache doctor hospital illness ill sick health infection inherited blood cure
-cured pregnant pregnancy baby surgery therapy vaccine allergy cancer test
+cured pregnant pregnancy baby surgery therapy vaccine allergy cancer test tablet
+tablets capsule capsules injection injections inhaler inhalers jab
 """)
 
 

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from galenic.assistant.handbook.entry import PublicPage
-from galenic.assistant.handbook.named_things import CHILD_MONTHS, Named, named_things
+from galenic.assistant.handbook.named_things import CHILD_MONTHS, NamedThing, named_things
 from galenic.assistant.handbook.owners import apart
 from galenic.record.facts import Fact
 
@@ -102,7 +102,7 @@ def warnings(question: str, notes: str = "", facts: Sequence[Fact] = ()) -> list
 
 
 def _matches(
-    row: Interaction, asked: Mapping[str, Named], kept: Mapping[str, str]
+    row: Interaction, asked: Mapping[str, NamedThing], kept: Mapping[str, str]
 ) -> Iterator[tuple[Warned, frozenset[str]]]:
     for one, other in ((_key(row.a), _key(row.b)), (_key(row.b), _key(row.a))):
         ours, also, theirs = asked.get(one), asked.get(other), kept.get(other)

@@ -17,10 +17,10 @@ from galenic.assistant.triage.words.phrase import GAP_STOPS, Matcher, Mention, p
 from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
 from galenic.record.medicines import Medicine, groups, named_in
 
-__all__ = ["CHILD_MONTHS", "Named", "named_things"]
+__all__ = ["CHILD_MONTHS", "NamedThing", "named_things"]
 
 
-class Named(NamedTuple):
+class NamedThing(NamedTuple):
     """A thing that a text names.
 
     Attributes:
@@ -81,9 +81,9 @@ _NO_FOOD = word_set("breast expressed mothers donor")
 _NO_FOOD_AFTER = word_set("of thistle teeth supply")
 
 
-def named_things(text: str) -> dict[str, Named]:
+def named_things(text: str) -> dict[str, NamedThing]:
     """Keys (``medicine:warfarin``, ``group:nsaid``, ``thing:pregnancy``), and what names each."""
-    whole, found, groups_of = _keys(text), dict[str, Named](), Counter[str]()
+    whole, found, groups_of = _keys(text), dict[str, NamedThing](), Counter[str]()
     for medicine in named_in(text):
         groups_of.update(f"group:{group}" for group in medicine.groups)
     parts = [(_keys(clause, alone=False), owners, clause) for clause, owners in clauses(text)]
@@ -93,7 +93,7 @@ def named_things(text: str) -> dict[str, Named]:
             continue
         plain = held and all(owners for owners, _ in held)
         owners = frozenset[str]().union(*(who for who, _ in held)) if plain else frozenset()
-        found[key] = Named(said, owners, groups_of[key] > 1)
+        found[key] = NamedThing(said, owners, groups_of[key] > 1)
     return found
 
 
