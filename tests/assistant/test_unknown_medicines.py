@@ -1,4 +1,4 @@
-"""A medicine that nothing here covers: it is known for one, and the reader is told who can answer."""
+"""A medicine that nothing here covers is known for one, and the reader is told who can answer."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ _STEMS = (
     "mab|nib|ciclib|parib|vir|pril|prilat|bitril|sartan|olol|alol|statin|fibrate|gliptin|gliflozin|"
     "glutide|natide|parin|xaban|gatran|tidine|prazole|conazole|azole|caftor|lukast|triptan|dronate|"
     "dronic|cillin|mycin|micin|floxacin|cycline|azepam|azolam|barbital|prost|setron|vaptan|sirox|"
-    "fenidone|luzole|bazepine|carbazepine|carbamide|apride|cept|rafenib|imod|tecan|taxel|platin|"
+    "fenidone|luzole|bazepine|carbazepine|carbamide|apride|opride|cept|rafenib|imod|tecan|taxel|platin|"
     "rubicin|afil|osin|oxetine|lafaxine|zapine|tiapine|peridone|piprazole|quine|thiazide|"
     "semide|actone|renone|citabine|trexed|trexate|poetin|grastim|leukin|feron|stim|relin|relix|"
     "tadine|rizine|phylline|meterol|buterol|sone|solone|onide|steride|estradiol|gestrel|racetam|toin|"
     "gabatrin|gabalin|dopa|capone|giline|tigmine|grel|oxaban|ciguat|entan|bradine|cizumab|kinra|"
     "limus|fungin|bactam|penem|oxacin|tegravir|previr|buvir|asvir|vudine"
 )
-_STEM = re.compile(rf"[a-z]{{3,}}(?:{_STEMS})")
+_STEM = re.compile(rf"[a-z]{{2,}}(?:{_STEMS})")
 _NO_NAME = word_set(
     "souvenir elixir reprieve accept concept except intercept person reason season cortisone "
     "hormone isoniazid cholesterol interleukin somatostatin myostatin hydantoin"
