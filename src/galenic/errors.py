@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["UserError", "unknown_name"]
+__all__ = ["UserError", "no_room", "unknown_name"]
 
 
 class UserError(Exception):
     """An error the user can fix. The command line prints its message and exits with status 2."""
+
+
+def no_room(message: str) -> UserError:
+    """Build the error for a disk that is known to be too small before anything is written.
+
+    Its cause is the system's error for a full disk, and so the command ends with the same status.
+    """
+    error = UserError(message)
+    error.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return error
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:

@@ -87,10 +87,9 @@ rows:
 """
 
 
-@pytest.fixture
-def blocked(tmp_path: Path) -> str:
-    folder = tmp_path / "blocker"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def blocked(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("blocker")
     (folder / "sitecustomize.py").write_text(BLOCKER)
     here = [str(folder), *(path for path in sys.path if path)]
     return os.pathsep.join(here)

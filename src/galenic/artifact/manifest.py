@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from galenic.cache import locked, replacing
-from galenic.errors import UserError
+from galenic.errors import UserError, no_room
 from galenic.models.folder import MANIFEST
 from galenic.strict_json import read_object
 
@@ -134,7 +134,7 @@ def check_new(path: Path, num_bytes: int = 0) -> None:
             pass
     free = shutil.disk_usage(nearest).free
     if num_bytes * ROOM > free:
-        raise UserError(
+        raise no_room(
             f"{path} will take {num_bytes / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free there. "
             "Make room, or give a folder on another disk with -o."
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.cache import cache_folder, made_once
-from galenic.errors import UserError
+from galenic.errors import UserError, no_room
 from galenic.models.configuration import changed_configuration, read_configuration
 from galenic.models.families import unfinished
 from galenic.models.files import ModelFiles
@@ -80,7 +80,7 @@ def _copy(source: Path, config: Any, folder: Path) -> None:
     need = sum(math.prod(tensor.shape) for tensor in names.values()) * int(dtype.itemsize)
     free = shutil.disk_usage(folder).free
     if need * 1.1 > free:
-        raise UserError(
+        raise no_room(
             f"the text model within {source} takes {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
             f"are free at {folder.parent}. Make room, or set GALENIC_CACHE to a folder elsewhere."
         )

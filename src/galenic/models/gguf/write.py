@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.cache import replacing
-from galenic.errors import UserError, unknown_name
+from galenic.errors import UserError, no_room, unknown_name
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -152,8 +152,9 @@ def write_gguf(
         raise UserError(f"there is no folder {target.parent} to write {target.name} into.")
     free = shutil.disk_usage(target.parent).free
     if sum(sizes.values()) * 1.02 > free:
-        raise UserError(
-            f"{target} takes {sum(sizes.values()) / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free."
+        raise no_room(
+            f"{target} takes {sum(sizes.values()) / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free. "
+            "Make room, or name a folder on another disk."
         )
     with replacing(target) as part:
         _write(source, part, types, sizes, encode)
