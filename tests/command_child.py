@@ -31,7 +31,7 @@ def _redirect(order: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115, PTH123 - without what the server has read
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - without what the server has read
 
 
 def _run(order: dict[str, Any]) -> int:
@@ -67,7 +67,8 @@ def _serve() -> None:
             finally:
                 os._exit(code)
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -17,12 +17,15 @@ CHILD = Path(__file__).with_name("command_child.py")
 
 
 def galenic(
-    *arguments: object, folder: Path | None = None, **environment: str
+    *arguments: object, folder: Path | None = None, fresh: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, in a wide terminal unless ``COLUMNS`` says otherwise."""
+    """Run a command to its end, in a wide terminal unless ``COLUMNS`` says otherwise.
+
+    ``fresh`` starts an interpreter of its own, where importing is a part of what is tested.
+    """
     line = [*map(str, arguments)]
     env = {**os.environ, "COLUMNS": "200", **environment}
-    if not hasattr(os, "fork"):
+    if fresh or not hasattr(os, "fork"):
         return subprocess.run(
             [*GALENIC, *line], capture_output=True, text=True, check=False, cwd=folder, env=env
         )

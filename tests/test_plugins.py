@@ -68,7 +68,7 @@ def test_the_package_of_the_page_is_used_from_the_command_line(
     model = write_tiny_hf(tmp_path / "model", "llama")
     out = tmp_path / "sparse"
     call = ["prune", model, "--method", "random", "--sparsity", "0.2", "--lot", "3", "-o", out]
-    done = galenic(*call, **environment)
+    done = galenic(*call, fresh=True, **environment)
     assert done.returncode == 0, done.stderr
     assert "'worn' of the package worn-methods does not load (OSError: worn out)" in done.stderr
     assert done.stderr.count("worn out") == 1

@@ -10,6 +10,14 @@ import torch
 
 from training import load_tiny, make_trainer
 
+SETTINGS: dict[str, Any] = {
+    "epochs": 10,
+    "batch_tokens": 20,
+    "learning_rate": 1e-3,
+    "checkpoint_every": 3,
+    "evaluate_every": 10,
+}
+
 
 def held(tensor: Any) -> int:
     """Numbers that this process holds of it."""
@@ -22,11 +30,7 @@ if __name__ == "__main__":
     trainer = make_trainer(
         load_tiny(Path(sys.argv[1])),
         Path(sys.argv[2]),
-        epochs=10,
-        batch_tokens=20,
-        learning_rate=1e-3,
-        checkpoint_every=3,
-        evaluate_every=10,
+        **SETTINGS,
         fsdp=fsdp,
     )
     trainer.run()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from commands import galenic
 from galenic.artifact.manifest import read_manifest
 from galenic.cli.main import app
 from galenic.data.jsonl import encode_gzip, write_bytes
@@ -296,15 +297,13 @@ def test_two_processes_make_the_same_adapter(tmp_path: Path, flags: list[str]) -
     call = [str(script), "finetune", str(model), "--train", str(tmp_path / "q.jsonl"), *LEARN]
     call += ["--max-steps", "6", "--batch-tokens", "64", *flags]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    alone = [flag for flag in call if flag != "--fsdp"]
-    one, two = (
-        subprocess.run(
-            [sys.executable, *start, "-o", str(tmp_path / name)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        for name, start in (("one", alone), ("two", [*launch, *call]))
+    alone = [word for word in call[1:] if word != "--fsdp"]
+    one = galenic(*alone, "-o", tmp_path / "one")
+    two = subprocess.run(
+        [sys.executable, *launch, *call, "-o", str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     for done in (one, two):
         assert done.returncode == 0, done.stderr

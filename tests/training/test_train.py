@@ -24,6 +24,7 @@ from galenic.training.batch import TrainItem
 from galenic.training.checkpoints import LOG, STATE
 from galenic.training.loop import choose_precision
 from galenic.training.validation import Validation
+from train_child import SETTINGS
 from training import Quiet, Texts, load_tiny, make_trainer, some_items
 
 CHILD = Path(training.__file__).with_name("train_child.py")
@@ -280,12 +281,11 @@ def test_a_killed_process_goes_on_to_the_same_weights(
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--fsdp",)], ids=["ddp", "fsdp"])
 def test_two_processes_learn_as_one(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    load_tiny(tmp_path / "model")
-    one = run_in_process(tmp_path / "one", tmp_path / "model")
+    model = load_tiny(tmp_path / "model")
     two = run_in_process(tmp_path / "two", tmp_path / "model", TWO, flags)
-    for process in (one, two):
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
+    make_trainer(model, tmp_path / "one", **SETTINGS).run()
+    _, errors = two.communicate()
+    assert two.returncode == 0, errors.decode()
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
     alone, shared = (
         torch.load(tmp_path / name / STATE, weights_only=True) for name in ("one", "two")
