@@ -108,7 +108,7 @@ def main() -> int:
         print(f"{word:5}{time.monotonic() - start:7.1f} s  {first}", flush=True)
         if word == "FAIL":
             failed += 1
-            print(f"      {wrong}\n      it printed:\n{printed}")
+            print(f"      {wrong}\n      it printed:\n{printed}", flush=True)
     print(f"{time.monotonic() - begun:.0f} s in all, {failed} failed")
     return 1 if failed else 0
 

@@ -6,7 +6,7 @@ import re
 
 from galenic.errors import UserError
 
-__all__ = ["format_size", "parse_size", "split_commas"]
+__all__ = ["about_time", "format_size", "format_time", "parse_size", "split_commas"]
 
 UNITS: dict[str, int] = {
     "": 1,
@@ -51,6 +51,28 @@ def format_size(num_bytes: float) -> str:
             digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
             return f"{value:.{digits}f} {unit}"
     return f"{num_bytes:.0f} B"
+
+
+def about_time(seconds: float) -> str:
+    """Format an estimate: ``40 seconds``, ``12 minutes``, ``2.5 hours``."""
+    if seconds < 90:
+        return f"{round(seconds, -1):.0f} seconds"
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+
+
+def format_time(seconds: float) -> str:
+    """Format a duration for readers: ``15 s``, ``4 min 5 s``, ``40 min``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 10 and rest:
+        return f"{minutes} min {rest} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def split_commas(value: object) -> object:

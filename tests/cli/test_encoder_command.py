@@ -129,7 +129,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
         patch.setattr(Trainer, "_learn", stop)
         stopped = galenic(*command, tmp_path / "enc")
     assert stopped.exit_code == 130
-    assert "the same command goes on" in stopped.output
+    assert "run the same command again" in stopped.output
     assert not (tmp_path / "enc").exists()
     other = galenic(*command, tmp_path / "enc", "--seed", 1)
     assert isinstance(other.exception, UserError) and "other settings" in str(other.exception)

@@ -54,7 +54,7 @@ def test_the_usual_options_come_first() -> None:
 
 def test_a_switch_is_shown_by_what_it_changes_and_a_range_in_words() -> None:
     text = " ".join(help_of("finetune").split())
-    assert "--allow-contaminated Learn" in text
+    assert "--allow-contaminated Train" in text
     assert "--no-allow-contaminated" not in text
     assert "0 to 1]" in text
     assert "x>=" not in text

@@ -36,7 +36,7 @@ FLAGS = (
     "--dump-dom",
 )
 # The page runs inside a frame of the wanted width: a window cannot be made as narrow as a phone.
-# Only the wrapper has a script; the page's own policy forbids them.
+# The page's own policy allows one script, the search.
 WRAPPER = """<!DOCTYPE html><meta charset="utf-8"><pre id="out"></pre>
 <iframe width="1280" height="800" srcdoc="{page}"></iframe>
 <iframe width="390" height="800" srcdoc="{page}"></iframe>
@@ -48,7 +48,18 @@ addEventListener("load", () => {{
     frame.contentDocument.querySelectorAll("details").forEach(one => {{ one.open = true; }});
     const cut = [...frame.contentDocument.querySelectorAll("svg")]
       .filter(svg => svg.getBoundingClientRect().width < 100).length;
-    return {{width: inside.innerWidth, closed, open: root.scrollWidth, cut,
+    const page = frame.contentDocument, box = page.querySelector("input[type=search]");
+    const cards = [...box.closest("section").querySelectorAll(".card")];
+    const find = text => {{
+      box.value = text;
+      box.dispatchEvent(new inside.Event("input"));
+      return cards.filter(card => card.getClientRects().length).length;
+    }};
+    const cell = page.querySelector("tbody td");
+    return {{all: find(""), none: find("nothing-has-this"), wrong: find("{word}"),
+      cards: cards.length, offered: box.getClientRects().length,
+      label: inside.getComputedStyle(cell, "::before").content,
+      width: inside.innerWidth, closed, open: root.scrollWidth, cut,
       requests: inside.performance.getEntriesByType("resource").map(one => one.name),
       ink: getComputedStyle(frame.contentDocument.body).color,
       plots: frame.contentDocument.querySelectorAll("svg").length}};
@@ -99,7 +110,8 @@ def test_page_fits_desktop_and_phone_and_asks_for_nothing(
 ) -> None:
     page = request.getfixturevalue(which)
     wrapper = tmp_path / "wrapper.html"
-    wrapper.write_text(WRAPPER.format(page=escape(page)), encoding="utf-8")
+    word = "WRONG" if which == "page" else "Newly broken"
+    wrapper.write_text(WRAPPER.format(page=escape(page), word=word), encoding="utf-8")
     colours = ["--blink-settings=preferredColorScheme=0"] if dark else []
     command = [browser, *FLAGS, *colours, f"--user-data-dir={tmp_path / 'profile'}"]
     done = subprocess.run(
@@ -113,7 +125,14 @@ def test_page_fits_desktop_and_phone_and_asks_for_nothing(
         assert result["closed"] <= result["width"], result
         assert result["open"] <= result["width"], result
         assert result["requests"] == []
+        assert result["offered"] == 1
+        assert result["all"] == result["cards"] > 2
+        assert result["none"] == 0
+        assert 0 < result["wrong"] < result["cards"]
         assert result["cut"] == 0
         assert result["plots"] > 7
+        # On a phone a row is a block, and each cell begins with the name of its column.
+        stacked = {"page": '"n"', "study_page": '"Size"'}[which]
+        assert result["label"] == (stacked if result["width"] == 390 else "none")
         red = int(re.findall(r"\d+", result["ink"])[0])
         assert (red > 128) == dark

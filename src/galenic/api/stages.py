@@ -28,6 +28,7 @@ def compress(
     *,
     data: str | Path | None = None,
     text: str | Path | None = None,
+    num_samples: int | None = None,
     measure: bool = True,
     progress: Progress = False,
 ) -> Artifact:
@@ -39,6 +40,7 @@ def compress(
         output: the folder to create; an interrupted compression is resumed.
         data: folder with medquad/medquad.jsonl.gz; default: ``GALENIC_DATA``.
         text: path of your own UTF-8 text, used for calibration as well.
+        num_samples: number of calibration sequences, instead of the recipe's.
         measure: measure quality on a few held-out texts at the end, for the model card.
         progress: True prints progress to standard error.
 
@@ -49,6 +51,8 @@ def compress(
 
     check_new(Path(output))
     found = read_recipe(str(recipe))
+    if num_samples is not None:
+        found = found.with_samples(num_samples)
     from galenic.recipes.run import CompressJob
     from galenic.recipes.run import compress as run
 

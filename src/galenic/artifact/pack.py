@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
@@ -47,6 +48,9 @@ BROKEN = (
 """Exceptions that `zipfile` raises for malformed files."""
 LEVEL = 9
 """Zstandard level; higher ones take far longer and save less than 1 % on data without repeats."""
+
+RESERVED = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*[. ]")
+"""Names that Windows cannot store."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def pack(name: str, target: Path, watcher: Watcher) -> Packed:
     model = resolve_model(name)
     folder = model.path if model.path.is_dir() else model.path.parent
     files = [model.path] if model.path.is_file() else sorted(_files(folder))
+    _check_names(folder, [file.relative_to(folder).as_posix() for file in files])
     total = sum(file.stat().st_size for file in files)
     check_new(target, total)
     watcher.stage(f"packing {name}", total=total)
@@ -309,11 +314,16 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 
 
 def _check_names(source: Path, names: list[str]) -> None:
-    """Raise UserError unless all names are safe relative paths, and none is a file and a folder."""
+    """Raise UserError unless all names are safe relative paths that every system can store."""
+    if len({name.casefold() for name in names}) < len(names):
+        raise UserError(
+            f"{source} has names that differ in case alone, which Windows cannot store."
+        )
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
     for name in names:
         path = PurePosixPath(name)
         odd = not path.name or not name.isprintable() or str(path) != name or len(name) > 1000
+        odd = odd or any(RESERVED.fullmatch(part) for part in path.parts)
         if odd or path.is_absolute() or ".." in path.parts or set(name) & set('\\:*?"<>|'):
             raise UserError(
                 f"{source} names files outside its own folder, or that no folder can hold: "

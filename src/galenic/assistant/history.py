@@ -54,7 +54,7 @@ class History:
         """Forget it all, on disk as well."""
         self.questions = []
         if self.path is not None:
-            self.path.write_text("")
+            self.path.write_text("", encoding="utf-8")
 
 
 def _read(path: Path) -> list[str]:

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from galenic.cli.output import log, progress_console
-from galenic.cli.progress import PLAIN_EVERY, clock
+from galenic.cli.progress import PLAIN_EVERY
 from galenic.study.store import NodeFolder, State
+from galenic.units import about_time, format_time
 
 __all__ = ["StudyBoard", "how_far", "state_line"]
 
@@ -39,6 +40,7 @@ class StudyBoard:
             self.live = Live(console=self.console, refresh_per_second=4)
         self.before: dict[str, State] = {}
         self.told = 0.0
+        self.began, self.first = time.monotonic(), -1
 
     def __enter__(self) -> StudyBoard:
         if self.live:
@@ -56,9 +58,9 @@ class StudyBoard:
             return
         for node_id, state in states.items():
             if state != self.before.get(node_id, "waiting") and self.before:
-                self.say(f"{self.titles[node_id]}: {state}  ({state_line(states)})")
+                self.say(f"{self.titles[node_id]}: {state}  ({self._line(states)})")
         if not self.before:
-            self.say(state_line(states))
+            self.say(self._line(states))
         self.before = dict(states)
         if time.monotonic() - self.told >= PLAIN_EVERY:
             self.told = time.monotonic()
@@ -70,6 +72,18 @@ class StudyBoard:
         """One line worth knowing."""
         log.info("%s", text)
         self.console.print(text, markup=False, highlight=False)
+
+    def _line(self, states: Mapping[str, State]) -> str:
+        """Numbers of nodes by state, time elapsed, and what is left at the pace so far."""
+        done = Counter(states.values())["done"]
+        if self.first < 0:
+            self.first = done
+        elapsed = time.monotonic() - self.began
+        line = f"{state_line(states)}; {format_time(elapsed)} elapsed"
+        if done > self.first and done < len(states):
+            left = elapsed / (done - self.first) * (len(states) - done)
+            line += f", about {about_time(left)} left at this pace"
+        return line
 
     def _table(
         self, states: Mapping[str, State], folders: Mapping[str, NodeFolder]
@@ -87,7 +101,7 @@ class StudyBoard:
             table.add_row(
                 "failed", Text(self.titles[node_id]), Text(why.message if why else "", style="red")
             )
-        return Group(Text(state_line(states), style="bold"), table)
+        return Group(Text(self._line(states), style="bold"), table)
 
 
 def state_line(states: Mapping[str, State]) -> str:
@@ -108,5 +122,5 @@ def how_far(facts: Mapping[str, Any]) -> str:
     speed = (done - facts["begun_at"]) / seconds if seconds else 0.0
     if speed > 0:
         pace = f"{speed:.1f} items/s" if speed >= 1 else f"{1 / speed:.1f} s each"
-        line += f", {pace}, {clock((total - done) / speed)} left"
+        line += f", {pace}, {format_time((total - done) / speed)} left"
     return line

@@ -77,7 +77,8 @@ def parse_config(config: type[Config], values: dict[str, Any]) -> Config:
         if isinstance(cause := first.get("ctx", {}).get("error"), UserError):
             raise cause from error
         flag = "--" + str(first["loc"][0]).replace("_", "-")
-        raise UserError(f"{flag} {first['input']!r}: {first['msg']}") from error
+        why = first["msg"].replace("Input should be", "it must be")
+        raise UserError(f"{flag} {first['input']!r}: {why}.") from error
 
 
 def with_options(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
@@ -93,10 +94,8 @@ def with_options(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
             found.setdefault(name, field)
     fields: dict[str, Any] = {}
     for name, field in found.items():
-        notes = [] if owners[name] == list(methods) else [", ".join(owners[name])]
-        default = _kind(field)[1]
-        notes += [] if default is None else [f"default: {default}"]
-        help_text = f"{field.description} ({'; '.join(notes)})" if notes else field.description
+        owner = "" if owners[name] == list(methods) else f" ({', '.join(owners[name])})"
+        help_text = f"{field.description}{owner}{_said_default(_kind(field)[1])}"
         limits: dict[str, Any] = {
             limit: value
             for rule in field.metadata
@@ -126,6 +125,13 @@ def parse_method(methods: Registry, name: str, values: dict[str, Any]) -> Any:
                 f"{flag} is an option of {', '.join(owners)}, not of {name}. Leave it out."
             )
     return parse_config(method, given)
+
+
+def _said_default(default: Any) -> str:
+    """The default of a method's option, which the flag itself does not have."""
+    if default is None or default is False or default == ():
+        return ""
+    return f" [default: {'on' if default is True else default}]"
 
 
 def _panel(config: type[BaseModel], name: str) -> str:

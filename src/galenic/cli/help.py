@@ -20,7 +20,8 @@ WIDEST = 100
 """Columns: longer lines are hard to read."""
 TERM = 26
 """Columns for the names of options; a longer name gets a line to itself."""
-FIRST, ARGUMENTS = "Options", "Arguments"
+FIRST, ARGUMENTS, EXAMPLES = "Options", "Arguments", "Examples"
+TYPES = {"int": "N", "float": "N", "str": "TEXT", "path": "PATH", "bool": ""}
 
 Record = tuple[str, str]
 
@@ -34,19 +35,24 @@ class GroupedCommand(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """Print the help for one command, with its examples at the end."""
         console = Console()
-        console.print(_help(self, ctx), width=min(console.width, WIDEST))
+        width = min(console.width, WIDEST)
+        console.print(_help(self, ctx, width), width=width)
 
 
-def _help(command: GroupedCommand, ctx: Any) -> RenderableType:
-    parts: list[RenderableType] = [Text(), Text(command.get_usage(ctx).strip(), style="bold")]
+def _help(command: GroupedCommand, ctx: Any, width: int) -> RenderableType:
+    usage = re.sub(r"\{(\w+)\}", lambda found: found[1].upper(), command.get_usage(ctx).strip())
+    parts: list[RenderableType] = [Text(), Text(usage, style="bold")]
     if command.help:
         parts += [Text(), Padding(Markdown(command.help), (0, 1))]
     for title, records in _groups(command.get_params(ctx), ctx):
-        parts += [Text(), Rule(Text(title, style="bold"), align="left", style="dim")]
-        parts += [Padding(_rows(records), (0, 0, 0, 1))]
+        parts += [*_head(title), Padding(_rows(records), (0, 0, 0, 1))]
     if command.epilog:
-        parts += [Text(), Padding(Markdown(command.epilog), (0, 1)), Text()]
-    return Group(*parts)
+        parts += [*_head(EXAMPLES), Padding(_examples(command.epilog, width - 1), (0, 0, 0, 1))]
+    return Group(*parts, Text())
+
+
+def _head(title: str) -> list[RenderableType]:
+    return [Text(), Rule(Text(title, style="bold"), align="left", style="dim")]
 
 
 def _groups(params: Iterable[Any], ctx: Any) -> Iterator[tuple[str, list[Record]]]:
@@ -58,25 +64,33 @@ def _groups(params: Iterable[Any], ctx: Any) -> Iterator[tuple[str, list[Record]
             continue
         usual = ARGUMENTS if param.param_type_name == "argument" else FIRST
         group = getattr(param, "rich_help_panel", None) or usual
-        groups.setdefault(group, []).append((_short(record[0], param), _plain(record[1])))
+        names, text = (_short(record[0], param), _plain(record[1], param))
+        groups.setdefault(group, []).append((names, text))
     return ((title, records) for title, records in groups.items() if records)
 
 
+def _is_on(param: Any) -> bool:
+    """Whether a switch does something unless it is turned off."""
+    return bool(param.default) or "default: on" in (param.help or "")
+
+
 def _short(names: str, param: Any) -> str:
-    """An on/off option by the form that changes its default; simple words for types."""
+    """A switch that is off by the form that turns it on; simple words for types."""
     if getattr(param, "secondary_opts", None):
-        names = param.secondary_opts[0] if param.default else param.opts[0]
-    names = re.sub(r"<(int|float)( range)?>", "N", names)
-    return re.sub(r"<(str|path)>", lambda found: "FILE" if found[1] == "path" else "TEXT", names)
+        return "/".join([param.opts[0], *(param.secondary_opts if _is_on(param) else [])])
+    names = re.sub(r"<list\[(\w+)\]>", lambda found: f"<{found[1].lower()}>", names)
+    return re.sub(r"<(\w+)( range)?>", lambda found: TYPES.get(found[1], found[0]), names).strip()
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, param: Any) -> str:
     """Defaults of switches and bounds of numbers as a reader would say them."""
-    text = re.sub(r"\[default: (no-)?[a-z]+(-[a-z]+)+\]", "", text)
+    if getattr(param, "secondary_opts", None):
+        text = re.sub(r"\[default: [\w-]+\]", "[default: on]" if _is_on(param) else "", text)
     text = re.sub(r"(-?[\d.]+)<=x<=(-?[\d.]+)", r"\1 to \2", text)
     text = re.sub(r"; x>=[01]\]|\[x>=[01]\]", lambda found: "]" if found[0][0] == ";" else "", text)
     text = re.sub(r"x>=(-?[\d.]+)", r"at least \1", text)
     text = re.sub(r"x<=(-?[\d.]+)", r"at most \1", text)
+    text = re.sub(r"\]\s+\[", "; ", text)
     return re.sub(r"\s+", " ", text).strip()
 
 
@@ -94,3 +108,30 @@ def _rows(records: list[Record]) -> RenderableType:
         row.add_row(name, Text(text))
         rows.append(row)
     return Group(*rows)
+
+
+def _examples(epilog: str, width: int) -> RenderableType:
+    """Each command as it can be copied, what it does indented below it."""
+    parts: list[RenderableType] = []
+    for paragraph in epilog.strip().split("\n\n"):
+        found = re.match(r"`([^`]+)`(.*)", paragraph.strip(), re.DOTALL)
+        if found is None:
+            note = paragraph.replace("**Examples**", "").strip(" \n():")
+            parts += [Text(f"({note})", style="dim")] if note else []
+            continue
+        parts.append(Text(_broken(found[1], width), style="cyan"))
+        if said := " ".join(found[2].replace("`", "").split()):
+            parts.append(Padding(Text(said), (0, 0, 0, 4)))
+    return Group(*parts)
+
+
+def _broken(command: str, width: int) -> str:
+    """A command over several lines where it is long, broken before options, as a shell reads it."""
+    quoted = r"(?:\"[^\"]*\"|'[^']*'|\S)+"
+    lines = [""]
+    for part in re.findall(rf"{quoted}(?: (?!-|&&){quoted})*", command):
+        if lines[-1] and len(lines[-1]) + len(part) + 3 > width:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f" {part}" if lines[-1] else part
+    return "\n".join(lines)

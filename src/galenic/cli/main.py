@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -96,6 +97,7 @@ def main() -> None:
     cleans up as Ctrl-C does.
     """
     ended = _heed_termination()
+    _write_utf8()
     try:
         status = app(standalone_mode=False)
         sys.exit(TERMINATED if ended else status or 0)
@@ -119,6 +121,20 @@ def main() -> None:
         _flush_output()
 
 
+def _write_utf8() -> None:
+    """Write UTF-8 where Python would not, as into a file or pipe on Windows.
+
+    A terminal keeps its encoding, and what it cannot show becomes a question mark.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper) or stream.encoding.lower() == "utf-8":
+            continue
+        if stream.isatty():
+            stream.reconfigure(errors="replace")
+        else:
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def _say_error(text: str) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -130,6 +146,10 @@ def _say_error(text: str) -> None:
 def _of_usage(error: Exception) -> str:
     """What is wrong with the words of a command, and where its help is, in one line."""
     said = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    said = re.sub(r"\(Possible options: (.*)\)", r"Did you mean \1?", said)
+    said = re.sub(r"Input should be a valid integer\b.*", "it must be a whole number", said)
+    said = re.sub(r"Input should be a valid number\b.*", "it must be a number", said)
+    said = said.replace("Input should be", "it must be")
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "galenic"
     return f"{said.removesuffix('.')}{'' if said.endswith('?') else '.'} See: {command} --help"

@@ -30,7 +30,7 @@ ModelArgument = Annotated[
 
 NewFolderOption = Annotated[
     Path,
-    typer.Option("-o", "--output", help="Folder to make; must not exist.", show_default=False),
+    typer.Option("-o", "--output", help="Folder to create; must not exist.", show_default=False),
 ]
 
 ManifestOption = Annotated[
@@ -39,5 +39,5 @@ ManifestOption = Annotated[
 
 RunsArgument = Annotated[
     list[Path],
-    typer.Argument(help="Run folders that `galenic evaluate` wrote.", show_default=False),
+    typer.Argument(help="Run folders written by `galenic evaluate`.", show_default=False),
 ]

@@ -20,7 +20,7 @@ from rich.console import Console
 from galenic import __version__
 from galenic.errors import UserError
 
-__all__ = ["is_verbose", "log", "progress_console", "say", "with_output_options"]
+__all__ = ["is_verbose", "log", "progress_console", "say", "with_output_options", "written"]
 
 log = logging.getLogger("galenic")
 PANEL = "Output"
@@ -37,13 +37,13 @@ _chosen = _Chosen()
 
 Quiet = Annotated[
     bool,
-    typer.Option("-q", "--quiet", help="Only results and errors.", rich_help_panel=PANEL),
+    typer.Option("-q", "--quiet", help="Print only results and errors.", rich_help_panel=PANEL),
 ]
 Verbose = Annotated[
     bool,
     typer.Option(
         "--verbose",
-        help="Also when each step begins, with times, and the traceback of a fault.",
+        help="Also print when each step begins, and the traceback of an internal error.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -51,12 +51,21 @@ LogFile = Annotated[
     Path | None,
     typer.Option(
         "--log-file",
-        help="Append what is said about the work, with times, to this file.",
+        help="Append progress messages, with times, to this file.",
         rich_help_panel=PANEL,
         show_default=False,
     ),
 ]
 OPTIONS = {"quiet": (Quiet, False), "verbose": (Verbose, False), "log_file": (LogFile, None)}
+
+
+def written(output: Path) -> dict[str, Any]:
+    """A new file or folder for ``--json``: its path, and the size of each file in bytes."""
+    if output.is_file():
+        return {"path": str(output), "files": {output.name: output.stat().st_size}}
+    files = sorted(path for path in output.rglob("*") if path.is_file())
+    sizes = {path.relative_to(output).as_posix(): path.stat().st_size for path in files}
+    return {"path": str(output), "files": sizes}
 
 
 def with_output_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,22 +12,40 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
 from galenic.cli.output import log, progress_console
+from galenic.units import about_time, format_time
 
-__all__ = ["ConsoleWatcher", "clock", "watched"]
+__all__ = ["ConsoleWatcher", "watched"]
 
 PLAIN_EVERY = 20.0
 """Seconds between plain lines, so that a log file stays readable."""
 
 SPEED_PERIOD = 300.0
 """Seconds over which the bar takes the speed: a step of a training may last some of them."""
+
+
+AFTER, LONG = 5.0, 60.0
+"""Seconds after which the speed of a stage is known, and that are worth an estimate."""
+
+
+class _Clock(ProgressColumn):
+    """``15 s elapsed, 40 s left``."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """The time of the stage so far, and what is left of it."""
+        shown = f"{format_time(task.elapsed or 0)} elapsed"
+        if task.total and task.time_remaining is not None:
+            shown += f", {format_time(task.time_remaining)} left"
+        return Text(shown, style="progress.elapsed")
 
 
 class _Bar(Progress):
@@ -42,10 +60,19 @@ class _Bar(Progress):
 
 
 class ConsoleWatcher:
-    """Shows stages on standard error; use as a context manager."""
+    """Shows stages on standard error; use as a context manager.
 
-    def __init__(self, console: Console | None = None) -> None:
+    Args:
+        console: where to.
+        estimate: say early how long a long stage will take.
+        less: what to do if that is too long, as the end of a sentence.
+    """
+
+    def __init__(
+        self, console: Console | None = None, *, estimate: bool = True, less: str = ""
+    ) -> None:
         self.console = console or progress_console()
+        self.estimate, self.less, self._estimated = estimate, less, False
         self._progress: _Bar | None = None
         self._title, self._total = "", 0
         self._began = self._told = 0.0
@@ -54,14 +81,11 @@ class ConsoleWatcher:
             self._progress = _Bar(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=None),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
                 TextColumn("{task.fields[note]}"),
-                TimeElapsedColumn(),
-                TextColumn("elapsed,"),
-                TimeRemainingColumn(),
-                TextColumn("left"),
+                _Clock(),
                 console=self.console,
                 speed_estimate_period=SPEED_PERIOD,
             )
@@ -80,6 +104,7 @@ class ConsoleWatcher:
         """A new stage begins; what is done already does not count as speed."""
         self._title, self._total, self._start_at = text, total or 0, done
         self._began = self._told = time.monotonic()
+        self._estimated = not self.estimate
         log.info("%s", f"{text}{f': {total} to do' if total else ''}")
         if self._progress:
             self._progress.reset(
@@ -93,13 +118,26 @@ class ConsoleWatcher:
         now = time.monotonic()
         speed = (done - self._start_at) / (now - self._began) if now > self._began else 0.0
         rate = _rate(speed) if speed else ""
+        self._say_estimate(now - self._began, speed, done)
         if self._progress:
             self._progress.update(self._task, completed=done, rate=rate, note=note)
         elif now - self._told >= PLAIN_EVERY:
             self._told = now
-            left = f", {clock((self._total - done) / speed)} left" if speed else ""
-            shown = ", ".join(part for part in (rate, note) if part)
-            self.console.print(f"{self._title}: {done} of {self._total}, {shown}{left}")
+            times = f"{format_time(now - self._began)} elapsed"
+            if speed and self._total:
+                times += f", {format_time((self._total - done) / speed)} left"
+            shown = ", ".join(part for part in (rate, note, times) if part)
+            self.console.print(f"{self._title}: {done} of {self._total}, {shown}")
+
+    def _say_estimate(self, seconds: float, speed: float, done: int) -> None:
+        """Say once, as soon as the speed is known, how long a long stage takes."""
+        if self._estimated or seconds < AFTER or not (speed and self._total):
+            return
+        self._estimated = True
+        left = (self._total - done) / speed
+        if left >= LONG:
+            less = f"; {self.less}" if self.less else ""
+            self.say(f"{self._title}: about {about_time(left)} on this machine{less}")
 
     def say(self, text: str) -> None:
         """One line worth knowing, above the bar."""
@@ -119,22 +157,16 @@ def _rate(speed: float) -> str:
     return f"{speed:.1f} items/s" if speed >= 1 else f"{1 / speed:.1f} s each"
 
 
-def clock(seconds: float) -> str:
-    """``1:02:03``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 @contextmanager
-def watched(left: str) -> Iterator[ConsoleWatcher]:
+def watched(left: str, *, estimate: bool = True, less: str = "") -> Iterator[ConsoleWatcher]:
     """Show the progress of long work; Ctrl-C ends it with status 130.
 
     Args:
         left: what then remains of it, as a sentence.
+        estimate, less: as for `ConsoleWatcher`.
     """
     try:
-        with ConsoleWatcher() as watcher:
+        with ConsoleWatcher(estimate=estimate, less=less) as watcher:
             yield watcher
     except KeyboardInterrupt:
         typer.echo(f"\nstopped. {left}".rstrip(), err=True)

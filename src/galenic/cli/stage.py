@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from galenic.artifact.manifest import Manifest
 
-__all__ = ["run_stage", "say_if_sample"]
+__all__ = ["LESS", "run_stage", "say_if_sample"]
+
+
+LESS = "a smaller --num-samples takes less"
+"""Of calibration text, which most of the time goes into."""
 
 
 def say_if_sample(data: str | None) -> None:
@@ -59,5 +63,5 @@ def run_stage(
     say_if_sample(getattr(config, "data", None))
     module, _, function = stage.partition(":")
     run = getattr(import_module(module), function)
-    with watched(f"Nothing was written to {output}.") as watcher:
+    with watched(f"Nothing was written to {output}.", less=LESS) as watcher:
         return run(config, method, output, watcher), method

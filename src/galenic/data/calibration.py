@@ -59,18 +59,18 @@ class CalibrationConfig(BaseModel):
 
     data: str | None = Field(
         None,
-        description="Folder with medquad/medquad.jsonl.gz: medical text for methods that "
-        "calibrate. Its held-out tenth is left alone. `sample`: the embedded handbook, to try "
-        "things out.",
+        description="Folder with medquad/medquad.jsonl.gz, the medical text to calibrate on (its "
+        "held-out tenth is not used); `sample` uses the embedded handbook, for a "
+        "demonstration.",
     )
     text: str | None = Field(
         None,
-        description="UTF-8 text file of your own, paragraphs apart by empty lines (general "
-        "English, say). With --data, half of the text is taken from each.",
+        description="Your own UTF-8 text file, paragraphs separated by blank lines (general "
+        "English, say). With --data, half of the text comes from each.",
     )
-    num_samples: int = Field(64, ge=1, description="Sequences of calibration text.")
-    seq_len: int = Field(256, ge=8, description="Tokens in each sequence.")
-    seed: int = Field(0, ge=0, description="Of the choice of text, and of all else that is drawn.")
+    num_samples: int = Field(64, ge=1, description="Number of calibration sequences.")
+    seq_len: int = Field(256, ge=8, description="Tokens per sequence.")
+    seed: int = Field(0, ge=0, description="Random seed.")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 - MedMCQA (https://github.com/medmcqa/medmcqa): a zip with ``train.json`` and ``dev.json``, JSON
   lines in which ``cop`` counts from 1.
 - PubMedQA (https://github.com/pubmedqa/pubmedqa): ``data/ori_pqal.json``, an object by PMID; the
-  official split comes with Galenic, and ``test_ground_truth.json`` beside it is compared with it.
+  official split comes with Galenic. Other files beside it are not read.
 """
 
 from __future__ import annotations

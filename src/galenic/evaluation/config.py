@@ -50,14 +50,14 @@ class EvaluateConfig(BaseModel):
     )
     adapter: str | None = Field(
         None,
-        description="Adapter to compute beside a GGUF, whose weights stay as they are: a folder of "
-        "`galenic finetune`, or a LoRA in GGUF form.",
+        description="LoRA adapter to apply to a GGUF at run time: a folder made by `galenic "
+        "finetune`, or a GGUF.",
     )
     benchmarks: Names = Field(
         ("pubmedqa", "medqa", "medmcqa"),
         description="Comma-separated: pubmedqa, medqa (both forms), medqa_4options, "
-        "medqa_5options, medmcqa, or paths of your own exams: .jsonl, .json, .csv, .tsv, .parquet, "
-        ".xlsx (also .gz, .zst), or a folder of them.",
+        "medqa_5options, medmcqa, or paths of your own exams (.jsonl, .json, .csv, "
+        ".tsv, .parquet, .xlsx, also .gz, .zst) or of a folder of them.",
     )
     data: str | None = Field(
         None,
@@ -66,24 +66,24 @@ class EvaluateConfig(BaseModel):
     )
     split: str | None = Field(
         None,
-        description="Split to evaluate; default: the one each benchmark is reported on "
-        "(test, MedMCQA: validation).",
+        description="Split to evaluate; default: the one each benchmark is reported on (test; "
+        "MedMCQA: validation).",
     )
     limit: int | None = Field(
         None,
         ge=1,
-        description="At most this many questions a benchmark: a random sample fixed by --seed, "
-        "the same questions for the 4- and 5-option forms.",
+        description="Maximum number of questions per benchmark: a random sample fixed by --seed, "
+        "the same for the 4- and 5-option forms.",
     )
     map: str | None = Field(
         None,
-        description="Columns of an exam of your own: question=stem,answer=key; options in columns "
-        "of their own as options=a+b+c. Fields: question, options, answer, context, id.",
+        description="Columns of your own exam file: question=stem,answer=key; options in separate "
+        "columns as options=a+b+c. Fields: question, options, answer, context, id.",
     )
     answers_are: AnswersAre | None = Field(
         None,
-        description="What the answers of an exam of your own are, where letters, places and texts "
-        "may be confused: letters, indices (from 0), numbers (from 1) or texts.",
+        description="How your exam file gives the answers, where that is ambiguous: letters, "
+        "indices (from 0), numbers (from 1) or texts.",
     )
     scoring: Names = Field(
         (AUTO,),
@@ -93,35 +93,36 @@ class EvaluateConfig(BaseModel):
     )
     debias: Literal["none", "permutations", "prior"] = Field(
         "none",
-        description="permutations averages over cyclic orders of the options; prior divides by "
-        "what a content-free question gets.",
+        description="permutations: average over cyclic orders of the options; prior: divide by "
+        "the probabilities for a content-free question.",
     )
     num_fewshot: int = Field(
         0, ge=0, le=32, description="Solved examples before each question, from the training split."
     )
-    chat_template: bool = Field(False, description="Ask in the model's own chat format.")
+    chat_template: bool = Field(False, description="Use the model's own chat template.")
     chat_template_kwargs: str = Field(
         "{}",
         description="Arguments of the chat template as JSON, such as "
         "'{\"enable_thinking\": false}'.",
     )
     max_tokens: int = Field(
-        256, ge=1, description="Longest generated answer, or thoughts, for the generate scoring."
+        256, ge=1, description="Maximum generated tokens, for the generate scoring."
     )
-    seed: int = Field(0, ge=0, description="Of sampling and few-shot choice.")
+    seed: int = Field(0, ge=0, description="Random seed, for sampling and few-shot examples.")
     runtime: RuntimeName = Field(
         "auto",
-        description="Engine; auto takes encoder for an encoder with a multiple-choice head, torch "
-        "for other folders, llama for a GGUF unless torch is clearly faster (1.3 times) and fits.",
+        description="Engine. auto: encoder for an encoder with a multiple-choice head, torch for "
+        "other folders, llama for a GGUF unless torch is clearly faster (1.3 times) "
+        "and fits into memory.",
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Precision of the torch runtime."
     )
     threads: int | None = Field(
-        None, ge=1, description="Compute threads; default: chosen from the machine's live load."
+        None, ge=1, description="Compute threads; default: chosen from the machine's load."
     )
     context_length: int | None = Field(
-        None, ge=16, description="Longest text in tokens; default: the model's own limit."
+        None, ge=16, description="Context length in tokens; default: the model's own limit."
     )
 
     @field_validator("scoring")
@@ -163,21 +164,21 @@ class DivergenceConfig(CalibrationConfig):
     model: str = Field(description="A GGUF file, a model folder, smollm2-135m, or a Hub id.")
     against: str | None = Field(
         None,
-        description="Model to compare with; default: the first parent that the model's manifest "
-        "names. `none` compares with nothing.",
+        description="Model to compare with; default: the parent named by the model's manifest; "
+        "`none` for none.",
     )
     data: str | None = Field(
         None,
-        description="Folder with medquad/medquad.jsonl.gz: its held-out tenth is read, which no "
+        description="Folder with medquad/medquad.jsonl.gz; its held-out tenth is read, which no "
         "method calibrates on.",
     )
-    num_samples: int = Field(32, ge=1, description="Sequences of text.")
+    num_samples: int = Field(32, ge=1, description="Number of text sequences.")
     runtime: RuntimeName = Field(
         "auto",
-        description="Engine; auto takes the one that serves: llama for a GGUF, torch for a folder.",
+        description="Engine. auto: llama for a GGUF, torch for a folder.",
     )
     threads: int | None = Field(
-        None, ge=1, description="Compute threads; default: chosen from the machine's live load."
+        None, ge=1, description="Compute threads; default: chosen from the machine's load."
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from galenic.evaluation.plan import Chunk, RunPlan
+from galenic.units import about_time
 
 __all__ = ["Duration"]
 
@@ -47,9 +48,10 @@ class Duration:
         left = pace * sum(self.sizes[number + 1 :])
         if left < SHORT:
             return None
-        line = f"about {_words(left)} left on this machine"
+        line = f"about {about_time(left)} left on this machine"
         if self.small < 1 and self.begun == 0:
-            line += f"; --limit {SMALL} takes about {_words(pace * sum(self.sizes) * self.small)}"
+            small = about_time(pace * sum(self.sizes) * self.small)
+            line += f"; --limit {SMALL} takes about {small}"
         return line
 
 
@@ -71,10 +73,3 @@ def _share_of_small(plan: RunPlan, sizes: Sequence[int]) -> float:
             work[group] += size / len(chunk.jobs)
     small = sum(work[group] * min(1, SMALL / count[group]) for group in count)
     return small / sum(sizes)
-
-
-def _words(seconds: float) -> str:
-    if seconds < 90:
-        return f"{round(seconds, -1):.0f} seconds"
-    minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"

@@ -147,7 +147,9 @@ def _settings(model: ModelFiles, config: SpeedConfig, threads: int) -> dict[str,
 
 def _run(settings: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "galenic.evaluation.throughput_child", json.dumps(settings)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
         raise UserError(

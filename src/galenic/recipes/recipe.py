@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,11 @@ class Recipe:
     def calibrated(self) -> bool:
         """Whether any stage uses calibration text."""
         return any(step.method.calibrated for step in self.steps)
+
+    def with_samples(self, num_samples: int) -> Recipe:
+        """Return the recipe with another number of calibration sequences."""
+        calibration = self.calibration.model_copy(update={"num_samples": num_samples})
+        return replace(self, calibration=calibration)
 
     def describe(self) -> dict[str, Any]:
         """Return the whole recipe as a dict with all defaults filled in."""

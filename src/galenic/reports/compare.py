@@ -64,13 +64,13 @@ def compare_runs(
     Raises:
         UserError: both sides are the same, or used different versions of a benchmark.
     """
+    side_a = load_run(run_a)
     same_selection = (scoring_a, debias_a) == (scoring_b, debias_b)
     if (run_b is None or run_a.resolve() == run_b.resolve()) and same_selection:
         raise UserError(
             "A and B are the same. Name a second run, or choose two scorings with --scoring-a and "
             "--scoring-b (or --debias-a and --debias-b)."
         )
-    side_a = load_run(run_a)
     side_b = side_a if run_b is None else load_run(run_b)
     _check_versions(side_a, side_b)
     pairing = pair_records(

@@ -1,7 +1,13 @@
-"""The report as a self-contained HTML page without scripts or external resources."""
+"""The report as a self-contained HTML page without external resources.
+
+Its only script searches the questions shown; the page's policy allows it by its hash.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,7 +23,7 @@ from galenic.reports.rows import Row
 from galenic.reports.runs import LoadedRun
 from galenic.reports.text import count, model_name, p_value, proportion, signed, span
 
-__all__ = ["page_template", "to_html"]
+__all__ = ["label_cells", "page_template", "to_html"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def to_html(report: ReportDocument, runs: Sequence[LoadedRun], *, examples: int 
     """
     by_name = {run.name: run for run in runs}
     shown = [(row, pick_examples(by_name[row.run], row, examples)) for row in report.rows]
-    return page_template("report.html.jinja").render(
+    page = page_template("report.html.jinja").render(
         report=report,
         meaning=meaning_of_rows(report.rows),
         rows=report.rows,
@@ -58,18 +64,51 @@ def to_html(report: ReportDocument, runs: Sequence[LoadedRun], *, examples: int 
         examples=_with_examples(shown),
         reading=READING,
     )
+    return label_cells(page)
 
 
 def page_template(name: str) -> Template:
     """Load a template of this folder with our filters; it escapes all but our own markup."""
-    loader = FunctionLoader(
-        lambda file: files("galenic.reports").joinpath(file).read_text(encoding="utf-8")
-    )
+    loader = FunctionLoader(_file)
+    script = _file("search.js")
+    digest = hashlib.sha256(script.encode()).digest()
     environment = Environment(autoescape=True, undefined=StrictUndefined, loader=loader)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(p=proportion, signed=signed, count=count, p_value=p_value)
-    environment.globals.update(span=span, inline_code=_inline_code)
+    environment.globals.update(
+        span=span,
+        inline_code=_inline_code,
+        search_script=Markup(script),  # noqa: S704, our own
+        search_hash=base64.b64encode(digest).decode(),
+    )
     return environment.get_template(name)
+
+
+def _file(name: str) -> str:
+    return files("galenic.reports").joinpath(name).read_text(encoding="utf-8")
+
+
+def label_cells(page: str) -> str:
+    """Give each cell of a table the name of its column, which a phone shows before it."""
+    return re.sub(r"<table>.*?</table>", _labelled, page, flags=re.DOTALL)
+
+
+def _labelled(table: re.Match[str]) -> str:
+    head, _, body = table[0].partition("</thead>")
+    columns = [
+        re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<th\b.*?</th>", head, re.DOTALL)
+    ]
+
+    def row(found: re.Match[str]) -> str:
+        names = iter(columns)
+
+        def cell(tag: re.Match[str]) -> str:
+            label = next(names, "")
+            return tag[0] if tag[1] == "th" else f'<td data-label="{label}"'
+
+        return re.sub(r"<(td|th)\b", cell, found[0])
+
+    return f"{head}</thead>{re.sub(r'<tr.*?</tr>', row, body, flags=re.DOTALL)}"
 
 
 def _galleries(rows: Sequence[Row]) -> list[Gallery]:

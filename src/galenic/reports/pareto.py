@@ -22,7 +22,7 @@ _PLACES = [
     for x, side in ((6, "left"), (-6, "right"))
 ]
 """Candidate positions of a label relative to its marker, in points, best first."""
-NEAR = 10
+NEAR = 8
 """A label further above or below its marker (in points) is joined to it by a line."""
 
 
@@ -143,11 +143,12 @@ def _marks(axes: Any, points: Sequence[Point], label: str, fill: str) -> None:
 
 
 def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
-    """Place each label so that it covers no marker and no other label, if possible."""
+    """Place each label where it covers no marker, no label and few intervals."""
     renderer = figure.canvas.get_renderer()
     per_point = figure.dpi / 72
     marks = [axes.transData.transform((one.cost, one.value)) for one in points]
     taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in marks]
+    bars = [_bar(axes, one) for one in points]
     frame = axes.get_window_extent(renderer)
     for at in sorted(range(len(points)), key=lambda at: -marks[at][1]):
         text = axes.annotate(
@@ -157,8 +158,10 @@ def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
         size = text.get_window_extent(renderer)
         boxes = [_box(marks[at], place, size, per_point) for place in _PLACES]
         costs = [
-            sum(box.overlaps(other) for other in taken)
-            + 2 * (box.x1 > frame.x1 or box.x0 < frame.x0)
+            4 * sum(box.overlaps(other) for other in taken)
+            + sum(box.overlaps(bar) for bar in bars)
+            + 8 * (not (frame.x0 < box.x0 and box.x1 < frame.x1))
+            + 8 * (not (frame.y0 < box.y0 and box.y1 < frame.y1))
             for box in boxes
         ]
         best = costs.index(min(costs))
@@ -168,6 +171,13 @@ def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
         if abs(y) > NEAR:
             _join(axes, points[at], (x, y))
         taken.append(boxes[best])
+
+
+def _bar(axes: Any, point: Point) -> Bbox:
+    """Return the box of a marker's interval, in pixels."""
+    x, low = axes.transData.transform((point.cost, point.low))
+    high = axes.transData.transform((point.cost, point.high))[1]
+    return Bbox.from_extents(x - 2, low, x + 2, high)
 
 
 def _join(axes: Any, point: Point, place: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""The report of a study as a self-contained HTML page without scripts."""
+"""The report of a study as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from galenic.reports import plots
 from galenic.reports.document import DISCLAIMER, READING
-from galenic.reports.html import page_template
+from galenic.reports.html import label_cells, page_template
 from galenic.reports.meaning import meaning_of_study
 from galenic.reports.pareto import Panel, Point, pareto_picture, pareto_plot
 from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
@@ -28,7 +28,7 @@ class Plot:
 
 def study_html(report: StudyReport) -> str:
     """Render the page; the template escapes everything except our own SVG."""
-    return page_template("study.html.jinja").render(
+    page = page_template("study.html.jinja").render(
         report=report,
         meaning=meaning_of_study(report),
         significant=SIGNIFICANT,
@@ -45,6 +45,7 @@ def study_html(report: StudyReport) -> str:
         disclaimer=DISCLAIMER,
         reading=READING,
     )  # fmt: skip
+    return label_cells(page)
 
 
 def _memory(row: TableRow) -> str:

@@ -28,59 +28,64 @@ class ServeConfig(BaseModel):
     )
     adapter: str | None = Field(
         None,
-        description="Adapter to compute beside a GGUF: a folder of `galenic finetune`, or a LoRA "
-        "in GGUF form.",
+        description="LoRA adapter to apply to a GGUF at run time: a folder made by `galenic "
+        "finetune`, or a GGUF.",
     )
     host: str = Field(
         "127.0.0.1",
-        description="Address to listen at; any other than this machine's own needs --api-key.",
+        description="Address to listen on; any other than this machine's own needs --api-key.",
     )
-    port: int = Field(8080, ge=1, le=65535, description="Port to listen at.")
+    port: int = Field(8080, ge=1, le=65535, description="Port to listen on.")
     api_key: str | None = Field(
         None,
         min_length=16,
-        description="Callers must send it as `Authorization: Bearer KEY`; better given by the "
+        description="Key that clients must send as `Authorization: Bearer KEY`. Better set in the "
         "environment variable GALENIC_API_KEY than on the command line.",
     )
     allow_host: str = Field(
         "",
-        description="Names, apart by commas, under which other machines may call this one. A "
-        "request with any other Host header is refused.",
+        description="Comma-separated host names under which other machines may reach this one. "
+        "Requests with any other Host header are refused.",
     )
     max_queue: int = Field(
-        64, ge=0, description="Requests that may wait; to more, the answer is 429 at once."
+        64,
+        ge=0,
+        description="Maximum number of waiting requests; further ones get status 429 at once.",
     )
     max_connections: int = Field(
         256,
         ge=8,
-        description="Connections at once, fewer where this process may open fewer files; a quarter "
-        "of them from one other machine.",
+        description="Maximum number of connections (fewer where the process may open fewer "
+        "files); at most a quarter of them from one other machine.",
     )
-    max_tokens: int = Field(512, ge=1, description="Most new tokens of an answer.")
+    max_tokens: int = Field(512, ge=1, description="Maximum new tokens per answer.")
     max_seconds: float = Field(
-        120.0, gt=0, description="Most seconds of an answer, waiting left out; then it is cut."
+        120.0,
+        gt=0,
+        description="Maximum seconds per answer, not counting the wait; then it is cut off.",
     )
-    max_bytes: int = Field(2_097_152, ge=1024, description="Largest request, in bytes.")
+    max_bytes: int = Field(2_097_152, ge=1024, description="Maximum request size in bytes.")
     context_length: int | None = Field(
-        None, ge=64, description="Longest conversation in tokens; default: the model's own limit."
+        None, ge=64, description="Context length in tokens; default: the model's own limit."
     )
     chat_template_kwargs: str = Field(
         "{}",
-        description="Arguments of the chat template as JSON, such as "
-        "'{\"enable_thinking\": false}'; a request may give others.",
+        description='Arguments of the chat template as JSON, such as \'{"enable_thinking": '
+        "false}'; a request may override them.",
     )
     style: Literal["extractive", "written"] = Field(
         "extractive",
-        description="Answers to health questions: extractive = sentences of the sources as they "
-        "are; written = the model writes, and only what a source entails is shown.",
+        description="How health questions are answered. extractive: sentences quoted from the "
+        "sources; written: the model writes, and only sentences that a source entails "
+        "are shown.",
     )
     second_opinion: bool = Field(
         False,
-        description="Let the model raise the tier to `today`, never lower it. Small models are "
-        "often wrong in this.",
+        description="Let the model raise the urgency to `today`; it never lowers it. Small models "
+        "are often wrong about this.",
     )
     threads: int | None = Field(
-        None, ge=1, description="Compute threads; default: chosen from the machine's live load."
+        None, ge=1, description="Compute threads; default: chosen from the machine's load."
     )
 
     @model_validator(mode="after")

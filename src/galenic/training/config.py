@@ -18,20 +18,20 @@ class TrainOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    learning_rate: float = Field(2e-4, gt=0, le=1, description="Highest learning rate.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak learning rate.")
     epochs: int = Field(3, ge=1, description="Passes over the training data.")
-    max_steps: int | None = Field(None, ge=1, description="Stop after so many optimizer steps.")
-    batch_size: int = Field(16, ge=1, description="Texts in each optimizer step.")
+    max_steps: int | None = Field(None, ge=1, description="Maximum number of optimizer steps.")
+    batch_size: int = Field(16, ge=1, description="Texts per optimizer step.")
     batch_tokens: int = Field(
         2048,
         ge=16,
-        description="Tokens computed at once; a step's gradients are accumulated over as many "
-        "such batches as it needs. Bounds the memory.",
+        description="Tokens per forward pass, which bounds the memory; gradients are accumulated "
+        "over as many passes as a step needs.",
     )
     warmup: float = Field(
-        0.05, ge=0, le=1, description="Share of all steps in which the learning rate rises."
+        0.05, ge=0, le=1, description="Fraction of all steps in which the learning rate rises."
     )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
     evaluate_every: int = Field(
         50, ge=1, description="Steps between validations on the held-out split."
@@ -39,30 +39,34 @@ class TrainOptions(BaseModel):
     patience: int = Field(
         5,
         ge=1,
-        description="Stop after so many of these validations in a row without a lower loss.",
+        description="Stop after this many validations in a row without a lower loss.",
     )
     collapse_patience: int = Field(
         3,
         ge=1,
-        description="Stop after so many of these validations in a row after the warm-up at which "
+        description="Stop after this many validations in a row (after the warm-up) in which "
         "nearly all predictions are the same answer.",
     )
-    checkpoint_every: int = Field(50, ge=1, description="Steps between saved states.")
+    checkpoint_every: int = Field(50, ge=1, description="Steps between checkpoints.")
     gradient_checkpointing: bool = Field(
-        False, description="Compute blocks a second time in place of keeping their activations."
+        False,
+        description="Recompute activations in the backward pass instead of keeping them: "
+        "less memory, slower.",
     )
     fsdp: bool = Field(
         False,
-        description="Spread the weights over the processes (FSDP); else each holds them all (DDP).",
+        description="Shard the weights over the processes (FSDP); without it each process holds "
+        "all (DDP).",
     )
     precision: Precision = Field(
         "auto",
-        description="Of products; weights and their sums stay in float32. auto: bfloat16 where the "
-        "machine multiplies it faster (GPUs, CPUs with AMX), else float32.",
+        description="Precision of matrix products; weights and their sums stay in float32. auto: "
+        "bfloat16 where the machine multiplies it faster (GPUs, CPUs with AMX), else "
+        "float32.",
     )
 
 
 class TrainConfig(TrainOptions):
     """Training options."""
 
-    seed: int = Field(0, ge=0, description="Of the order of texts and of new weights.")
+    seed: int = Field(0, ge=0, description="Random seed.")

@@ -54,19 +54,20 @@ class ScanConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(
-        0.5, gt=0, le=1, description="Jaccard similarity of word shingles from which on: near."
+        0.5,
+        gt=0,
+        le=1,
+        description="Minimum Jaccard similarity of word shingles that counts as near.",
     )
-    shingle: int = Field(3, ge=1, description="Words in a shingle.")
+    shingle: int = Field(3, ge=1, description="Words per shingle.")
     num_perm: int = Field(
-        128, ge=16, le=1024, description="Permutations of MinHash; more miss fewer, slower."
+        128, ge=16, le=1024, description="Number of MinHash permutations; more find more, slower."
     )
     min_words: int = Field(
-        8, ge=1, description="Fewest words of a test text that is found inside a longer text."
+        8, ge=1, description="Minimum words of a test text to look for inside longer texts."
     )
-    near_words: int = Field(
-        16, ge=1, description="Fewest words of texts that can be near each other; both have them."
-    )
-    seed: int = Field(0, ge=0, lt=2**32, description="Of the permutations.")
+    near_words: int = Field(16, ge=1, description="Minimum words of both texts of a near pair.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Random seed.")
 
 
 @dataclass(frozen=True)

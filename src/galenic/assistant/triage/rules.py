@@ -20,6 +20,7 @@ from galenic.assistant.triage.scope import CONTEXT_PARTS
 from galenic.assistant.triage.words.phrase import Matcher, Phrase, parse_phrase
 from galenic.assistant.triage.words.spelling import Speller
 from galenic.errors import UserError
+from galenic.limits import one_line
 
 __all__ = [
     "MASK",
@@ -198,7 +199,9 @@ def load_rules(path: Path) -> Rules:
     except OSError as error:
         raise UserError(f"--rules {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"--rules {path} is no UTF-8 text: {error.reason}.") from error
+        raise UserError(
+            f"--rules {path} is not UTF-8 text ({error.reason}). Save it as UTF-8."
+        ) from error
     return _parse(text, f"--rules {path}")
 
 
@@ -275,7 +278,7 @@ def _parse(text: str, origin: str) -> Rules:
         _no_twins(node, origin)
         found = loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise UserError(f"{origin} is no valid YAML: {error}") from error
+        raise UserError(f"{origin} is no valid YAML: {one_line(str(error))}.") from error
     except RecursionError as error:
         raise UserError(f"{origin} is nested too deeply.") from error
     finally:

@@ -44,16 +44,16 @@ ModelFlag: TypeAlias = Annotated[
 StyleFlag: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="extractive = sentences of the sources as they are; written = the model writes, and "
-        "only what a source entails is shown."
+        help="extractive: sentences quoted from the sources; written: the model writes, and only "
+        "sentences that a source entails are shown."
     ),
 ]
 OpinionFlag: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--second-opinion",
-        help="Let the model raise the tier to `today`, never lower it. Small models are often "
-        "wrong in this.",
+        help="Let the model raise the urgency to `today`; it never lowers it. Small models are "
+        "often wrong about this.",
     ),
 ]
 MOST_BYTES = 1_000_000

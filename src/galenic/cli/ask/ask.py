@@ -13,13 +13,14 @@ from galenic.cli.ask.asking import AnswerFlag
 
 __all__ = ["EXAMPLES", "HELP", "command", "read_context"]
 
-HELP = """Ask a health question: how soon is help needed, what do sources say, what to watch for.
+HELP = """Ask a health question: how soon help is needed, what the sources say, what to watch for.
 
-Rules say how soon help is needed before any model runs; in an emergency they answer alone. In a
-terminal a few questions are asked first; elsewhere those that are open are printed. Each sentence
-names the page that it is from: of the embedded handbook, or of what you indexed (`galenic index`);
-where none fits there is no answer, but the nearest topics. Nothing is logged, stored or sent. This
-is no diagnosis and no medical advice."""
+Rules decide how soon help is needed before any model runs; in an emergency they alone answer. In a
+terminal a few questions are asked first; elsewhere the open ones are printed. Each sentence names
+the page it comes from, in the embedded handbook or in what you indexed (`galenic index`). Where
+none fits, the nearest topics are listed instead of an answer. Nothing is logged, stored or sent.
+This is no diagnosis and no medical advice.
+"""
 EXAMPLES = """
 **Examples**
 
@@ -27,25 +28,23 @@ EXAMPLES = """
 
 `galenic ask --context notes.txt "Is this getting worse?"` with notes, or a FHIR R4 record (.json)
 
-`galenic ask --model dose/ --style written "..."` a model writes what the sources entail
+`galenic ask --model dose/ --style written "..."` the model writes, checked against the sources
 
-`galenic ask --answer any-chest=no "..."` answers a question that was printed before
+`galenic ask --answer any-chest=no "..."` answers a triage question printed before
 
-`galenic ask -` reads the question from standard input, past the shell's history
+`galenic ask -` reads standard input: the question stays out of the shell's history
 """
 MOST_BYTES = 5_000_000
 """Of a file of notes or a record."""
 
 
 def command(
-    question: Annotated[
-        str, typer.Argument(help="In your own words; - reads it from standard input.")
-    ],
+    question: Annotated[str, typer.Argument(help="In your own words; `-` reads standard input.")],
     context: ContextFlag = None,
     model: ModelFlag = DEFAULT_MODEL,
     style: StyleFlag = "extractive",
     second_opinion: OpinionFlag = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
     answer: AnswerFlag = None,
 ) -> None:
     """Answer one question."""
@@ -108,4 +107,6 @@ def read_context(path: Path | None) -> str:
     except OSError as error:
         raise UserError(f"--context {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"--context {path} is no UTF-8 text: {error.reason}.") from error
+        raise UserError(
+            f"--context {path} is not UTF-8 text ({error.reason}). Save it as UTF-8."
+        ) from error

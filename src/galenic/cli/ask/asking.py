@@ -30,7 +30,7 @@ AnswerFlag: TypeAlias = Annotated[
     typer.Option(
         "--answer",
         metavar="ID=yes|no|unsure",
-        help="An answer to a question of triage, by its id; may be given several times.",
+        help="Answer to a triage question, by its id; repeatable.",
         show_default=False,
     ),
 ]

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = """Ask health questions one after the other.
+HELP = """Ask health questions in a conversation.
 
-How soon help is needed is said for all that was said so far, and never sinks in a conversation.
+The urgency takes everything said so far into account and never falls during a conversation.
 
-In a terminal a few questions are asked before that. `/source 2` shows a passage, `/clear` forgets
-the conversation, `quit`, `bye` or Ctrl-D ends; Ctrl-C stops an answer. Nothing is stored unless
-`--history` asks for it. This is no diagnosis and no medical advice."""
+In a terminal a few questions are asked first. `/source 2` shows a passage, `/clear` forgets the
+conversation, `quit`, `bye` or Ctrl-D ends it; Ctrl-C stops an answer. Nothing is stored without
+`--history`. This is no diagnosis and no medical advice.
+"""
 EXAMPLES = """
 **Examples**
 
@@ -37,7 +38,7 @@ EXAMPLES = """
 
 `galenic chat --context record.json` with a health record (FHIR R4) or notes
 
-`galenic chat --history` continues it; `galenic purge` deletes what is kept
+`galenic chat --history` continues the saved conversation; `galenic purge` deletes it
 """
 PROMPT = "\nYou: "
 WELCOME = "Say what is wrong, or ask. To leave type quit or bye (or Ctrl-D); /clear forgets it all."
@@ -50,7 +51,8 @@ def command(
     style: StyleFlag = "extractive",
     second_opinion: OpinionFlag = False,
     history: Annotated[
-        bool, typer.Option("--history", help="Keep the conversation in a file of your own.")
+        bool,
+        typer.Option("--history", help="Save the conversation in a file that only you can read."),
     ] = False,
 ) -> None:
     """Talk."""

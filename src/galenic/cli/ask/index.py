@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = """Index documents for the assistant: MedQuAD, and folders of your own (.txt, .md, .pdf, and
+HELP = """Index documents for the assistant: MedQuAD, and your own folders (.txt, .md, .pdf, and
 health records as FHIR R4 .json).
 
-The index is one file, readable by you alone; nothing leaves the machine. Run the command again
-after a change: only new and changed files are read. With --embed every passage of the index gets a
-vector, by an encoder on this machine, so that `galenic search` also finds what says the same in
-other words; this takes a minute for some 1,100 passages on one core. Hidden files, links, and files
-that are too large or hold no text are passed over, and counted."""
+The index is one file that only you can read; nothing leaves the machine. Run the command again
+after a change: only new and changed files are read. With --embed every passage gets a vector from
+an encoder on this machine, so that `galenic search` also finds paraphrases; this takes about a
+minute per 1,100 passages on one core. Hidden files, links, and files that are too large or hold no
+text are skipped and counted.
+"""
 EXAMPLES = """
 **Examples**
 
@@ -35,7 +36,7 @@ Health, as published at https://github.com/abachaa/MedQuAD: zip, folder, or a co
 
 `galenic index ~/Documents/health`
 
-`galenic index ~/Documents/health --embed minilm` with vectors, from then on without the flag
+`galenic index ~/Documents/health --embed minilm` with vectors; later runs need no flag
 
 `galenic index --list`
 
@@ -50,8 +51,8 @@ def command(
     folder: Annotated[
         str | None,
         typer.Argument(
-            help="Folder or file of your own documents, or `medquad`. (A folder of that name: "
-            "./medquad)",
+            help="Folder or file with your documents, or the word `medquad` (a folder of that "
+            "name: ./medquad).",
             show_default=False,
         ),
     ] = None,
@@ -72,13 +73,14 @@ def command(
             show_default=False,
         ),
     ] = None,
-    max_size: Annotated[str, typer.Option(help="Files larger than this are passed over.")] = "50MB",
+    max_size: Annotated[str, typer.Option(help="Skip files larger than this.")] = "50MB",
     embed: Annotated[
         str | None,
         typer.Option(
-            help="Encoder for vectors of all that is indexed: `minilm` (all-MiniLM-L6-v2), or the "
-            "folder or Hub id of a transformers encoder. It is remembered; `none` removes the "
-            "vectors. Without a folder to index, what is indexed gets them.",
+            help="Encoder that computes a vector for every indexed passage: `minilm` "
+            "(all-MiniLM-L6-v2), or the folder or Hub id of a transformers encoder. The "
+            "choice is remembered; `none` removes the vectors. Without a folder, the "
+            "existing index is embedded.",
             show_default=False,
         ),
     ] = None,
@@ -86,11 +88,11 @@ def command(
     remove: Annotated[
         str | None,
         typer.Option(
-            help="Remove a folder, or medquad, from the index. The folder itself stays.",
+            help="Remove a folder, or medquad, from the index. The folder itself is not touched.",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Take in documents for the assistant."""
     work = folder is not None or embed is not None
@@ -117,7 +119,7 @@ def _index(
     from galenic.units import parse_size
 
     max_bytes = parse_size(max_size, "--max-size")
-    left = "What is done is kept; the same command goes on from there."
+    left = "Finished work is kept: run the same command again to resume."
     with watched(left) as watcher:
         wanted = embed if embed != NO_ENCODER else None
         encoder = None if wanted is None else find_encoder(wanted, watcher)  # before slow work

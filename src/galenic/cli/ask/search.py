@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = """Search what `galenic index` took in: passages with their place, source and licence.
+HELP = """Search the indexed documents: passages with place, source and licence.
 
-Everyday words are looked for in the words of medicine as well ("burning when I pee": dysuria). An
-index with vectors (`galenic index --embed`) is searched by words and by vectors, and both rankings
-are put together. The question is neither logged nor stored. This is no diagnosis and no medical
-advice."""
+Everyday words are also searched as medical terms ("burning when I pee": dysuria). An index with
+vectors (`galenic index --embed`) is searched by words and by vectors, and the two rankings are
+combined. The question is neither logged nor stored. This is no diagnosis and no medical advice.
+"""
 EXAMPLES = """
 **Examples**
 
@@ -27,24 +27,22 @@ EXAMPLES = """
 
 `galenic search "side effects of metformin" -k 10`
 
-`galenic search --json "my last HbA1c"` for a program
+`galenic search --json "my last HbA1c"` JSON, for programs
 
-`galenic search --no-embeddings "trouble sleeping"` by words alone, to compare
+`galenic search --no-embeddings "trouble sleeping"` by words only
 
-`galenic search -` reads the question from standard input, past the shell's history
+`galenic search -` reads standard input: the question stays out of the shell's history
 """
 
 
 def command(
-    question: Annotated[
-        str, typer.Argument(help="In your own words; - reads it from standard input.")
-    ],
+    question: Annotated[str, typer.Argument(help="In your own words; `-` reads standard input.")],
     k: Annotated[
-        int, typer.Option("-k", "--limit", min=1, max=100, help="At most so many passages.")
+        int, typer.Option("-k", "--limit", min=1, max=100, help="Maximum number of passages.")
     ] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
     embeddings: Annotated[
-        bool, typer.Option(help="Use the vectors of passages, where the index has them.")
+        bool, typer.Option(help="Also search by vectors, where the index has them.")
     ] = True,
 ) -> None:
     """Search the index."""

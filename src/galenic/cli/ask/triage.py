@@ -13,32 +13,32 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = """Say how soon help is needed: emergency, today, days, self-care, or unknown.
 
-Rules that can be reviewed decide, in milliseconds and without a language model; each names its
-public source. When in doubt the more urgent tier is chosen. `unknown` means that we could not tell
-how urgent this is, not that all is well. In a terminal a few questions are asked first; elsewhere
-those that are open are printed. The text is neither logged nor stored. This is no diagnosis and no
-medical advice."""
+Reviewable rules decide, in milliseconds and without a language model; each names its public source.
+When in doubt the more urgent tier is chosen. `unknown` means that the urgency could not be judged,
+not that all is well. In a terminal a few questions are asked first; elsewhere the open ones are
+printed. The text is neither logged nor stored. This is no diagnosis and no medical advice.
+"""
 EXAMPLES = """
 **Examples**
 
 `galenic triage "burning when I pee, fever and pain in my side"`
 
-`galenic triage --json "my 6 week old has a fever"` for a program
+`galenic triage --json "my 6 week old has a fever"` JSON, for programs
 
-`galenic triage -` reads the text from standard input, past the shell's history
+`galenic triage -` reads standard input: the text stays out of the shell's history
 
-`galenic triage --answer any-chest=no "my arm hurts"` answers a question by its id
+`galenic triage --answer any-chest=no "my arm hurts"` answers a triage question by its id
 
-`galenic triage --rules mine.yaml "..."` with rules of your own (docs/triage.md)
+`galenic triage --rules mine.yaml "..."` with your own rules (docs/triage.md)
 """
 
 
 def command(
-    text: Annotated[str, typer.Argument(help="In your own words; - reads it from standard input.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    text: Annotated[str, typer.Argument(help="In your own words; `-` reads standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
     rules: Annotated[
         Path | None,
-        typer.Option(help="A rules file of your own instead of Galenic's.", show_default=False),
+        typer.Option(help="Use your own rules file instead of Galenic's.", show_default=False),
     ] = None,
     answer: AnswerFlag = None,
 ) -> None:

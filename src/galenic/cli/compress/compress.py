@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from galenic.cli.options import ManifestOption, ModelArgument, NewFolderOption
-from galenic.cli.stage import say_if_sample
+from galenic.cli.stage import LESS, say_if_sample
 
 if TYPE_CHECKING:
     from galenic.artifact.manifest import Manifest
@@ -24,16 +24,16 @@ def _recipes() -> str:
 
 
 HELP = (
-    "Compress a model by a recipe: stages of pruning and quantizing in order, checked, with "
-    "manifest and model card. A run that was stopped is resumed when it is started "
-    f"again. Recipes that come with the package: {_recipes()}."
+    "Compress a model by a recipe: pruning and quantizing stages in order, each checked, with a "
+    "manifest and a model card. An interrupted run resumes when the same command is run again. "
+    f"Recipes in the package: {_recipes()}."
 )
 EXAMPLES = """
 **Examples**
 
-`galenic compress smollm2-135m --recipe laptop --data sample -o dose/`
+`galenic compress smollm2-135m --recipe laptop --data sample --num-samples 8 -o dose/` a quick trial
 
-`galenic compress smollm2-135m --recipe sparse --data DIR -o dose/`
+`galenic compress smollm2-135m --recipe laptop --data DIR -o dose/`
 
 `galenic compress ./my-model --recipe my-recipe.yaml --text notes.txt -o dose/`
 """
@@ -53,18 +53,25 @@ def command(
         str | None,
         typer.Option(
             envvar="GALENIC_DATA",
-            help="Folder with medquad/medquad.jsonl.gz: medical text for methods that calibrate. "
-            "sample: the embedded handbook, to try things out.",
+            help="Folder with medquad/medquad.jsonl.gz, the medical text to calibrate on; "
+            "`sample` uses the embedded handbook, for a demonstration.",
         ),
     ] = None,
     text: Annotated[
-        str | None, typer.Option(help="UTF-8 text file of your own, to calibrate on as well.")
+        str | None, typer.Option(help="Additional calibration text: your own UTF-8 text file.")
+    ] = None,
+    num_samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Calibration sequences, instead of the recipe's number; fewer take less time.",
+        ),
     ] = None,
     measure: Annotated[
         bool,
         typer.Option(
             "--measure/--no-measure",
-            help="With --data, read a few held-out texts at the end, for the model card.",
+            help="With --data: measure perplexity on held-out text at the end, for the model card.",
         ),
     ] = True,
     as_json: ManifestOption = False,
@@ -77,11 +84,14 @@ def command(
     check_new(output)
     say_if_sample(data)
     found = read_recipe(recipe)
+    if num_samples is not None:
+        found = found.with_samples(num_samples)
     from galenic.recipes.run import CompressJob, compress  # only now, for it takes seconds
 
     job = CompressJob(model, found, data, text, measure)
     with watched(
-        f"{output} was not written; the same command goes on behind the last finished stage."
+        f"{output} was not written; run the same command again to resume after the last stage.",
+        less=LESS,
     ) as watcher:
         manifest = compress(job, output, watcher)
     if as_json:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Say which recipe fits a device: file size, memory and speed of each, predicted from the "
-    "model's shapes and a short timing of this machine; no weight is read. With --measure, the "
-    "recommended one is made and measured beside its prediction."
+    "Show which recipe fits a device: file size, memory and speed of each, predicted from the "
+    "model's shapes and a short timing of this machine; no weights are read. With --measure, the "
+    "recommended model is made and measured beside its prediction."
 )
 EXAMPLES = """
 **Examples**
@@ -38,38 +38,42 @@ def command(
     *,
     ram: Annotated[
         str | None,
-        typer.Option(help="Memory that running the model may take: 8GB, 512MiB ..."),
+        typer.Option(help="Memory available to the running model: 8GB, 512MiB ..."),
     ] = None,
-    disk: Annotated[str | None, typer.Option(help="Room that its file may take.")] = None,
+    disk: Annotated[str | None, typer.Option(help="Maximum size of its file.")] = None,
     min_speed: Annotated[
-        float | None, typer.Option(min=0, help="New tokens a second that it must reach.")
+        float | None, typer.Option(min=0, help="Minimum speed, in generated tokens per second.")
     ] = None,
     context: Annotated[
-        int, typer.Option(min=1, help="Tokens of conversation to hold; at most the model's own.")
+        int,
+        typer.Option(min=1, help="Context length to plan for, in tokens; at most the model's own."),
     ] = DEFAULT_CONTEXT,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Compute threads; default: by the machine's load.")
+        int | None,
+        typer.Option(min=1, help="Compute threads; default: chosen from the machine's load."),
     ] = None,
     probe: Annotated[
         bool,
         typer.Option(
             "--probe/--no-probe",
-            help="Time block types on this machine (some seconds each). Without, neither memory "
-            "nor speed is predicted.",
+            help="Time the block types on this machine (a few seconds each). Without it, neither "
+            "memory nor speed is predicted.",
         ),
     ] = True,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Make the recommended one, and measure it.")
+        bool, typer.Option("--measure", help="Make the recommended model and measure it.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="With --measure: folder to make.")
+        Path | None, typer.Option("-o", "--output", help="With --measure: folder to create.")
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(envvar="GALENIC_DATA", help="With --measure: folder with medquad/."),
+        typer.Option(
+            envvar="GALENIC_DATA", help="With --measure: folder with medquad/, to calibrate on."
+        ),
     ] = None,
     text: Annotated[
-        str | None, typer.Option(help="With --measure: text of your own to calibrate on.")
+        str | None, typer.Option(help="With --measure: your own text to calibrate on.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Prune a model: magnitude, Wanda or SparseGPT set weights of its blocks to zero; width and "
-    "depth make it smaller. The result is an ordinary model folder, read back and checked before "
-    "it gets its name."
+    "Prune a model: magnitude, Wanda and SparseGPT set weights to zero; width and depth make the "
+    "model smaller. The result is an ordinary model folder, read back and checked before it is "
+    "saved."
 )
 EXAMPLES = """
 **Examples**

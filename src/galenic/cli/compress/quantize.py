@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Quantize a model: fewer bits a weight, by ggml's block types or another method. The result is "
-    "read back and checked before it gets its name: a GGUF by both runtimes; a folder of nf4 or "
-    "int8, which llama.cpp cannot read, by the torch runtime."
+    "Quantize a model to fewer bits per weight, with ggml's block types or another method. The "
+    "result is read back and checked before it is saved: a GGUF by both runtimes; a folder in nf4 "
+    "or int8, which llama.cpp cannot read, by the torch runtime."
 )
 EXAMPLES = """
 **Examples**

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "List the benchmark files: rows, labels, checksums and licences. "
-    "Exits with status 2 when a file is damaged or not the recorded one."
+    "List, download and check the benchmark files: rows, labels, checksums and licences. Ends "
+    "with status 2 when a file is damaged or does not match its recorded checksum."
 )
 EXAMPLES = """\
 **Examples**
@@ -29,13 +29,13 @@ EXAMPLES = """\
 
 `galenic data --download` fetches PubMedQA, MedQA and MedMCQA from the Hub
 
-`galenic data --from data_clean.zip --data DIR` takes the exams as their authors publish them
+`galenic data --from data_clean.zip --data DIR` converts the authors' published archives
 
-`galenic data` shows what was fetched from the Hub so far
+`galenic data` shows what was downloaded so far
 
-`galenic data --data sample --json` the packaged questions, for a program
+`galenic data --data sample --json` JSON, for programs
 
-`galenic data --data DIR --write-manifest` vouches for the files as they are
+`galenic data --data DIR --write-manifest` records the checksums of the current files
 """
 
 _ATTRIBUTION = (
@@ -54,32 +54,32 @@ def command(
         bool,
         typer.Option(
             "--write-manifest",
-            help="Validate the files of --data and record their hashes in DIR/manifest.json; from "
-            "then on the folder is checked against that.",
+            help="Validate the files of --data and record their hashes in DIR/manifest.json; "
+            "later runs check the folder against it.",
         ),
     ] = False,
     download: Annotated[
         bool,
         typer.Option(
             "--download",
-            help="Fetch the sets that are missing from the Hugging Face Hub into the user cache "
-            "(extra hub). Stop it at any time; the same command goes on.",
+            help="Fetch missing sets from the Hugging Face Hub into the user cache (needs the "
+            "extra `hub`). Interrupted downloads resume.",
         ),
     ] = False,
     training: Annotated[
-        bool, typer.Option("--training", help="With --download: the training sets as well.")
+        bool, typer.Option("--training", help="With --download: also the training sets.")
     ] = False,
     published: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="Take the sets from what their authors publish (a zip, its folder or a file: "
-            "MedQA's data_clean.zip, MedMCQA's zip, PubMedQA's ori_pqal.json) into --data, or "
-            "into the user cache. Files that are there stay.",
+            help="Convert the files that the authors publish (a zip, its folder or one file: "
+            "MedQA's data_clean.zip, MedMCQA's zip, PubMedQA's ori_pqal.json) into --data, "
+            "or into the user cache. Existing files are kept.",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """List the benchmark files."""
     from galenic.data.inventory import inspect, record
@@ -126,7 +126,7 @@ def _download(data: Path | None, *, training: bool) -> None:
         raise UserError("--download fills the user cache; leave --data (GALENIC_DATA) out.")
     names = [name for name in hub.HUB_SETS if training or "/train" not in name]
     folder = hub.data_cache()
-    with watched("The sets that are there are kept; the same command goes on.") as watcher:
+    with watched("Downloaded sets are kept: run the same command again to resume.") as watcher:
         watcher.stage("fetching from the Hugging Face Hub", len(names))
         for number, name in enumerate(names):
             licence = hub.HUB_SETS[name].license

@@ -15,22 +15,21 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Check this machine: test the llama.cpp library's numbers against an independent float64 "
-    "computation, and list what else is installed. Exits with status 1 when something required "
-    "fails."
+    "Check this machine: test the llama.cpp library against an independent float64 computation, "
+    "and list what else is installed. Ends with status 1 when something required fails."
 )
 EXAMPLES = """\
 **Examples**
 
-`galenic doctor` tests the library that `galenic evaluate` would use
+`galenic doctor` tests the library that `galenic evaluate` uses
 
 `GALENIC_LIBLLAMA=xllamacpp galenic doctor` tests another installed build
 
-`GALENIC_LIBLLAMA=~/llama.cpp/lib galenic doctor` tests a build of your own
+`GALENIC_LIBLLAMA=~/llama.cpp/lib galenic doctor` tests your own build
 
-`galenic doctor --prove-offline` answers a question with every network socket refused
+`galenic doctor --prove-offline` answers a question with all network sockets refused
 
-`galenic doctor --json` for a program
+`galenic doctor --json` JSON, for programs
 """
 
 _EXTRAS = {
@@ -46,8 +45,8 @@ def command(
         bool,
         typer.Option(
             "--prove-offline",
-            help="Instead, answer a question in a process to which every network socket is "
-            "refused (on Linux by the kernel), and say whether anything asked for one.",
+            help="Answer a question in a process to which every network socket is refused (on "
+            "Linux by the kernel), and report whether anything asked for one.",
         ),
     ] = False,
     model: ModelFlag = DEFAULT_MODEL,
@@ -55,11 +54,10 @@ def command(
         bool,
         typer.Option(
             "--verify",
-            help="Also read every model and library again whose hash is remembered, and say which "
-            "is not what it was.",
+            help="Also hash every cached model and library again, and report which has changed.",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Check this machine."""
     import json

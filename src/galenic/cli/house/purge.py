@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = """Delete all that the assistant keeps: the index of your documents and any history.
+HELP = """Delete everything the assistant keeps: the index of your documents and any history.
 
-Your documents, models and caches stay. Deleting frees the space on the disk; a drive may keep old
-blocks until it writes over them, which only encryption of the disk guards against."""
+Your documents, models and caches are not touched. Deleted data may remain in unused blocks of the
+drive until they are overwritten; only disk encryption protects against that.
+"""
 EXAMPLES = """
 **Examples**
 
-`galenic purge` shows what would go, and asks
+`galenic purge` lists what would be deleted, and asks
 
 `galenic purge --yes`
 """
 
 
 def command(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the deleted files as JSON.")
+    ] = False,
 ) -> None:
     """Delete the index and any history."""
     from galenic.home import assistant_folder, kept_files, purge
     from galenic.units import format_size
 
     files = kept_files()
-    if not files:
+    if not files and not as_json:
         typer.echo(f"Nothing is kept in {assistant_folder()}.")
         return
-    if not yes:
+    if files and not yes:
         for path in files:
-            typer.echo(path)
-        typer.confirm(f"Delete {len(files)} files for good?", abort=True)
-    for path, size in purge():
+            typer.echo(path, err=as_json)
+        typer.confirm(f"Delete {len(files)} files permanently?", abort=True, err=as_json)
+    deleted = purge()
+    if as_json:
+        sizes = {str(path): size for path, size in deleted}
+        typer.echo(json.dumps({"path": str(assistant_folder()), "files": sizes}, indent=1))
+        return
+    for path, size in deleted:
         typer.echo(f"deleted {path}, {format_size(size)}")

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Score the majority class of every split: the line that a model has to pass before its "
-    "accuracy means anything. No model is run."
+    "Score the majority class of every split: the accuracy a model has to beat before its own "
+    "means anything. No model is run."
 )
 EXAMPLES = """\
-Examples:
+**Examples**
 
-    galenic baseline --data DIR
+`galenic baseline --data DIR`
 
-    galenic baseline --data DIR --json
+`galenic baseline --data DIR --json` JSON, for programs
 """
 
 

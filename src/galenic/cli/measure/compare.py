@@ -20,7 +20,8 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
     "Compare two runs on the questions both answered: paired difference with interval, exact "
-    "McNemar test, flipped answers, divergence of the probabilities. Or two scorings of one run."
+    "McNemar test, flipped answers, divergence of the probabilities. Also compares two scorings "
+    "of one run."
 )
 EXAMPLES = """\
 **Examples**
@@ -42,19 +43,22 @@ def command(
     ] = None,
     *,
     scoring_a: Annotated[
-        str | None, typer.Option(help="Only this scoring of A.", show_default=False)
+        str | None, typer.Option(help="Use only this scoring of A.", show_default=False)
     ] = None,
     scoring_b: Annotated[
-        str | None, typer.Option(help="Only this scoring of B; may differ from A's.")
+        str | None, typer.Option(help="Use only this scoring of B; may differ from A's.")
     ] = None,
     debias_a: Annotated[
-        str | None, typer.Option(help="Only this debiasing of A: none, permutations, prior.")
+        str | None, typer.Option(help="Use only this debiasing of A: none, permutations, prior.")
     ] = None,
     debias_b: Annotated[
-        str | None, typer.Option(help="Only this debiasing of B; may differ from A's.")
+        str | None, typer.Option(help="Use only this debiasing of B; may differ from A's.")
     ] = None,
     show: Annotated[
-        int, typer.Option(min=0, help="Questions shown that only one side answers rightly.")
+        int,
+        typer.Option(
+            min=0, help="Number of questions to show that only one run answers correctly."
+        ),
     ] = 5,
     out: Annotated[
         Path | None, typer.Option(help="Write everything to this JSON file.", show_default=False)

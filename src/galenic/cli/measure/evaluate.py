@@ -16,8 +16,8 @@ from galenic.evaluation.config import EvaluateConfig
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Measure a model on medical benchmarks: accuracy with intervals, histogram, calibration. "
-    "Stop it at any time; the same command resumes it."
+    "Measure a model on medical benchmarks: accuracy with intervals, histogram, calibration. An "
+    "interrupted run resumes when the same command is run again."
 )
 EXAMPLES = """
 **Examples**
@@ -65,22 +65,22 @@ def command(
     against: Annotated[
         str | None,
         typer.Option(
-            help="With --speed: the model to take turns with; default: the first parent that the "
-            "model's manifest names. `none` for none.",
+            help="With --speed: model to alternate with; default: the parent named by the model's "
+            "manifest; `none` for none.",
             show_default=False,
         ),
     ] = None,
     prompt_tokens: Annotated[
-        int, typer.Option(min=8, help="With --speed: tokens of the prompt.")
+        int, typer.Option(min=8, help="With --speed: prompt length in tokens.")
     ] = 256,
     new_tokens: Annotated[
-        int, typer.Option(min=2, help="With --speed: tokens generated after it.")
+        int, typer.Option(min=2, help="With --speed: number of generated tokens.")
     ] = 64,
     rounds: Annotated[
-        int, typer.Option(min=1, help="With --speed: timings of each model, in turns.")
+        int, typer.Option(min=1, help="With --speed: timings of each model, alternating.")
     ] = 5,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report as JSON in place of a table.")
+        bool, typer.Option("--json", help="Print the report as JSON instead of a table.")
     ] = False,
     **options: Any,
 ) -> None:
@@ -109,7 +109,8 @@ def command(
 
     folder = output or default_folder(config)
     typed = shlex.join(["galenic", *sys.argv[1:]])
-    with watched(f"Nothing is lost: the same command goes on with {folder}.") as watcher:
+    left = f"Nothing is lost: run the same command again to resume {folder}."
+    with watched(left, estimate=False) as watcher:  # the run itself says how long it takes
         outcome = evaluate(config, folder, watcher, typed)
     out = Console() if sys.stdout.isatty() else Console(width=110)
     run = load_run(outcome.folder)

@@ -17,16 +17,16 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
     "Show what a model consists of: parameters, bytes by tensor type, bits per weight, tokenizer, "
-    "and what Galenic did to it. The model is not loaded."
+    "and how Galenic made it. The model is not loaded."
 )
 EXAMPLES = """\
 **Examples**
 
 `galenic inspect smollm2-135m` the embedded model
 
-`galenic inspect small/ --zeros` a folder, with the share of weights that are zero
+`galenic inspect small/ --zeros` a folder, with the fraction of zero weights
 
-`galenic inspect model.gguf --json` for a program
+`galenic inspect model.gguf --json` JSON, for programs
 """
 
 
@@ -39,9 +39,9 @@ def command(
         ),
     ],
     zeros: Annotated[
-        bool, typer.Option("--zeros", help="Count weights that are exactly zero (reads them all).")
+        bool, typer.Option("--zeros", help="Count zero weights (reads all of them).")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Show what a model consists of."""
     import json

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = """Judge a model on held-out medical text: perplexity, bits per byte, KL to its parent.
+HELP = """Measure a model on held-out medical text: perplexity, bits per byte, KL to its parent.
 
-Perplexity is exp of the mean -log p of each token after all before it in its sequence; bits per
-byte is the same sum over the bytes of text, comparable between tokenizers. KL is that of the next
-token's distribution, KL(parent || model) in nats, mean over tokens; top-1 is how often both find
-the same token likeliest. A model with a pruned vocabulary reads the same text: its perplexity is
-also given per token of the parent, and KL runs over the pieces that both have, renormalised, where
-both cut alike; the probability that the parent gave to dropped pieces is shown. Intervals are 95 %,
-by resampling sequences. llama.cpp rounds activations to 8 bits for quantized weights: even the same
-file differs a little from what the torch runtime computes."""
+Bits per byte are comparable between tokenizers; perplexity is not. KL is KL(parent || model) of the
+next-token distribution in nats, averaged over tokens; top-1 is how often both models rank the same
+token first. For a model with a pruned vocabulary, perplexity is also given per token of the parent,
+and KL covers the tokens that both have, renormalised, where both tokenize alike; the probability
+that the parent gave to dropped tokens is shown. Intervals are 95 %, by resampling sequences.
+llama.cpp rounds activations to 8 bits for quantized weights, so that even the same file differs
+slightly from the torch runtime.
+"""
 EXAMPLES = """
 **Examples**
 
@@ -43,7 +43,7 @@ def command(
     *,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write the numbers to this JSON file, too."),
+        typer.Option("-o", "--output", help="Also write the numbers to this JSON file."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     **values: Any,

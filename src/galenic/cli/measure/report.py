@@ -14,8 +14,8 @@ from galenic.cli.options import RunsArgument
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Write the report of one or several runs: report.html (one page that needs nothing else), "
-    "report.md and report.json. Of a study also a model card for each of its models."
+    "Write the report of one or several runs: report.html (a self-contained page), report.md and "
+    "report.json. For a study, also a model card for each of its models."
 )
 EXAMPLES = """\
 **Examples**
@@ -24,7 +24,7 @@ EXAMPLES = """\
 
 `galenic report runs/dense runs/compressed -o comparison`
 
-`galenic report runs/paper`   (a study)
+`galenic report runs/paper` of a study
 """
 
 
@@ -43,12 +43,12 @@ def command(
         int,
         typer.Option(
             min=0,
-            help="Right and as many wrong questions shown of each row; 0 keeps all question text "
-            "out of a page that is to be published.",
+            help="Examples shown per row: this many right and this many wrong answers; 0 omits "
+            "all question text, for a page to be published.",
         ),
     ] = 3,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the names of the files as JSON.")
+        bool, typer.Option("--json", help="Print the written files as JSON.")
     ] = False,
 ) -> None:
     """Write the report of runs."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
 from galenic.cli.options import ModelArgument, NewFolderOption
+from galenic.cli.output import written
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -35,18 +37,25 @@ def command(
         str | None,
         typer.Option(
             envvar="GALENIC_DATA",
-            help="Folder with the benchmark files, or `sample`; for lm-eval.",
+            help="With --to lm-eval: folder with the benchmark files, or `sample`.",
         ),
     ] = None,
     adapter: Annotated[
         str | None,
         typer.Option(
-            help="Adapter that goes along beside a GGUF: a folder of `galenic finetune`, or a "
-            "LoRA in GGUF form; for llama.cpp."
+            help="LoRA adapter to export beside a GGUF (--to llama.cpp): a folder made by "
+            "`galenic finetune`, or a GGUF."
         ),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the written files and their use as JSON.")
+    ] = False,
 ) -> None:
     """Export a model."""
     from galenic.exporters.run import export
 
-    typer.echo(export(model, to, output, data, adapter))
+    use = export(model, to, output, data, adapter)
+    if as_json:
+        typer.echo(json.dumps({**written(output), "to": to, "use": use}, indent=1))
+    else:
+        typer.echo(use)

@@ -10,8 +10,8 @@ import typer
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Pack a model for transport: the bytes of its tensors sorted into planes, zeros left out, the "
-    "rest entropy coded (Han 2015). `galenic unpack` gives back every file bit for bit."
+    "Pack a model for transport: tensor bytes sorted into planes, zeros omitted, the rest "
+    "entropy-coded (Han 2015). `galenic unpack` restores every file bit for bit."
 )
 EXAMPLES = """\
 **Examples**
@@ -35,7 +35,7 @@ def command(
         typer.Option(
             "-o",
             "--output",
-            help="File to make, ending in .galenic; must not exist.",
+            help="File to create, ending in .galenic; must not exist.",
             show_default=False,
         ),
     ],

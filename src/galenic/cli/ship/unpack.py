@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from galenic.cli.output import written
+
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = (
-    "Unpack a model that `galenic pack` made: every file as it was, bit for bit, checked by hash."
-)
+HELP = "Unpack a model packed by `galenic pack`, bit for bit, checked by hash."
 EXAMPLES = """\
 **Examples**
 
@@ -26,10 +27,13 @@ def command(
         typer.Option(
             "-o",
             "--output",
-            help="Folder, or of a packed GGUF the file, to make; must not exist.",
+            help="Folder to create (for a packed GGUF: the file); must not exist.",
             show_default=False,
         ),
     ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the written files as JSON.")
+    ] = False,
 ) -> None:
     """Unpack a model."""
     from galenic.artifact.pack import unpack
@@ -37,4 +41,7 @@ def command(
 
     with watched(f"Nothing was written to {output}.") as watcher:
         files = unpack(packed, output, watcher)
-    typer.echo(f"{output}: {len(files)} files, every one as it was packed (SHA-256).")
+    if as_json:
+        typer.echo(json.dumps(written(output), indent=1))
+    else:
+        typer.echo(f"{output}: {len(files)} files, each identical to what was packed (SHA-256).")

@@ -10,7 +10,7 @@ import typer
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = "Show how the nodes of a study stand: done, running, waiting, failed (with the reason)."
+HELP = "Show the state of a study's nodes: done, running, waiting, failed (with the reason)."
 EXAMPLES = """
 **Examples**
 

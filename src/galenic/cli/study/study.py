@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Compress models in several ways and judge each on the benchmarks: the rows of a study "
-    "(strict YAML), or a recipe with the dense model and every stage beside it. What is there is "
-    "not computed again; a study that was stopped is resumed by the same command; what fails is "
-    "reported and the rest goes on."
+    "Compress models in several ways and evaluate each: the rows of a study (strict YAML), or a "
+    "recipe with the dense model and every stage beside it. Finished results are reused and an "
+    "interrupted study resumes when the same command is run again; a failure is reported and the "
+    "rest continues."
 )
 EXAMPLES = """
 **Examples**
@@ -52,7 +52,7 @@ def command(
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option("-m", "--model", help="In place of the study's models; may be given again."),
+        typer.Option("-m", "--model", help="Replace the study's models; repeatable."),
     ] = None,
     data: Annotated[
         str | None,
@@ -63,31 +63,35 @@ def command(
         ),
     ] = None,
     text: Annotated[
-        str | None, typer.Option(help="UTF-8 text file of your own, to calibrate on as well.")
+        str | None, typer.Option(help="Additional calibration text: your own UTF-8 text file.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most this many questions a benchmark.")
+        int | None, typer.Option(min=1, help="Maximum number of questions per benchmark.")
     ] = None,
     benchmarks: Annotated[
-        str | None, typer.Option(help="In place of the study's, apart by commas.")
+        str | None, typer.Option(help="Replace the study's benchmarks; comma-separated.")
     ] = None,
     scoring: Annotated[
-        str | None, typer.Option(help="In place of the study's, apart by commas.")
+        str | None, typer.Option(help="Replace the study's scorings; comma-separated.")
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="local = processes on this machine; ray = a cluster (extra ray).")
+        str,
+        typer.Option(
+            help="local: processes on this machine; ray: a Ray cluster (needs the extra `ray`)."
+        ),
     ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of a running Ray cluster; default: one is started here.")
+        str | None, typer.Option(help="Address of a running Ray cluster; default: start one here.")
     ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Nodes at once, memory permitting; default: one for every four cores."
+            min=1,
+            help="Nodes computed in parallel, memory permitting; default: one per four cores.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print how the nodes stand at the end as JSON.")
+        bool, typer.Option("--json", help="Print the final state of the nodes as JSON.")
     ] = False,
 ) -> None:
     """Run a study."""
@@ -136,7 +140,7 @@ def _run(
             with StudyBoard(titles) as board:
                 return run_graph(graph, store, engine, board)
         except KeyboardInterrupt:
-            typer.echo("\nstopped; the same command goes on from here.", err=True)
+            typer.echo("\nstopped. Run the same command again to resume.", err=True)
             raise typer.Exit(130) from None
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Heal a pruned model: it learns its teacher's probabilities at every token of medical text "
-    "(logits), or the teacher's own answers (sequence). The result is an ordinary model folder. A "
-    "run that was stopped goes on when the same command is given again."
+    "Heal a pruned model by distillation: it learns its teacher's probabilities at every token of "
+    "medical text (logits), or the teacher's own answers (sequence). The result is an ordinary "
+    "model folder. An interrupted run resumes when the same command is run again."
 )
 EXAMPLES = """
 **Examples**
@@ -55,7 +55,8 @@ def command(
     from galenic.training.distill.run import distill  # only now, for it takes seconds
 
     with watched(
-        f"{output} was not written; the same command goes on behind the last saved state."
+        f"{output} was not written; run the same command again to resume at the last checkpoint.",
+        less="--max-steps N stops earlier, --rank N needs less memory",
     ) as watcher:
         done = distill(config, method, output, watcher)
     if done.manifest is None:

@@ -18,9 +18,9 @@ __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
     "Train an encoder (BERT, RoBERTa, DeBERTa-v2, MPNet, ModernBERT ...) with a multiple-choice "
-    "head on medical questions, as a baseline for models that write: `galenic evaluate` measures "
-    "both alike. Test questions are taken out of what it learns from. A run that was stopped goes "
-    "on when the same command is given again; it stops by itself when predictions collapse."
+    "head on medical questions, as a baseline for generative models; `galenic evaluate` measures "
+    "both. Test questions are removed from the training data. An interrupted run resumes when the "
+    "same command is run again; training stops early when predictions collapse."
 )
 EXAMPLES = """
 **Examples**
@@ -54,7 +54,8 @@ def command(
     from galenic.training.encoder.run import train_encoder  # only now, for it takes seconds
 
     with watched(
-        f"{output} was not written; the same command goes on behind the last saved state."
+        f"{output} was not written; run the same command again to resume at the last checkpoint.",
+        less="--max-steps N stops earlier",
     ) as watcher:
         done = train_encoder(config, output, watcher)
     if as_json:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Fine-tune a model on medical questions or pairs: LoRA and related methods, or the weights "
-    "themselves. Test questions are taken out of what it learns from. A run that was stopped goes "
-    "on when the same command is given again; it stops by itself when predictions collapse to one "
-    "answer."
+    "Fine-tune a model on medical questions or question-answer pairs: LoRA and related methods, "
+    "or all weights. Test questions are removed from the training data. An interrupted run "
+    "resumes when the same command is run again; training stops early when predictions collapse "
+    "to one answer."
 )
 EXAMPLES = """
-**Examples** (with GALENIC_DATA naming the folder of the data files)
+**Examples** (GALENIC_DATA names the folder with the data files)
 
 `galenic finetune smollm2-135m --data medquad`
 
@@ -64,7 +64,7 @@ def command(
         typer.Option(
             "-o",
             "--output",
-            help="Folder to make; must not exist. Default: tuned/<model>-<method>-<hash of the "
+            help="Folder to create; must not exist. Default: tuned/<model>-<method>-<hash of the "
             "settings>.",
             show_default=False,
         ),
@@ -74,8 +74,8 @@ def command(
         typer.Option(
             "--federated",
             metavar="CLIENTS.YAML",
-            help="Train with clients that keep their texts: the file names them and what each "
-            "learns from; only adapters are averaged.",
+            help="Federated training: the file lists the clients and what each learns from; texts "
+            "stay with the clients, only adapters are averaged.",
             show_default=False,
         ),
     ] = None,
@@ -102,7 +102,8 @@ def command(
     check_new(output)
 
     with watched(
-        f"{output} was not written; the same command goes on behind the last saved state."
+        f"{output} was not written; run the same command again to resume at the last checkpoint.",
+        less="--max-steps N stops earlier, --top-blocks N is faster",
     ) as watcher:
         done = _finetune(config, method, output, watcher, federation)
     if done.manifest is None:

@@ -12,9 +12,8 @@ from galenic.cli.options import ManifestOption, NewFolderOption
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
-    "Merge an adapter (LoRA, rsLoRA, DoRA; as the library peft saves it) into the weights it was "
-    "trained beside. The result is an ordinary model folder, compared with base and adapter before "
-    "it gets its name."
+    "Merge an adapter (LoRA, rsLoRA, DoRA; as saved by the library peft) into its base model. The "
+    "result is an ordinary model folder, compared with base and adapter before it is saved."
 )
 EXAMPLES = """\
 **Examples**
@@ -33,7 +32,7 @@ def command(
             show_default=False,
         ),
     ],
-    adapter: Annotated[Path, typer.Argument(help="The adapter's folder.", show_default=False)],
+    adapter: Annotated[Path, typer.Argument(help="Folder of the adapter.", show_default=False)],
     output: NewFolderOption,
     as_json: ManifestOption = False,
 ) -> None:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = """Check training data for test questions: the same texts, and nearly the same.
+HELP = """Check training data for test questions: identical and nearly identical texts.
 
 Four kinds, from strict to loose: `exact`; `normalised` (same words; case, punctuation, accents and
-Unicode form do not count); `contained` (a test text of 8 words or more stands whole inside a
-training text); `near` (word shingles overlap, Jaccard similarity of at least 0.5). Near candidates
-come from MinHash, and the true similarity decides. A pair is counted once, under its strictest
-kind."""
+Unicode form are ignored); `contained` (a test text of 8 words or more is part of a training text);
+`near` (Jaccard similarity of word shingles of at least 0.5). MinHash proposes near pairs, and the
+exact similarity decides. A pair is counted once, under its strictest kind.
+"""
 EXAMPLES = """
 **Examples**
 
@@ -42,22 +42,22 @@ def command(
     train: Annotated[
         str,
         typer.Option(
-            help="Training data, apart by commas: medquad, benchmarks (all training splits), a "
-            "benchmark or benchmark:split, JSON Lines of any shape, a text file.",
+            help="Training data, comma-separated: medquad, benchmarks (all training splits), a "
+            "benchmark or benchmark:split, a JSON Lines file of any shape, a text file.",
             show_default=False,
         ),
     ],
     against: Annotated[
         str,
         typer.Option(
-            help="Test sets, apart by commas: a benchmark or benchmark:split, a question file; "
-            "all = the reported split of every benchmark."
+            help="Test sets, comma-separated: a benchmark or benchmark:split, a question file; "
+            "all: the reported split of every benchmark."
         ),
     ] = "all",
     data: DataOption = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write what would be removed, and why (JSON Lines)."),
+        typer.Option("-o", "--output", help="Write the rows to be removed, and why (JSON Lines)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     **values: Any,

@@ -24,8 +24,8 @@ __all__ = ["Pruner", "ShrinkingPruner", "ZeroingPruner"]
 UNSTRUCTURED = "unstructured"
 DEFAULT_SPARSITY = 0.2
 SPARSITY = (
-    "Share of the blocks' parameters to remove (embeddings apart), at least 0 and below 1; default "
-    f"{DEFAULT_SPARSITY}"
+    "Fraction of the blocks' parameters to remove (embeddings not counted), at least 0 and below "
+    f"1; default: {DEFAULT_SPARSITY}"
 )
 
 
@@ -146,11 +146,11 @@ class ZeroingPruner(Pruner):
         None,
         ge=0,
         lt=1,
-        description=f"{SPARSITY}, or what an N:M pattern takes from linear layers.",
+        description=f"{SPARSITY}, or what an N:M pattern removes.",
     )
     pattern: str = Field(
         UNSTRUCTURED,
-        description="unstructured, or N:M (2:4, 4:8 ...): of each M neighbouring inputs N are "
+        description="unstructured, or N:M (2:4, 4:8 ...): N of every M neighbouring inputs are "
         "kept.",
     )
 

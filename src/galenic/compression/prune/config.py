@@ -19,14 +19,15 @@ class PruneConfig(CalibrationConfig):
     method: str = Field("wanda", description=f"One of: {', '.join(PRUNERS)}.")
     reconstruct: bool = Field(
         False,
-        description="After the cut, fit the last map of each block by least squares so that the "
-        "block puts out what that of the dense model does on the calibration text (width, depth).",
+        description="After pruning, fit the last linear map of each block by least squares, so "
+        "that the block's output matches the dense model's on the calibration text "
+        "(width, depth).",
     )
     steps: int = Field(
         1,
         ge=1,
-        description="Cut in so many steps of equal size, reconstructing after each (width, depth); "
-        "4 for a fifth.",
+        description="Prune in this many equal steps, reconstructing after each (width, depth). "
+        "For sparsity 0.2, 4 works well.",
     )
 
     @property

@@ -42,20 +42,24 @@ class Depth(ShrinkingPruner):
     reconstructs = True
     keeps_experts = True
 
-    protect_first: int = Field(1, ge=0, description="Blocks at the beginning that stay.")
-    protect_last: int = Field(1, ge=0, description="Blocks at the end that stay.")
+    protect_first: int = Field(
+        1, ge=0, description="Number of blocks at the beginning that are never removed."
+    )
+    protect_last: int = Field(
+        1, ge=0, description="Number of blocks at the end that are never removed."
+    )
     candidates: int = Field(
-        5, ge=1, description="Blocks of least influence that are tried each time."
+        5, ge=1, description="Number of least influential blocks tried at each step."
     )
     metric: Literal["perplexity", "influence"] = Field(
         "perplexity",
-        description="What decides between candidates: measured perplexity of calibration text, or "
-        "block influence alone (quick).",
+        description="Criterion for candidates: perplexity on calibration text, or block influence "
+        "alone (quick).",
     )
     windows: Literal["even", "any"] = Field(
         "even",
-        description="Where some layers have a sliding window: even = leave them as llama.cpp "
-        "needs them, at equal distances, for which more blocks may have to go; any = choose "
+        description="For models with sliding-window layers. even: keep them at equal distances, "
+        "as llama.cpp requires, for which more blocks may have to go; any: choose "
         "freely, for transformers only.",
     )
 

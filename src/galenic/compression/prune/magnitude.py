@@ -37,13 +37,13 @@ class Magnitude(ZeroingPruner):
 
     scope: Literal["row", "layer", "block"] = Field(
         "layer",
-        description="Within what the smallest are sought: each output row, each linear layer, or "
-        "all linear layers of a block together.",
+        description="Compare weights within each output row, each linear layer, or all linear "
+        "layers of a block.",
     )
     neurons: bool = Field(
         False,
         description="Remove whole output neurons (rows and their biases) of each linear layer by "
-        "their L2 norm, in place of single weights.",
+        "L2 norm, instead of single weights.",
     )
 
     @model_validator(mode="after")

@@ -37,11 +37,9 @@ class SparseGPT(ZeroingPruner):
         0.01,
         gt=0,
         le=1,
-        description="Added to the diagonal of the Hessian, as a share of its mean.",
+        description="Damping added to the diagonal of the Hessian, as a fraction of its mean.",
     )
-    block_size: int = Field(
-        128, ge=1, description="Columns whose mask is chosen together before they are removed."
-    )
+    block_size: int = Field(128, ge=1, description="Columns whose mask is chosen together.")
 
     @model_validator(mode="after")
     def _whole_groups(self) -> SparseGPT:

@@ -43,19 +43,19 @@ class Vocab(Pruner):
     whole_texts = True
 
     min_count: int = Field(
-        2, ge=1, description="Keep tokens that stand at least so often in the calibration text."
+        2, ge=1, description="Keep tokens that occur at least this often in the calibration text."
     )
     keep_first: int = Field(
         12000,
         ge=0,
-        description="Keep the tokens of so many first merges too: they are the most frequent of "
-        "the text that the tokenizer was made from, so general language stays.",
+        description="Also keep the tokens of this many first merges: they are the most frequent "
+        "ones of the tokenizer's training text, so general language is preserved.",
     )
     vocab_size: int | None = Field(
         None,
         ge=1,
-        description="Keep this many tokens in place of the two other rules: the most frequent in "
-        "the calibration text, then the first merges.",
+        description="Keep this many tokens instead of applying the two rules above: the most "
+        "frequent in the calibration text, then the first merges.",
     )
 
     @property

@@ -37,37 +37,36 @@ class Width(ShrinkingPruner):
     ffn_multiple: int = Field(
         32,
         ge=GGUF_MULTIPLE,
-        description="The feed-forward channels that stay are a multiple of this, itself a multiple "
-        "of 32 (blocks of quantized GGUFs); 256 where k-quants are wanted.",
+        description="Keep a multiple of this many feed-forward channels; itself a multiple of 32 "
+        "(blocks of quantized GGUFs), 256 for k-quants.",
     )
     kv_groups: int | None = Field(
         None,
         ge=0,
-        description="Key/value heads to remove from each block, each with its query heads; by "
-        "default as many as cost least by the scores.",
+        description="Key/value heads to remove from each block, with their query heads; default: "
+        "chosen by the scores.",
     )
     hidden_size: int | None = Field(
         None,
         ge=GGUF_MULTIPLE,
-        description="Width of the residual stream that stays, a multiple of 32 (256 where k-quants "
-        "are wanted): embedding, norms, head and every linear map become narrower. By default it "
-        "stays as it is.",
+        description="New width of the residual stream (embedding, norms, head and every linear "
+        "map), a multiple of 32, 256 for k-quants; default: unchanged.",
     )
     score: Literal["taylor", "activation", "combined", "magnitude"] = Field(
         "combined",
-        description="What tells how much a channel or group matters: first-order change of the "
-        "loss, energy of its output, both, or its weights alone (the plain baseline).",
+        description="Importance of a channel or group: first-order change of the loss, energy of "
+        "its output, both combined, or weight magnitude (the plain baseline).",
     )
     compensate: bool | None = Field(
         None,
-        description="Correct the inputs that stay for those pruned, by least squares on "
-        "calibration text; by default unless the score is magnitude.",
+        description="Adjust the remaining weights for the pruned inputs, by least squares on "
+        "calibration text; default: yes, unless the score is magnitude.",
     )
     damping: float = Field(
         0.01,
         gt=0,
         le=1,
-        description="Added to the diagonal of the Hessian, as a share of its mean.",
+        description="Damping added to the diagonal of the Hessian, as a fraction of its mean.",
     )
 
     @field_validator("ffn_multiple", "hidden_size")

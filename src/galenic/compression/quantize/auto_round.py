@@ -45,14 +45,12 @@ class AutoRound(Quantizer):
     extra = "auto-round"
 
     bits: Literal[4, 5] = Field(4, description="Bits of a weight's code: 4 (Q4_0) or 5 (Q5_0).")
-    iters: int = Field(
-        200, ge=0, description="Steps of tuning for each block; 0: its rounding without tuning."
-    )
+    iters: int = Field(200, ge=0, description="Tuning steps per block; 0: rounding without tuning.")
     batch_size: int = Field(8, ge=1, description="Sequences in a step.")
     head_type: str | None = Field(
         None,
-        description="Exactly this type for embedding and head: Q8_0, Q6_K, F16 ...; default: "
-        "that of the blocks.",
+        description="Block type of embedding and head: Q8_0, Q6_K, F16 ...; default: that of the "
+        "blocks.",
     )
 
     @property

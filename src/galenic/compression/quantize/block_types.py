@@ -29,16 +29,16 @@ class KQuant(TypedQuantizer):
 
     importance: bool = Field(
         True,
-        description="Weight errors by the activations that meet them, from calibration text.",
+        description="Weight rounding errors by the activations measured on calibration text.",
     )
 
     imatrix: str | None = Field(
         None,
-        description="Take the importance from this file of llama.cpp (imatrix, GGUF form), in "
-        "place of calibration text; not for mixes, which need gradients.",
+        description="Read the importance from a llama.cpp imatrix file (GGUF form) instead of "
+        "calibration text; not for mixed types, which need gradients.",
     )
     save_imatrix: str | None = Field(
-        None, description="Write the importance that was measured into this file, for llama.cpp."
+        None, description="Write the measured importance to this file, for llama.cpp."
     )
 
     @model_validator(mode="after")

@@ -18,15 +18,18 @@ class QuantizeConfig(CalibrationConfig):
     )
     method: str = Field("kquant", description=f"One of: {', '.join(QUANTIZERS)}.")
     threads: int | None = Field(
-        None, ge=1, description="Compute threads; default: chosen from the machine's live load."
+        None, ge=1, description="Compute threads; default: chosen from the machine's load."
     )
     tune: bool = Field(
         False,
-        description="Then tune the numbers of the GGUF, types and size as they are: codes block by "
-        "block to the dense block's output, then scales and norms by KL to the dense model.",
+        description="Tune the quantized GGUF afterwards, with types and size unchanged: codes "
+        "block by block towards the dense block's output, then scales and norms by KL "
+        "to the dense model.",
     )
     tune_steps: int = Field(
-        40, ge=0, description="With --tune: steps for the codes of a block; 0: codes stay."
+        40,
+        ge=0,
+        description="With --tune: steps per block for the codes; 0 leaves the codes unchanged.",
     )
     tune_passes: int = Field(
         2, ge=0, description="With --tune: passes over the text for scales and norms."

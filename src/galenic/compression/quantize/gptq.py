@@ -64,26 +64,27 @@ class GPTQ(TypedQuantizer):
 
     head_type: str | None = Field(
         None,
-        description="Exactly this type for embedding and head: Q8_0, Q6_K, F16 ...; default: "
-        "chosen as for the other matrices.",
+        description="Block type of embedding and head: Q8_0, Q6_K, F16 ...; default: chosen as "
+        "for the other matrices.",
     )
     group_size: int = Field(
-        BLOCK, ge=BLOCK, description="Neighbouring inputs that share a scale, a multiple of 32."
+        BLOCK,
+        ge=BLOCK,
+        description="Number of neighbouring inputs that share a scale; a multiple of 32.",
     )
     damping: float = Field(
         0.01,
         gt=0,
         le=1,
-        description="Added to the diagonal of the Hessian, as a share of its mean; to that of the "
-        "head ten times as much.",
+        description="Damping added to the diagonal of the Hessian, as a fraction of its mean; ten "
+        "times as much for the head.",
     )
     act_order: bool = Field(
         True,
-        description="Round the inputs with the largest activations first; scales are then fitted "
-        "before.",
+        description="Quantize inputs in order of decreasing activation; scales are fitted first.",
     )
     block_size: int = Field(
-        128, ge=BLOCK, description="Columns that are rounded before the ones behind are changed."
+        128, ge=BLOCK, description="Columns quantized before the remaining ones are updated."
     )
 
     @property

@@ -26,8 +26,8 @@ class Int8(PackedQuantizer):
     threshold: float = Field(
         6.0,
         ge=0,
-        description="Inputs with an activation at least this large are multiplied in 16 bits; 0 "
-        "for none.",
+        description="Outlier threshold: inputs with larger activations are multiplied in 16 bits; "
+        "0 for none.",
     )
 
     def packed_bytes(self, outputs: int, inputs: int) -> int:

@@ -30,7 +30,8 @@ class NF4(PackedQuantizer):
     reference_url = "https://arxiv.org/abs/2305.14314"
 
     double_quant: bool = Field(
-        True, description="Store the scales in 8 bits: 4.13 bits a weight in place of 4.5."
+        True,
+        description="Quantize the scales to 8 bits as well: 4.13 instead of 4.5 bits per weight.",
     )
 
     def packed_bytes(self, outputs: int, inputs: int) -> int:

@@ -40,7 +40,7 @@ class PackedQuantizer(Quantizer):
     """Whether bitsandbytes converts weights to float16 before quantizing, whatever ``dtype`` is."""
 
     dtype: Literal["float16", "bfloat16", "float32"] = Field(
-        "float16", description="Of what is not quantized: embedding, head, norms, biases."
+        "float16", description="Data type of what is not quantized: embedding, head, norms, biases."
     )
     _expected: Any = PrivateAttr(default=None)
 

@@ -62,32 +62,32 @@ class TypedQuantizer(Quantizer):
         None,
         ge=2,
         le=8,
-        description="Bits of a weight, scales not counted: each tensor takes the type with the "
-        "least error among those of that size; default 4, unless a type or target is given.",
+        description="Bits per weight, scales not counted: each tensor gets the type of that size "
+        "with the smallest error; default: 4, unless a type or target is given.",
     )
     type: str | None = Field(
         None,
-        description="Exactly this block type (Q4_K, IQ4_NL ...) for every matrix, with llama.cpp's "
-        "stand-in where its blocks do not divide the rows.",
+        description="Use exactly this block type (Q4_K, IQ4_NL ...) for every matrix; llama.cpp's "
+        "fallback type where its blocks do not divide the rows.",
     )
     target_size: str | None = Field(
-        None, description="Mix types so that the file is at most so large: 90MB, 86MiB ..."
+        None, description="Mix types to reach at most this file size: 90MB, 86MiB ..."
     )
     target_bpw: float | None = Field(
-        None, gt=0, le=16, description="Mix types so that a weight takes at most so many bits."
+        None, gt=0, le=16, description="Mix types to reach at most this many bits per weight."
     )
     prefer: Literal["size", "speed"] = Field(
         "size",
-        description="speed: only types of which no larger one is faster in llama.cpp, nor one of "
-        "the same size much faster, timed on this machine (once; remembered).",
+        description="speed: use only types that are fast in llama.cpp for their size, timed once "
+        "on this machine.",
     )
     exclude: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = Field(
-        (), description="Comma-separated types that are not to be used."
+        (), description="Comma-separated types not to use."
     )
     tensor_type: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = Field(
         (),
-        description="Comma-separated NAME=TYPE: tensors whose name in the GGUF contains NAME (a "
-        "regular expression) take this type, whatever the others take; the first match counts.",
+        description="Comma-separated NAME=TYPE: tensors whose GGUF name matches NAME (a regular "
+        "expression) get this type; the first match counts.",
     )
 
     @field_validator("type")

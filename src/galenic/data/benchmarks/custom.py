@@ -67,8 +67,8 @@ def custom_benchmark(path: Path | str, options: ExamOptions | None = None) -> Be
     suffix = exam_suffix(path.name)
     if not suffix:
         raise UserError(
-            f"{path}: a question file must end in {', '.join(FORMATS)}, also with "
-            f"{' or '.join(PACKED)} behind it."
+            f"{path}: a question file must end in {', '.join(FORMATS)}, optionally "
+            f"followed by {' or '.join(PACKED)}."
         )
     if not path.is_file():
         raise UserError(f"{path} does not exist; it was given as a benchmark.")

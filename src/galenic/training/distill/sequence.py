@@ -41,7 +41,7 @@ class Sequence(Distiller):
     reference_url = "https://arxiv.org/abs/1606.07947"
     default_alpha = 0.0
 
-    answer_tokens: int = Field(128, ge=1, description="Most tokens of a teacher's answer.")
+    answer_tokens: int = Field(128, ge=1, description="Maximum tokens per teacher answer.")
 
     def read(self, config: DistillConfig) -> TrainingSources:
         from galenic.training.finetune.texts import read_sources

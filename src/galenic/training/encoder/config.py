@@ -19,8 +19,8 @@ class EncoderConfig(TrainConfig, SourcesConfig):
     )
     train: str = Field(
         "benchmarks:train",
-        description="Questions to learn from, apart by commas: benchmarks:train, medqa, "
-        "medmcqa=0.5 (half as often), FILE.jsonl.",
+        description="Training questions, comma-separated: benchmarks:train, medqa, medmcqa=0.5 "
+        "(half as often), FILE.jsonl.",
     )
     data: str | None = Field(
         None,
@@ -29,10 +29,8 @@ class EncoderConfig(TrainConfig, SourcesConfig):
     max_length: int | None = Field(
         None,
         ge=16,
-        description="Most tokens of a question with one option: the beginning of the question is "
-        "cut. Evaluation keeps to it. Default: what the encoder takes.",
+        description="Maximum tokens of a question with one option; longer questions are cut at "
+        "the beginning, in evaluation too. Default: the encoder's limit.",
     )
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="Highest learning rate.")
-    threads: int | None = Field(
-        None, ge=1, description="Compute threads; default: the cores that nobody else is using."
-    )
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak learning rate.")
+    threads: int | None = Field(None, ge=1, description="Compute threads; default: the idle cores.")

@@ -32,15 +32,13 @@ class Client(BaseModel):
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        description="Letters, digits, dots and hyphens; the manifest has it.",
+        description="Name: letters, digits, dots and hyphens; recorded in the manifest.",
     )
-    train: str = Field(min_length=1, description="What it learns from, as --train takes it.")
+    train: str = Field(min_length=1, description="Training data of the client, as for --train.")
     data: str | None = Field(
         None, description="Folder with its data files; default: that of --data."
     )
-    weight: float = Field(
-        1.0, gt=0, le=1000, description="Its texts count so many times in the mean."
-    )
+    weight: float = Field(1.0, gt=0, le=1000, description="Weight of its texts in the average.")
 
 
 class Federation(BaseModel):
@@ -49,19 +47,22 @@ class Federation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     clients: tuple[Client, ...] = Field(min_length=2)
-    rounds: int = Field(3, ge=1, description="How often adapters are averaged.")
-    local_epochs: int = Field(
-        1, ge=1, description="Passes of a client over its texts in each round."
-    )
+    rounds: int = Field(3, ge=1, description="Number of rounds.")
+    local_epochs: int = Field(1, ge=1, description="Epochs per client and round.")
     local_steps: int | None = Field(
-        None, ge=1, description="At most so many optimizer steps of a client in each round."
+        None, ge=1, description="Maximum optimizer steps per client and round."
     )
     fraction: float = Field(
-        1.0, gt=0, le=1, description="Share of the clients that train in a round, drawn at random."
+        1.0,
+        gt=0,
+        le=1,
+        description="Fraction of the clients that train in a round, drawn at random.",
     )
-    seed: int = Field(0, ge=0, description="Of that draw.")
+    seed: int = Field(0, ge=0, description="Random seed of that draw.")
     at_once: int = Field(
-        1, ge=1, description="Clients that train at the same time; each holds the model in memory."
+        1,
+        ge=1,
+        description="Number of clients that train in parallel; each holds the model in memory.",
     )
 
     @model_validator(mode="after")

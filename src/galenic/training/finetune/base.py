@@ -37,8 +37,8 @@ class Finetuner(BaseModel, ABC):
     top_blocks: int | None = Field(
         None,
         ge=1,
-        description="Train only so many blocks, counted from the output; the others stay as they "
-        "are. None trains all.",
+        description="Train only this many blocks, counted from the output, with the others "
+        "frozen; default: all.",
     )
 
     @property

@@ -34,32 +34,30 @@ class SourcesConfig(BaseModel):
 
     train: str = Field(
         "",
-        description="What to learn from, apart by commas: medquad, benchmarks:train, medqa, "
+        description="Training data, comma-separated: medquad, benchmarks:train, medqa, "
         "medmcqa:text=0.5 (half as often), medmcqa:options@1, FILE.jsonl.",
     )
     data: str | None = Field(
         None,
         description="Folder with the data files; without it they come from the Hugging Face Hub. "
-        "Names of sources, as --train takes them, may stand here instead: the folder is then that "
+        "Source names, as in --train, may also be given here: the folder is then that "
         "of GALENIC_DATA.",
     )
     against: str = Field(
         "all",
-        description="Test sets whose questions must not be learnt, apart by commas; all = the "
-        "reported split of every benchmark, none = no check.",
+        description="Test sets to keep out of the training data, comma-separated; all: the "
+        "reported split of every benchmark; none: no check.",
     )
     allow_contaminated: bool = Field(
-        False, description="Learn from texts even if they are test questions, or nearly so."
+        False, description="Train on texts even if they are test questions, or nearly so."
     )
     max_length: int | None = Field(
         None,
         ge=16,
-        description="Most tokens of a text: of a question the beginning is cut, of a response the "
-        "end. Default: 1024, or what the model takes if that is less.",
+        description="Maximum tokens per text; questions are cut at the beginning, responses at "
+        "the end. Default: 1024, or the model's limit if that is less.",
     )
-    num_heldout: int = Field(
-        100, ge=1, description="Held-out texts of each source for validation, drawn at random."
-    )
+    num_heldout: int = Field(100, ge=1, description="Held-out texts per source for validation.")
 
     @property
     def data_source(self) -> Path | Literal["sample"] | None:
@@ -75,13 +73,13 @@ class TextsConfig(SourcesConfig):
     permutations: int | None = Field(
         None,
         ge=1,
-        description="Orders of the options of each question, one after the other; default: a new "
-        "one each time. With --cache a few, so that an order comes again.",
+        description="Number of option orders per question, used in turn; default: a new random "
+        "order each time. With --cache use a few, so that cached orders recur.",
     )
     side_by_side: bool = Field(
         False,
-        description="Learn all texts of a question in one step: what they share is computed once. "
-        "For weights above 1, and for medqa with its two forms.",
+        description="Train on all texts of a question in one step, computing their common prefix "
+        "once. For weights above 1, and for medqa with its two forms.",
     )
 
 
@@ -94,11 +92,13 @@ class CacheConfig(BaseModel):
 
     cache: bool = Field(
         False,
-        description="With --top-blocks: keep on disk what the blocks below put out, and compute it "
-        "only once for each text.",
+        description="With --top-blocks: cache on disk the output of the frozen blocks below, "
+        "computed once per text.",
     )
     cache_gb: float = Field(
-        8.0, gt=0, description="Most gigabytes of it; texts beyond are computed each time."
+        8.0,
+        gt=0,
+        description="Maximum size of the cache in GB; further texts are computed each time.",
     )
 
 
@@ -111,12 +111,10 @@ class FinetuneConfig(CacheConfig, TrainConfig, TextsConfig):
     method: str = Field("lora", description=f"One of: {', '.join(FINETUNERS)}.")
     cache_folder: str | None = Field(
         None,
-        description="Folder to keep it in for other runs; default: with the run, and deleted at "
-        "its end.",
+        description="Folder for the cache, to reuse it in other runs; default: inside the run, "
+        "deleted at its end.",
     )
-    threads: int | None = Field(
-        None, ge=1, description="Compute threads; default: the cores that nobody else is using."
-    )
+    threads: int | None = Field(None, ge=1, description="Compute threads; default: the idle cores.")
 
 
 def default_folder(config: FinetuneConfig, options: Mapping[str, Any]) -> Path:

@@ -44,26 +44,26 @@ class LoRA(Finetuner):
 
     rank: int = Field(16, ge=1, description="Rank of each adapter.")
     alpha: float = Field(32.0, gt=0, description="Adapters are scaled by alpha / rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of an adapter's inputs dropped.")
-    rslora: bool = Field(False, description="Scale by alpha / sqrt(rank) (rsLoRA).")
-    dora: bool = Field(False, description="Learn direction and length apart (DoRA).")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's inputs.")
+    rslora: bool = Field(False, description="Scale by alpha / sqrt(rank) instead (rsLoRA).")
+    dora: bool = Field(False, description="Learn magnitude and direction separately (DoRA).")
     targets: tuple[Role, ...] = Field(
         ("q", "k", "v", "qkv", "o", "gate", "up", "down"),
         min_length=1,
-        description="Linear maps that get an adapter.",
+        description="Linear layers that get an adapter.",
     )
 
     base_bits: int | None = Field(
         None,
-        description="Hold the frozen weights in 8 bits (int8) or 4 (nf4) by bitsandbytes (QLoRA): "
-        "less memory, slower on a CPU.",
+        description="Hold the frozen weights in 8 bits (int8) or 4 bits (nf4) with bitsandbytes "
+        "(QLoRA): less memory, slower on a CPU.",
     )
 
     for_type: str | None = Field(
         None,
-        description="Train beside the weights as this block type will store them (Q4_0, Q4_K, "
-        "IQ4_NL ...), rounded by ggml at each step: `galenic quantize --type TYPE --no-importance` "
-        "of the merged model then stores what was trained.",
+        description="Quantization-aware training for this block type (Q4_0, Q4_K, IQ4_NL ...), "
+        "rounded by ggml at each step. `galenic quantize --type TYPE --no-importance` "
+        "of the merged model then stores exactly what was trained.",
     )
 
     @field_validator("for_type")

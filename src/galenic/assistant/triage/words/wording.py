@@ -15,7 +15,7 @@ __all__ = ["TokenSentence", "flatten", "plain_tokens", "sentences", "word_set"]
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The words of a text, apart by spaces."""
+    """The words of a text, separated by spaces."""
     return frozenset(text.split())
 
 
