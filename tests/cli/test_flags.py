@@ -31,8 +31,8 @@ def test_options_are_optional_and_say_whose_they_are() -> None:
     assert list(fields) == ["model", "share", "gentle"]
     assert fields["model"].is_required()
     assert fields["share"].default is fields["gentle"].default is None
-    assert fields["share"].description == "How much. (default: 0.5)"
-    assert fields["gentle"].description == "Go slowly. (first; default: False)"
+    assert fields["share"].description == "How much. [default: 0.5]"
+    assert fields["gentle"].description == "Go slowly. (first)"
     assert with_options(Base, METHODS)(model="m", share=None)
     with pytest.raises(ValueError, match="less than 1"):
         with_options(Base, METHODS)(model="m", share=1)

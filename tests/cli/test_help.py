@@ -48,7 +48,7 @@ def test_the_usual_options_come_first() -> None:
     heads = [line.split(" ─")[0] for line in lines if "──" in line]
     assert heads == [
         "Arguments", "Options", "Texts", "Training", "Cache of frozen blocks",
-        "Options of the method", "Output",
+        "Options of the method", "Output", "Examples",
     ]  # fmt: skip
 
 
@@ -113,3 +113,22 @@ def test_quiet_and_verbose_exclude_each_other_and_a_log_must_be_writable(tmp_pat
 def test_every_command_is_in_one_group() -> None:
     group = typer.main.get_group(app)
     assert sorted(group.commands) == sorted(COMMANDS)
+
+
+def test_a_long_example_is_broken_before_an_option_and_what_it_does_is_below() -> None:
+    from galenic.cli.help import _broken
+
+    command = "galenic prune ./m --method wanda --text 'my notes.txt' -o small/"
+    assert _broken(command, 45) == (
+        "galenic prune ./m --method wanda \\\n    --text 'my notes.txt' -o small/"
+    )
+    assert _broken(command, 100) == command
+    lines = help_of("ask").splitlines()
+    at = next(n for n, line in enumerate(lines) if line.strip() == "galenic ask -")
+    assert lines[at + 1].startswith("     reads standard input")
+
+
+def test_a_switch_that_is_on_is_shown_with_both_names() -> None:
+    text = " ".join(help_of("search").split())
+    assert "--embeddings/--no-embeddings Also search by vectors" in text
+    assert "[default: on]" in text

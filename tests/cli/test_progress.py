@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
+from threading import RLock
 from types import SimpleNamespace
 
 import pytest
@@ -69,7 +70,7 @@ def test_the_bar_says_elapsed_and_left_in_words() -> None:
     from galenic.cli.progress import _Clock
 
     now = [0.0]
-    task = Task(0, "x", 100.0, 0.0, _get_time=lambda: now[0], _lock=None)  # type: ignore[arg-type]
+    task = Task(0, "x", 100.0, 0.0, _get_time=lambda: now[0], _lock=RLock())
     task.start_time = 0.0
     now[0] = 15.0
     assert _Clock().render(task).plain == "15 s elapsed"

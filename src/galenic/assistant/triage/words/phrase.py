@@ -1,10 +1,10 @@
 """Phrases that reviewers can read, and finding them in tokens.
 
 A phrase is words separated by spaces. ``a|b`` is either word, ``a|b_c`` is "a" or "b c", ``word*``
-any word that begins so, ``word?`` may be missing, ``..`` stands for up to six other words, ``#38-43``
-for a number in that range, and a word in CAPITALS for a set of words that is defined once. No
-regular expressions: each token starts a bounded number of short comparisons, so time grows with
-the length of the text and with nothing else.
+any word that begins so, ``word?`` may be missing, ``..`` stands for up to six other words,
+``#38-43`` for a number in that range, and a word in CAPITALS for a set of words that is defined
+once. No regular expressions: each token starts a bounded number of short comparisons, so time grows
+with the length of the text and with nothing else.
 """
 
 from __future__ import annotations
