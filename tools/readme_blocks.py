@@ -97,15 +97,22 @@ def run(step: Step, train: str) -> tuple[str, str]:
     return done.stdout, f"README shows a line that is not printed: {missing!r}" if missing else ""
 
 
+def _computing() -> float:
+    """Seconds of processor time of all commands so far: what does not depend on other programs."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def main() -> int:
     failed = 0
     begun = time.monotonic()
     for step in steps(Path(sys.argv[1]).read_text("utf-8")):
-        start = time.monotonic()
+        start, before = time.monotonic(), _computing()
         printed, wrong = run(step, os.environ.get("TRAIN", ""))
         word = "skip" if wrong == "skipped" else "FAIL" if wrong else "ok"
         first = step.command.splitlines()[0]
-        print(f"{word:5}{time.monotonic() - start:7.1f} s  {first}", flush=True)
+        took, computed = time.monotonic() - start, _computing() - before
+        print(f"{word:5}{took:7.1f} s, computing {computed:6.1f} s  {first}", flush=True)
         if word == "FAIL":
             failed += 1
             print(f"      {wrong}\n      it printed:\n{printed}", flush=True)

@@ -305,7 +305,7 @@ def test_maps_that_say_nothing(text: str, problem: str) -> None:
 
 
 def test_flags_of_exams_need_one() -> None:
-    with pytest.raises(UserError, match="exams of your own"):
+    with pytest.raises(UserError, match="your own exams"):
         resolve_benchmarks(["medmcqa"], ExamOptions(answers_are="texts"))
     old = EvaluateConfig(model="m").model_dump()
     assert not {"map", "answers_are"} & set(old)  # as runs have it that were begun before
