@@ -23,4 +23,4 @@ def kill_and_go_on(call: list[str], output: Path, lines: int) -> None:
     killed.communicate()
     assert not output.exists()
     again = subprocess.run([*call, str(output)], capture_output=True, check=True)
-    assert b"going on after step" in again.stderr
+    assert b"resuming after step" in again.stderr

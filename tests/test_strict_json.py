@@ -19,7 +19,7 @@ from galenic.strict_yaml import parse_yaml
     [
         (b"{", "not readable as JSON"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"a": 1, "a": 2}', "stands twice"),
+        (b'{"a": 1, "a": 2}', "appears twice"),
         (b'["\\ud800"]', "surrogates not allowed"),
         (b"\xff", "not readable as JSON"),
         (b"9" * 10_000, "not readable as JSON"),

@@ -89,7 +89,7 @@ class StrictLoader(yaml.SafeLoader):
         if len({repr(key) for key in keys}) < len(keys):
             twice = next(key for key in keys if keys.count(key) > 1)
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice!r} stands twice", node.start_mark
+                None, None, f"the key {twice!r} appears twice", node.start_mark
             )
         return super().construct_mapping(node, deep)
 

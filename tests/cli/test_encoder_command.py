@@ -135,7 +135,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     assert isinstance(other.exception, UserError) and "other settings" in str(other.exception)
     done = galenic(*command, tmp_path / "enc")
     assert done.exit_code == 0, (done.output, done.exception)
-    assert "going on after step 4" in done.output
+    assert "resuming after step 4" in done.output
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert (tmp_path / "enc" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 

@@ -98,7 +98,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in said
     again = galenic(*arguments)
     assert again.returncode == 0
-    assert "going on" in again.stderr
+    assert "resuming" in again.stderr
     assert len(records.read_text(encoding="utf-8").splitlines()) == 4 * 12 * 3
 
 

@@ -123,7 +123,7 @@ LIES: dict[str, tuple[Any, str]] = {
     "a row of text": ({"a": "F32"}, "has the type None"),
     "metadata a list": ({"__metadata__": [], "a": row("F32", [2], 0, 8)}, "metadata"),
     "metadata of numbers": ({"__metadata__": {"a": 1}, "a": row("F32", [2], 0, 8)}, "metadata"),
-    "a name twice": (b'{"a": 1, "a": 2}', "stands twice"),
+    "a name twice": (b'{"a": 1, "a": 2}', "appears twice"),
     "a number of 10,000 digits": (b'{"a": ' + b"9" * 10_000 + b"}", "not readable as JSON"),
     "deep": (b'{"a": ' + b"[" * 10_000, "not readable as JSON"),
     "no UTF-8": (b'{"\xff": 1}', "not readable as JSON"),

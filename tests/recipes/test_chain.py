@@ -104,7 +104,7 @@ def test_what_was_stopped_goes_on_and_ends_the_same(
     assert not (tmp_path / "dose").exists()
     again = Watcher()
     compress(work, tmp_path / "dose", again)
-    assert "stage 1 of 2 was finished before: going on behind it" in again.told
+    assert "stage 1 of 2 is already finished: resuming after it" in again.told
     assert not any("pruning with magnitude" in line for line in again.told)
     assert hashes(tmp_path / "dose") == hashes(tmp_path / "straight")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dose", "straight"]

@@ -77,7 +77,7 @@ def _resolved(recipe: object) -> object:
         (("seed: 3", "data: here"), "unknown calibration setting 'data'"),
         (("seq_len: 64", "seq_len: 0"), "seq_len: 0"),
         (("name: mine", "name: 7"), "name: a text is needed"),
-        (("name: mine", "name: mine\nname: yours"), "the key 'name' stands twice"),
+        (("name: mine", "name: mine\nname: yours"), "the key 'name' appears twice"),
         (("method: wanda, ", ""), "method: one of magnitude, wanda"),
         (("stages:", "stages: []\nother:"), "unknown recipe key 'other'"),
         (("  - {", "  - ["), "no valid YAML"),

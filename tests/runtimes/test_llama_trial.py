@@ -63,7 +63,7 @@ def attr(name: str, new: object) -> Callable[[object], None]:
 
 
 CHANGES: dict[str, tuple[Callable[[RawGguf], None], str]] = {
-    "twice a token": (items(TOKENS, lambda t: t.__setitem__(9, t[8])), "stands twice"),
+    "twice a token": (items(TOKENS, lambda t: t.__setitem__(9, t[8])), "appears twice"),
     "alignment 1": (lambda r: r.set("general.alignment", UINT32, 1), "no power of two"),
     "alignment 0": (lambda r: r.set("general.alignment", UINT32, 0), "no power of two"),
     "alignment 48": (lambda r: r.set("general.alignment", UINT32, 48), "no power of two"),

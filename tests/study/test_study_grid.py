@@ -63,7 +63,7 @@ def test_what_is_given_on_the_command_line_counts() -> None:
     [
         ({"rows": []}, "at least one row"),
         ({"rows": [{"title": "no name"}]}, "row 1"),
-        ({"rows": [{"name": "a"}, {"name": "a"}]}, "stands twice"),
+        ({"rows": [{"name": "a"}, {"name": "a"}]}, "appears twice"),
         ({"rows": [{"name": "a"}, {"name": "b"}]}, "neither has stages"),
         ({"rows": [{"name": "a", "from": "b"}]}, "no row above"),
         ({"rows": [{"name": "a", "stages": [{"stage": "prune", "method": "wandla"}]}]}, "wanda"),

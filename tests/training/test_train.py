@@ -127,7 +127,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, fail_at: int)
     second = make_trainer(resumed, tmp_path / "run", watcher=watcher, **options).run()
     assert second == first
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
-    assert any("going on after step" in text for text in watcher.said) == (fail_at > 2)
+    assert any("resuming after step" in text for text in watcher.said) == (fail_at > 2)
     for name, value in weights(whole).items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 

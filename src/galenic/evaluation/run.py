@@ -229,7 +229,7 @@ def _work(
     keys = [job.key for job in plan.jobs]
     there = run.recorded(keys)
     if there:
-        watcher.say(f"going on: {there} of {len(keys)} records are there already")
+        watcher.say(f"resuming: {there} of {len(keys)} records exist already")
     watcher.stage("evaluating", len(keys), there)
     done, pace, duration = 0, _Pace(runtime.info.num_threads), None
     for number, chunk in enumerate(plan.chunks):

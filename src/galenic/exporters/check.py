@@ -34,7 +34,7 @@ def check_copy(source: Path, target: Path) -> None:
         UserError: the files differ.
     """
     if not filecmp.cmp(source, target, shallow=False):
-        raise UserError(f"nothing was exported: the copy of {source} reads back otherwise.")
+        raise UserError(f"nothing was exported: the copy of {source} reads back differently.")
 
 
 def check_joined(source: Path, target: Path) -> None:
@@ -49,7 +49,7 @@ def check_joined(source: Path, target: Path) -> None:
         if own is None or (own.shape, own.type) != (tensor.shape, tensor.type):
             raise UserError(f"nothing was exported: {tensor.name} is missing or misshapen.")
         if not np.array_equal(_bytes(source, tensor), _bytes(target, own)):
-            raise UserError(f"nothing was exported: {tensor.name} reads back otherwise.")
+            raise UserError(f"nothing was exported: {tensor.name} reads back differently.")
 
 
 def _bytes(path: Path, tensor: TensorInfo) -> NDArray[np.uint8]:

@@ -194,7 +194,7 @@ def _run_stages(job: CompressJob, keys: Sequence[str], parts: Path, watcher: Wat
     finished = max((n for n, folder in enumerate(folders, 1) if folder.is_dir()), default=0)
     _sweep(parts, keep={folder.parent for folder in folders[max(0, finished - 1) :]})
     if finished:
-        watcher.stage(f"stage {finished} of {len(steps)} was finished before: going on behind it")
+        watcher.stage(f"stage {finished} of {len(steps)} is already finished: resuming after it")
     for number, (step, folder) in enumerate(zip(steps, folders, strict=True), 1):
         if number <= finished:
             continue

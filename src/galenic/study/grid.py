@@ -205,7 +205,7 @@ def _row_name(number: int, row: Any, before: Mapping[str, Any]) -> str:
         raise UserError(f"row {number}: a mapping with name and stages was expected.")
     check_keys(f"key of row {row['name']}", row, ROW_KEYS)
     if row["name"] in before:
-        raise UserError(f"row {number}: the name {row['name']} stands twice.")
+        raise UserError(f"row {number}: the name {row['name']} appears twice.")
     return str(row["name"])
 
 

@@ -382,7 +382,7 @@ class Trainer:
         self.optimizer.load_state_dict(optimizer_alike(state["optimizer"], parameters))
         self.outcome = TrainingOutcome.restored(state["outcome"])
         if self.outcome.steps:
-            self._say(f"going on after step {self.outcome.steps} of {self.total}")
+            self._say(f"resuming after step {self.outcome.steps} of {self.total}")
 
 
 def _shuffle(items: Sequence[Any], rng: Random) -> list[Any]:

@@ -119,7 +119,7 @@ def test_rules_of_ones_own(tmp_path: Path) -> None:
         (("source: here", "source: there"), "rule green: there is no source 'there'"),
         (("all_of: [spots]", "population: [men]"), "all_of or any_of"),
         (("    tier: days", "    population: [men]\n    tier: days"), "no population 'men'"),
-        (("tier: days", "tier: days\n    tier: today"), "line 8: the key 'tier' stands twice"),
+        (("tier: days", "tier: days\n    tier: today"), "line 8: the key 'tier' appears twice"),
         (("https:", "ftp:"), "line 2: sources: here: url: "),
         (("green spots", '".. spots"'), "concept spots: phrase '.. spots'"),
         (("green spots", "GREEN spots"), "there is no word set GREEN"),
@@ -138,7 +138,7 @@ def test_a_bad_file_is_named_with_its_place(
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     twice = SMALL + SMALL[SMALL.index("  - id") :]
-    for text, message in (("", "is empty"), ("[" * 5000, "--rules"), (twice, "green stands twice")):
+    for text, message in (("", "is empty"), ("[" * 5000, "--rules"), (twice, "green appears twice")):
         with pytest.raises(UserError, match=message):
             load_rules(write(tmp_path, text))
     with pytest.raises(UserError, match="cannot be read"):

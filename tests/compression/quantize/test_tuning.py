@@ -184,7 +184,7 @@ def test_a_run_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "out").exists()
     _, said = run(model, tmp_path / "out", True, method, **settings)
     assert (tmp_path / "out" / "model.gguf").read_bytes() == whole
-    assert any("going on after block 3 of 3" in text for text in said)
+    assert any("resuming after block 3 of 3" in text for text in said)
 
 
 def test_memory_holds_the_bytes_and_a_few_numbers_for_each_block() -> None:

@@ -41,11 +41,11 @@ def test_paths_are_seen_from_the_file(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("rounds: 2", "round: 2", "unknown key 'round'.*rounds"),
-        ("rounds: 2", "rounds: 2\nrounds: 3", "stands twice"),
+        ("rounds: 2", "rounds: 2\nrounds: 3", "appears twice"),
         ("rounds: 2", "rounds: 0", "rounds: .*greater than or equal to 1"),
         ("rounds: 2", "fraction: 1.5", "fraction: "),
         ("name: a,", "nam: a,", "unknown key of client 1 'nam'"),
-        ("name: b", "name: a", "the name 'a' stands twice"),
+        ("name: b", "name: a", "the name 'a' appears twice"),
         ("name: a", "name: ../a", "clients.0.name"),
         ("train: a.jsonl", "train: c.jsonl", "client a: there is no file .*c.jsonl"),
         ("data: data", "data: nowhere", "client b: there is no folder .*nowhere"),

@@ -166,7 +166,7 @@ def test_a_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
     assert not (tmp_path / "broken").exists()
     resumed = run(tmp_path, clients, tmp_path / "broken")
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on after round 2 of 3" in resumed.stderr
+    assert "resuming after round 2 of 3" in resumed.stderr
     first, second = adapter(tmp_path / "whole"), adapter(tmp_path / "broken")
     assert set(first) == set(second)
     assert all(np.array_equal(first[name], second[name]) for name in first)

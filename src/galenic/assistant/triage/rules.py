@@ -127,7 +127,7 @@ class Rules(_Strict):
     """A whole file of rules.
 
     Raises:
-        ValueError: a name that is not defined, an id that stands twice, a phrase that cannot be
+        ValueError: a name that is not defined, an id that appears twice, a phrase that cannot be
             read; names the rule or the concept.
     """
 
@@ -150,7 +150,7 @@ class Rules(_Strict):
         for rule in self.rules:
             where = f"rule {rule.id}"
             if rule.id in seen:
-                raise ValueError(f"{where} stands twice")
+                raise ValueError(f"{where} appears twice")
             seen.add(rule.id)
             self._need("concept", where, [*rule.all_of, *rule.any_of], self.concepts)
             self._need("population", where, rule.population, self.populations)
@@ -302,7 +302,7 @@ def _no_twins(node: yaml.Node, origin: str) -> None:
         for key, value in node.value:
             if key.value in seen if isinstance(key.value, str) else False:
                 line = key.start_mark.line + 1
-                raise UserError(f"{origin}, line {line}: the key {key.value!r} stands twice.")
+                raise UserError(f"{origin}, line {line}: the key {key.value!r} appears twice.")
             seen.add(str(key.value))
             _no_twins(value, origin)
     elif isinstance(node, yaml.SequenceNode):

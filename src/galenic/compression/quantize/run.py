@@ -82,7 +82,7 @@ def _quantize(
     before = _bytes_before(job)
     if promised >= before["dense"]:
         raise UserError(
-            f"{files.name} takes {before['dense']:,} bytes as it is, and its tensors would take "
+            f"{files.name} takes {before['dense']:,} bytes now, and its tensors would take "
             f"{promised:,}: no smaller. Ask for fewer bits."
         )
     if warning := _at_risk(job, quantizer, earlier, promised):

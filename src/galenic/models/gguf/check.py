@@ -144,7 +144,7 @@ class _Told:
         known = set()
         for token in tokens:
             if token in known and "\ufffd" not in token:  # U+FFFD replaces invalid UTF-8
-                raise self.wrong(f"the token {_short(token)} stands twice in its vocabulary")
+                raise self.wrong(f"the token {_short(token)} appears twice in its vocabulary")
             known.add(token)
         shape = (self.value("embedding_length"), len(tokens))
         if self.shapes.get(EMBEDDING, shape) != shape:

@@ -207,7 +207,7 @@ def read_header(path: Path, *, arrays: Collection[str] = ()) -> GgufHeader:
         for _ in range(num_keys):
             key = cursor.text("a metadata key")
             if not key or key in metadata or key in lengths:
-                raise cursor.damaged(f"metadata key {_short(key)} is empty or stands twice")
+                raise cursor.damaged(f"metadata key {_short(key)} is empty or appears twice")
             kind = cursor.number("I")
             if kind == ARRAY:
                 kind, items = cursor.array(key, keep=key in arrays)
@@ -382,7 +382,7 @@ def _place(
         num_bytes = math.prod(shape) // block * block_bytes
         tensors.append(TensorInfo(name, shape, known[number].name, start + offset, num_bytes))
     if len({tensor.name for tensor in tensors}) != len(tensors):
-        raise UserError(f"{path} is a damaged GGUF: a tensor name stands twice.")
+        raise UserError(f"{path} is a damaged GGUF: a tensor name appears twice.")
     needed = max((tensor.offset + tensor.num_bytes for tensor in tensors), default=0)
     if needed > size:
         raise UserError(

@@ -70,7 +70,7 @@ class Federation(BaseModel):
         names = [client.name for client in self.clients]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"the name {name!r} stands twice")
+                raise ValueError(f"the name {name!r} appears twice")
         return self
 
 

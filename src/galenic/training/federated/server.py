@@ -265,7 +265,7 @@ class Server:
             {name: value.numpy() for name, value in saved["best_weights"].items()},
             TrainingOutcome.restored(saved["outcome"]),
         )
-        self.watcher.say(f"going on after round {self.outcome.steps} of {self.federation.rounds}")
+        self.watcher.say(f"resuming after round {self.outcome.steps} of {self.federation.rounds}")
 
 
 def drawn_clients(federation: Federation, number: int) -> list[int]:

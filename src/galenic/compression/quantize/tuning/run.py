@@ -91,7 +91,7 @@ def _walk(
     if state := folder.load(WALK):
         done, hidden, wanted = state["done"], state["hidden"], state["wanted"]
         generator.set_state(state["generator"])
-        job.watcher.say(f"going on after block {done} of {len(settings)}")
+        job.watcher.say(f"resuming after block {done} of {len(settings)}")
     else:
         hidden, _ = embed(model.layout, tokens)
     for index in range(done):
