@@ -138,7 +138,11 @@ def test_a_bad_file_is_named_with_its_place(
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     twice = SMALL + SMALL[SMALL.index("  - id") :]
-    for text, message in (("", "is empty"), ("[" * 5000, "--rules"), (twice, "green appears twice")):
+    for text, message in (
+        ("", "is empty"),
+        ("[" * 5000, "--rules"),
+        (twice, "green appears twice"),
+    ):
         with pytest.raises(UserError, match=message):
             load_rules(write(tmp_path, text))
     with pytest.raises(UserError, match="cannot be read"):
