@@ -2,7 +2,7 @@
 
     python benchmarks/answers.py -o results/answers
     python benchmarks/answers.py --data DIR -o results/answers_medquad    # with MedQuAD indexed
-    python benchmarks/answers.py --set development [--misses]    # what was tuned on; prints
+    python benchmarks/answers.py --set development [--part a] [--misses]  # prints
 
 Each set (tests/assistant/data: questions, claims, guard phrases) is split by the sha256 of the id:
 half *a* was read and tuned on, half *b* is only scored. How an answer is graded: `answer_rules.py`.
@@ -44,9 +44,11 @@ from galenic.retrieval.index import index_medquad
 
 DATA = Path(__file__).parents[1] / "tests/assistant/data"
 RUNS = 10
-DEVELOPMENT = ("questions", "questions_other")
-HELD_OUT = "questions_other"
-"""Of this file half b is only scored."""
+DEVELOPMENT = ("questions", "questions_other", "questions_voices")
+HELD_OUT = ("questions_other", "questions_voices")
+"""Of these files half b is only scored."""
+UNANSWERABLE = "questions_unanswerable"
+"""Not about health, or about what no handbook can know: answered ones are counted."""
 NO_INDEX = Path(tempfile.gettempdir(), "no-such-index.sqlite")
 APART = ("off-topic", "clinic", "dangerous")
 
@@ -56,10 +58,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="with medquad/medquad.jsonl.gz: index it as well")
     parser.add_argument("-o", "--output", default="results/answers")
     parser.add_argument("--set", choices=("blind", "development"), default="blind")
+    parser.add_argument(
+        "--part",
+        choices=("a", "b"),
+        help="of development: only this half of files with a held-out half",
+    )
     parser.add_argument("--misses", action="store_true", help="of development: what was not useful")
     flags = parser.parse_args()
     if flags.set == "development":
-        print(development(misses=flags.misses))
+        print(development(flags.part, misses=flags.misses))
         return
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder, "index.sqlite")
@@ -116,20 +123,26 @@ def questions(index: Path) -> dict[str, Any]:
     }
 
 
-def development(*, misses: bool = False) -> str:
-    """A table of the development questions; half b of ``questions_other`` is held out of misses."""
+def development(only: str | None = None, *, misses: bool = False) -> str:
+    """A table of the development questions; half b of ``HELD_OUT`` is not among the misses."""
     table: dict[str, Counter[str]] = defaultdict(Counter)
     missed: list[str] = []
     for name in DEVELOPMENT:
         for row in rows(f"development/{name}"):
-            part = f"{name} {half(row['id'])}" if name == HELD_OUT else name
+            part = f"{name} {half(row['id'])}" if name in HELD_OUT else name
+            if name in HELD_OUT and only not in (None, half(row["id"])):
+                continue
             reply, before = answer(row["question"], NO_INDEX), table[part]["useful"]
             _grade(row, reply, table[part])
-            if misses and part != f"{HELD_OUT} b" and table[part]["useful"] == before:
+            if misses and not part.endswith(" b") and table[part]["useful"] == before:
                 missed.append(_missed(row, reply))
     head = ["set", "n", "to urgent help", "answered", "abstained", "useful", "one good phrase",
             "misleading", "off topic"]  # fmt: skip
     lines = [_everyday(part, cell) for part, cell in table.items()]
+    cell: Counter[str] = Counter()
+    for row in rows(f"development/{UNANSWERABLE}"):
+        _grade(row, answer(row["question"], NO_INDEX), cell)
+    lines.append([UNANSWERABLE, *_everyday("", cell)[1:5], *["-"] * 4])
     return "\n".join([markdown_table(head, lines), *missed])
 
 

@@ -23,7 +23,7 @@ MILD = 0.4
 """What a describing word weighs among those that no entry has."""
 FOREIGN, FOREIGN_TITLE, FOREIGN_WEAK = 0.8, 0.4, 1.5
 """The name's words must weigh this share of the words that the entry does not have; less where the
-question has a whole title, more where the name is an everyday word such as "cut"."""
+question has a whole name, more where the name is an everyday word such as "cut"."""
 SECOND = 0.55
 """Share of the best topic's score from which a second one is meant as well."""
 SECOND_COMPARED = 0.3
@@ -41,10 +41,26 @@ actually first low high matter finish versu vs carry till quit kind sort bit lot
 pls year old month week number today cope deal keep person everyone always ever still even
 compar toward till yr yrs wont u rid gone going littl thoughts thing earth exactly basically
 """)
-"""Stems that say nothing of the topic: units and talk."""
+_STORY = """
+monday tuesday wednesday thursday friday saturday sunday weekend january february april june
+july august september october november december easter christmas birthday spring summer autumn winter
+say says said saying told reckon reckons mention mentioned mentions wondered seen met every each
+once couple load loads lots bunch stuff rather quite pretty bloody honestly obviously apparently
+suppose guess brother grandmother grandfather granny grandad nan gran auntie uncle cousin neighbour
+neighbours colleague teacher client lady gentleman bloke hubby missus family embarrassing embarrassed
+silly afternoon evening garden gardening kitchen upstairs downstairs teacup
+"""
+_SILENT |= frozenset(one for word in _STORY.split() for one in name_stems(word))
+"""Stems that say nothing of the topic: units, talk, who and when of a story."""
 _ANY_DISEASE = word_set("""
 mental heart kidney liver lung skin chronic common disease gum
 """)
+_PARTS = re.compile(
+    r"[.!?;,:\n]+|\s[-–]\s|\b(?:and|but|so|because|since|though|although|that|which|when|where|how"
+    r"|what|who|if|is|does|did|while|after|before|says?|said|told|thinks?)\b",
+    re.I,
+)
+"""Where a part of a long question ends."""
 _PEOPLE = word_set("""
 child pregnant adult women woman men man
 """)
@@ -55,10 +71,17 @@ _BRINGS = re.compile(
 )
 _NOT_THAT = re.compile(
     r"\b(?:that (?:is ?n['’]?t|are ?n['’]?t|is not|are not)|other than|apart from|instead of"
-    r"|besides)\s+\w+",
+    r"|besides|without(?: (?:any|more|taking|using|having to take))*)\s+"
+    r"(?:more |any )?\w+",
     re.I,
 )
-"""What is not asked about: "that isn't laxatives"."""
+"""What is not asked about: "that isn't laxatives", "without more tablets"."""
+_AGE = re.compile(
+    r"\b(?:s?he|who|they)(?:['’]?s| is| are|['’]re)? (?:only |just |nearly |about )?\d+ "
+    r"(?:day|week|month|year)s?(?: old)?\b|\b\d+[- ](?:day|week|month|year)s?[- ](?:old|pregnant)\b",
+    re.I,
+)
+"""An age, which is no time for which something has lasted."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +107,9 @@ class QuestionReading:
 
 def read_question(known: Topics, question: str) -> QuestionReading:
     """Which topics a question means, what it asks of them, and what it says besides."""
-    question = _NOT_THAT.sub(" ", known.mend(question, asking_stems() | TALK))
-    aspects = asked_aspects(question)
+    question = known.mend(question, asking_stems() | TALK)
+    aspects = asked_aspects(_AGE.sub(" ", question))
+    question = _NOT_THAT.sub(" ", question)
     question = f"{question} child" if _of_a_child(question) else question
     said = name_stems(question)
     ranked = known.find(question, weak=asking_stems())
@@ -120,6 +144,8 @@ def _meant(
     """The best topic if it fits, and a second one that the question names as well."""
     diseases, describing = _diseases(question), _describing(question)
     fitting = [one for one in ranked[:10] if _fits(known, one, plain, diseases, describing)]
+    parts = _of_parts(known, question, plain, diseases)
+    fitting = fitting or parts
     if not fitting:
         return ()
     ids = {one.id for one in aspects}
@@ -133,7 +159,8 @@ def _meant(
         first = _preferred(fitting, asks_medicine=asks_medicine)
     asks_of_first = bool(ids & {"cause", "safety", "effects"})
     least = SECOND_COMPARED if "comparison" in ids else SECOND
-    for other in fitting:
+    ids_fitting = {one.entry.id for one in fitting}
+    for other in (*fitting, *(one for one in parts if one.entry.id not in ids_fitting)):
         named = other.cover > 0.99 and (other.titled or len(other.stems) > 1 or "comparison" in ids)
         shared = (other.stems & first.stems) - _PEOPLE
         kinds = "comparison" in ids and other.stems - first.stems and first.stems - other.stems
@@ -164,9 +191,26 @@ def _fits(
         return False
     strange = [w for w in plain if w not in match.stems and not known.explains(match.entry, w)]
     weight = sum(known.rarity(word) for word in match.stems)
-    whole = match.titled and match.cover > 0.99
+    whole = match.cover > 0.99
     allowed = weight / (FOREIGN_WEAK if match.weak else FOREIGN_TITLE if whole else FOREIGN)
     return sum(known.rarity(w) * _heft(known, w, describing) for w in strange) <= allowed
+
+
+def _of_parts(
+    known: Topics, question: str, plain: Sequence[str], diseases: frozenset[str]
+) -> list[Match]:
+    """Topics named whole in one part of a long question, whatever the other parts tell."""
+    parts = [part for part in _PARTS.split(question) if part.strip()]
+    found: dict[str, Match] = {}
+    for part in parts if len(parts) > 1 else ():
+        own = set(name_stems(part))
+        here, describing = [word for word in plain if word in own], _describing(part)
+        for one in known.find(part, weak=asking_stems())[:5]:
+            whole = one.cover > 0.99 and not one.weak
+            if whole and _fits(known, one, here, diseases & own, describing):
+                best = found.get(one.entry.id)
+                found[one.entry.id] = one if best is None or one.score > best.score else best
+    return sorted(found.values(), key=lambda one: (-one.score, one.entry.id))
 
 
 def _heft(known: Topics, word: str, describing: frozenset[str]) -> float:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from galenic.assistant.handbook.entry import Entry
 
-__all__ = ["NOTICE", "entries", "more_names", "read_entries"]
+__all__ = ["NOTICE", "entries", "more_names", "read_entries", "spellings"]
 
 NOTICE = (
     "Galenic's handbook: written in its own words from the public pages named; not reviewed by a "
@@ -58,6 +58,14 @@ def _more_names() -> Mapping[str, tuple[str, ...]]:
 def more_names(entry: str) -> tuple[str, ...]:
     """Ways of asking for an entry that were added after it was written (``names.yaml``)."""
     return _more_names().get(entry, ())
+
+
+@cache
+def spellings() -> Mapping[str, str]:
+    """How words are written in text messages and by ear (``spellings.yaml``)."""
+    folder = files("galenic.assistant.handbook")
+    found = yaml.safe_load(folder.joinpath("spellings.yaml").read_text(encoding="utf-8"))
+    return {str(written): meant for written, meant in found.items()}
 
 
 def read_entries(paths: Sequence[Path]) -> tuple[Entry, ...]:

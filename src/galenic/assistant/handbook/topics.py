@@ -16,7 +16,7 @@ from functools import cache
 from itertools import pairwise
 
 from galenic.assistant.handbook.entry import Entry
-from galenic.assistant.handbook.load import entries, more_names
+from galenic.assistant.handbook.load import entries, more_names, spellings
 from galenic.assistant.handbook.near_words import NearWords
 from galenic.assistant.triage.words.wording import word_set
 from galenic.retrieval.query import STOP_WORDS, stem, words
@@ -70,6 +70,7 @@ _WEAK = word_set("""
 feel feeling have having get getting keep make my me bad worse sore pain hurt child pregnant
 test tablet blood skin medicin problem symptom sick ill itchi red help stop time day work cut
 cancer screen adult women men person eat high low cannot cant dont old young night morn doctor
+leg arm hand foot feet eye ear nose mouth throat head neck fac chest tummy muscl joint bon finger
 """)
 """Stems that by themselves name no topic."""
 
@@ -137,6 +138,8 @@ class Topics:
         self._spelling = NearWords(
             {w for entry in known for name in _all_names(entry) for w in words(name)},
             self._vocabulary | frozenset(map(_common, STOP_WORDS)),
+            {w for entry in known for place in entry.places() for w in words(place.statement.text)}
+            | set(_alike()),
         )
         spread = Counter(word for text in self._texts for word in text)
         self._spread = {
@@ -150,6 +153,7 @@ class Topics:
             question: in a person's own words.
             keep: stems that are left as they are.
         """
+        question = _written(question)
         question = _THE_PILL.sub("the contraceptive pill", question)
         return re.sub(r"[^\W\d_]+", lambda found: self._mended(found[0], keep), question)
 
@@ -222,6 +226,18 @@ class Topics:
         return replace(match, score=match.score + 0.25 * has)
 
 
+def _written(question: str) -> str:
+    """The question with what is written as in text messages in whole words."""
+    table = spellings()
+    longest = "|".join(map(re.escape, sorted(table, key=len, reverse=True)))
+    return re.sub(
+        rf"(?<![\w'’])(?:{longest})(?![\w'’])",
+        lambda found: table[found[0].lower()],
+        question,
+        flags=re.IGNORECASE,
+    )
+
+
 @cache
 def topics() -> Topics:
     """Of the entries that come with the package."""
@@ -268,7 +284,8 @@ def halves_of(title: str) -> list[str]:
     """``Sprains`` and ``strains``; nothing for a title of one part."""
     bare = re.sub(r"\([^)]*\)", "", title).strip()
     halves = re.split(r" (?:and|or) ", bare)
-    return halves if len(halves) == 2 and "," not in bare else []
+    apart = len(halves) == 2 and "," not in bare and not bare.startswith("Medicines for")
+    return halves if apart else []
 
 
 def _statement_stems(entry: Entry) -> Iterable[str]:
