@@ -19,6 +19,8 @@ __all__ = ["QuestionReading", "read_question"]
 LEAST_COVER = 0.6
 """Share of a name, by rarity, that a question must have for the topic to be meant."""
 LEAST_SCORE = 1.4
+WHOLE = 0.8
+"""Share of a name that one word must be: "closed" is too little of "eye will not close"."""
 MILD = 0.4
 """What a describing word weighs among those that no entry has."""
 FOREIGN, FOREIGN_TITLE, FOREIGN_WEAK = 0.8, 0.4, 1.5
@@ -55,6 +57,8 @@ _SILENT |= frozenset(one for word in _STORY.split() for one in name_stems(word))
 _ANY_DISEASE = word_set("""
 mental heart kidney liver lung skin chronic common disease gum
 """)
+_NORMAL = re.compile(r"[,;.!]\s*(?:normal|usual|common)\s*\?*\s*$", re.I)
+"""A question that ends so: "and it's crampy, normal?"."""
 _PARTS = re.compile(
     r"[.!?;,:\n]+|\s[-–]\s|\b(?:and|but|so|because|since|though|although|that|which|when|where|how"
     r"|what|who|if|is|does|did|while|after|before|says?|said|told|thinks?)\b",
@@ -108,7 +112,7 @@ class QuestionReading:
 def read_question(known: Topics, question: str) -> QuestionReading:
     """Which topics a question means, what it asks of them, and what it says besides."""
     question = known.mend(question, asking_stems() | TALK)
-    aspects = asked_aspects(_AGE.sub(" ", question))
+    aspects = asked_aspects(_NORMAL.sub(", is that normal?", _AGE.sub(" ", question)))
     question = _NOT_THAT.sub(" ", question)
     question = f"{question} child" if _of_a_child(question) else question
     said = name_stems(question)
@@ -150,7 +154,7 @@ def _meant(
         return ()
     ids = {one.id for one in aspects}
     asks_medicine = any(one.medicine for one in aspects)
-    medicines = [one for one in fitting if one.entry.kind == "medicine" and one.titled]
+    medicines = [one for one in (*fitting, *parts) if one.entry.kind == "medicine" and one.titled]
     if brought := _brought(fitting, question):
         first = brought
     elif asks_medicine and medicines:
@@ -187,8 +191,9 @@ def _fits(
     """Whether the question is on this topic, and on little that the topic has not."""
     if match.cover < LEAST_COVER or match.score < LEAST_SCORE or diseases - match.stems:
         return False
-    if not match.titled and match.stems <= asking_stems() | TALK | _SILENT:
-        return False
+    if not match.titled and len(match.stems) < 2:
+        if match.cover < WHOLE or match.stems <= asking_stems() | TALK | _SILENT:
+            return False
     strange = [w for w in plain if w not in match.stems and not known.explains(match.entry, w)]
     weight = sum(known.rarity(word) for word in match.stems)
     whole = match.cover > 0.99
