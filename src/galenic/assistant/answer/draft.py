@@ -101,12 +101,15 @@ class Draft:
             if guard.ends:
                 return
         reading = read_question(topics(), self.text)
-        if limit := limit_of(self.text):
+        limit = limit_of(self.text)
+        if limit:
             yield Note("note", limit.note)
-            if limit.ends or not reading.matches:
-                return
+        for_clinic = limit is not None and (limit.ends or not reading.matches)
+        if for_clinic and self.retriever is None:
+            return
         question = self._topic(reading)
-        yield from self._warnings()
+        if not for_clinic:
+            yield from self._warnings()
         if question != self.text:
             reading = read_question(topics(), question)
         size = 0 if self.retriever is None else self.retriever.size
@@ -115,6 +118,10 @@ class Draft:
         indexed = [] if self.retriever is None else self.retriever.to_answer(question, LOOKED_AT)
         if self.retriever is not None and self.retriever.note:
             yield Note("note", self.retriever.note)
+        if for_clinic:
+            own = [one for one in indexed if one.collection != MEDQUAD]
+            yield from self._shown(list(self._guarded(of_own(want, own))))
+            return
         said = list(self._said(question, reading, want, indexed))
         if said:
             yield from self._shown(said)

@@ -45,12 +45,12 @@ compar toward till yr yrs wont u rid gone going littl thoughts thing earth exact
 """)
 _STORY = """
 monday tuesday wednesday thursday friday saturday sunday weekend january february april june
-july august september october november december easter christmas birthday spring summer autumn winter
-say says said saying told reckon reckons mention mentioned mentions wondered seen met every each
+july august september october november december easter christmas birthday spring summer autumn
+winter say says said saying told reckon reckons mention mentioned mentions wondered seen met every each
 once couple load loads lots bunch stuff rather quite pretty bloody honestly obviously apparently
-suppose guess brother grandmother grandfather granny grandad nan gran auntie uncle cousin neighbour
-neighbours colleague teacher client lady gentleman bloke hubby missus family embarrassing embarrassed
-silly afternoon evening garden gardening kitchen upstairs downstairs teacup
+suppose guess brother grandmother grandfather granny grandad nan gran auntie uncle cousin
+neighbour neighbours colleague teacher client lady gentleman bloke hubby missus family embarrassing
+embarrassed silly afternoon evening garden gardening kitchen upstairs downstairs teacup
 """
 _SILENT |= frozenset(one for word in _STORY.split() for one in name_stems(word))
 """Stems that say nothing of the topic: units, talk, who and when of a story."""
@@ -82,7 +82,8 @@ _NOT_THAT = re.compile(
 """What is not asked about: "that isn't laxatives", "without more tablets"."""
 _AGE = re.compile(
     r"\b(?:s?he|who|they)(?:['’]?s| is| are|['’]re)? (?:only |just |nearly |about )?\d+ "
-    r"(?:day|week|month|year)s?(?: old)?\b|\b\d+[- ](?:day|week|month|year)s?[- ](?:old|pregnant)\b",
+    r"(?:day|week|month|year)s?(?: old)?\b"
+    r"|\b\d+[- ](?:day|week|month|year)s?[- ](?:old|pregnant)\b",
     re.I,
 )
 """An age, which is no time for which something has lasted."""
@@ -191,9 +192,9 @@ def _fits(
     """Whether the question is on this topic, and on little that the topic has not."""
     if match.cover < LEAST_COVER or match.score < LEAST_SCORE or diseases - match.stems:
         return False
-    if not match.titled and len(match.stems) < 2:
-        if match.cover < WHOLE or match.stems <= asking_stems() | TALK | _SILENT:
-            return False
+    only_asks = match.stems <= asking_stems() | TALK | _SILENT
+    if not match.titled and len(match.stems) < 2 and (match.cover < WHOLE or only_asks):
+        return False
     strange = [w for w in plain if w not in match.stems and not known.explains(match.entry, w)]
     weight = sum(known.rarity(word) for word in match.stems)
     whole = match.cover > 0.99

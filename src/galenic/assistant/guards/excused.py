@@ -52,7 +52,10 @@ def _dose(told: Told) -> bool:
     checked = told.has(
         word_set("checked tested measured weighed reviewed seen scanned")
     ) and told.has(word_set("weeks months years"))
-    if elsewhere or (checked and not told.has(MEDICINE)):
+    hours = told.has(word_set("open opens close closes closed")) and not told.has(
+        MEDICINE | word_set("take takes taken taking dose doses mg ml")
+    )
+    if elsewhere or hours or (checked and not told.has(MEDICINE)):
         return True
     if not digits and (told_what or warns):
         return True

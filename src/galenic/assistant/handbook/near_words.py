@@ -56,7 +56,9 @@ class NearWords:
         if len(word) >= SHORTEST:
             family = [one for one in choice if _one_family(stem, one)]
             if family:
-                return max(family, key=lambda one: (_likeness(word, one), one))
+                slip = _slip(word, choice)
+                meant = [*family, slip] if slip else family
+                return max(meant, key=lambda one: (_likeness(word, one), one))
         if stem in self._known:
             return None
         return _slip(word, choice) or _slip(word, self._others.get(word[:1], []))
