@@ -44,6 +44,8 @@ LOOKED = 1.2
 """For a statement with a word that answers this kind of question, such as "catch"."""
 NAMES_ONE = frozenset(("safety", "effects", "food", "uses"))
 """What is asked of one thing: is milk good for it, is wine safe with it."""
+SAME = 0.6
+"""Share of the words of two statements that both have, from which they say nearly the same."""
 LEAST = 0.5
 """Statements with less than this share of the best one's worth are left out."""
 _ANY = ("what", "help", "uses", "notice")
@@ -103,7 +105,7 @@ def _of_entry(
         - (OTHER_HALF if of_other else 0.0)
         for place, hit, of_other in zip(places, hits, aside, strict=True)
     ]
-    kept = _kept(places, scores, worth, most)
+    kept = _kept(places, scores, worth, most, stems)
     return [ChosenStatement(entry, places[at]) for at in (*kept, *_next(places, kept, asked))]
 
 
@@ -150,15 +152,28 @@ def _of_test(match: Match, places: list[Place]) -> list[Place]:
 
 
 def _kept(
-    places: Sequence[Place], scores: Sequence[float], worth: dict[str, float], most: int
+    places: Sequence[Place],
+    scores: Sequence[float],
+    worth: dict[str, float],
+    most: int,
+    stems: Sequence[frozenset[str]],
 ) -> list[int]:
-    """The best statements, and behind them a few of the field that was asked."""
+    """The best statements, and behind them a few of the field that was asked; each said once."""
     best = max(scores, default=0.0)
-    order = sorted(range(len(places)), key=lambda at: (-scores[at], at))
+    ranked = sorted(range(len(places)), key=lambda at: (-scores[at], at))
+    order: list[int] = []
+    for at in ranked:
+        if not any(_same(stems[at], stems[other]) for other in order):
+            order.append(at)
     kept = [at for at in order if best > 0 and scores[at] >= LEAST * best][:most]
     room = BESIDE if best > ASKED else 0
     beside = [at for at in order if at not in kept and worth.get(places[at].field) == ASKED]
     return (kept + beside[:room])[:most]
+
+
+def _same(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether two statements say nearly the same."""
+    return len(one & other) >= SAME * len(one | other)
 
 
 def _next(places: Sequence[Place], kept: Sequence[int], asked: Sequence[Aspect]) -> list[int]:

@@ -46,9 +46,9 @@ compar toward till yr yrs wont u rid gone going littl thoughts thing earth exact
 _STORY = """
 monday tuesday wednesday thursday friday saturday sunday weekend january february april june
 july august september october november december easter christmas birthday spring summer autumn
-winter say says said saying told reckon reckons mention mentioned mentions wondered seen met every each
-once couple load loads lots bunch stuff rather quite pretty bloody honestly obviously apparently
-suppose guess brother grandmother grandfather granny grandad nan gran auntie uncle cousin
+winter say says said saying told reckon reckons mention mentioned mentions wondered seen met
+every each once couple load loads lots bunch stuff rather quite pretty bloody honestly obviously
+apparently suppose guess brother grandmother grandfather granny grandad nan gran auntie uncle cousin
 neighbour neighbours colleague teacher client lady gentleman bloke hubby missus family embarrassing
 embarrassed silly afternoon evening garden gardening kitchen upstairs downstairs teacup
 """

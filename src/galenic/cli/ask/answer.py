@@ -204,6 +204,7 @@ def _sentence(event: Sentence) -> object:
 def _print_sources(console: Console, cited: list[Cited]) -> None:
     from rich.text import Text
 
+    from galenic.assistant.handbook.cite import HANDBOOK
     from galenic.retrieval.documents.base import clean
 
     if cited:
@@ -212,7 +213,11 @@ def _print_sources(console: Console, cited: list[Cited]) -> None:
         passage = one.passage
         title = Text(f"[{one.number}] ", style="cyan")
         title.append(passage.title)
-        if passage.question and passage.question != passage.title:
+        if (
+            passage.question
+            and passage.question != passage.title
+            and passage.collection != HANDBOOK
+        ):
             title.append(f" - {passage.question}")
         console.print(title)
         where = passage.url or clean(f"{passage.document}, {passage.place}")
