@@ -139,6 +139,12 @@ def test_a_page_needs_its_whole_title_and_what_was_asked() -> None:
 
 def test_a_leaflet_gives_the_one_sentence_that_was_asked_for() -> None:
     leaflet = passage("We are near the park. Our clinic opens at eight on weekdays.", "Leaflet")
+    knee = passage(
+        "Rest the knee for two days after the injection. Do not swim for five days.",
+        "After your knee injection",
+    )
+    swim = wanted("When can I swim after my knee injection?", lambda _: 1, 10)
+    assert [one.text for one in of_own(swim, [knee])] == ["Do not swim for five days."]
     want = wanted("When does our clinic open?", lambda _: 1, 10)
     assert [one.text for one in of_own(want, [leaflet])] == [
         "Our clinic opens at eight on weekdays."

@@ -115,7 +115,46 @@ def test_near_words_are_other_endings_and_slips_and_no_words_of_their_own() -> N
     assert near.near("athsma", "athsma") == "asthma"
     for word in ("heater", "couch", "constant", "printer", "contest"):
         assert near.near(word, word) is None, word
+    assert near.near("konstipation", "konstipation") is None  # the first letter is right
+    assert near.near("tunsilytis", "tunsilyti") == "tonsillitis"  # written as it sounds
     assert near.near("asthme", "coat") is None  # a stem that is known is meant as it is
+
+
+def test_words_of_text_messages_and_asking_words_are_understood() -> None:
+    written = topics().mend("wen can my sun wiv chiken pox go bk to skool")
+    assert written == "when can my son wiv chicken pox go back to school"
+
+
+@pytest.mark.parametrize(
+    ("question", "entry"),
+    [
+        # the topic stands in one part of a story
+        ("we live by the sea. I keep a parrot. My mother has gout and we sail a lot.", "gout"),
+        ("I had a coil fitted on Friday, crampy, normal?", "contraception"),
+        # one word of a longer name is no topic: "an eye that will not close"
+        ("Why did they close my grandmother's hotel in 1987?", None),
+    ],
+)
+def test_a_topic_in_one_part_of_a_story_is_found(question: str, entry: str | None) -> None:
+    found = [one.entry.id for one in read_question(topics(), question).matches]
+    assert found == ([entry] if entry else [])
+
+
+def test_an_age_is_no_time_for_which_something_has_lasted() -> None:
+    lasting = read_question(topics(), "cough for 6 months").aspects
+    assert "persistent" in [one.id for one in lasting]
+    aged = read_question(topics(), "is shingles contagious to her? she is 6 months").aspects
+    assert [one.id for one in aged] == ["spread"]
+
+
+def test_what_two_statements_say_alike_is_shown_once() -> None:
+    spots = made(
+        what=["Purple spots are spots."],
+        help=["Warm soap helps purple spots.", "Warm soap often helps purple spots.", "Tea helps."],
+    )
+    told = [one.place.statement.text for one in choose(read_question(spots, "purple spots help"))]
+    assert "Warm soap helps purple spots." in told
+    assert "Warm soap often helps purple spots." not in told
 
 
 def fields_of(known: Topics, question: str) -> list[str]:

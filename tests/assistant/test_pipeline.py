@@ -116,6 +116,17 @@ def test_a_leaflet_of_ones_own_answers_with_its_sentence(documents: Path) -> Non
     assert said(answered("When does the zorb clinic open?")) == ["The zorb clinic opens at eight."]
 
 
+def test_a_leaflet_answers_what_is_for_the_clinic_itself(documents: Path) -> None:
+    """What this program cannot do is said; the clinic's own sentence stands beside it."""
+    (documents / "rx.md").write_text(
+        "# Zorb clinic\n\nA repeat prescription is ready after two working days.\n"
+    )
+    index_folder(documents, Notes())
+    reply = answered("how long does a repeat prescription take")
+    assert said(reply) == ["A repeat prescription is ready after two working days."]
+    assert any("cannot send" in note.text for note in reply.notes)
+
+
 def test_what_nothing_covers_is_said_with_who_can_answer() -> None:
     reply = answered("What are the side effects of frobulimab?")
     assert not said(reply)

@@ -46,6 +46,8 @@ NAMES_ONE = frozenset(("safety", "effects", "food", "uses"))
 """What is asked of one thing: is milk good for it, is wine safe with it."""
 SAME = 0.6
 """Share of the words of two statements that both have, from which they say nearly the same."""
+SHORT = 5
+"""Statements with fewer words between them are too short to tell."""
 LEAST = 0.5
 """Statements with less than this share of the best one's worth are left out."""
 _ANY = ("what", "help", "uses", "notice")
@@ -173,7 +175,8 @@ def _kept(
 
 def _same(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether two statements say nearly the same."""
-    return len(one & other) >= SAME * len(one | other)
+    both = one | other
+    return len(both) >= SHORT and len(one & other) >= SAME * len(both)
 
 
 def _next(places: Sequence[Place], kept: Sequence[int], asked: Sequence[Aspect]) -> list[int]:
