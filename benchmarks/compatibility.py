@@ -1,6 +1,7 @@
 """What every command does with every family: the largest logit difference, or the refusal.
 
     python benchmarks/compatibility.py -o results/compatibility.md
+    python benchmarks/compatibility.py --families gpt_neox --columns quantize  # only these anew
 
 Tiny random models of each family (tests/tiny_hf.py; those that cannot be compressed are made here)
 go through every command. Numbers are differences of log-probabilities in nats over 48 random
@@ -48,6 +49,12 @@ PRUNE: dict[str, dict[str, Any]] = {
 TEXT = {"num_samples": 2, "seq_len": 32}
 TUNING = {"max_steps": 2, "batch_size": 2, "max_length": 64, "num_heldout": 4, "against": "none"}
 LARGEST = 0.05
+COLUMNS = (
+    *("evaluate: torch", "evaluate: llama", "GGUF read back"),
+    *(f"prune: {method}" for method in PRUNERS.own),
+    *("quantize", "finetune, merge"),
+    *(f"export: {target}" for target in EXPORTERS.own),
+)
 ZEROED = {"sparsity": 0.3}
 
 
@@ -204,10 +211,12 @@ def main() -> int:
     llama_context._GGML_TYPE_F16 = llama_context._FLASH_ATTENTION_ON = 0
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=Path("results/compatibility.md"))
-    parser.add_argument("--families", nargs="*", default=[*FAMILIES, *MORE_FAMILIES, *OTHERS])
+    every = [*FAMILIES, *MORE_FAMILIES, *OTHERS]
+    parser.add_argument("--families", nargs="*", default=every)
+    parser.add_argument("--columns", nargs="*", help="only these, as the table names them")
     given = parser.parse_args()
-    rows: dict[str, dict[str, str]] = {}
-    refusals: list[str] = []
+    whole = given.families == every and not given.columns
+    rows, refusals = ({}, []) if whole else earlier(given.output)
     right = True
     for family in given.families:
         with tempfile.TemporaryDirectory() as folder:
@@ -218,17 +227,37 @@ def main() -> int:
                 if known
                 else other_model(work / family, family)
             )
-            rows[family] = {}
+            row = rows.setdefault(family, {})
             for name, cell in Cells(model, work).all():
-                rows[family][name], good = run(cell, refusals)
+                if given.columns and name not in given.columns:
+                    continue
+                row[name], good = run(cell, refusals)
                 right = right and good
-                print(f"{family:18} {name:22} {rows[family][name]}", flush=True)
-    given.output.write_text(as_text(rows, refusals), encoding="utf-8")
+                print(f"{family:18} {name:22} {row[name]}", flush=True)
+        known = {name: rows[name] for name in every if name in rows}
+        given.output.write_text(as_text(known, refusals), encoding="utf-8")
     return 0 if right else 1
+
+
+def earlier(path: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """The rows and refusals of an earlier table, of which a part is measured anew."""
+    text = path.read_text(encoding="utf-8")
+    table = (line for line in text.splitlines() if line.startswith("|"))
+    names, _, *lines = (line.strip("| ").split(" | ") for line in table)
+    rows = {family: dict(zip(names, cells, strict=True)) for family, *cells in lines}
+    return rows, re.findall(r"^\d+\. (.*)$", text, re.M)
 
 
 def as_text(rows: dict[str, dict[str, str]], refusals: list[str]) -> str:
     names = list(dict.fromkeys(itertools.chain.from_iterable(rows.values())))
+    names.sort(key=COLUMNS.index)
+    numbers: dict[str, int] = {}
+    for row in rows.values():  # refusals that no row has any more are left out
+        for name, cell in row.items():
+            if match := re.fullmatch(r"refused \[(\d+)\]", cell):
+                words = refusals[int(match[1]) - 1]
+                row[name] = f"refused [{numbers.setdefault(words, len(numbers) + 1)}]"
+    refusals[:] = numbers
     parts = [
         "# Families and commands",
         "Made by `python benchmarks/compatibility.py`. "

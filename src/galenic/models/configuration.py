@@ -41,7 +41,21 @@ def read_configuration(folder: Path, name: str) -> Any:
         )
 
     with refusals(say):
-        return transformers.AutoConfig.from_pretrained(folder)
+        config = transformers.AutoConfig.from_pretrained(folder)
+    _check_positive(config, name)
+    return config
+
+
+def _check_positive(config: Any, name: str) -> None:
+    """Raise UserError for sizes and rotary bases that transformers takes and computes NaN with."""
+    inner = config.get_text_config()
+    rope = getattr(inner, "rope_parameters", None) or {}
+    parts = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+    values = [("rope_theta", part["rope_theta"]) for part in parts if "rope_theta" in part]
+    values.append(("max_position_embeddings", getattr(inner, "max_position_embeddings", None)))
+    for key, value in values:
+        if isinstance(value, int | float) and not value > 0:
+            raise UserError(f"config.json of {name}: {key} is {value!r}, not a positive number.")
 
 
 def changed_configuration(config: Any, changes: dict[str, Any]) -> Any:

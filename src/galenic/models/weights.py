@@ -10,6 +10,7 @@ from typing import Any
 from galenic.errors import UserError
 from galenic.models.configuration import loading, read_configuration
 from galenic.models.quiet import quiet_transformers
+from galenic.models.tensors import read_table
 
 __all__ = ["IGNORED", "check_weights", "load_causal"]
 
@@ -77,7 +78,22 @@ def load_causal(folder: Path, config: Any, name: str, **options: Any) -> Any:
         name,
         (key if isinstance(key, str) else key[0] for key in found["mismatched_keys"]),
     )
+    if getattr(config, "quantization_config", None) is None:
+        _refuse(
+            "stores {n} tensors as whole numbers without their scale", name, _whole(folder, model)
+        )
     return model
+
+
+def _whole(folder: Path, model: Any) -> list[str]:
+    """Names of weights that the files hold as integers; transformers would cast them."""
+    floats = {key for key, value in model.state_dict().items() if value.is_floating_point()}
+    return [
+        key
+        for file in folder.glob("*.safetensors")
+        for key, tensor in read_table(file).items()
+        if key in floats and tensor.dtype[0] in "IU"
+    ]
 
 
 def _refuse(what: str, name: str, keys: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,7 @@ def folder_source(folder: Path) -> GgufSource:
     files = check_folder(folder)
     config = config_json(folder)
     shape = read_shape(config, str(folder))
+    _refuse_quantized(folder, config)
     if shape.cut:
         logger.warning("%s: %s", folder, shape.cut)
     stored = list_tensors(files)
@@ -73,6 +74,16 @@ def folder_source(folder: Path) -> GgufSource:
     ]
     describe = partial(_describe, name=folder.absolute().name, shape=shape, vocabulary=vocabulary)
     return GgufSource(str(folder), shape.family.architecture, describe, tuple(tensors))
+
+
+def _refuse_quantized(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise UserError if config.json says that the weights are quantized, true or not."""
+    if (told := config.get("quantization_config")) is not None:
+        method = told.get("quant_method") if isinstance(told, Mapping) else told
+        raise UserError(
+            f"config.json of {folder} says that its weights are quantized ({method}). Take the "
+            "model they were made from; if they are plain, remove quantization_config there."
+        )
 
 
 def _describe(writer: GGUFWriter, *, name: str, shape: ModelShape, vocabulary: Vocabulary) -> None:
