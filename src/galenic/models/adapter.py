@@ -48,9 +48,16 @@ _OTHER_SUMS = (
     "layer_replication",
     "modules_to_save",
     "trainable_token_indices",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "target_parameters",
+    "use_bdlora",
+    "use_qalora",
 )
 """PEFT settings under which the merged weight is not ``W + s B A``; such adapters are refused."""
-_CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
+_CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Values of ``init_lora_weights`` that also modify the base weights."""
 LORA = "adapter.gguf"
 

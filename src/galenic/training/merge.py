@@ -125,7 +125,7 @@ def _fit_vocabulary_(base: Any, adapter: Path) -> None:
         rows = {
             int(file.get_slice(name).get_shape()[0])
             for name in file.keys()  # noqa: SIM118
-            if re.search(r"(embed_tokens|lm_head)\.(\w+\.)?weight$", name)
+            if re.search(r"(embed_tokens|embed_in|lm_head)\.(\w+\.)?weight$", name)
         }
     wanted = max(rows, default=before)
     if wanted == before:

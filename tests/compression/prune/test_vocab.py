@@ -165,3 +165,29 @@ def test_lists_of_tokens_are_renumbered() -> None:
         "forced_decoder_ids": [[1, 3], [2, 5]],
         "sequence_bias": [[[3, 4], -2.0]],
     }
+
+
+def test_settings_of_an_earlier_training_cut_no_text(tmp_path: Path) -> None:
+    """A tokenizer.json may hold the length that its model was last trained with."""
+    from tiny_hf import write_tiny_tokenizer
+
+    write_tiny_tokenizer(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    whole = count_tokens(path, [TEXT])
+    facts = json.loads(path.read_text())
+    facts["truncation"] = {
+        "direction": "Right",
+        "max_length": 4,
+        "strategy": "LongestFirst",
+        "stride": 0,
+    }
+    facts["padding"] = {
+        "strategy": {"Fixed": 999},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "<|endoftext|>",
+    }
+    path.write_text(json.dumps(facts))
+    assert count_tokens(path, [TEXT]) == whole

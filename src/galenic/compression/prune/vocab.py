@@ -130,6 +130,8 @@ def count_tokens(tokenizer: Path, texts: Sequence[str]) -> Counter[int]:
     from tokenizers import Tokenizer
 
     core = Tokenizer.from_file(str(tokenizer))
+    core.no_truncation()  # a tokenizer.json may hold the settings of its last training
+    core.no_padding()
     counts: Counter[int] = Counter()
     for start in range(0, len(texts), 1000):
         for encoded in core.encode_batch(texts[start : start + 1000], add_special_tokens=False):

@@ -110,7 +110,8 @@ def write_cut_tokenizer(
     ]
     cut["post_processor"] = _post_processor(source, facts.get("post_processor"), by_token)
     if padding := facts.get("padding"):
-        cut["padding"] = padding | {"pad_id": by_token[padding["pad_token"]]}
+        number = by_token.get(padding["pad_token"])
+        cut["padding"] = None if number is None else padding | {"pad_id": number}
     _write(target / "tokenizer.json", cut)
     _copy_changed(source, target, "tokenizer_config.json", _renumber_decoder, new_ids)
     _copy_changed(source, target, "generation_config.json", renumber_config, new_ids)

@@ -18,6 +18,7 @@ from galenic.models.configuration import refusals
 from galenic.models.families import Role
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
 from galenic.models.layers import Block, Layout, Linear
+from galenic.strict_json import read_object
 from galenic.training.finetune.base import Finetuner
 
 if TYPE_CHECKING:
@@ -186,11 +187,17 @@ def lay_over(model: Any, folder: Path) -> Any:
 
     from galenic.models.finite import check_finite
 
+    check_adapter(folder)
+    if read_object(folder / ADAPTER_CONFIG).get("init_lora_weights") == "lora_ga":
+        # peft recomputes the other changes of the base, and for this one needs the gradients
+        raise UserError(
+            f"{folder} was trained beside changed weights of its base (lora_ga), which are not "
+            "stored. Convert it where it was trained: save_pretrained with "
+            "path_initial_model_for_weight_conversion."
+        )
+    check_finite(folder / ADAPTER_WEIGHTS, file_sha256(folder / ADAPTER_WEIGHTS))
     with quiet_peft():
         import peft
-
-    check_adapter(folder)
-    check_finite(folder / ADAPTER_WEIGHTS, file_sha256(folder / ADAPTER_WEIGHTS))
     with (
         refusals(lambda why: UserError(f"{folder} is not an adapter of this model: {why}")),
         quiet_peft(),
