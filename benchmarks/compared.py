@@ -71,10 +71,12 @@ def paired_answers(runs: Path, name: str) -> Iterator[tuple[Row, PairedResult]]:
             yield row, compare_pairs(pairs[row.benchmark, row.scoring, row.debias])
 
 
-def pooled_answers(runs: Path, name: str) -> Iterator[tuple[str, PairedResult]]:
+def pooled_answers(runs: Sequence[Path], name: str) -> Iterator[tuple[str, PairedResult]]:
     """The same over the questions of all benchmarks, by scoring."""
-    if found := _paired(runs, name):
-        for (_, scoring, _), pairs in pool_groups(found[1]).items():
+    found = [_paired(one, name) for one in runs]
+    groups = {key: pairs for one in found if one for key, pairs in one[1].items()}
+    if all(found):
+        for (_, scoring, _), pairs in pool_groups(groups).items():
             yield scoring, compare_pairs(pairs, ALL)
 
 

@@ -74,16 +74,18 @@ LARGE = [
         "depth 20 %, block influence alone",
     ),
 ]
-FINE = "attn_v=Q8_0,attn_k=Q5_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
+LOW = "token_embd=IQ3_S,attn_v=Q8_0,attn_k=Q5_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
+HIGH = "token_embd=IQ3_S,attn_v=Q8_0,attn_k=Q8_0,blk\\.[0-3]\\.ffn_down=Q5_0"
+FITTED = "--method gptq --head-type Q6_K --num-samples 24"
 PROOF = [
-    Row("dense", title="dense (Q4_K_M, as published)"),
+    Row("dense", title="dense (dequantized from Q4_K_M, as published)"),
+    q("gptq-4", f"{FITTED} --type IQ4_XS --tensor-type '{HIGH}'", "GPTQ, IQ4_XS"),
     Row("llama-iq4_xs", "dense", "llama.cpp IQ4_XS", "llama.cpp IQ4_XS with importance"),
+    q("gptq-3", f"{FITTED} --type Q3_K --tensor-type '{LOW}'", "GPTQ, Q3_K"),
     Row("llama-q3_k_m", "dense", "llama.cpp Q3_K_M", "llama.cpp Q3_K_M with importance"),
     Row("llama-iq3_s", "dense", "llama.cpp IQ3_S", "llama.cpp IQ3_S with importance"),
-    q("gptq-3", f"--method gptq --type Q3_K --head-type Q6_K --tensor-type '{FINE}' "
-      "--num-samples 24", "GPTQ, Q3_K, head Q6_K"),
-]  # fmt: skip
-"""Heads are Q6_K in all of these, as the base came."""
+]
+"""Heads are Q6_K in all of these, as the base came: its own levels, in ours and in the peers'."""
 TABLES = {"small": SMALL, "large": LARGE, "proof": PROOF}
 
 

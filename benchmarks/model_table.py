@@ -29,9 +29,12 @@ from compared import (
 )
 
 from galenic.evaluation.compare import PairedResult
+from galenic.evaluation.metrics import wilson_interval
 
 BENCHMARKS = ("pubmedqa", "medqa_4options", "medmcqa")
 SETTINGS = ("model", "limit", "num_samples", "scoring", "benchmarks")
+LATER = ("runtime", "dtype")
+"""Settings that older tables do not name: kept only where they are other than usual."""
 PEER = "llama.cpp "
 MEASURES = ("perplexity", "speed", "accuracy")
 ROUNDED = "--type Q4_0 --no-importance"
@@ -183,12 +186,28 @@ class Table:
                     f"-o {self.result(name, 'speed')}",
                 )
         if "accuracy" in measures:
+            self.ask(name, common)
+
+    def ask(self, name: str, common: str) -> None:
+        """Evaluate a row: all benchmarks in one run, or each in its own where limits differ."""
+        options = self.options
+        if options.dtype != "float32":
+            common = f"--data {options.data} --runtime torch --dtype {options.dtype}"
+        several = len(options.limit) > 1
+        asked = options.benchmarks if several else [",".join(options.benchmarks)]
+        for benchmarks, limit, runs in zip(asked, options.limit, self.runs, strict=True):
             self.galenic(
                 name,
-                f"evaluate {self.folder(name)} --benchmarks {','.join(options.benchmarks)} "
-                f"--limit {options.limit} --scoring {options.scoring} {common} "
-                f"-o {self.work / 'runs' / name}",
+                f"evaluate {self.folder(name)} --benchmarks {benchmarks} "
+                f"--limit {limit} --scoring {options.scoring} {common} -o {runs / name}",
             )
+
+    @property
+    def runs(self) -> list[Path]:
+        """Folders of the runs: one, or one for each benchmark where limits differ."""
+        several = len(self.options.limit) > 1
+        runs = self.work / "runs"
+        return [runs / one for one in self.options.benchmarks] if several else [runs]
 
     def result(self, name: str, what: str) -> Path:
         return self.work / f"{name}.{what}.json"
@@ -215,7 +234,7 @@ class Table:
         return inspected(self.folder(name), ("file_bytes", "bits_per_weight", "parameters"))
 
     def accuracy(self, name: str) -> Iterator[dict[str, Any]]:
-        for row, compared in paired_answers(self.work / "runs", name):
+        for row, compared in (pair for runs in self.runs for pair in paired_answers(runs, name)):
             yield {
                 "benchmark": row.benchmark,
                 "scoring": row.scoring,
@@ -224,7 +243,7 @@ class Table:
                 "majority": row.baselines.majority,
                 "predictions": row.counts.predicted,
             }
-        for scoring, compared in pooled_answers(self.work / "runs", name):
+        for scoring, compared in pooled_answers(self.runs, name):
             yield {"benchmark": compared.benchmark, "scoring": scoring, **_compared(compared)}
 
 
@@ -232,6 +251,7 @@ def _compared(compared: PairedResult) -> dict[str, Any]:
     return {
         "n": compared.n,
         "accuracy": compared.accuracy_b,
+        "wilson": list(wilson_interval(round(compared.accuracy_b * compared.n), compared.n)),
         "difference": compared.difference,
         "interval": list(compared.interval),
         "p_value": compared.p_value,
@@ -241,10 +261,11 @@ def _compared(compared: PairedResult) -> dict[str, Any]:
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """What all rows share."""
-    other = {"runtime": options.runtime} if options.runtime != "torch" else {}
-    return (
-        {name: getattr(options, name) for name in SETTINGS} | {"model": model_name(options)} | other
-    )
+    chosen = {name: getattr(options, name) for name in LATER}
+    other = {name: value for name, value in chosen.items() if value != options.usual[name]}
+    limit = options.limit if len(options.limit) > 1 else options.limit[0]
+    found = {name: getattr(options, name) for name in SETTINGS}
+    return found | {"model": model_name(options), "limit": limit} | other
 
 
 def model_name(options: argparse.Namespace) -> str:
@@ -255,7 +276,7 @@ def model_name(options: argparse.Namespace) -> str:
 def told(options: argparse.Namespace) -> str:
     """What was said other than usual and decides what is measured, as it is typed."""
     found = ""
-    for name in ("table", "runtime", *SETTINGS):
+    for name in ("table", *LATER, *SETTINGS):
         value = getattr(options, name, None)
         if value != options.usual.get(name):
             shown = model_name(options) if name == "model" else value
@@ -347,6 +368,10 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def _within(value: float, interval: list[float] | None) -> str:
+    return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
+
+
 def _accuracy(facts: list[dict[str, Any]]) -> str:
     rows = []
     for fact in facts:
@@ -356,7 +381,7 @@ def _accuracy(facts: list[dict[str, Any]]) -> str:
             low, high = one["interval"]
             rows.append([
                 fact["title"], one["benchmark"], one["scoring"], str(one["n"]),
-                _share(one.get("majority")), f"{one['accuracy']:.3f}",
+                _share(one.get("majority")), _within(one["accuracy"], one.get("wilson")),
                 f"{one['difference']:+.3f} ({low:+.3f} to {high:+.3f})",
                 f"{one['p_value']:.2g}", f"{one['flipped']:.3f}", _share(one.get("macro_f1")),
                 shown,
@@ -367,7 +392,7 @@ def _accuracy(facts: list[dict[str, Any]]) -> str:
         "scoring",
         "n",
         "majority",
-        "accuracy",
+        "accuracy (95 %)",
         "paired difference to dense (95 %)",
     ]
     head += ["McNemar p", "flipped", "macro-F1", "predictions"]
@@ -410,13 +435,16 @@ def arguments(description: str | None, output: str, measures: list[str]) -> argp
     parser.add_argument("-o", "--output", default=output)
     parser.add_argument("--rows", nargs="*", help="only these; none: write what is there")
     parser.add_argument("--measures", nargs="*", choices=MEASURES, default=measures)
-    parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument(
+        "--limit", type=int, nargs="+", default=[300], help="questions of each, or one for each"
+    )
     parser.add_argument("--num-samples", type=int, default=32)
     parser.add_argument("--scoring", default="letter,text_per_byte")
     parser.add_argument("--benchmarks", nargs="*", default=list(BENCHMARKS))
     parser.add_argument("--runtime", choices=("torch", "llama"), default="torch")
+    parser.add_argument("--dtype", default="float32", help="other: answers by torch in this type")
     parser.add_argument("--imatrix", help="importance for rows by llama.cpp, GGUF form")
-    parser.set_defaults(usual={name: parser.get_default(name) for name in ("runtime", *SETTINGS)})
+    parser.set_defaults(usual={name: parser.get_default(name) for name in (*LATER, *SETTINGS)})
     return parser
 
 

@@ -26,6 +26,7 @@ from galenic.models.encoders.encoder import refuse_encoder
 from galenic.models.encoders.text_encoder import TextEncoder
 from galenic.models.files import ModelFiles
 from galenic.models.packing.bitsandbytes import cast_rest_, require_bitsandbytes
+from galenic.models.products import round_products_
 from galenic.models.weights import load_causal
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.literal import literal_parts
@@ -38,7 +39,13 @@ __all__ = ["DTYPES", "TorchRuntime"]
 
 log = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float32": torch.float32,
+    "mixed": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+"""Type of weights and activations by name; ``mixed``: float32, with products in bfloat16."""
 
 transformers.AttentionInterface.register(ATTENTION, tree_attention)
 
@@ -50,7 +57,7 @@ class TorchRuntime(Runtime):
         model: a folder, or a GGUF (dequantized once into the user cache).
         threads: compute threads; None chooses them by the current load.
         context_length: maximum tokens of a text; at most, and by default, the model's limit.
-        dtype: type of weights and activations, a name in `DTYPES`.
+        dtype: a name in `DTYPES`.
     """
 
     name = "torch"
@@ -83,6 +90,8 @@ class TorchRuntime(Runtime):
             self._model: Any = _load(folder, config, model.name, DTYPES[dtype])
             if packing:
                 cast_rest_(self._model, DTYPES[dtype])
+            if dtype == "mixed":
+                round_products_(self._model)
         text_config = config.get_text_config()
         longest = int(getattr(text_config, "max_position_embeddings", None) or 1 << 20)
         self.info = RuntimeInfo(
@@ -309,7 +318,8 @@ class TorchRuntime(Runtime):
             kinds.add("sliding_attention")
         if "sliding_attention" in kinds and not plan.windows - {None}:
             return "its sliding window is not told to the attention function"
-        tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.2
+        exact = all(weight.dtype == torch.float32 for weight in self._model.parameters())
+        tolerance = 1e-3 if exact else 0.2
         difference = float(np.abs(found - expected).max())
         if not difference <= tolerance:  # also when it is not a number
             return f"packed and single scores differ by {difference:.2g}"

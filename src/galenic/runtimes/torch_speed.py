@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from galenic.errors import UserError
+from galenic.models.products import round_products_
 from galenic.runtimes.torch import DTYPES
 
 __all__ = ["estimate_speed"]
@@ -28,7 +29,7 @@ def estimate_speed(
 
     Args:
         config: transformers configuration of the model.
-        dtype: type of weights and activations, a name in `galenic.runtimes.torch.DTYPES`.
+        dtype: a name in `galenic.runtimes.torch.DTYPES`.
         threads: number of compute threads.
         texts: batch shape: number of texts, and tokens of each.
         rounds: number of timed runs, of which the fastest counts.
@@ -40,6 +41,8 @@ def estimate_speed(
     torch.set_num_threads(threads)
     try:
         model = _few_blocks(config, DTYPES[dtype])
+        if dtype == "mixed":
+            round_products_(model)
         tokens = torch.arange(texts[0] * texts[1]).reshape(texts) % TOKENS
         best = min(_seconds(model, tokens) for _ in range(rounds))
     finally:

@@ -172,16 +172,18 @@ class GPTQ(TypedQuantizer):
         from galenic.compression.quantize.costs import Costs
         from galenic.compression.quantize.importance import measure_sensitivity
         from galenic.models.paged import PagedModel
+        from galenic.models.products import rounded_products
 
         tokens = job.tokens
         model = PagedModel(job.checkpoint, job.source)
         total = (1 + self.mixed) * len(model.layout.blocks)
         job.watcher.stage("measuring what weights matter", total=total)
         costs = Costs(model, self.damping, act_order=self.act_order, blocks=self.mixed)
-        found = measure_sensitivity(
-            model, tokens, folder, advance,
-            gradients=self.mixed, seed=job.config.seed, onlooker=costs,
-        )  # fmt: skip
+        with rounded_products(model.layout):
+            found = measure_sensitivity(
+                model, tokens, folder, advance,
+                gradients=self.mixed, seed=job.config.seed, onlooker=costs,
+            )  # fmt: skip
         problem = costs.head_problem()
         return replace(found, fitted=costs.columns), costs.head, problem
 
@@ -256,6 +258,7 @@ class GPTQ(TypedQuantizer):
         from galenic.compression.blocks.statistics import Gram
         from galenic.compression.blocks.walk import walk
         from galenic.models.gguf.names import EMBEDDING
+        from galenic.models.products import rounded_products
         from galenic.models.stream import open_stream
         from galenic.runtimes.threads import choose_threads
 
@@ -265,7 +268,8 @@ class GPTQ(TypedQuantizer):
         kept.fill_(stream.layout.model.get_input_embeddings().weight, EMBEDDING, types[EMBEDDING])
         job.watcher.stage(f"quantizing with {self.name}", total=len(stream.layout.blocks))
         rewrite_ = partial(self.quantize_block_, types=types, kept=kept)
-        walk(stream, tokens, Gram, rewrite_, advance)
+        with rounded_products(stream.layout):
+            walk(stream, tokens, Gram, rewrite_, advance)
 
     def quantize_block_(
         self,
