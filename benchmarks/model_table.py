@@ -170,6 +170,7 @@ class Table:
             return
         options, dense = self.options, self.options.model
         common = f"--data {options.data} --runtime {options.runtime}"
+        common += f" --dtype {options.dtype}" if options.dtype != "float32" else ""
         if "perplexity" in measures and not self.result(name, "perplexity").exists():
             against = "none" if name == "dense" else dense
             self.galenic(
@@ -191,8 +192,6 @@ class Table:
     def ask(self, name: str, common: str) -> None:
         """Evaluate a row: all benchmarks in one run, or each in its own where limits differ."""
         options = self.options
-        if options.dtype != "float32":
-            common = f"--data {options.data} --runtime torch --dtype {options.dtype}"
         several = len(options.limit) > 1
         asked = options.benchmarks if several else [",".join(options.benchmarks)]
         for benchmarks, limit, runs in zip(asked, options.limit, self.runs, strict=True):
@@ -442,7 +441,7 @@ def arguments(description: str | None, output: str, measures: list[str]) -> argp
     parser.add_argument("--scoring", default="letter,text_per_byte")
     parser.add_argument("--benchmarks", nargs="*", default=list(BENCHMARKS))
     parser.add_argument("--runtime", choices=("torch", "llama"), default="torch")
-    parser.add_argument("--dtype", default="float32", help="other: answers by torch in this type")
+    parser.add_argument("--dtype", default="float32", help="precision of the torch runtime")
     parser.add_argument("--imatrix", help="importance for rows by llama.cpp, GGUF form")
     parser.set_defaults(usual={name: parser.get_default(name) for name in (*LATER, *SETTINGS)})
     return parser

@@ -270,6 +270,11 @@ def test_a_pruned_vocabulary_reads_the_same_text(tmp_path: Path, text: Path) -> 
     (child / "tokenizer.json").write_text(json.dumps(tokenizer))
     files = resolve_model(str(child)), resolve_model(str(parent))
     found = measure_divergence(*files, config(text), Quiet())
+    rounded = measure_divergence(
+        *files, config(text).model_copy(update={"dtype": "mixed"}), Quiet()
+    )
+    nats = [one.model.bits_per_byte.value for one in (found, rounded)]
+    assert 0 < abs(nats[1] - nats[0]) < 0.05 * nats[0]
     assert found.kl is not None
     assert found.reference is not None
     assert found.model.num_tokens > found.reference.num_tokens

@@ -37,6 +37,13 @@ def _known_runtime(name: str) -> str:
 
 RuntimeName = Annotated[str, AfterValidator(_known_runtime)]
 """A name in `galenic.registry.RUNTIMES`, or ``auto``."""
+Dtype = Annotated[
+    Literal["float32", "mixed", "bfloat16", "float16"],
+    Field(
+        description="Precision of the torch runtime; mixed: float32, products alone in bfloat16, "
+        "several times as fast where the CPU has AMX."
+    ),
+]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1)]
 
 
@@ -115,11 +122,7 @@ class EvaluateConfig(BaseModel):
         "other folders, llama for a GGUF unless torch is clearly faster (1.3 times) "
         "and fits into memory.",
     )
-    dtype: Literal["float32", "mixed", "bfloat16", "float16"] = Field(
-        "float32",
-        description="Precision of the torch runtime; mixed: float32, products alone in bfloat16, "
-        "two to three times as fast where the CPU has AMX.",
-    )
+    dtype: Dtype = "float32"
     threads: int | None = Field(
         None, ge=1, description="Compute threads; default: chosen from the machine's load."
     )
@@ -179,6 +182,7 @@ class DivergenceConfig(CalibrationConfig):
         "auto",
         description="Engine. auto: llama for a GGUF, torch for a folder.",
     )
+    dtype: Dtype = "float32"
     threads: int | None = Field(
         None, ge=1, description="Compute threads; default: chosen from the machine's load."
     )
@@ -192,7 +196,7 @@ class SpeedConfig(BaseModel):
     model: str
     against: str | None = None
     runtime: RuntimeName = "auto"
-    dtype: Literal["float32", "mixed", "bfloat16", "float16"] = "float32"
+    dtype: Dtype = "float32"
     threads: int | None = Field(None, ge=1)
     prompt_tokens: int = Field(256, ge=8)
     new_tokens: int = Field(64, ge=2)

@@ -139,7 +139,8 @@ def measure_divergence(
         for one in files:
             watcher.stage(f"loading {one.name}")
             kind = RUNTIMES.load(serving_runtime(one, config.runtime))
-            sides.append(_Side(kind(one, threads=threads)))
+            options = {"dtype": config.dtype} if kind.dtypes else {}
+            sides.append(_Side(kind(one, threads=threads, **options)))
         samples = _cut(sides[-1].runtime, texts, config)
         readings = [side.encode(samples) for side in sides]
         work = _Work(sides, config)
