@@ -291,6 +291,7 @@ def write(options: argparse.Namespace, head: str, facts: list[dict[str, Any]]) -
     versions = {name: version(name) for name in ("galenic", "torch", "transformers", "gguf")}
     found = {"settings": settings, "versions": versions, "rows": facts}
     text = json.dumps(found, indent=1).replace(f"{Path(options.work).absolute()}/", "")
+    text = text.replace(options.model, model_name(options))
     output.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     named = ", ".join(f"{name} {number}" for name, number in versions.items())
     measured = [part(facts) for what, part in PARTS.items() if any(what in fact for fact in facts)]
