@@ -35,7 +35,7 @@ class Model(torch.nn.Module):
 
 
 def test_inputs_weights_and_sum_are_rounded_but_not_the_bias_and_not_the_head() -> None:
-    from galenic.models.products import round_products_
+    from galenic.models.packing.products import round_products_
 
     model = Model()
     inputs = torch.randn(5, 64, generator=torch.Generator().manual_seed(1))
@@ -57,7 +57,7 @@ def test_inputs_weights_and_sum_are_rounded_but_not_the_bias_and_not_the_head() 
 
 
 def test_a_feed_forward_network_is_bfloat16_inside_and_float32_outside() -> None:
-    from galenic.models.products import round_products_
+    from galenic.models.packing.products import round_products_
 
     model, inputs = Model(), torch.randn(5, 64)
     up, down = (layer.weight.detach().bfloat16() for layer in (model.mlp.up, model.mlp.down))
@@ -77,7 +77,7 @@ def test_a_feed_forward_network_is_bfloat16_inside_and_float32_outside() -> None
 def test_products_are_rounded_in_a_large_model_on_amx_alone(
     monkeypatch: pytest.MonkeyPatch, width: int, has_amx: bool, inside: str
 ) -> None:
-    from galenic.models.products import rounded_products
+    from galenic.models.packing.products import rounded_products
 
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
     config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(hidden_size=width))

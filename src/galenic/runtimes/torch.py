@@ -26,7 +26,7 @@ from galenic.models.encoders.encoder import refuse_encoder
 from galenic.models.encoders.text_encoder import TextEncoder
 from galenic.models.files import ModelFiles
 from galenic.models.packing.bitsandbytes import cast_rest_, require_bitsandbytes
-from galenic.models.products import round_products_
+from galenic.models.packing.products import round_products_
 from galenic.models.weights import load_causal
 from galenic.runtimes.base import Generation, Runtime, RuntimeInfo, Writing, check_room
 from galenic.runtimes.literal import literal_parts

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from galenic.errors import UserError
-from galenic.models.products import round_products_
+from galenic.models.packing.products import round_products_
 from galenic.runtimes.torch import DTYPES
 
 __all__ = ["estimate_speed"]

@@ -172,7 +172,7 @@ class GPTQ(TypedQuantizer):
         from galenic.compression.quantize.costs import Costs
         from galenic.compression.quantize.importance import measure_sensitivity
         from galenic.models.paged import PagedModel
-        from galenic.models.products import rounded_products
+        from galenic.models.packing.products import rounded_products
 
         tokens = job.tokens
         model = PagedModel(job.checkpoint, job.source)
@@ -258,7 +258,7 @@ class GPTQ(TypedQuantizer):
         from galenic.compression.blocks.statistics import Gram
         from galenic.compression.blocks.walk import walk
         from galenic.models.gguf.names import EMBEDDING
-        from galenic.models.products import rounded_products
+        from galenic.models.packing.products import rounded_products
         from galenic.models.stream import open_stream
         from galenic.runtimes.threads import choose_threads
 
