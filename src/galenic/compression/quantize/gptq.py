@@ -171,8 +171,8 @@ class GPTQ(TypedQuantizer):
         """Run the dense model; return the sensitivity, and the head's GGUF name and `Problem`."""
         from galenic.compression.quantize.costs import Costs
         from galenic.compression.quantize.importance import measure_sensitivity
-        from galenic.models.paged import PagedModel
         from galenic.models.packing.products import rounded_products
+        from galenic.models.paged import PagedModel
 
         tokens = job.tokens
         model = PagedModel(job.checkpoint, job.source)
