@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from galenic.assistant.guards.asked_doses import asks_dose
 from galenic.assistant.guards.doses import is_dose
 from galenic.assistant.guards.excused import excused
+from galenic.assistant.guards.learned import learned_kind
 from galenic.assistant.guards.methods import asks_method, is_method
 from galenic.assistant.guards.reassurance import asks_reassurance, is_reassurance
 from galenic.assistant.guards.stopping import asks_stopping, is_stopping
@@ -28,7 +29,7 @@ from galenic.assistant.triage.words.phrase import Matcher, parse_phrase
 from galenic.assistant.triage.words.wording import sentences
 from galenic.record.medicines import drug_words
 
-__all__ = ["Guard", "of_answer", "of_question"]
+__all__ = ["Guard", "of_answer", "of_question", "straight_sentences"]
 
 
 class Guard(BaseModel):
@@ -94,13 +95,26 @@ def of_question(text: str) -> Guard | None:
     for plain in dict.fromkeys((_straight(text), _straight(_mended(text)))):
         if found := guards.first(plain) or _built(guards, _ASKED, plain):
             return found
-    return None
+    return _learned(guards, _straight(text))
 
 
 def of_answer(sentence: str) -> Guard | None:
     """Why a sentence must not be shown, if it must not."""
     guards, plain = _guards()[1], _straight(sentence)
-    return guards.first(plain) or _built(guards, _SAID, plain)
+    return guards.first(plain) or _built(guards, _SAID, plain) or _learned(guards, plain)
+
+
+def straight_sentences(text: str) -> list[Told]:
+    """The sentences of a text as the guards read them."""
+    return [_told(sentence.tokens) for sentence in sentences(_straight(text))]
+
+
+def _learned(ready: _Ready, plain: str) -> Guard | None:
+    """The guard against what a text reads like."""
+    told = [_told(sentence.tokens) for sentence in sentences(plain)]
+    kind = learned_kind(ready.side, told) if told else None
+    wanted = "change-of-dose" if (ready.side, kind) == ("asked", "dose") else kind
+    return next((one for one in ready.guards if one.id == wanted), None)
 
 
 _Check = Callable[[Told], bool]
