@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests/assistant/data"
 CORPUS = ROOT / "tools/triage/corpus"
 FILES = ("guards", "development/guards", "development/guards_more", "development/guards_voices",
-         "development/guards_fresh", "development/guards_kinds")  # fmt: skip
+         "development/guards_fresh", "development/guards_kinds", "development/guards_plain")  # fmt: skip
 HALVED = ("guards", "development/guards_kinds")
 """Files of which half b is never read."""
 ABOUT_MEDICINES = ("alcohol_poisoning", "overdose", "suic", "self_harm", "medicine", "missed_pill")
