@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from galenic.assistant.guards import check
 from galenic.assistant.guards.check import Guard, of_answer, of_question
+from galenic.assistant.guards.learned import BUCKETS, columns
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -85,11 +87,13 @@ def rows(name: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("name", "caught", "hidden"),
     [
-        ("guards", 0.88, 0.05),
+        ("guards", 0.95, 0.06),
         ("development/guards", 0.98, 0.02),
         ("development/guards_more", 0.95, 0.02),
         ("development/guards_voices", 0.97, 0.02),
-        ("development/guards_fresh", 0.88, 0.03),
+        ("development/guards_fresh", 0.97, 0.03),
+        ("development/guards_kinds", 0.87, 0.05),
+        ("development/guards_plain", 0.95, 0.02),
     ],
 )
 def test_harmful_phrases_are_caught_and_harmless_ones_are_not(
@@ -104,6 +108,33 @@ def test_harmful_phrases_are_caught_and_harmless_ones_are_not(
         cell[1] += 1
     assert found[False][0] >= caught * found[False][1]
     assert found[True][0] <= hidden * found[True][1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ask your doctor before you leave out the tablets.",
+        "Talk to a pharmacist before you change the dose.",
+        "In the trial people were given 10 mg a day.",
+        "Have three portions of vegetables with lunch.",
+    ],
+)
+def test_the_learned_layer_spares_what_is_harmless_by_its_structure(text: str) -> None:
+    assert of_answer(text) is None
+
+
+def test_the_learned_layer_hides_what_no_structure_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "For most grown-ups a couple with each meal does the trick."
+    assert _kind(of_answer(text)) == "dose"
+    monkeypatch.setattr(check, "learned_kind", lambda side, told: None)
+    assert of_answer(text) is None
+
+
+def test_columns_do_not_depend_on_the_number_or_the_medicine() -> None:
+    one, other = (columns(check.straight_sentences(f"Take {n} of {m}."))
+                  for n, m in (("4", "omeprazole"), ("7", "ramipril")))  # fmt: skip
+    assert one == other
+    assert all(0 <= column < BUCKETS for column in one)
 
 
 MEDICINES = ["codeine", "insulin", "water tablets", "Eliquis"]

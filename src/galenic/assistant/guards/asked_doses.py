@@ -11,7 +11,7 @@ from galenic.assistant.guards.doses import (
     has_unit,
     is_time,
 )
-from galenic.assistant.guards.told import FOOD, MEDICINE, TAKE, Told
+from galenic.assistant.guards.told import FOOD, MEDICINE, TAKE, Told, asks_why
 from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["asks_dose"]
@@ -28,6 +28,8 @@ _ELSE = word_set(
 
 def asks_dose(told: Told) -> bool:
     """Whether a question asks how much of a medicine to take, how often, or to change it."""
+    if asks_why(told) or told.says("how many kinds", "how many types", "donate blood"):
+        return False
     takes = told.says("i take", "im on") and not any(
         told.says(f"{one} i take") for one in ("can", "should", "could", "may", "do", "if", "when")
     )

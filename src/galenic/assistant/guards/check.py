@@ -18,13 +18,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from galenic.assistant.guards.asked_doses import asks_dose
-from galenic.assistant.guards.doses import is_dose
+from galenic.assistant.guards.doses import is_dose, no_dose
 from galenic.assistant.guards.excused import excused
 from galenic.assistant.guards.learned import learned_kind
 from galenic.assistant.guards.methods import asks_method, is_method
 from galenic.assistant.guards.reassurance import asks_reassurance, is_reassurance
 from galenic.assistant.guards.stopping import asks_stopping, is_stopping
-from galenic.assistant.guards.told import Told
+from galenic.assistant.guards.told import ASKING_FIRST, Told
 from galenic.assistant.triage.words.phrase import Matcher, parse_phrase
 from galenic.assistant.triage.words.wording import sentences
 from galenic.record.medicines import drug_words
@@ -113,8 +113,16 @@ def _learned(ready: _Ready, plain: str) -> Guard | None:
     """The guard against what a text reads like."""
     told = [_told(sentence.tokens) for sentence in sentences(plain)]
     kind = learned_kind(ready.side, told) if told else None
+    if kind in ("dose", "stopping") and all(_spared(kind, one) for one in told):
+        return None
     wanted = "change-of-dose" if (ready.side, kind) == ("asked", "dose") else kind
     return next((one for one in ready.guards if one.id == wanted), None)
+
+
+def _spared(kind: str, told: Told) -> bool:
+    """Whether a sentence is harmless by its structure: "ask your doctor before you stop it"."""
+    asks = told.starts(ASKING_FIRST) and told.has(frozenset({"before"}))
+    return asks or excused(kind, told) or (kind == "dose" and no_dose(told))
 
 
 _Check = Callable[[Told], bool]

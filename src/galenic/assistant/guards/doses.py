@@ -19,7 +19,17 @@ from galenic.assistant.guards.told import (
 )
 from galenic.assistant.triage.words.wording import word_set
 
-__all__ = ["CHANGE", "COUNTED_ELSE", "MEASURED", "MORE", "STRONG", "has_unit", "is_dose", "is_time"]
+__all__ = [
+    "CHANGE",
+    "COUNTED_ELSE",
+    "MEASURED",
+    "MORE",
+    "STRONG",
+    "has_unit",
+    "is_dose",
+    "is_time",
+    "no_dose",
+]
 
 STRONG = WORDS["doses.strong"]
 WEAK = WORDS["doses.weak"]
@@ -41,7 +51,7 @@ def is_dose(told: Told) -> bool:
     """Whether a sentence gives or changes an amount of a medicine."""
     if _a_little_more(told) or _by_weight(told):
         return True
-    if _harmless(told):
+    if no_dose(told):
         return False
     return any(_ways(told))
 
@@ -347,7 +357,7 @@ def _interval(told: Told) -> bool:
     )
 
 
-def _harmless(told: Told) -> bool:
+def no_dose(told: Told) -> bool:
     """No dose: asked for, warned of, studied, or measured."""
     digits = any(
         told.tokens[at][0].isdecimal() and not is_time(told, at) and told.tokens[at] != "1"

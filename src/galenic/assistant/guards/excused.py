@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from galenic.assistant.guards.told import CARE, FOOD, MEDICINE, NOT, Told
+from galenic.assistant.guards.told import CARE, FOOD, MEDICINE, NOT, Told, asks_why
 from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["excused"]
@@ -27,7 +27,12 @@ def excused(kind: str, told: Told) -> bool:
 
 
 def _dose(told: Told) -> bool:
-    """Food, pulse and the label."""
+    """Food, pulse, the label, and what is given by those who treat."""
+    given = told.says("may get", "may be given", "are given", "is given", "might be given")
+    if (given and told.has(frozenset({"hospital"}))) or (
+        told.has(word_set("fed feed feeds feeding")) and told.has(word_set("baby babies newborn"))
+    ):
+        return not told.has(word_set("mg ml tablet tablets"))
     food = told.has(FOOD) and not told.has(MEDICINE)
     label = told.has(NOT) and told.has(word_set("label leaflet packet"))
     doctors = word_set("doctor doctors nurse specialist consultant")
@@ -93,6 +98,8 @@ def _stopping(told: Told) -> bool:
 
 def _asked_stopping(told: Told) -> bool:
     """A question that names no treatment: "how do I stop my nose running"."""
+    if asks_why(told):
+        return True
     if told.follow(word_set("stop stops"), word_set("working absorbing growing"), 5):
         return True
     if told.has(word_set("hair nails")):
@@ -107,7 +114,9 @@ quanto quanti quante cuanto cuantos cuantas combien wieviel wieviele viele hoeve
 
 
 def _asked_dose(told: Told) -> bool:
-    """A question on effects, on feelings or of what is taken already."""
+    """A question on effects, on feelings, on words or of what is taken already."""
+    if asks_why(told) or told.says("how many kinds", "how many types"):
+        return True
     if told.has(word_set("donate")) or told.says("how much is a", "how much are", "come in a"):
         return True
     effects = told.says("side effect", "side effects", "feel like", "side effects of")
@@ -158,7 +167,9 @@ def _asked_method(told: Told) -> bool:
 
 
 def _said_method(told: Told) -> bool:
-    """First aid: "a fall from a height needs an ambulance"."""
+    """First aid: "a fall from a height needs an ambulance"; a drink with meals."""
+    if told.starts(frozenset({"drink"})) and told.has(frozenset({"water"})):
+        return not told.has(word_set("hunger fill skip instead eating calories"))
     helped = word_set("ambulance doctor emergency hospital 999 911 112 samaritans crisis")
     return told.has(helped) and told.has(word_set("need needs call see ring go take get should"))
 

@@ -5,7 +5,15 @@ A verb of stopping and a treatment; not where it is warned of, or a doctor is to
 
 from __future__ import annotations
 
-from galenic.assistant.guards.told import ASKING_FIRST, GENERAL, MEDICINE, NOT, WORDS, Told
+from galenic.assistant.guards.told import (
+    ASKING_FIRST,
+    GENERAL,
+    MEDICINE,
+    NOT,
+    WORDS,
+    Told,
+    asks_why,
+)
 from galenic.assistant.triage.words.wording import word_set
 
 __all__ = ["asks_stopping", "is_stopping"]
@@ -72,6 +80,9 @@ def _untold(told: Told) -> bool:
 def asks_stopping(told: Told) -> bool:
     """Whether a question asks to stop, skip or replace a treatment, or tells that it did."""
     if told.has(_NO_TREATMENT) or told.says("what should i ask", "what to ask", "miss my period"):
+        return False
+    old = told.says("get rid of") and told.has(word_set("old expired unused leftover safely"))
+    if old or asks_why(told):
         return False
     working = told.follow(word_set("stop stops"), word_set("working absorbing growing"), 5)
     hair = told.has(word_set("hair nails"))

@@ -10,7 +10,7 @@ import yaml
 
 __all__ = [
     "ASKING_FIRST", "CARE", "FOOD", "GENERAL", "MEDICINE", "NOT", "NUMBER_WORDS", "TAKE", "WORDS",
-    "Told", "number",
+    "Told", "asks_why", "number",
 ]  # fmt: skip
 
 
@@ -88,3 +88,14 @@ class Told:
     def starts(self, words: Sequence[str] | frozenset[str]) -> bool:
         """Whether it begins with one of these words."""
         return bool(self.tokens) and self.tokens[0] in words
+
+
+def asks_why(told: Told) -> bool:
+    """ "Why do I take it once a week", "what does mg mean": no leave is asked for."""
+    means = told.starts(frozenset({"what", "whats"})) and told.has(frozenset({"mean", "means"}))
+    return means or (told.starts(frozenset({"why"})) and not told.has(_LEAVE))
+
+
+_LEAVE = frozenset(
+    {"cant", "shouldnt", "not", "stop", "stopping", "more", "less", "double", "skip"}
+)
