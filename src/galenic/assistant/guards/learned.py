@@ -95,7 +95,7 @@ def probabilities(model: Side, found: list[int]) -> np.ndarray[Any, Any]:
 def write_sides(sides: dict[str, Side], path: Path) -> None:
     """Keep both models in a file."""
     buffer = io.BytesIO()
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{name}_{key}": np.asarray(value)
         for name, side in sides.items()
         for key, value in side._asdict().items()
@@ -108,7 +108,11 @@ def write_sides(sides: dict[str, Side], path: Path) -> None:
 def _sides() -> dict[str, Side]:
     with np.load(WEIGHTS, allow_pickle=False) as kept:
         return {
-            name: Side(*(kept[f"{name}_{key}"] for key in ("table", "scale", "bias")),
-                       limit=float(kept[f"{name}_limit"]))
+            name: Side(
+                kept[f"{name}_table"],
+                kept[f"{name}_scale"],
+                kept[f"{name}_bias"],
+                float(kept[f"{name}_limit"]),
+            )
             for name in ("asked", "said")
-        }  # fmt: skip
+        }
