@@ -124,8 +124,8 @@ def test_the_learned_layer_spares_what_is_harmless_by_its_structure(text: str) -
 
 
 def test_the_learned_layer_hides_what_no_structure_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "For most grown-ups a couple with each meal does the trick."
-    assert _kind(of_answer(text)) == "dose"
+    text = "Nobody need hear a thing if you use the bath."
+    assert _kind(of_answer(text)) == "self-harm"
     monkeypatch.setattr(check, "learned_kind", lambda side, told: None)
     assert of_answer(text) is None
 
