@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -112,7 +113,7 @@ def _draw(figure: Figure, panels: Sequence[tuple[Any, Panel]]) -> None:
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()  # computes the positions of what is drawn so far
     for axes, panel in panels:
-        _names(figure, axes, panel.points)
+        _names(figure, axes, panel)
 
 
 def _axes(axes: Any, panel: Panel) -> None:
@@ -142,13 +143,13 @@ def _marks(axes: Any, points: Sequence[Point], label: str, fill: str) -> None:
     )  # fmt: skip
 
 
-def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
-    """Place each label where it covers no marker, no label and few intervals."""
+def _names(figure: Any, axes: Any, panel: Panel) -> None:
+    """Place each label where it covers no marker, no label and little else."""
+    points, lines = panel.points, _lines(axes, panel)
     renderer = figure.canvas.get_renderer()
     per_point = figure.dpi / 72
     marks = [axes.transData.transform((one.cost, one.value)) for one in points]
     taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in marks]
-    bars = [_bar(axes, one) for one in points]
     frame = axes.get_window_extent(renderer)
     for at in sorted(range(len(points)), key=lambda at: -marks[at][1]):
         text = axes.annotate(
@@ -159,7 +160,7 @@ def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
         boxes = [_box(marks[at], place, size, per_point) for place in _PLACES]
         costs = [
             4 * sum(box.overlaps(other) for other in taken)
-            + sum(box.overlaps(bar) for bar in bars)
+            + sum(any(box.overlaps(part) for part in line) for line in lines)
             + 8 * (not (frame.x0 < box.x0 and box.x1 < frame.x1))
             + 8 * (not (frame.y0 < box.y0 and box.y1 < frame.y1))
             for box in boxes
@@ -173,11 +174,20 @@ def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
         taken.append(boxes[best])
 
 
-def _bar(axes: Any, point: Point) -> Bbox:
-    """Return the box of a marker's interval, in pixels."""
-    x, low = axes.transData.transform((point.cost, point.low))
-    high = axes.transData.transform((point.cost, point.high))[1]
-    return Bbox.from_extents(x - 2, low, x + 2, high)
+def _lines(axes: Any, panel: Panel) -> list[list[Bbox]]:
+    """Return the intervals and the parts of the front, each as boxes along it, in pixels."""
+    best = front(panel.points, more=panel.more)
+    ends = [((one.cost, one.low), (one.cost, one.high)) for one in panel.points]
+    ends += [((a.cost, a.value), (b.cost, b.value)) for a, b in pairwise(best)]
+    found = []
+    for start, end in ends:
+        (x0, y0), (x1, y1) = axes.transData.transform((start, end))
+        steps = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) / 4))
+        places = [
+            (x0 + (x1 - x0) * n / steps, y0 + (y1 - y0) * n / steps) for n in range(steps + 1)
+        ]
+        found.append([Bbox.from_extents(x - 2, y - 2, x + 2, y + 2) for x, y in places])
+    return found
 
 
 def _join(axes: Any, point: Point, place: tuple[int, int]) -> None:
