@@ -23,7 +23,7 @@ _PLACES = [
     for x, side in ((6, "left"), (-6, "right"))
 ]
 """Candidate positions of a label relative to its marker, in points, best first."""
-NEAR = 8
+NEAR = 10
 """A label further above or below its marker (in points) is joined to it by a line."""
 
 
