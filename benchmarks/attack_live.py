@@ -26,6 +26,8 @@ from commands import GALENIC
 __all__ = ["attack_live"]
 
 SECONDS = 60
+PATIENCE = 5
+"""Seconds after which a request without an answer is taken for incomplete."""
 PATHS = ("/v1/chat/completions", "/v1/ask", "/v1/triage", "/v1/models", "/health", "/", "/x")
 BODY = {
     "model": "tiny",
@@ -93,11 +95,19 @@ class _Server:
             connection.close()
 
     def send(self, raw: bytes) -> bytes:
-        """Bytes as they are; what comes back until the other side closes or says no more."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS) as one:
+        """Bytes as they are; what comes back until the other side closes.
+
+        The server drops a request whose sender says no more before the answer, so that is said
+        only where no answer comes: the request may be incomplete.
+        """
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as one:
             one.sendall(raw)
-            one.shutdown(socket.SHUT_WR)
             found = b""
+            try:
+                found = one.recv(65536)
+            except TimeoutError:
+                one.shutdown(socket.SHUT_WR)
+            one.settimeout(SECONDS)
             while piece := one.recv(65536):
                 found += piece
             return found

@@ -25,14 +25,19 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
         ("[" * 100_000, "nested deeper"),
         ("\n".join(f"k{n}: 1" for n in range(YAML_NODES)), "keys and values"),
         ("a: 1\nb: 2\na: 3", "appears twice"),
+        ("1: a\ntrue: b", "appears twice"),
+        ("a: 1\n<<: {b: 2}", "merge"),
+        ("a: !!int ''", "cannot be read"),
+        ("a: !!float ''", "cannot be read"),
+        ("a: !!bool x", "cannot be read"),
         ("a: [" + "x" * 10_000, "YAML"),
     ],
 )
 def test_bombs_and_mistakes_are_refused_at_once(text: str, word: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UserError, match=word) as raised:
         parse_yaml(text, "file.yaml")
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
     assert len(str(raised.value)) < 300
     assert "\n" not in str(raised.value)
 
@@ -46,6 +51,6 @@ def test_a_file_that_is_too_large(tmp_path: Path) -> None:
 
 def test_many_keys_are_read_quickly() -> None:
     text = "\n".join(f"k{n}: 1" for n in range(YAML_NODES // 2 - 1))
-    start = time.monotonic()
+    start = time.process_time()
     assert len(parse_yaml(text, "file.yaml")) == YAML_NODES // 2 - 1
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20

@@ -78,6 +78,17 @@ def test_a_mutant_is_read_in_place_of_the_file(tmp_path: Path) -> None:
         assert found == code, (tmp_path / "log").read_text()
 
 
+def test_the_tests_that_reach_a_line_come_first() -> None:
+    class Item:
+        def __init__(self, nodeid: str) -> None:
+            self.nodeid = nodeid
+
+    items = [Item(name) for name in ("new", "far", "long", "short", "far again")]
+    reached = {"far": (0.1, [1]), "long": (9.0, [5, 7]), "short": (0.5, [7])}
+    mutants._Order(reached, 7).pytest_collection_modifyitems(items)
+    assert [item.nodeid for item in items] == ["short", "long", "new", "far", "far again"]
+
+
 @pytest.mark.slow
 def test_the_picture_shows_every_room_and_what_lies_below() -> None:
     names = house.rooms()

@@ -14,7 +14,9 @@ process that has loaded NumPy and PyTorch forks, and the child reads the changed
 the file. It works where ``os.fork`` does (Linux, macOS).
 
 Results are appended to a JSON Lines file, and a run that was stopped goes on. A mutant that was
-caught stays so until its module changes; one that survived is tried again when a test changes.
+caught stays so until its module changes; one that survived is tried again when a test changes. The
+tests that reach the changed line run first, the shortest before the others, so that most mutants
+are caught within a second or two.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -65,6 +67,10 @@ MODULES: dict[str, tuple[str, ...]] = {
     "units": ("test_units.py",),
 }
 """Pure modules of the package, and the test files that are to notice a mistake in them."""
+
+
+Reached: TypeAlias = dict[str, tuple[float, Sequence[int]]]
+"""By name of a test: the seconds that it takes, and the lines of a module that it reaches."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,62 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.tree, str(self.path), "exec"), module.__dict__)
 
 
-def _child(tests: Sequence[Path], mutant: Mutant | None, log: Path) -> None:
-    """Run the tests in this process and leave it; the code is 0 where all passed."""
+class _Order:
+    """Runs those tests first that reach the changed line, the shortest of them before the others.
+
+    The rest follow: a test need not reach a line to notice it, if what is computed once is kept.
+    """
+
+    def __init__(self, reached: Reached, line: int) -> None:
+        self.reached, self.line = reached, line
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: self._rank(item.nodeid))
+
+    def _rank(self, name: str) -> tuple[bool, float]:
+        seconds, lines = self.reached.get(name, (0.0, ()))
+        reaches = self.line in lines
+        return (not reaches, seconds if reaches else 0.0)
+
+
+class _Watch:
+    """Notes of each test how long it takes, and which lines of some modules it reaches."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self.modules = {str(source_of(module)): module for module in modules}
+        self.seconds: dict[str, float] = {}
+        self.lines: dict[str, dict[str, set[int]]] = {module: {} for module in modules}
+        self.name = ""
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.name, self.begun = nodeid, time.monotonic()
+        sys.settrace(self._called)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        sys.settrace(None)
+        self.seconds[nodeid] = time.monotonic() - self.begun
+
+    def _called(self, frame: Any, event: str, given: Any) -> Any:
+        module = self.modules.get(frame.f_code.co_filename)
+        if module is None:
+            return None
+        lines = self.lines[module].setdefault(self.name, set())
+
+        def line(frame: Any, event: str, given: Any) -> Any:
+            lines.add(frame.f_lineno)
+            return line
+
+        return line(frame, event, given)
+
+    def reached(self) -> dict[str, Reached]:
+        return {
+            module: {name: (self.seconds.get(name, 0.0), sorted(at)) for name, at in found.items()}
+            for module, found in self.lines.items()
+        }
+
+
+def _child(tests: Sequence[Path], mutant: Mutant | None, log: Path, plugin: Any = None) -> int:
+    """Run the tests in this process; the code is 0 where all passed."""
     os.setsid()
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
@@ -142,18 +202,37 @@ def _child(tests: Sequence[Path], mutant: Mutant | None, log: Path) -> None:
     import pytest
 
     quiet = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    code = pytest.main([*quiet, *map(str, tests)])
+    code = pytest.main([*quiet, *map(str, tests)], plugins=[plugin] if plugin else [])
     sys.stdout.flush()
-    os._exit(int(code))
+    return int(code)
 
 
-def start(tests: Sequence[Path], mutant: Mutant | None, log: Path) -> int:
+def start(
+    tests: Sequence[Path], mutant: Mutant | None, log: Path, reached: Reached | None = None
+) -> int:
+    """Run the tests in a process of their own; returns its number."""
     pid = os.fork()
     if pid == 0:
+        code = 1  # what cannot be compiled or imported is noticed by every test
         try:
-            _child(tests, mutant, log)
+            order = _Order(reached or {}, mutant.mutation.line) if mutant else None
+            code = _child(tests, mutant, log, order)
         finally:
-            os._exit(1)  # what cannot be compiled or imported is noticed by every test
+            os._exit(code)
+    return pid
+
+
+def _start_watched(tests: Sequence[Path], modules: Sequence[str], log: Path, found: Path) -> int:
+    """Run the tests as they are, and write down which lines of the modules each reaches."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            watch = _Watch(modules)
+            code = _child(tests, None, log, watch)
+            found.write_text(json.dumps(watch.reached()), encoding="utf-8")
+        finally:
+            os._exit(code)
     return pid
 
 
@@ -169,19 +248,27 @@ def finished(pid: int, deadline: float) -> int | None:
     return 124
 
 
-def times_unchanged(modules: Sequence[str], folder: Path) -> dict[str, float]:
-    """Seconds that each module's tests take as they are; they must pass."""
+def run_unchanged(
+    modules: Sequence[str], folder: Path
+) -> tuple[dict[str, float], dict[str, Reached]]:
+    """Run each module's tests as they are; they must pass.
+
+    Returns:
+        Seconds by module, and by module what its tests reach.
+    """
     seconds: dict[str, float] = {}
-    by_tests: dict[tuple[str, ...], float] = {}
-    for module in modules:
-        if (tests := MODULES[module]) not in by_tests:
-            log, begun = folder / "unchanged.txt", time.monotonic()
-            _, status = os.waitpid(start(tests_of(module), None, log), 0)
-            if code := os.waitstatus_to_exitcode(status):
-                sys.exit(f"{', '.join(tests)} fail without any change (code {code}): see {log}")
-            by_tests[tests] = time.monotonic() - begun
-        seconds[module] = by_tests[tests]
-    return seconds
+    reached: dict[str, Reached] = {}
+    log, found = folder / "unchanged.txt", folder / "reached.json"
+    for tests in dict.fromkeys(MODULES[module] for module in modules):
+        own = [module for module in modules if MODULES[module] == tests]
+        begun = time.monotonic()
+        _, status = os.waitpid(_start_watched(tests_of(own[0]), own, log, found), 0)
+        if code := os.waitstatus_to_exitcode(status):
+            sys.exit(f"{', '.join(tests)} fail without any change (code {code}): see {log}")
+        seconds |= dict.fromkeys(own, time.monotonic() - begun)
+        reached |= json.loads(found.read_text("utf-8"))
+        print(f"{', '.join(own)}: {seconds[own[0]]:.0f} s unchanged", flush=True)
+    return seconds, reached
 
 
 def known(path: Path) -> dict[str, dict[str, Any]]:
@@ -199,14 +286,15 @@ def still_holds(row: dict[str, Any], mutant: Mutant) -> bool:
 def try_all(mutants: Sequence[Mutant], processes: int, results: Path) -> None:
     """Try the mutants, a few at a time, and append each result."""
     modules = sorted({mutant.module for mutant in mutants})
-    allowed = times_unchanged(modules, results.parent)
+    allowed, reached = run_unchanged(modules, results.parent)
     waiting, running = list(reversed(mutants)), dict[int, tuple[Mutant, float]]()
     while waiting or running:
         while waiting and len(running) < processes:
             mutant = waiting.pop()
             log = results.parent / f"mutant-{len(running)}.txt"
             limit = time.monotonic() + 60 + 10 * allowed[mutant.module]
-            running[start(tests_of(mutant.module), mutant, log)] = (mutant, limit)
+            pid = start(tests_of(mutant.module), mutant, log, reached[mutant.module])
+            running[pid] = (mutant, limit)
         time.sleep(0.02)
         for pid, (mutant, limit) in list(running.items()):
             if (code := finished(pid, limit)) is None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["UserError", "no_room", "unknown_name"]
+__all__ = ["UserError", "is_panic", "no_room", "unknown_name"]
 
 
 class UserError(Exception):
@@ -22,6 +22,15 @@ def no_room(message: str) -> UserError:
     error = UserError(message)
     error.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return error
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an exception is the panic of a library in Rust (tokenizers, safetensors, llguidance).
+
+    Such panics are no ``Exception``, but derive from ``BaseException``:
+    https://pyo3.rs/main/doc/pyo3/panic/struct.panicexception
+    """
+    return type(error).__name__ == "PanicException"
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:

@@ -10,7 +10,7 @@ from typing import Any
 from galenic.errors import UserError
 from galenic.limits import JSON_BYTES, one_line
 
-__all__ = ["parse_json", "parse_object", "read_object"]
+__all__ = ["parse_json", "parse_object", "read_object", "unique_keys"]
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -57,7 +57,7 @@ def parse_json(data: bytes, origin: str) -> Any:
             surrogate, which cannot be written to a file or terminal.
     """
     try:
-        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique)
+        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique_keys)
         if _SURROGATE.search(data):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -70,7 +70,8 @@ def parse_json(data: bytes, origin: str) -> Any:
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object from its pairs (``object_pairs_hook``); ValueError if a key appears twice."""
     if len(found := dict(pairs)) < len(pairs):
         raise ValueError("a key appears twice in one object")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ def parse_yaml(text: str, origin: str) -> Any:
         line = f" (line {where.line + 1})" if where is not None else ""
         why = one_line(str(getattr(error, "problem", None) or error))
         raise UserError(f"{origin} is no valid YAML: {why}{line}.") from error
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        # numbers with thousands of digits, invalid dates: the library does not catch these itself
+    except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
+        # numbers with thousands of digits, invalid dates, `!!bool x`: not caught by the library
         why = one_line(str(error))
         raise UserError(f"{origin} has a value that cannot be read: {why}.") from error
 
@@ -86,12 +87,13 @@ class StrictLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if len({repr(key) for key in keys}) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(keys):
+            twice = next(key for key, number in Counter(keys).items() if number > 1)
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key {twice!r} appears twice", node.start_mark
             )
-        return super().construct_mapping(node, deep)
+        return mapping
 
 
 def check_keys(kind: str, given: Mapping[Any, Any], known: Any) -> None:

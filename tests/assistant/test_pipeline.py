@@ -360,11 +360,18 @@ def test_history_is_kept_only_where_asked_and_purged(documents: Path) -> None:
     assert not history_path().exists()
 
 
-def test_a_damaged_history_is_explained() -> None:
+@pytest.mark.parametrize("text", ["{", "[" * 9999, "5", "[]", '{"a": 1}', "\x00"])
+def test_a_damaged_history_is_explained(text: str) -> None:
     History(history_path())
-    history_path().write_text("{")
+    history_path().write_text(text)
     with pytest.raises(UserError, match="purge"):
         History(history_path())
+
+
+def test_a_question_of_odd_characters_is_kept() -> None:
+    said = "a\u2028b\x85c\x0bd\x1ee\nf\rg"
+    History(history_path()).add(said, answered(UTI))
+    assert History(history_path()).questions == [said]
 
 
 def test_scores_are_those_of_the_reports() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
 from galenic.cli.main import app
 from galenic.errors import UserError
+from galenic.reports.runs import load_run
+from galenic.reports.terminal import summary_table
 from runs import write_run
 
 
@@ -127,6 +131,15 @@ def test_another_version_of_the_prompt_is_refused(runs: tuple[Path, Path]) -> No
     result = compare(*runs)
     assert isinstance(result.exception, UserError)
     assert "medmcqa has version 1 in A and 2 in B" in str(result.exception)
+
+
+def test_names_of_exams_are_no_markup(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", num_items=9)
+    for path in folder.glob("*.json*"):
+        path.write_text(path.read_text().replace('"medmcqa"', '"[/red]"'))
+    console = Console(file=StringIO(), width=200)
+    console.print(summary_table(load_run(folder)))
+    assert "[/red]" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_help_shows_the_examples() -> None:

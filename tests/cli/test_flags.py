@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, Field
 
-from galenic.cli.flags import parse_method, with_options
+from galenic.cli.flags import parse_config, parse_method, with_options
 from galenic.errors import UserError
 from galenic.registry import PRUNERS, Registry
 
@@ -55,3 +55,19 @@ def test_a_option_means_the_same_in_every_pruning_method() -> None:
         for option, field in PRUNERS.load(name).model_fields.items():
             facts = (field.annotation, field.default, field.description, tuple(field.metadata))
             assert seen.setdefault(option, facts) == facts, (name, option)
+
+
+class Served(BaseModel):
+    """Settings with a secret."""
+
+    api_key: str = Field("", max_length=5)
+    model: str = ""
+
+
+def test_what_is_given_can_be_written_down_and_a_key_is_not_repeated() -> None:
+    assert parse_config(Served, {"model": "ä"}).model == "ä"
+    with pytest.raises(UserError, match="model 'x\\\\udcff': this is no valid UTF-8"):
+        parse_config(Served, {"model": "x\udcff"})
+    with pytest.raises(UserError, match=r"^--api-key: .*at most 5") as told:
+        parse_config(Served, {"api_key": "secret-one"})
+    assert "secret" not in str(told.value)

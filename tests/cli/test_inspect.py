@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from galenic.artifact.manifest import Manifest
 from galenic.cli.main import app
+from galenic.cli.measure.inspect import _show_history
 from galenic.errors import UserError
 from galenic.models.gguf.folder import folder_to_gguf
+from galenic.models.size import _folder_tokenizer
 from tiny import TinyShape, tiny_tensors, tiny_vocabulary, write_tiny_gguf
 
 
@@ -144,6 +149,33 @@ def test_tied_weights_count_once_and_packed_ones_not(tmp_path: Path) -> None:
     assert "weights are packed" in inspect(str(folder))
     with pytest.raises(UserError, match="has the type U8"):
         inspect(str(folder), "--zeros")
+
+
+def test_a_vocabulary_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    good: dict[str, Any] = {"model": {"type": "BPE", "vocab": {"a": 0}}}
+    path.write_text(json.dumps(good | {"added_tokens": [{"content": "b"}, {"content": "a"}]}))
+    assert _folder_tokenizer(tmp_path) == "BPE, 2 tokens"
+    models = ([1], "x", {"vocab": 5}, {"vocab": [5]}, {"vocab": [[]]}, {"vocab": [[["a"]]]})
+    lies = [{"model": model} for model in models]
+    lies += [good | {"added_tokens": tokens} for tokens in (5, [[]], [{}], [{"content": []}], "x")]
+    for lie in lies:
+        path.write_text(json.dumps(lie))
+        with pytest.raises(UserError, match=r"tokenizer\.json is damaged"):
+            _folder_tokenizer(tmp_path)
+
+
+def test_what_a_manifest_says_is_no_markup(tmp_path: Path) -> None:
+    names = {"stage": "[/red]", "method": "[/b]", "reference_url": "x", "options": {"[/i]": "[/u]"}}
+    facts = {"parent": {"name": "[/s]", "sha256": "0"}, "calibration": None, "parameters": {}}
+    stage = {**names, **facts, "removed": {}, "checks": {}, "versions": {}}
+    files = {"recipe.yaml": {"sha256": "[/red]", "num_bytes": 1}}
+    manifest = Manifest.model_validate({"stages": [stage], "files": files})
+    console = Console(file=StringIO(), width=300)
+    _show_history(console, manifest.model_dump())
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[/red] [/b]" in said
+    assert "sha256 [/red]" in said
 
 
 def test_a_damaged_manifest(tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from commands import GALENIC, galenic
 from galenic.cli.failure import end_with, explain, status_of
-from galenic.cli.main import app
+from galenic.cli.main import app, main
 from galenic.errors import UserError
 from galenic.limits import MESSAGE, WHOLE_MESSAGE, clamped
+from galenic.models.configuration import refusals
 from tiny import write_tiny_gguf
 from tiny_hf import write_tiny_adapter, write_tiny_hf
 
@@ -226,6 +228,26 @@ def test_an_error_does_not_print_the_input_again() -> None:
     done = galenic("evaluate", "m", "--limit", "9" * 5000)
     assert done.returncode == 2
     assert len(done.stderr) < 1000
+
+
+def test_a_panic_of_a_library_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class PanicException(BaseException):
+        pass
+
+    def panics(**_: Any) -> None:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setenv("GALENIC_CACHE", str(tmp_path))
+    monkeypatch.setattr("galenic.cli.main.app", panics)
+    monkeypatch.setattr("galenic.cli.main._command", lambda: "galenic")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 70
+    assert "index out of bounds" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="index out of bounds"), refusals(ValueError):
+        raise PanicException("index out of bounds")
 
 
 def test_the_traceback_goes_to_a_private_file(

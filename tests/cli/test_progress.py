@@ -85,6 +85,17 @@ def test_times_are_in_words(seconds: float, shown: str) -> None:
     assert format_time(seconds) == shown
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_are_no_markup(terminal: bool) -> None:
+    out = StringIO()
+    with ConsoleWatcher(Console(file=out, force_terminal=terminal, width=100)) as watcher:
+        watcher.stage("opening [/red] [link=x]", total=10)
+        watcher.advance(1, "[/blue]")
+        watcher.say("[/green]")
+        watcher.keep("[/bold]")
+    assert "opening [/red] [link=x]" in out.getvalue()
+
+
 def test_control_c_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as stop, watched("Nothing was written."):
         raise KeyboardInterrupt

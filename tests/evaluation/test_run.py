@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -245,6 +246,18 @@ def test_records_that_are_not_this_plans_are_refused(model: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b'{"benchmark": "\xff"}', b'{"id": "\\ud800"}', b"[" * 9999, b"NaN"]
+)
+@pytest.mark.parametrize("name", ["records.jsonl", "timings.jsonl"])
+def test_damaged_lines_of_a_run_are_refused(tmp_path: Path, name: str, line: bytes) -> None:
+    with RunFolder(tmp_path) as folder:
+        (tmp_path / name).write_bytes(line + b"\n")
+        with pytest.raises(UserError, match=re.escape(str(tmp_path / name))):
+            folder.recorded([("b", "1", "letter")])
+            folder.keep_timings(1)
+
+
 def test_fewshot_and_chat_template_change_the_answers(model: Path, tmp_path: Path) -> None:
     plain = records(run(settings(model), tmp_path / "a").folder)
     shots = records(run(settings(model, num_fewshot=2), tmp_path / "b").folder)

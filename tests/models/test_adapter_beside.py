@@ -17,7 +17,7 @@ from galenic.errors import UserError
 from galenic.evaluation.config import EvaluateConfig
 from galenic.evaluation.run import evaluate
 from galenic.exporters.run import export
-from galenic.models.adapter import adapted_source, read_adapter, with_adapter
+from galenic.models.adapter import ADAPTER_CONFIG, adapted_source, read_adapter, with_adapter
 from galenic.models.files import ModelFiles
 from galenic.models.gguf.copy import gguf_source
 from galenic.models.gguf.folder import folder_to_gguf
@@ -111,6 +111,18 @@ def test_what_does_not_fit(base: Path, tmp_path: Path) -> None:
         with_adapter(files(base), base)
     with pytest.raises(UserError, match="llama runtime"):
         TorchRuntime(with_adapter(files(base), tmp_path / "adapter"))
+
+
+def test_numbers_that_cannot_be(base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "adapter" / ADAPTER_CONFIG
+    good = json.loads(path.read_text())
+    odd: list[dict[str, Any]] = [{"r": 10**400}, {"r": 0}, {"r": {"a" * 9999: 1}}]
+    odd += [{"lora_alpha": 1e308}, {"lora_alpha": -1e308}, {"lora_alpha": "nan"}]
+    for changes in odd:
+        path.write_text(json.dumps(good | changes))
+        with pytest.raises(UserError, match=r"is damaged|a rank is larger") as raised:
+            with_adapter(files(base), tmp_path / "adapter")
+        assert len(str(raised.value)) < 700
 
 
 def test_runs_without_an_adapter_are_described_as_ever() -> None:

@@ -137,6 +137,10 @@ def test_tables_that_contradict_each_other(tmp_path: Path) -> None:
         ({"continuing_subword_prefix": "##"}, "continuing_subword_prefix"),
         ({"merges": ["a c"]}, "which its vocabulary lacks"),
         ({"merges": ["abc"]}, "no pair"),
+        ({"merges": [5]}, "is damaged"),
+        ({"merges": 5}, "is damaged"),
+        ({"vocab": ["a"]}, "is damaged"),
+        ({"vocab": {"a": None}}, "is damaged"),
         ({"vocab": {"a": 0, "b": 0, "ab": 2}}, "one id"),
     ):
         bad = json.loads(json.dumps(good))

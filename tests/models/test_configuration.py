@@ -10,6 +10,8 @@ import pytest
 
 from galenic.errors import UserError
 from galenic.models.configuration import changed_configuration, read_configuration
+from galenic.models.encoders.text_encoder import TextEncoder
+from tiny_hf import write_tiny_tokenizer
 
 transformers = pytest.importorskip("transformers", reason="needs the train extra")
 
@@ -35,3 +37,15 @@ def test_other_values() -> None:
     assert config.intermediate_size != 96
     with pytest.raises(ValueError, match=r"^The hidden size \(64\) is not a multiple"):
         changed_configuration(config, {"num_attention_heads": 3})
+
+
+def test_a_tokenizer_that_cannot_encode_is_said(tmp_path: Path) -> None:
+    """Its library panics where a pattern takes too long, and a panic is no ``Exception``."""
+    write_tiny_tokenizer(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    slow = {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
+    path.write_text(json.dumps(facts | {"normalizer": slow}), encoding="utf-8")
+    encoder = TextEncoder(tmp_path, "folder")
+    with pytest.raises(UserError, match=r"tokenizer of .* is damaged: it cannot encode \(Onig"):
+        encoder.encode_batch(["a" * 40 + "!"])

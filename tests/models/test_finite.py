@@ -127,6 +127,7 @@ LIES: dict[str, tuple[Any, str]] = {
     "a number of 10,000 digits": (b'{"a": ' + b"9" * 10_000 + b"}", "not readable as JSON"),
     "deep": (b'{"a": ' + b"[" * 10_000, "not readable as JSON"),
     "no UTF-8": (b'{"\xff": 1}', "not readable as JSON"),
+    "a million sizes": ({"a": row("F32", [2**62] * 200_000, 0, 8)}, "has the shape"),
     "a lone surrogate": (b'{"\\ud800": 1}', "surrogates not allowed"),
 }
 

@@ -149,6 +149,26 @@ def test_safetensors_cut_or_damaged(folder: Path) -> None:
             read_table(path)
 
 
+def test_names_of_shards_that_lie(folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    only = "model-00001-of-00001.safetensors"
+    (folder / "model.safetensors").rename(folder / only)
+    tensors = dict.fromkeys(read_table(folder / only), only)
+    index.write_text(json.dumps({"weight_map": tensors}))
+    resolve_model(str(folder))
+    first = next(iter(tensors))
+    outside = ("../x", "a/b", "/etc/passwd", "", ".", "x" * 256, "é" * 200, "\U0001f600" * 64)
+    for name in (*outside, "..", "a\x00b", "gone", 5, None, ["a"], {"a": 1}, "CON", "config.json"):
+        index.write_text(json.dumps({"weight_map": {**tensors, first: name}}))
+        with pytest.raises(UserError, match="outside" if name in outside else str(folder)) as said:
+            resolve_model(str(folder))
+        assert len(str(said.value).replace(str(folder), "")) < 400
+    for text in ("{", "[]", '{"weight_map": []}', '{"weight_map": {}}', '{"weight_map": {"a": 1}}'):
+        index.write_text(text)
+        with pytest.raises(UserError, match=r"index\.json|lacks"):
+            resolve_model(str(folder))
+
+
 def test_a_config_must_be_one(folder: Path) -> None:
     for content in ("{", "[]", "{}"):
         (folder / "config.json").write_text(content)

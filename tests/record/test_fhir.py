@@ -74,6 +74,7 @@ def test_single_resources_arrays_bulk_files_and_parameters() -> None:
     one, two = condition("Asthma"), order("Warfarin")
     forms: list[Any] = [
         "\n".join(map(json.dumps, (one, two))) + "\n",
+        "\r\n".join(map(json.dumps, (one, two))),
         json.dumps([one, two]),
         json.dumps({"resourceType": "Parameters", "parameter": [{"resource": one}, {"resource": two}]}),  # noqa: E501
         json.dumps({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Bundle", "entry": [{"resource": one}]}}, {"resource": two}]}),  # noqa: E501
@@ -84,6 +85,11 @@ def test_single_resources_arrays_bulk_files_and_parameters() -> None:
         assert [fact.name for fact in found.facts] == ["Asthma", "Warfarin"], text
     [fact] = read_record(json.dumps(one).encode(), "r", TODAY).facts
     assert fact.traits == ("asthma",)
+    one["note"] = [{"text": "first\u2028second\x85third"}]
+    rows = [json.dumps(row, ensure_ascii=False) for row in (one, two)]
+    found = read_record("\n".join(rows).encode(), "r", TODAY)
+    assert [fact.name for fact in found.facts] == ["Asthma", "Warfarin"]
+    assert not found.document.notes
     broken = read_record((json.dumps(one) + '\n{"resourceType": "Cond').encode(), "r", TODAY)
     assert broken.document.notes == {"lines that are damaged JSON": 1}
 

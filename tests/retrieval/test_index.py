@@ -116,6 +116,7 @@ def test_what_is_passed_over_is_counted(folder: Path, tmp_path: Path) -> None:
     (folder / "within.txt").symlink_to(folder / "a.txt")
     (folder / "loop").symlink_to(folder)
     (folder / "away").symlink_to(tmp_path)
+    (folder / "itself.txt").symlink_to("itself.txt")
     (folder / ".hidden.txt").write_text("x", encoding="utf-8")
     (folder / ".git").mkdir()
     (folder / ".git/config.txt").write_text("x", encoding="utf-8")
@@ -130,6 +131,7 @@ def test_what_is_passed_over_is_counted(folder: Path, tmp_path: Path) -> None:
     assert summary.skipped == {
         "links out of the folder": 2,
         "links within the folder": 2,
+        "links that lead nowhere": 1,
         "hidden": 2,
         "other kinds of file (.jpg)": 1,
         "not regular files": 1,

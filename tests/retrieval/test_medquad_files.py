@@ -146,6 +146,13 @@ def test_a_zip_may_not_unpack_to_much_more_than_itself(tmp_path: Path) -> None:
         read_published(path)
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "hex", "idna", "no-such-one", "utf-7"])
+def test_an_encoding_that_cannot_be_read_is_said(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.xml").write_text(f'<?xml version="1.0" encoding="{encoding}"?><Document/>')
+    with pytest.raises(UserError, match=r"a\.xml is damaged"):
+        read_published(tmp_path)
+
+
 def test_entities_are_refused_in_any_encoding(tmp_path: Path) -> None:
     text = '<!DOCTYPE a [<!ENTITY a "aaaa">]><Document><Focus>&a;</Focus></Document>'
     (tmp_path / "a.xml").write_bytes(text.encode("utf-16"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from inside import Inside
+from pydantic import ValidationError
 
 from echo import EchoRuntime
 from galenic.assistant.triage.triage import triage
@@ -17,6 +18,7 @@ from galenic.errors import UserError
 from galenic.evaluation.chat import render
 from galenic.runtimes.base import Generation, Writing
 from galenic.serve.connections import Limits, bounded_protocol, most_connections
+from galenic.serve.guard import RequestGuard
 from galenic.serve.listen import take_address
 from galenic.serve.settings import ServeConfig
 
@@ -37,7 +39,7 @@ class Slow(EchoRuntime):
         self.template = template
         self.gate = threading.Event()
         self.gate.set()
-        self.fails: Exception | None = None
+        self.fails: BaseException | None = None
 
     @property
     def chat_template(self) -> str | None:
@@ -316,6 +318,13 @@ def test_a_whole_character_by_its_halves_is_taken(server: Inside) -> None:
     assert keyed(server, "/v1/triage", rb'{"text": "a cold \ud83d\ude00 \\ud800"}')[0] == 200
 
 
+def test_a_text_that_is_given_twice_is_refused(server: Inside) -> None:
+    raw = b'{"text": "crushing chest pain", "text": "a cold"}'
+    status, told = keyed(server, "/v1/triage", raw)
+    assert status == 400
+    assert "twice" in json.dumps(told)
+
+
 @pytest.mark.parametrize("raw", [b'{"temperature": NaN}', b'{"temperature": -Infinity}'])
 def test_what_is_no_number_is_no_json(server: Inside, raw: bytes) -> None:
     status, told = keyed(server, CHAT, raw)
@@ -329,6 +338,19 @@ def test_a_schema_of_thousands_of_parts_is_refused(server: Inside) -> None:
     status, told = keyed(server, CHAT, {**ASK, "response_format": form})
     assert status == 400
     assert "at most 2,000" in told["error"]["message"]
+
+
+class PanicException(BaseException):
+    """As pyo3 raises where a library in Rust panics: no ``Exception``."""
+
+
+def test_a_panic_of_a_library_ends_the_answer(
+    server: Inside, runtime: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "fails", PanicException("secret"))
+    assert keyed(server, CHAT, ASK)[0] == 500
+    monkeypatch.setattr(runtime, "fails", None)
+    assert keyed(server, CHAT, ASK)[0] == 200
 
 
 @pytest.mark.parametrize("error", [KeyError("secret"), OSError("secret"), UserError("no room")])
@@ -405,6 +427,39 @@ def test_a_port_in_use_is_said_at_once() -> None:
         port = other.getsockname()[1]
         with pytest.raises(UserError, match=rf"another program listens at 127\.0\.0\.1:{port}"):
             take_address(ServeConfig.model_validate({"port": port}))
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 300, "\udcff"])
+def test_what_is_no_name_of_a_machine(host: str) -> None:
+    with pytest.raises(UserError, match="is no name of a machine"):
+        take_address(ServeConfig.model_validate({"host": host, "api_key": KEY}))
+
+
+@pytest.mark.parametrize(
+    ("key", "sent"),
+    [
+        (f" {KEY}\n", KEY.encode()),
+        ("k\u00fcssel" * 3, ("k\u00fcssel" * 3).encode()),
+        ("\u00e0" * 16, ("\u00e0" * 16).encode()),
+    ],
+)
+def test_a_key_is_compared_by_its_bytes(key: str, sent: bytes) -> None:
+    app: Any = None  # it is not reached
+    guard = RequestGuard(app, ServeConfig.model_validate({"api_key": key}))
+
+    def enters(shown: bytes) -> bool:
+        headers = [(b"host", b"127.0.0.1"), (b"authorization", b"Bearer " + shown)]
+        scope = {"type": "http", "method": "GET", "path": "/v1/models", "headers": headers}
+        return guard._refusal(scope) is None
+
+    assert enters(sent)
+    assert not enters(sent[:-1])
+    assert not enters(b"")
+
+
+def test_a_key_of_blanks_is_none() -> None:
+    with pytest.raises(ValidationError, match="at least 16"):
+        ServeConfig.model_validate({"api_key": " " * 20})
 
 
 def test_an_address_of_another_machine_is_refused() -> None:

@@ -17,6 +17,7 @@ from galenic.artifact.manifest import read_manifest
 from galenic.cli.main import app
 from galenic.errors import UserError
 from galenic.models.adapter import ADAPTER_WEIGHTS
+from galenic.models.folder import check_adapter
 from galenic.training import merge as stage
 from galenic.training.finetune.lora import LoRA, lay_over
 from galenic.training.merge import merge
@@ -126,14 +127,32 @@ def test_more_tokens_need_their_tokenizer(tmp_path: Path) -> None:
         merge(str(tmp_path / "model"), adapter, tmp_path / "merged", Quiet())
 
 
-@pytest.mark.parametrize("key", ["target_modules", "rank_pattern"])
-def test_a_pattern_that_takes_forever_is_refused(tmp_path: Path, key: str) -> None:
-    adapter, _ = peft_adapter(tmp_path, "llama", 0, target_modules=["q_proj"])
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    config[key] = {"(a|a)*$": 2} if key == "rank_pattern" else r"([a-z_.]+)+X$"
-    (adapter / "adapter_config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="may take very long to match"):
-        merge(str(tmp_path / "model"), adapter, tmp_path / "merged", Quiet())
+SLOW = r"([a-z_.]+)+X$"
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a slow pattern": ({"target_modules": SLOW}, "may take very long to match"),
+    "a slow key": ({"rank_pattern": {SLOW: 2}}, "may take very long to match"),
+    "a slow pattern in a list": ({"modules_to_save": ["a", SLOW]}, "may take very long"),
+    "a slow pattern of another method": ({"feedforward_modules": SLOW}, "may take very long"),
+    "many patterns": ({"modules_to_save": ["a"] * 5000}, "has 5,000 patterns"),
+    "a prompt": ({"peft_type": "PROMPT_TUNING"}, "cannot be merged"),
+    "a mixture by names": ({"peft_type": "xlora", "adapters": {"a": "x/y"}}, "cannot be merged"),
+    "an import": ({"megatron_config": {"a": 1}, "megatron_core": "antigravity"}, "imports"),
+    "a rank of billions": ({"r": 10**9}, "rank is larger"),
+    "a pattern of billions": ({"rank_pattern": {"q_proj": 10**9}}, "rank is larger"),
+    "many layers": ({"layer_replication": [[0, 1]] * 5000}, "more than 1,000 layers"),
+    "layers of text": ({"layer_replication": ["ab"]}, "no list of pairs of numbers"),
+}
+
+
+def test_a_configuration_that_asks_for_too_much_is_refused(tmp_path: Path) -> None:
+    path = write_adapter(tmp_path) / "adapter_config.json"
+    check_adapter(path.parent)
+    good = json.loads(path.read_text())
+    for name, (changes, says) in REFUSED.items():
+        path.write_text(json.dumps(good | changes))
+        with pytest.raises(UserError, match=says) as raised:
+            merge(str(tmp_path / "model"), path.parent, tmp_path / "merged", Quiet())
+        assert "\n" not in str(raised.value), name
 
 
 @pytest.mark.slow

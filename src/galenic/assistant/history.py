@@ -59,9 +59,9 @@ class History:
 
 def _read(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [str(json.loads(line)["question"]) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        lines = path.read_text(encoding="utf-8").split("\n")  # a question may hold U+2028
+        return [str(json.loads(line)["question"]) for line in lines if line]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} cannot be read as a history: {error}. `galenic purge` deletes it."
         ) from error

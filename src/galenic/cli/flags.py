@@ -70,6 +70,11 @@ def parse_config(config: type[Config], values: dict[str, Any]) -> Config:
     Raises:
         UserError: a value is not allowed; names the flag, the value and the reason.
     """
+    for name, value in values.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError as error:  # it could not be written to run.json
+            raise UserError(f"{name} {value!r}: this is no valid UTF-8. Rename it.") from error
     try:
         return config(**values)
     except ValidationError as error:
@@ -78,7 +83,8 @@ def parse_config(config: type[Config], values: dict[str, Any]) -> Config:
             raise cause from error
         flag = "--" + str(first["loc"][0]).replace("_", "-")
         why = first["msg"].replace("Input should be", "it must be")
-        raise UserError(f"{flag} {first['input']!r}: {why}.") from error
+        given = "" if flag == "--api-key" else f" {first['input']!r}"
+        raise UserError(f"{flag}{given}: {why}.") from error
 
 
 def with_options(config: type[BaseModel], methods: Registry) -> type[BaseModel]:

@@ -22,7 +22,7 @@ from galenic.cli.output import with_output_options
 from galenic.cli.ship import export, pack, pull, serve, unpack
 from galenic.cli.study import status, study
 from galenic.cli.train import distill, encoder, finetune, merge, scan
-from galenic.errors import UserError
+from galenic.errors import UserError, is_panic
 from galenic.limits import clamped, printable
 
 __all__ = ["app", "main"]
@@ -116,6 +116,10 @@ def main() -> None:
         _close_pipes()
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last line of defence
+        sys.exit(end_with(error, _command()))
+    except BaseException as error:
+        if not is_panic(error):
+            raise
         sys.exit(end_with(error, _command()))
     finally:
         _flush_output()

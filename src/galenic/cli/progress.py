@@ -80,11 +80,11 @@ class ConsoleWatcher:
         if self.console.is_terminal:
             self._progress = _Bar(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 _Clock(),
                 console=self.console,
                 speed_estimate_period=SPEED_PERIOD,
@@ -111,7 +111,7 @@ class ConsoleWatcher:
                 self._task, description=text, total=total, completed=done, rate="", note=""
             )
         else:
-            self.console.print(f"{text}{f': {total} to do' if total else ''}")
+            self.console.print(f"{text}{f': {total} to do' if total else ''}", markup=False)
 
     def advance(self, done: int, note: str = "") -> None:
         """So much of the stage is done."""
@@ -127,7 +127,8 @@ class ConsoleWatcher:
             if speed and self._total:
                 times += f", {format_time((self._total - done) / speed)} left"
             shown = ", ".join(part for part in (rate, note, times) if part)
-            self.console.print(f"{self._title}: {done} of {self._total}, {shown}")
+            said = f"{self._title}: {done} of {self._total}, {shown}"
+            self.console.print(said, markup=False)
 
     def _say_estimate(self, seconds: float, speed: float, done: int) -> None:
         """Say once, as soon as the speed is known, how long a long stage takes."""

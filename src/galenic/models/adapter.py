@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from galenic.cache import cache_folder, file_sha256, made_once
 from galenic.errors import UserError
+from galenic.limits import one_line
 from galenic.models.families import FAMILIES, model_type_of
 from galenic.models.files import ModelFiles
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
@@ -60,6 +61,9 @@ _OTHER_SUMS = (
 _CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Values of ``init_lora_weights`` that also modify the base weights."""
 LORA = "adapter.gguf"
+MOST_RANK = 1 << 20
+MOST_ALPHA = 1e9
+"""Limits far above what is used, within which nothing overflows in float32."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def read_adapter(folder: Path) -> dict[str, LowRank]:
             trained biases, per-layer ranks).
     """
     config = _read_config(folder)
-    rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    rank, alpha = _rank_and_alpha(config)
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     stored = list_tensors([folder / ADAPTER_WEIGHTS])
     values = {name: tensor.decode(np.array(tensor.map())) for name, tensor in stored.items()}
@@ -125,11 +129,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     check_adapter(folder)
     try:
         config = read_object(folder / ADAPTER_CONFIG)
-        rank, alpha = int(config["r"]), float(config["lora_alpha"])
-        if rank < 1 or not math.isfinite(alpha):
-            raise ValueError(f"rank {rank}, lora_alpha {alpha}")
+        _rank_and_alpha(config)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"{folder}/{ADAPTER_CONFIG} is damaged: {error!r}.") from error
+        why = one_line(repr(error))
+        raise UserError(f"{folder}/{ADAPTER_CONFIG} is damaged: {why}.") from error
     odd = [key for key in _OTHER_SUMS if config.get(key)]
     started = str(config.get("init_lora_weights")).lower()
     odd += [started] if started.startswith(_CHANGED_BASE) else []
@@ -140,6 +143,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "`galenic merge` merges it."
         )
     return config
+
+
+def _rank_and_alpha(config: Mapping[str, Any]) -> tuple[int, float]:
+    """Return the rank and the factor alpha.
+
+    Raises:
+        ValueError: one of them is out of range (or another exception: it is no number).
+    """
+    rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    if not 1 <= rank <= MOST_RANK or not abs(alpha) <= MOST_ALPHA:
+        raise ValueError(f"rank {rank}, lora_alpha {alpha}")
+    return rank, alpha
 
 
 def with_adapter(model: ModelFiles, adapter: Path) -> ModelFiles:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from galenic.errors import UserError
+from galenic.errors import UserError, is_panic
 from galenic.limits import one_line
 from galenic.strict_json import read_object
 
@@ -81,7 +81,9 @@ def refusals(say: Callable[[str], Exception]) -> Iterator[None]:
         yield
     except (UserError, MemoryError, ModuleNotFoundError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         named = error.__cause__ if isinstance(error.__cause__, ValueError | TypeError) else error
         why = one_line(str(named)) or type(named).__name__
         raise say(why) from error

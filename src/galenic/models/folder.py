@@ -24,9 +24,17 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 MANIFEST = "manifest.json"
 """File beside the weights that records how Galenic produced them."""
 LONGEST_NAME = 255
-"""Maximum length of a file name on common file systems."""
+"""Maximum bytes of a file name on common file systems."""
 PATTERNS = ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern")
 """Adapter settings that are a list of module names or a regular expression."""
+NOT_WEIGHTS = (
+    "PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT",
+    "CPT", "CARTRIDGE", "POLY", "XLORA",
+)  # fmt: skip
+"""Types of adapters that add prompts or choose among adapters, so cannot be merged into weights.
+X-LoRA would also fetch further adapters by their names."""
+MOST_RANK = 4096
+MOST_LAYERS = 1000
 TOKENIZERS = (
     ("tokenizer.json",),
     ("tokenizer.model",),
@@ -47,7 +55,35 @@ def check_adapter(folder: Path) -> None:
         given = config.get(name)
         if not (given is None or isinstance(given, str) or _are_texts(given)):
             raise UserError(f"{folder / ADAPTER_CONFIG}: {name} is no list of names.")
-    read_table(folder / ADAPTER_WEIGHTS)
+    tensors = read_table(folder / ADAPTER_WEIGHTS)
+    largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
+    if why := _reason_to_refuse(config, largest):
+        raise UserError(f"{folder / ADAPTER_CONFIG}: {why}.")
+
+
+def _reason_to_refuse(config: dict[str, Any], largest: int) -> str:
+    """Return what of an adapter's configuration would make peft fetch, import or allocate too much.
+
+    Args:
+        config: the configuration.
+        largest: largest dimension of its tensors.
+    """
+    if (kind := str(config.get("peft_type")).upper()) in NOT_WEIGHTS:
+        return f"adapters of the type {kind} cannot be merged into weights"
+    if config.get("megatron_config"):
+        return "megatron_config, which imports a module by its name, is not taken"
+    ranks, most = config.get("rank_pattern"), max(largest, MOST_RANK)
+    given = [config.get("r"), *(ranks.values() if isinstance(ranks, dict) else ())]
+    if any(isinstance(one, int) and one > most for one in given):
+        return f"a rank is larger than {most:,}"
+    layers = config.get("layer_replication") or []
+    try:
+        number = sum(max(0, end - start) for start, end in layers)
+    except (TypeError, ValueError):
+        return "layer_replication is no list of pairs of numbers"
+    return (
+        "" if number <= MOST_LAYERS else f"layer_replication makes more than {MOST_LAYERS:,} layers"
+    )
 
 
 def _are_texts(given: Any) -> bool:
@@ -121,7 +157,7 @@ def _check_shards(index: Path) -> list[Path]:
     if not isinstance(shards, dict) or not shards:
         raise UserError(f"{index} has no weight_map.")
     names = sorted({str(name) for name in shards.values()})
-    if any(Path(name).name != name or not 0 < len(name) <= LONGEST_NAME for name in names):
+    if any(Path(name).name != name or not 0 < len(name.encode()) <= LONGEST_NAME for name in names):
         raise UserError(f"{index} names files outside its own folder, or what is no file name.")
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:

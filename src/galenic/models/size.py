@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galenic.errors import UserError
+from galenic.limits import one_line
+from galenic.models.configuration import refusals
 from galenic.models.files import ModelFiles
 from galenic.models.folder import MANIFEST, check_folder
 from galenic.models.gguf.copy import gguf_source
@@ -213,15 +216,19 @@ def _folder(folder: Path) -> tuple[dict[str, Any], list[_Row], list[Path]]:
 
 
 def _folder_tokenizer(folder: Path) -> str:
-    facts = _json(folder / "tokenizer.json")
+    path = folder / "tokenizer.json"
+    facts = _json(path)
     model = facts.get("model") or {}
     if not model:
         return "tokenizer.json is missing"
-    tokens = set(model["vocab"]) if isinstance(model.get("vocab"), dict) else set()
-    if not tokens:  # Unigram: pairs of token and score
-        tokens = {row[0] for row in model.get("vocab", ())}
-    tokens |= {token["content"] for token in facts.get("added_tokens") or ()}
-    return f"{model.get('type')}, {len(tokens):,} tokens"
+    with refusals(
+        lambda why: UserError(f"{path} is damaged: its vocabulary is none ({why}). Get it again.")
+    ):
+        tokens = set(model["vocab"]) if isinstance(model.get("vocab"), dict) else set()
+        if not tokens:  # Unigram: pairs of token and score
+            tokens = {row[0] for row in model.get("vocab", ())}
+        tokens |= {token["content"] for token in facts.get("added_tokens") or ()}
+        return f"{one_line(str(model.get('type')), 40)}, {len(tokens):,} tokens"
 
 
 def _mapped(tensor: StoredTensor) -> Iterator[NDArray[np.float32]]:

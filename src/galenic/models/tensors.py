@@ -35,6 +35,8 @@ BITS = {
 }
 """Bits per value of each type."""
 _DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
+MOST_DIMS = 32
+"""Maximum dimensions of a tensor; the product of a million large sizes would take hours."""
 ROWS = 4096  # rows compared at a time
 
 
@@ -175,7 +177,7 @@ def _stored(path: Path, name: str, row: Any, start: int) -> StoredTensor:
     dtype, shape, place = given.get("dtype"), given.get("shape"), given.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in BITS:
         raise _damaged(path, f"tensor {_short(name)} has the type {_short(dtype)}")
-    if not _are_sizes(shape):
+    if not _are_sizes(shape) or len(shape) > MOST_DIMS:
         raise _damaged(path, f"tensor {_short(name)} has the shape {_short(shape)}")
     if not _are_sizes(place) or len(place) != 2:
         raise _damaged(path, f"tensor {_short(name)} has the offsets {_short(place)}")

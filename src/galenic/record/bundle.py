@@ -84,7 +84,7 @@ def _parsed(raw: bytes, notes: Counter[str]) -> Any:
     except (ValueError, RecursionError) as error:
         if not isinstance(error, json.JSONDecodeError):
             raise SkipError("damaged JSON") from error
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]  # U+2028 may stand in a text
     found = []
     for line in lines:
         try:

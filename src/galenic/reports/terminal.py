@@ -45,7 +45,7 @@ def summary_table(run: LoadedRun) -> Table:
     for row in rows:
         new = row.benchmark != benchmark
         table.add_row(
-            row.benchmark if new else "",
+            Text(row.benchmark if new else ""),
             row.scoring if new or row.scoring != scoring else "",
             *([DEBIAS[row.debias]] if debiased else []),
             str(row.n) if new else "",

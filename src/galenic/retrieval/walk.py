@@ -70,7 +70,10 @@ def _unwanted(path: Path, root: Path) -> str:
     if path.name.startswith("."):
         return "hidden"
     if path.is_symlink():
-        inside = path.resolve().is_relative_to(root)
+        try:
+            inside = path.resolve().is_relative_to(root)
+        except (OSError, RuntimeError):  # a link to itself
+            return "links that lead nowhere"
         return "links within the folder" if inside else "links out of the folder"
     return ""
 

@@ -17,6 +17,7 @@ from galenic.limits import one_line
 from galenic.runtimes.base import Runtime
 from galenic.serve.guard import error_response
 from galenic.serve.worker import Busy
+from galenic.strict_json import unique_keys
 
 __all__ = ["NotServedError", "check_model", "read_body", "told"]
 
@@ -88,7 +89,7 @@ def _parse(body: bytes) -> Any:
     if _depth(text) > DEEPEST:
         raise UserError(f"the request is nested deeper than {DEEPEST} levels")
     try:
-        found = json.loads(text, parse_constant=_no_number)
+        found = json.loads(text, parse_constant=_no_number, object_pairs_hook=unique_keys)
     except ValueError as error:
         raise UserError(f"the request is not JSON: {error}") from error
     if SURROGATE.search(text) and not _is_text(found):

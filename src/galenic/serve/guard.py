@@ -115,7 +115,8 @@ class RequestGuard:
         if key is None or path in OPEN:
             return True
         scheme, _, shown = headers.get("authorization", "").partition(" ")
-        same = hmac.compare_digest(shown.strip().encode(), key.encode())
+        given = shown.strip(" ").encode("latin-1")  # the bytes as they came
+        same = hmac.compare_digest(given, key.encode())
         return same and scheme.lower() == "bearer"
 
     def _most(self, scope: Scope) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from galenic.assistant import DEFAULT_MODEL
 from galenic.errors import UserError
@@ -96,6 +96,11 @@ class ServeConfig(BaseModel):
                 "characters or more), or leave --host out to serve this machine alone."
             )
         return self
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _without_blanks(cls, key: object) -> object:
+        return key.strip() if isinstance(key, str) else key
 
     @property
     def address(self) -> str:

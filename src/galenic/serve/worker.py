@@ -153,8 +153,9 @@ class Worker:
                 job.deliver(piece)
                 if job.cancelled.is_set():
                     return
-        except Exception as error:  # noqa: BLE001 - any error is passed on to the caller
-            job.deliver(error)
+        except BaseException as error:  # noqa: BLE001 - any error is passed on to the caller
+            known = isinstance(error, Exception)
+            job.deliver(error if known else RuntimeError(type(error).__name__))
         job.deliver(_END)
 
     def _write(

@@ -100,7 +100,7 @@ def _merged(checkpoint: Checkpoint, adapter: Path) -> tuple[Any, float]:
         try:
             with quiet_peft():
                 merged = both.merge_and_unload(safe_merge=True)
-        except (RuntimeError, ValueError, NotImplementedError) as error:
+        except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
             raise UserError(f"peft cannot merge {adapter}: {error} Nothing was written.") from error
         found = merged(input_ids=tokens, use_cache=False).logits
     difference = float((found - wanted).abs().max() / wanted.abs().max())
@@ -122,11 +122,12 @@ def _fit_vocabulary_(base: Any, adapter: Path) -> None:
 
     before = int(base.get_input_embeddings().weight.shape[0])
     with safe_open(adapter / ADAPTER_WEIGHTS, "np") as file:
-        rows = {
-            int(file.get_slice(name).get_shape()[0])
+        shapes = [
+            file.get_slice(name).get_shape()
             for name in file.keys()  # noqa: SIM118
             if re.search(r"(embed_tokens|embed_in|lm_head)\.(\w+\.)?weight$", name)
-        }
+        ]
+    rows = {int(shape[0]) for shape in shapes if len(shape) == 2 and shape[1] > 0}
     wanted = max(rows, default=before)
     if wanted == before:
         return

@@ -355,6 +355,7 @@ def test_excel(tmp_path: Path) -> None:
         ("q.csv", b"", "holds no question"),
         ("q.json", b"[1]", "row 1: not a JSON object"),
         ("q.json", b"{", "not JSON"),
+        ("q.json", b"[" * 9999 + b"\n{}", "cannot be read"),
         ("q.json", b'{"data": [], "rows": []}', "several lists"),
         ("q.parquet", b"PAR1xxxx", "damaged or no Parquet"),
         ("q.csv", b"PAR1xxxx", "is a .parquet file by its content"),

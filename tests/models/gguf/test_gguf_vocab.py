@@ -103,6 +103,19 @@ def test_unused_rows_and_added_tokens(tmp_path: Path) -> None:
         read_vocabulary(folder, 297)
 
 
+def test_a_tokenizer_that_lies_is_damaged(tmp_path: Path) -> None:
+    folder = write_tiny_hf(tmp_path / "tiny", "llama")
+    good = (folder / "tokenizer.json").read_text()
+    changes: list[dict[str, Any]] = [{"added_tokens": one} for one in (5, [[]], [{}], "x")]
+    changes += [{"pre_tokenizer": "x"}, {"pre_tokenizer": {"type": "Sequence", "pretokenizers": 5}}]
+    changes += [{"model": {"vocab": one}} for one in ([5], "x", {"a": "b"}, {"a": [1]})]
+    for change in changes:
+        (folder / "tokenizer.json").write_text(good)
+        edit(folder, **change)
+        with pytest.raises(UserError, match="tokenizer"):
+            read_vocabulary(folder, 297)
+
+
 def special(name: str) -> dict[str, Any]:
     return {"SpecialToken": {"id": name, "type_id": 0}}
 

@@ -98,9 +98,10 @@ def test_answers_are_given_once_and_kept(tmp_path: Path) -> None:
     assert rows[-1]["prompt"] == "eeeee"
     with pytest.raises(UserError, match="another teacher or another --answer-tokens"):
         AnswerBook(path, "t", 10)
-    path.write_text("my thesis\n")
-    with pytest.raises(UserError, match="holds no answers of a teacher"):
-        AnswerBook(path, "t", 9)
+    for text in ("my thesis\n", "[" * 9999 + "\n"):
+        path.write_text(text)
+        with pytest.raises(UserError, match="holds no answers of a teacher"):
+            AnswerBook(path, "t", 9)
 
 
 def test_only_the_answer_is_learnt_and_its_end_if_it_has_one(tmp_path: Path) -> None:

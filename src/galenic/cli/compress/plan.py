@@ -155,6 +155,7 @@ def _print(plan: RecipePlan) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from galenic.recipes.plan import RULE
 
@@ -167,7 +168,7 @@ def _print(plan: RecipePlan) -> None:
         fits = "no: " + ", ".join(row.misses) if row.misses else "yes"
         if row is plan.recommended:
             fits = "[bold]recommended[/]"
-        table.add_row(row.recipe, *_cells(row), fits)
+        table.add_row(Text(row.recipe), *_cells(row), fits)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     console.print(table)
     for name, why in plan.unsuited.items():

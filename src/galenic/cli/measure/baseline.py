@@ -60,6 +60,7 @@ def _print_json(rows: list[BaselineRow], missing: list[str]) -> None:
 
 def _table(rows: list[BaselineRow]) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     from galenic.evaluation.baseline import reproduces_paper
 
@@ -72,9 +73,9 @@ def _table(rows: list[BaselineRow]) -> Table:
     for row in rows:
         numbers = (*row.paper_columns, row.macro_f1, row.uniform)
         table.add_row(
-            f"{row.benchmark} {row.split}",
+            Text(f"{row.benchmark} {row.split}"),
             str(row.n),
-            row.majority,
+            Text(row.majority),
             *(f"{value:.4f}".removeprefix("0") for value in numbers),
             marks[reproduces_paper(row)],
         )

@@ -138,6 +138,7 @@ def _print(
 
 def _table(results: Sequence[PairedResult]) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     from galenic.reports.text import p_value, proportion, signed
 
@@ -148,7 +149,7 @@ def _table(results: Sequence[PairedResult]) -> Table:
     for result in results:
         strong = "bold" if result.p_value < 0.05 else ""
         table.add_row(
-            f"{result.benchmark} {_what(result)}",
+            Text(f"{result.benchmark} {_what(result)}"),
             str(result.n),
             proportion(result.accuracy_a),
             proportion(result.accuracy_b),

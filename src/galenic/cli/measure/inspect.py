@@ -79,7 +79,8 @@ def _show_history(console: Console, manifest: dict[str, Any]) -> None:
     console.print("[bold]what was done[/]")
     console.print(_history(known))
     if "recipe.yaml" in known.files:
-        console.print(f"by recipe.yaml, sha256 {known.files['recipe.yaml'].sha256}")
+        said = f"by recipe.yaml, sha256 {known.files['recipe.yaml'].sha256}"
+        console.print(said, markup=False)
 
 
 def _history(manifest: Manifest) -> Table:
@@ -97,8 +98,8 @@ def _history(manifest: Manifest) -> Table:
         options = ", ".join(f"{name} {value}" for name, value in sorted(stage.options.items()))
         parent = f"{stage.parent.name}, sha256 {stage.parent.sha256[:12]}"
         removed = (f"{share:.1%}" for share in map(stage.removed.get, ("blocks", "whole")) if share)
-        row = [str(number), f"{stage.stage} {stage.method}", escape(options), escape(parent)]
-        table.add_row(*row, *removed)
+        row = [str(number), f"{stage.stage} {stage.method}", options, parent]
+        table.add_row(*map(escape, row), *removed)
     return table
 
 

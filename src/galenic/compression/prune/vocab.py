@@ -19,6 +19,7 @@ from pydantic import Field
 
 from galenic.compression.prune.base import Pruner
 from galenic.errors import UserError
+from galenic.models.configuration import refusals
 from galenic.models.layers import Layout
 from galenic.models.tokenizers.bpe import Bpe, read_bpe, read_tokenizer_file
 
@@ -101,7 +102,8 @@ class Vocab(Pruner):
         texts = [document for text in tokens or () for document in text.documents]
         counts = count_tokens(source / "tokenizer.json", texts)
         kept = choose_tokens(self, bpe, counts)
-        new_ids = write_cut_tokenizer(source, folder, facts, bpe, kept)
+        with refusals(lambda why: UserError(f"the tokenizer of {source} is damaged: {why}.")):
+            new_ids = write_cut_tokenizer(source, folder, facts, bpe, kept)
         settings = deepcopy(model.config.to_dict())
         renumber_config(settings, new_ids)
         config = type(model.config).from_dict(settings | {"vocab_size": len(new_ids)})

@@ -10,18 +10,18 @@ import datetime
 import io
 import re
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from galenic.data.exams.packed import MISSING, Room
 from galenic.errors import UserError
 
-__all__ = ["MISSING", "read_cells"]
+__all__ = ["read_cells"]
 
-MISSING = (
-    "{path} is {what}, which needs {module}. Install it with `pip install 'galenic[exams]'`, or "
-    "save the file as CSV or JSONL."
-)
+CELL_BYTES = 8
+"""What an empty cell takes at least in memory."""
 _NUMBERS = re.compile(r"General|@|[0#?.,_ ()E+-]+", re.I)
 """Number formats that show the number itself, of any length."""
 _SHARE = re.compile(r"[0#?.,]+ ?%")
@@ -47,11 +47,16 @@ def read_cells(
     except ImportError as missing:
         what = MISSING.format(path=path, what="an Excel file", module="openpyxl")
         raise UserError(what) from missing
+    room = Room(path, len(content))
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            room.take(sum(info.file_size for info in archive.infolist()))
         with warnings.catch_warnings():  # openpyxl warns of styles it drops
             warnings.simplefilter("ignore")
             book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-            sheets = [(sheet.title, list(sheet.iter_rows())) for sheet in book]
+            sheets = [(sheet.title, _rows(sheet, room)) for sheet in book]
+    except UserError:
+        raise
     except Exception as damaged:
         raise UserError(f"{path} is damaged or no Excel file (.xlsx).") from damaged
     filled = [
@@ -65,10 +70,22 @@ def read_cells(
             f"({', '.join(title for title, _ in filled)}): save the one that is meant as a file "
             "of its own."
         )
-    rows = []
+    rows: list[tuple[int, list[Any]]] = []
     for at, row in enumerate(filled[0][1] if filled else (), start=1):
         if any(cell.value is not None for cell in row):
-            rows.append((at, [_shown(cell, at, error) for cell in row]))
+            width = len(rows[0][1]) if rows else 0
+            room.take(CELL_BYTES * width)
+            shown = [_shown(cell, at, error) for cell in row]
+            rows.append((at, shown + [None] * (width - len(shown))))
+    return rows
+
+
+def _rows(sheet: Any, room: Room) -> list[Any]:
+    sheet.reset_dimensions()  # as stated they may be millions of empty cells
+    rows = []
+    for row in sheet.iter_rows():
+        room.take(CELL_BYTES * (1 + len(row)))
+        rows.append(row)
     return rows
 
 

@@ -13,16 +13,16 @@ import io
 import json
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galenic.data.exams.excel import MISSING
+from galenic.data.exams.packed import Room, parquet_rows
 from galenic.data.jsonl import parse_json, parse_line, read_whole
 from galenic.data.rows import RowError
 from galenic.errors import UserError
-from galenic.limits import JSONL_BYTES, UNPACKED_RATIO
 
 __all__ = ["FORMATS", "PACKED", "ExamTable", "exam_suffix", "read_table"]
 
@@ -102,14 +102,13 @@ def _by_content(content: bytes) -> str:
 def _unpacked(path: Path, raw: bytes) -> bytes:
     """Decompress the content; a suspiciously high compression ratio is an error."""
     name = path.name.lower()
-    most = min(JSONL_BYTES, max(UNPACKED_RATIO * len(raw), 1 << 20))
-    content = None
+    room, content = Room(path, len(raw)), None
     try:
         if raw[:2] == _GZIP:
             with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
-                content = file.read(most + 1)
+                content = file.read(room.most + 1)
         elif raw[:4] == _ZSTD:
-            content = _zstd(raw, most)
+            content = _zstd(raw, room.most)
     except EOFError as error:
         kind = "gzip" if raw[:2] == _GZIP else "zstd"
         raise UserError(
@@ -121,12 +120,8 @@ def _unpacked(path: Path, raw: bytes) -> bytes:
         if type(error).__name__ == "ZstdError":
             raise UserError(f"{path} is damaged ({error}). Fetch it again.") from error
         raise
-    if content is not None and len(content) > most:
-        raise UserError(
-            f"{path} unpacks to more than {most:,} bytes ({UNPACKED_RATIO} times its size, and "
-            f"{JSONL_BYTES:,}, are allowed). Unpack it yourself if you trust it."
-        )
     if content is not None:
+        room.take(len(content))
         return content
     for suffix, kind in ((".gz", "gzip"), (".zst", "zstd")):
         if name.endswith(suffix):
@@ -198,10 +193,10 @@ def _read_json(content: bytes, table: ExamTable) -> None:
 
 
 def _is_lines(text: str) -> bool:
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     try:
         return len(lines) > 1 and isinstance(json.loads(lines[0]), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -275,7 +270,7 @@ def _fill(cells: list[tuple[int, list[Any]]], table: ExamTable) -> None:
             (place, {str(at): cell for at, cell in enumerate(row)}) for place, row in cells
         ]
         return
-    twice = next((name for name in head if name and head.count(name) > 1), None)
+    twice = next((name for name, number in Counter(head).items() if name and number > 1), None)
     if twice is not None:
         raise table.error(cells[0][0], f"the column {twice!r} is there twice")
     for place, row in cells[1:]:
@@ -291,17 +286,7 @@ def _is_header(head: list[str]) -> bool:
 
 
 def _read_parquet(content: bytes, table: ExamTable) -> None:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise UserError(
-            MISSING.format(path=table.path, what="a Parquet file", module="pyarrow")
-        ) from error
-    try:
-        rows = parquet.read_table(io.BytesIO(content)).to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{table.path} is damaged or no Parquet file ({error}).") from error
+    rows = parquet_rows(table.path, content)
     table.word = "row"
     for at, row in enumerate(rows, start=1):
         try:

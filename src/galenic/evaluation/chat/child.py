@@ -16,6 +16,9 @@ from typing import Any
 
 __all__ = ["main", "render"]
 
+MESSAGE = 2000
+"""Maximum characters of an error message that is passed on."""
+
 
 class _Refused(Exception):  # noqa: N818 - raised on behalf of the template, not a failure
     """Raised when a template calls ``raise_exception``; carries its message."""
@@ -116,13 +119,13 @@ def _answer(asked: dict[str, Any]) -> dict[str, str]:
     try:
         return {"text": render(asked["template"], asked["names"], asked["most"], asked["day"])}
     except _Refused as error:
-        return {"refused": str(error)}
+        return {"refused": str(error)[:MESSAGE]}
     except _TooLong:
         return {"limit": "length"}
     except MemoryError:
         return {"limit": "memory"}
     except Exception as error:  # noqa: BLE001 - a template can raise anything
-        return {"broken": f"{type(error).__name__}: {error}"[:2000]}
+        return {"broken": f"{type(error).__name__}: {error}"[:MESSAGE]}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from galenic.models.configuration import read_tokenizer
+from galenic.errors import UserError
+from galenic.models.configuration import read_tokenizer, refusals
 
 __all__ = ["TextEncoder"]
 
@@ -23,6 +24,7 @@ class TextEncoder:
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
+        self.folder = folder
         self.tokenizer: Any = read_tokenizer(folder, gguf=kind == "gguf")
 
     @property
@@ -47,7 +49,7 @@ class TextEncoder:
         With ``literal``, special tokens spelled out in the text are not recognised.
         """
         given = {"add_special_tokens": False, "split_special_tokens": literal, "verbose": False}
-        ids: list[int] = self.tokenizer(text, **given)["input_ids"]
+        ids: list[int] = self._ids(text, **given)
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -57,10 +59,19 @@ class TextEncoder:
         """
         if not texts:
             return []
-        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=True, verbose=False)[
-            "input_ids"
-        ]
+        ids: list[list[int]] = self._ids(list(texts), add_special_tokens=True, verbose=False)
         end = self.tokenizer.eos_token_id
-        if end is not None and self.tokenizer("")["input_ids"][-1:] == [end]:
+        if end is not None and self._ids("")[-1:] == [end]:
             ids = [tokens[:-1] if tokens[-1:] == [end] else tokens for tokens in ids]
         return ids
+
+    def _ids(self, text: str | list[str], **given: bool) -> Any:
+        """Token ids; a pattern of the tokenizer may take too long to match, which is an error."""
+
+        def say(why: str) -> UserError:
+            return UserError(
+                f"the tokenizer of {self.folder} is damaged: it cannot encode ({why})."
+            )
+
+        with refusals(say):
+            return self.tokenizer(text, **given)["input_ids"]

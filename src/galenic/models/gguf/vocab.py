@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
+from galenic.models.configuration import refusals
 from galenic.models.gguf.pieces import (
     BYTE_TOKENS,
     is_run,
@@ -103,6 +104,15 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         UserError: tokenizer.json is missing or not BPE, llama.cpp does not know its rules, or it
             has more tokens than the embedding has rows.
     """
+
+    def say(why: str) -> UserError:
+        return UserError(f"the tokenizer of {folder} is damaged: {why}. Download it again.")
+
+    with refusals(say):
+        return _vocabulary(folder, size)
+
+
+def _vocabulary(folder: Path, size: int) -> Vocabulary:
     from gguf import SpecialVocab
 
     path = folder / "tokenizer.json"

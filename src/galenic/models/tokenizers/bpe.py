@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
+from galenic.models.configuration import refusals
 from galenic.strict_json import read_object
 
 __all__ = ["Bpe", "read_bpe", "read_tokenizer_file"]
@@ -121,6 +122,11 @@ def read_bpe(path: Path, facts: Mapping[str, Any]) -> Bpe:
         UserError: the tokenizer is not plain BPE, cannot encode single bytes, or its tables
             contradict each other.
     """
+    with refusals(lambda why: UserError(f"{path} is damaged: {why}. Download it again.")):
+        return _tables(path, facts)
+
+
+def _tables(path: Path, facts: Mapping[str, Any]) -> Bpe:
     model = facts["model"]
     _check_kind(path, model)
     vocab = {str(token): int(number) for token, number in model["vocab"].items()}

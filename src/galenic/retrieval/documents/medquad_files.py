@@ -143,7 +143,7 @@ def _of_files(files: Iterator[tuple[str, bytes]]) -> Iterator[MedQuadRow]:
             raise UserError(f"--from: {name} declares entities, which MedQuAD does not.")
         try:
             root = ElementTree.fromstring(raw)  # noqa: S314 - entities are excluded above
-        except ElementTree.ParseError as error:
+        except (ElementTree.ParseError, ValueError, LookupError) as error:  # or its encoding is odd
             raise UserError(f"--from: {name} is damaged ({error}).") from error
         topic = clean(root.findtext("Focus") or "")
         names = [clean(one.text or "") for one in root.iter("Synonym")]

@@ -76,7 +76,7 @@ class AnswerBook:
         try:
             head, *rows = [json.loads(line) for line in whole.splitlines()]
             found = {row["id"]: TeacherAnswer(row["answer"], row["finished"]) for row in rows}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{self.path} holds no answers of a teacher ({error}). Give another file with "
                 "--answers, or delete it."
