@@ -101,3 +101,20 @@ def test_control_c_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None
         raise KeyboardInterrupt
     assert stop.value.exit_code == 130
     assert capsys.readouterr().err.endswith("stopped. Nothing was written.\n")
+
+
+def test_a_study_says_what_is_left_at_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    from galenic.cli.board import StudyBoard
+
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("galenic.cli.board.time", clock)
+    out = StringIO()
+    board = StudyBoard({"a": "A", "b": "B", "c": "C"}, Console(file=out, width=100))
+    board.update({"a": "done", "b": "waiting", "c": "waiting"}, {})
+    now[0] = 120
+    board.update({"a": "done", "b": "done", "c": "waiting"}, {})
+    assert out.getvalue().splitlines() == [
+        "1 of 3 nodes done, 2 waiting; 0 s elapsed",
+        "B: done  (2 of 3 nodes done, 1 waiting; 2 min elapsed, about 2 minutes left at this pace)",
+    ]
