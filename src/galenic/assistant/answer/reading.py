@@ -25,7 +25,8 @@ MILD = 0.4
 """What a describing word weighs among those that no entry has."""
 FOREIGN, FOREIGN_TITLE, FOREIGN_WEAK = 0.8, 0.4, 1.5
 """The name's words must weigh this share of the words that the entry does not have; less where the
-question has a whole name, more where the name is an everyday word such as "cut"."""
+question has a whole title or a whole name of several words, more where the name is an everyday
+word such as "cut"."""
 SECOND = 0.55
 """Share of the best topic's score from which a second one is meant as well."""
 SECOND_COMPARED = 0.3
@@ -197,7 +198,7 @@ def _fits(
         return False
     strange = [w for w in plain if w not in match.stems and not known.explains(match.entry, w)]
     weight = sum(known.rarity(word) for word in match.stems)
-    whole = match.cover > 0.99
+    whole = match.cover > 0.99 and (match.titled or len(match.stems) > 1)
     allowed = weight / (FOREIGN_WEAK if match.weak else FOREIGN_TITLE if whole else FOREIGN)
     return sum(known.rarity(w) * _heft(known, w, describing) for w in strange) <= allowed
 
