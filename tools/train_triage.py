@@ -5,8 +5,10 @@
 
 Training, thresholds and calibration use `tools/triage/corpus` alone. Conditions are kept apart: a
 text is judged by a model that saw no text of its condition; thresholds, too, are judged on
-conditions that they were not chosen on. The weights that ship are then trained on all texts, with
-the thresholds and the temperature found this way. Everything is seeded.
+conditions that they were not chosen on. They are chosen on texts as triage reads them: what counts
+of a text, as a whole and in its parts, of which the most urgent decides. The weights that ship are
+then trained on all texts, with the thresholds and the temperature found this way. Everything is
+seeded.
 """
 
 from __future__ import annotations
@@ -26,12 +28,18 @@ from sklearn.metrics import roc_auc_score
 
 from galenic.assistant.triage.raising.classifier import (
     KINDS,
+    PART,
     WEIGHTS,
     Weights,
     urgency,
+    windows,
     write_weights,
 )
 from galenic.assistant.triage.raising.features import BUCKETS, counts, tokens
+from galenic.assistant.triage.raising.layers import pieces
+from galenic.assistant.triage.raising.self_harm import without_figures
+from galenic.assistant.triage.reading import read
+from galenic.assistant.triage.rules import prepared
 from galenic.training.near import ComparedText, ScanConfig, Scanner
 
 CORPUS = Path(__file__).parent / "triage" / "corpus"
@@ -50,7 +58,7 @@ STRENGTH = 2.0
 FEWEST_WORDS, FEWEST_LETTERS = 2, 3
 """Texts in which an n-gram must stand to count."""
 FALSE_ALARMS = {"emergency": 0.05, "today": 0.06, "self_harm": 0.012}
-"""Share of benign texts that a threshold may let through."""
+"""Share of benign texts, read as triage reads them, that a threshold may let through."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,37 @@ class Counted:
 
     def __getitem__(self, rows: Any) -> Counted:
         return Counted(self.words[rows], self.letters[rows])
+
+
+@dataclass(frozen=True)
+class AsRead:
+    """The runs of tokens that triage scores, of whole texts and of their parts."""
+
+    counted: Counted
+    of: np.ndarray
+    """The row of the text."""
+    factor: np.ndarray
+    """By which a limit is multiplied for it."""
+
+    def most(self, found: np.ndarray, texts: int) -> np.ndarray:
+        """The highest of each text's values; 0 where nothing of a text is read."""
+        highest = np.zeros(texts)
+        np.maximum.at(highest, self.of, found / self.factor)
+        return highest
+
+
+def as_read(texts: Sequence[str]) -> AsRead:
+    """What counts of each text, as `galenic.assistant.triage.raising.layers` hands it on."""
+    ready = prepared(None)
+    runs, of, factor = [], [], []
+    for row, text in enumerate(texts):
+        for piece, part in pieces(read(without_figures(text), ready).counted):
+            found = [counts(words) for words in windows(piece) if words]
+            runs += found
+            of += [row] * len(found)
+            factor += [PART if part else 1.0] * len(found)
+    counted = Counted(*(_matrix([pair[part] for pair in runs]) for part in (0, 1)))
+    return AsRead(counted, np.array(of), np.array(factor))
 
 
 def read_corpus() -> Corpus:
@@ -215,7 +254,7 @@ def signals(scores: np.ndarray, temperature: float, platt: tuple[float, float]) 
 
 def thresholds(found: dict[str, Any], benign: np.ndarray) -> dict[str, float]:
     return {
-        name: float(np.quantile(found[name][benign], 1 - share))
+        name: round(float(np.quantile(found[name][benign], 1 - share)), 3)
         for name, share in FALSE_ALARMS.items()
     }
 
@@ -230,14 +269,29 @@ def expected_calibration_error(p: np.ndarray, happened: np.ndarray, bins: int = 
     return float(sum(parts))
 
 
-def held_out(counted: Counted, corpus: Corpus, deal: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of each text by a model without its condition, and the fold that it was in."""
+def held_out(
+    counted: Counted, parts: AsRead, corpus: Corpus, deal: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores by a model without the text's condition: of each text, and of each run of tokens that
+    is read of it; and the fold that a text was in."""
     scores = np.zeros((len(corpus.texts), len(KINDS) + 1))
+    of_parts = np.zeros((len(parts.of), len(KINDS) + 1))
     fold_of = folds(corpus.conditions, deal)
     for fold in range(FOLDS):
         test = fold_of == fold
-        scores[test] = score(fit(counted, corpus, np.flatnonzero(~test)), counted[test])
-    return scores, fold_of
+        weights = fit(counted, corpus, np.flatnonzero(~test))
+        scores[test] = score(weights, counted[test])
+        inside = np.flatnonzero(test[parts.of])
+        of_parts[inside] = score(weights, parts.counted[inside])
+    return scores, of_parts, fold_of
+
+
+def read_signals(
+    of_parts: np.ndarray, parts: AsRead, texts: int, temperature: float, platt: tuple[float, float]
+) -> dict[str, Any]:
+    """The signals of each text as triage reads it."""
+    found = signals(of_parts, temperature, platt)
+    return {name: parts.most(values, texts) for name, values in found.items()}
 
 
 def mixed_report(counted: Counted, corpus: Corpus, limit: float, temperature: float) -> None:
@@ -264,19 +318,23 @@ def folds(conditions: np.ndarray, deal: int = 0) -> np.ndarray:
     return np.array([place[name] for name in conditions])
 
 
-def report(scores: np.ndarray, fold_of: np.ndarray, corpus: Corpus) -> None:
-    """Recall and false alarms; thresholds and calibration come from the other folds each time."""
+def report(
+    scores: np.ndarray, of_parts: np.ndarray, fold_of: np.ndarray, parts: AsRead, corpus: Corpus
+) -> None:
+    """Recall and false alarms of texts as triage reads them; thresholds and calibration come from
+    the other folds each time."""
     raised = {name: np.zeros(len(corpus.texts), bool) for name in FALSE_ALARMS}
     p = {name: np.zeros(len(corpus.texts)) for name in FALSE_ALARMS}
     for fold in range(FOLDS):
         rest, test = fold_of != fold, fold_of == fold
         temperature = best_temperature(scores[rest, :-1], corpus.tiers[rest])
         platt = harm_calibration(scores[rest, -1], corpus.self_harm[rest])
-        found = signals(scores, temperature, platt)
+        found = read_signals(of_parts, parts, len(corpus.texts), temperature, platt)
         limits = thresholds({k: v[rest] for k, v in found.items()}, corpus.benign[rest])
+        whole = signals(scores, temperature, platt)
         for name in FALSE_ALARMS:
             raised[name][test] = found[name][test] >= limits[name]
-            p[name][test] = found[name][test]
+            p[name][test] = whole[name][test]
     emergency = corpus.tiers == "emergency"
     truth = {
         "emergency": emergency,
@@ -313,16 +371,18 @@ def main() -> None:
     same, near = near_duplicates(corpus.texts)
     print(f"{n} texts of {len(set(corpus.conditions))} conditions; {corpus.benign.sum()} benign")
     print(f"near-duplicates {near} ({near / n:.2%}), of them {same} the same words")
-    counted = count(corpus.texts)
+    counted, parts = count(corpus.texts), as_read(corpus.texts)
     every = []
     for deal in range(DEALS):
-        scores, fold_of = held_out(counted, corpus, deal)
-        report(scores, fold_of, corpus)
-        every.append(scores)
-    scores = np.concatenate(every)
+        scores, of_parts, fold_of = held_out(counted, parts, corpus, deal)
+        report(scores, of_parts, fold_of, parts, corpus)
+        every.append((scores, of_parts))
+    scores = np.concatenate([one for one, _ in every])
     temperature = best_temperature(scores[:, :-1], np.tile(corpus.tiers, DEALS))
     platt = harm_calibration(scores[:, -1], np.tile(corpus.self_harm, DEALS))
-    limits = thresholds(signals(scores, temperature, platt), np.tile(corpus.benign, DEALS))
+    found = [read_signals(one, parts, n, temperature, platt) for _, one in every]
+    joined = {name: np.concatenate([one[name] for one in found]) for name in FALSE_ALARMS}
+    limits = thresholds(joined, np.tile(corpus.benign, DEALS))
     print(f"temperature {temperature:.3f}, Platt {platt[0]:.3f} {platt[1]:.3f}, {limits}")
     mixed_report(counted, corpus, limits["emergency"], temperature)
     if options.report_only:

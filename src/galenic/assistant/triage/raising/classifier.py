@@ -32,6 +32,7 @@ __all__ = [
     "estimate",
     "findings",
     "urgency",
+    "windows",
     "write_weights",
 ]
 
@@ -178,7 +179,7 @@ def estimate(text: str) -> KindEstimate:
     Sentences that only play down, or that tell a machine what to do, are not read.
     """
     weights = _weights()
-    scores = [_scores(window, weights) for window in _windows(tokens(_to_the_point(text)))]
+    scores = [_scores(window, weights) for window in windows(text)]
     found = [_kinds(one, weights) for one in scores]
     worst = max(found, key=lambda kinds: (kinds[0], kinds[0] + kinds[1]))
     a, b = weights.platt
@@ -224,7 +225,9 @@ def _plays_down(sentence: str) -> bool:
     return found > 0 and len(re.findall(r"\w+", rest)) <= _BESIDE_MOST
 
 
-def _windows(words: list[str]) -> Iterator[list[str]]:
+def windows(text: str) -> Iterator[list[str]]:
+    """The runs of tokens of a text that are scored, each by itself."""
+    words = tokens(_to_the_point(text))
     starts = list(range(0, max(1, len(words) - (WINDOW - STEP)), STEP))
     if len(starts) > MOST_WINDOWS:
         first = MOST_WINDOWS * 3 // 4

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from galenic.assistant.triage.raising import languages, poisoning, self_harm, values
+from galenic.assistant.triage.raising.features import tokens
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.said import Said
 
-__all__ = ["RAISING"]
+__all__ = ["RAISING", "pieces"]
 
 Find = Callable[[Said], Sequence[Finding]]
 
@@ -27,22 +28,28 @@ HINT = 0.12
 of `self_harm` is enough."""
 
 
+def pieces(counted: Sequence[str]) -> list[tuple[str, bool]]:
+    """What the classifier reads of the sentences that count, and whether it is a part of them."""
+    whole = " ".join(counted)
+    if not whole or len(tokens(whole)) < FEWEST:
+        return []
+    sentences = _with_questions(counted[:MOST_ALONE])
+    pairs = [f"{one} {follows}" for one, follows in pairwise(sentences)]
+    beside = [one for one in (*sentences, *pairs) if len(tokens(one)) >= ALONE]
+    return [(whole, False), *((one, True) for one in beside if len(counted) > 1)]
+
+
 def _learned(said: Said) -> Sequence[Finding]:
     """The classifier, on what counts: it cannot tell what is denied or long past."""
     from galenic.assistant.triage.raising import classifier  # numpy: not for texts that are clear
-    from galenic.assistant.triage.raising.features import tokens
 
-    sentences = _with_questions(said.reading.counted[:MOST_ALONE])
-    counted = " ".join(said.reading.counted)
-    if not counted or len(tokens(counted)) < FEWEST or languages.notice(said.text):
+    read = pieces(said.reading.counted)
+    if not read or languages.notice(said.text):
         return ()  # it has learnt English alone
-    pairs = [f"{one} {follows}" for one, follows in pairwise(sentences)]
-    beside = [one for one in (*sentences, *pairs) if len(tokens(one)) >= ALONE]
-    found = list(classifier.findings(counted))
-    for piece in beside if len(said.reading.counted) > 1 else ():
-        found += classifier.findings(piece, part=True)
-    if not found and classifier.estimate(counted).self_harm >= HINT:
-        return self_harm.hinted(counted)
+    found = [one for piece, part in read for one in classifier.findings(piece, part=part)]
+    whole = read[0][0]
+    if not found and classifier.estimate(whole).self_harm >= HINT:
+        return self_harm.hinted(whole)
     return found
 
 
