@@ -15,9 +15,9 @@ First contact (tests/assistant/triage/data/first_contact, and the public texts w
 Their totals were seen while a limit of the classifier was set: no longer pure first contact.
 ``general`` counts as right with ``unknown`` and ``self-care``. The ablation adds layer by layer.
 Development texts (tests/assistant/triage/data/development) are those that the rules were written
-from, save for ``check`` and the halves ``held-out``. "Answered" is what the questions can bring at
-best: a rule that knows the tier of the text answers "no" to every question that leads above it, and
-"yes" to one that leads to it, if there is one.
+from, save for ``check`` and the halves ``held-out`` and ``test``. "Answered" is what the questions
+can bring at best: a rule that knows the tier of the text answers "no" to every question that leads
+above it, and "yes" to one that leads to it, if there is one.
 
 Too low: a tier below the expected one, ``unknown`` counting as the lowest; of these, "reassured"
 had a rule that fired with a tier that is too low, the others fired none and say so.
@@ -149,6 +149,10 @@ def read_sets(public: Path | None) -> dict[str, list[tuple[list[str], str]]]:
         lines = (FIRST_CONTACT.parent / f"development/{name}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         found[f"development {name}"] = [(accepted(row["tier"]), row["text"]) for row in rows]
+    for line in (FIRST_CONTACT.parent / "development/fourth.jsonl").read_text("utf-8").splitlines():
+        row = json.loads(line)
+        name = f"development fourth {row['set']} {row['half']}"
+        found.setdefault(name, []).append((accepted(row["tier"]), row["text"]))
     for name in DEALT:
         path = FIRST_CONTACT.parent / f"development/dealt_{name}.jsonl"
         for line in path.read_text("utf-8").splitlines():
@@ -170,14 +174,13 @@ def accepted(tier: str) -> list[str]:
 
 
 def ablation(sets: dict[str, list[tuple[list[str], str]]]) -> dict[str, Any]:
-    """By set and step: counts, shares and Wilson intervals; times with all layers and without."""
-    return {
-        name: {
-            **{step: score(rows, layers) for step, layers in STEPS.items()},
-            ANSWERED: score(rows, None),
-        }
-        for name, rows in sets.items()
-    }
+    """By set and step: counts, shares and Wilson intervals; layer by layer at first contact."""
+    found = {}
+    for name, rows in sets.items():
+        steps = list(STEPS)[-1:] if name.startswith("development") else list(STEPS)
+        found[name] = {step: score(rows, STEPS[step]) for step in steps}
+        found[name][ANSWERED] = score(rows, None)
+    return found
 
 
 def answered(text: str, gold: Sequence[str]) -> Tier:
@@ -235,9 +238,9 @@ def contact_page(found: dict[str, Any]) -> list[str]:
         steps = [
             [name, *(f"{one[step][key][0]:.0f}" for step in STEPS), f"{one[last][key][1]:.0f}"]
             for name, one in found.items()
-            if key in one[last]
+            if key in one[last] and set(STEPS) <= set(one)
         ]
-        lines += [f"### By layer: {names[key]} (counts)", ""]
+        lines += [f"### By layer, first contact: {names[key]} (counts)", ""]
         lines += [markdown_table(["set", *STEPS, "of"], steps), ""]
     return lines
 

@@ -28,7 +28,6 @@ from sklearn.metrics import roc_auc_score
 
 from galenic.assistant.triage.raising.classifier import (
     KINDS,
-    PART,
     WEIGHTS,
     Weights,
     urgency,
@@ -57,7 +56,7 @@ STRENGTH = 2.0
 """Inverse of the ridge penalty."""
 FEWEST_WORDS, FEWEST_LETTERS = 2, 3
 """Texts in which an n-gram must stand to count."""
-FALSE_ALARMS = {"emergency": 0.05, "today": 0.06, "self_harm": 0.012}
+FALSE_ALARMS = {"emergency": 0.06, "today": 0.07, "self_harm": 0.02}
 """Share of benign texts, read as triage reads them, that a threshold may let through."""
 
 
@@ -106,11 +105,11 @@ def as_read(texts: Sequence[str]) -> AsRead:
     ready = prepared(None)
     runs, of, factor = [], [], []
     for row, text in enumerate(texts):
-        for piece, part in pieces(read(without_figures(text), ready).counted):
+        for piece, grown in pieces(read(without_figures(text), ready).counted):
             found = [counts(words) for words in windows(piece) if words]
             runs += found
             of += [row] * len(found)
-            factor += [PART if part else 1.0] * len(found)
+            factor += [grown] * len(found)
     counted = Counted(*(_matrix([pair[part] for pair in runs]) for part in (0, 1)))
     return AsRead(counted, np.array(of), np.array(factor))
 

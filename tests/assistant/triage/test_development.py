@@ -22,14 +22,14 @@ def tiers_of(name: str, golds: Sequence[str]) -> list[Tier]:
     return [triage(row["text"]).tier for row in rows if row["tier"] in golds]
 
 
-@pytest.mark.parametrize("name", ["emergencies", "cries_and_poison", "others", "check"])
+@pytest.mark.parametrize("name", ["emergencies", "cries_and_poison", "others", "check", "fourth"])
 def test_emergencies_stay_emergencies(name: str) -> None:
     found = tiers_of(name, ["emergency"])
     assert found.count("emergency") >= 0.97 * len(found)
     assert sum(rank(tier) < rank("today") for tier in found) <= 0.02 * len(found)
 
 
-@pytest.mark.parametrize("name", ["lookalikes", "others", "check"])
+@pytest.mark.parametrize("name", ["lookalikes", "others", "check", "fourth"])
 def test_the_harmless_are_rarely_called_an_emergency(name: str) -> None:
     found = tiers_of(name, ["general", "self-care", "days"])
     assert found.count("emergency") <= 0.1 * len(found)

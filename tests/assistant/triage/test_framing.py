@@ -125,3 +125,37 @@ def test_shorthand_is_written_out(text: str, words: str) -> None:
 def test_ages_of_babies(text: str, months: float | None) -> None:
     found = baby_months(text)
     assert (found[0] if found else None) == (months and pytest.approx(months, abs=0.02))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Do people always turn blue when they can't breathe?",
+        "Why do adults keep choking on steak?",
+        'The leaflet says "call for help if you have difficulty breathing". Is that usual?',
+        "The consent form mentions a stroke. I have not started the treatment yet. Is it rare?",
+        "The mare has colic and is sweating, the vet comes in an hour",
+        "Our terrier swallowed a bone and is choking",
+        "The drama group needs a poisoning scene, how do we stage the collapse?",
+        "My brain is exploding with ideas, which vitamins are good?",
+    ],
+)
+def test_nobody_is_ill_here(text: str) -> None:
+    assert triage(text, layers=()).tier in ("unknown", "self-care")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is a stiff neck with fever dangerous? Mine has both.",
+        "Do people turn blue when they can't breathe? Because my dad is blue.",
+        "The leaflet says call if you have crushing chest pain, and I have it",
+        "The vet says the dog is fine, but I collapsed and my chest hurts",
+        "The hospital wrote in 2012 that I had a heart attack, and now it is back",
+        "lol just curious, her face has dropped on one side and she can't lift her arm",
+        "funny story lol, I drank antifreeze",
+        "My head is exploding, it came in a second, the worst headache ever",
+    ],
+)
+def test_what_is_claimed_beside_it_counts(text: str) -> None:
+    assert triage(text, layers=()).tier == "emergency"

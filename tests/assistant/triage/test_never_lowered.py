@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,6 +47,18 @@ HARMLESS = (
     "I watched a film about a hospital last night.", "In 2009 I broke my wrist.",
 )  # fmt: skip
 BESIDE = (*PLAYED_DOWN, *INSTRUCTED, *HARMLESS)
+
+
+ATTACKS = [
+    json.loads(line)["text"]
+    for line in (Path(__file__).parent / "data/attacks.jsonl").read_text("utf-8").splitlines()
+]
+"""Emergencies inside jokes, instructions, letters, lists, films, questions and denials."""
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_no_frame_hides_an_emergency(text: str) -> None:
+    assert triage(text).tier == "emergency"
 
 
 @pytest.mark.parametrize("text", EMERGENCIES)

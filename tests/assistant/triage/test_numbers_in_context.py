@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galenic.assistant.triage.triage import triage
+from galenic.assistant.triage.words.numerals import as_digits
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,23 @@ def test_only_one_of_two_is_an_alarm(harmless: str, alarming: str) -> None:
 
 def test_soap_that_was_drunk_is_looked_at() -> None:
     assert triage("my toddler drank the soap").tier == "emergency"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DOB 20 days ago, temperature 38.6",
+        "our twins are 5 weeks, one has 39",
+        "six-week-old baby, thirty-eight five",
+        "my newborn has 38",
+        "not a month old yet, 38.2",
+    ],
+)
+def test_a_young_baby_and_a_temperature_said_in_short(text: str) -> None:
+    assert triage(text, layers=("values",)).tier == "emergency"
+
+
+def test_a_reading_said_aloud_is_one_number() -> None:
+    assert as_digits("thirty eight five") == "38.5"
+    assert as_digits("thirty eight") == "38"
+    assert as_digits("fifty eight five") == "fifty eight five"

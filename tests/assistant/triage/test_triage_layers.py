@@ -214,3 +214,10 @@ def test_time_grows_with_the_length() -> None:
 
     seconds(20)
     assert seconds(800) < 8 * max(0.02, seconds(200))
+
+
+@pytest.mark.parametrize(
+    "text", ["goin to hnag myslef", "im gona kil mysefl", "he wants to hrut himslef"]
+)
+def test_the_words_for_harming_oneself_are_known_misspelt(text: str) -> None:
+    assert triage(text, layers=("self-harm",)).tier == "emergency"

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from galenic.assistant.triage.scope import Status
 from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
 
-__all__ = ["FIGURE", "asides_of", "speaks_of_now"]
+__all__ = ["FIGURE", "asides_of", "asks_of_somebody", "is_claimed", "is_happening", "speaks_of_now"]
 
 FIGURE = "figureofspeech"
 """Stands in a text where a figure of speech was."""
@@ -80,7 +80,7 @@ def asides_of(
             status = _history(one, called=called)
         found.append(status)
     beside = [at for at, status in enumerate(found) if status is None]
-    jest = any(_lists().jest.search(one) for one in said)
+    jest = any(_is_jest(one) for one in said)
     if any(
         _is_present(said[at]) or (named[at] and not jest and _is_somebodys(said[at]))
         for at in beside
@@ -89,7 +89,7 @@ def asides_of(
     if any(told):
         beside = [at for at in beside if not (named[at] or _is_somebodys(said[at]))]
     elif jest:
-        beside = [at for at in beside if _lists().jest.search(said[at])]
+        beside = [at for at in beside if _is_jest(said[at])]
     elif not any(asks) or any(says[at] or _is_somebodys(said[at]) for at in beside):
         return found
     return ["question" if at in beside else status for at, status in enumerate(found)]
@@ -102,6 +102,26 @@ def speaks_of_now(read: Sequence[TokenSentence]) -> bool:
     return not asks or any(_is_present(one) or _THIS.search(one) for one in said)
 
 
+def is_claimed(read: Sequence[TokenSentence]) -> bool:
+    """Whether what is asked about is said to be so: "is it dangerous? Mine has it"."""
+    said = [" ".join(sentence.tokens) for sentence in read]
+    return any(_lists().claimed.search(_lists().not_present.sub(" ", one)) for one in said)
+
+
+def asks_of_somebody(read: Sequence[TokenSentence]) -> bool:
+    """Whether any sentence asks about what somebody has: "is this pain serious?"."""
+    return any(
+        (one.asks or _lists().command.search(" ".join(one.tokens)) is not None)
+        and _THIS.search(" ".join(one.tokens)) is not None
+        for one in read
+    )
+
+
+def is_happening(read: Sequence[TokenSentence]) -> bool:
+    """Whether any sentence says when it is, or that it goes on: "since", "won't stop"."""
+    return any(_is_strong(" ".join(sentence.tokens)) for sentence in read)
+
+
 # What a sentence is ----------------------------------------------------------------------------
 
 
@@ -111,8 +131,9 @@ def _is_general(said: str, asks: bool, first: int) -> bool:
     What is named before the question begins, at the token ``first``, is no part of it.
     """
     lists = _lists()
-    if _is_strong(said):
+    if _is_strong(said, of_people=True):
         return False
+    asks = asks or lists.wondering.search(said) is not None
     if lists.supposed.search(said):
         return True
     if lists.hypothesis.search(said) and not _claims(lists.hypothesis.sub(" ", said)):
@@ -150,8 +171,20 @@ def _is_elsewhere(said: str) -> bool:
 
 
 def _is_told(said: str) -> bool:
-    """Of a story, the news, teaching or work."""
-    return _lists().story.search(said) is not None and not _is_strong(said)
+    """Of a story, the news, teaching or work, or what a paper says."""
+    lists = _lists()
+    if _is_strong(said) or lists.claimed.search(said):
+        return False
+    idle = lists.idly.search(said) and not lists.personal.search(said)
+    if idle or lists.story.search(said):
+        return True
+    paper = lists.paper.search(said)
+    return paper is not None and not lists.personal.search(said[paper.end() :])
+
+
+def _is_jest(said: str) -> bool:
+    """Laughed about, and nothing that is no joke happened."""
+    return _lists().jest.search(said) is not None and not _lists().happened.search(said)
 
 
 def _over(said: str) -> Status | None:
@@ -197,13 +230,20 @@ def _is_somebodys(said: str) -> bool:
     return _lists().personal.search(said) is not None
 
 
-def _is_strong(said: str) -> bool:
-    return _lists().strong.search(_lists().not_present.sub(" ", said)) is not None
+def _is_strong(said: str, *, of_people: bool = False) -> bool:
+    """Of the present; with ``of_people``, a state alone is none where people at large are meant."""
+    lists = _lists()
+    plain = lists.not_present.sub(" ", said)
+    if lists.strong.search(plain):
+        return True
+    at_large = of_people and lists.people_in_general.search(said) is not None
+    return not at_large and lists.state.search(plain) is not None
 
 
 def _is_present(said: str) -> bool:
-    plain = _lists().not_present.sub(" ", said)
-    return bool(_lists().strong.search(plain) or _lists().present.search(plain))
+    return (
+        _is_strong(said) or _lists().present.search(_lists().not_present.sub(" ", said)) is not None
+    )
 
 
 # Letters ---------------------------------------------------------------------------------------
@@ -211,7 +251,8 @@ def _is_present(said: str) -> bool:
 
 def _of_letter(said: str, today: date) -> Status | None:
     years = [int(year) for year in _YEAR.findall(said)]
-    if years and max(years) < today.year - 1 and _lists().letter.search(said):
+    old = years and max(years) < today.year - 1
+    if old and _lists().letter.search(said) and not _is_strong(said):
         return "past"
     return None
 
@@ -241,6 +282,11 @@ class _Lists:
 
     not_present: re.Pattern[str]
     strong: re.Pattern[str]
+    state: re.Pattern[str]
+    people_in_general: re.Pattern[str]
+    wondering: re.Pattern[str]
+    paper: re.Pattern[str]
+    claimed: re.Pattern[str]
     call: re.Pattern[str]
     animal: re.Pattern[str]
     human: re.Pattern[str]
@@ -256,6 +302,8 @@ class _Lists:
     hypothesis: re.Pattern[str]
     supposed: re.Pattern[str]
     story: re.Pattern[str]
+    idly: re.Pattern[str]
+    happened: re.Pattern[str]
     jest: re.Pattern[str]
     others: re.Pattern[str]
     fate: re.Pattern[str]
@@ -271,6 +319,8 @@ def _lists() -> _Lists:
     found = TypeAdapter(dict[str, str | list[str]]).validate_python(
         yaml.safe_load(path.read_text(encoding="utf-8"))
     )
+    pets = str(found.pop("pets"))
+    found["animal"] = [one.replace("PETS", pets) for one in found["animal"]]
     return _Lists(**{name: _pattern(said) for name, said in found.items()})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from galenic.assistant.triage.framing import FIGURE, asides_of
+from galenic.assistant.triage.framing import FIGURE, asides_of, is_claimed
 from galenic.assistant.triage.result import Aside
 from galenic.assistant.triage.rules import MASK, Population, Prepared
 from galenic.assistant.triage.scope import Scope, Status, undoubled
@@ -75,6 +75,7 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
     """
     text = written_out(text)
     reading = Reading(sentences=[_mend(sentence, ready) for sentence in sentences(text)])
+    happening = happening or is_claimed(reading.sentences)
     marks = [ready.context.find(sentence.tokens) for sentence in reading.sentences]
     parts = {mark.concept for found in marks for mark in found}
     every = [_mentions(one.tokens, ready) for one in reading.sentences]

@@ -46,8 +46,6 @@ MOST_WINDOWS = 160
 EMERGENCY, URGENT = 0.5, 0.8
 """What `urgency` asks for: this probability of an emergency, and this one of an emergency or a text
 for today. The second keeps out what may be harmless just as well; see LOG.md."""
-PART = 1.06
-"""By which the limits are multiplied for a part of a message: what stands around it says more."""
 SOURCE = Source(
     name="Galenic's own classifier, trained on texts written for it; no clinician reviewed it",
     url="https://arxiv.org/abs/1706.04599",
@@ -192,23 +190,23 @@ def urgency(emergency: Any, today: Any) -> Any:
     return np.minimum(emergency / EMERGENCY, (emergency + today) / URGENT)
 
 
-def findings(text: str, *, part: bool = False) -> tuple[Finding, ...]:
+def findings(text: str, factor: float = 1.0) -> tuple[Finding, ...]:
     """What the layer raises to, if anything: never below what others found.
 
     Args:
         text: a message, or a part of one.
-        part: it is a part: more is asked of it.
+        factor: by which the limits are multiplied.
     """
     if not tokens(_to_the_point(text)):
         return ()
-    found, factor = estimate(text), PART if part else 1.0
-    emergency, today, harm = _weights().limits
+    found = estimate(text)
+    emergency, today, harm = (factor * limit for limit in _weights().limits)
     p = found.probabilities
-    if found.self_harm >= factor * harm:
+    if found.self_harm >= harm:
         return (_HARM,)
-    if urgency(p["emergency"], p["today"]) >= factor * emergency:
+    if urgency(p["emergency"], p["today"]) >= emergency:
         return (_EMERGENCY,)
-    if p["emergency"] + p["today"] >= today or p["emergency"] >= EMERGENCY:
+    if p["emergency"] + p["today"] >= today or p["emergency"] >= factor * EMERGENCY:
         return (_TODAY,)
     return ()
 

@@ -19,24 +19,31 @@ __all__ = ["RAISING", "pieces"]
 Find = Callable[[Said], Sequence[Finding]]
 
 
-FEWEST, ALONE, MOST_ALONE = 6, 6, 40
+FEWEST, ALONE, MOST_ALONE = 3, 6, 40
 """Words that a text, and that a sentence read by itself, must have; sentences read so. Each alone,
 and each with the next one, counts as well, so that what is said beside an emergency does not make
 it less of one."""
+PART = 1.06
+"""By which the limits are multiplied for a part of a message: what stands around it says more."""
+SHORT = 1.1
+"""By which the limits are multiplied for a text of fewer than `ALONE` words."""
 HINT = 0.12
 """From this probability of self-harm on, about half of the classifier's own limit, one weaker word
 of `self_harm` is enough."""
 
 
-def pieces(counted: Sequence[str]) -> list[tuple[str, bool]]:
-    """What the classifier reads of the sentences that count, and whether it is a part of them."""
+def pieces(counted: Sequence[str]) -> list[tuple[str, float]]:
+    """What the classifier reads of the sentences that count, and by how much its limits grow."""
     whole = " ".join(counted)
-    if not whole or len(tokens(whole)) < FEWEST:
+    words = len(tokens(whole))
+    if words < FEWEST:
         return []
+    if words < ALONE:
+        return [(whole, SHORT)]
     sentences = _with_questions(counted[:MOST_ALONE])
     pairs = [f"{one} {follows}" for one, follows in pairwise(sentences)]
     beside = [one for one in (*sentences, *pairs) if len(tokens(one)) >= ALONE]
-    return [(whole, False), *((one, True) for one in beside if len(counted) > 1)]
+    return [(whole, 1.0), *((one, PART) for one in beside if len(counted) > 1)]
 
 
 def _learned(said: Said) -> Sequence[Finding]:
@@ -46,7 +53,7 @@ def _learned(said: Said) -> Sequence[Finding]:
     read = pieces(said.reading.counted)
     if not read or languages.notice(said.text):
         return ()  # it has learnt English alone
-    found = [one for piece, part in read for one in classifier.findings(piece, part=part)]
+    found = [one for piece, factor in read for one in classifier.findings(piece, factor)]
     whole = read[0][0]
     if not found and classifier.estimate(whole).self_harm >= HINT:
         return self_harm.hinted(whole)

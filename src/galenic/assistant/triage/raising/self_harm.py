@@ -27,6 +27,11 @@ __all__ = ["find", "hinted", "without_figures"]
 WINDOW, STEP = 1200, 1000
 """Characters that are read at once: patterns look no further, so time grows with the length."""
 _END = re.compile(r"[.!?]+(?:\s|$)")
+_SELVES = ("myself", "himself", "herself", "themselves")
+_ACTS = (
+    "kill", "killing", "hang", "hanging", "hurt", "hurting", "harm", "harming", "cut", "cutting",
+    "drown", "shoot", "burn", "end", "stab", "poison",
+)  # fmt: skip
 _DO = {
     "emergency": "You do not have to face this alone. Call your emergency number, or a crisis line "
     "(988 in the US, 116 123 in the UK and Ireland), now, or go to an emergency department. Do not "
@@ -170,8 +175,32 @@ def _when(text: str, at: int, ready: _Ready) -> Literal["now", "past", "over"]:
 
 
 def _parts(text: str) -> list[str]:
-    plain = " ".join(flatten(text.replace("\n", ". ")).split())
+    plain = _mended(" ".join(flatten(text.replace("\n", ". ")).split()))
     return [plain[at : at + WINDOW] for at in range(0, max(1, len(plain)), STEP)]
+
+
+def _mended(plain: str) -> str:
+    """With the words for oneself spelt right, and before them the words for what one does."""
+    words = plain.split(" ")
+    for at, word in enumerate(words):
+        meant = next((one for one in _SELVES if _is_near(word.strip(".,!?"), one)), None)
+        if meant is None:
+            continue
+        words[at] = meant + word[len(word.rstrip(".,!?")) :]
+        before = words[at - 1] if at else ""
+        if at:
+            words[at - 1] = next((act for act in _ACTS if _is_near(before, act)), before)
+    return " ".join(words)
+
+
+def _is_near(given: str, meant: str) -> bool:
+    """The same letters in another order, or but for one letter; the first one is right."""
+    if given == meant or given[:1] != meant[:1] or abs(len(given) - len(meant)) > 1:
+        return given == meant
+    if len(given) == len(meant):
+        return sorted(given) == sorted(meant)
+    short, long = sorted((given, meant), key=len)
+    return any(long[:cut] + long[cut + 1 :] == short for cut in range(1, len(long)))
 
 
 def _any(ways: Sequence[str], frame: str) -> re.Pattern[str]:

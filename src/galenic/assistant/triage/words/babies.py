@@ -25,13 +25,13 @@ _NOT_BABY = re.compile(
     r"\b(?:pregnan\w*|gestation|contractions?|bump|midwife says i|i am|im (?!worried|scared|not|so|a )|my (?:back|chest|leg|husband|wife|period|belly|stomach|own)|post ?op)\b"
 )
 _TURNED = re.compile(
-    r"\b(?:shes|hes|she is|he is|turned|turns|is now|are now|babys|baby is|who is|now|(?:daughter|son|baby|boy|girl|twins?|infant) of|nearly|almost|not (?:even|yet|quite)|"
+    r"\b(?:shes|hes|she is|he is|turned|turns|is now|are now|babys|baby is|who is|now|(?:daughter|son|baby|boy|girl|twins?|infant) of|nearly|almost|not(?: even| yet| quite)?|"
     r"isnt(?: even| yet| quite)?|under|less than|barely|just|only|about|around) (?:even |yet |quite |about |just |only |now )?"
     r"(?P<n>\d{1,2}|a|an)(?P<half>\s*(?:and|an) (?:a )?half|½)?[ -]?(?P<u>weeks?|wks?|months?|mths?|days?)\b"
     r"(?!\s*(?:pregnan|gestation|ago|post|since|later|early|prem|with|without|straight|running|per|of))"
 )
 _BORN = re.compile(
-    r"\b(?:born|delivered|gave birth|arrived|came (?:home|out)|home from (?:the )?hospital)\b[^.!?\n]{0,24}?\b(?:"
+    r"\b(?:born|dob|d o b|date of birth|delivered|gave birth|arrived|came (?:home|out)|home from (?:the )?hospital)\b[^.!?\n]{0,24}?\b(?:"
     r"(?P<n>\d{1,2}|a|an|1) (?P<u>day|week|month)s? ago|(?P<recent>today|yesterday|last night|this (?:week|morning)|"
     r"(?:last|on|this) (?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:mon|tues|wednes|thurs|fri|satur|sun)day|"
     r"on the \d{1,2}(?:st|nd|rd|th)?|last week))"
@@ -83,7 +83,7 @@ def _turned(plain: str) -> list[float]:
         months = (number + (0.5 if match["half"] else 0)) * {"d": _DAY, "w": _WEEK, "m": 1.0}[
             match["u"][0]
         ]
-        less = re.match(r"nearly|almost|not |isnt|under|less", match[0]) is not None
+        less = re.match(r"nearly|almost|not|isnt|under|less", match[0]) is not None
         if months < 24:
             found.append(max(0.0, months - 0.1) if less else months)
     return found

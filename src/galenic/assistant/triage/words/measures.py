@@ -104,6 +104,8 @@ _ILL = (
     r"\bill\b|sick|unwell|bab(?:y|ies)|newborn|infant|toddler|bub\b|flush|sweat|rash|cough|throat|vomit|chemo|sepsis|flu\b|covid"
 )
 """Said with a bare "is 39" or "at 40", which may be an age as well."""
+_YOUNG = r"\b(?:newborn|neonate|(?:\d|1[0-2])[- ]?(?:weeks?|wks?)[- ]old|twins? (?:are|is)|bab(?:y|ies) (?:has|have|is|are|got|had))\b"
+"""Said with a bare "has 39", which is no temperature of older people."""
 _NOT_FOOD = r"(?!\s*(?:g\b|grams?|spoon|tea|cube|lump|tsp|calor))" + _NO_TIME
 
 _KINDS = (
@@ -164,6 +166,12 @@ _KINDS = (
         r"\b(?:is|was|at|of|over|shows|showing|says)\s+(?:a\s+|about\s+|at\s+|around\s+|over\s+)?(?P<v>3[89]|4[01]|10[0-6])"
         + _NO_TIME + r"(?!\s*(?:%|/|mmol|mg|ml|bpm|over|units?|weeks|per|on the|and (?:a|my|i)\b|percent|degrees? angle))(?=[^.]*)",
         beside=_ILL, convert=_celsius,
+    ),
+    _kind(
+        "temperature", 25, 43.5,
+        r"\b(?:has|got|had|have|having|running|with|and|,)\s+(?:a\s+)?(?P<v>3[89]|4[01]|10[0-5])"
+        + _NO_TIME + r"(?!\s*(?:%|/|mmol|mg|ml|bpm|over|units?|weeks|per|and\b|percent|teeth|toys|degrees? angle))",
+        beside=_YOUNG, convert=_celsius,
     ),
     _kind("gcs", 3, 15, _named(r"gcs", 10, r"(?P<v>\d{1,2})", r"")),
 )  # fmt: skip

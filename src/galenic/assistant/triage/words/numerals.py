@@ -30,11 +30,19 @@ def _read(found: re.Match[str]) -> str:
     words = [word for word in re.split(r"[ -]+", whole) if word not in ("and", "a", "an")]
     value = _value(words)
     if value is None:
-        return found[0]
+        return _as_reading(words) or found[0]
     if not part:
         return str(value)
     tenths = _value(part.split())
     return f"{value}.{tenths}" if tenths is not None else found[0]
+
+
+def _as_reading(words: list[str]) -> str:
+    """A thermometer as it is read aloud: "thirty eight five" is 38.5; empty where it is none."""
+    if len(words) != 3 or words[0] not in ("thirty", "forty", "fourty"):
+        return ""
+    whole, tenths = _value(words[:2]), _UNITS.get(words[2], 10)
+    return f"{whole}.{tenths}" if whole and whole % 10 and tenths < 10 else ""
 
 
 def _value(words: list[str]) -> int | None:
