@@ -138,7 +138,7 @@ def _is_general(said: str, asks: bool, first: int) -> bool:
         return True
     if lists.hypothesis.search(said) and not _claims(lists.hypothesis.sub(" ", said)):
         return True
-    ways = [lists.question, lists.embedded] if asks else [lists.command]
+    ways = [lists.question, lists.embedded, lists.wondering] if asks else [lists.command]
     named = first < len(said.split())
     if named and not (lists.topic.search(said) or lists.impersonal.search(said)):
         return False
