@@ -37,7 +37,7 @@ def test_soap_that_was_drunk_is_looked_at() -> None:
         "our twins are 5 weeks, one has 39",
         "six-week-old baby, thirty-eight five",
         "my newborn has 38",
-        "not a month old yet, 38.2",
+        "she is not a month old, 38.2",
     ],
 )
 def test_a_young_baby_and_a_temperature_said_in_short(text: str) -> None:

@@ -51,10 +51,10 @@ def test_a_new_complaint_gets_questions_of_its_own() -> None:
     replies: dict[str, Answer] = {}
     earlier = ["my calf hurts", "a headache since Monday"]
     for text in earlier:
-        while open_ones := [q.id for q in triage(text, answers=replies).questions]:
+        while open_ones := [q.id for q in triage(text, answers=replies, layers=()).questions]:
             replies |= dict.fromkeys(open_ones, "no")
     assert len(replies) >= questions.MOST
-    found = triage("now it burns when I pee", history=earlier, answers=replies)
+    found = triage("now it burns when I pee", history=earlier, answers=replies, layers=())
     asked = {one.id for one in found.questions}
     assert len(asked) >= 2 and not asked & set(replies)
     assert asked & {one.id for one in triage("now it burns when I pee").questions}

@@ -118,8 +118,9 @@ def asks_of_somebody(read: Sequence[TokenSentence]) -> bool:
 
 
 def is_happening(read: Sequence[TokenSentence]) -> bool:
-    """Whether any sentence says when it is, or that it goes on: "since", "won't stop"."""
-    return any(_is_strong(" ".join(sentence.tokens)) for sentence in read)
+    """Whether any sentence says when it is, that it goes on ("won't stop"), or calls for help."""
+    said = [" ".join(sentence.tokens) for sentence in read]
+    return any(_is_strong(one) or _lists().call.fullmatch(one) for one in said)
 
 
 # What a sentence is ----------------------------------------------------------------------------

@@ -19,7 +19,7 @@ _NO_AGE = re.compile(
     r"(?:for|since|last|past|every|within|after|another|next|first|over|about|than|of|day|in|these|took|x|d|wk|week|at|prem|born at|the|weighs?|cough|fever)\s*(?:the |about |nearly |only )?$"
 )
 _OF_BABY = re.compile(
-    r"\b(?:bab\w+|newborn|neonate|infant|bub\w*|feeds?|feeding|fed|nappy|nappies|diapers?|breast|bottle|jabs|he|hes|she|shes|son|daughter|twins?|twin|little|grandson|granddaughter|nephew|niece|girl|boy|born|fontanel\w*|t \d\d|little one|tiny|little lad|lass|lo\b|new arrival|grizzl\w*|calpol|po|uo)\b"
+    r"\b(?:bab\w+|newborn|neonate|infant|bub\w*|feeds?|feeding|fed|nappy|nappies|diapers?|breast|bottle|jabs|dob|d o b|date of birth|he|hes|she|shes|son|daughter|twins?|twin|little|grandson|granddaughter|nephew|niece|girl|boy|born|fontanel\w*|t \d\d|little one|tiny|little lad|lass|lo\b|new arrival|grizzl\w*|calpol|po|uo)\b"
 )
 _NOT_BABY = re.compile(
     r"\b(?:pregnan\w*|gestation|contractions?|bump|midwife says i|i am|im (?!worried|scared|not|so|a )|my (?:back|chest|leg|husband|wife|period|belly|stomach|own)|post ?op)\b"
