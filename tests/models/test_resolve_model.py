@@ -176,6 +176,16 @@ def test_a_config_must_be_one(folder: Path) -> None:
             resolve_model(str(folder))
 
 
+@pytest.mark.parametrize(
+    "changes", [{"num_hidden_layers": 10**6}, {"text_config": {"num_hidden_layers": 10**9}}]
+)
+def test_layers_by_the_million_are_refused(folder: Path, changes: dict[str, object]) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match=r"000 layers; a model may have 1,000"):
+        resolve_model(str(folder))
+
+
 def test_unknown_names_say_what_is_accepted() -> None:
     with pytest.raises(UserError, match=r"'smolm2-135'.*Did you mean 'smollm2-135m'.*org/name"):
         resolve_model("smolm2-135")

@@ -113,6 +113,10 @@ def check_folder(folder: Path) -> list[Path]:
     settings = config_json(folder)
     if "model_type" not in settings and "architectures" not in settings:
         raise UserError(f"{config} names neither a model_type nor architectures.")
+    for part in (settings, settings.get("text_config")):
+        layers = part.get("num_hidden_layers") if isinstance(part, dict) else None
+        if isinstance(layers, int) and layers > MOST_LAYERS:
+            raise UserError(f"{config}: {layers:,} layers; a model may have {MOST_LAYERS:,}.")
     weights = _weight_files(folder)
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
         wanted = ", ".join(" + ".join(names) for names in TOKENIZERS)
