@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from galenic.assistant.triage.scope import Status
 from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
 
-__all__ = ["FIGURE", "asides_of", "asks_of_somebody", "is_claimed", "is_happening", "speaks_of_now"]
+__all__ = ["FIGURE", "asides_of", "is_claimed", "is_happening", "speaks_of_now"]
 
 FIGURE = "figureofspeech"
 """Stands in a text where a figure of speech was."""
@@ -106,15 +106,6 @@ def is_claimed(read: Sequence[TokenSentence]) -> bool:
     """Whether what is asked about is said to be so: "is it dangerous? Mine has it"."""
     said = [" ".join(sentence.tokens) for sentence in read]
     return any(_lists().claimed.search(_lists().not_present.sub(" ", one)) for one in said)
-
-
-def asks_of_somebody(read: Sequence[TokenSentence]) -> bool:
-    """Whether any sentence asks about what somebody has: "is this pain serious?"."""
-    return any(
-        (one.asks or _lists().command.search(" ".join(one.tokens)) is not None)
-        and _THIS.search(" ".join(one.tokens)) is not None
-        for one in read
-    )
 
 
 def is_happening(read: Sequence[TokenSentence]) -> bool:

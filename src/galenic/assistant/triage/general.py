@@ -1,9 +1,8 @@
 """Does a message in which a rule found an alarming word read as a question about nobody?
 
 Part of the layer that decides: phrase lists do not know all ways to ask, so the learned model is
-asked too, but only where a rule over concepts alone is alarmed, nothing speaks of the present (or
-it is surer, and nothing says that it is happening), and no sentence by itself reads like an
-emergency. What is set aside so is asked about first ("is this
+asked too, but only where a rule over concepts alone is alarmed, nothing speaks of the present, and
+no sentence by itself reads like an emergency. What is set aside so is asked about first ("is this
 happening now?"), and "yes" or "not sure" lets it count. Limits: LOG.md, 29 November 2026.
 """
 
@@ -22,8 +21,6 @@ __all__ = ["reads_general"]
 GENERAL, EMERGENCY = 0.6, 0.1
 """Of the message: it is general with at least this probability, an emergency with less than that.
 On conditions that were not trained on this held for 0 of 1,063 emergencies that rules found."""
-SURE, SURELY_NONE = 0.8, 0.05
-"""The same where words of the present stand in the message, but none of what is happening."""
 ALONE = 0.7
 """No sentence by itself may reach this probability of an emergency."""
 MOST_WORDS = 120
@@ -38,13 +35,11 @@ def reads_general(reading: Reading) -> bool:
         return False
     if is_happening(reading.sentences) or is_claimed(reading.sentences):
         return False
-    now = speaks_of_now(reading.sentences)
-    if now and asks_of_somebody(reading.sentences):
+    if speaks_of_now(reading.sentences):
         return False
-    least, most = (SURE, SURELY_NONE) if now else (GENERAL, EMERGENCY)
     from galenic.assistant.triage.raising.classifier import estimate  # numpy: only where needed
 
     whole = estimate(" ".join(written)).probabilities
-    if whole["general"] < least or whole["emergency"] >= most:
+    if whole["general"] < GENERAL or whole["emergency"] >= EMERGENCY:
         return False
     return all(estimate(one).probabilities["emergency"] < ALONE for one in written)
