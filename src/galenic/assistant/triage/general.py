@@ -9,7 +9,6 @@ happening now?"), and "yes" or "not sure" lets it count. Limits: LOG.md, 29 Nove
 from __future__ import annotations
 
 from galenic.assistant.triage.framing import (
-    asks_of_somebody,
     is_claimed,
     is_happening,
     speaks_of_now,
