@@ -1,4 +1,4 @@
-"""The private assistant: triage first, passages with their sources, nothing leaves the machine."""
+"""Private question answering: triage first, then cited passages, all on the user's machine."""
 
 DEFAULT_MODEL = "smollm2-135m"
-"""Who answers when no model is named."""
+"""Name of the language model that is used if the user names none."""

@@ -1,4 +1,4 @@
-"""What stands behind the answers: the model's measured scores, and what is indexed."""
+"""Background information on answers: benchmark scores of the model, and contents of the index."""
 
 from __future__ import annotations
 
@@ -24,20 +24,28 @@ _MEASURED = (
 
 
 def scores(model: str) -> tuple[list[dict[str, Any]], str]:
-    """A model's scores on the benchmarks, and what to say of them.
+    """Return the benchmark scores of a model, and a sentence that explains them.
 
     Args:
-        model: as the runtime names it; those that come with the package have scores.
+        model: model name as the runtime reports it, for example ``smollm2-135m``.
+
+    Returns:
+        One dictionary per benchmark from ``measured.json``, and a caption for the reader. For a
+        model without stored scores the list is empty, and the text is `UNMEASURED`, which says how
+        to measure it.
     """
     found = _measured().get(model, [])
     return found, _MEASURED if found else UNMEASURED
 
 
 def indexed(path: Path | None = None) -> list[Collection]:
-    """What the index holds; nothing where there is none.
+    """Return the collections in the index; an empty list if there is no index file.
+
+    Args:
+        path: path of the index; by default the user's own.
 
     Raises:
-        UserError: it cannot be used.
+        UserError: the index file is damaged, of another version, or cannot be read.
     """
     path = path or index_path()
     if not path.is_file():

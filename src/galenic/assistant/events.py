@@ -1,4 +1,4 @@
-"""What an answer is made of, in the order in which it is shown."""
+"""Event types that make up an answer, in the order in which they are streamed and displayed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ __all__ = [
 ]
 
 Section = Literal["warning", "answer", "watch", "questions"]
+"""Part of the answer that a sentence is displayed in: a warning from the record or about an
+interaction, the answer itself, signs to watch for, or questions to ask at an appointment."""
 
 
 @dataclass(frozen=True)
 class Tier:
-    """How soon help is needed; first of all, and before any model runs."""
+    """The triage result: how urgently help is needed. Always the first event, computed by rules."""
 
     name: ClassVar[str] = "triage"
 
@@ -37,7 +39,7 @@ class Tier:
 
 @dataclass(frozen=True)
 class Cited:
-    """A passage and the number by which sentences name it."""
+    """A passage together with its citation number, which sentences refer to."""
 
     number: int
     passage: Passage
@@ -45,7 +47,7 @@ class Cited:
 
 @dataclass(frozen=True)
 class Sources:
-    """Passages, before the sentences that name them."""
+    """Passages that later sentences cite; always sent before the first of those sentences."""
 
     name: ClassVar[str] = "sources"
 
@@ -54,14 +56,15 @@ class Sources:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence.
+    """One sentence of the answer, with its citations.
 
     Attributes:
-        section: where it belongs.
-        text: of the sentence.
-        sources: numbers of the passages that it is from; none means that it is not sourced, unless
-            there is a ``rule``.
-        rule: public guidance that it is from.
+        section: part of the answer in which the sentence is displayed.
+        text: the sentence itself, as displayed to the user.
+        sources: numbers of the passages (`Cited.number`) that support the sentence. If empty and
+            ``rule`` is None, the sentence has no source.
+        rule: public guidance that the sentence follows, if it comes from a triage rule or a fixed
+            text rather than from a passage.
     """
 
     name: ClassVar[str] = "sentence"
@@ -74,7 +77,13 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Note:
-    """Something to know: a guard that stepped in, why there is no answer, or else."""
+    """A message about the answer itself.
+
+    Attributes:
+        kind: ``guard`` if a safety guard refused the question or hid a sentence, ``abstained`` if
+            the sources do not answer the question, ``note`` for anything else.
+        text: the message, as displayed to the user.
+    """
 
     name: ClassVar[str] = "note"
 
@@ -84,12 +93,12 @@ class Note:
 
 @dataclass(frozen=True)
 class Done:
-    """The end.
+    """The last event of an answer.
 
     Attributes:
-        seconds: since the question.
-        model: that ordered or wrote; empty when none ran.
-        tokens: that it wrote.
+        seconds: time taken to answer, after triage and without loading the model.
+        model: name of the model that wrote the answer; empty if no model was used.
+        tokens: number of tokens that the model generated.
     """
 
     name: ClassVar[str] = "done"
@@ -103,7 +112,7 @@ Event: TypeAlias = Tier | Sources | Sentence | Note | Done
 
 
 def as_json(event: Event) -> Mapping[str, Any]:
-    """What stands in an event's data."""
+    """Return the JSON-serialisable data of an event, as sent over HTTP by the server."""
     if isinstance(event, Tier):
         return event.triage.describe()
     if isinstance(event, Sources):
@@ -124,7 +133,10 @@ def as_json(event: Event) -> Mapping[str, Any]:
 
 
 def passage_json(passage: Passage) -> dict[str, Any]:
-    """A passage with all that is needed to cite it."""
+    """Return a passage as a dictionary with all fields that a citation needs.
+
+    The internal fields ``id``, ``snippet`` and ``score`` are left out.
+    """
     kept = asdict(passage)
     for key in ("id", "snippet", "score"):
         del kept[key]

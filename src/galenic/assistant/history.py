@@ -1,4 +1,4 @@
-"""Conversations that a person asked to keep; `galenic purge` deletes them."""
+"""Conversation history that a user asked to keep on disk; `galenic purge` deletes it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from galenic.jsonl import append_jsonl
 __all__ = ["History", "history_path"]
 
 MOST = 20
-"""Questions of before that a conversation goes on from."""
+"""Maximum number of earlier questions that are kept as context for the next one."""
 
 
 def history_path() -> Path:
-    """Where conversations are kept."""
+    """Return the path of the file in which conversations are kept."""
     return assistant_folder() / "history.jsonl"
 
 
 class History:
-    """What was said; on disk only where asked for.
+    """The earlier questions of a conversation; stored on disk only if the user asked for it.
 
-    Args:
-        path: of the file; None keeps nothing.
+    Attributes:
+        path: JSON Lines file with one question and answer per line; None stores nothing.
+        questions: the latest questions, oldest first, at most `MOST`.
 
     Raises:
-        UserError: the file cannot be read or written, or is no history.
+        UserError: the file cannot be read or written, or is not a history file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -39,7 +40,7 @@ class History:
             self.questions = _read(path)[-MOST:]
 
     def add(self, question: str, reply: Reply) -> None:
-        """Note a question and its answer."""
+        """Append a question to the history, and question and answer to the file if there is one."""
         self.questions = [*self.questions, question][-MOST:]
         if self.path is None:
             return
@@ -51,13 +52,14 @@ class History:
         append_jsonl(self.path, [said])
 
     def clear(self) -> None:
-        """Forget it all, on disk as well."""
+        """Delete all questions from memory, and all questions and answers from the file."""
         self.questions = []
         if self.path is not None:
             self.path.write_text("", encoding="utf-8")
 
 
 def _read(path: Path) -> list[str]:
+    """Return the questions in a history file, oldest first."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # a question may hold U+2028
         return [str(json.loads(line)["question"]) for line in lines if line]

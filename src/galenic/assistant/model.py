@@ -1,4 +1,4 @@
-"""The engine that a model runs in here: llama.cpp for a GGUF, PyTorch for a folder."""
+"""Loading of the language model for answers: llama.cpp for GGUF files, PyTorch for folders."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ __all__ = ["load_runtime", "runtime_if"]
 
 
 def runtime_if(wanted: bool, name: str) -> AbstractContextManager[Runtime | None]:
-    """The model where it has something to do, else none: loading one takes seconds.
+    """Return a context manager that yields the loaded model if it is wanted, and None otherwise.
 
-    A model that is named must be there, though nothing needs it this time.
+    Loading a model takes seconds, so it is skipped when no model is needed. The name is still
+    checked in that case, unless it is the default model.
+
+    Args:
+        wanted: whether a model is needed.
+        name: model name as for `load_runtime`.
+
+    Raises:
+        UserError: there is no such model, or it cannot be loaded.
     """
     if wanted:
         return load_runtime(name)
@@ -34,13 +42,14 @@ def load_runtime(
     context_length: int | None = None,
     adapter: str | None = None,
 ) -> Runtime:
-    """Load a model to answer with.
+    """Load a model for answering questions.
 
     Args:
-        name: an embedded model, a dose, a GGUF file, a folder, or a Hub id.
-        threads: to compute with; None: chosen from the machine's live load.
-        context_length: longest text in tokens; None: the model's own limit.
-        adapter: folder or file of an adapter that is computed beside a GGUF; None without.
+        name: name of an embedded model or of a compressed model of this project ("dose"), path of a
+            GGUF file or of a model folder, or Hugging Face Hub id.
+        threads: number of compute threads; by default chosen from the current load of the machine.
+        context_length: maximum context in tokens; by default the model's own limit.
+        adapter: path of a LoRA adapter that is applied at run time to a GGUF model; None for none.
 
     Raises:
         UserError: there is no such model, or it cannot be loaded.

@@ -1,10 +1,11 @@
-"""Take the network away from this process for good.
+"""Irrevocably block network access for the current process.
 
-On Linux the kernel does it: a seccomp filter (https://docs.kernel.org/userspace-api/seccomp_filter.html)
-answers every ``socket`` call but those for UNIX sockets, which do not leave the machine. It holds
-for native libraries too, for all threads and for programs that are started later, and cannot be
-taken back. Python's audit hooks (PEP 578) refuse the same on every system, and count; native code
-does not pass them.
+On Linux the kernel enforces this: a seccomp filter
+(https://docs.kernel.org/userspace-api/seccomp_filter.html) rejects every ``socket`` call except
+those for UNIX sockets, which are local to the machine. The filter also covers native libraries, all
+threads and all child processes, and cannot be removed. In addition, on every system, Python audit
+hooks (PEP 578) reject the same calls and record them; audit hooks do not see calls from native
+code.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ __all__ = ["Refused", "kernel_refuses", "python_refuses"]
 
 @dataclass(frozen=True)
 class _Machine:
-    """Numbers of system calls, from the kernel's tables, and of the architecture in its audit."""
+    """Constants of a CPU architecture that the seccomp filter needs.
+
+    Attributes:
+        audit: ``AUDIT_ARCH_*`` value that identifies the architecture.
+        seccomp: number of the ``seccomp`` system call.
+        socket: number of the ``socket`` system call.
+    """
 
     audit: int
     seccomp: int
@@ -35,24 +42,29 @@ _MACHINES = {
     "aarch64": _Machine(audit=0xC00000B7, seccomp=277, socket=198),
 }
 _IO_URING_SETUP = 425
-"""It could open sockets without a call of its own; the same number everywhere."""
+"""System call number of ``io_uring_setup`` on all architectures. It is blocked as well, since
+io_uring can open sockets without a ``socket`` call."""
 _X32 = 0x40000000
-"""From here on x86_64 has a second table of calls."""
+"""Lowest system call number of the x32 ABI on x86_64, a second table of calls that is blocked as a
+whole."""
 _NO_NEW_PRIVILEGES, _SET_FILTER, _ALL_THREADS = 38, 1, 1
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _MACHINE_AT, _FAMILY_AT = 0, 4, 16
-"""In the kernel's struct seccomp_data; an argument's lower half comes first on both machines."""
+"""Byte offsets in the kernel's ``struct seccomp_data`` of the call number, the architecture, and
+the low half of the first argument (both architectures are little-endian)."""
 _ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 
 
 def kernel_refuses(*, kill: bool = False) -> bool:
-    """Let the kernel refuse network sockets to this process and all that it starts.
+    """Install a seccomp filter that blocks network sockets in this process and its children.
 
     Args:
-        kill: whoever asks for one is killed (SIGSYS), instead of told that it may not.
+        kill: kill a process that asks for a network socket (SIGSYS), instead of returning ``EPERM``
+            to it.
 
     Returns:
-        Whether the kernel does so; not on other systems than Linux, or where it cannot.
+        Whether the filter is active. False on systems other than Linux, on architectures other than
+        x86_64 and aarch64, and where the kernel does not allow filters.
     """
     machine = _MACHINES.get(platform.machine())
     if sys.platform != "linux" or machine is None or sys.byteorder != "little":
@@ -76,7 +88,12 @@ def kernel_refuses(*, kill: bool = False) -> bool:
 
 
 def _program(machine: _Machine, refuse: int) -> bytes:
-    """The filter: steps of (code, skip when true, skip when false, value)."""
+    """Assemble the filter as classic BPF code, 8 bytes per instruction (``struct sock_filter``).
+
+    Args:
+        machine: constants of the CPU architecture.
+        refuse: seccomp return value for blocked calls, such as ``_FAIL | errno.EPERM``.
+    """
     steps = [
         (_LOAD, 0, 0, _MACHINE_AT),
         (_EQUAL, 0, 6, machine.audit),
@@ -94,7 +111,11 @@ def _program(machine: _Machine, refuse: int) -> bytes:
 
 @dataclass
 class Refused:
-    """What Python code asked of the network since, by the names of its audit events."""
+    """Record of network calls by Python code that were rejected.
+
+    Attributes:
+        calls: names of the audit events, such as ``socket.connect``, in order of occurrence.
+    """
 
     calls: list[str] = field(default_factory=list)
 
@@ -107,7 +128,14 @@ _USES = frozenset(f"socket.{name}" for name in ("connect", "sendto", "sendmsg", 
 
 
 def python_refuses() -> Refused:
-    """Refuse network sockets and names to all Python code in this process, and count."""
+    """Install an audit hook that rejects network sockets and name look-ups by Python code.
+
+    The hook raises PermissionError in the code that asked for network access, and cannot be removed
+    from the process.
+
+    Returns:
+        The record of rejected calls, which the hook goes on updating.
+    """
     refused = Refused()
 
     def hook(event: str, args: tuple[object, ...]) -> None:

@@ -1,8 +1,8 @@
-"""From a question to an answer, in one flow: triage, guards, warnings, the page, its words.
+"""The question answering pipeline: triage, safety guards, warnings, retrieval, sentences.
 
-What decides is code that can be read: rules say how soon help is needed before anything else,
-guards look at question and answer, and a model writes only where it was asked to, and only what its
-sources entail.
+Decisions are made by readable code: rules determine how urgently help is needed before anything
+else, and guards check both the question and every sentence of the answer. A language model writes
+only if the user asked for it, and only sentences that the sources entail are shown.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["STYLES", "Assistant", "Reply", "UserQuestion", "ask", "collect", "ma
 
 STYLES = ("extractive", "written")
 MOST_SEARCHED = 4_000
-"""Characters of a message that an answer is searched with; triage reads all of it."""
+"""Maximum characters of a message that are used to search for an answer; triage reads all of it."""
 MOST_WARNED = 100_000
-"""Characters of a message in which medicines are looked for that do not go together."""
+"""Maximum characters of a message that are searched for medicine interactions."""
 SHORTENED = (
     "Your message is long: how soon help is needed was judged by all of it, but the answer was "
     "searched with its first and its last {part:,} characters only."
@@ -40,13 +40,13 @@ SHORTENED = (
 
 @dataclass(frozen=True)
 class UserQuestion:
-    """What a person asks.
+    """A user's question with its context.
 
     Attributes:
-        text: in their own words.
-        history: what they said before in this conversation, oldest first.
-        person: notes or a health record.
-        answers: to questions that triage asked, by their ids.
+        text: the question in the user's own words.
+        history: the user's earlier messages in this conversation, oldest first.
+        person: the user's notes or health record.
+        answers: answers to follow-up questions of triage, by question id.
     """
 
     text: str
@@ -61,10 +61,16 @@ def make_question(
     context: str = "",
     answers: Mapping[str, Answer] | None = None,
 ) -> UserQuestion:
-    """Check what was asked.
+    """Validate user input and return it as a `UserQuestion`.
+
+    Args:
+        text: the question in the user's own words.
+        history: the user's earlier messages in this conversation, oldest first.
+        context: the user's notes as plain text, or a health record as FHIR JSON; empty for none.
+        answers: answers to follow-up questions of triage, by question id.
 
     Raises:
-        UserError: nothing is asked, or the context is JSON but no health record.
+        UserError: the question is empty, or the context is JSON but not a health record.
     """
     if not text.strip():
         raise UserError("there is no question. Say what is wrong, in your own words.")
@@ -73,15 +79,15 @@ def make_question(
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer.
+    """A complete answer, collected from its events.
 
     Attributes:
-        triage: how soon help is needed.
-        sources: passages by number.
-        sentences: in the order in which they are shown.
-        notes: guards, abstention and others.
-        model: that wrote; empty when none ran.
-        seconds: it took.
+        triage: how urgently help is needed.
+        sources: cited passages, in the order of their numbers.
+        sentences: sentences in the order in which they are displayed.
+        notes: messages of the safety guards, reasons for giving no answer, and other remarks.
+        model: name of the model that wrote the answer; empty if no model was used.
+        seconds: time taken to answer, after triage and without loading the model.
     """
 
     triage: Triage
@@ -94,15 +100,20 @@ class Reply:
 
 @dataclass(frozen=True)
 class Assistant:
-    """Answers questions.
+    """A question answering system with fixed settings.
 
     Attributes:
-        runtime: of the model; None lets no model take part.
-        style: ``extractive`` shows sentences of the sources as they are; ``written`` lets the
-            model write what they entail.
-        index: of passages; None = the user's own. Without one the embedded handbook answers.
-        rules: of triage; None = the shipped ones.
-        second_opinion: lets the model raise the tier; see `galenic.assistant.triage.opinion`.
+        runtime: the loaded language model; None uses no model.
+        style: ``extractive`` shows sentences of the sources verbatim; ``written`` lets the model
+            rephrase them and shows only what they entail.
+        index: path of the passage index; by default the user's own. Without an index file, answers
+            come from the embedded handbook alone.
+        rules: path of the triage rules; by default those of the package.
+        second_opinion: also ask the model whether help is needed sooner. It can raise the tier but
+            not lower it; see `galenic.assistant.triage.opinion`.
+
+    Raises:
+        UserError: there is no such style.
     """
 
     runtime: Runtime | None = None
@@ -118,13 +129,21 @@ class Assistant:
     def ask(
         self, asked: UserQuestion, should_continue: Callable[[], bool] = lambda: True
     ) -> Iterator[Event]:
-        """All events of an answer: the tier first, the end last."""
+        """Yield all events of an answer: the triage result first, `Done` last.
+
+        Args:
+            asked: the question, from `make_question`.
+            should_continue: polled during generation; once it returns False, generation stops.
+        """
         found = self.triage(asked)
         yield Tier(found)
         yield from self.answer(asked, found, should_continue)
 
     def triage(self, asked: UserQuestion) -> Triage:
-        """How soon help is needed, by all that was said so far: never less than before."""
+        """Return how urgently help is needed, given the message, history, record and answers.
+
+        Earlier messages count, so the tier cannot fall during a conversation.
+        """
         return triage(
             asked.text,
             self.rules,
@@ -136,14 +155,14 @@ class Assistant:
     def answer(
         self, asked: UserQuestion, found: Triage, should_continue: Callable[[], bool] = lambda: True
     ) -> Iterator[Event]:
-        """All events behind `Tier`; of an emergency there is only the end.
+        """Yield all events after the first `Tier`; for an emergency, only `Done`.
 
-        Where the model raises the tier, `Tier` comes once more.
+        If the model raises the tier (``second_opinion``), a second `Tier` event is yielded.
 
         Args:
-            asked: by `make_question`.
-            found: by `triage`.
-            should_continue: asked now and then; where it says no, the answer ends there.
+            asked: the question, from `make_question`.
+            found: its triage result, from `triage`.
+            should_continue: polled during generation; once it returns False, generation stops.
         """
         begun = time.monotonic()
         model, tokens = "", 0
@@ -167,12 +186,17 @@ class Assistant:
         yield Done(time.monotonic() - begun, model, tokens)
 
     def _retriever(self) -> AbstractContextManager[Retriever | None]:
+        """Open the index for searching; None if there is no index file."""
         path = self.index or index_path()
         return open_retriever(path) if path.is_file() else nullcontext()
 
 
 def shortened(text: str) -> str:
-    """The beginning and the end of a long text, in whole words."""
+    """Return the beginning and end of an overlong text, cut between words.
+
+    A text of at most `MOST_SEARCHED` characters is returned unchanged; otherwise half of that many
+    are kept at each end, separated by an empty line.
+    """
     if len(text) <= MOST_SEARCHED:
         return text
     part = MOST_SEARCHED // 2
@@ -181,7 +205,12 @@ def shortened(text: str) -> str:
 
 
 def collect(found: Triage, events: Iterator[Event]) -> Reply:
-    """Put the events of an answer together."""
+    """Collect the events of an answer into a `Reply`.
+
+    Args:
+        found: the triage result; replaced if the events contain another one.
+        events: the events, from `Assistant.answer`.
+    """
     sources: list[Cited] = []
     sentences: list[Sentence] = []
     notes: list[Note] = []
@@ -210,10 +239,19 @@ def ask(
     style: str = "extractive",
     index: Path | None = None,
 ) -> Reply:
-    """Answer one question; a model is loaded only when it is to write.
+    """Answer one question; the model is loaded only if it has to write.
+
+    Args:
+        question: the question in the user's own words.
+        context: the user's notes as plain text, or a health record as FHIR JSON; empty for none.
+        history: the user's earlier messages in this conversation, oldest first.
+        model: model name as for `load_runtime`.
+        style: ``extractive`` or ``written``, see `Assistant`.
+        index: path of the passage index; by default the user's own.
 
     Raises:
-        UserError: as `make_question`, or the model or the index cannot be used.
+        UserError: the question is empty, the context is not a valid health record, or the model or
+            index cannot be used.
     """
     asked = make_question(question, history, context)
     plain = Assistant(None, style, index)

@@ -1,7 +1,8 @@
-"""Answer a question in a process that has no network, and say whether it asked for one.
+"""Test that answering works without network access, and that nothing tries to use the network.
 
-A process of its own, since what it gives up it cannot get back. First it sees that sockets are
-refused, to Python and to native code; then whoever asks for one is killed, and the answer begins.
+The test runs in a separate process, since network access cannot be restored once it is blocked.
+That process first checks that sockets are rejected for both Python and native code. Then the filter
+is tightened, so that any process asking for a network socket is killed, and a question is answered.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from galenic.errors import UserError
 __all__ = ["QUESTION", "Proof", "prove_offline", "read_proof"]
 
 NUM_TOKENS = 32
-"""That the model writes."""
+"""Number of tokens that the model generates during the test."""
 _STOPPED = 31
-"""Number of SIGSYS on Linux for the machines whose kernel is asked."""
+"""Number of SIGSYS on x86_64 and aarch64 Linux, the signal that the seccomp filter kills with."""
 QUESTION = (
     "Burning, frequent urination. Could this be a UTI, how urgent is it to see a doctor, and what "
     "should I ask at my appointment?"
@@ -38,17 +39,22 @@ QUESTION = (
 
 @dataclass(frozen=True)
 class Proof:
-    """What came of it.
+    """Result of the offline test.
 
     Attributes:
-        passed: the whole answer was given, and nobody asked for a network socket.
-        kernel: the kernel refused them, to native code as well; else only Python was watched.
-        refused: calls that were tried beforehand and refused, as they should be.
-        calls: of Python code during the answer; must be empty.
-        tier, sentences, sources: of the answer.
-        model, tokens: that wrote a few tokens besides, whether the answer needed it or not.
-        seconds: all that together, with loading the model.
-        error: why not; empty if passed.
+        passed: a complete answer was given, and no network socket was requested meanwhile.
+        kernel: the kernel blocked sockets, for native code too; otherwise only Python calls were
+            observed.
+        refused: names of the trial calls before the answer that were rejected, as expected.
+        calls: audit events of network calls by Python code during the answer; empty if passed.
+        model: name of the model that generated tokens.
+        tier: triage tier of the answer.
+        sentences: number of sentences in the answer.
+        sources: number of passages that the answer cites.
+        tokens: number of tokens that the model generated in a separate step, which also runs if the
+            answer itself needed no model.
+        seconds: total time, including loading of the model.
+        error: why the test failed; empty if passed.
     """
 
     passed: bool
@@ -65,11 +71,12 @@ class Proof:
 
 
 def prove_offline(model: str = DEFAULT_MODEL, *, index: Path | None = None) -> Proof:
-    """Answer `QUESTION` in a new process without a network.
+    """Answer `QUESTION` in a new process without network access.
 
     Args:
-        model: must be on this machine already; `galenic.models.load.resolve_model` brings it.
-        index: of passages; None = the user's own.
+        model: model name as for `load_runtime`; it must be on this machine already, see
+            `galenic.models.load.resolve_model`.
+        index: path of the passage index; by default the user's own.
     """
     command = [sys.executable, "-m", __name__, model, *([str(index)] if index else [])]
     return read_proof(
@@ -78,7 +85,11 @@ def prove_offline(model: str = DEFAULT_MODEL, *, index: Path | None = None) -> P
 
 
 def read_proof(done: subprocess.CompletedProcess[bytes]) -> Proof:
-    """What a process that ended says about it."""
+    """Return the test result from the finished process, also if it was killed or crashed.
+
+    Args:
+        done: the process, with the JSON of a `Proof` on its standard output if it succeeded.
+    """
     if done.returncode == -_STOPPED:
         return Proof(
             passed=False,
@@ -93,7 +104,12 @@ def read_proof(done: subprocess.CompletedProcess[bytes]) -> Proof:
 
 
 def main(model: str, index: Path | None) -> Proof:
-    """In the new process: give up the network, see that it is gone, answer."""
+    """Run the test; called in the new process only, since it blocks the network for good.
+
+    Args:
+        model: model name as for `load_runtime`.
+        index: path of the passage index; by default the user's own.
+    """
     calls = python_refuses()
     kernel = kernel_refuses()
     refused, open_ = _tried(kernel=kernel)
@@ -124,13 +140,24 @@ def main(model: str, index: Path | None) -> Proof:
 
 
 def _written(model: str) -> tuple[str, int]:
-    """Let the model write, too: an answer of passages alone may not need it."""
+    """Generate a few tokens, since an extractive answer does not use the model.
+
+    Returns:
+        Name of the model, and the number of tokens generated.
+    """
     with load_runtime(model) as runtime:
         return runtime.info.model, len(runtime.time_tokens(QUESTION, NUM_TOKENS))
 
 
 def _tried(*, kernel: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Ask for sockets and a name: which were refused, and which were not."""
+    """Try to open network sockets and to resolve a name, to test the block.
+
+    Args:
+        kernel: also try native ``socket`` calls, which only the kernel can block.
+
+    Returns:
+        Names of the calls that were rejected, and of those that succeeded.
+    """
     got: dict[str, bool] = {}
     calls: dict[str, Callable[[], object]] = {
         "Python, IPv4": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),

@@ -1,5 +1,7 @@
-"""What is never said or answered, whoever says it: doses, stopping, methods, false reassurance.
+"""Safety guards: detection of questions and sentences about four kinds of dangerous content.
 
-Phrases that can be read and criticised (``phrases.yaml``), and the structure of such sentences: a
-quantity, a medicine and an act; a verb of stopping and a treatment; a denied need and care.
+The kinds are medicine doses, stopping a treatment, methods of self-harm, and false reassurance.
+Three detectors are combined: phrase patterns (``phrases.yaml``), word patterns that describe the
+structure of such sentences (for example a quantity near a medicine and a verb of taking), and a
+linear classifier. Guards apply to passages as well as to text that a model wrote.
 """

@@ -1,4 +1,8 @@
-"""Whether a question asks how much of a medicine to take, how often, or to change it."""
+"""Detection of questions about doses: how much of a medicine, how often, or a change of it.
+
+Functions named after a kind of question return whether a question is of that kind; the examples in
+their docstrings are questions that match.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +27,17 @@ _ELSE = word_set(
     "steps calories hours sleep age old weigh exercise portions cigarettes screen fever heart rate "
     "distance kids periods glasses pints"
 )
-"""Of which there may be too much, and that are no medicine."""
+"""Things other than medicines that a question may call "too much" or "too high"."""
 
 
 def asks_dose(told: Told) -> bool:
-    """Whether a question asks how much of a medicine to take, how often, or to change it."""
+    """Check whether a question asks how much of a medicine to take, how often, or to change it.
+
+    "How many ibuprofen can I take?" matches; "Why do I take it once a week?" does not.
+
+    Args:
+        told: tokens of one sentence of the question.
+    """
     if asks_why(told) or told.says("how many kinds", "how many types", "donate blood"):
         return False
     takes = told.says("i take", "im on") and not any(
@@ -43,7 +53,7 @@ def asks_dose(told: Told) -> bool:
 
 
 def _strength(told: Told) -> bool:
-    """A number beside a medicine in a question: "do two 200s equal one 400 ibuprofen"."""
+    """Check for a number near a medicine: "do two 200s equal one 400 ibuprofen"."""
     if told.has(word_set("symptoms absorb absorbing pay why free")):
         return False
     asks = told.starts(_ASKS) or told.has(word_set("ok okay can should could may safe"))
@@ -60,7 +70,10 @@ def _strength(told: Told) -> bool:
 
 
 def _too_much(told: Told) -> bool:
-    """ "Is 1000 too much", "would four puffs be too many": with or without a medicine."""
+    """Check for "too much" with a number: "is 1000 too much", "would four puffs be too many".
+
+    The medicine need not be named.
+    """
     too = told.says("too much", "too many", "too high", "too low", "too little", "too strong",
                     "enough", "at once", "in one go", "a lot")  # fmt: skip
     number_ = any(not is_time(told, at) and told.tokens[at] != "1" for at in told.numbers())
@@ -70,7 +83,7 @@ def _too_much(told: Told) -> bool:
 
 
 def _other_amount(told: Told) -> bool:
-    """ "How much does it cost", "how long does it take to work", "how often to be checked"."""
+    """Check for an amount that is no dose: "how much does it cost", "how often to be checked"."""
     if told.says("how much is a", "how much are", "come in a", "come in the"):
         return True
     works = told.says("how long does", "how long do", "how long will", "kick in", "come in",
@@ -86,7 +99,7 @@ def _other_amount(told: Told) -> bool:
 
 
 def _asks_amount(told: Told) -> bool:
-    """ "How much", "what strength", "the most", "on too high a dose of"."""
+    """Check for a question of quantity: "how much", "what strength", "on too high a dose of"."""
     asked = told.says(
         "how much", "how many", "how big", "how strong", "how high", "how low", "how far apart",
         "how big a", "safe amount", "how far up",
@@ -104,7 +117,7 @@ def _asks_amount(told: Told) -> bool:
 
 
 def _asks_more(told: Told) -> bool:
-    """ "Can I have another", "should I be on more", "could I manage on half"."""
+    """Check for a question about more or less: "can I have another", "could I manage on half"."""
     may = told.has(word_set("can could should shall may ok okay safe alright fine do would am "
                             "allowed if need"))  # fmt: skip
     may = may or told.starts(word_set("is are"))
@@ -119,7 +132,7 @@ def _asks_more(told: Told) -> bool:
 
 
 def _asks_often(told: Told) -> bool:
-    """ "How often", "how soon after", "every night", "when is my next"."""
+    """Check for a question of frequency: "how often can I", "when is my next dose"."""
     apart = told.says("how often", "how soon", "how far apart", "how many hours",
                       "how long between", "how long before", "how long till", "how long until",
                       "how long after", "how many times")  # fmt: skip

@@ -1,8 +1,9 @@
-"""Guarded in code, whatever a model or a passage says: doses, stopping medicines, self-harm.
+"""Entry points of the safety guards: `of_question` and `of_answer`.
 
-The phrases stand in ``phrases.yaml``, to be read and criticised like the rules of triage. Before
-they are looked for, what is written to get around them is put straight: letters set apart, dotted
-abbreviations, fractions, and in questions letters left out and misspelt names of medicines.
+The phrases of the guards are in ``phrases.yaml``. Text is normalised before matching, since people
+may write so as to evade the guards: letters with spaces between them ("d o s e"), dotted
+abbreviations and fractions are rewritten, and in questions also abbreviated words ("hw mny") and
+misspelt names of medicines.
 """
 
 from __future__ import annotations
@@ -33,10 +34,14 @@ __all__ = ["Guard", "of_answer", "of_question", "straight_sentences"]
 
 
 class Guard(BaseModel):
-    """What is looked for, what makes it harmless, and what the reader is told.
+    """A kind of dangerous content: phrases to detect it, and the message that the user gets.
 
     Attributes:
-        ends: nothing else is said to a question of this kind.
+        id: name of the guard, such as ``dose`` or ``self-harm``.
+        say: phrases that trigger the guard, in the syntax of the triage rules.
+        unless: phrases that make the same sentence harmless.
+        note: message to the user that explains what is not answered or not shown.
+        ends: whether a question of this kind gets no other answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +54,8 @@ class Guard(BaseModel):
 
 
 class _File(BaseModel):
+    """Contents of ``phrases.yaml``: word sets, guards for questions, guards for sentences."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     words: dict[str, list[str]]
@@ -58,14 +65,24 @@ class _File(BaseModel):
 
 @dataclass(frozen=True)
 class _Ready:
-    """Guards with their phrases read; concepts are ``id`` and ``id unless``."""
+    """The guards for one kind of text, with their phrases compiled.
+
+    Attributes:
+        guards: the guards, in the order of the file.
+        matcher: finds their phrases; the concept of a match is the guard's id, or "<id> unless" for
+            phrases that make a sentence harmless.
+        side: ``asked`` for questions, ``said`` for sentences of answers.
+    """
 
     guards: tuple[Guard, ...]
     matcher: Matcher
     side: str
 
     def first(self, text: str) -> Guard | None:
-        """The first guard that stands against a text, sentence by sentence."""
+        """Return the first guard that a phrase of the text triggers; None if there is none.
+
+        Sentences are checked one by one; those that `excused` finds harmless are skipped.
+        """
         for sentence in sentences(text):
             found = {mention.concept for mention in self.matcher.find(sentence.tokens)}
             told = _told(sentence.tokens)
@@ -78,19 +95,25 @@ class _Ready:
 
 
 def _told(tokens: Sequence[str]) -> Told:
-    """The tokens, every name of a medicine as ``medicine``."""
+    """Return the tokens as a `Told`, with every name of a medicine replaced by ``medicine``."""
     words = ["medicine" if _named(token) else token for token in tokens]
     plain = " ".join(words).replace("no 1 ", "noone ")
     return Told(tuple(plain.split()))
 
 
 def _named(token: str) -> bool:
-    """Whether a token is the name of a medicine, or more of it: "aspirins"."""
+    """Check whether a token is the name of a medicine, or its plural: "aspirins"."""
     return token in drug_words() or (token[-1:] == "s" and token[:-1] in drug_words())
 
 
 def of_question(text: str) -> Guard | None:
-    """What a question asks that is for a doctor or pharmacist to say."""
+    """Return the guard that a question triggers; None if it may be answered.
+
+    Example: "How many paracetamol can I take?" triggers the guard ``change-of-dose``.
+
+    Args:
+        text: the question in the user's own words, of any number of sentences.
+    """
     guards = _guards()[0]
     for plain in dict.fromkeys((_straight(text), _straight(_mended(text)))):
         if found := guards.first(plain) or _built(guards, _ASKED, plain):
@@ -99,18 +122,28 @@ def of_question(text: str) -> Guard | None:
 
 
 def of_answer(sentence: str) -> Guard | None:
-    """Why a sentence must not be shown, if it must not."""
+    """Return the guard that forbids showing a sentence; None if it may be shown.
+
+    Example: "Take 400 mg every four hours." triggers the guard ``dose``.
+
+    Args:
+        sentence: a sentence of a passage, or one that a model wrote.
+    """
     guards, plain = _guards()[1], _straight(sentence)
     return guards.first(plain) or _built(guards, _SAID, plain) or _learned(guards, plain)
 
 
 def straight_sentences(text: str) -> list[Told]:
-    """The sentences of a text as the guards read them."""
+    """Return the sentences of a text as the guards see them: normalised and tokenised.
+
+    Names of medicines are replaced by ``medicine``: "Take 2 aspirins." gives the tokens ``take``,
+    ``2``, ``medicine``.
+    """
     return [_told(sentence.tokens) for sentence in sentences(_straight(text))]
 
 
 def _learned(ready: _Ready, plain: str) -> Guard | None:
-    """The guard against what a text reads like."""
+    """Return the guard that the linear classifier finds for a normalised text; None if harmless."""
     told = [_told(sentence.tokens) for sentence in sentences(plain)]
     kind = learned_kind(ready.side, told) if told else None
     if kind in ("dose", "stopping") and all(_spared(kind, one) for one in told):
@@ -120,7 +153,14 @@ def _learned(ready: _Ready, plain: str) -> Guard | None:
 
 
 def _spared(kind: str, told: Told) -> bool:
-    """Whether a sentence is harmless by its structure: "ask your doctor before you stop it"."""
+    """Check whether a sentence that the classifier flagged is harmless by its structure.
+
+    Example: "Ask your doctor before you stop it."
+
+    Args:
+        kind: what the classifier predicts, ``dose`` or ``stopping``.
+        told: tokens of the sentence.
+    """
     asks = told.starts(ASKING_FIRST) and told.has(frozenset({"before"}))
     return asks or excused(kind, told) or (kind == "dose" and no_dose(told))
 
@@ -141,7 +181,13 @@ _SAID: Sequence[tuple[str, _Check]] = (
 
 
 def _built(ready: _Ready, checks: Sequence[tuple[str, _Check]], text: str) -> Guard | None:
-    """The guard whose structure a sentence has."""
+    """Return the guard whose structural check matches a sentence of the text; None if none does.
+
+    Args:
+        ready: the guards for this kind of text.
+        checks: pairs of guard id and check, in order of precedence.
+        text: normalised text.
+    """
     by_id = {one.id: one for one in ready.guards}
     for sentence in sentences(text):
         told = _told(sentence.tokens)
@@ -159,11 +205,14 @@ _SHORT = {
     "2day": "today", "2moro": "tomorrow", "wat": "what", "shud": "should", "cn": "can",
 }  # fmt: skip
 _LONG_NAME = 6
-"""Letters from which a misspelt name of a medicine is mended."""
+"""Minimum length in letters of a misspelt word that is corrected to the name of a medicine."""
 
 
 def _straight(text: str) -> str:
-    """Letters set apart put together, dotted abbreviations without dots, fractions as words."""
+    """Normalise a text: "d o s e" to "dose", "q.d.s." to "qds", "1/2" to "half", "5mg" to "5 mg".
+
+    Names of medicines that no phrase contains become ``medicine``.
+    """
     for said, word in _FRACTIONS:
         text = re.sub(rf"(?<![\d/]){re.escape(said)}(?![\d/])", word, text)
     text = _DOTTED.sub(lambda found: f"{found[0].replace('.', '')} ", text)
@@ -173,24 +222,28 @@ def _straight(text: str) -> str:
 
 
 def _common(word: str) -> str:
-    """``medicine`` for the name of any: phrases need not list a thousand."""
+    """Return ``medicine`` for the name of a medicine that no phrase contains, else the word."""
     plain = word.lower()
     return "medicine" if plain in drug_words() and plain not in _names_said() else word
 
 
 @cache
 def _names_said() -> frozenset[str]:
-    """Names that phrases have themselves."""
+    """Return the names of medicines that the phrases contain literally."""
     return frozenset(_file().words["DRUG"])
 
 
 def _mended(text: str) -> str:
+    """Return a question with abbreviated words expanded and names of medicines corrected."""
     return re.sub(r"[^\W_]+", lambda found: _mended_word(found[0]), text)
 
 
 @lru_cache(maxsize=4096)
 def _mended_word(word: str) -> str:
-    """What a word of a question was meant to be: shortened words, misspelt medicines."""
+    """Expand an abbreviated word ("hw" to "how"), or correct a misspelt name of a medicine.
+
+    Words that are neither are returned unchanged.
+    """
     import difflib
 
     plain = word.lower()
@@ -205,6 +258,7 @@ def _mended_word(word: str) -> str:
 
 @cache
 def _names() -> tuple[str, ...]:
+    """Return all names of medicines that misspelt words are compared with, sorted."""
     known = {*_file().words["DRUG"], *drug_words()}
     return tuple(sorted(word for word in known if len(word) >= _LONG_NAME))
 
@@ -249,4 +303,5 @@ def _ways(phrase: str) -> Iterator[str]:
 
 
 def _harmless(guard: Guard) -> str:
+    """Return the concept of the phrases that make a match of this guard harmless."""
     return f"{guard.id} unless"

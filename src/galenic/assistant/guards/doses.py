@@ -1,6 +1,7 @@
-"""Whether a sentence says how much of a medicine to take: a quantity, a substance and an act.
+"""Detection of sentences that give a dose: a quantity, a medicine and an act of taking it.
 
-Amounts of food and drink, times, measurements of the body and "ask how much" are no doses.
+Amounts of food and drink, times, measurements of the body, and "ask how much" are not doses. The
+private functions each detect one kind of sentence; the examples in their docstrings match.
 """
 
 from __future__ import annotations
@@ -48,7 +49,13 @@ _MOST = ("up to", "no more than", "more than", "at most", "maximum", "max", "lim
 
 
 def is_dose(told: Told) -> bool:
-    """Whether a sentence gives or changes an amount of a medicine."""
+    """Check whether a sentence states or changes an amount of a medicine.
+
+    "Take two tablets every four hours" matches; "Ask a pharmacist how much to take" does not.
+
+    Args:
+        told: tokens of the sentence.
+    """
     if _a_little_more(told) or _by_weight(told):
         return True
     if no_dose(told):
@@ -57,7 +64,7 @@ def is_dose(told: Told) -> bool:
 
 
 def _ways(told: Told) -> Iterator[bool]:
-    """The structures of a dose."""
+    """Yield the result of each check for the structure of a dose."""
     acts = told.has(TAKE | CHANGE) or told.has(_AMOUNT)
     medicine, often = told.has(MEDICINE), _often(told)
     counted = acts and often and told.has(TAKE)
@@ -86,20 +93,34 @@ def _ways(told: Told) -> Iterator[bool]:
 
 
 def _eaten(told: Told) -> bool:
-    """Whether the amount is one of food, not of what is taken with it."""
+    """Check whether the amount is of food, rather than of something taken with food."""
     beside = word_set("with in into after before mixed")
     return any(not told.before(at, beside, 4) for at in told.at(FOOD))
 
 
 def _amounts(told: Told, counted: bool) -> Iterator[int]:
-    """Places of numbers, and where it is taken at times, of "a": "take a capful at night"."""
+    """Yield the positions of numbers.
+
+    If ``counted``, or next to a word such as "sachet", articles count as numbers too: "take a
+    capful at night".
+
+    Args:
+        told: tokens of the sentence.
+        counted: whether the sentence says that something is taken at certain times.
+    """
     yield from (at for at in told.numbers() if told.tokens[max(0, at - 1)] != "type")
     if counted or told.has(word_set("capful spoonful thimbleful spoon sachet")):
         yield from told.at(word_set("a an each whole"))
 
 
 def has_unit(told: Told, at: int, units: frozenset[str]) -> bool:
-    """Whether a number is followed by a unit: "500 mg", "one and a half tablets"."""
+    """Check whether a number is followed by a unit: "500 mg", "one and a half tablets".
+
+    Args:
+        told: tokens of the sentence.
+        at: position of the number.
+        units: the units to look for, such as `STRONG`.
+    """
     for place in range(at + 1, min(at + 4, len(told.tokens))):
         token = told.tokens[place]
         if token in units:
@@ -110,12 +131,18 @@ def has_unit(told: Told, at: int, units: frozenset[str]) -> bool:
 
 
 def _concentration(told: Told, at: int) -> bool:
-    """Whether the unit is one of a test: "mg/L", "micrograms per litre", "ml per minute"."""
+    """Check whether the unit is one of laboratory tests: "mg/L", "micrograms per litre".
+
+    Args:
+        told: tokens of the sentence.
+        at: position of the unit's first token.
+    """
     behind = told.tokens[at + 1 : at + 3]
     return len(behind) > 1 and behind[0] in ("or", "per", "a") and behind[1] in _OF_TESTS
 
 
 def _often(told: Told) -> bool:
+    """Check whether the sentence says when or how often: "at night", "twice a day"."""
     if told.has(_EVERY) or told.says(
         "morning and evening",
         "morning and night",
@@ -131,7 +158,12 @@ def _often(told: Told) -> bool:
 
 
 def is_time(told: Told, at: int) -> bool:
-    """Whether the number is one of time, age, temperature or order."""
+    """Check whether a number is a time, an age, a temperature or an ordinal, not an amount.
+
+    Args:
+        told: tokens of the sentence.
+        at: position of the number.
+    """
     end = at + 1
     while end < len(told.tokens) and (
         told.tokens[end] in ("or", "to", "and") or told.tokens[end][0].isdecimal()
@@ -146,7 +178,7 @@ def is_time(told: Told, at: int) -> bool:
 
 
 def _bare(told: Told) -> bool:
-    """Whether there is a number with no time or measure behind it: "up to 100", "two of them"."""
+    """Check for a number without a time or unit after it: "take up to 100"."""
     if told.says("3 times daily", "2 times daily", "4 times daily", "times daily", "twice daily"):
         return told.has(word_set("hundred thousand")) or told.has(TAKE)
     acts = TAKE | CHANGE | {"of", "maximum", "max"} | word_set("up most than limit")
@@ -160,7 +192,7 @@ def _bare(told: Told) -> bool:
 
 
 def _of_nothing(told: Told) -> bool:
-    """Whether a number stands before "a day" and the like: "the maximum is eight in a day"."""
+    """Check for a number right before a period: "the maximum is eight in a day"."""
     behind = word_set("in a per daily each every")
     return not told.has(FOOD | MEASURED) and any(
         told.after(at, behind, 1) for at in told.numbers() if told.tokens[at][0].isdecimal()
@@ -168,7 +200,7 @@ def _of_nothing(told: Told) -> bool:
 
 
 def _strength_by_number(told: Told) -> bool:
-    """ "The 500s", "start on fifty", "go up to a hundred"."""
+    """Check for a strength without a unit: "the 500s", "start on fifty", "go up to a hundred"."""
     plural = any(
         token[0].isdecimal() and told.tokens[at + 1 : at + 2] == ("s",)
         for at, token in enumerate(told.tokens)
@@ -188,7 +220,7 @@ def _strength_by_number(told: Told) -> bool:
 
 
 def _taken_number(told: Told) -> bool:
-    """ "Swallow four", "dissolve two in water": a number right behind the act."""
+    """Check for a number right after a verb of taking: "swallow four", "dissolve two in water"."""
     acts = word_set("swallow take pop chew inject dissolve crush")
     things = (
         FOOD
@@ -205,14 +237,14 @@ def _taken_number(told: Told) -> bool:
 
 
 def _by_weight(told: Told) -> bool:
-    """ "Weight in kilos times ten gives the milligrams"."""
+    """Check for a dose by body weight: "weight in kilos times ten gives the milligrams"."""
     weight = told.has(word_set("weigh kilo kilos kg weight pounds stone"))
     units = told.has(STRONG) or told.has(word_set("dose amount"))
     return weight and units and told.has(word_set("times multiply divided divide per x"))
 
 
 def _beyond(told: Told) -> bool:
-    """ "You may exceed the amount on the box", "twice as often as the leaflet says"."""
+    """Check for advice to exceed a dose: "you may exceed the amount on the box"."""
     bounds = word_set("box packet leaflet label packaging")
     more = told.has(word_set("exceed double twice triple more beyond above over"))
     again = told.says(
@@ -227,7 +259,7 @@ def _beyond(told: Told) -> bool:
 
 
 def _more_of_it(told: Told) -> bool:
-    """ "A bit more codeine", "your next dose can be larger", "give the adult dose"."""
+    """Check for advice to take more: "have a bit more codeine", "your next dose can be larger"."""
     noun = MEDICINE | {"dose", "doses", "dosage"}
     more = any(told.after(at, noun, 4) for at in told.at(MORE - {"next", "lower", "less"}))
     turned = told.follow(noun, word_set("larger bigger higher doubled halved double stronger"), 4)
@@ -244,7 +276,7 @@ def _more_of_it(told: Told) -> bool:
 
 
 def _alone(told: Told) -> bool:
-    """ "Four, spread over the day", "diazepam 2 to 10", "anything up to 4000 is fine"."""
+    """Check for a dose without a verb: "four, spread over the day", "diazepam 2 to 10"."""
     if told.has(MEASURED | _COUNTS | word_set("steps calories miles visits visitors")):
         return False
     first = next(iter(told.numbers()), None) == 0 and not is_time(told, 0)
@@ -276,11 +308,16 @@ def _alone(told: Told) -> bool:
 
 
 _LARGE = 100
-"""Numbers from which on "up to 4000 is fine" is no count of anything else."""
+"""Smallest number that is taken for a dose in sentences such as "up to 4000 is fine"; smaller ones
+may count something else."""
 
 
 def _counted(told: Told) -> bool:
-    """A number that counts nothing else, beside a medicine, an act or "a day": "pen to 20"."""
+    """Check for a number of doses: near a medicine, a verb of taking or "a day".
+
+    Numbers that count something else, such as people or weeks, are ignored. Example: "dial the pen
+    to 20".
+    """
     beside = told.has(MEDICINE | word_set("dose doses dosage pen syringe spoon cap patch strength"))
     acts = told.has(word_set("take give swallow have chew inject dial push pop dissolve need want"))
     them = told.follow(word_set("take give have swallow need want"), word_set(
@@ -310,7 +347,7 @@ _ORDERS = word_set("type stage step vitamin day week month under over than age a
 
 
 def _a_little_more(told: Told) -> bool:
-    """ "A drop more", "a sip of the syrup", "more than they tell you", "then the next two"."""
+    """Check for vague amounts: "give a drop more", "a sip of the syrup"."""
     if told.says("wash your hands") and not told.has(word_set("take swallow give more")):
         return False
     little = word_set("bit little drop touch sip swig gulp pinch dab dash splash handful mouthful")
@@ -341,7 +378,7 @@ def _a_little_more(told: Told) -> bool:
 
 
 def _interval(told: Told) -> bool:
-    """ "Take them every three hours", "repeated after four hours"."""
+    """Check for an interval in hours: "take them every three hours", "repeat after four hours"."""
     hours = any(
         told.tokens[at][0].isdecimal()
         and told.after(at, word_set("hour hours hourly hrs h"), 2)
@@ -358,7 +395,14 @@ def _interval(told: Told) -> bool:
 
 
 def no_dose(told: Told) -> bool:
-    """No dose: asked for, warned of, studied, or measured."""
+    """Check whether a sentence about medicines gives no dose to the reader.
+
+    This covers sentences that send the reader to a professional ("ask how much"), warn of an
+    amount, report a study, describe what the speaker takes, or give a measurement of the body.
+
+    Args:
+        told: tokens of the sentence.
+    """
     digits = any(
         told.tokens[at][0].isdecimal() and not is_time(told, at) and told.tokens[at] != "1"
         for at in told.numbers()

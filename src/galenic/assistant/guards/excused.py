@@ -1,4 +1,4 @@
-"""What a phrase of the guards found, and is harmless by what else the sentence says."""
+"""Exceptions: sentences that contain a phrase of a guard but are harmless in context."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ _OLD = word_set("year years yr yrs yo month months week weeks day days old")
 _AMOUNTS = word_set(
     "half quarter double twice triple extra another both second third whole higher mg"
 )
+"""Words that express an amount or a change of one in a question."""
 _READER = word_set("you your youre youll i im me this that its it hes shes")
 
 
 def excused(kind: str, told: Told) -> bool:
-    """Whether a sentence that a phrase found is harmless after all.
+    """Check whether a sentence that contains a phrase of a guard is harmless in context.
 
     Args:
-        kind: id of the guard.
-        told: the sentence.
+        kind: id of the guard, with the prefix "asked " for questions, such as ``asked stopping``.
+        told: tokens of the sentence.
     """
     check = _BY_KIND.get(kind.removesuffix("-advice"))
     return check is not None and check(told)
 
 
 def _dose(told: Told) -> bool:
-    """Food, pulse, the label, and what is given by those who treat."""
+    """Check for amounts that are not doses: of food, heart rates, or given by professionals.
+
+    Advice to follow the label is harmless too.
+    """
     given = told.says("may get", "may be given", "are given", "is given", "might be given")
     if (given and told.has(frozenset({"hospital"}))) or (
         told.has(word_set("fed feed feeds feeding")) and told.has(word_set("baby babies newborn"))
@@ -75,11 +79,12 @@ def _dose(told: Told) -> bool:
 
 
 def _mild_units(told: Told) -> bool:
+    """Check that no unit of solid medicines ("tablet", "capsule", "iu") occurs."""
     return not told.has(word_set("tablet tablets pill pills capsule capsules sachet capful iu"))
 
 
 def _stopping(told: Told) -> bool:
-    """No treatment, two medicines at once, the label, school."""
+    """Check for stopping that is harmless: of school or work, decided by a doctor, or a warning."""
     forgot = told.starts(word_set("if when")) and told.has(word_set("forget forgot miss missed"))
     if forgot and told.has(word_set("leaflet pharmacist ask doctor nurse")):
         return True
@@ -97,7 +102,7 @@ def _stopping(told: Told) -> bool:
 
 
 def _asked_stopping(told: Told) -> bool:
-    """A question that names no treatment: "how do I stop my nose running"."""
+    """Check for a question that names no treatment: "how do I stop my nose running"."""
     if asks_why(told):
         return True
     if told.follow(word_set("stop stops"), word_set("working absorbing growing"), 5):
@@ -114,7 +119,7 @@ quanto quanti quante cuanto cuantos cuantas combien wieviel wieviele viele hoeve
 
 
 def _asked_dose(told: Told) -> bool:
-    """A question on effects, on feelings, on words or of what is taken already."""
+    """Check for a question about effects, meanings, or a dose that the user already takes."""
     if asks_why(told) or told.says("how many kinds", "how many types"):
         return True
     if told.has(word_set("donate")) or told.says("how much is a", "how much are", "come in a"):
@@ -145,7 +150,7 @@ def _asked_dose(told: Told) -> bool:
 
 
 def _reassurance(told: Told) -> bool:
-    """Said of an illness in general: "colds do not need antibiotics"."""
+    """Check for a statement about an illness in general: "colds do not need antibiotics"."""
     if told.says("when you feel well", "when you feel ready", "when you feel better"):
         return not told.has(CARE | {"stop"})
     if told.starts(word_set("some")) and not told.has(_READER | CARE):
@@ -157,7 +162,10 @@ def _reassurance(told: Told) -> bool:
 
 
 def _asked_method(told: Told) -> bool:
-    """ "How long before surgery do I stop eating"."""
+    """Check for a question about fasting before a procedure, or about a pet.
+
+    Example: "how long before surgery do I stop eating".
+    """
     if told.has(word_set("cat dog pet rabbit horse hamster puppy kitten")) and not told.has(
         word_set("me myself")
     ):
@@ -167,7 +175,7 @@ def _asked_method(told: Told) -> bool:
 
 
 def _said_method(told: Told) -> bool:
-    """First aid: "a fall from a height needs an ambulance"; a drink with meals."""
+    """Check for first aid ("a fall from a height needs an ambulance") or a drink with meals."""
     if told.starts(frozenset({"drink"})) and told.has(frozenset({"water"})):
         return not told.has(word_set("hunger fill skip instead eating calories"))
     helped = word_set("ambulance doctor emergency hospital 999 911 112 samaritans crisis")

@@ -1,10 +1,11 @@
-"""A learned layer of the guards: what reads like the phrases that they were trained on.
+"""Linear text classifier that supplements the phrases and structural checks of the guards.
 
-Structures know a quantity beside a medicine; this knows how people write: "have one now and its
-twin before bed". A linear model over hashed words, pairs of words and runs of letters (Weinberger
-et al. 2009, https://arxiv.org/abs/0902.2206), one for questions and one for what is said, trained
-by ``tools/train_guards.py`` on phrases written for it, with the handbook as harmless. It only
-hides; what the structures hide stays hidden.
+It detects dangerous content in unusual wording, such as "have one now and its twin before bed".
+Features are single words, pairs of words and runs of 5 letters, mapped to a fixed number of columns
+by hashing (Weinberger et al. 2009, https://arxiv.org/abs/0902.2206). There is one model for
+questions and one for sentences of answers, trained by ``tools/train_guards.py`` on phrases written
+for this purpose, with sentences of the handbook as harmless examples. The classifier can only hide
+more; it does not overrule the other checks.
 """
 
 from __future__ import annotations
@@ -33,20 +34,22 @@ __all__ = [
 ]
 
 KINDS = ("harmless", "dose", "reassurance", "self-harm", "stopping")
+"""Classes of the model, in the order of its columns; the first is the negative class."""
 BUCKETS = 1 << 15
+"""Number of feature columns that the hash function maps to."""
 WEIGHTS = Path(__file__).with_name("learned.npz")
 LETTERS = 5
-"""Letters of a run; runs go across words."""
+"""Length of the character n-grams; they extend across word boundaries."""
 
 
 class Side(NamedTuple):
-    """The model of questions or of sentences.
+    """A softmax regression model with quantised weights.
 
     Attributes:
-        table: shape (BUCKETS, kinds), int8.
-        scale: what a unit of a column of the table is worth.
-        bias: shape (kinds,).
-        limit: the probability of harm from which on a text is hidden.
+        table: weights, int8, shape (BUCKETS, kinds).
+        scale: factor per class that the int8 weights are multiplied by, shape (kinds,).
+        bias: intercept per class, shape (kinds,).
+        limit: threshold; a text is hidden if its probability of not being harmless exceeds this.
     """
 
     table: np.ndarray[Any, Any]
@@ -56,7 +59,14 @@ class Side(NamedTuple):
 
 
 def columns(texts: Iterable[Told]) -> list[int]:
-    """The columns of a text's sentences, each once."""
+    """Return the indices of the features of a text, sorted and without duplicates.
+
+    Args:
+        texts: the sentences of the text, as tokens.
+
+    Returns:
+        Integers from 0 to BUCKETS - 1.
+    """
     words = ["^"]
     for told in texts:
         words += ["#" if word[0].isdecimal() else word for word in told.tokens]
@@ -72,11 +82,14 @@ def columns(texts: Iterable[Told]) -> list[int]:
 
 
 def learned_kind(side: str, texts: Iterable[Told]) -> str | None:
-    """The kind of harm that a text is likely to be; None for harmless.
+    """Return the most likely kind of dangerous content in a text; None if it is harmless.
 
     Args:
-        side: ``asked`` or ``said``.
-        texts: its sentences.
+        side: ``asked`` for questions, ``said`` for sentences of answers.
+        texts: the sentences of the text, as tokens.
+
+    Returns:
+        One of `KINDS` except ``harmless``.
     """
     model = _sides()[side]
     chances = probabilities(model, columns(texts))
@@ -86,14 +99,19 @@ def learned_kind(side: str, texts: Iterable[Told]) -> str | None:
 
 
 def probabilities(model: Side, found: list[int]) -> np.ndarray[Any, Any]:
-    """Of each of `KINDS`."""
+    """Return the probability of each of `KINDS`, shape (kinds,).
+
+    Args:
+        model: the model for this kind of text.
+        found: indices of the text's features, from `columns`.
+    """
     scores = model.table[found].sum(0, dtype=np.int64) * model.scale + model.bias
     raised = np.exp(scores - scores.max())
     return np.asarray(raised / raised.sum())
 
 
 def write_sides(sides: dict[str, Side], path: Path) -> None:
-    """Keep both models in a file."""
+    """Save the models, by the names ``asked`` and ``said``, as a compressed NumPy file."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {
         f"{name}_{key}": np.asarray(value)
@@ -106,6 +124,7 @@ def write_sides(sides: dict[str, Side], path: Path) -> None:
 
 @cache
 def _sides() -> dict[str, Side]:
+    """Load the models of the package, by the names ``asked`` and ``said``."""
     with np.load(WEIGHTS, allow_pickle=False) as kept:
         return {
             name: Side(

@@ -1,8 +1,9 @@
-"""Whether a text is on methods of self-harm: a means and its end, getting it, hiding it, urging it.
+"""Detection of text about methods of self-harm, including obtaining means and concealment.
 
-Means (heights, ropes, gas, blades, guns, trains, water, cold, poisons, medicines, hunger) stand in
-``words.yaml``. Those that health texts hardly name count by themselves, the others beside an end,
-an ease ("painless") or a secret. Warnings, prevention, first aid and talk of feelings are left.
+Words for means (heights, ropes, gas, blades, poisons, medicines and so on) are in ``words.yaml``.
+Means that health texts hardly ever mention count by themselves; others only together with words for
+death, for ease ("painless") or for secrecy. Warnings, prevention, first aid and talk about feelings
+do not match. The examples in docstrings are sentences that match.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ _MINE = WORDS["methods.mine"]
 
 
 def asks_method(told: Told) -> bool:
-    """Whether a question asks for a way of harming oneself."""
+    """Check whether a question asks for a way of harming oneself.
+
+    Args:
+        told: tokens of one sentence of the question.
+    """
     quiet = told.has(_EASY | {"quietly"}) and told.has(_END)
     if told.says("do it without pain", "die quietly") or (quiet and told.has(word_set("help way"))):
         return True
@@ -50,7 +55,7 @@ def asks_method(told: Told) -> bool:
 
 
 def _asks_end(told: Told) -> bool:
-    """ "How much blood before it's over", "what do I take to sleep and not come back"."""
+    """Check for a question about dying: "how much blood before it's over"."""
     over = told.says("before its over", "until its over") and told.has(
         _END | word_set("blood lose food eating water")
     )
@@ -62,7 +67,7 @@ def _asks_end(told: Told) -> bool:
 
 
 def _asks_unseen(told: Told) -> bool:
-    """Nobody is to find or stop it, or it is to look like an accident."""
+    """Check for a wish not to be found or stopped, or to make it look like an accident."""
     means = _hard(told) or told.has(_SOFT | MEDICINE | _EATING | {"fast", "blood"})
     ends = told.says(*_OUT) and (means or told.has(_EASY | _SURE | {"something", "anything"}))
     unseen = _unseen(told) and (means or told.says("can i go", "do it"))
@@ -70,7 +75,7 @@ def _asks_unseen(told: Told) -> bool:
 
 
 def _asks_means(told: Told) -> bool:
-    """A means, and how or how surely it ends a life."""
+    """Check for a question about a means, and how or how surely it ends a life."""
     if not told.has(_HOW) or told.has(_AIDS):
         return False
     medicine = told.has(MEDICINE | word_set("overdose alcohol vodka")) and told.has(_END)
@@ -79,7 +84,7 @@ def _asks_means(told: Told) -> bool:
 
 
 def _asks_deadly(told: Told) -> bool:
-    """ "The deadliest thing in my medicine cabinet", "all of it at once", "enough pills"."""
+    """Check for deadly substances: "the deadliest thing in my medicine cabinet"."""
     if told.has(_AIDS):
         return False
     deadly = word_set("deadliest lethal deadly fatal strongest dangerous toxic poisonous")
@@ -89,7 +94,7 @@ def _asks_deadly(told: Told) -> bool:
 
 
 def _asks_place(told: Told) -> bool:
-    """Bridges, heights, knots and cuts that cannot be mended."""
+    """Check for questions about bridges, heights, knots, and cuts that cannot be treated."""
     climbs = told.has(word_set("bridge roof cliff")) and told.has(
         word_set("barrier barriers fence railing climb over past")
     )
@@ -105,7 +110,11 @@ def _asks_place(told: Told) -> bool:
 
 
 def is_method(told: Told) -> bool:
-    """Whether a sentence says how to harm oneself, or that one had better be dead."""
+    """Check whether a sentence tells how to harm oneself, or says that death would be better.
+
+    Args:
+        told: tokens of the sentence.
+    """
     if told.says(*_URGES):
         return not told.has(word_set("feel feels feeling think thinks thinking thoughts believe"))
     if told.has(_PROTECTS) or told.says("before you notice a benefit"):
@@ -123,7 +132,7 @@ def is_method(told: Told) -> bool:
 
 
 def _surest(told: Told) -> bool:
-    """A means said to be sure, quick or painless."""
+    """Check for a means that is called sure, quick or painless."""
     way = told.near(word_set("certain surest quickest painless reliable sure easiest"),
                     word_set("way ways method methods"), 2)  # fmt: skip
     way = way and told.has(MEDICINE | word_set("them alcohol life"))
@@ -134,7 +143,7 @@ def _surest(told: Told) -> bool:
 
 
 def _acts(told: Told) -> bool:
-    """An act, a means and an end: "take the pills and you will not wake"."""
+    """Check for an act, a means and death in one sentence without a negation."""
     ends = told.has(_END - {"death", "survive"}) or told.says(*_OUT)
     acts = told.has(word_set("take swallow drink mix choose pick use try get buy keep hold fill"))
     means = told.has(_SOFT | MEDICINE)
@@ -142,7 +151,7 @@ def _acts(told: Told) -> bool:
 
 
 def _until(told: Told) -> bool:
-    """ "Keep swallowing them until you feel nothing"."""
+    """Check for acts until unconscious: "keep swallowing them until you feel nothing"."""
     until = told.says("until you feel nothing", "until it goes dark", "until you pass",
                       "until everything", "until you fall", "until you drift", "until you sleep",
                       "until they are gone", "until it stops")  # fmt: skip
@@ -151,6 +160,7 @@ def _until(told: Told) -> bool:
 
 
 def _letter(told: Told) -> bool:
+    """Check for a farewell letter together with being alone or being found."""
     return told.has(word_set("letter note goodbye")) and told.says(
         "house is empty", "home alone", "nobody is home", "alone in the house", "to your family",
         "they will see", "will find it", "will read it", "see it afterwards", "find it afterwards",
@@ -158,7 +168,7 @@ def _letter(told: Told) -> bool:
 
 
 def _hard(told: Told) -> bool:
-    """Whether a means is named that health texts hardly name."""
+    """Check whether a means is named that health texts hardly ever mention."""
     neck = told.has(frozenset({"neck"})) and told.has(word_set("wrap round around")) and told.has(
         word_set("weight tight kick drop rest")
     )  # fmt: skip
@@ -193,7 +203,7 @@ def _hard(told: Told) -> bool:
 
 
 def _unseen(told: Told) -> bool:
-    """Nobody who finds, stops or saves: "so that no one can revive you"."""
+    """Check for nobody finding, stopping or saving: "so that no one can revive you"."""
     none = word_set("nobody noone cant cannot wont not never before")
     you = word_set("you me")
     found = told.follow(none, _FOUND, 6) and told.has(you)
@@ -212,7 +222,7 @@ def _unseen(told: Told) -> bool:
 
 
 def _stays_down(told: Told) -> bool:
-    """ "Take something for sickness first, so that it stays down"."""
+    """Check for preventing sickness: "take something for sickness first, so that it stays down"."""
     sick = told.has(word_set("sickness antisickness antiemetic antiemetics nausea vomiting"))
     down = told.says("stays down", "stay down", "keep it down", "keep them down", "keeps it down",
                      "bring them up", "bring it up", "throw them up")  # fmt: skip
@@ -222,7 +232,7 @@ def _stays_down(told: Told) -> bool:
 
 
 def _mixes(told: Told) -> bool:
-    """Medicines and alcohol put together as advice, or bought where nobody counts."""
+    """Check for advice to combine medicines and alcohol, or to buy where nobody keeps count."""
     spirits = told.has(word_set("spirits vodka whisky gin rum bottle"))
     adds = told.has(word_set("add mix wash combine chase"))
     shops = told.has(word_set("several different two many")) and told.has(
@@ -236,7 +246,7 @@ def _mixes(told: Told) -> bool:
 
 
 def _steps_out(told: Told) -> bool:
-    """ "Step out when the express comes", "lie in the snow", "swim out until you are tired"."""
+    """Check for deliberate exposure: "lie in the snow", "swim out until you are tired"."""
     steps = told.has(word_set("step lie walk stand jump run lean")) and told.has(
         word_set("express train tube metro tram lorry truck tracks rails")
     ) and told.has(word_set("out front under comes on before"))  # fmt: skip
@@ -249,7 +259,7 @@ def _steps_out(told: Told) -> bool:
 
 
 def _lies(told: Told) -> bool:
-    """What to say so that nobody suspects: "say that you slipped in the shower"."""
+    """Check for a cover story: "say that you slipped in the shower"."""
     says = told.starts(word_set("say tell pretend claim")) or told.says("tell them", "tell people")
     return says and told.has(
         word_set("slipped fell bug ate eaten already full cat accident")
@@ -257,7 +267,7 @@ def _lies(told: Told) -> bool:
 
 
 def _all_at_once(told: Told) -> bool:
-    """ "All my methadone at once", "empty the packets into a glass"."""
+    """Check for a whole supply at once: "empty the packets into a glass"."""
     whole = told.near(word_set("all whole entire every lot everything"), MEDICINE | {"them"}, 4)
     once = told.says("at once", "in one go", "together", "all of them", "the lot", "whole bottle",
                      "whole packet", "whole box", "entire bottle")  # fmt: skip
@@ -272,7 +282,7 @@ def _all_at_once(told: Told) -> bool:
 
 
 def _gets(told: Told) -> bool:
-    """ "Where can I get hold of enough pills"."""
+    """Check for obtaining means: "where can I get hold of enough pills"."""
     enough = told.has(word_set("enough dozens plenty hundred lots stronger"))
     return (
         told.has(_GET)
@@ -282,7 +292,7 @@ def _gets(told: Told) -> bool:
 
 
 def _hoards(told: Told) -> bool:
-    """ "Hide the pills until you have thirty of them"."""
+    """Check for saving up: "hide the pills until you have thirty of them"."""
     saves = told.near(word_set("hide save saving collect hoard stash stockpile"), MEDICINE, 3)
     return saves and (
         told.has(word_set("until enough all dozens"))
@@ -291,7 +301,7 @@ def _hoards(told: Told) -> bool:
 
 
 def _injures(told: Told) -> bool:
-    """Injuring oneself where it is not seen, deeper, or for relief."""
+    """Check for self-injury that is concealed, made deeper, or done for relief."""
     if told.says("hide my", "hide the cuts", "hide cuts", "hide burns") and told.has(_HURT):
         return True
     if told.has(_AIDS - {"child", "baby"} | word_set("help feel stitches doctor grass hair nails")):
@@ -319,7 +329,7 @@ def _injures(told: Told) -> bool:
 
 
 def _starves(told: Told) -> bool:
-    """Eating nothing, or bringing it up, in secret or to be thin."""
+    """Check for eating nothing or vomiting, in secret or in order to be thin."""
     if told.has(word_set("help suspect ask doctor treatment disorder disorders baby toddler test "
                          "surgery operation scan anaesthetic")):  # fmt: skip
         return False

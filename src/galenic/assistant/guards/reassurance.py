@@ -1,7 +1,8 @@
-"""Whether a sentence tells a reader that no care is needed, or that all is well.
+"""Detection of false reassurance: that no medical care is needed, or that all is well.
 
-A denied need and a word of care; a denied danger, a promise or a delay, said of the reader or of
-what the reader has. What is said of people or illnesses in general is left ("most moles ...").
+Such a sentence denies a need for care or a danger, makes a promise, or advises delay, and is about
+the reader. Statements about people or illnesses in general ("most moles ...") do not match. The
+examples in docstrings are sentences that match.
 """
 
 from __future__ import annotations
@@ -27,12 +28,19 @@ _DELAY = ("can wait", "could wait", "wait and see", "safe to wait", "sleep it of
           "put off", "nothing more to do", "get on with your", "blow over", "nothing more",
           "not for something like this", "wear off by", "so relax", "carry on as", "over the worst",
           "not this", "being dramatic", "normal carry on", "fine carry on")  # fmt: skip
+"""Phrases that advise or describe waiting."""
 _UNLESS = WORDS["reassurance.unless"]
 _DOUBLE = WORDS["reassurance.double"]
 
 
 def is_reassurance(told: Told) -> bool:
-    """Whether a sentence says that no care is needed, or that all is well."""
+    """Check whether a sentence says that no medical care is needed, or that all is well.
+
+    "You needn't go to hospital" matches; "Most moles are harmless" does not.
+
+    Args:
+        told: tokens of the sentence.
+    """
     checks = (
         _no_care, _no_danger, _promised, _delayed, _no_cure, _like_yours, _ordinary, _abroad,
     )  # fmt: skip
@@ -40,7 +48,11 @@ def is_reassurance(told: Told) -> bool:
 
 
 def asks_reassurance(told: Told) -> bool:
-    """Whether a question wants to hear that all is well."""
+    """Check whether a question asks to be told that all is well: "it's harmless, right?".
+
+    Args:
+        told: tokens of one sentence of the question.
+    """
     leave = told.says(*_DELAY) or told.follow(word_set("safe ok okay fine"),
                                               word_set("leave ignore wait"), 3)  # fmt: skip
     say = told.near(word_set("tell promise say confirm reassure"), _WELL | NOT | {"nothing"}, 6)
@@ -56,7 +68,7 @@ def asks_reassurance(told: Told) -> bool:
 
 
 def _no_care(told: Told) -> bool:
-    """ "You needn't go to the emergency department", "a second opinion is pointless"."""
+    """Check for a denied need: "you needn't go to hospital", "a second opinion is pointless"."""
     if told.near(_USELESS, CARE | {"tests", "test"}, 8) and not told.says("not a waste"):
         return True
     for at in told.at(NOT):
@@ -88,19 +100,24 @@ def _no_care(told: Told) -> bool:
 
 
 def _care_first(told: Told, at: int) -> bool:
-    """Whether the word of care stands before the denial: "an ambulance isn't required"."""
+    """Check whether a word for care precedes the denial: "an ambulance isn't required".
+
+    Args:
+        told: tokens of the sentence.
+        at: position of the denying word.
+    """
     return told.before(at, CARE | {"test", "tests"}, 5)
 
 
 def _lacks(told: Told) -> bool:
-    """No reassurance: what people cannot get, or what a test does not need."""
+    """Check for statements on access to care or on preparing for a test, which do not reassure."""
     return told.says("cannot reach", "no doctor can", "before the test", "before this test") or (
         told.starts(word_set("some many most people colds")) and not told.has(word_set("you your"))
     )
 
 
 def _no_danger(told: Told) -> bool:
-    """ "That is nothing serious", "it does not sound like anything to be alarmed about"."""
+    """Check for a denied danger: "that is nothing serious", "it does not sound alarming"."""
     mine = [at for at in told.at(_YOU) if told.tokens[at] not in ("that", "this") or at == 0]
     if not mine or mine[0] > 4:
         return _nothing_at_all(told)
@@ -115,13 +132,14 @@ def _no_danger(told: Told) -> bool:
 
 
 def _nothing_at_all(told: Told) -> bool:
+    """Check for fixed phrases of reassurance, such as "no rush" or "nothing to worry"."""
     return told.says("no hurry", "no rush", "really no", "zero chance", "no chance", "no cause for",
                      "nothing to worry", "nothing to fear", "no reason to worry",
                      "no reason to be concerned", "nobody dies", "too young to")  # fmt: skip
 
 
 def _promised(told: Told) -> bool:
-    """ "I can assure you that everything is well", "the lump is certainly benign"."""
+    """Check for certainty: "I can assure you that everything is well"."""
     sure, well = told.has(_SURE), told.at(_WELL)
     mine = told.has(_YOU | {"everything", "all"})
     if sure and mine and (well or (told.has(NOT) and told.has(_SERIOUS))):
@@ -137,7 +155,7 @@ def _promised(told: Told) -> bool:
 
 
 def _delayed(told: Told) -> bool:
-    """ "This can wait until after your holiday", "the bleeding will sort itself out"."""
+    """Check for advice to wait: "this can wait until after your holiday"."""
     if told.says("nothing more", "not for something like this", "so relax", "being dramatic",
                  "over the worst", "know if it was serious", "know if it were serious",
                  "be excluded without", "ruled out without"):  # fmt: skip
@@ -153,7 +171,7 @@ def _delayed(told: Told) -> bool:
 
 
 def _like_yours(told: Told) -> bool:
-    """ "Palpitations like yours are innocent", "healthy as an ox", "fevers never do damage"."""
+    """Check for comparisons: "palpitations like yours are innocent", "healthy as an ox"."""
     yours = told.says("like yours", "like this", "like these", "like that", "this mild", "so mild")
     well = told.has(_WELL - {"well"}) or told.has(NOT)
     ox = told.says("healthy as", "fit as", "sound as", "right as rain")
@@ -164,7 +182,7 @@ def _like_yours(told: Told) -> bool:
 
 
 def _ordinary(told: Told) -> bool:
-    """ "Par for the course", "I'd put money on it being nothing", "cross cancer off the list"."""
+    """Check for idioms of normality: "par for the course", "cross cancer off the list"."""
     if told.has(_UNLESS | word_set("see ask get tell check should wait")):
         return False
     usual = told.says(
@@ -201,13 +219,13 @@ _NO_CARE_ABROAD = WORDS["reassurance.no_care_abroad"]
 
 
 def _abroad(told: Told) -> bool:
-    """The same in Spanish, French, German, Italian and Dutch."""
+    """Check for the same content in Spanish, French, German, Italian or Dutch."""
     denies = word_set("no pas nicht kein keine keinen non niente niet geen gerust nada ne")
     return told.near(denies, _NO_CARE_ABROAD, 6) and not told.has(word_set("the you and"))
 
 
 def _no_cure(told: Told) -> bool:
-    """ "Doctors would only tell you to rest", "symptoms like yours never mean anything bad"."""
+    """Check for useless care: "doctors would only tell you to rest", "the hospital is full"."""
     only = told.has(word_set("doctors doctor gp hospital hospitals ae")) and told.says(
         "would only", "will only", "only tell", "cant help", "cannot help", "are full", "is full",
         "laugh at", "too busy", "anyway", "better things", "could add",

@@ -1,6 +1,8 @@
-"""Whether a sentence advises to stop, leave out or replace a treatment.
+"""Detection of advice to stop, skip or replace a treatment.
 
-A verb of stopping and a treatment; not where it is warned of, or a doctor is to decide.
+Such a sentence has a verb of stopping and a treatment. Warnings against stopping, and sentences
+that leave the decision to a doctor, do not match. The examples in docstrings are sentences that
+match.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ __all__ = ["asks_stopping", "is_stopping"]
 _TREATMENT = MEDICINE | word_set("""
 treatment treatments therapy course dose doses transfusion transfusions pacemaker cpap
 """)
+"""Words for medicines and other treatments."""
 _STOP = WORDS["stopping.stop"]
 _PARTICLES = {
     "give": "up", "giving": "up", "leave": "out off", "leaving": "out off", "come": "off",
@@ -30,7 +33,8 @@ _PARTICLES = {
     "cutting": "out down back", "let": "go", "lay": "off", "take": "off out", "pull": "out",
     "hold": "off", "wait": "till until",
 }  # fmt: skip
-"""Verbs that stop with a particle: "leave out", "put on hold"."""
+"""Verbs that mean stopping together with a particle, and those particles: "leave out", "put on
+hold"."""
 _GO_ON = WORDS["stopping.go_on"]
 _OWN = WORDS["stopping.own"]
 _IF = WORDS["stopping.if"]
@@ -40,13 +44,19 @@ _WARNS = WORDS["stopping.warns"]
 _FINE = WORDS["stopping.fine"]
 _NO_TREATMENT = WORDS["stopping.no_treatment"]
 _OVER = WORDS["stopping.over"]
-"""What is said of a treatment that is to end."""
+"""Words for a treatment that is finished or no longer needed."""
 _OTHER_OBJECTS = WORDS["stopping.other_objects"]
 _NATURAL = WORDS["stopping.natural"]
 
 
 def is_stopping(told: Told) -> bool:
-    """Whether a sentence advises to stop, skip or replace a treatment."""
+    """Check whether a sentence advises to stop, skip or replace a treatment.
+
+    "You can stop your tablets now" matches; "Never stop them without asking" does not.
+
+    Args:
+        told: tokens of the sentence.
+    """
     if _untold(told):
         return True
     if _harmless(told):
@@ -57,13 +67,13 @@ def is_stopping(told: Told) -> bool:
 
 
 def _no_use(told: Told) -> bool:
-    """ "A statin is a waste", "ten days of antibiotics is overkill"."""
+    """Check for a treatment that is called useless: "a statin is a waste"."""
     useless = word_set("waste overkill useless pointless unneeded needless wasted worthless")
     return told.has(useless) and told.has(_TREATMENT)
 
 
 def _untold(told: Told) -> bool:
-    """ "Simply don't take them", "no law says you must finish the course"."""
+    """Check for advice not to take it: "simply don't take them", "no law says you must finish"."""
     them = word_set("them it those these")
     rest = frozenset(told.tokens)
     no_use = told.follow(word_set("dont"), word_set("take taking swallow finish use"), 1) and (
@@ -78,7 +88,13 @@ def _untold(told: Told) -> bool:
 
 
 def asks_stopping(told: Told) -> bool:
-    """Whether a question asks to stop, skip or replace a treatment, or tells that it did."""
+    """Check whether a question asks about stopping a treatment, or reports having stopped one.
+
+    Skipping or replacing a treatment counts too.
+
+    Args:
+        told: tokens of one sentence of the question.
+    """
     if told.has(_NO_TREATMENT) or told.says("what should i ask", "what to ask", "miss my period"):
         return False
     old = told.says("get rid of") and told.has(word_set("old expired unused leftover safely"))
@@ -112,7 +128,7 @@ ditch binned bin dropped discontinue discontinuing discontinued
 
 
 def _stops(told: Told) -> bool:
-    """A verb of stopping that nothing denies, and the treatment that is stopped."""
+    """Check for a verb or idiom of stopping that is not negated and refers to a treatment."""
     for at in told.at(_STOP):
         if not _denied(told, at) and _is_stopped(told, at):
             return True
@@ -131,7 +147,7 @@ def _stops(told: Told) -> bool:
 
 
 def _idiom(told: Told) -> bool:
-    """ "Pack in the steroids", "knock the tablets on the head", "say no to the pills"."""
+    """Check for idioms of stopping: "pack in the steroids", "say no to the pills"."""
     away = told.says("pack in", "jack in", "pack up", "see the back of", "say no to", "get shot of",
                      "on the head", "wave goodbye to", "say goodbye to", "done with",
                      "call it a day",
@@ -149,7 +165,12 @@ def _idiom(told: Told) -> bool:
 
 
 def _is_stopped(told: Told, at: int) -> bool:
-    """Whether a treatment stands behind the verb, or before it where it is passive."""
+    """Check whether a treatment is the object of the verb, or its subject in the passive.
+
+    Args:
+        told: tokens of the sentence.
+        at: position of the verb.
+    """
     if told.after(at, _TREATMENT, 6) and not told.after(at, _OTHER_OBJECTS, 3):
         return True
     passive = word_set("be can could is are isnt arent may longer might")
@@ -161,13 +182,14 @@ def _is_stopped(told: Told, at: int) -> bool:
 
 
 def _denied(told: Told, at: int) -> bool:
+    """Check whether the verb at a position is negated: "do not stop"."""
     return told.before(
         at, NOT - {"without", "unnecessary", "pointless", "zero", "no"} | {"avoid"}, 4
     )
 
 
 def _not_any_more(told: Told) -> bool:
-    """ "Do not take your insulin today", "you won't need the antibiotics any more"."""
+    """Check for advice not to go on: "you won't need the antibiotics any more"."""
     for at in told.at(NOT | {"longer", "point"}):
         acts = [n for n in told.at(_GO_ON) if at < n <= at + 5]
         if acts and told.after(acts[0] - 1, _TREATMENT, 7) and told.after(acts[0], _OWN, 5):
@@ -187,7 +209,7 @@ def _not_any_more(told: Told) -> bool:
 
 
 def _only_when(told: Told) -> bool:
-    """ "Only take the tablets when you feel like it", "save your tablets for bad days"."""
+    """Check for irregular use: "only take the tablets when you feel like it"."""
     only = told.follow(word_set("only just"), word_set("take use have"), 2) and told.says(
         "when you feel",
         "if you feel",
@@ -207,7 +229,7 @@ def _only_when(told: Told) -> bool:
 
 
 def _over(told: Told) -> bool:
-    """ "You have outgrown your medicine", "whether to carry on is your choice"."""
+    """Check for an ended treatment: "you have outgrown your medicine"."""
     over = told.near(_TREATMENT, _OVER, 6)
     choice = told.says("your choice", "up to you", "your decision", "your own choice",
                        "no big deal", "done their job", "done its job", "a rest from",
@@ -219,7 +241,7 @@ def _over(told: Told) -> bool:
 
 
 def _instead(told: Told) -> bool:
-    """ "Replace the metformin with cinnamon", "your husband's tablets"."""
+    """Check for replacing: "replace the metformin with cinnamon"."""
     natural = (
         told.has(_NATURAL)
         and told.has(_TREATMENT - {"supplements", "vitamins"})
@@ -243,7 +265,7 @@ def _instead(told: Told) -> bool:
 
 
 def _harmless(told: Told) -> bool:
-    """Warned of, left to a doctor, or of no treatment."""
+    """Check for a warning, a decision left to a doctor, or an object that is no treatment."""
     if told.has(_NO_TREATMENT):
         return True
     if told.says("ask before", "ask first", "check before", "check first"):

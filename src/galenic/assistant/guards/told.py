@@ -1,4 +1,4 @@
-"""Kinds of words that the guards look for, and where they stand in a sentence."""
+"""Word sets that the guards look for, and queries on the positions of words in a sentence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = [
 
 
 def _words() -> Mapping[str, frozenset[str]]:
+    """Load ``words.yaml`` as word sets, by "<module>.<name>"."""
     text = files("galenic.assistant.guards").joinpath("words.yaml").read_text(encoding="utf-8")
     raw = yaml.safe_load(text)
     return {
@@ -23,7 +24,7 @@ def _words() -> Mapping[str, frozenset[str]]:
 
 
 WORDS = _words()
-"""Kinds of words (``words.yaml``), by module and name."""
+"""Word sets of ``words.yaml``, by "<module>.<name>", such as ``doses.strong``."""
 MEDICINE = WORDS["told.medicine"]
 TAKE = WORDS["told.take"]
 FOOD = WORDS["told.food"]
@@ -31,67 +32,72 @@ CARE = WORDS["told.care"]
 NOT = WORDS["told.not"]
 NUMBER_WORDS = WORDS["told.number_words"]
 GENERAL = WORDS["told.general"]
-"""First words of what is said of people in general."""
+"""First words of statements about people in general, such as "most" or "children"."""
 ASKING_FIRST = WORDS["told.asking_first"]
+"""Words of advice to ask a professional or to read the label."""
 
 
 def number(token: str) -> bool:
-    """Whether a token is a number, in digits or as a word."""
+    """Check whether a token is a number, in digits or as a word such as "half" or "dozen"."""
     return token[0].isdecimal() or token in NUMBER_WORDS or token.endswith(("hundred", "thousand"))
 
 
 @dataclass(frozen=True)
 class Told:
-    """The tokens of a sentence.
+    """The tokens of one sentence, with queries on which words occur and where.
 
     Attributes:
-        tokens: as `galenic.assistant.triage.words.wording` gives them.
+        tokens: tokens from `galenic.assistant.triage.words.wording`: lower case, without
+            apostrophes, number words as digits; names of medicines are replaced by ``medicine``.
     """
 
     tokens: tuple[str, ...]
 
     def at(self, words: frozenset[str]) -> list[int]:
-        """The places of these words."""
+        """Return the positions of all tokens that are in a set, in order."""
         return [at for at, token in enumerate(self.tokens) if token in words]
 
     def has(self, words: frozenset[str]) -> bool:
-        """Whether any of them is said."""
+        """Check whether any token is in a set."""
         return any(token in words for token in self.tokens)
 
     def numbers(self) -> Iterator[int]:
-        """The places of numbers."""
+        """Return an iterator over the positions of numbers."""
         return (at for at, token in enumerate(self.tokens) if number(token))
 
     def before(self, at: int, words: frozenset[str], gap: int) -> bool:
-        """Whether one of these words stands among the ``gap`` tokens before a place."""
+        """Check whether a word of a set is among the ``gap`` tokens before a position."""
         return any(token in words for token in self.tokens[max(0, at - gap) : at])
 
     def after(self, at: int, words: frozenset[str], gap: int) -> bool:
-        """Whether one of these words stands among the ``gap`` tokens behind a place."""
+        """Check whether a word of a set is among the ``gap`` tokens after a position."""
         return any(token in words for token in self.tokens[at + 1 : at + 1 + gap])
 
     def near(self, some: frozenset[str], others: frozenset[str], gap: int) -> bool:
-        """Whether two of these words stand at most ``gap`` tokens apart, in any order."""
+        """Check whether words of two sets occur at most ``gap`` tokens apart, in either order."""
         return any(
             self.after(at, others, gap) or self.before(at, others, gap) for at in self.at(some)
         )
 
     def follow(self, some: frozenset[str], others: frozenset[str], gap: int) -> bool:
-        """Whether one of the second stands at most ``gap`` tokens behind one of the first."""
+        """Check whether a word of ``others`` comes at most ``gap`` tokens after one of ``some``."""
         return any(self.after(at, others, gap) for at in self.at(some))
 
     def says(self, *phrases: str) -> bool:
-        """Whether one of these phrases is said, word by word."""
+        """Check whether any of these phrases occurs, as a sequence of whole tokens."""
         text = f" {' '.join(self.tokens)} "
         return any(f" {one} " in text for one in phrases)
 
     def starts(self, words: Sequence[str] | frozenset[str]) -> bool:
-        """Whether it begins with one of these words."""
+        """Check whether the first token is one of these words."""
         return bool(self.tokens) and self.tokens[0] in words
 
 
 def asks_why(told: Told) -> bool:
-    """ "Why do I take it once a week", "what does mg mean": no leave is asked for."""
+    """Check for a question about reasons or meanings, which asks for no permission.
+
+    Examples: "why do I take it once a week", "what does mg mean".
+    """
     means = told.starts(frozenset({"what", "whats"})) and told.has(frozenset({"mean", "means"}))
     return means or (told.starts(frozenset({"why"})) and not told.has(_LEAVE))
 
@@ -99,3 +105,4 @@ def asks_why(told: Told) -> bool:
 _LEAVE = frozenset(
     {"cant", "shouldnt", "not", "stop", "stopping", "more", "less", "double", "skip"}
 )
+"""Words that make a "why" question one for permission: "why can't I take more"."""
