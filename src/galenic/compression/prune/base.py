@@ -25,7 +25,7 @@ UNSTRUCTURED = "unstructured"
 DEFAULT_SPARSITY = 0.2
 SPARSITY = (
     "Fraction of the blocks' parameters to remove (embeddings not counted), at least 0 and below "
-    f"1; default: {DEFAULT_SPARSITY}"
+    f"1; default: {DEFAULT_SPARSITY}, or what an N:M pattern removes."
 )
 
 
@@ -121,7 +121,7 @@ class ShrinkingPruner(Pruner):
 
     shrinks = True
 
-    sparsity: float | None = Field(None, ge=0, lt=1, description=f"{SPARSITY}.")
+    sparsity: float | None = Field(None, ge=0, lt=1, description=SPARSITY)
 
     @property
     def calibrated(self) -> bool:
@@ -146,7 +146,7 @@ class ZeroingPruner(Pruner):
         None,
         ge=0,
         lt=1,
-        description=f"{SPARSITY}, or what an N:M pattern removes.",
+        description=SPARSITY,
     )
     pattern: str = Field(
         UNSTRUCTURED,
