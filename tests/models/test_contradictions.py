@@ -134,7 +134,7 @@ def other_head(stored: dict[str, Any]) -> dict[str, Any]:
         ({"eos_token_id": [296, 295]}, "", None),
         ({"tie_word_embeddings": True}, "", other_head),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_what_transformers_settles_is_settled_alike(
     base: Path,
