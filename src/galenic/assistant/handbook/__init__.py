@@ -1,5 +1,6 @@
-"""The embedded handbook: entries, their rules, and finding the one that is meant.
+"""The embedded handbook: short entries on health topics and medicines, and search among them.
 
-Written in our own words from public pages; no clinician has reviewed it. What is said from it is in
-`galenic.assistant.answer`; the log of look-ups is in ``tools/handbook/log``, outside the package.
+The entries are written in this project's own words from public pages, and are not reviewed by a
+clinician. `galenic.assistant.answer` builds answers from them. The record of which page was read
+for which entry is in ``tools/handbook/log``, outside the package.
 """

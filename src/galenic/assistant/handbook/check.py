@@ -1,6 +1,7 @@
-"""What an entry must keep to: shape, hosts, two hosts for safety, plain words, no doses.
+"""Validation of handbook entries: sources, wording, length and readability.
 
-The tests hold every entry to this, and ``tools/handbook/import_entries.py`` lets nothing else in.
+The tests apply these checks to every entry, and ``tools/handbook/import_entries.py`` accepts no
+entry that fails one.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from galenic.assistant.handbook.entry import SAFETY, Entry, Place
 __all__ = ["MOST_GRADE", "accepted", "entry_faults", "grade", "hosts", "leaving", "place_faults"]
 
 MOST_GRADE = 9.0
-"""School grade by Flesch and Kincaid that an entry may have at most; about 8 is meant."""
+"""Maximum Flesch-Kincaid grade level (US school years) of an entry; authors aim for about 8."""
 MOST_WORDS = 27
+"""Maximum number of words in a statement."""
 _LEAST = {"topic": {"what": 1, "notice": 1}, "medicine": {"what": 1, "uses": 1}}
+"""Minimum number of statements in a field, by kind of entry."""
 _BAD = re.compile(
     r"\b\d+(\.\d+)?\s?(mg|mcg|g|ml|micrograms?|milligrams?|tablets?|pills?|capsules?)\b"
     r"|\bevery (\d+|four|six|eight) hours\b|\b(one|two|three|four) (tablets?|pills?|capsules?)\b"
@@ -28,32 +31,54 @@ _BAD = re.compile(
     r"|nothing to worry|no need to (see|worry)",
     re.I,
 )
+"""Doses, advice to stop a medicine, emergency numbers and reassurance, which no statement may
+contain."""
 _SAFE_STOP = re.compile(r"(ask|talk|speak|check|see|not|never|without)\b.*\bstop taking", re.I)
 
 
 @cache
 def _suffixes(part: str) -> tuple[str, ...]:
+    """Return the host suffixes of one section of ``hosts.yaml``: ``suffixes`` or ``leaving``."""
     text = files("galenic.assistant.handbook").joinpath("hosts.yaml").read_text(encoding="utf-8")
     return tuple(yaml.safe_load(text)[part])
 
 
 def accepted(url: str) -> bool:
-    """Whether a page's host keeps to the rule of ``hosts.yaml``."""
+    """Check whether a page's host is one that a statement may rely on (``hosts.yaml``).
+
+    Example: ``https://www.nhs.uk/conditions/hives/`` is accepted.
+
+    Args:
+        url: address of the page.
+    """
     return _is_of(url, "suffixes")
 
 
 def leaving(url: str) -> bool:
-    """Whether a page's host is outside the rule, and may stand only beside one that keeps to it."""
+    """Check whether a page's host may only be cited next to a page with an accepted host.
+
+    Args:
+        url: address of the page.
+    """
     return _is_of(url, "leaving")
 
 
 def _is_of(url: str, part: str) -> bool:
+    """Check whether the host of an address ends with a suffix of a section of ``hosts.yaml``."""
     host = _host(url)
     return any(host == one or host.endswith(f".{one}") for one in _suffixes(part))
 
 
 def hosts(entry: Entry, place: Place) -> frozenset[str]:
-    """The hosts of the pages behind a statement, without ``www.``; none without one of the rule."""
+    """Return the distinct hosts of the pages that a statement cites, without ``www.``.
+
+    Args:
+        entry: the entry that lists the pages.
+        place: the statement, with its field.
+
+    Returns:
+        The hosts; empty if none of the pages has an accepted host.
+    """
     pages = [entry.sources[key].url for key in place.statement.sources if key in entry.sources]
     if not any(accepted(url) for url in pages):
         return frozenset()
@@ -61,7 +86,15 @@ def hosts(entry: Entry, place: Place) -> frozenset[str]:
 
 
 def place_faults(entry: Entry, place: Place) -> Iterator[str]:
-    """What is wrong with one statement."""
+    """Yield a description of each rule that a statement breaks; nothing if it is valid.
+
+    A statement must be one sentence of 4 to 27 words that can stand alone, with no amounts of
+    medicines, and it must cite an accepted host; those on safety must cite two.
+
+    Args:
+        entry: the entry that the statement belongs to.
+        place: the statement, with its field.
+    """
     text, known = place.statement.text, entry.sources
     size = len(text.split())
     if not 4 <= size <= MOST_WORDS:
@@ -82,7 +115,11 @@ def place_faults(entry: Entry, place: Place) -> Iterator[str]:
 
 
 def entry_faults(entry: Entry) -> Iterator[str]:
-    """What is wrong with an entry as a whole."""
+    """Yield a description of each rule that an entry as a whole breaks; nothing if it is valid.
+
+    The rules concern the numbers of names, questions and statements, advice on when to seek help,
+    and readability. Single statements are checked by `place_faults`.
+    """
     if len(entry.also) < 4:
         yield "fewer than 4 other names"
     if not 3 <= len(entry.questions) <= 6:
@@ -99,7 +136,15 @@ def entry_faults(entry: Entry) -> Iterator[str]:
 
 
 def grade(sentences: list[str]) -> float:
-    """School grade needed to read sentences (Kincaid et al. 1975), syllables by runs of vowels."""
+    """Return the Flesch-Kincaid grade level of sentences (Kincaid et al. 1975).
+
+    Args:
+        sentences: one string per sentence.
+
+    Returns:
+        US school years needed to understand the text; 0 for a text without words. Syllables are
+        estimated from groups of vowels.
+    """
     words = [word for sentence in sentences for word in sentence.split()]
     if not words:
         return 0.0
@@ -109,6 +154,7 @@ def grade(sentences: list[str]) -> float:
 
 
 def _syllables(word: str) -> int:
+    """Estimate the number of syllables of a word from its groups of vowels: 3 for "medicine"."""
     plain = re.sub(r"[^a-z]", "", word.lower())
     count = len(re.findall(r"[aeiouy]+", plain))
     silent = plain.endswith("e") and not plain.endswith("le") and count > 1
@@ -116,4 +162,5 @@ def _syllables(word: str) -> int:
 
 
 def _host(url: str) -> str:
+    """Return the host of an address in lower case, without ``www.``."""
     return urlsplit(url).netloc.lower().rstrip(".").removeprefix("www.").removeprefix("www2.")

@@ -1,4 +1,4 @@
-"""The pages behind a statement of the handbook, as passages that can be cited and opened."""
+"""Conversion of handbook sources to `Passage` objects, so that they can be cited like others."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from galenic.retrieval.retrieve import Passage, Snippet
 __all__ = ["HANDBOOK", "cited_pages", "cited_sources"]
 
 HANDBOOK = "handbook"
-"""Name of the collection."""
+"""Name of the collection that these passages belong to."""
 MOST = 2
-"""Pages that are cited for one statement."""
+"""Maximum number of pages that are cited for one statement."""
 LICENSE = "our own words, Apache-2.0; the page itself has its own terms"
+"""Licence that is shown with a passage."""
 
 
 def cited_pages(entry: Entry, place: Place) -> tuple[Passage, ...]:
-    """The first pages that say what a statement says, each with all that the entry has from it."""
+    """Return the first pages that support a statement, as passages.
+
+    The text of each passage consists of all statements of the entry that cite that page.
+
+    Args:
+        entry: the entry that the statement belongs to.
+        place: the statement, with its field.
+    """
     return tuple(_passage(entry, key) for key in place.statement.sources[:MOST])
 
 
 def cited_sources(warned: Warned) -> tuple[Passage, ...]:
-    """The first pages behind a warning."""
+    """Return the first pages that support a warning about an interaction, as passages."""
     row = warned.interaction
     return tuple(
         Passage(
@@ -45,6 +53,12 @@ def cited_sources(warned: Warned) -> tuple[Passage, ...]:
 
 
 def _passage(entry: Entry, key: str) -> Passage:
+    """Return one page of an entry as a passage.
+
+    Args:
+        entry: the entry that cites the page.
+        key: key of the page in ``entry.sources``.
+    """
     source = entry.sources[key]
     said = [p.statement.text for p in entry.places() if key in p.statement.sources]
     text = "\n".join(said)

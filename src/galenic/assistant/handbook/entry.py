@@ -1,4 +1,4 @@
-"""An entry of the handbook: statements in our own words, each with the pages that say so."""
+"""Data model of a handbook entry: statements, each with the public pages that support it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ FIELDS = (
     "what", "notice", "causes", "spread", "lasts", "uses", "help", "prevent", "effects",
     "ask_first", "doctor",
 )  # fmt: skip
-"""Fields with statements, in the order in which they are read, but for ``seek``."""
+"""Fields that contain statements, except ``seek``, in the order in which they are displayed."""
 SEEK = ("emergency", "today", "days")
+"""Levels of urgency of the advice to seek help."""
 SAFETY = frozenset({"effects", "ask_first", *(f"seek.{tier}" for tier in SEEK)})
-"""What needs pages of two hosts."""
+"""Fields whose statements must cite pages of at least two hosts."""
 
 
 class _Strict(BaseModel):
@@ -25,7 +26,14 @@ class _Strict(BaseModel):
 
 
 class PublicPage(_Strict):
-    """A public page: who publishes it, its title and address, and its date or when it was seen."""
+    """A public web page.
+
+    Attributes:
+        name: publisher.
+        title: title of the page.
+        url: address of the page.
+        date: date of the page, or the date on which it was read, as text ("seen 2026-11-29").
+    """
 
     name: Text
     title: Text
@@ -34,14 +42,25 @@ class PublicPage(_Strict):
 
 
 class Statement(_Strict):
-    """One whole sentence, and the keys of the pages that say so."""
+    """One complete sentence, and the pages that support it.
+
+    Attributes:
+        text: the sentence.
+        sources: keys of the pages in `Entry.sources`; ``from`` in the YAML files.
+    """
 
     text: Text
     sources: tuple[Text, ...] = Field(alias="from", min_length=1)
 
 
 class Seek(_Strict):
-    """When to get help, by how soon."""
+    """Statements on when to seek help.
+
+    Attributes:
+        emergency: signs that need an ambulance or emergency department.
+        today: signs that need help on the same day.
+        days: signs that need an appointment within a few days.
+    """
 
     emergency: tuple[Statement, ...] = ()
     today: tuple[Statement, ...] = ()
@@ -49,22 +68,36 @@ class Seek(_Strict):
 
 
 class Place(NamedTuple):
-    """A statement and the field it stands in: ``help``, ``seek.today``."""
+    """A statement, and the name of its field, such as ``help`` or ``seek.today``."""
 
     field: str
     statement: Statement
 
 
 class Entry(_Strict):
-    """A topic or a group of medicines.
+    """A handbook entry on a health topic or on a group of medicines.
 
     Attributes:
-        id: the file's name.
-        also: other names, and how people say the complaint.
-        names: of a group of medicines: generic names and brands.
-        what: the first statement is a definition.
-        spread: how it is passed on, for how long, and when to go back to school or work.
-        questions: to bring to an appointment.
+        id: name of the entry's file, without suffix.
+        kind: ``topic`` or ``medicine``.
+        title: title as displayed, for example "Sprains and strains".
+        also: other names, and ways in which people describe the complaint.
+        names: generic and brand names of the medicines; empty for topics.
+        group: category of the entry.
+        sources: the pages that statements cite, by key.
+        what: what it is; the first statement is a definition.
+        notice: symptoms that people notice.
+        causes: causes and risk factors.
+        spread: how it is transmitted, for how long, and when to go back to school or work.
+        lasts: how long it lasts.
+        help: self-care and treatment.
+        prevent: prevention.
+        uses: what the medicines are used for.
+        effects: side effects.
+        ask_first: who should ask a professional before use.
+        doctor: what a doctor may do or check.
+        seek: when to seek help.
+        questions: questions to ask at an appointment.
     """
 
     id: Text
@@ -89,7 +122,7 @@ class Entry(_Strict):
     questions: tuple[Text, ...] = ()
 
     def places(self) -> Iterator[Place]:
-        """All statements, in the order in which they are read."""
+        """Yield all statements with their fields, in the order in which they are displayed."""
         for name in FIELDS:
             for one in getattr(self, name):
                 yield Place(name, one)

@@ -1,7 +1,8 @@
-"""Which medicines, conditions and foods that a question and a record name do not go together.
+"""Warnings about interactions of medicines with medicines, health conditions and foods.
 
-Matched by name, brand and group. A row counts when the question names one side and question or
-record the other; what was denied ("I am not pregnant") does not count.
+Interactions are listed in ``interactions.yaml`` by name of a medicine, group of medicines,
+condition or food. A warning is given if the question names one side, and the question or the health
+record names the other. Negated mentions ("I am not pregnant") do not count.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from galenic.record.facts import Fact
 __all__ = ["Interaction", "Warned", "interactions", "warnings"]
 
 MOST = 3
-"""Warnings that are shown for a question."""
+"""Maximum number of warnings for one question."""
 _LEVELS = ("avoid", "ask-first", "caution")
+"""Levels of warning, most severe first."""
 
 
 class _Side(BaseModel):
+    """One side of an interaction; exactly one of the fields is set, the others are empty."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     medicine: str = ""
@@ -37,12 +41,16 @@ class _Side(BaseModel):
 
 
 class Interaction(BaseModel):
-    """Two sides that do not go together, and what to tell the reader.
+    """Two things that should not be combined, and the warning for the user.
 
     Attributes:
-        level: ``avoid``, ``ask-first`` or ``caution``.
-        text: for the reader.
-        why: in a few words.
+        id: unique name, such as ``ibuprofen-warfarin``.
+        a: one side.
+        b: the other side.
+        level: severity: ``avoid``, ``ask-first`` or ``caution``.
+        text: the warning, as displayed to the user.
+        why: short explanation of the mechanism.
+        sources: public pages that support the warning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,14 +66,20 @@ class Interaction(BaseModel):
 
 @dataclass(frozen=True)
 class Warned:
-    """An interaction that counts, and the words of the record that it is about; empty if none."""
+    """An interaction that applies to a user.
+
+    Attributes:
+        interaction: the interaction.
+        recorded: how the user's notes or record name the other side, such as "warfarin"; empty if
+            the question itself names both sides.
+    """
 
     interaction: Interaction
     recorded: str
 
     @property
     def text(self) -> str:
-        """For the reader."""
+        """The warning as displayed to the user, including what the record lists."""
         if not self.recorded:
             return self.interaction.text
         return f"Your notes or record list {self.recorded}. {self.interaction.text}"
@@ -73,19 +87,22 @@ class Warned:
 
 @cache
 def interactions() -> tuple[Interaction, ...]:
-    """The table."""
+    """Load the table of interactions."""
     text = files("galenic.assistant.handbook").joinpath("interactions.yaml").read_text("utf-8")
     raw: Any = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     return TypeAdapter(tuple[Interaction, ...]).validate_python(raw)
 
 
 def warnings(question: str, notes: str = "", facts: Sequence[Fact] = ()) -> list[Warned]:
-    """The gravest warnings, at most `MOST`, the more special of two on the same pair.
+    """Return the interactions that apply to a question, most severe first, at most `MOST`.
+
+    If several rows match the same pair, the one that names more individual medicines (rather than
+    groups) is kept. Example: "Can I take ibuprofen with warfarin?" gives ``ibuprofen-warfarin``.
 
     Args:
-        question: in a person's own words.
-        notes: theirs, as text.
-        facts: of their record; only those that hold count.
+        question: the question in the user's own words.
+        notes: the user's notes as plain text.
+        facts: facts of the user's health record; only those in state ``holds`` count.
     """
     asked, kept = named_things(question), {**_of_notes(notes), **_recorded(facts)}
     found: dict[frozenset[str], tuple[int, Warned]] = {}
@@ -104,6 +121,13 @@ def warnings(question: str, notes: str = "", facts: Sequence[Fact] = ()) -> list
 def _matches(
     row: Interaction, asked: Mapping[str, NamedThing], kept: Mapping[str, str]
 ) -> Iterator[tuple[Warned, frozenset[str]]]:
+    """Yield the warnings of one row that apply, each with the pair of names that it is about.
+
+    Args:
+        row: the interaction.
+        asked: things that the question names, by key, from `named_things`.
+        kept: names in the user's notes and record, by the same keys.
+    """
     for one, other in ((_key(row.a), _key(row.b)), (_key(row.b), _key(row.a))):
         ours, also, theirs = asked.get(one), asked.get(other), kept.get(other)
         if ours is None:
@@ -117,11 +141,12 @@ def _matches(
 
 
 def _of_notes(notes: str) -> dict[str, str]:
-    """What notes name: they are of one person."""
+    """Return the names in a user's notes, by key; all are taken to be about the user."""
     return {key: named.said for key, named in named_things(notes).items()}
 
 
 def _key(side: _Side) -> str:
+    """Return the key of a side as in `named_things`, such as ``group:nsaid``."""
     kind = "medicine" if side.medicine else "group" if side.group else "thing"
     return f"{kind}:{side.medicine or side.group or side.condition or side.food}"
 
@@ -141,7 +166,13 @@ _ALLERGIES = {
 
 
 def _recorded(facts: Sequence[Fact]) -> dict[str, str]:
-    """What a record names, like `_facts`: by the type and the traits of facts that hold."""
+    """Return what a health record names, keyed as in `named_things`.
+
+    Keys follow from the medicines, allergies, age and traits of facts in state ``holds``.
+
+    Returns:
+        For each key, how a warning refers to the recorded fact.
+    """
     found: dict[str, str] = {}
     for fact in facts:
         if fact.state != "holds":
@@ -165,13 +196,14 @@ def _recorded(facts: Sequence[Fact]) -> dict[str, str]:
 
 
 def _sulfa(fact: Fact) -> bool:
+    """Check whether an allergy is to a sulfa medicine, by its name."""
     return any(
         word in name.lower() for name in fact.names for word in ("sulfa", "sulpha", "sulfon")
     )
 
 
 def _label(fact: Fact) -> str:
-    """What of the record a warning is about, for the reader."""
+    """Return how a warning refers to a recorded fact, such as "warfarin" or "a child"."""
     if fact.kind == "person":
         return "a child"
     return f"an {fact.text}" if fact.kind == "allergy" else fact.name

@@ -1,7 +1,8 @@
-"""Read the entries that come with the package; parsed once, then kept as JSON in the user's cache.
+"""Loading of the handbook entries in the package, with a cache of the parsed files.
 
-YAML is slow to read (0.3 s for 190 entries, 0.03 s as JSON). The cached file is named by a digest
-of the entries: another version of the package never reads a stale one.
+Parsing YAML is slow (0.3 s for 190 entries, 0.03 s as JSON), so the parsed entries are cached as
+JSON in the user's cache folder. The name of the cache file contains a hash of all entries, so a
+stale cache is never used.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ NOTICE = (
     "Galenic's handbook: written in its own words from the public pages named; not reviewed by a "
     "clinician."
 )
+"""Attribution that is displayed with the handbook's passages."""
 _MANY = TypeAdapter(tuple[Entry, ...])
 
 
 @cache
 def entries() -> tuple[Entry, ...]:
-    """All entries, by id."""
+    """Load all entries of the package, sorted by id."""
     folder = files("galenic.assistant.handbook").joinpath("entries")
     names = sorted(Path(one.name).stem for one in folder.iterdir() if one.name.endswith(".yaml"))
     texts = [(name, folder.joinpath(f"{name}.yaml").read_bytes()) for name in names]
@@ -50,38 +52,51 @@ def entries() -> tuple[Entry, ...]:
 
 @cache
 def _more_names() -> Mapping[str, tuple[str, ...]]:
+    """Load ``names.yaml``: additional names by id of the entry."""
     folder = files("galenic.assistant.handbook")
     found = yaml.safe_load(folder.joinpath("names.yaml").read_text(encoding="utf-8"))
     return {name: tuple(said) for name, said in found.items()}
 
 
 def more_names(entry: str) -> tuple[str, ...]:
-    """Ways of asking for an entry that were added after it was written (``names.yaml``)."""
+    """Return the additional names of an entry in ``names.yaml``, which are not in its own file.
+
+    Args:
+        entry: id of the entry.
+    """
     return _more_names().get(entry, ())
 
 
 @cache
 def spellings() -> Mapping[str, str]:
-    """How words are written in text messages and by ear (``spellings.yaml``)."""
+    """Load ``spellings.yaml``: text-message and phonetic spellings with the words they stand for.
+
+    Example: ``wen`` maps to ``when``.
+    """
     folder = files("galenic.assistant.handbook")
     found = yaml.safe_load(folder.joinpath("spellings.yaml").read_text(encoding="utf-8"))
     return {str(written): meant for written, meant in found.items()}
 
 
 def read_entries(paths: Sequence[Path]) -> tuple[Entry, ...]:
-    """Entries from files.
+    """Read entries from YAML files.
+
+    Args:
+        paths: one file per entry.
 
     Raises:
-        ValidationError: a file does not have the shape of an entry.
+        ValidationError: a file does not match the data model of an entry.
     """
     return tuple(Entry.model_validate(_parse(path.read_text(encoding="utf-8"))) for path in paths)
 
 
 def _parse(text: str) -> Any:
+    """Parse YAML text with the fast C loader if it is available."""
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe ones
 
 
 def _cache_path(digest: str) -> Path:
+    """Return the path of the cache file for entries with this hash."""
     import platformdirs
 
     given = os.environ.get("GALENIC_HOME")
@@ -94,7 +109,7 @@ def _cache_path(digest: str) -> Path:
 
 
 def _keep(path: Path, raw_entries: Sequence[Any]) -> None:
-    """Write the cached file whole or not at all; a place that cannot be written to is no error."""
+    """Write the cache file atomically and delete older ones; write errors are ignored."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.glob("handbook-*.json"):

@@ -1,4 +1,7 @@
-"""Which medicines, groups, conditions and foods a text names, and whose they are."""
+"""Recognition of medicines, groups of medicines, conditions and foods in a text.
+
+Each is found with the person who has or takes it, since a question may be about someone else.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ __all__ = ["CHILD_MONTHS", "NamedThing", "named_things"]
 
 
 class NamedThing(NamedTuple):
-    """A thing that a text names.
+    """A medicine, group of medicines, condition or food that a text names.
 
     Attributes:
-        said: the words that name it.
-        owners: who has or takes it; nobody where that is not plain.
-        several: more than one medicine of the group is named.
+        said: the words of the text that name it, such as "blood thinner".
+        owners: persons who may have or take it; empty if the text does not say.
+        several: whether the text names more than one medicine of the group.
     """
 
     said: str
@@ -35,6 +38,7 @@ class NamedThing(NamedTuple):
 
 
 CHILD_MONTHS = {"under-12": 144.0, "under-16": 192.0}
+"""Age groups of children, with their upper limit of age in months."""
 _GROUP_NAMES = {
     "anticoagulant": "blood thinner, blood thinners, anticoagulant, anticoagulants",
     "nsaid": "nsaid, nsaids, anti-inflammatory, anti-inflammatories",
@@ -62,19 +66,21 @@ _GROUP_NAMES = {
     "iron-supplement": "iron supplement, iron supplements, iron pill, iron pills",
     "calcium-supplement": "calcium supplements, calcium pills",
 }
-"""Groups by the names that people give them."""
+"""Everyday names of groups of medicines, separated by commas."""
 _BESIDE = {
     "iron-supplement": "iron", "calcium-supplement": "calcium", "potassium-supplement": "potassium",
     "antacid": "magnesium", "combined-contraceptive": "the pill, my pill, birth control",
 }  # fmt: skip
-"""Everyday words that name a group only beside a medicine."""
+"""Everyday words that name a group of medicines only if the text names another thing as well."""
 _NOT_SO = re.compile(r"(iron|calcium|potassium) (channel|deficiency|levels?|score|blockers?|rich)")
+"""Expressions such as "iron deficiency" in which these words name no medicine."""
 _BEFORE = 3
-"""Words before a condition among which a denial makes it not count."""
+"""Number of tokens before a condition in which a negation cancels it."""
 _NO_LONGER = re.compile(
     r"\bused to (?:take|be on|have)\b|\bno longer (?:take|taking|on|use)\b"
     r"|\bi(?: am|m) not (?:on|taking)\b|\bi (?:do not|dont|never) (?:take|use)\b"
 )
+"""Expressions for a medicine that is not or no longer taken."""
 _SOFT = word_set("water milk coffee tea juice squash cola coke lemonade smoothie formula")
 _GIVEN_UP = word_set("stopped quit gave")
 _NO_FOOD = word_set("breast expressed mothers donor")
@@ -82,7 +88,17 @@ _NO_FOOD_AFTER = word_set("of thistle teeth supply")
 
 
 def named_things(text: str) -> dict[str, NamedThing]:
-    """Keys (``medicine:warfarin``, ``group:nsaid``, ``thing:pregnancy``), and what names each."""
+    """Find the medicines, groups, conditions and foods that a text names.
+
+    "My mother takes warfarin" gives the keys ``medicine:warfarin`` and ``group:anticoagulant``,
+    with the owner ``mother``. Medicines that are no longer taken are left out.
+
+    Args:
+        text: text of any number of sentences, in the user's own words.
+
+    Returns:
+        The things found, by key: ``medicine:<id>``, ``group:<name>`` or ``thing:<name>``.
+    """
     whole, found, groups_of = _keys(text), dict[str, NamedThing](), Counter[str]()
     for medicine in named_in(text):
         groups_of.update(f"group:{group}" for group in medicine.groups)
@@ -98,6 +114,12 @@ def named_things(text: str) -> dict[str, NamedThing]:
 
 
 def _keys(text: str, *, alone: bool = True) -> dict[str, str]:
+    """Return the keys of all things that a text names, each with the words that name it.
+
+    Args:
+        text: a text, or one clause of it.
+        alone: whether an allergy to a medicine counts as that medicine if no other is named.
+    """
     found: dict[str, str] = {}
     read = sentences(text)
     mentions = [(sentence, one) for sentence in read for one in _held(sentence)]
@@ -119,7 +141,12 @@ def _keys(text: str, *, alone: bool = True) -> dict[str, str]:
 
 
 def _spoken(text: str, found: Mapping[str, str]) -> dict[str, str]:
-    """Groups that a text names by everyday words; some words count only beside something else."""
+    """Return the groups of medicines that a text names by everyday words, by group.
+
+    Args:
+        text: the text.
+        found: keys that were found in it; words of `_BESIDE` count only if there are any.
+    """
     plain = f" {' '.join(re.findall(r'[a-z0-9-]+', text.lower()))} "
     beside = _NOT_SO.sub(" ", plain) if found else ""
     named: dict[str, str] = {}
@@ -134,7 +161,7 @@ def _spoken(text: str, found: Mapping[str, str]) -> dict[str, str]:
 
 
 def _held(sentence: TokenSentence) -> list[Mention]:
-    """Conditions and foods that a sentence names and does not deny."""
+    """Return the conditions and foods that a sentence names and does not negate."""
     tokens = sentence.tokens
     return [
         one
@@ -146,13 +173,13 @@ def _held(sentence: TokenSentence) -> list[Mention]:
 
 
 def _no_alcohol(tokens: Sequence[str], one: Mention) -> bool:
-    """Whether water is drunk, or nothing any more."""
+    """Check whether a mention of drinking is not about alcohol, or is about having given it up."""
     given_up = _GIVEN_UP & set(tokens[max(0, one.start - 2) : one.start])
     return bool(given_up or _SOFT & set(tokens[one.end : one.end + 4]))
 
 
 def _no_food(tokens: Sequence[str], one: Mention) -> bool:
-    """Whether milk is a mother's, or part of another name."""
+    """Check whether a mention of milk is about breast milk or part of a name ("milk thistle")."""
     before, after = tokens[max(0, one.start - 1) : one.start], tokens[one.end : one.end + 1]
     return bool(_NO_FOOD & set(before) or _NO_FOOD_AFTER & set(after))
 
@@ -160,13 +187,20 @@ def _no_food(tokens: Sequence[str], one: Mention) -> bool:
 def _allergies(
     mentions: Sequence[tuple[TokenSentence, Mention]],
 ) -> list[tuple[TokenSentence, Mention]]:
+    """Return the mentions of allergies."""
     return [(sentence, one) for sentence, one in mentions if one.concept.endswith("-allergy")]
 
 
 def _taken(
     text: str, mentions: Sequence[tuple[TokenSentence, Mention]], *, alone: bool
 ) -> dict[Medicine, str]:
-    """The medicines of a text but those of an allergy; `alone`: unless there are no others."""
+    """Return the medicines that a text names, except those that it names as an allergy.
+
+    Args:
+        text: the text.
+        mentions: conditions and foods in the text, with their sentences.
+        alone: if there are no others, return those named as an allergy too.
+    """
     named = named_in(text)
     allergic = {word for s, one in _allergies(mentions) for word in s.shown[one.start : one.end]}
     others = {medicine: said for medicine, said in named.items() if said not in allergic}
@@ -175,6 +209,7 @@ def _taken(
 
 @cache
 def _matcher() -> Matcher:
+    """Load the phrases of ``conditions.yaml``."""
     text = files("galenic.assistant.handbook").joinpath("conditions.yaml").read_text("utf-8")
     matcher = Matcher()
     for name, said in yaml.safe_load(text).items():

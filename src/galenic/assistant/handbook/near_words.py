@@ -1,4 +1,4 @@
-"""Words that are meant for a word of a name: other endings of it, and slips of the pen."""
+"""Spelling correction towards words of the handbook: misspellings and other inflections."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from itertools import takewhile
 __all__ = ["NearWords"]
 
 SAME = 6
-"""Letters that two forms of one word begin with: "constipated" and "constipation"."""
+"""Minimum length of a common prefix of two inflections: "constipated" and "constipation"."""
 SHARE = 0.7
-"""Of the shorter one that they must have in common."""
+"""Minimum length of that prefix as a fraction of the shorter word."""
 ENDING = 5
-"""Letters of an ending, at most."""
+"""Maximum number of letters after that prefix."""
 SHORTEST = 6
-"""Shorter words are too near to others: "couch" to "cough"."""
+"""Minimum length of a word; shorter ones resemble too many others, as "couch" and "cough"."""
 ALIKE = 0.84
-"""Likeness (Ratcliff and Metzener 1988) from which a word is a slip of the pen."""
+"""Minimum similarity (Ratcliff and Metzener 1988) of a misspelling and the intended word."""
 ALIKE_AND_SOUND = 0.75
-"""The same where both have the same consonants: "diabeetis"."""
+"""The same for words with equal consonants: "diabeetis"."""
 LEAST_SOUND = 3
-"""Consonants that such words have at least."""
+"""Minimum number of consonants for comparison by consonants."""
 _SOUNDS = (("ph", "f"), ("sc", "s"), ("ck", "k"), ("c", "k"), ("q", "k"), ("z", "s"))
+"""Spellings of a consonant, and the letter that represents its sound."""
 _VOWELS = re.compile(r"[aeiouy]+")
 _DOUBLED = re.compile(r"(.)\1+")
 
 
 class NearWords:
-    """Finds the word of a name that was meant.
+    """Finds the known word that a misspelt or inflected word stands for.
+
+    Examples: "dehydrated" gives "dehydration", and "tonsilitis" gives "tonsillitis".
 
     Args:
-        names: words that names have.
-        known: stems that are words of their own, and no slips.
-        others: words that may be meant where no name is near.
+        names: words in the names of entries; preferred as corrections.
+        known: stems of correct words, which are not taken for misspellings.
+        others: words that are used as corrections if no name is similar.
     """
 
     def __init__(
@@ -46,11 +49,11 @@ class NearWords:
         self.near = lru_cache(maxsize=4096)(self._near)
 
     def _near(self, word: str, stem: str) -> str | None:
-        """The word that is meant; None where nothing is near.
+        """Return the correction of a word; None if no known word is similar enough.
 
         Args:
-            word: in lower case, that no name has.
-            stem: of it.
+            word: a lower-case word that occurs in no name.
+            stem: its stem.
         """
         choice = self._names.get(word[:1], [])
         if len(word) >= SHORTEST:
@@ -65,6 +68,7 @@ class NearWords:
 
 
 def _by_letter(said: Iterable[str]) -> dict[str, list[str]]:
+    """Group words of at least `SHORTEST` letters by first letter, sorted."""
     found: dict[str, list[str]] = {}
     for word in sorted({one for one in said if len(one) >= SHORTEST}):
         found.setdefault(word[0], []).append(word)
@@ -72,7 +76,12 @@ def _by_letter(said: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _slip(word: str, choice: Sequence[str]) -> str | None:
-    """The word of which this one is a slip of the pen, or is written as it sounds."""
+    """Return the word of which this is a misspelling or phonetic spelling; None if there is none.
+
+    Args:
+        word: the word to correct, in lower case.
+        choice: candidate words.
+    """
     if len(word) >= SHORTEST and not word.endswith(("ing", "ed")):
         if alike := difflib.get_close_matches(word, choice, 1, ALIKE):
             return alike[0]
@@ -88,7 +97,10 @@ def _slip(word: str, choice: Sequence[str]) -> str | None:
 
 @lru_cache(maxsize=16384)
 def _sound(word: str) -> str:
-    """First letter and consonants of a word, as they sound."""
+    """Return a phonetic key: the first letter and the consonants, with equal sounds unified.
+
+    Example: "pharmacy" gives "phrmk".
+    """
     plain = word[1:]
     for written, heard in _SOUNDS:
         plain = plain.replace(written, heard)
@@ -96,6 +108,7 @@ def _sound(word: str) -> str:
 
 
 def _one_family(stem: str, name: str) -> bool:
+    """Check whether a stem and a word are inflections of one word, by their common prefix."""
     pairs = zip(stem, name, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     shared = same >= SAME and same >= SHARE * min(len(stem), len(name))
@@ -103,4 +116,5 @@ def _one_family(stem: str, name: str) -> bool:
 
 
 def _likeness(one: str, other: str) -> float:
+    """Return the Ratcliff-Metzener similarity of two words, from 0 to 1."""
     return difflib.SequenceMatcher(None, one, other).ratio()

@@ -1,8 +1,8 @@
-"""Whose medicine or condition a question names: the asker's, or another person's.
+"""Attribution of medicines and conditions in a question to persons.
 
-"My mother takes warfarin, may I take ibuprofen?" is about two people; "my nan is on Eliquis, can
-she have ibuprofen" about one. Where it is not plain whose something is, it is nobody's, and counts
-for everybody.
+"My mother takes warfarin, may I take ibuprofen?" is about two people, so the medicines do not
+interact; "My nan is on Eliquis, can she have ibuprofen?" is about one. A thing whose owner is
+unclear is treated as if it could be anybody's.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from galenic.assistant.triage.words.wording import word_set
 __all__ = ["ASKER", "Owners", "apart", "clauses"]
 
 ASKER = "asker"
+"""Label of the person who asks."""
 Owners = frozenset[str]
-"""Who may have a thing; empty where that is not plain."""
+"""Labels of the persons who may have or take something, such as ``asker``, ``mother`` or ``child``;
+empty if unclear."""
 _BREAK = re.compile(
     r"[.?!;,:\n]+"
     r"|\b(?:and|but|so|while|because|whereas)\b"
@@ -41,7 +43,14 @@ _WITH_CHILD = ("thing:pregnancy", "thing:breastfeeding")
 
 
 def clauses(text: str) -> Iterator[tuple[str, Owners]]:
-    """The clauses of a text, each with whose things it names."""
+    """Split a text into clauses, and determine whose medicines and conditions each is about.
+
+    Pronouns such as "she" refer to the person mentioned last. "My mother takes warfarin, may I take
+    ibuprofen?" gives the owners ``mother`` and ``asker``.
+
+    Yields:
+        Each clause in lower case without apostrophes, and its owners. Clauses may be blank.
+    """
     last = ""
     for clause in _BREAK.split(re.sub(r"['’]", "", text.lower())):
         words = re.findall(r"[a-z]+", clause)
@@ -56,7 +65,14 @@ def clauses(text: str) -> Iterator[tuple[str, Owners]]:
 
 
 def _other(words: list[str]) -> str:
-    """The other person that has, takes or is given something."""
+    """Return the person other than the asker that a clause is about; empty if there is none.
+
+    A person counts only as someone who has, takes or is given something: "dad's on warfarin" but
+    not "dad's tablets".
+
+    Args:
+        words: words of the clause, in lower case.
+    """
     for at, word in enumerate(words):
         person = word if word in _KIN | _YOUNG else word[:-1]
         if person not in _KIN | _YOUNG:
@@ -68,7 +84,14 @@ def _other(words: list[str]) -> str:
 
 
 def apart(one: tuple[str, Owners], other: tuple[str, Owners]) -> bool:
-    """Whether two things, each with its key and its owners, are plainly of different people."""
+    """Check whether two things certainly belong to different people.
+
+    Pregnancy and breastfeeding count as shared with the child.
+
+    Args:
+        one: key of a thing as in `named_things`, and its owners.
+        other: the same for the other thing.
+    """
     if not one[1] or not other[1] or one[1] & other[1]:
         return False
     young = "child" in one[1] | other[1]

@@ -1,8 +1,9 @@
-"""Which entry a question means: by titles, other names and ways of saying the complaint.
+"""Search for the handbook entry that a question is about, by titles and other names.
 
-A name counts by the rarity of its words (inverse document frequency over all names, Spärck Jones
-1972) and by how much of it the question has; longer names that fit wholly win over shorter ones.
-What the rest of the question says is looked for in the entry's statements.
+Words are weighted by inverse document frequency over all names (Spärck Jones 1972). The score of a
+name is the weight of its words in the question, multiplied by the square of the share of the name
+that they cover, so that long names that match completely win over short ones. Entries whose
+statements contain the other words of the question get a small bonus.
 """
 
 from __future__ import annotations
@@ -65,38 +66,38 @@ _ALIKE = {
     "infect": "infected infection infections",
     "sleep": "asleep sleeping",
 }
-"""Words that count as the same in names: American spelling, people, everyday words."""
+"""Words that count as equal in names: spelling variants, words for people, everyday words."""
 _WEAK = word_set("""
 feel feeling have having get getting keep make my me bad worse sore pain hurt child pregnant
 test tablet blood skin medicin problem symptom sick ill itchi red help stop time day work cut
 cancer screen adult women men person eat high low cannot cant dont old young night morn doctor
 leg arm hand foot feet eye ear nose mouth throat head neck fac chest tummy muscl joint bon finger
 """)
-"""Stems that by themselves name no topic."""
+"""Stems that do not identify a topic on their own, such as parts of the body."""
 
 
 _THE_PILL = re.compile(r"\b(?:the|my|a) pill\b(?! for)", re.I)
-"""Of contraception, where nothing else is said."""
+""""The pill" without further words, which means contraception."""
 _NO_NAMES = frozenset(("mmol", "mol"))
-"""Units whose stems are those of other words."""
+"""Units of measurement whose stems coincide with those of other words."""
 TITLE = 1.1
-"""A title counts so much more than another name."""
+"""Factor on the score of a match with an entry's title."""
 WEAKER = 0.35
-"""A name of which the question has asking words only counts so much: "drinking" names alcohol."""
+"""Factor on the score if all matching words are also words that people ask with, as "drinking"."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """An entry that a question may mean.
+    """A handbook entry that a question may be about.
 
     Attributes:
-        entry: of the handbook.
-        score: higher is better; comparable within one question.
-        cover: share of the best name that the question has, by rarity.
-        stems: of the question that stand in the name.
-        titled: the name is the title, half of it, or a medicine's name.
-        weak: it names no topic by itself: an everyday word.
-        drug: the name is a medicine's or a brand's.
+        entry: the entry.
+        score: match score; higher is better, comparable only within one question.
+        cover: share of the best matching name that the question contains, by weight, from 0 to 1.
+        stems: stems of the question that occur in that name.
+        titled: whether that name is the entry's title, half of it, or the name of a medicine.
+        weak: whether only everyday words matched, which do not identify a topic on their own.
+        drug: whether that name is a generic or brand name of a medicine.
     """
 
     entry: Entry
@@ -109,10 +110,10 @@ class Match:
 
 
 class Topics:
-    """All names of the entries, to look questions up in.
+    """Search index over the names and statements of handbook entries.
 
     Args:
-        known: entries.
+        known: the entries.
     """
 
     def __init__(self, known: Sequence[Entry]) -> None:
@@ -147,17 +148,21 @@ class Topics:
         }
 
     def mend(self, question: str, keep: frozenset[str] = frozenset()) -> str:
-        """The question with words as names have them: ``dehydrated``, ``tonsilitis``.
+        """Correct the spelling of a question towards the words of the handbook.
+
+        "im dehydrated" becomes "im dehydration", since names of entries have that form, and
+        "tonsilitis" becomes "tonsillitis".
 
         Args:
-            question: in a person's own words.
-            keep: stems that are left as they are.
+            question: the question in the user's own words.
+            keep: stems that are not changed.
         """
         question = _written(question)
         question = _THE_PILL.sub("the contraceptive pill", question)
         return re.sub(r"[^\W\d_]+", lambda found: self._mended(found[0], keep), question)
 
     def _mended(self, word: str, keep: frozenset[str]) -> str:
+        """Return the correction of one word, or the word itself."""
         plain = word.lower()
         common = _common(plain)
         if plain in STOP_WORDS or common in self._rarity or common in keep:
@@ -165,26 +170,32 @@ class Topics:
         return self._spelling.near(plain, common) or word
 
     def rarity(self, word: str) -> float:
-        """Of a stem in names, else in statements; the most for what stands nowhere."""
+        """Return the inverse document frequency of a stem; the maximum for unknown stems.
+
+        Frequencies in names are used first, then those in statements.
+        """
         return self._rarity.get(word) or self._spread.get(word, self._rarest)
 
     def knows(self, word: str) -> bool:
-        """Whether any entry has the stem."""
+        """Check whether a stem occurs in any entry."""
         return word in self._vocabulary
 
     def explains(self, entry: Entry, word: str) -> bool:
-        """Whether an entry's statements or names have the stem."""
+        """Check whether a stem occurs in an entry's names or statements."""
         at = self.known.index(entry)
         return word in self._texts[at] or any(
             word in name for owner, name, _ in self._names if owner == at
         )
 
     def find(self, question: str, weak: frozenset[str] = frozenset()) -> list[Match]:
-        """Entries that a question may mean, best first, ties by size of the group, then by id.
+        """Return the entries that a question may be about, best first.
+
+        Entries with equal scores are sorted by number of medicine names (descending), then by id.
 
         Args:
-            question: in a person's own words.
-            weak: stems that name no topic by themselves, since they also only ask.
+            question: the question in the user's own words, corrected by `mend`.
+            weak: stems that also serve to ask, such as "drink"; names matched only by these are
+                scored lower.
         """
         said = frozenset((*name_stems(question), *joined_stems(question)))
         best: dict[int, Match] = {}
@@ -200,6 +211,15 @@ class Topics:
     def _match(
         self, owner: int, name: tuple[str, ...], factor: float, said: frozenset[str], weak: float
     ) -> Match | None:
+        """Return the match of one name with the question; None if it is too weak.
+
+        Args:
+            owner: index of the entry.
+            name: stems of the name.
+            factor: factor on the score, `TITLE` for titles.
+            said: stems of the question.
+            weak: factor on the score for weak words.
+        """
         whole = sum(map(self.rarity, name))
         found = frozenset(name) & said
         weight = sum(self.rarity(word) for word in found)
@@ -218,7 +238,7 @@ class Topics:
         )
 
     def _with_rest(self, owner: int, match: Match, said: frozenset[str]) -> Match:
-        """A little more for an entry whose statements have the rest of the question."""
+        """Raise the score of a match if the entry contains the other words of the question."""
         rest = said - match.stems
         has = sum(self._spread.get(word, 0.0) for word in rest if word in self._texts[owner])
         names = {word for at, name, _ in self._names if at == owner for word in name}
@@ -227,7 +247,7 @@ class Topics:
 
 
 def _written(question: str) -> str:
-    """The question with what is written as in text messages in whole words."""
+    """Expand text-message spellings in a question: "wen" becomes "when"."""
     table = spellings()
     longest = "|".join(map(re.escape, sorted(table, key=len, reverse=True)))
     return re.sub(
@@ -240,24 +260,28 @@ def _written(question: str) -> str:
 
 @cache
 def topics() -> Topics:
-    """Of the entries that come with the package."""
+    """Return the search index over the entries of the package."""
     return Topics(entries())
 
 
 def name_stems(name: str) -> tuple[str, ...]:
-    """The words of a name that count, in their common form, without endings."""
+    """Return the normalised stems of a name, without stop words and duplicates.
+
+    Synonyms are unified: "Children's temperature" gives ``("child", "fever")``.
+    """
     said = [word for word in words(name) if word not in STOP_WORDS and word not in _NO_NAMES]
     return tuple(dict.fromkeys(_common(word) for word in said))
 
 
 def joined_stems(question: str) -> list[str]:
-    """Two words written as one, as some names are: ``hay fever``, ``hayfever``."""
+    """Return the stems of each pair of adjacent words written as one: "hay fever", "hayfever"."""
     said = [word for word in words(question) if word not in STOP_WORDS]
     return [_common(one + two) for one, two in pairwise(said)]
 
 
 @cache
 def _alike() -> Mapping[str, str]:
+    """Return the normal form of each word in `_ALIKE`, and of its stem."""
     return {
         form: common
         for common, said in _ALIKE.items()
@@ -267,21 +291,30 @@ def _alike() -> Mapping[str, str]:
 
 
 def _common(word: str) -> str:
+    """Return the normal form of a word: that of `_ALIKE`, or else its stem."""
     return _alike().get(word) or _alike().get(stem(word)) or stem(word)
 
 
 def _all_names(entry: Entry) -> tuple[str, ...]:
+    """Return all names of an entry, including the title."""
     return (entry.title, *entry.also, *entry.names, *more_names(entry.id))
 
 
 def _titles(title: str) -> Iterable[str]:
-    """A title, without what stands in brackets, and its halves: ``Sprains and strains``."""
+    """Yield a title and its parts: without brackets, the bracketed text, and both halves.
+
+    "Sprains and strains" also gives "Sprains" and "strains".
+    """
     bare = re.sub(r"\([^)]*\)", "", title).strip()
     yield from (title, bare, *re.findall(r"\(([^)]+)\)", title), *halves_of(title))
 
 
 def halves_of(title: str) -> list[str]:
-    """``Sprains`` and ``strains``; nothing for a title of one part."""
+    """Split a title at "and" or "or": "Sprains and strains" gives "Sprains" and "strains".
+
+    Returns:
+        The two halves; an empty list if the title has no two such parts.
+    """
     bare = re.sub(r"\([^)]*\)", "", title).strip()
     halves = re.split(r" (?:and|or) ", bare)
     apart = len(halves) == 2 and "," not in bare and not bare.startswith("Medicines for")
@@ -289,11 +322,13 @@ def halves_of(title: str) -> list[str]:
 
 
 def _statement_stems(entry: Entry) -> Iterable[str]:
+    """Yield the stems of all statements of an entry."""
     for place in entry.places():
         yield from name_stems(place.statement.text)
 
 
 def _inverted(names: Iterable[tuple[str, ...]]) -> Mapping[str, list[int]]:
+    """Build an inverted index: the positions of the names that contain a stem."""
     found = defaultdict(list)
     for at, name in enumerate(names):
         for word in set(name):
