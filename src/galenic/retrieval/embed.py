@@ -99,6 +99,10 @@ def embed_index(encoder: SentenceEncoder, watcher: Watcher, *, path: Path | None
 def refresh(watcher: Watcher, *, path: Path | None = None) -> tuple[int, str]:
     """Embed new passages of an index that has embeddings.
 
+    Args:
+        watcher: receives the number of passages done.
+        path: path of the index; by default the user's own.
+
     Returns:
         Number of passages embedded, and why embedding failed (empty if it did not).
     """
@@ -122,6 +126,9 @@ def refresh(watcher: Watcher, *, path: Path | None = None) -> tuple[int, str]:
 def forget_vectors(*, path: Path | None = None) -> None:
     """Remove all embeddings from the index, so that searches use words only.
 
+    Args:
+        path: path of the index; by default the user's own.
+
     Raises:
         UserError: the index is empty or cannot be used.
     """
@@ -135,10 +142,14 @@ def forget_vectors(*, path: Path | None = None) -> None:
 
 
 def usable(connection: sqlite3.Connection) -> tuple[SentenceEncoder | None, str]:
-    """Load the encoder for questions; None if embeddings are absent, or unusable (with why).
+    """Load the encoder for questions, if all passages of the index have embeddings.
 
     Nothing is downloaded. If only some passages have embeddings, none are used, since the other
     passages would be ranked too low.
+
+    Returns:
+        The encoder, or None if embeddings are absent or unusable; and why they are unusable,
+        otherwise empty.
     """
     vectors = Vectors(connection)
     about = vectors.remembered()
@@ -165,6 +176,7 @@ def _text(store: Store, row: int) -> str:
 
 
 def _remembered_encoder(about: Remembered) -> SentenceEncoder:
+    """Load the encoder that the index records, once per process; thread-safe."""
     with _loading:  # prevents loading it twice
         return _held(about)
 

@@ -155,8 +155,14 @@ def index_published(source: Path, watcher: Watcher, *, path: Path | None = None)
 def index_medquad(data: Path | None, watcher: Watcher, *, path: Path | None = None) -> Summary:
     """Index MedQuAD from a data folder, in one transaction.
 
+    Args:
+        data: the data folder, from ``--data`` or ``GALENIC_DATA``.
+        watcher: receives the number of answers done.
+        path: path of the index; by default the user's own.
+
     Raises:
-        UserError: the file is missing, changed, damaged or invalid, or the index cannot be used.
+        UserError: no folder is given, the file is missing, changed, damaged or invalid, or the
+            index cannot be used.
     """
     source = medquad.medquad_path(data)
     file = read_jsonl(source)
@@ -204,6 +210,7 @@ def remove(name: str, *, path: Path | None = None) -> str:
 
 
 def _shown(answers: Sequence[medquad.MedQuadRow], watcher: Watcher) -> Iterator[NewPassage]:
+    """Yield the passages of MedQuAD answers, reporting progress every 100 answers."""
     for done, answer in enumerate(answers, start=1):
         yield from medquad.passages(answer)
         if done % 100 == 0 or done == len(answers):
@@ -212,7 +219,15 @@ def _shown(answers: Sequence[medquad.MedQuadRow], watcher: Watcher) -> Iterator[
 
 @dataclass
 class _Update:
-    """Updates a collection to the state of its folder, file by file."""
+    """Updates a collection to the state of its folder, file by file.
+
+    Attributes:
+        store: the open index.
+        collection: id of the collection.
+        root: the folder.
+        max_bytes: larger files are skipped.
+        summary: counts, updated with each file.
+    """
 
     store: Store
     collection: int
@@ -244,12 +259,14 @@ class _Update:
             self._put(state, raw, before)
 
     def _keep(self, before: FileState) -> None:
+        """Count a file whose stored passages remain valid."""
         if before.skipped:
             self.summary.skipped[before.skipped] += 1
         else:
             self.summary.unchanged += 1
 
     def _put(self, state: FileState, raw: bytes, before: FileState | None) -> None:
+        """Extract and store the passages of a new or changed file, or why it has none."""
         passages = list[NewPassage]()
         try:
             passages = self._passages(raw, state.path)
@@ -264,6 +281,11 @@ class _Update:
             self.summary.new += 1
 
     def _passages(self, raw: bytes, path: str) -> list[NewPassage]:
+        """Return the passages of a document.
+
+        Raises:
+            SkipError: the document has no text or cannot be read.
+        """
         name = Path(path)
         document: Document = READERS.load(name.suffix.lower())(raw, name.name)
         self.summary.skipped.update(document.notes)

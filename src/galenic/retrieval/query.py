@@ -93,7 +93,14 @@ def _other_spelling(word: str) -> str:
 
 
 def make_query(question: str) -> Query:
-    """Extract the words of a question, and add medical terms for its lay phrases."""
+    """Extract the words of a question, and add medical terms for its lay phrases.
+
+    Example: "burning when I pee" gives the words ``burning`` and ``pee``, and adds medical terms
+    such as "dysuria". If a question consists of stop words only, these are used.
+
+    Args:
+        question: the question in the user's own words.
+    """
     said = words(question)
     kept = [word for word in said if word not in STOP_WORDS] or said
     unique = tuple(dict.fromkeys(kept))[:MOST_WORDS]
@@ -131,6 +138,7 @@ def meanings(said: Sequence[str]) -> dict[str, frozenset[str]]:
 
 
 def _follows(stems: Sequence[str], at: int, phrase: Sequence[str]) -> bool:
+    """Check whether a phrase, as stems, begins at a position, with gaps of at most `GAP` words."""
     for one in phrase[1:]:
         near = stems[at + 1 : at + 2 + GAP]
         if one not in near:
@@ -150,6 +158,7 @@ def lay_terms() -> tuple[LayTerm, ...]:
 
 @cache
 def _phrases() -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
+    """Return first stem, all stems and medical terms of each lay phrase."""
     phrases = []
     for term in lay_terms():
         for say in term.say:

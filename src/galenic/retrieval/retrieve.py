@@ -51,7 +51,12 @@ _Row: TypeAlias = tuple[int, float, bytes, str, str, int]
 
 @dataclass(frozen=True)
 class Snippet:
-    """An excerpt of a passage, and the (start, end) ranges of the matched words in it."""
+    """An excerpt of a passage.
+
+    Attributes:
+        text: the excerpt, with "…" where the passage goes on.
+        marks: (start, end) character ranges of the matched words in ``text``.
+    """
 
     text: str
     marks: tuple[tuple[int, int], ...]
@@ -121,6 +126,10 @@ def search(
 def open_retriever(path: Path | None = None, *, embeddings: bool = True) -> Iterator[Retriever]:
     """Open an index for several searches, all from the thread that opened it.
 
+    Args:
+        path: path of the index; by default the user's own.
+        embeddings: also rank by embeddings, if the index has them.
+
     Raises:
         UserError: the index is empty or cannot be used.
     """
@@ -144,7 +153,7 @@ class Retriever:
         self._unasked = embeddings
 
     def search(self, question: str, k: int = 5) -> list[Passage]:
-        """Like the function `search`."""
+        """Return the best k passages for a question, as the function `search` does."""
         if not 1 <= k <= MOST_RESULTS:
             raise UserError(f"k = {k}: from 1 to {MOST_RESULTS} passages can be asked for.")
         query = make_query(question)
@@ -182,6 +191,7 @@ class Retriever:
         return int(found)
 
     def _found(self, query: Query, k: int, vector: NDArray[np.float32] | None) -> list[Passage]:
+        """Return the best k passages from a consistent state of the index."""
         with self._snapshot():
             best = self._best(query, k) if vector is None else self._fused(query, vector, k)
             return [self._passage(query, *found) for found in best]
@@ -218,6 +228,7 @@ class Retriever:
         return [(rows[digest], -score) for digest, score in fuse(rankings)[:k]]
 
     def _digest(self, row: int) -> bytes:
+        """Return the digest of a passage's text, by row id."""
         query = "SELECT digest FROM passages WHERE id = ?"
         return bytes(self.connection.execute(query, (row,)).fetchone()[0])
 
@@ -269,6 +280,13 @@ class Retriever:
         return sorted(rows, key=lambda row: (row[1], row[3:]))
 
     def _passage(self, query: Query, row: int, rank: float) -> Passage:
+        """Load a passage with its snippet.
+
+        Args:
+            query: the processed question, for the snippet.
+            row: row id of the passage.
+            rank: search score; lower is better.
+        """
         found = self.connection.execute(
             "SELECT p.text, p.title, p.question, c.name, f.path, p.number, p.place, p.source, "
             "c.license, c.attribution, p.url FROM passages p JOIN files f ON f.id = p.file "
@@ -299,6 +317,7 @@ class Retriever:
 
 
 def _once(rows: Iterable[_Row]) -> list[tuple[int, float]]:
+    """Return row id and score of each row, without rows whose text occurred before."""
     seen = set()
     kept = []
     for row, rank, digest, *_ in rows:
@@ -309,12 +328,13 @@ def _once(rows: Iterable[_Row]) -> list[tuple[int, float]]:
 
 
 def _beginning(text: str) -> str:
-    """Return the beginning of the text, as snippet of a passage without matched words."""
+    """Return the beginning of a text, as the snippet of a passage without matched words."""
     kept = text.split(maxsplit=_SNIPPET_WORDS)
     return " ".join(kept[:_SNIPPET_WORDS]) + (" … " if len(kept) > _SNIPPET_WORDS else "")
 
 
 def _snippet(marked: str) -> Snippet:
+    """Convert an excerpt with FTS5's match markers to a `Snippet`."""
     text, marks = "", []
     for piece in marked.replace("\n", " ").split(_ON):
         inside, closed, after = piece.partition(_OFF)

@@ -93,7 +93,15 @@ class NewPassage:
 
 @dataclass(frozen=True)
 class FileState:
-    """State of a file when last read; ``skipped`` is the reason if it was not indexed."""
+    """State of an indexed file when it was last read.
+
+    Attributes:
+        path: path relative to the folder, with ``/``.
+        size: size in bytes.
+        mtime_ns: modification time in nanoseconds.
+        sha256: hash of the content, in hexadecimal.
+        skipped: why the file was not indexed; empty if it was.
+    """
 
     path: str
     size: int
@@ -104,7 +112,16 @@ class FileState:
 
 @dataclass(frozen=True)
 class Collection:
-    """Statistics of one folder or data set in the index."""
+    """A folder or data set in the index.
+
+    Attributes:
+        id: row id.
+        name: ``medquad``, or the path of the folder.
+        license: licence, as displayed with its passages.
+        attribution: attribution, as displayed with its passages; may be empty.
+        num_files: number of indexed files.
+        num_passages: number of their passages.
+    """
 
     id: int
     name: str
@@ -116,7 +133,11 @@ class Collection:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Convert SQLite errors that the user can fix into `UserError`."""
+    """Convert SQLite errors into `UserError` with advice on what to do.
+
+    Args:
+        path: path of the index, for the message.
+    """
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -134,10 +155,14 @@ def told(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_store(path: Path, *, write: bool = False) -> Iterator[Store]:
-    """Open the index; with ``write``, create it if missing.
+    """Open the index; create it if it is missing and ``write`` is set.
+
+    Args:
+        path: path of the index.
+        write: open for writing.
 
     Raises:
-        UserError: it is missing, damaged, of another version, or cannot be written.
+        UserError: the index is missing, damaged, of another version, or cannot be written.
     """
     if write:
         make_private(path)

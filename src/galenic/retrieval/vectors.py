@@ -107,7 +107,15 @@ class Vectors:
         )
 
     def nearest(self, vector: NDArray[np.float32], limit: int) -> list[tuple[int, bytes]]:
-        """Return row ids and digests of the passages with highest cosine, each text once."""
+        """Return the passages whose embeddings have the highest cosine, without duplicate texts.
+
+        Args:
+            vector: normalised embedding of the question, shape (width,).
+            limit: maximum number of passages.
+
+        Returns:
+            Row id and text digest of each passage, best first.
+        """
         import numpy as np
 
         rows, cosines = self._cosines(vector)
@@ -123,7 +131,14 @@ class Vectors:
     def _cosines(
         self, vector: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Compute the cosine of every passage, block by block to limit memory."""
+        """Compute the cosine of every passage, block by block to limit memory.
+
+        Args:
+            vector: normalised embedding of the question, shape (width,).
+
+        Returns:
+            Row ids and cosines, both of shape (n,).
+        """
         import numpy as np
 
         rows = [np.empty(0, dtype=np.int64)]
@@ -138,10 +153,14 @@ class Vectors:
 
 
 def fuse(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
-    """Fuse rankings: each adds 1 / (60 + rank) to the score of its items, ranks from 1.
+    """Fuse rankings by reciprocal rank fusion; return the items with scores, best first.
 
-    Cormack, Clarke and Buettcher, Reciprocal Rank Fusion outperforms Condorcet and individual Rank
-    Learning Methods, SIGIR 2009. Ties stay in the order of the first ranking.
+    Each ranking adds 1 / (60 + rank) to the score of its items, with ranks from 1. Ties stay in the
+    order of the first ranking. Cormack, Clarke and Buettcher, Reciprocal Rank Fusion outperforms
+    Condorcet and individual Rank Learning Methods, SIGIR 2009.
+
+    Args:
+        rankings: rankings of the same kind of items, each best first.
     """
     scores: dict[T, float] = {}
     for ranking in rankings:

@@ -33,10 +33,15 @@ class Walk:
 
 
 def walk(folder: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
-    """Search a folder recursively.
+    """Find the files of a folder to index, recursively.
 
     Symbolic links are not followed: targets inside the folder are found under their own name, and
     targets outside were not requested.
+
+    Args:
+        folder: the folder to search.
+        suffixes: suffixes of the files to index, in lower case, such as ``.pdf``.
+        max_bytes: larger files are skipped.
     """
     result = Walk()
     known = frozenset(suffixes)
@@ -59,7 +64,7 @@ def walk(folder: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
 
 
 def walk_one(file: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
-    """Return a `Walk` for a single file."""
+    """Return a `Walk` for a single file; the arguments are as for `walk`."""
     result = Walk()
     if reason := _look(file, frozenset(suffixes), max_bytes, file.parent, result.files):
         result.skipped[reason] += 1
@@ -67,6 +72,7 @@ def walk_one(file: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
 
 
 def _unwanted(path: Path, root: Path) -> str:
+    """Return why a file or folder is skipped; empty if it is not."""
     if path.name.startswith("."):
         return "hidden"
     if path.is_symlink():
@@ -103,7 +109,14 @@ def _look(
 def read_file(root: Path, name: str, max_bytes: int) -> tuple[FileState, bytes] | None:
     """Read a file; return its state and content.
 
-    None if it cannot be read, has become a link, or has grown over the limit.
+    Args:
+        root: the folder, with symbolic links resolved.
+        name: path of the file relative to the folder.
+        max_bytes: maximum size in bytes.
+
+    Returns:
+        The state and the content; None if the file cannot be read, has become a symbolic link, or
+        has grown over the limit.
     """
     path = root / name
     if path.resolve() != path:

@@ -1,1 +1,1 @@
-"""From passages to an answer whose every sentence says where it is from."""
+"""Composition of answers from the handbook and indexed passages; each sentence has a source."""

@@ -1,4 +1,4 @@
-"""What to watch for and what to ask: from rules and passages, never from a model."""
+"""Signs to watch for, and questions for an appointment; from rules and entries, not a model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from galenic.assistant.triage.triage import Triage
 __all__ = ["ASKING", "general_questions", "to_watch"]
 
 MOST = 4
+"""Maximum number of triage rules whose signs are shown."""
 ASKING = Source(
     name="Galenic's handbook; more at AHRQ: Questions To Ask Your Doctor",
     url="https://www.ahrq.gov/questions/index.html",
 )
-"""AHRQ is the US Agency for Healthcare Research and Quality."""
+"""Source of the questions; AHRQ is the US Agency for Healthcare Research and Quality."""
 GENERAL = Source(
     name="MedlinePlus: Recognizing medical emergencies",
     url="https://medlineplus.gov/ency/article/001927.htm",
 )
+"""Source of the general emergency advice."""
 _ALWAYS = (
     "Call your emergency number for trouble breathing, chest pain, signs of a stroke, bleeding "
     "that does not stop, fainting, sudden confusion, or sudden severe pain."
@@ -29,7 +31,19 @@ _SOON = {"emergency": "Emergency", "today": "The same day"}
 
 
 def to_watch(found: Triage, rules: Path | None = None) -> Iterator[tuple[str, Source]]:
-    """What would make it more urgent: the rules that share most with what was said come first."""
+    """Yield signs that would make the complaint more urgent, with their sources.
+
+    Signs come from triage rules of a higher tier that share a symptom with the user's message,
+    those with most symptoms in common first. General emergency advice comes last.
+
+    Args:
+        found: the triage result of the message.
+        rules: path of the triage rules; by default those of the package.
+
+    Yields:
+        Text for the user (how soon help would be needed, and why), and the public guidance that it
+        follows.
+    """
     ready = prepared(rules)
     by_id = {rule.id: rule for rule in ready.rules.rules}
     fired = [by_id[finding.id] for finding in found.findings if finding.id in by_id]
@@ -51,7 +65,7 @@ def to_watch(found: Triage, rules: Path | None = None) -> Iterator[tuple[str, So
 
 
 def general_questions() -> tuple[str, ...]:
-    """Questions to bring along where no entry has its own."""
+    """Return general questions for an appointment, used if no handbook entry provides its own."""
     return (
         "What could this be, and what else could it be?",
         "Do I need tests, and when do I get the results?",
@@ -60,6 +74,12 @@ def general_questions() -> tuple[str, ...]:
 
 
 def _worse(rule: Rule, found: Triage, named: set[str]) -> bool:
-    """Whether a rule is about what was said, more urgent, and for people who may be meant."""
+    """Check whether a rule shares a symptom with the message and has a higher tier.
+
+    Args:
+        rule: a triage rule.
+        found: the triage result of the message.
+        named: symptoms in the rules that matched the message.
+    """
     shared = named & set(rule.all_of) or (len(rule.any_of) <= 2 and named & set(rule.any_of))
     return bool(shared) and rank(rule.tier) > rank(found.tier)

@@ -1,6 +1,6 @@
-"""What is asked of a topic: symptoms, causes, what helps, when to seek help and so on.
+"""Classification of questions by aspect: symptoms, causes, treatment, when to seek help and so on.
 
-The phrases stand in ``aspects.yaml``, to be read and corrected.
+The phrases for each aspect are in ``aspects.yaml``.
 """
 
 from __future__ import annotations
@@ -21,23 +21,28 @@ __all__ = ["Aspect", "asked_aspects", "asking_stems"]
 
 
 _A_AND_E = re.compile(r"\bA ?(?:&|and) ?E\b", re.I)
+"""British "A&E" (accident and emergency), rewritten to the token "ae" of the phrases."""
 
 
 class Aspect(BaseModel):
-    """A kind of question.
+    """An aspect of a topic that a question may ask about, such as causes or side effects.
 
     Attributes:
-        fields: of the handbook that answer it, best first.
-        also: fields that go with them.
-        every: all fields answer, not only the first that is filled.
-        then: fields of which a few statements follow a short answer.
-        kinds: words of MedQuAD's questions of this kind.
-        words: that only ask.
-        look: words of statements that answer it, whatever their field.
-        numbers: a statement with a number answers it.
-        must: where no statement has a word of ``look``, there is no answer.
-        medicine: asked of medicines first of all.
-        alone: counts only where nothing else is asked.
+        id: name of the aspect, such as ``seek``.
+        say: phrases that ask about it, in the syntax of the triage rules.
+        fields: fields of a handbook entry that answer it, best first; the later ones are used only
+            if those before are empty.
+        also: further fields that are used, with a lower score, if it is the only aspect asked
+            about.
+        then: fields from which a short answer is extended.
+        every: use all of ``fields``, not only the first that is not empty.
+        kinds: key words of MedQuAD questions on this aspect, such as "symptoms".
+        words: words that occur only to ask, and say nothing about the topic.
+        look: words of statements that answer such a question, regardless of their field.
+        numbers: whether a statement with a number answers such a question.
+        must: give no answer unless a statement contains a word of ``look``.
+        medicine: whether the aspect is mainly asked about medicines.
+        alone: ignore the aspect if the question has another one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,12 +63,21 @@ class Aspect(BaseModel):
 
     @property
     def looked_for(self) -> frozenset[str]:
-        """Stems of ``look``."""
+        """Stems of the words in ``look``."""
         return frozenset(stem for word in self.look for stem in name_stems(word))
 
 
 def asked_aspects(question: str) -> tuple[Aspect, ...]:
-    """What a question asks, in the order of the file; empty when no phrase is found."""
+    """Return the aspects that a question asks about, in the order of ``aspects.yaml``.
+
+    Example: "What causes hives?" gives the aspect ``cause``.
+
+    Args:
+        question: the question in the user's own words.
+
+    Returns:
+        The aspects; empty if no phrase matches.
+    """
     aspects, matcher = _ready()
     found = {
         mention.concept
@@ -75,13 +89,14 @@ def asked_aspects(question: str) -> tuple[Aspect, ...]:
 
 @cache
 def asking_stems() -> frozenset[str]:
-    """Stems of words that only ask."""
+    """Return the stems of all words that occur only to ask, such as "difference" or "normal"."""
     said: Sequence[str] = [word for one in _ready()[0] for word in one.words]
     return frozenset(stem for word in said for stem in name_stems(word))
 
 
 @cache
 def _ready() -> tuple[tuple[Aspect, ...], Matcher]:
+    """Load ``aspects.yaml`` and compile its phrases."""
     text = files("galenic.assistant.answer").joinpath("aspects.yaml").read_text(encoding="utf-8")
     aspects = tuple(Aspect.model_validate(one) for one in yaml.safe_load(text)["aspects"])
     matcher = Matcher()

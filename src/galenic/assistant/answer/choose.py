@@ -1,9 +1,9 @@
-"""From the entry that is meant to the statements that answer: by what was asked, and by the rest.
+"""Selection of the statements in a handbook entry that answer a question.
 
-The fields come from what was asked (`aspects`). What the question says besides topic and asking
-words ("stress" in "Can stress give me hives?") is looked for in the statements: those that have it
-come first, and where the question names something that no statement has, there is no answer. The
-statement that answers best comes first; a short answer goes on with what is asked next.
+Statements are ranked by their field, which depends on the aspect asked about (`aspects`), and by
+the other words of the question: for "Can stress give me hives?" statements that mention stress come
+first. If the question names something that no statement mentions, nothing is returned. A short
+answer is extended with statements from related fields.
 """
 
 from __future__ import annotations
@@ -21,36 +21,40 @@ from galenic.assistant.handbook.topics import Match, halves_of, name_stems
 __all__ = ["ChosenStatement", "choose"]
 
 MOST = 6
-"""Statements of one entry that are shown."""
+"""Maximum number of statements from one entry."""
 MOST_OF_TWO = 3
-"""Of each entry where two are meant."""
+"""The same for each of two entries."""
 ENOUGH = 4
-"""Where fewer statements answer, some of the fields that are asked next follow."""
+"""Answers with fewer statements are extended from related fields."""
 OTHER_HALF = 0.5
-"""What a statement is worth less that is only on the half of a title that was not asked for."""
+"""Deduction for a statement about only the other half of a title such as "Sprains and strains"."""
 LATER, LATER_ASIDE = 0.3, 0.6
-"""What a later statement on what it is is worth less than the definition, which is the first; and
-where something else is asked."""
+"""Deductions for statements of the field ``what`` after the first, which is the definition: if a
+definition is asked for, and if something else is."""
 HIT = 0.3
-"""Share of the rest of a question from which a statement speaks of it."""
+"""Minimum share of the other words of the question, by weight, for a statement to mention them."""
 ASKED, ALSO_ASKED, REST = 1.0, 0.6, 1.4
+"""Scores for a statement in the field of the first aspect asked about, for one in the field of the
+second, and factor on the share of the other words."""
 NAMED = 1.2
-"""For a statement with the very name by which the entry was found, where the title has it not."""
+"""Bonus for a statement with the name that matched the question, if the title lacks it."""
 BOTH = 1.0
-"""For a statement on the other topic, where two are meant."""
+"""Bonus for a statement that mentions the second topic of a question about two."""
 BESIDE = 2
-"""Statements of the asked field that stand beside those that speak of the rest of the question."""
+"""Number of statements of the field asked about that are kept although others mention more words of
+the question."""
 LOOKED = 1.2
-"""For a statement with a word that answers this kind of question, such as "catch"."""
+"""Bonus for a statement with a word that answers this aspect, such as "catch" for contagion."""
 NAMES_ONE = frozenset(("safety", "effects", "food", "uses"))
-"""What is asked of one thing: is milk good for it, is wine safe with it."""
+"""Aspects that relate the topic to one other thing, as in "is wine safe with it"."""
 SAME = 0.6
-"""Share of the words of two statements that both have, from which they say nearly the same."""
+"""Minimum share of common words for two statements to count as duplicates."""
 SHORT = 5
-"""Statements with fewer words between them are too short to tell."""
+"""Minimum number of distinct words of two statements for them to be compared."""
 LEAST = 0.5
-"""Statements with less than this share of the best one's worth are left out."""
+"""Minimum score of a statement, as a fraction of the best one's."""
 _ANY = ("what", "help", "uses", "notice")
+"""Fields that answer a question if its aspect is unknown or its fields are empty."""
 _NUMBER = re.compile(r"\d")
 _LIKE = {
     "help": ("uses", "doctor", "what"), "notice": ("effects", "what"),
@@ -58,19 +62,28 @@ _LIKE = {
     "prevent": ("ask_first",), "lasts": ("uses",), "effects": ("notice",),
     "ask_first": ("seek", "help", "prevent", "doctor"), "uses": ("help", "doctor"),
 }  # fmt: skip
-"""Where the other kind of entry says what is asked of one."""
+"""Fields that correspond to a field in entries of the other kind (topic or medicine)."""
 
 
 @dataclass(frozen=True)
 class ChosenStatement:
-    """A statement that is shown, and the entry and field that it is from."""
+    """A statement selected for the answer.
+
+    Attributes:
+        entry: the entry that contains it.
+        place: the statement and its field.
+    """
 
     entry: Entry
     place: Place
 
 
 def choose(reading: QuestionReading) -> list[ChosenStatement]:
-    """The statements that answer, entry by entry, the best first; empty when none does."""
+    """Return the statements that answer a question, by entry, best first; empty if none do.
+
+    Args:
+        reading: the analysed question, from `read_question`.
+    """
     most = MOST if len(reading.matches) == 1 else MOST_OF_TWO
     found: list[ChosenStatement] = []
     for match in reading.matches:
@@ -82,6 +95,14 @@ def choose(reading: QuestionReading) -> list[ChosenStatement]:
 def _of_entry(
     match: Match, reading: QuestionReading, others: set[str], most: int
 ) -> list[ChosenStatement]:
+    """Return the statements of one entry that answer the question, best first.
+
+    Args:
+        match: the entry, and how it matches the question.
+        reading: the analysed question.
+        others: stems of the question that belong to the other topic, if there are two.
+        most: maximum number of statements, before the answer is extended.
+    """
     entry = match.entry
     places = _of_test(match, list(entry.places()))
     asked = _asked(entry, reading.aspects)
@@ -119,7 +140,16 @@ def _worth(
     own: frozenset[str] | set[str],
     others: set[str],
 ) -> float:
-    """What a statement is worth as an answer."""
+    """Return the score of a statement as an answer.
+
+    Args:
+        place: the statement and its field.
+        hit: share of the other words of the question that it mentions, from 0 to 1.
+        worth: score of each field.
+        asked: the aspects asked about.
+        own: stems of the matched name that are not in the title.
+        others: stems of the question that belong to the other topic.
+    """
     has = set(name_stems(place.statement.text))
     looked = sum(
         bool(one.looked_for & has) or (one.numbers and bool(_NUMBER.search(place.statement.text)))
@@ -135,7 +165,7 @@ def _worth(
 
 
 def _other_half(entry: Entry, match: Match, stems: Sequence[frozenset[str]]) -> list[bool]:
-    """Which statements are only on the half of a title that was not asked for."""
+    """Return for each statement whether it is only about the half of a title not asked about."""
     halves = [frozenset(name_stems(one)) for one in halves_of(entry.title)]
     asked = [one for one in halves if one & match.stems]
     other = [one for one in halves if not one & match.stems]
@@ -146,7 +176,7 @@ def _other_half(entry: Entry, match: Match, stems: Sequence[frozenset[str]]) -> 
 
 
 def _of_test(match: Match, places: list[Place]) -> list[Place]:
-    """Of one test of many, the statements on it; else all."""
+    """Return the statements on the test asked about, if the entry is on several; otherwise all."""
     title = set(name_stems(match.entry.title))
     own = match.stems - title
     named = [one for one in places if own <= set(name_stems(one.statement.text))]
@@ -160,7 +190,17 @@ def _kept(
     most: int,
     stems: Sequence[frozenset[str]],
 ) -> list[int]:
-    """The best statements, and behind them a few of the field that was asked; each said once."""
+    """Return the indices of the best statements, and of some in the field asked about.
+
+    Near-duplicates of better statements are left out.
+
+    Args:
+        places: the statements and their fields.
+        scores: the score of each statement.
+        worth: score of each field.
+        most: maximum number of statements.
+        stems: the stems of each statement.
+    """
     best = max(scores, default=0.0)
     ranked = sorted(range(len(places)), key=lambda at: (-scores[at], at))
     order: list[int] = []
@@ -174,13 +214,13 @@ def _kept(
 
 
 def _same(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether two statements say nearly the same."""
+    """Check whether two statements, as sets of stems, are near-duplicates."""
     both = one | other
     return len(both) >= SHORT and len(one & other) >= SAME * len(both)
 
 
 def _next(places: Sequence[Place], kept: Sequence[int], asked: Sequence[Aspect]) -> list[int]:
-    """What follows a short answer: the first statements of the fields that are asked next."""
+    """Return the indices of statements from related fields that extend a short answer."""
     fields = asked[0].then if asked else ()
     found: list[int] = []
     for name in fields:
@@ -191,11 +231,12 @@ def _next(places: Sequence[Place], kept: Sequence[int], asked: Sequence[Aspect])
 
 
 def _in_field(field: str, name: str) -> bool:
+    """Check whether a field is, or is part of, the named one: ``seek.today`` is in ``seek``."""
     return field == name or field.startswith(f"{name}.")
 
 
 def _asked(entry: Entry, aspects: Sequence[Aspect]) -> list[Aspect]:
-    """What is asked of this kind of entry, the first one first."""
+    """Return up to two aspects that apply to this kind of entry, the most important first."""
     medicine = entry.kind == "medicine"
     fitting = [one for one in aspects if one.medicine == medicine or len(aspects) == 1]
     asked = fitting or list(aspects)
@@ -209,7 +250,10 @@ def _asked(entry: Entry, aspects: Sequence[Aspect]) -> list[Aspect]:
 
 
 def _field_worth(places: Sequence[Place], asked: Sequence[Aspect]) -> dict[str, float]:
-    """What a field is worth for what was asked; a later field only where those before are empty."""
+    """Return the score of each field for the aspects asked about.
+
+    Of an aspect's fields only the first that is not empty counts, unless the aspect uses all.
+    """
     full = {place.field for place in places}
     found: dict[str, float] = {}
     for number, aspect in enumerate(asked):
@@ -230,14 +274,14 @@ def _field_worth(places: Sequence[Place], asked: Sequence[Aspect]) -> dict[str, 
 
 
 def _expanded(fields: Sequence[str]) -> Iterator[str]:
-    """The fields, then what stands for them in an entry of the other kind."""
+    """Yield the fields, then those that correspond to them in entries of the other kind."""
     yield from fields
     for name in fields:
         yield from _LIKE.get(name, ())
 
 
 def _shares(stems: Sequence[frozenset[str]], rest: dict[str, float]) -> list[float]:
-    """Share of the rest of the question, by rarity, that each statement has."""
+    """Return for each statement the share of the words in ``rest`` that it mentions, by weight."""
     whole = sum(rest.values())
     if not whole:
         return [0.0 for _ in stems]
@@ -245,7 +289,7 @@ def _shares(stems: Sequence[frozenset[str]], rest: dict[str, float]) -> list[flo
 
 
 def _names_no(match: Match, places: Sequence[Place]) -> bool:
-    """Whether one test of many is asked about, and no statement is on it."""
+    """Check whether one of several tests in an entry is asked about that no statement mentions."""
     title = set(name_stems(match.entry.title))
     own = match.stems - title
     texts = (set(name_stems(place.statement.text)) for place in places)
@@ -255,7 +299,10 @@ def _names_no(match: Match, places: Sequence[Place]) -> bool:
 def _misses(
     entry: Entry, reading: QuestionReading, places: Sequence[Place], hits: Sequence[float]
 ) -> bool:
-    """Whether one thing is asked about ("milk", a second medicine) that the entry does not name."""
+    """Check whether the question relates the topic to something that the entry does not mention.
+
+    Example: "Is milk good for reflux?", if no statement mentions milk.
+    """
     if not reading.rest:
         return False
     asked = {one.id for one in reading.aspects if not one.alone}

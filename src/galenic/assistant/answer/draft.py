@@ -1,8 +1,8 @@
-"""One answer in the making: what is said, from where, and what is left unsaid.
+"""Assembly of one answer as a sequence of events.
 
-Order: guards of the question, what the program cannot do, warnings from the record, the answer
-(documents of one's own, the handbook, MedQuAD), or why there is none, what to watch for, questions
-to bring.
+The order is: guards on the question, services that the program cannot provide, warnings from the
+record, the answer (from the user's own documents, the handbook or MedQuAD) or why there is none,
+signs to watch for, questions for an appointment.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ from galenic.runtimes.base import Runtime
 __all__ = ["DECLINED", "UNANSWERED", "Draft"]
 
 LOOKED_AT = 8
-"""Indexed passages that are looked at for a question."""
+"""Number of indexed passages that are retrieved for a question."""
 NEAREST = 3
-"""Titles that are named where there is no answer."""
+"""Maximum number of related titles that are named if there is no answer."""
 MOST_WATCHED = 4
+"""Maximum number of signs to watch for, from each entry and in total."""
 MOST_ASKED = 5
+"""Maximum number of questions for an appointment."""
 LITTLE = 3
-"""A question with fewer words that count is read together with the one before."""
+"""A follow-up with fewer than this number plus 3 content words, and no topic, is read together with
+the message before it."""
 
 UNANSWERED = "The sources here do not answer this."
 NEAREST_ARE = " The nearest topics: {titles}."
@@ -61,20 +64,24 @@ DECLINED = (
 
 @dataclass
 class Draft:
-    """What goes into an answer.
+    """The state of an answer while its events are generated.
 
     Attributes:
-        text: of the question.
-        history: what was said before, oldest first.
-        person: notes or a record.
-        found: by triage.
-        rules: of triage; None = the shipped ones.
-        retriever: of the index; None without one.
-        writer: a model that is to write; None where sentences are shown as they are.
-        should_continue: asked now and then while a model writes.
-        whole: the question as it was written, where `text` is shortened: for warnings.
-        model: that wrote; empty when none ran.
-        tokens: that it wrote.
+        text: the question, shortened if it is very long.
+        history: the user's earlier messages, oldest first.
+        person: the user's notes or health record.
+        found: the triage result.
+        rules: path of the triage rules; None for those of the package.
+        retriever: the opened index; None if there is none.
+        writer: model that writes the answer; None to show sentences of the sources verbatim.
+        should_continue: polled during generation; once it returns False, generation stops.
+        whole: the question before it was shortened, for warnings.
+        model: name of the model that wrote; empty if none did.
+        tokens: number of tokens that it generated.
+        cited: passages cited so far; the position gives the citation number, from 1.
+        hidden: guards that hid a sentence, by id.
+        told: statements shown so far.
+        declined: whether the question was declined as not about health.
     """
 
     text: str
@@ -94,7 +101,7 @@ class Draft:
     declined: bool = False
 
     def events(self) -> Iterator[Event]:
-        """All of it, in the order in which it is shown."""
+        """Yield the events of the answer in the order in which they are displayed."""
         guard = of_question(self.text)
         if guard is not None:
             yield Note("guard", guard.note)
@@ -133,14 +140,18 @@ class Draft:
             yield from self._closing(reading)
 
     def _topic(self, alone: QuestionReading) -> str:
-        """The question, with the one before where it says little by itself."""
+        """Return the text to search with: the question, after the previous message if it is short.
+
+        Example: the follow-up "How long does it last?" is searched together with the question
+        before it.
+        """
         said = {word for word in words(self.text) if word not in STOP_WORDS}
         if self.history and not alone.matches and len(said) < LITTLE + 3:
             return f"{self.history[-1]}\n{self.text}"
         return self.text
 
     def _warnings(self) -> Iterator[Event]:
-        """What of the question and the record does not go together."""
+        """Yield warnings about interactions, and about recorded facts that concern the question."""
         for said in self.person.told():
             yield Note("note", said)
         found = warnings(self.whole or self.text, self.person.said, self.person.facts)
@@ -157,7 +168,11 @@ class Draft:
     def _said(
         self, question: str, reading: QuestionReading, want: Wanted, indexed: Sequence[Passage]
     ) -> Iterator[tuple[str, tuple[Passage, ...]]]:
-        """Sentences with their passages: one's own, else the handbook's, else MedQuAD's."""
+        """Yield the sentences of the answer, each with the passages that support it.
+
+        The user's own documents come first, then the handbook; MedQuAD is used only if neither
+        answers.
+        """
         own = [one for one in indexed if one.collection != MEDQUAD]
         found = of_own(want, [*self.person.passages, *own])
         if found:
@@ -172,18 +187,23 @@ class Draft:
             yield from self._guarded(of_pages(question, reading.aspects, want, pages))
 
     def _guarded(self, found: Iterable[FoundSentence]) -> Iterator[tuple[str, tuple[Passage, ...]]]:
+        """Yield the sentences that no guard hides, each with its passage."""
         for one in found:
             if self._harmless(one.text):
                 yield one.text, (one.passage,)
 
     def _harmless(self, text: str) -> bool:
+        """Check that no guard forbids a sentence; if one does, record it in ``hidden``."""
         guard = of_answer(text)
         if guard is not None:
             self.hidden[guard.id] = guard
         return guard is None
 
     def _shown(self, said: Sequence[tuple[str, tuple[Passage, ...]]]) -> Iterator[Event]:
-        """The sentences; or, where a model writes, what it says as far as they entail it."""
+        """Yield the answer: the sentences as they are, or what a model wrote and they entail.
+
+        If too little of what the model wrote is entailed, the sentences are shown instead.
+        """
         if self.writer is not None:
             written = write_answer(self.writer, self.text, said, self.should_continue)
             self.model, self.tokens = self.writer.info.model, written.tokens
@@ -196,7 +216,7 @@ class Draft:
             yield Sentence("answer", text, self._numbers(passages))
 
     def _unanswered(self, reading: QuestionReading, indexed: Sequence[Passage]) -> Iterator[Event]:
-        """Why there is no answer, who can help, and what is nearest."""
+        """Yield why there is no answer, whom to ask instead, and the titles of related topics."""
         takes = "take" in words(self.text) and any(one.medicine for one in reading.aspects)
         near = any(one.cover > 0.99 or one.score >= 2 for one in reading.near)
         medicine = any(one.medicine for one in reading.aspects) or names_medicine(self.text)
@@ -223,7 +243,7 @@ class Draft:
             yield from self._new(indexed[:NEAREST])
 
     def _closing(self, reading: QuestionReading) -> Iterator[Event]:
-        """What to watch for, and questions to bring: of the entry, else of the rules."""
+        """Yield signs to watch for and questions to ask, from entries or triage rules."""
         entries = [one.entry for one in reading.matches]
         watched = [
             (entry, place)
@@ -243,7 +263,7 @@ class Draft:
             yield Sentence("questions", text, rule=ASKING)
 
     def _new(self, passages: Iterable[Passage]) -> Iterator[Sources]:
-        """Give passages that have none the next numbers."""
+        """Assign citation numbers to passages that have none, and yield them as an event."""
         new = [one for one in dict.fromkeys(passages) if one not in self.cited]
         if new:
             first = len(self.cited) + 1
@@ -251,17 +271,18 @@ class Draft:
             yield Sources(tuple(Cited(at, one) for at, one in enumerate(new, start=first)))
 
     def _numbers(self, passages: Sequence[Passage]) -> tuple[int, ...]:
+        """Return the citation numbers of passages."""
         return tuple(1 + self.cited.index(one) for one in passages)
 
 
 def _speaks_of(entry: Entry, names: Sequence[str]) -> bool:
-    """Whether an entry says something about every one of these medicines."""
+    """Check whether an entry mentions each of these medicines."""
     said = " ".join(place.statement.text for place in entry.places()).lower() if names else ""
     return all(name in said for name in names)
 
 
 def _worse(entry: Entry) -> list[Place]:
-    """What of an entry makes it urgent."""
+    """Return the statements of an entry on when help is needed at once or on the same day."""
     return [one for one in entry.places() if one.field in ("seek.emergency", "seek.today")][
         :MOST_WATCHED
     ]
@@ -275,7 +296,9 @@ effects dose pain ache doctor hospital illness ill sick health infection inherit
 cured pregnant pregnancy baby surgery therapy vaccine allergy cancer test tablet
 tablets capsule capsules injection injections inhaler inhalers jab
 """)
+"""Words that mark a question as one about health."""
 
 
 def _speaks_of_health(question: str) -> bool:
+    """Check whether a question contains a word of `_HEALTH`."""
     return bool(_HEALTH & set(words(question)))

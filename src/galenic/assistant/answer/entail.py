@@ -1,9 +1,9 @@
-"""Whether a sentence entails a claim: a deterministic check that lets pass only what it can follow.
+"""Rule-based textual entailment: whether a sentence of a source supports a claim.
 
-A claim passes when it says what its source or one clause of it says: the same words that count (up
-to a table of words that mean the same), in an order that says the same (`forms`), the same
-polarity, no stronger modality or quantity, every number beside the same unit, the condition kept.
-It is built to refuse: a true paraphrase in other words is refused too (results/answers.md).
+A claim is accepted if it says what the source, or one clause of it, says: the same content words
+(up to a table of synonyms) in an equivalent order (`forms`), with the same polarity, no stronger
+modality or quantifier, every number with the same unit, and the condition kept. The check favours
+precision over recall: true paraphrases in other words are rejected (results/answers.md).
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ _SAME = (
     "possible", "loud noise", "harm damage", "lifelong life", "weigh weight",
     "overweight weight",
 )  # fmt: skip
+"""Groups of synonyms. A word in several groups belongs to the first."""
 _CANON = {
     stem: f"{at}"
     for at, group in reversed(list(enumerate(_SAME)))
     for word in group.split()
     for stem in name_stems(word)
 }
+"""Index of the group of synonyms, as a string, by stem."""
 _NEGATIONS = word_set("""
 not no never none neither nor cannot without cant dont doesnt isnt arent wont neednt shouldnt
 mustnt didnt unable unlikely nobody nothing rarely seldom hardly avoid stop unless refuse few
@@ -62,7 +64,8 @@ _STRENGTH = {
     "must": 5, "will": 5, "any": 5, "each": 5, "cure": 5, "cures": 5, "certainly": 5,
     "definitely": 5, "best": 5, "worst": 5, "entirely": 5, "completely": 5,
 }  # fmt: skip
-"""How much is claimed; a plain statement is `_PLAIN`."""
+"""Strength of modal verbs, adverbs and quantifiers, from 0 ("never") to 5 ("always"); a sentence
+without any has `_PLAIN`."""
 _PLAIN, _ABSOLUTE = 4, 5
 _SAFE = re.compile(
     r"\b(safe|safely|fine|ok|okay|allowed|harmless|no risk|no danger|recommended|suitable|may|can)"
@@ -84,7 +87,15 @@ people thing body time many very well much
 
 @dataclass(frozen=True)
 class _Reading:
-    """What a sentence says: stems in order, negations, strengths, numbers with units, hedges."""
+    """Features of a sentence that the entailment check compares.
+
+    Attributes:
+        stems: canonical stems of the content words, in order.
+        negations: number of negating words.
+        strengths: strengths of the modal verbs and quantifiers, see `_STRENGTH`.
+        numbers: numbers, each with the word that follows as its unit.
+        hedges: number of words that weaken the sentence, such as "may".
+    """
 
     stems: tuple[str, ...]
     negations: int
@@ -94,16 +105,19 @@ class _Reading:
 
 
 def entails(source: str, claim: str) -> bool:
-    """Whether the source says all that the claim says.
+    """Check whether a source sentence entails a claim.
+
+    "Rest and plenty of fluids help most people" does not entail "Rest cures everyone".
 
     Args:
-        source: one sentence.
-        claim: one sentence.
+        source: a sentence of a source.
+        claim: a sentence that a model wrote.
     """
     return any(_clause_entails(clause, claim) for clause in clauses(source))
 
 
 def _clause_entails(source: str, claim: str) -> bool:
+    """Check whether one clause of the source entails the claim."""
     said, claimed = _read(source), _read(claim)
     if not claimed.stems or not forms(source, _canon) & forms(claim, _canon):
         return False
@@ -115,12 +129,20 @@ def _clause_entails(source: str, claim: str) -> bool:
 
 
 def refusal(question: str, claim: str) -> bool:
-    """Whether a claim says that something is safe, of pregnancy, children or other medicines."""
+    """Check whether a claim calls something safe in pregnancy, for children or with medicines.
+
+    Such claims are never shown, unless they advise to ask or check.
+
+    Args:
+        question: the user's question.
+        claim: a sentence that a model wrote.
+    """
     about = _WHO.search(question) or _WHO.search(claim)
     return bool(about and _SAFE.search(claim) and not re.search(r"\bask\b|\bcheck\b", claim, re.I))
 
 
 def _read(sentence: str) -> _Reading:
+    """Extract the features of a sentence."""
     tokens = [token for one in sentences(sentence) for token in one.tokens]
     strengths = frozenset(_STRENGTH[token] for token in tokens if token in _STRENGTH)
     negations = sum(token in _NEGATIONS for token in tokens)
@@ -132,6 +154,7 @@ def _read(sentence: str) -> _Reading:
 
 
 def _canon(sentence: str) -> list[str]:
+    """Return the canonical stems of a sentence's content words, in order; synonyms get one stem."""
     dull = {*_STRENGTH, *_NEGATIONS, *_IGNORED}
     tokens = [token for one in sentences(sentence) for token in one.tokens]
     words = [token for token in tokens if token not in dull]
@@ -140,27 +163,27 @@ def _canon(sentence: str) -> list[str]:
 
 
 def _is_kept(token: str) -> bool:
-    """Whether a token counts as it is: numbers, and what sets times and limits."""
+    """Check whether a token is compared verbatim: numbers, and "before", "after" and "until"."""
     return token[0].isdecimal() or token in _LIMITS
 
 
 def _unit(tokens: Sequence[str]) -> str:
-    """The first word behind a number that is none, without its ending."""
+    """Return the unit of a number: the first word after it, without plural s."""
     return next((token.rstrip("s") for token in tokens if token[0].isalpha()), "")
 
 
 def _strength(one: _Reading) -> int:
-    """How much is claimed: the weakest word that is named, or an absolute one."""
+    """Return the strength of a sentence: its weakest word, or the maximum if one is absolute."""
     if _ABSOLUTE in one.strengths:
         return _ABSOLUTE
     return min(one.strengths, default=_PLAIN)
 
 
 def _keeps_conditions(source: str, claim: str) -> bool:
-    """Whether what the source says on a condition holds on the same one in the claim.
+    """Check whether the claim keeps the conditions of the source.
 
-    Words behind "if", "when", "once" and the like in the claim must stand behind one in the
-    source; what the source says only of a condition may not lose it.
+    Words after "if", "when", "once" and similar words in the claim must follow such a word in the
+    source. If only the source has a condition, the claim must still contain its words.
     """
     ours, theirs = _conditions(source), _conditions(claim)
     if ours and not theirs:
@@ -169,7 +192,7 @@ def _keeps_conditions(source: str, claim: str) -> bool:
 
 
 def _conditions(sentence: str) -> list[str]:
-    """Stems behind all words that set a condition, up to the next clause."""
+    """Return the stems after all words that introduce a condition, up to the end of the clause."""
     found = []
     for match in _CONDITION.finditer(sentence):
         found += _canon(re.split(_CLAUSE, sentence[match.end() :])[0])
@@ -177,8 +200,11 @@ def _conditions(sentence: str) -> list[str]:
 
 
 def _same_clauses(source: str, claim: str) -> bool:
-    """In a contrast ("while", "but", "than") each clause of the claim comes from one of the source,
-    with its words in the same order."""
+    """Check that, in a contrast, each clause of the claim comes from one clause of the source.
+
+    Contrasts are introduced by words such as "while", "but" and "than". Words must keep their order
+    within a clause.
+    """
     if not _CONTRAST.search(source):
         return True
     parts = [_canon(part) for part in _CONTRAST.split(source)]
@@ -190,6 +216,7 @@ def _same_clauses(source: str, claim: str) -> bool:
 
 
 def _in_order(said: list[str], part: list[str]) -> bool:
+    """Check whether a clause contains these stems in the same order."""
     if set(said) - set(part):
         return False
     places = [part.index(stem) for stem in said]

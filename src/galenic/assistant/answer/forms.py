@@ -1,8 +1,9 @@
-"""The forms in which a sentence says the same: voice, order of clauses, single clauses, lists.
+"""Equivalent forms of a sentence: active or passive voice, moved clauses, clauses, shorter lists.
 
-A claim that leaves out a qualifier ("a fever needs help" of "a fever with a stiff neck needs
-help") or turns a relation round ("warts cause a virus") has none of them. Built by patterns, no
-parser: what they do not know is refused.
+A claim that drops a qualifier ("a fever needs help" from "a fever with a stiff neck needs help") or
+reverses a relation ("warts cause a virus") has no form in common with its source. Forms are
+generated with regular expressions, without a parser; constructions that these do not cover are
+rejected.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import combinations
 __all__ = ["clauses", "forms"]
 
 Stems = Callable[[str], Sequence[str]]
+"""Function that returns the stems of a text's content words, in order."""
 _FRONT = re.compile(
     r"^(?P<front>(?:if|when|once|unless|until|after|before|in|on|for|with|during|because|at)\b[^,]+),"
     r"\s*(?P<rest>.+)$",
@@ -42,12 +44,14 @@ _DENIES = re.compile(
 )
 _JOINED = re.compile(r"\b(\w+) (?:of|in|on) (?:the |a |an |your |its )?(\w+)\b", re.I)
 MOST_ITEMS = 5
+"""One more than the maximum number of items that are kept of a list."""
 
 
 def clauses(sentence: str) -> Iterator[str]:
-    """The sentence, and each clause that says something by itself.
+    """Yield a sentence, and each of its clauses that can stand alone.
 
-    None where a condition would be left behind, or a pronoun without its noun.
+    Clauses that depend on a condition elsewhere in the sentence, or that begin with a pronoun, are
+    left out. Lists are also yielded with fewer items.
     """
     yield sentence
     parts = [part.strip() for part in _CLAUSES.split(sentence.rstrip(" .!?"))]
@@ -60,7 +64,10 @@ def clauses(sentence: str) -> Iterator[str]:
 
 
 def _shorter_lists(sentence: str) -> Iterator[str]:
-    """ "It causes thirst, dark urine and tiredness" without some of them."""
+    """Yield a sentence with fewer items: "It causes thirst" for "It causes thirst and tiredness".
+
+    Sentences with negations or conditions are left out.
+    """
     verb = _VERB.search(sentence)
     if verb is None or _DENIES.search(sentence) or _CONDITION.search(sentence):
         return
@@ -72,11 +79,14 @@ def _shorter_lists(sentence: str) -> Iterator[str]:
 
 
 def forms(sentence: str, stems: Stems) -> set[tuple[str, ...]]:
-    """Its words that count, in the order of an active sentence with what is fronted behind.
+    """Return the content words of a sentence in the order of each equivalent form.
+
+    A passive is turned into an active sentence, and clauses at the front ("If it hurts, rest") are
+    moved to the end. Two sentences with a form in common say the same.
 
     Args:
-        sentence: one clause or more.
-        stems: gives the words that count of a text, in order.
+        sentence: one or more clauses.
+        stems: returns the stems of a text's content words, in order.
     """
     text = sentence.strip().rstrip(".!?")
     if front := _FRONT.match(text):
@@ -89,7 +99,11 @@ def forms(sentence: str, stems: Stems) -> set[tuple[str, ...]]:
 
 
 def _active(text: str) -> list[str]:
-    """An active form of a passive sentence; the text itself where it is none."""
+    """Return a passive sentence in the active voice; any other sentence unchanged.
+
+    "Warts are caused by a virus" gives "a virus caused warts". If "with" may introduce the agent or
+    not, both readings are returned.
+    """
     passive = _PASSIVE.match(text)
     if passive is None:
         return [text]

@@ -1,4 +1,4 @@
-"""What people ask of a clinic and this program cannot do: said at once, from ``limits.yaml``."""
+"""Requests for services that only a clinic can provide, such as appointments (``limits.yaml``)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ __all__ = ["Limit", "limit_of"]
 
 
 class Limit(BaseModel):
-    """What is asked for, and what the reader is told.
+    """A service that the program cannot provide, such as prescriptions.
 
     Attributes:
-        ends: nothing else is answered; otherwise a topic that is named is answered as well.
+        id: name of the service.
+        say: phrases that ask for it, in the syntax of the triage rules.
+        note: message to the user.
+        ends: whether nothing else is answered; otherwise a topic in the question is answered as
+            well.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,7 +34,10 @@ class Limit(BaseModel):
 
 
 def limit_of(question: str) -> Limit | None:
-    """What of a question is for the clinic itself; the first one of the file."""
+    """Return the service that a question asks for, the first in ``limits.yaml``; None if none.
+
+    Example: "Can you renew my prescription?" gives the limit ``prescription``.
+    """
     limits, matcher = _ready()
     found = {
         mention.concept
@@ -42,6 +49,7 @@ def limit_of(question: str) -> Limit | None:
 
 @cache
 def _ready() -> tuple[tuple[Limit, ...], Matcher]:
+    """Load ``limits.yaml`` and compile its phrases."""
     text = files("galenic.assistant.answer").joinpath("limits.yaml").read_text(encoding="utf-8")
     limits = tuple(Limit.model_validate(one) for one in yaml.safe_load(text))
     matcher = Matcher()

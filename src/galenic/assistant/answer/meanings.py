@@ -1,6 +1,6 @@
-"""What a statement may say for a word of the question: "exercise" for "walk".
+"""Related words: a statement about "exercise" answers a question about "walking".
 
-The words stand in ``meanings.yaml``, to be read and corrected.
+The table of words is in ``meanings.yaml``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ __all__ = ["says"]
 
 
 def says(word: str, has: frozenset[str] | set[str]) -> bool:
-    """Whether a statement, as stems, has a stem of the question or what means the same."""
+    """Check whether a statement contains a word of the question, or one related to it.
+
+    Args:
+        word: a stem of the question.
+        has: the stems of the statement.
+    """
     return word in has or not has.isdisjoint(_meanings().get(word, frozenset()))
 
 
 @cache
 def _meanings() -> Mapping[str, frozenset[str]]:
+    """Load ``meanings.yaml``: for each stem of a question, the stems of related words."""
     text = files("galenic.assistant.answer").joinpath("meanings.yaml").read_text(encoding="utf-8")
     found: dict[str, frozenset[str]] = {}
     for asked, told in yaml.safe_load(text).items():

@@ -1,7 +1,8 @@
-"""From indexed pages to the sentences that answer: the page first, then whole sentences.
+"""Selection of sentences from indexed passages: first the page, then complete sentences of it.
 
-A page of MedQuAD is taken only when the question has its whole title; of a document of the user's
-own, a sentence is taken that has most of the question itself. Common pages come before rare ones.
+A MedQuAD page is used only if the question contains its whole title. From the user's own documents,
+a sentence is used if it covers most of the question. Pages on common diseases are preferred to
+those on rare ones.
 """
 
 from __future__ import annotations
@@ -20,30 +21,40 @@ from galenic.retrieval.retrieve import Passage
 __all__ = ["FoundSentence", "of_own", "of_pages"]
 
 MOST = 4
-"""Sentences of one page."""
+"""Maximum number of sentences from a MedQuAD page."""
 OWN_SHARE = 0.6
-"""Share of the question, by rarity, that a sentence of the user's own must have with its title."""
+"""Minimum share of the question, by weight, that a sentence of the user's own documents must cover
+together with its title."""
 OWN_MOST = 2
+"""Maximum number of sentences from the user's own documents."""
 RARE = (SOURCES["GARD"], SOURCES["GHR"])
+"""MedQuAD sources on rare and genetic diseases."""
 _GENERIC = word_set("""
 diseas syndrom disorder condition problem health cancer pain test
 """)
-"""Stems that alone make no title."""
+"""Stems that do not identify a title on their own."""
 
 
 @dataclass(frozen=True)
 class FoundSentence:
-    """A sentence, and the passage that has it."""
+    """A sentence selected for the answer, and the passage that contains it."""
 
     text: str
     passage: Passage
 
 
 def of_own(want: Wanted, passages: Sequence[Passage]) -> list[FoundSentence]:
-    """Sentences of the user's own documents or notes that have most of what was asked.
+    """Return sentences of the user's own documents or notes that cover most of the question.
 
-    What the title has says less of a sentence than what it adds: of a leaflet on knee injections,
-    "swim" finds the sentence.
+    Words that the passage's title contains count less than those that only the sentence contains:
+    in a leaflet on knee injections, "swim" identifies the sentence.
+
+    Args:
+        want: the weighted words of the question.
+        passages: passages of the user's own documents or notes.
+
+    Returns:
+        The best sentences, at most `OWN_MOST`; empty if none covers enough of the question.
     """
     scored = []
     for passage in passages:
@@ -63,7 +74,17 @@ def of_own(want: Wanted, passages: Sequence[Passage]) -> list[FoundSentence]:
 def of_pages(
     question: str, aspects: Sequence[Aspect], want: Wanted, passages: Sequence[Passage]
 ) -> list[FoundSentence]:
-    """The first sentences of the page whose title the question has, on what was asked of it."""
+    """Return consecutive sentences of the MedQuAD page that answers the question best.
+
+    Args:
+        question: the question in the user's own words.
+        aspects: the aspects that it asks about.
+        want: the weighted words of the question.
+        passages: retrieved MedQuAD passages.
+
+    Returns:
+        At most `MOST` sentences; empty if the question contains no passage's whole title.
+    """
     asked = set(name_stems(question))
     fitting = [one for one in passages if _fits(asked, one)]
     if not fitting:
@@ -89,7 +110,13 @@ def of_pages(
 
 
 def _first(ranked: Sequence[tuple[int, float, str]]) -> int:
-    """Where to begin: at the start, unless later sentences have far more of the question."""
+    """Return the index of the first sentence to show.
+
+    This is 0, unless a later run of sentences covers far more of the question.
+
+    Args:
+        ranked: for each sentence its index, the share of the question that it covers, and its text.
+    """
     opening = sum(share for _, share, _ in ranked[:MOST])
     starts = range(max(1, len(ranked) - MOST + 1))
     best = max(starts, key=lambda at: (sum(s for _, s, _ in ranked[at : at + MOST]), -at))
@@ -98,7 +125,7 @@ def _first(ranked: Sequence[tuple[int, float, str]]) -> int:
 
 
 def _fits(asked: set[str], passage: Passage) -> bool:
-    """Whether the question has the whole title, and little that title and text have not."""
+    """Check whether the question contains the title, and few words missing from the passage."""
     title = set(name_stems(passage.title))
     if not title or not title <= asked or not title - _GENERIC:
         return False
@@ -109,6 +136,6 @@ def _fits(asked: set[str], passage: Passage) -> bool:
 
 
 def _kind_place(question: str, kinds: Sequence[str]) -> int:
-    """Which of the kinds a question of MedQuAD is; the number of kinds for none."""
+    """Return the index of the first of ``kinds`` in a MedQuAD question; their number if none."""
     plain = question.lower()
     return next((at for at, kind in enumerate(kinds) if kind in plain), len(kinds))

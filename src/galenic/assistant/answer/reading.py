@@ -1,4 +1,4 @@
-"""What a question means: its topics, what it asks of them, and what it says besides."""
+"""Analysis of a question: its topics, the aspects asked about, and the remaining words."""
 
 from __future__ import annotations
 
@@ -17,33 +17,39 @@ from galenic.retrieval.query import STOP_WORDS, words
 __all__ = ["QuestionReading", "read_question"]
 
 LEAST_COVER = 0.6
-"""Share of a name, by rarity, that a question must have for the topic to be meant."""
+"""Minimum share of a name, by weight, that the question must contain for the topic to match."""
 LEAST_SCORE = 1.4
+"""Minimum score of a match."""
 WHOLE = 0.8
-"""Share of a name that one word must be: "closed" is too little of "eye will not close"."""
+"""Minimum share of a name that a single matching word must make up: "closed" is too little of "eye
+will not close"."""
 MILD = 0.4
-"""What a describing word weighs among those that no entry has."""
+"""Weight of an adjective or adverb that occurs in no entry, relative to other such words."""
 FOREIGN, FOREIGN_TITLE, FOREIGN_WEAK = 0.8, 0.4, 1.5
-"""The name's words must weigh this share of the words that the entry does not have; less where the
-question has a whole title or a whole name of several words, more where the name is an everyday
-word such as "cut"."""
+"""Limits on words of the question that the entry does not contain: the weight of the matched words
+must be at least this multiple of theirs. The second applies to matches of a whole title or a whole
+name of several words, the third to everyday words such as "cut"."""
 SECOND = 0.55
-"""Share of the best topic's score from which a second one is meant as well."""
+"""Minimum score of a second topic, as a fraction of the best score."""
 SECOND_COMPARED = 0.3
-"""The same where two things are compared."""
+"""The same if the question compares two things."""
 TITLED = 0.7
-"""A topic whose whole title is asked for comes first from this share of the best score."""
+"""Minimum score for a topic with a completely matching title to come first, as a fraction of the
+best score."""
 COMPLAINT = 0.7
-"""A complaint comes before a group of medicines that is named after it from this share on."""
+"""Minimum score for a complaint to come before a group of medicines named after it, as a fraction
+of that group's score."""
 SOFT = 0.5
-"""What a word is worth that asks elsewhere, as part of its rarity."""
+"""Factor on the weight of words that often only serve to ask."""
 ADULT_MONTHS = 16 * 12
+"""Age in months from which a person counts as an adult."""
 _SILENT = word_set("""
 mmol unit mg ml mcg kg cm litr liter per percent degre enough many someth anyth normally real
 actually first low high matter finish versu vs carry till quit kind sort bit lot suddenly plea
 pls year old month week number today cope deal keep person everyone always ever still even
 compar toward till yr yrs wont u rid gone going littl thoughts thing earth exactly basically
 """)
+"""Stems that say nothing about the topic: units, fillers, and persons and times of a story."""
 _STORY = """
 monday tuesday wednesday thursday friday saturday sunday weekend january february april june
 july august september october november december easter christmas birthday spring summer autumn
@@ -58,49 +64,52 @@ _SILENT |= frozenset(one for word in _STORY.split() for one in name_stems(word))
 _ANY_DISEASE = word_set("""
 mental heart kidney liver lung skin chronic common disease gum
 """)
+"""Stems before "disease" or "disorder" that name a group of diseases rather than one."""
 _NORMAL = re.compile(r"[,;.!]\s*(?:normal|usual|common)\s*\?*\s*$", re.I)
-"""A question that ends so: "and it's crampy, normal?"."""
+"""End of a question such as "and it's crampy, normal?"."""
 _PARTS = re.compile(
     r"[.!?;,:\n]+|\s[-–]\s|\b(?:and|but|so|because|since|though|although|that|which|when|where|how"
     r"|what|who|if|is|does|did|while|after|before|says?|said|told|thinks?)\b",
     re.I,
 )
-"""Where a part of a long question ends."""
+"""Boundaries between the parts of a long question."""
 _PEOPLE = word_set("""
 child pregnant adult women woman men man
 """)
-"""Stems of whom a topic is about: two topics that share only these are two."""
+"""Stems for groups of people; two topics with only these in common are different."""
 _BRINGS = re.compile(
     r"\b(?:causes?|causing|gives? (?:you|me|us|people)?|triggers?|brings? on|leads? to|makes?)\b",
     re.I,
 )
+"""Verbs of causing."""
 _NOT_THAT = re.compile(
     r"\b(?:that (?:is ?n['’]?t|are ?n['’]?t|is not|are not)|other than|apart from|instead of"
     r"|besides|without(?: (?:any|more|taking|using|having to take))*)\s+"
     r"(?:more |any )?\w+",
     re.I,
 )
-"""What is not asked about: "that isn't laxatives", "without more tablets"."""
+"""Phrases that exclude something from the question: "that isn't laxatives"."""
 _AGE = re.compile(
     r"\b(?:s?he|who|they)(?:['’]?s| is| are|['’]re)? (?:only |just |nearly |about )?\d+ "
     r"(?:day|week|month|year)s?(?: old)?\b"
     r"|\b\d+[- ](?:day|week|month|year)s?[- ](?:old|pregnant)\b",
     re.I,
 )
-"""An age, which is no time for which something has lasted."""
+"""Ages, which would otherwise be read as durations of a symptom."""
 
 
 @dataclass(frozen=True)
 class QuestionReading:
-    """What a question means.
+    """An analysed question.
 
     Attributes:
-        matches: the topics that are meant, one or two; empty when none fits.
-        near: the nearest topics, whether or not they fit.
-        aspects: what is asked.
-        rest: stems of the question besides topic and asking words, to their rarity.
-        soft: stems that ask elsewhere, but not what is asked here ("walk"), to half their rarity.
-        foreign: stems of the question that no entry has.
+        matches: the topics that the question is about, at most two; empty if none fits.
+        near: the best-ranked topics, whether or not they fit; at most three.
+        aspects: the aspects that it asks about.
+        rest: weights of the remaining stems, which belong to neither topic nor aspect: "stress" in
+            "Can stress give me hives?".
+        foreign: stems that occur in no entry.
+        soft: weights, halved, of stems that ask in other questions but not in this one ("walk").
     """
 
     matches: tuple[Match, ...]
@@ -112,7 +121,12 @@ class QuestionReading:
 
 
 def read_question(known: Topics, question: str) -> QuestionReading:
-    """Which topics a question means, what it asks of them, and what it says besides."""
+    """Analyse a question: find its topics, its aspects, and the remaining words.
+
+    Args:
+        known: the search index over handbook entries.
+        question: the question in the user's own words.
+    """
     question = known.mend(question, asking_stems() | TALK)
     aspects = asked_aspects(_NORMAL.sub(", is that normal?", _AGE.sub(" ", question)))
     question = _NOT_THAT.sub(" ", question)
@@ -135,7 +149,7 @@ def read_question(known: Topics, question: str) -> QuestionReading:
 
 
 def _of_a_child(question: str) -> bool:
-    """Whether an age below 16 is named: "my 3 year old" is a child, without the word."""
+    """Check whether a question states an age below 16: "my 3 year old"."""
     tokens = [sentence.tokens for sentence in sentences(question)]
     return any(months < ADULT_MONTHS for one in tokens for _, months in ages_in_months(one))
 
@@ -147,7 +161,15 @@ def _meant(
     plain: Sequence[str],
     question: str,
 ) -> tuple[Match, ...]:
-    """The best topic if it fits, and a second one that the question names as well."""
+    """Return the best topic that fits, and a second one if the question names two.
+
+    Args:
+        known: the search index over handbook entries.
+        ranked: matching topics, best first.
+        aspects: the aspects that the question asks about.
+        plain: content stems of the question.
+        question: the question, with spelling corrected.
+    """
     diseases, describing = _diseases(question), _describing(question)
     fitting = [one for one in ranked[:10] if _fits(known, one, plain, diseases, describing)]
     parts = _of_parts(known, question, plain, diseases)
@@ -190,7 +212,15 @@ def _fits(
     diseases: frozenset[str],
     describing: frozenset[str],
 ) -> bool:
-    """Whether the question is on this topic, and on little that the topic has not."""
+    """Check whether a topic covers the question well enough.
+
+    Args:
+        known: the search index over handbook entries.
+        match: the topic, and how it matches.
+        plain: content stems of the question.
+        diseases: stems that precede "disease" or the like, which the name must contain.
+        describing: stems of words that may only describe, which weigh less.
+    """
     if match.cover < LEAST_COVER or match.score < LEAST_SCORE or diseases - match.stems:
         return False
     only_asks = match.stems <= asking_stems() | TALK | _SILENT
@@ -206,7 +236,7 @@ def _fits(
 def _of_parts(
     known: Topics, question: str, plain: Sequence[str], diseases: frozenset[str]
 ) -> list[Match]:
-    """Topics named whole in one part of a long question, whatever the other parts tell."""
+    """Return topics whose whole name occurs in one part of a long question, best first."""
     parts = [part for part in _PARTS.split(question) if part.strip()]
     found: dict[str, Match] = {}
     for part in parts if len(parts) > 1 else ():
@@ -221,20 +251,27 @@ def _of_parts(
 
 
 def _heft(known: Topics, word: str, describing: frozenset[str]) -> float:
-    """Less for a word that no entry has and that may only describe: "horribly", "stinking"."""
+    """Return the factor on the weight of an unmatched word; lower for adjectives and adverbs.
+
+    Examples of such words are "horribly" and "stinking", if no entry contains them.
+    """
     if known.knows(word):
         return 1
     return MILD if word in describing or word.endswith(("ly", "y", "ful", "ish")) else 1
 
 
 def _describing(question: str) -> frozenset[str]:
-    """Stems of the words that end as participles do: "a stinking cold"."""
+    """Return the stems of words that end in "ing" or "ed", as "stinking" in "a stinking cold"."""
     said = [word for word in words(question) if word.endswith(("ing", "ed")) and len(word) > 5]
     return frozenset(stem for word in said for stem in name_stems(word))
 
 
 def _preferred(fitting: Sequence[Match], *, asks_medicine: bool) -> Match:
-    """The best one, but for a whole title, and a complaint where no medicine is asked about."""
+    """Return the topic that the question is mainly about.
+
+    This is the best match, but completely matching titles are preferred to partial names, and
+    complaints to groups of medicines unless the question asks about medicines.
+    """
     best = fitting[0]
     titled = [one for one in fitting if one.titled and one.cover > 0.99 and not one.weak]
     topics = [one for one in fitting if one.entry.kind == "topic" and one.cover > 0.99]
@@ -248,7 +285,10 @@ def _preferred(fitting: Sequence[Match], *, asks_medicine: bool) -> Match:
 
 
 def _brought(fitting: Sequence[Match], question: str) -> Match | None:
-    """The complaint behind "causes", where another topic stands before it: stress and IBS."""
+    """Return the complaint after a verb of causing, if another topic precedes it.
+
+    "Can stress cause IBS?" is about IBS. None if the question has no such form.
+    """
     found = _BRINGS.search(question)
     if found is None:
         return None
@@ -262,7 +302,10 @@ def _brought(fitting: Sequence[Match], question: str) -> Match | None:
 
 
 def _diseases(question: str) -> frozenset[str]:
-    """Stems of the word before "syndrome" and the like: a disease must be the topic itself."""
+    """Return the stems that precede "syndrome", "disease" or "disorder" in a question.
+
+    An entry must have these in its name: a question on "Kawasaki disease" is about no other.
+    """
     said: Iterable[str] = [word for word in words(question) if word not in STOP_WORDS]
     return frozenset(
         stem

@@ -7,7 +7,7 @@ import re
 __all__ = ["SentenceCutter", "cut_sentences", "plain", "whole_sentences"]
 
 LONGEST = 60
-"""Words of a sentence or list that is shown; a longer one is left out, never cut."""
+"""Maximum number of words of a sentence or list; longer ones are left out as a whole."""
 
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9(\"'“]|[-–•*]\s+[A-Z])|\n+")
 _ABBREVIATED = re.compile(
@@ -20,12 +20,16 @@ _WHOLE = re.compile(r"[.!?][\"')\]]*$")
 
 
 def plain(text: str) -> str:
-    """Text on one line without footnote marks: how a sentence is found in its source."""
+    """Return text on one line without footnote marks ("[3]"), for comparing sentences."""
     return " ".join(_FOOTNOTE.sub("", text).split())
 
 
 def cut_sentences(text: str) -> list[str]:
-    """The pieces of a text between ends of sentences and lines, in order."""
+    """Split a text into sentences, at sentence ends and line breaks.
+
+    Abbreviations such as "Dr." end no sentence. "See Dr. Lee. Rest." gives "See Dr. Lee." and
+    "Rest.".
+    """
     found: list[str] = []
     open_part = ""
     at = 0
@@ -40,10 +44,10 @@ def cut_sentences(text: str) -> list[str]:
 
 
 def whole_sentences(text: str) -> list[str]:
-    """What of a text may be shown alone: whole sentences, and lists with their lead.
+    """Return the parts of a text that can stand alone: complete sentences, lists with lead-in.
 
-    A line without an end (a heading, a sentence that was broken), a lead whose list has no marks,
-    and a sentence with a list run into it are left out. Nothing is cut, spliced or completed.
+    Headings, incomplete sentences, lead-ins without a list, and sentences with an inline list are
+    left out. The text of what remains is unchanged, except for white space and footnote marks.
     """
     found: list[str] = []
     rows = [row for row in (" ".join(row.split()) for row in text.splitlines()) if row]
@@ -64,12 +68,12 @@ def whole_sentences(text: str) -> list[str]:
 
 
 def plain_lines(block: str) -> str:
-    """A list, line by line, without footnote marks."""
+    """Return a list, one item per line, without footnote marks."""
     return "\n".join(plain(row) for row in block.split("\n"))
 
 
 def _items(rows: list[str], at: int) -> list[str]:
-    """The marked rows from here on."""
+    """Return the rows from an index on that begin with a bullet or number."""
     end = at
     while end < len(rows) and _ITEM.match(rows[end]):
         end += 1
@@ -77,7 +81,7 @@ def _items(rows: list[str], at: int) -> list[str]:
 
 
 def _shows(sentence: str) -> bool:
-    """Whether it is a whole sentence that says something alone."""
+    """Check whether a sentence is complete, of suitable length, and not a question."""
     said = plain(sentence)
     size = len(said.split())
     starts = bool(said) and (said[0].isupper() or said[0].isdigit() or said[0] in "\"'“(")
@@ -91,13 +95,13 @@ def _shows(sentence: str) -> bool:
 
 
 class SentenceCutter:
-    """Gives the sentences of a text that comes piece by piece, each as soon as it is whole."""
+    """Splits streamed text into sentences, returning each once it is complete."""
 
     def __init__(self) -> None:
         self._text = ""
 
     def add(self, piece: str) -> list[str]:
-        """Sentences that are whole now."""
+        """Append a piece of text; return the sentences that are complete now."""
         self._text += piece
         *whole, last = cut_sentences(self._text) or [""]
         if whole:
@@ -105,6 +109,6 @@ class SentenceCutter:
         return whole
 
     def rest(self) -> list[str]:
-        """What is left when no more comes."""
+        """Return the remaining text as sentences, at the end of the stream."""
         text, self._text = self._text, ""
         return cut_sentences(text)

@@ -1,7 +1,7 @@
-"""How well passages carry a question.
+"""Measures of how much of a question a text covers.
 
-Words count by their rarity in the index (inverse document frequency, Spärck Jones 1972), without
-endings; what medicine calls a thing counts as the everyday words for it.
+Words are stemmed and weighted by inverse document frequency in the index (Spärck Jones 1972).
+Medical terms count as the lay words that they stand for.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ take taking talk tell ten thank thanks think thought three time times today tomo
 trying two unwell urgent urgently use used usually visit want wanted way week weeks well wife
 wonder wondering work worried worry worse would wrong year years yesterday
 """)
-"""Words of talking about a complaint; they say nothing of which one."""
+"""Words of conversation about a complaint, which do not identify it."""
 TALK = frozenset(map(stem, _TALK)) | _TALK
-"""The same as stems."""
+"""The same words and their stems."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a question asks for.
+    """The weighted words of a question.
 
     Attributes:
-        weights: stems of words and phrases to how rare they are; higher is rarer.
-        said: for words of medicine that were added, the stems of the question that they stand for.
+        weights: inverse document frequency of each word or phrase, as a tuple of stems.
+        said: for medical terms that were added, the stems of the lay words that they stand for.
     """
 
     weights: Mapping[tuple[str, ...], float]
@@ -47,11 +47,15 @@ class Wanted:
 
     @property
     def total(self) -> float:
-        """Weight of the question's own words."""
+        """Total weight of the question's own words, without added terms."""
         return sum(weight for key, weight in self.weights.items() if key not in self.said)
 
     def found(self, text: Sequence[str]) -> frozenset[str]:
-        """Stems of the question that a text, as stems, has or says in words of medicine."""
+        """Return the stems of the question that a text contains, directly or as medical terms.
+
+        Args:
+            text: the stems of the text, in order.
+        """
         found: set[str] = set()
         for key in self.weights:
             if _stands(key, text):
@@ -59,27 +63,31 @@ class Wanted:
         return frozenset(found)
 
     def weight(self, found: Iterable[str]) -> float:
-        """Of these stems of the question."""
+        """Return the total weight of stems of the question."""
         return sum(self.weights.get((one,), 0.0) for one in set(found))
 
     def share(self, texts: Iterable[Sequence[str]]) -> float:
-        """Share, by weight, of the question that these texts have between them; 0 of nothing."""
+        """Return the share of the question, by weight, that texts cover together, from 0 to 1.
+
+        Args:
+            texts: the stems of each text, in order.
+        """
         found = frozenset[str]().union(*(self.found(text) for text in texts))
         return self.weight(found) / self.total if self.total else 0.0
 
 
 def stems(text: str) -> list[str]:
-    """The words of a text that count, without endings."""
+    """Return the stems of a text's words, in order, without stop words."""
     return [stem(word) for word in words(text) if word not in STOP_WORDS]
 
 
 def wanted(question: str, having: Callable[[str], int], size: int) -> Wanted:
-    """Weigh the words of a question.
+    """Return the words of a question with their weights.
 
     Args:
-        question: in a person's own words.
-        having: how many passages have a phrase.
-        size: how many passages there are.
+        question: the question in the user's own words.
+        having: returns the number of passages that contain a phrase.
+        size: number of passages in the index.
     """
     weights: dict[tuple[str, ...], float] = {}
     spoken = words(question)
@@ -96,11 +104,12 @@ def wanted(question: str, having: Callable[[str], int], size: int) -> Wanted:
 
 
 def _rarity(having: int, size: int) -> float:
+    """Return the inverse document frequency, as in BM25, of a phrase in ``having`` passages."""
     return math.log(1 + (size - having + 0.5) / (having + 0.5))
 
 
 def _stands(key: tuple[str, ...], text: Sequence[str]) -> bool:
-    """Whether the words of a phrase stand in a text one behind the other."""
+    """Check whether a text contains the stems of a phrase consecutively."""
     if len(key) == 1:
         return key[0] in text
     width = len(key)

@@ -1,8 +1,8 @@
-"""Words of a question that look like the name of a medicine which nothing here knows.
+"""Recognition of words that look like names of medicines but are not in the list of medicines.
 
-By the stems that the World Health Organization gives to names of medicines ("The use of stems in
-the selection of International Nonproprietary Names for pharmaceutical substances", 2018): -mab for
-antibodies, -tinib for kinase inhibitors, -vir for antivirals, and so on.
+Such words end with a stem that the World Health Organization assigns to a class of medicines ("The
+use of stems in the selection of International Nonproprietary Names for pharmaceutical substances",
+2018): -mab for antibodies, -tinib for kinase inhibitors, -vir for antivirals and so on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ _NO_NAME = word_set(
 
 
 def unknown_medicines(text: str) -> list[str]:
-    """Words that are built like the name of a medicine and are none that is known."""
+    """Return the words of a text that look like names of medicines but are not known ones.
+
+    Example: "Is zorotinib safe?" gives ``["zorotinib"]``.
+    """
     known = {word for said in named_in(text).values() for word in said.split()}
     words = dict.fromkeys(re.findall(r"[a-z]+", text.lower()))
     return [
@@ -44,5 +47,5 @@ def unknown_medicines(text: str) -> list[str]:
 
 
 def names_medicine(text: str) -> bool:
-    """Whether a text names a medicine, known or not."""
+    """Check whether a text names a medicine, known or unknown."""
     return bool(named_in(text) or unknown_medicines(text))

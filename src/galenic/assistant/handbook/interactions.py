@@ -30,7 +30,14 @@ _LEVELS = ("avoid", "ask-first", "caution")
 
 
 class _Side(BaseModel):
-    """One side of an interaction; exactly one of the fields is set, the others are empty."""
+    """One side of an interaction: a medicine, a group of medicines, a condition or a food.
+
+    Attributes:
+        medicine: id of a medicine, such as ``ibuprofen``; empty if the side is something else.
+        group: name of a group of medicines, such as ``nsaid``; empty if the side is something else.
+        condition: name of a condition, such as ``pregnancy``; empty if the side is something else.
+        food: name of a food or drink, such as ``alcohol``; empty if the side is something else.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

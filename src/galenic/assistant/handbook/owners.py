@@ -1,7 +1,7 @@
 """Attribution of medicines and conditions in a question to persons.
 
-"My mother takes warfarin, may I take ibuprofen?" is about two people, so the medicines do not
-interact; "My nan is on Eliquis, can she have ibuprofen?" is about one. A thing whose owner is
+"My mother takes warfarin, may I take ibuprofen?" is about two people, so no interaction is
+reported; "My nan is on Eliquis, can she have ibuprofen?" is about one. A thing whose owner is
 unclear is treated as if it could be anybody's.
 """
 
