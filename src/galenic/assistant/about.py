@@ -56,6 +56,7 @@ def indexed(path: Path | None = None) -> list[Collection]:
 
 @cache
 def _measured() -> dict[str, list[dict[str, Any]]]:
+    """Load ``measured.json``: benchmark scores by name of the model."""
     text = files("galenic.models").joinpath("measured.json").read_text(encoding="utf-8")
     found: dict[str, list[dict[str, Any]]] = json.loads(text)
     return found

@@ -40,7 +40,12 @@ class History:
             self.questions = _read(path)[-MOST:]
 
     def add(self, question: str, reply: Reply) -> None:
-        """Append a question to the history, and question and answer to the file if there is one."""
+        """Append a question to the history, and question and answer to the file if there is one.
+
+        Args:
+            question: the question in the user's own words.
+            reply: its answer, of which triage tier and sentences are stored.
+        """
         self.questions = [*self.questions, question][-MOST:]
         if self.path is None:
             return

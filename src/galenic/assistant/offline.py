@@ -144,7 +144,7 @@ def python_refuses() -> Refused:
         family = getattr(socket, "AF_UNIX", None)
         outside = event in _LOOKUPS
         if event == "socket.__new__":
-            outside = args[1] not in (family, -1)  # -1: of a file that is open already
+            outside = args[1] not in (family, -1)  # -1: wraps an open file descriptor
         elif event in _USES:
             outside = getattr(args[0], "family", None) != family
         if outside:

@@ -242,7 +242,12 @@ class _Update:
             self.summary.removed += 1
 
     def see(self, file: FoundFile, before: FileState | None) -> None:
-        """Index a file unless its size and mtime, or its content, are unchanged."""
+        """Index a file unless its size and mtime, or its content, are unchanged.
+
+        Args:
+            file: the file as found in the folder.
+            before: its state in the index; None if it is new.
+        """
         if before and (before.size, before.mtime_ns) == (file.size, file.mtime_ns):
             self._keep(before)
             return

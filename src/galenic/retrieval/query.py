@@ -54,7 +54,12 @@ FILLERS = STOP_WORDS - {"all", "can", "cannot", "down", "no", "not", "off", "out
 
 
 class LayTerm(BaseModel):
-    """Lay phrases, and the medical terms for them."""
+    """Lay phrases, and the medical terms for them.
+
+    Attributes:
+        say: lay phrases, such as "burning when I pee".
+        means: medical terms that are added to the query, such as "dysuria".
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -126,7 +131,14 @@ def medical_words(said: Sequence[str]) -> tuple[str, ...]:
 
 
 def meanings(said: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Like `medical_words`, but map each term to the stems of the words that express it."""
+    """Return the medical terms for lay phrases among these words, as `medical_words` does.
+
+    Args:
+        said: the words of a question, in order.
+
+    Returns:
+        For each term, the stems of the question's words that express it.
+    """
     stems = [stem(word) for word in said if word not in FILLERS]
     found: dict[str, frozenset[str]] = {}
     for first, phrase, means in _phrases():

@@ -62,7 +62,12 @@ class Snippet:
     marks: tuple[tuple[int, int], ...]
 
     def marked(self, on: str, off: str) -> str:
-        """Return the text with each match enclosed in ``on`` and ``off``."""
+        """Return the text with each match enclosed in ``on`` and ``off``.
+
+        Args:
+            on: inserted before a match, such as ``<b>``.
+            off: inserted after a match, such as ``</b>``.
+        """
         pieces, at = [], 0
         for start, end in self.marks:
             pieces += [self.text[at:start], on, self.text[start:end], off]
@@ -107,7 +112,7 @@ class Passage:
 def search(
     question: str, k: int = 5, *, path: Path | None = None, embeddings: bool = True
 ) -> list[Passage]:
-    """Search the index for a question; return the best passages, best first.
+    """Return the passages of the index that match a question best, best first.
 
     Args:
         question: the question in the user's own words.
@@ -139,9 +144,11 @@ def open_retriever(path: Path | None = None, *, embeddings: bool = True) -> Iter
 
 
 class Retriever:
-    """Searches one index.
+    """Searches one index; use it from one thread.
 
     Attributes:
+        connection: connection to the index.
+        path: path of the index, for messages.
         note: why the last search could not use the index's embeddings; empty otherwise.
     """
 
@@ -153,7 +160,15 @@ class Retriever:
         self._unasked = embeddings
 
     def search(self, question: str, k: int = 5) -> list[Passage]:
-        """Return the best k passages for a question, as the function `search` does."""
+        """Return the best k passages for a question, as the function `search` does.
+
+        Args:
+            question: the question in the user's own words.
+            k: maximum number of passages, 1 to 100.
+
+        Raises:
+            UserError: the index cannot be used, or ``k`` is out of range.
+        """
         if not 1 <= k <= MOST_RESULTS:
             raise UserError(f"k = {k}: from 1 to {MOST_RESULTS} passages can be asked for.")
         query = make_query(question)
@@ -166,6 +181,13 @@ class Retriever:
         """Return the best k passages, followed by the missing ones of the best k by BM25 alone.
 
         Whether passages can answer is judged by words, so the best by words are always included.
+
+        Args:
+            question: the question in the user's own words.
+            k: number of passages of each ranking, 1 to 100.
+
+        Returns:
+            Between 0 and 2k passages, without duplicates.
         """
         found = self.search(question, k)
         if self._encoder is None:
@@ -176,7 +198,7 @@ class Retriever:
         return [*found, *(passage for passage in by_words if passage.id not in known)]
 
     def having(self, phrase: str) -> int:
-        """Count the passages that contain a phrase, by word stems."""
+        """Return the number of passages that contain a phrase, compared by word stems."""
         quoted = '"' + " ".join(words(phrase)) + '"'
         count = "SELECT count(*) FROM words WHERE words MATCH ?"
         with told(self.path):

@@ -181,6 +181,7 @@ def open_store(path: Path, *, write: bool = False) -> Iterator[Store]:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
+    """Set the connection's options, create missing tables, and check the version of the index."""
     connection.execute("PRAGMA foreign_keys = ON")
     if write:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -229,7 +230,13 @@ class Store:
         return [Collection(*row) for row in rows]
 
     def collection(self, name: str, license_: str, attribution: str) -> int:
-        """Return the id of a collection, creating it if missing."""
+        """Return the id of a collection, creating it if missing.
+
+        Args:
+            name: ``medquad``, or the path of a folder.
+            license_: licence, as displayed with its passages; replaces the stored one.
+            attribution: attribution, as displayed with its passages; replaces the stored one.
+        """
         self.connection.execute(
             "INSERT INTO collections (name, license, attribution) VALUES (?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET license = excluded.license, "
@@ -253,7 +260,12 @@ class Store:
         return {row[0]: FileState(*row) for row in rows}
 
     def remove_file(self, collection: int, path: str) -> None:
-        """Remove a file with its passages."""
+        """Remove a file with its passages.
+
+        Args:
+            collection: id of the collection.
+            path: path of the file relative to the folder.
+        """
         self.connection.execute(
             "DELETE FROM files WHERE collection = ? AND path = ?", (collection, path)
         )
@@ -261,7 +273,16 @@ class Store:
     def put_file(
         self, collection: int, state: FileState, passages: Iterable[NewPassage] = ()
     ) -> int:
-        """Store a file, replacing its earlier version; return its number of passages."""
+        """Store a file with its passages, replacing its earlier version.
+
+        Args:
+            collection: id of the collection.
+            state: state of the file.
+            passages: its passages, in order.
+
+        Returns:
+            Number of passages stored.
+        """
         self.remove_file(collection, state.path)
         cursor = self.connection.execute(
             "INSERT INTO files (collection, path, size, mtime_ns, sha256, skipped) "
@@ -279,7 +300,12 @@ class Store:
         return number
 
     def touch_file(self, collection: int, state: FileState) -> None:
-        """Update size and mtime of a file with unchanged content."""
+        """Update size and mtime of a file with unchanged content.
+
+        Args:
+            collection: id of the collection.
+            state: the new state; its ``path`` identifies the file.
+        """
         self.connection.execute(
             "UPDATE files SET size = ?, mtime_ns = ? WHERE collection = ? AND path = ?",
             (state.size, state.mtime_ns, collection, state.path),

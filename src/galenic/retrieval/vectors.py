@@ -99,7 +99,12 @@ class Vectors:
         return 0 < int(most) == int(some)
 
     def put(self, rows: Sequence[int], vectors: NDArray[np.float32]) -> None:
-        """Store vectors, shape (n, width), for the passages with these row ids."""
+        """Store embeddings of passages, replacing earlier ones. Call within a batch.
+
+        Args:
+            rows: row ids of the passages.
+            vectors: normalised embeddings, shape (len(rows), width); stored as float16.
+        """
         packed = [vector.astype("<f2").tobytes() for vector in vectors]
         self.connection.executemany(
             "INSERT OR REPLACE INTO vectors (passage, vector) VALUES (?, ?)",

@@ -17,7 +17,13 @@ __all__ = ["FoundFile", "Walk", "read_file", "walk", "walk_one"]
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file to read: path relative to the folder (with ``/``), size, and mtime."""
+    """A file to read.
+
+    Attributes:
+        path: path relative to the folder, with ``/``.
+        size: size in bytes.
+        mtime_ns: modification time in nanoseconds.
+    """
 
     path: str
     size: int
@@ -26,7 +32,12 @@ class FoundFile:
 
 @dataclass
 class Walk:
-    """The files to read, sorted by name, and counts of skipped ones by reason."""
+    """Result of searching a folder.
+
+    Attributes:
+        files: the files to read, sorted by name.
+        skipped: number of skipped files and folders, by reason.
+    """
 
     files: list[FoundFile] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -64,7 +75,13 @@ def walk(folder: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
 
 
 def walk_one(file: Path, suffixes: Iterable[str], max_bytes: int) -> Walk:
-    """Return a `Walk` for a single file; the arguments are as for `walk`."""
+    """Check a single file as `walk` checks those of a folder.
+
+    Args:
+        file: path of the file.
+        suffixes: suffixes of the files to index, in lower case, such as ``.pdf``.
+        max_bytes: larger files are skipped.
+    """
     result = Walk()
     if reason := _look(file, frozenset(suffixes), max_bytes, file.parent, result.files):
         result.skipped[reason] += 1

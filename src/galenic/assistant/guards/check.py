@@ -265,6 +265,7 @@ def _names() -> tuple[str, ...]:
 
 @cache
 def _file() -> _File:
+    """Load ``phrases.yaml``."""
     text = files("galenic.assistant.guards").joinpath("phrases.yaml").read_text(encoding="utf-8")
     raw = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe ones
     return _File.model_validate(raw)
@@ -272,11 +273,19 @@ def _file() -> _File:
 
 @cache
 def _guards() -> tuple[_Ready, _Ready]:
+    """Return the guards for questions and those for sentences of answers, with compiled phrases."""
     found = _file()
     return _ready("asked", found.input, found.words), _ready("said", found.output, found.words)
 
 
 def _ready(side: str, guards: list[Guard], words: dict[str, list[str]]) -> _Ready:
+    """Compile the phrases of guards.
+
+    Args:
+        side: ``asked`` for questions, ``said`` for sentences of answers.
+        guards: the guards.
+        words: word sets that phrases refer to by name.
+    """
     matcher = Matcher()
     for guard in guards:
         for name, phrases in ((guard.id, guard.say), (_harmless(guard), guard.unless)):
@@ -293,7 +302,10 @@ def _ready(side: str, guards: list[Guard], words: dict[str, list[str]]) -> _Read
 
 
 def _ways(phrase: str) -> Iterator[str]:
-    """A phrase with ranges of numbers among its choices as phrases without: ``a|#1-9``."""
+    """Yield variants of a phrase in which a number range is not one of several alternatives.
+
+    ``take a|#1-9`` gives ``take #1-9`` and ``take a``.
+    """
     parts = []
     for part in phrase.split():
         ranges = [one for one in part.split("|") if one.startswith("#") and "_" not in one]

@@ -111,7 +111,12 @@ def probabilities(model: Side, found: list[int]) -> np.ndarray[Any, Any]:
 
 
 def write_sides(sides: dict[str, Side], path: Path) -> None:
-    """Save the models, by the names ``asked`` and ``said``, as a compressed NumPy file."""
+    """Save models as a compressed NumPy file, in the format of ``learned.npz``.
+
+    Args:
+        sides: the models, by the names ``asked`` and ``said``.
+        path: path of the file.
+    """
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {
         f"{name}_{key}": np.asarray(value)

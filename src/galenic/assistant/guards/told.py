@@ -66,21 +66,47 @@ class Told:
         return (at for at, token in enumerate(self.tokens) if number(token))
 
     def before(self, at: int, words: frozenset[str], gap: int) -> bool:
-        """Check whether a word of a set is among the ``gap`` tokens before a position."""
+        """Check whether a word of a set is among the tokens before a position.
+
+        Args:
+            at: the position.
+            words: the set of words.
+            gap: number of tokens to look at.
+        """
         return any(token in words for token in self.tokens[max(0, at - gap) : at])
 
     def after(self, at: int, words: frozenset[str], gap: int) -> bool:
-        """Check whether a word of a set is among the ``gap`` tokens after a position."""
+        """Check whether a word of a set is among the tokens after a position.
+
+        Args:
+            at: the position.
+            words: the set of words.
+            gap: number of tokens to look at.
+        """
         return any(token in words for token in self.tokens[at + 1 : at + 1 + gap])
 
     def near(self, some: frozenset[str], others: frozenset[str], gap: int) -> bool:
-        """Check whether words of two sets occur at most ``gap`` tokens apart, in either order."""
+        """Check whether words of two sets occur close to each other, in either order.
+
+        Args:
+            some: the first set of words.
+            others: the second set of words.
+            gap: maximum difference of their positions.
+        """
         return any(
             self.after(at, others, gap) or self.before(at, others, gap) for at in self.at(some)
         )
 
     def follow(self, some: frozenset[str], others: frozenset[str], gap: int) -> bool:
-        """Check whether a word of ``others`` comes at most ``gap`` tokens after one of ``some``."""
+        """Check whether a word of one set is closely followed by a word of another.
+
+        In "take up to four tablets", "take" is followed by "tablets" with ``gap`` 4 or more.
+
+        Args:
+            some: words that come first.
+            others: words that come after.
+            gap: maximum difference of their positions.
+        """
         return any(self.after(at, others, gap) for at in self.at(some))
 
     def says(self, *phrases: str) -> bool:

@@ -43,7 +43,7 @@ def entries() -> tuple[Entry, ...]:
         digest.update(f"{name} {len(raw)} ".encode())
         digest.update(raw)
     kept = _cache_path(digest.hexdigest()[:16])
-    with suppress(OSError, ValueError, ValidationError):  # not there yet, or damaged: read anew
+    with suppress(OSError, ValueError, ValidationError):  # missing or damaged: parse the YAML
         return _MANY.validate_json(kept.read_bytes())
     raw_entries = [_parse(raw.decode("utf-8")) for _, raw in texts]
     _keep(kept, raw_entries)

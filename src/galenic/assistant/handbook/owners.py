@@ -77,7 +77,7 @@ def _other(words: list[str]) -> str:
         person = word if word in _KIN | _YOUNG else word[:-1]
         if person not in _KIN | _YOUNG:
             continue
-        has = _IS if word != person else _HAS  # "dad's on warfarin", and not "dad's tablets"
+        has = _IS if word != person else _HAS  # "dad's on warfarin" but not "dad's tablets"
         if set(words[at + 1 : at + 2]) & has or set(words[max(0, at - 2) : at]) & _FOR:
             return "child" if person in _YOUNG else person
     return ""

@@ -181,7 +181,12 @@ class Topics:
         return word in self._vocabulary
 
     def explains(self, entry: Entry, word: str) -> bool:
-        """Check whether a stem occurs in an entry's names or statements."""
+        """Check whether a stem occurs in an entry's names or statements.
+
+        Args:
+            entry: one of the entries in the index.
+            word: the stem.
+        """
         at = self.known.index(entry)
         return word in self._texts[at] or any(
             word in name for owner, name, _ in self._names if owner == at
