@@ -1,1 +1,1 @@
-"""The person: notes and health records (FHIR) as facts."""
+"""A person's own data for a question: notes in free text, or a health record (FHIR) as facts."""

@@ -1,4 +1,4 @@
-"""What a record says against a medicine that a question names: an allergy, or a prohibition."""
+"""Check a health record for reasons against a medicine: allergies and documented prohibitions."""
 
 from __future__ import annotations
 
@@ -11,25 +11,37 @@ from galenic.record.medicines import Medicine, groups, medicines, named_in
 __all__ = ["Against", "said_against"]
 
 DO = "Do not take it before a pharmacist or your doctor has checked."
+"""Advice that follows each warning."""
 _TOO_WIDE = frozenset({"antibiotic", "sedating", "supplement", "vitamin", "mineral", "antiviral"})
-"""Groups whose members have little in common: an allergy to one says nothing of the others."""
+"""Medicine groups so broad that an allergy to one member says nothing about the others."""
 
 
 @dataclass(frozen=True)
 class Against:
-    """A fact of the record that speaks against a medicine, and the words for the reader."""
+    """A reason in a record against a medicine.
+
+    Attributes:
+        fact: The allergy, or the medicine that must not be given.
+        text: The warning for the reader.
+    """
 
     fact: Fact
     text: str
 
 
 def said_against(question: str, facts: Sequence[Fact]) -> Iterator[Against]:
-    """Each fact that speaks against a medicine that the question names, once.
+    """Yield a warning for each fact of a record that speaks against a medicine in a question.
+
+    For the question "Can I take amoxicillin?" and the fact of an allergy to penicillin, the warning
+    says that amoxicillin is of the same kind.
 
     Args:
-        question: in a person's own words.
-        facts: of the record; those that it denies or that are over say nothing against anything,
-            save for a medicine that must not be given.
+        question: The question in the person's own words.
+        facts: Facts of the record. Besides allergies that hold, only medicines that must not be
+            given count.
+
+    Yields:
+        At most one warning per fact.
     """
     asked = named_in(question)
     for fact in facts:
@@ -43,11 +55,22 @@ def said_against(question: str, facts: Sequence[Fact]) -> Iterator[Against]:
 
 
 def _named(said: str, how: str) -> str:
+    """Return the sentence that relates a medicine to the fact; empty if the fact is about itself.
+
+    Args:
+        said: The name that the question uses.
+        how: The relation, from `_how`.
+    """
     return f"{said.capitalize()} {how}. " if how != "is it" else ""
 
 
 def _how(fact: Fact, medicine: Medicine) -> str:
-    """How a medicine is what the fact is about; empty if it is not."""
+    """Return how a medicine relates to the substance of a fact.
+
+    Returns:
+        "is it" for the same substance, "is of the same kind: ..." for one of the same group, or an
+            empty string for neither.
+    """
     about = {one for name in fact.names for one in named_in(name)}
     if medicine in about or any(name.lower() in _plain(fact) for name in medicine.names):
         return "is it"
@@ -59,11 +82,12 @@ def _how(fact: Fact, medicine: Medicine) -> str:
 
 
 def _plain(fact: Fact) -> set[str]:
+    """Return the names of the substance of a fact in lower case."""
     return {name.lower().strip() for name in fact.names}
 
 
 def _groups(fact: Fact) -> set[str]:
-    """Groups that an allergy names by themselves: penicillin, sulfonamides, opioids."""
+    """Return the medicine groups that an allergy names directly, such as ``penicillin``."""
     said = " ".join(fact.names).lower()
     known = {group for one in medicines() for group in one.groups}
     aliases = {"sulfa": "sulfonamide", "sulpha": "sulfonamide", "statins": "statin"}

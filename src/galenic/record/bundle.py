@@ -1,7 +1,7 @@
-"""The resources of a record, however it was exported, and what their references name.
+"""Collect the resources of an exported health record and resolve the references between them.
 
-Bundles (of any type, nested ones too), lists, FHIR bulk files (a resource on each line), arrays,
-Parameters and single resources of FHIR R4 (http://hl7.org/fhir/R4/).
+Supported are bundles of any type (nested ones too), lists, FHIR bulk files (one resource per line),
+JSON arrays, Parameters and single resources of FHIR R4 (http://hl7.org/fhir/R4/).
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from galenic.retrieval.documents.base import SkipError
 __all__ = ["Resources", "read_resources"]
 
 MOST_RESOURCES = 200_000
+"""Maximum number of resources that are read."""
 DEEPEST = 8
-"""Bundles within bundles."""
+"""Maximum nesting depth of bundles."""
 _OLDEST = ("", 0.0)
+"""Version of a resource that states none."""
 _HOLDERS = ("Bundle", "List", "Parameters")
+"""Resource types that contain other resources."""
 
 
 @dataclass
 class Resources:
-    """What a record holds.
+    """The resources of a record.
 
     Attributes:
-        every: the resources, in the order of the file, each once, in its newest version.
-        notes: what could not be read, by kind, with counts.
-        named: resources by what a reference may call them.
+        every: All resources in file order, each once in its latest version.
+        notes: Number of occurrences of what could not be read, by description.
+        named: Resources by the names that references use: full URL and ``Type/id``.
     """
 
     every: list[Fields] = field(default_factory=list)
@@ -39,10 +42,15 @@ class Resources:
     named: dict[str, Fields] = field(default_factory=dict)
 
     def target(self, owner: Fields, reference: str) -> Fields:
-        """What a reference of a resource names; empty when it is not in the record.
+        """Return the resource that a reference points to; an empty one if it is not in the record.
 
-        Contained resources (``#id``), full URLs, ``Type/id``, versions (``/_history/2``) and
-        addresses of other servers, of which the type and the id count.
+        Contained resources (``#id``), full URLs, ``Type/id``, versioned references
+        (``/_history/2``) and absolute URLs of other servers are resolved, the latter by type and
+        id.
+
+        Args:
+            owner: The resource that holds the reference.
+            reference: The reference, such as ``Medication/12``.
         """
         if reference.startswith("#"):
             contained = (c for c in owner.parts("contained") if c.text("id") == reference[1:])
@@ -54,10 +62,13 @@ class Resources:
 
 
 def read_resources(raw: bytes) -> Resources:
-    """Read a file or text.
+    """Parse the contents of a file as FHIR resources.
+
+    Args:
+        raw: JSON, or one JSON object per line, in UTF-8.
 
     Raises:
-        SkipError: it is no JSON, or no FHIR.
+        SkipError: If it is not JSON, or contains no FHIR resource.
     """
     found = Resources()
     top = _parsed(raw, found.notes)
@@ -77,7 +88,7 @@ def read_resources(raw: bytes) -> Resources:
 
 
 def _parsed(raw: bytes, notes: Counter[str]) -> Any:
-    """The JSON of the whole, or of each line."""
+    """Parse the whole as JSON or, if that fails, each line."""
     try:
         text = raw.decode("utf-8-sig")
         return json.loads(text)
@@ -97,12 +108,14 @@ def _parsed(raw: bytes, notes: Counter[str]) -> Any:
 
 
 def _is_resource(content: Any) -> bool:
+    """Check whether a JSON value is a FHIR resource."""
     return isinstance(content, dict) and isinstance(content.get("resourceType"), str)
 
 
 def _each(
     tops: list[dict[str, Any]], notes: Counter[str], depth: int = 0
 ) -> Iterator[dict[str, Any]]:
+    """Yield all resources, including those inside bundles, lists and Parameters."""
     for top in tops:
         kind = top["resourceType"]
         if kind not in _HOLDERS:
@@ -117,7 +130,7 @@ def _each(
 
 
 def _inside(top: dict[str, Any], kind: str, notes: Counter[str]) -> Iterator[dict[str, Any]]:
-    """The resources that a bundle, a list or parameters hold, with their full URLs."""
+    """Yield the resources in a bundle, a list or Parameters, with their full URL as ``_url``."""
     if kind == "List":
         yield from (part for part in _objects(top, "contained") if _is_resource(part))
         return
@@ -131,12 +144,19 @@ def _inside(top: dict[str, Any], kind: str, notes: Counter[str]) -> Iterator[dic
 
 
 def _objects(content: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a list field."""
     value = content.get(name)
     yield from (one for one in (value if isinstance(value, list) else []) if isinstance(one, dict))
 
 
 def _take(found: Resources, resource: Fields, versions: dict[str, int]) -> None:
-    """Add a resource; of several versions of one the newest counts."""
+    """Add a resource to a record; of several versions only the latest is kept.
+
+    Args:
+        found: The record, which is modified.
+        resource: The resource.
+        versions: Index in ``found.every`` by the name of the resource; modified.
+    """
     url, short = resource.text("_url"), _short(resource)
     key = f"{url} {short}" if url or short else ""
     at = versions.get(key, -1) if key else -1
@@ -153,24 +173,25 @@ def _take(found: Resources, resource: Fields, versions: dict[str, int]) -> None:
 
 
 def _same(one: Fields, other: Fields) -> bool:
-    """Whether two resources of one name are versions; without versions only equal ones are."""
+    """Check whether two resources with one name are equal, or versions of each other."""
     return one.content == other.content or bool(_version(one) and _version(other))
 
 
 def _short(resource: Fields) -> str:
+    """Return the relative reference ``Type/id`` of a resource; empty if it has no id."""
     name = resource.text("id")
     return f"{resource.text('resourceType')}/{name}" if name else ""
 
 
 def _version(resource: Fields) -> tuple[str, float] | None:
-    """When it was last changed and its version; None where it says neither."""
+    """Return the time of the last update and the version number; None if both are missing."""
     number = resource.part("meta").number("versionId")
     changed = resource.text("meta", "lastUpdated")
     return (changed, number or 0.0) if changed or number is not None else None
 
 
 def _names(reference: str) -> Iterator[str]:
-    """What a reference may mean, the most exact first."""
+    """Yield the keys of `Resources.named` that a reference may mean, most specific first."""
     yield reference
     plain = reference.split("/_history/", maxsplit=1)[0].split("|", maxsplit=1)[0]
     yield plain

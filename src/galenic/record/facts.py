@@ -1,7 +1,7 @@
-"""What a record says about the person, as facts with a type and a state.
+"""Facts about a person, derived from the fields of a health record.
 
-A fact is made from fields: its state from status fields, its traits from names and codes. What the
-record denies is a fact as well: "no penicillin allergy", "does not take aspirin".
+The state of a fact comes from status fields, its traits from names and codes. Denials are facts as
+well: "no penicillin allergy", "does not take aspirin".
 """
 
 from __future__ import annotations
@@ -18,32 +18,36 @@ from galenic.record.traits import is_past, traits, traits_of
 __all__ = ["Fact", "Kind", "settle", "with_traits"]
 
 Kind = Literal["person", "condition", "allergy", "medicine", "procedure", "value"]
+"""What a fact is about."""
 PREGNANT_DAYS = 315
-"""No pregnancy lasts longer than 45 weeks."""
+"""Maximum length of a pregnancy in days (45 weeks); an older entry no longer counts."""
 TERM_DAYS = 280
+"""Days from the last menstrual period to the due date."""
 LATE_DAYS = 21
-"""Days after the due date from which a pregnancy is over."""
+"""Days after the due date from which a pregnancy counts as over."""
 NONE_KNOWN = frozenset(
     {"716186003", "409137002", "429625007", "428607008", "428197003", "no-known-allergies"}
 )
-"""SNOMED CT codes of "no known allergy", of drugs, food, environment, latex and insects."""
+"""SNOMED CT codes for no known allergy: general, to drugs, foods, the environment, latex,
+insects.
+"""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that a record says about the person.
+    """A statement of a health record about the person.
 
     Attributes:
-        kind: what it is about.
-        name: what the record calls it.
-        state: whether it holds, by status fields; see `galenic.record.status`.
-        traits: what it makes of the person, by their names in ``traits.yaml``; empty unless it
-            holds.
-        since: the first day, as the record gives it; empty if not known.
-        until: the last day, or empty.
-        detail: reactions, stage, weeks, dose: in words.
-        names: all that it is called.
-        months: age in months, of a person.
+        kind: What it is about.
+        name: Name of the condition, substance or procedure in the record.
+        state: Whether it holds, from status fields; see `galenic.record.status`.
+        traits: Traits that it implies, as keys of ``traits.yaml``; empty if it no longer applies.
+        since: First day as in the record (``2020``, ``2020-03`` or ``2020-03-04``); empty if
+            unknown.
+        until: Last day, in the same form; empty if unknown.
+        detail: Further details in words: reactions, stage, weeks of pregnancy, age.
+        names: All names that the record uses for it.
+        months: Age in months, for the kind ``person``; two values if the birth date is imprecise.
     """
 
     kind: Kind
@@ -58,7 +62,7 @@ class Fact:
 
     @property
     def text(self) -> str:
-        """For the reader, without the words "your record says"."""
+        """Return a description for the reader, such as "allergy to Penicillin (hives)"."""
         more = f" ({self.detail})" if self.detail else ""
         if self.kind == "allergy":
             what = "no known allergies" if not self.name else f"{self.name}: no allergy"
@@ -71,7 +75,17 @@ class Fact:
 
 
 def with_traits(fact: Fact, kind: str, codes: Iterable[tuple[str, str]], today: date) -> Fact:
-    """The fact with the traits that it gives the person, as far as it holds and is not too old."""
+    """Return a fact with the traits that it implies.
+
+    Traits are omitted if the fact is denied or too old. A pregnancy that ended recently implies
+    ``postpartum``.
+
+    Args:
+        fact: The fact.
+        kind: FHIR resource type that it comes from.
+        codes: Pairs of a coding system and a code.
+        today: The current date.
+    """
     if fact.state not in ("holds", "over"):
         return fact
     found = traits_of(kind, fact.names or (fact.name,), list(codes))
@@ -84,6 +98,7 @@ def with_traits(fact: Fact, kind: str, codes: Iterable[tuple[str, str]], today: 
 
 
 def _counts(fact: Fact, name: str, today: date) -> bool:
+    """Check whether a trait of a fact still applies today."""
     trait = traits()[name]
     if trait.lasting:
         return True
@@ -95,12 +110,15 @@ def _counts(fact: Fact, name: str, today: date) -> bool:
 
 
 def settle(facts: Iterable[Fact], resources: Iterable[Fields], today: date) -> tuple[Fact, ...]:
-    """The facts, with what observations say of pregnancy and kidneys taken together.
+    """Reconcile facts with observations of pregnancy and kidney function.
+
+    A "not pregnant" or an exceeded due date removes the trait ``pregnancy``; weeks of pregnancy and
+    reduced kidney function (eGFR) are added.
 
     Args:
-        facts: of the resources one by one.
-        resources: that are not in error.
-        today: the day that weeks and windows are counted to.
+        facts: Facts of the individual resources.
+        resources: All resources that were not entered in error.
+        today: The current date.
     """
     found = list(facts)
     seen = list(resources)
@@ -125,33 +143,41 @@ def settle(facts: Iterable[Fact], resources: Iterable[Fields], today: date) -> t
 
 
 def _without(fact: Fact, trait: str, day: str) -> Fact:
+    """Return a fact without a trait, unless the fact begins after the given day."""
     later = fact.since > day
     return fact if later else replace(fact, traits=tuple(t for t in fact.traits if t != trait))
 
 
 def _recent(day: str, today: date) -> bool:
+    """Check whether a day is at most `PREGNANT_DAYS` ago, or unknown."""
     found = as_date(day, last=True)
     return found is None or (today - found).days <= PREGNANT_DAYS
 
 
 _GESTATION = {"18185-9", "11884-4", "11885-1", "49051-6", "11887-7"}
+"""LOINC codes of observations of gestational age."""
 _DUE = {"11778-8", "11779-6", "11780-4"}
+"""LOINC codes of the estimated delivery date."""
 _PERIOD = {"8665-2"}
+"""LOINC code of the last menstrual period."""
 _STATUS = {"82810-3"}
+"""LOINC code of the pregnancy status."""
 _EGFR = {
     "33914-3", "48642-3", "48643-1", "50044-7", "50210-4", "50384-7", "62238-1", "69405-9",
     "70969-1", "77147-7", "88293-6", "88294-4", "94677-2", "98979-8", "98980-6", "102097-3",
 }  # fmt: skip
-"""LOINC codes."""
+"""LOINC codes of the estimated glomerular filtration rate."""
 _FIRST_DAYS = (
     (_DUE, "delivery date estimated", TERM_DAYS),
     (_PERIOD, "last menstrual period", 0),
 )
-"""What gives a day from which the first one follows: codes, name, days before it."""
+"""Observations of a date from which the start of a pregnancy follows: their codes, a name, and the
+number of days from the start to that date.
+"""
 
 
 def _observed(resources: Iterable[Fields], codes: set[str], *words: str) -> list[Fields]:
-    """Observations of one kind, the oldest first."""
+    """Return the observations that have one of the codes or names, oldest first."""
     found = [
         one
         for one in resources
@@ -165,11 +191,12 @@ def _observed(resources: Iterable[Fields], codes: set[str], *words: str) -> list
 
 
 def _day(resource: Fields) -> str:
+    """Return the date of an observation."""
     return resource.day("effectiveDateTime", "effectivePeriod", "effectiveInstant", "issued")
 
 
 def _begun(seen: list[Fields]) -> date | None:
-    """The day that weeks of pregnancy are counted from, by the newest observation that gives it."""
+    """Return the day from which weeks of pregnancy are counted, by the latest observation."""
     begun: list[tuple[str, date]] = []
     for one in _observed(seen, _GESTATION, "gestational age"):
         value, day = one.number("valueQuantity", "value"), as_date(_day(one))
@@ -185,7 +212,7 @@ def _begun(seen: list[Fields]) -> date | None:
 
 
 def _pregnant(seen: list[Fields]) -> tuple[str, bool] | None:
-    """The day and the value of the newest observation of whether the person is pregnant."""
+    """Return the date and value of the latest pregnancy status; None if there is none."""
     for one in reversed(_observed(seen, _STATUS, "pregnancy status")):
         codes = {code for _, code in one.codes("valueCodeableConcept")}
         said = one.value().lower()
@@ -197,7 +224,10 @@ def _pregnant(seen: list[Fields]) -> tuple[str, bool] | None:
 
 
 def _kidney(seen: list[Fields]) -> Fact | None:
-    """Kidney disease where the newest eGFR is under 60, with its stage (KDIGO 2012)."""
+    """Return a fact of kidney disease with its KDIGO 2012 stage if the latest eGFR is below 60.
+
+    The unit is mL/min/1.73 m².
+    """
     measured = [
         (one, value)
         for one in _observed(seen, _EGFR, "egfr", "glomerular filtration")
@@ -215,3 +245,4 @@ def _kidney(seen: list[Fields]) -> Fact | None:
 
 
 _STAGES = ((45, "3a"), (30, "3b"), (15, "4"), (float("-inf"), "5"))
+"""Lower limits of the eGFR in mL/min/1.73 m² and the names of the KDIGO stages."""

@@ -1,7 +1,7 @@
-"""Health records as hospitals and apps export them: FHIR R4 (http://hl7.org/fhir/R4/).
+"""Read health records in FHIR R4 (http://hl7.org/fhir/R4/), as hospitals and apps export them.
 
-Each resource becomes plain lines with a date, and a fact with a type. Names, addresses and numbers
-of the patient are not taken over: no answer needs them.
+Each resource becomes dated lines of plain text, and facts with a type. The name, address and
+identifiers of the patient are left out, because no answer needs them.
 """
 
 from __future__ import annotations
@@ -19,23 +19,32 @@ from galenic.retrieval.documents.base import Document, DocumentLine, SkipError, 
 __all__ = ["HealthRecord", "read_fhir", "read_record"]
 
 _HELPERS = ("Medication", "Bundle", "Parameters")
-"""Types that others refer to and that say nothing alone."""
+"""Resource types that other resources refer to and that carry no information alone."""
 _NOTHING = "FHIR without anything that is known"
 
 
 @dataclass(frozen=True)
 class HealthRecord:
-    """A record as lines to read and to cite, and as facts."""
+    """A health record in two forms.
+
+    Attributes:
+        document: Lines of plain text, to be searched and cited.
+        facts: Structured facts about the person.
+    """
 
     document: Document
     facts: tuple[Fact, ...]
 
 
 def read_fhir(raw: bytes, name: str) -> Document:
-    """The lines of `read_record`.
+    """Read a FHIR record as a document; see `read_record`.
+
+    Args:
+        raw: Contents of the file.
+        name: Name of the file.
 
     Raises:
-        SkipError: as there, or nothing in it says anything.
+        SkipError: If it is not FHIR, or if no line can be read from it.
     """
     document = read_record(raw, name).document
     if not document.lines:
@@ -44,15 +53,19 @@ def read_fhir(raw: bytes, name: str) -> Document:
 
 
 def read_record(raw: bytes, name: str, today: date | None = None) -> HealthRecord:
-    """Lines and facts of each resource of a known type; lines by type, oldest first.
+    """Read a FHIR record as lines of text and as facts.
 
     Args:
-        raw: a bundle, list, single resource, array, or a resource on each line.
-        name: of the file.
-        today: the day that ages and weeks are counted to; None = today.
+        raw: A bundle, a list, a single resource, a JSON array, or one resource per line (NDJSON).
+        name: Name of the file.
+        today: Date to which ages and weeks are computed; None uses the system clock.
+
+    Returns:
+        The lines grouped by resource type and sorted by date, oldest first, and the facts. What
+            could not be read is counted in ``document.notes``.
 
     Raises:
-        SkipError: it is no JSON, or no FHIR, or has no resource of a type that is known.
+        SkipError: If it is not JSON, not FHIR, or has no resource of a supported type.
     """
     now = today or date.today()
     resources = read_resources(raw)
@@ -84,5 +97,6 @@ def read_record(raw: bytes, name: str, today: date | None = None) -> HealthRecor
 
 
 def _line(entry: RecordEntry, heading: str) -> DocumentLine | None:
+    """Convert an entry to a line of a document; None if it has no text."""
     text = clean(entry.text)
     return DocumentLine(text, f"date {entry.day or 'unknown'}", heading) if text else None

@@ -1,7 +1,7 @@
-"""FHIR R4 data types, read without trust: what is missing or of another shape is empty.
+"""Read FHIR R4 data types leniently: a missing or malformed field reads as empty.
 
-Records that people have are seldom valid: a reader that refuses a resource for one missing field
-(``subject``, say) would lose an allergy. What is there is read; what is not is counted elsewhere.
+Real records are seldom valid. A reader that rejects a resource because of one missing field, such
+as ``subject``, could lose an allergy. Callers count what could not be read.
 """
 
 from __future__ import annotations
@@ -19,18 +19,29 @@ _UNITS = {
     "s": "second", "min": "minute", "h": "hour", "d": "day", "wk": "week", "mo": "month",
     "a": "year",
 }  # fmt: skip
+"""Units of time of FHIR (UCUM) in words."""
 _TIMES = {1: "once", 2: "twice"}
+"""Words for small frequencies."""
 _PLAIN = ("String", "Integer", "Boolean", "Decimal", "DateTime", "Date", "Time", "Instant")
+"""Suffixes of ``value[x]`` fields that hold a simple value."""
 
 
 @dataclass(frozen=True)
 class Fields:
-    """A JSON object of any shape."""
+    """A JSON object, such as a FHIR resource or a part of one, with lenient accessors.
+
+    Attributes:
+        content: The object as parsed; unknown or invalid fields are allowed.
+    """
 
     content: Mapping[str, Any]
 
     def text(self, *names: str) -> str:
-        """Text, number or truth value at a path; ``""`` when there is none."""
+        """Return the text, number or boolean at a path of field names as a string.
+
+        Booleans become "yes" and "no"; a missing or nested value gives an empty string.
+        ``Fields({"period": {"start": "2020"}}).text("period", "start")`` is "2020".
+        """
         value: Any = self.content
         for name in names:
             value = value.get(name) if isinstance(value, Mapping) else None
@@ -39,11 +50,11 @@ class Fields:
         return str(value) if isinstance(value, str | int | float) else ""
 
     def is_true(self, name: str) -> bool:
-        """Whether the field is ``true``."""
+        """Check whether a field is ``true``."""
         return self.content.get(name) in (True, "true")
 
     def number(self, *names: str) -> float | None:
-        """The number at a path."""
+        """Return the number at a path of field names, or None if there is none."""
         try:
             found = float(self.text(*names))
         except ValueError:
@@ -51,31 +62,31 @@ class Fields:
         return found if abs(found) < 1e15 else None
 
     def part(self, name: str) -> Fields:
-        """The object of this name, or the first of a list; empty when there is none."""
+        """Return the object in a field, or the first of a list; an empty one if there is none."""
         return next(self.parts(name), Fields({}))
 
     def parts(self, name: str) -> Iterator[Fields]:
-        """The objects of a list, or the one object."""
+        """Yield the objects of a list field, or the single object."""
         value = self.content.get(name)
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, Mapping):
                 yield Fields(item)
 
     def has(self, *names: str) -> bool:
-        """Whether one of these fields is there and says something."""
+        """Check whether any of the fields has a value other than null, false or empty."""
         return any(self.content.get(name) not in (None, "", [], {}, False) for name in names)
 
     def concept(self, name: str) -> str:
-        """A CodeableConcept in words: its text, else the display of a code, else the code."""
+        """Return a CodeableConcept as text: its text, else a display name, else a code."""
         return next(iter(self.names(name)), "")
 
     def concepts(self, name: str) -> list[str]:
-        """Each CodeableConcept of a list in words."""
+        """Return the text of each CodeableConcept of a list."""
         found = (Fields({"one": part.content}).concept("one") for part in self.parts(name))
         return [text for text in found if text]
 
     def names(self, name: str) -> list[str]:
-        """All that a CodeableConcept is called: its text, displays, and codes where it has none."""
+        """Return the names of a CodeableConcept: text and display names, else its codes."""
         concept = self.part(name)
         codings = list(concept.parts("coding"))
         said = [concept.text("text"), *(coding.text("display") for coding in codings)]
@@ -84,7 +95,7 @@ class Fields:
         return list(dict.fromkeys(said or [code for code in codes if code]))
 
     def codes(self, name: str) -> list[tuple[str, str]]:
-        """The system and code of each coding, of every CodeableConcept of that name."""
+        """Return pairs of lower-case system and code of all CodeableConcepts in a field."""
         return [
             (coding.text("system").lower(), coding.text("code"))
             for concept in self.parts(name)
@@ -92,14 +103,22 @@ class Fields:
         ]
 
     def status(self, name: str) -> str:
-        """A status as its code in lower case, whether it is a code, a coding or a concept."""
+        """Return a status in lower case, whether it is given as a code, a coding or a concept."""
         plain = self.text(name)
         codes = [code for _, code in self.codes(name) if re.fullmatch(r"[a-zA-Z-]+", code)]
         words = self.names(name)
         return (plain or next(iter(codes), "") or next(iter(words), "")).strip().lower()
 
     def day(self, *names: str) -> str:
-        """The date part of the first of these fields that holds a date."""
+        """Return the date, or the start of the period, in the first field that has one.
+
+        Args:
+            names: Names of the fields to try.
+
+        Returns:
+            A date as in the record, without a time: ``2020``, ``2020-03`` or ``2020-03-04``; empty
+                if there is none.
+        """
         for name in names:
             found = self.text(name) or self.text(name, "start")
             if re.match(r"\d{4}", found):
@@ -107,7 +126,7 @@ class Fields:
         return ""
 
     def end(self, *names: str) -> str:
-        """The last day that the first of these fields that has one holds; of a period its end."""
+        """Return the date, or the end of the period, in the first field that has one; see `day`."""
         for name in names:
             found = self.text(name, "end") or self.text(name)
             if re.match(r"\d{4}", found):
@@ -115,13 +134,13 @@ class Fields:
         return ""
 
     def quantity(self, name: str) -> str:
-        """A value with its unit."""
+        """Return a Quantity as text, such as ``5.4 mmol/L``; empty if it has no value."""
         unit = self.text(name, "unit") or self.text(name, "code")
         value = self.text(name, "value")
         return f"{self.text(name, 'comparator')}{value} {unit}".strip() if value else ""
 
     def ratio(self, name: str) -> str:
-        """A ratio, ``1:640`` or ``5 mg / 10 mL``."""
+        """Return a Ratio as text: ``1:640`` or ``5 mg / 10 mL``."""
         part = self.part(name)
         over, under = part.quantity("numerator"), part.quantity("denominator")
         if not over or not under:
@@ -130,7 +149,7 @@ class Fields:
         return f"{over}:{under}" if plain else f"{over} / {under}"
 
     def range(self, name: str) -> str:
-        """A range, ``70 to 180 mg/dL``; an open one as ``from`` or ``up to``."""
+        """Return a Range as text: ``70 to 180 mg/dL``, ``from 70 mg/dL`` or ``up to 180 mg/dL``."""
         part = self.part(name)
         low, high = part.quantity("low"), part.quantity("high")
         if low and high:
@@ -141,7 +160,14 @@ class Fields:
         return f"from {low}" if low else f"up to {high}" if high else ""
 
     def value(self, absent: str = "dataAbsentReason") -> str:
-        """A ``value[x]`` of any type; where there is none, why: ``no value (haemolysed)``."""
+        """Return a ``value[x]`` of any type as text.
+
+        Args:
+            absent: Name of the field that says why there is no value.
+
+        Returns:
+            The value, else the reason, as in ``no value (haemolysed)``, else an empty string.
+        """
         found = (
             self.quantity("valueQuantity")
             or ", ".join(self.concepts("valueCodeableConcept"))
@@ -157,11 +183,12 @@ class Fields:
         return f"no value ({why})" if why else ""
 
     def _period(self, name: str) -> str:
+        """Return a Period as text: ``2020-01-01 to 2020-02-01``."""
         begin, end = self.text(name, "start")[:10], self.text(name, "end")[:10]
         return " to ".join(part for part in (begin, end) if part)
 
     def dose(self) -> str:
-        """A Dosage in words: its own text, else amount, timing and way of taking it."""
+        """Return a Dosage as text: its own text, else amount, timing and route."""
         if said := self.text("text") or self.text("patientInstruction"):
             return said
         given = self.part("doseAndRate")
@@ -181,7 +208,7 @@ class Fields:
         return " ".join(word for word in words if word)
 
     def timing(self) -> str:
-        """A Timing: ``twice a day``, ``every 8 hours``, or what its code is called."""
+        """Return a Timing as text: ``twice a day``, ``every 8 hours``, or the name of its code."""
         repeat = self.part("repeat")
         times, period = repeat.number("frequency") or 1, repeat.number("period")
         unit = _UNITS.get(repeat.text("periodUnit"), "")
@@ -195,7 +222,15 @@ class Fields:
 
 
 def as_date(text: str, *, last: bool = False) -> date | None:
-    """The day of a FHIR date; of a month or a year its first day, or its last one."""
+    """Parse a FHIR date.
+
+    Args:
+        text: A date, a month or a year, such as ``2020-03``; a time after it is ignored.
+        last: Whether a month or a year means its last day instead of its first one.
+
+    Returns:
+        The date, or None if the text does not begin with a valid one.
+    """
     found = _DATE.match(text)
     if found is None:
         return None

@@ -1,4 +1,7 @@
-"""Each type of FHIR R4 resource as plain lines, and as a fact about the person."""
+"""Convert FHIR R4 resources, by type, to lines of plain text and to facts about the person.
+
+Each function named after a type takes a resource, its `State` and a `Reader`, and yields entries.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,19 @@ DAYS_OF_MONTH = 365.25 / 12
 _NONE = re.compile(
     r"^(?:no known|none known|no allerg|nkda\b|nka\b|nil known|no drug allerg)", re.I
 )
+"""Names of allergy entries that mean "no known allergies"."""
 
 
 @dataclass(frozen=True)
 class RecordEntry:
-    """A line, the day that it is sorted by (``""`` = unknown), and the fact behind it."""
+    """A line of a record, with the fact behind it.
+
+    Attributes:
+        day: Date by which it is sorted, as in the record (``2020``, ``2020-03`` or ``2020-03-04``);
+            empty if unknown.
+        text: The line, such as "Condition: Asthma (active).".
+        fact: The fact, or None if the line says nothing about the person's state.
+    """
 
     day: str
     text: str
@@ -36,7 +47,14 @@ class RecordEntry:
 
 @dataclass
 class Reader:
-    """What a resource is read with: the others, today, and what could not be read."""
+    """Context in which a resource is read.
+
+    Attributes:
+        resources: All resources of the record, for resolving references.
+        today: Date to which ages are computed.
+        notes: Number of occurrences of what could not be read, by description; updated while
+            reading.
+    """
 
     resources: Resources
     today: date
@@ -44,14 +62,17 @@ class Reader:
 
 
 Read: TypeAlias = Callable[[Fields, State, Reader], Iterator[RecordEntry]]
+"""Function that yields the entries of a resource of one type."""
 
 
 def _join(begin: str, *details: str) -> str:
+    """Join a text and its non-empty details: "Condition: Asthma (active, since 2010)."."""
     kept = [detail for detail in details if detail]
     return begin + (f" ({', '.join(kept)})" if kept else "") + "."
 
 
 def _labelled(label: str, value: str) -> str:
+    """Return "label value", or an empty string if the value is empty."""
     return f"{label} {value}" if value else ""
 
 
@@ -69,12 +90,18 @@ def _patient(resource: Fields, _: State, reader: Reader) -> Iterator[RecordEntry
 
 
 def _ages(born: str, today: date) -> tuple[float, ...]:
-    """Age in months; where only a year or a month is given, the least and the greatest."""
+    """Return the age in months: one value, or the lowest and highest for an imprecise birth date.
+
+    Args:
+        born: Birth date; a year or a month alone is imprecise.
+        today: Date to which the age is computed.
+    """
     days = (as_date(born, last=True), as_date(born))
     return tuple(dict.fromkeys(max(0.0, (today - day).days / DAYS_OF_MONTH) for day in days if day))
 
 
 def _age(months: tuple[float, ...]) -> str:
+    """Describe an age in months: "aged 34", or "aged 5 months" below two years."""
     if not months:
         return ""
     least = min(months)
@@ -153,7 +180,18 @@ def _allergy(resource: Fields, state: State, reader: Reader) -> Iterator[RecordE
 
 
 def _medicine_names(resource: Fields, reader: Reader) -> tuple[list[str], list[tuple[str, str]]]:
-    """Names and codes of a medicine: its own, those of what is referred to, its ingredients."""
+    """Return the names and codes of a medicine.
+
+    They are those of the resource itself, of the medication that it refers to, and of its
+    ingredients.
+
+    Args:
+        resource: A resource that is about a medicine, such as a MedicationRequest.
+        reader: Context with the other resources.
+
+    Returns:
+        The distinct names, and pairs of a coding system and a code.
+    """
     choice = resource.part("medication")  # R5: a reference or a concept in one field
     owners: list[tuple[Fields, str]] = [(resource, "medicationCodeableConcept")]
     reference = resource.part("medicationReference")
@@ -177,11 +215,13 @@ _STATED = {
     "MedicationDispense": "handed out",
     "MedicationAdministration": "given",
 }
+"""What each resource type says about a medicine, in words."""
 _DENIED = {
     "MedicationRequest": "not to be given",
     "MedicationDispense": "not handed out",
     "MedicationAdministration": "not given",
 }
+"""The same for a resource whose state is ``denied``."""
 _DATES = (
     "authoredOn", "effectiveDateTime", "effectivePeriod", "whenHandedOver", "whenPrepared",
     "occurenceDateTime", "dateAsserted",
@@ -264,7 +304,7 @@ def _procedure(resource: Fields, state: State, reader: Reader) -> Iterator[Recor
 
 
 def _family(resource: Fields, _: State, reader: Reader) -> Iterator[RecordEntry]:
-    """What relatives have: a line, and never a fact about the person."""
+    """Yield the conditions of relatives as lines; they are never facts about the person."""
     who = resource.concept("relationship") or resource.text("name") or "relative"
     for condition in resource.parts("condition"):
         if name := condition.concept("code"):
@@ -279,10 +319,11 @@ _LISTS = (
     ("medic", "10160-0", "medicine"),
     ("problem", "11450-4", "condition"),
 )
+"""Kinds of lists: a word of the title, the LOINC code, and the kind of fact of its items."""
 
 
 def _list(resource: Fields, state: State, reader: Reader) -> Iterator[RecordEntry]:
-    """What a list says by itself: that there is nothing, or items that are only named."""
+    """Yield what a List says itself: that it is empty, and items that refer to no resource here."""
     name = resource.text("title") or resource.concept("code") or "list"
     day = resource.day("date")
     codes = {code for _, code in resource.codes("code")}
@@ -304,6 +345,7 @@ def _list(resource: Fields, state: State, reader: Reader) -> Iterator[RecordEntr
 
 
 def _named_fact(kind: str, name: str, state: State, reader: Reader) -> Fact | None:
+    """Return a fact for a list item that has only a name; None for other kinds of lists."""
     match kind:
         case "medicine":
             fact = Fact("medicine", name, state, names=(name,))
@@ -334,7 +376,7 @@ def _report(resource: Fields, _: State, reader: Reader) -> Iterator[RecordEntry]
 
 
 def _attached(attachment: Fields) -> str:
-    """An attachment that is text; others (PDF, pictures) are left to the user's own files."""
+    """Return the text of an attachment; empty if it is not text (PDF files, images)."""
     kind = attachment.text("contentType").split(";")[0].strip().lower()
     if kind not in ("text/plain", "text/markdown", "text/html"):
         return ""
@@ -363,11 +405,20 @@ LINES: dict[str, tuple[str, Read]] = {
     "FamilyMemberHistory": ("Family history", _family),
     "List": ("Lists", _list),
 }
-"""Type to the heading of its lines, in the order of the document."""
+"""For each supported resource type, the heading of its lines and its function, in document
+order.
+"""
 
 
 def entries(resource: Fields, reader: Reader) -> Iterator[RecordEntry]:
-    """The lines of a resource of a known type; what is in error is counted and left out."""
+    """Yield the entries of a resource of a supported type.
+
+    Resources entered in error or cancelled are left out and counted in ``reader.notes``.
+
+    Args:
+        resource: The resource; its type must be a key of `LINES`.
+        reader: Context in which it is read.
+    """
     kind = resource.text("resourceType")
     state = state_of(resource, reader.today)
     if state == "wrong":

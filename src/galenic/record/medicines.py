@@ -1,4 +1,4 @@
-"""Names, brands and groups of medicines (``medicines.yaml``), and which of them a text names."""
+"""Medicine names, brands and groups (``medicines.yaml``), and recognition of them in a text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ _WORD = re.compile(r"[^\W_]+(?:[-.'][^\W_]+)*")
 
 @dataclass(frozen=True)
 class Medicine:
-    """A medicine: its id, the names and brands it goes by, its groups and what it is for."""
+    """A medicine.
+
+    Attributes:
+        id: Its id, such as ``ibuprofen``.
+        names: Generic and brand names, with common misspellings.
+        groups: Ids of its groups, such as ``nsaid``.
+        kind: What it is for, such as "anti-inflammatory painkiller".
+    """
 
     id: str
     names: tuple[str, ...]
@@ -28,6 +35,7 @@ class Medicine:
 
 @cache
 def _file() -> Mapping[str, Any]:
+    """Load ``medicines.yaml``."""
     text = files("galenic.record").joinpath("medicines.yaml").read_text("utf-8")
     found: Mapping[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     return found
@@ -35,7 +43,7 @@ def _file() -> Mapping[str, Any]:
 
 @cache
 def medicines() -> tuple[Medicine, ...]:
-    """All of them, by the order of the file."""
+    """Return all medicines in the order of the file."""
     return tuple(
         Medicine(one["id"], tuple(one["names"]), tuple(one.get("groups") or ()), one["class"])
         for one in _file()["medicines"]
@@ -44,20 +52,23 @@ def medicines() -> tuple[Medicine, ...]:
 
 @cache
 def groups() -> Mapping[str, str]:
-    """Groups by id, as a reader knows them."""
+    """Return the descriptions of medicine groups by id."""
     found: Mapping[str, str] = _file()["groups"]
     return found
 
 
 @cache
 def ambiguous() -> frozenset[str]:
-    """Names that are also everyday words: they count only beside other words of medicine."""
+    """Return the lower-case names that are also everyday words, such as "iron" or "yaz".
+
+    They are not recognized as medicines by themselves.
+    """
     return frozenset(name.lower() for name in _file()["ambiguous_names"])
 
 
 @cache
 def drug_words() -> frozenset[str]:
-    """Names of one word that mean nothing else."""
+    """Return the one-word names of medicines that are not everyday words, in lower case."""
     names = {name.lower() for one in medicines() for name in one.names if " " not in name}
     plain = {name for name in names if re.fullmatch(r"[a-z]{4,}|[a-z]+-[a-z]+", name)}
     return frozenset(plain - ambiguous())
@@ -65,6 +76,7 @@ def drug_words() -> frozenset[str]:
 
 @cache
 def _by_words() -> Mapping[str, list[tuple[tuple[str, ...], Medicine]]]:
+    """Index the unambiguous names by their first word: the words of the name, and the medicine."""
     found: dict[str, list[tuple[tuple[str, ...], Medicine]]] = {}
     for medicine in medicines():
         for name in medicine.names:
@@ -74,7 +86,11 @@ def _by_words() -> Mapping[str, list[tuple[tuple[str, ...], Medicine]]]:
 
 
 def named_in(text: str) -> dict[Medicine, str]:
-    """The medicines that a text names, each with the words that name it; longest names first."""
+    """Return the medicines that a text names, each with the name that was found.
+
+    "Can I take Nurofen with aspirin?" gives ibuprofen with "nurofen" and aspirin with "aspirin".
+    Where several names match, the longest is used.
+    """
     said = _words(text)
     found: dict[Medicine, str] = {}
     at = 0
@@ -95,4 +111,5 @@ def named_in(text: str) -> dict[Medicine, str]:
 
 
 def _words(text: str) -> list[str]:
+    """Split a text into lower-case words."""
     return [word.lower() for word in _WORD.findall(text)]

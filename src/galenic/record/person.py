@@ -1,4 +1,4 @@
-"""What a person gives along with a question: notes in their own words, or a health record."""
+"""Context that a person provides with a question: notes in free text, or a health record."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from galenic.retrieval.retrieve import Passage, Snippet
 __all__ = ["Person", "read_person"]
 
 NAME = "your notes"
+"""Title under which passages of the context are cited."""
 MOST_SAID = 12
-"""Facts of a record that are told to the reader."""
+"""Maximum number of facts of a record that are listed for the reader."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Notes or a record, made ready.
+    """Parsed context of a person.
 
     Attributes:
-        said: words that triage reads like those of the question: the person's own notes.
-        facts: what a record says, by its fields.
-        passages: to ground an answer on, in order.
-        notes: what of a record could not be read, in words, with counts.
+        said: The person's notes, which triage reads like the question; empty for a record.
+        facts: Facts of a health record.
+        passages: Passages of the notes or the record, in order, to ground an answer on.
+        notes: What could not be read of a record, in words, with counts.
     """
 
     said: str = ""
@@ -39,7 +40,7 @@ class Person:
     notes: tuple[str, ...] = ()
 
     def told(self) -> list[str]:
-        """What the record says that matters for an answer, for the reader."""
+        """Return sentences for the reader: the facts that matter, and what could not be read."""
         if not self.facts:
             return []
         counts = [one for one in self.facts if _matters(one)]
@@ -53,29 +54,31 @@ class Person:
 
 
 def _matters(fact: Fact) -> bool:
+    """Check whether a fact matters for an answer: an allergy, denied medicine or trait."""
     if fact.kind in ("allergy", "medicine") and fact.state == "denied":
         return True
     return fact.state == "holds" and (fact.kind == "allergy" or bool(fact.traits))
 
 
 def _told(fact: Fact) -> str:
+    """Describe a fact for the reader, with the traits that its name does not express."""
     says = [traits()[name].says for name in fact.traits if name in traits()]
     plain = [words for words in says if words[:6] not in fact.name.lower()]
     return f"{fact.text}: {', '.join(plain)}" if plain else fact.text
 
 
 def read_person(context: str, today: date | None = None) -> Person:
-    """Read ``--context``: a FHIR R4 resource, bundle, list or bulk file, or text.
+    """Parse the context of a question (option ``--context``).
 
-    Notes are the person's own words of now, so that symptoms in them count; a record is a whole
-    life, so that of it only facts count that its fields say to hold.
+    Notes describe the present in the person's own words, so symptoms in them count for triage. A
+    record spans a whole life, so of it only facts count that hold according to their fields.
 
     Args:
-        context: the text; empty = nothing is known.
-        today: the day that ages and weeks of a record are counted to; None = today.
+        context: Text, or a FHIR R4 resource, bundle, list or bulk file; empty if nothing is known.
+        today: Date to which ages and weeks are computed; None uses the system clock.
 
     Raises:
-        UserError: it is JSON, but no health record.
+        UserError: If it is JSON but not a health record.
     """
     if not context.strip():
         return Person()
@@ -93,11 +96,12 @@ def read_person(context: str, today: date | None = None) -> Person:
 
 
 def _is_json(context: str) -> bool:
-    """Whether it is meant as a record: an object, or an array of objects."""
+    """Check whether a context is meant as JSON: an object, or an array of objects."""
     return re.match(r"\s*(?:\{|\[\s*\{)", context.lstrip("\ufeff")) is not None
 
 
 def _passages(document: Document) -> tuple[Passage, ...]:
+    """Split a document into passages that can be retrieved and cited."""
     return tuple(
         Passage(
             id=f"{NAME}#{number}",

@@ -1,7 +1,7 @@
-"""What the status fields of a resource say: whether it holds, is over, or was never so.
+"""Derive from the status fields of a FHIR resource whether what it says holds.
 
-Only fields decide. What a name or a narrative says ("Extended Release", "not in remission") does
-not count here.
+Only coded fields are used. Words in a name or narrative ("Extended Release", "not in remission")
+have no influence here.
 """
 
 from __future__ import annotations
@@ -15,21 +15,32 @@ from galenic.record.fields import Fields, as_date
 __all__ = ["STATES", "State", "state_of"]
 
 State = Literal["holds", "over", "planned", "denied", "wrong"]
-"""``denied``: the record says that it is not so (refuted, not taken, not to be given, not done).
-``wrong``: entered in error, or cancelled: it says nothing."""
+"""Whether what a resource says holds at present.
+
+``denied``: the record says that it is not so (refuted, not taken, not to be given, not done).
+``wrong``: entered in error or cancelled, so that it says nothing.
+"""
 
 _NOT_DONE = ("not-done", "not-taken")
 _WRONG = ("entered-in-error",)
 GIVEN_DAYS = 90
-"""How long a medicine that was handed out or given counts as taken."""
+"""Days for which a medicine that was dispensed or administered counts as taken."""
 
 
 def state_of(resource: Fields, today: date) -> State:
-    """The state of a resource by its type's fields."""
+    """Return the state of a resource, by the fields of its type.
+
+    A Condition with ``clinicalStatus`` "resolved" is ``over``.
+
+    Args:
+        resource: A FHIR resource.
+        today: The current date.
+    """
     return STATES.get(resource.text("resourceType"), _event)(resource, today)
 
 
 def _condition(resource: Fields, today: date) -> State:
+    """Return the state of a Condition."""
     verified = resource.status("verificationStatus")
     if verified in _WRONG:
         return "wrong"
@@ -44,7 +55,7 @@ def _condition(resource: Fields, today: date) -> State:
 
 
 def _abated(resource: Fields, today: date) -> bool:
-    """Whether it has ended: an end in time to come has not happened."""
+    """Check whether a condition has ended; an end in the future does not count."""
     end = resource.end("abatementDateTime", "abatementPeriod")
     if end:
         return (as_date(end) or today) <= today
@@ -54,6 +65,7 @@ def _abated(resource: Fields, today: date) -> bool:
 
 
 def _allergy(resource: Fields, _: date) -> State:
+    """Return the state of an AllergyIntolerance."""
     verified = resource.status("verificationStatus")
     if verified in _WRONG or resource.status("status") in _WRONG:
         return "wrong"
@@ -64,7 +76,7 @@ def _allergy(resource: Fields, _: date) -> State:
 
 
 def _request(resource: Fields, today: date) -> State:
-    """An order for a medicine; a prohibition as well."""
+    """Return the state of a MedicationRequest, which may be a prohibition (``doNotPerform``)."""
     status, intent = resource.status("status"), resource.status("intent")
     if status in _WRONG:
         return "wrong"
@@ -80,7 +92,7 @@ def _request(resource: Fields, today: date) -> State:
 
 
 def _statement(resource: Fields, today: date) -> State:
-    """What the person is said to take."""
+    """Return the state of a MedicationStatement: what the person reportedly takes."""
     status = resource.status("status")
     if status in _WRONG:
         return "wrong"
@@ -96,7 +108,7 @@ def _statement(resource: Fields, today: date) -> State:
 
 
 def _given(resource: Fields, today: date) -> State:
-    """A medicine that was handed out or given: it counts for some time."""
+    """Return the state of a dispensed or administered medicine; it counts for some time."""
     status = resource.status("status")
     if status in _WRONG:
         return "wrong"
@@ -114,7 +126,7 @@ def _given(resource: Fields, today: date) -> State:
 
 
 def _event(resource: Fields, _: date) -> State:
-    """Something that was done or found: an observation, a procedure, a vaccine, a report."""
+    """Return the state of anything done or found: observations, procedures, vaccines, reports."""
     status = resource.status("status")
     if status in (*_WRONG, "cancelled"):
         return "wrong"
@@ -124,11 +136,13 @@ def _event(resource: Fields, _: date) -> State:
 
 
 def _past(day: str, today: date) -> bool:
+    """Check whether a day is in the past."""
     found = as_date(day, last=True)
     return found is not None and found < today
 
 
 def _ends_later(resource: Fields, today: date) -> bool:
+    """Check whether the effective period of a resource ends in the future."""
     end = as_date(resource.text("effectivePeriod", "end"))
     return end is not None and end > today
 
@@ -141,4 +155,4 @@ STATES: Mapping[str, Callable[[Fields, date], State]] = {
     "MedicationDispense": _given,
     "MedicationAdministration": _given,
 }
-"""By type; all others as something that was done or found."""
+"""Function for the state by resource type; `_event` handles all other types."""

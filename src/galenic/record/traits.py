@@ -1,4 +1,7 @@
-"""What a name, a code or a medicine of a record makes of the person (``traits.yaml``)."""
+"""Derive traits of a person, such as ``pregnancy``, from entries of a health record.
+
+``traits.yaml`` lists, for each trait, the names, codes and medicines that imply it.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,33 @@ _OTHERS = re.compile(
     r"maternal history|exposure to|contact with|vaccination against|prophylaxis against|"
     r"counsell?ing about|education about)\b"
 )
-"""Names of findings that are about somebody else, or about what may come."""
+"""Beginnings of names of findings about other people, or about a possible future condition."""
 _DENIED = re.compile(
     r"(?:\b(?:no|not|non|without|absence of|never|negative for|denies)"
     r"(?: (?:a|any|known|current|currently|evidence of|history of|personal history of))*[ -])$"
 )
-"""What stands directly before a word in a name that denies it by itself: "Not pregnant"."""
+"""A negation directly before a word in a name, such as "not" in "Not pregnant"."""
 _PAST = re.compile(r"^(?:personal )?(?:history of|h/o|hx of|past|previous|status post|s/p)\b")
+"""Beginnings of names of past conditions."""
 
 
 class Trait(BaseModel):
-    """A row of the file."""
+    """A row of ``traits.yaml``: a trait and the entries of a record that imply it.
+
+    Attributes:
+        says: Description of the trait for the reader.
+        words: Beginnings of words in the name of a condition or procedure; a trailing ``$``
+            requires the whole word, and a leading ``-`` excludes names with this word.
+        icd10: Prefixes of ICD-10 codes.
+        snomed: SNOMED CT codes.
+        atc: Prefixes of ATC codes.
+        groups: Ids of medicine groups, as in ``medicines.yaml``.
+        medicines: Beginnings of further names of medicines.
+        days: Number of days after which the trait ends if the record gives no end; None for no
+            limit.
+        lasting: Whether it still holds if the record marks the entry as over (a transplant).
+        kinds: Resource types that can imply it (key ``from``); empty for all.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,6 +68,15 @@ class Trait(BaseModel):
 
 @dataclass(frozen=True)
 class _Ready:
+    """A trait with compiled patterns.
+
+    Attributes:
+        trait: The row of ``traits.yaml``.
+        named: Names of conditions and procedures that imply it.
+        medicine: Names of medicines that imply it.
+        against: Names that exclude it.
+    """
+
     trait: Trait
     named: re.Pattern[str] | None
     medicine: re.Pattern[str] | None
@@ -57,17 +85,20 @@ class _Ready:
 
 @cache
 def traits() -> Mapping[str, Trait]:
-    """The file, read and checked."""
+    """Return the rows of ``traits.yaml`` by the name of the trait."""
     return {name: one.trait for name, one in _ready().items()}
 
 
 def traits_of(kind: str, names: Iterable[str], codes: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """The traits that a resource gives the person, if its status says that it holds.
+    """Return the names of the traits that an entry of a record implies.
+
+    Whether the entry holds is not considered here. The condition "Type 2 diabetes" implies
+    ``("diabetes",)``; "Family history of diabetes" implies nothing.
 
     Args:
-        kind: type of the resource.
-        names: all that its code or medicine is called.
-        codes: their systems and codes.
+        kind: FHIR resource type, such as ``Condition``.
+        names: All names of its code or medicine.
+        codes: Pairs of a coding system (lower-case URI) and a code.
     """
     said = [" ".join(name.lower().replace("_", " ").split()) for name in names]
     medicine = kind.startswith("Medication")
@@ -84,11 +115,19 @@ def traits_of(kind: str, names: Iterable[str], codes: Iterable[tuple[str, str]])
 
 
 def is_past(name: str) -> bool:
-    """Whether the name of a finding is that of something that was: "History of ..."."""
+    """Check whether the name of a finding marks it as past ("History of ...")."""
     return bool(_PAST.match(name.lower().strip()))
 
 
 def _named(one: _Ready, text: str, groups: Iterable[str], *, medicine: bool) -> bool:
+    """Check whether a name implies a trait.
+
+    Args:
+        one: The trait.
+        text: The name, in lower case.
+        groups: Medicine groups of the entry.
+        medicine: Whether the name is that of a medicine.
+    """
     if one.against is not None and one.against.search(text):
         return False
     if medicine:
@@ -100,6 +139,7 @@ def _named(one: _Ready, text: str, groups: Iterable[str], *, medicine: bool) -> 
 
 
 def _coded(trait: Trait, codes: Iterable[tuple[str, str]]) -> bool:
+    """Check whether one of the codes, given with their systems, implies a trait."""
     for system, code in codes:
         plain = code.upper().replace(".", "")
         if "icd-10" in system or "icd10" in system:
@@ -115,6 +155,7 @@ def _coded(trait: Trait, codes: Iterable[tuple[str, str]]) -> bool:
 
 @cache
 def _ready() -> Mapping[str, _Ready]:
+    """Load ``traits.yaml`` and compile its patterns."""
     text = files("galenic.record").joinpath("traits.yaml").read_text("utf-8")
     raw: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     found = {name: Trait.model_validate(row) for name, row in raw.items()}
@@ -130,7 +171,10 @@ def _ready() -> Mapping[str, _Ready]:
 
 
 def _any(words: Iterable[str]) -> re.Pattern[str] | None:
-    """Any of the words, from the begin of a word; with ``$`` the whole word."""
+    """Compile words into one pattern that matches at word starts; ``$`` requires the whole word.
+
+    Returns None for an empty list.
+    """
     every = [
         re.escape(word.removesuffix("$")) + (r"\b" if word.endswith("$") else "") for word in words
     ]
