@@ -1,1 +1,1 @@
-"""How soon help is needed: rules, scope of words, tiers. No search, no model writes here."""
+"""Rule-based medical triage: estimate from a free-text message how soon a person needs help."""

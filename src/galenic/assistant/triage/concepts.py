@@ -1,4 +1,7 @@
-"""The first layer: rules over concepts. It decides, and it is where false alarms are removed."""
+"""First layer of triage: match the rules of ``rules.yaml`` against the concepts of a reading.
+
+This layer determines the tier; the layers after it can only raise it.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,28 @@ __all__ = ["Short", "find", "one_short"]
 
 
 class Short(NamedTuple):
-    """A rule that would fire if the text said one of these concepts as well."""
+    """A rule that lacks exactly one concept to match.
+
+    Attributes:
+        rule: The rule.
+        missing: The concepts of which any single one would complete it.
+    """
 
     rule: Rule
     missing: tuple[str, ...]
 
 
 def find(reading: Reading, ready: Prepared, people: Collection[str]) -> list[Finding]:
-    """The rules that fire, in the order of the file."""
+    """Return a finding for each rule that matches, in the order of the rules file."""
     return [f for rule in ready.rules.rules if (f := _fire(rule, ready, reading, people))]
 
 
 def one_short(reading: Reading, ready: Prepared, people: Collection[str]) -> list[Short]:
-    """The rules that are one concept short; a rule of one concept alone is not near to anything."""
+    """Return the rules that would match if the text mentioned one more concept.
+
+    Rules of which no concept was mentioned are left out. For a rule that needs "chest pain" and
+    "sweating", a text with "chest pain" alone gives that rule with ``missing=("sweating",)``.
+    """
     found = []
     for rule in ready.rules.rules:
         if rule.population and not set(rule.population) & set(people):

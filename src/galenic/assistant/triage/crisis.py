@@ -1,8 +1,8 @@
-"""What is said first to somebody who may end their life, or who fears that for somebody else.
+"""Crisis response: what to tell someone who may end their life, or who fears this for another.
 
-Words and order are the same whatever the message names: nothing of it is repeated, a method does
-not change them, and a retraction is answered in words and leaves the lines in place. The lines
-stand in ``data/crisis.yaml``, each with the page that names it.
+The wording and its order do not depend on the message: none of it is repeated, and a mentioned
+method changes nothing. A retraction ("I was joking") is acknowledged, and the crisis lines stay in
+place. The lines are listed in ``data/crisis.yaml``, each with the page that publishes its number.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Crisis", "Line", "Number", "calls", "country_of", "crisis", "describ
 SELF_HARM = frozenset(
     {"suicidal", "self-harm", "classifier-self-harm", "language-suicide", "poisoning-many"}
 )
-"""Findings besides those of the layer ``self-harm`` that are cries for help, or may be."""
+"""Ids of findings outside the layer ``self-harm`` that indicate a possible risk of suicide."""
 OPENING = "Thank you for saying this. You do not have to face it alone."
 DANGER = (
     "If a life may be in danger now, or something has been taken or done, call {emergency} now, "
@@ -50,7 +50,20 @@ _REGION = re.compile(r"(?:^|[-_])([A-Z]{2})(?![A-Za-z])")
 
 
 class Line(BaseModel):
-    """A line to call: where, its number, and the page that names it."""
+    """A crisis line.
+
+    Attributes:
+        country: ISO 3166-1 alpha-2 code, such as ``GB``.
+        place: Name of the country or region, for the reader.
+        name: Name of the line.
+        number: Its telephone number.
+        emergency: The emergency number of the country.
+        languages: Languages in which it can be called.
+        common: Whether to show it if the country of the reader is unknown or has no line of its
+            own.
+        source: Page that publishes the number.
+        seen: Day on which the page was checked.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,7 +79,7 @@ class Line(BaseModel):
 
 
 class Number(BaseModel):
-    """A number that sends an ambulance: where, and the page that names it."""
+    """An emergency number that sends an ambulance."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,12 +102,12 @@ class _File(BaseModel):
 
 @dataclass(frozen=True)
 class Crisis:
-    """What to say before anything else.
+    """A crisis message, to be shown before anything else.
 
     Attributes:
-        text: in plain words, with the lines.
-        lines: those that it names.
-        alone: nothing else should be said: a life may be in danger.
+        text: The message in plain words, including the crisis lines.
+        lines: The lines that the message names.
+        alone: Whether to show nothing besides it, because a life may be in danger now.
     """
 
     text: str
@@ -102,19 +115,19 @@ class Crisis:
     alone: bool
 
     def describe(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the message and its lines as a JSON-serializable dictionary."""
         kept = {"country", "place", "name", "number", "emergency"}
         return {"text": self.text, "lines": [one.model_dump(include=kept) for one in self.lines]}
 
 
 def crisis(found: Triage, text: str, locale: str = "") -> Crisis | None:
-    """What to say first; None where triage found no cry for help.
+    """Return the crisis message for a triage result, or None if there is no sign of suicide risk.
 
     Args:
-        found: of the message.
-        text: of the message, for a retraction in it.
-        locale: of the reader, such as ``en-GB``, ``de_AT.UTF-8`` or the header Accept-Language;
-            empty = not known.
+        found: Triage of the message.
+        text: The message, which is searched for a retraction.
+        locale: Locale of the reader, such as ``en-GB`` or ``de_AT.UTF-8``, or an Accept-Language
+            header; empty if not known.
     """
     cries = [one for one in found.findings if _is_cry(one)]
     if not cries:
@@ -128,7 +141,10 @@ def crisis(found: Triage, text: str, locale: str = "") -> Crisis | None:
 
 
 def country_of(locale: str) -> str:
-    """The country of a locale, or of the first one in a header that names a country; else empty."""
+    """Return the country code of a locale or of an Accept-Language header; empty if it names none.
+
+    ``en-GB`` and ``en, en-GB;q=0.8`` both give ``GB``.
+    """
     for part in locale.replace(";", ",").split(","):
         tag = part.strip().split(".")[0]
         if found := _REGION.search(tag):
@@ -137,20 +153,14 @@ def country_of(locale: str) -> str:
 
 
 def described(found: Triage, text: str, locale: str = "") -> dict[str, Any]:
-    """For JSON: a cry for help before all else, numbers to call, and what triage found.
-
-    Args:
-        found: of the message.
-        text: of the message.
-        locale: of the reader, as in `crisis`.
-    """
+    """Return a triage result as JSON-serializable data, with crisis message and numbers to call."""
     cry = crisis(found, text, locale)
     first = {} if cry is None else {"crisis": cry.describe()}
     return {**first, **found.describe(), "calls": calls(locale)}
 
 
 def calls(locale: str = "") -> dict[str, Any]:
-    """Emergency numbers, the likely one of the reader's country first, and what to do elsewhere."""
+    """Return the emergency numbers, the reader's own first, and advice for other countries."""
     country = country_of(locale)
     every = sorted(_file().numbers, key=lambda one: country not in one.countries)
     numbers = [{"number": one.number, "where": one.where} for one in every]
@@ -158,7 +168,7 @@ def calls(locale: str = "") -> dict[str, Any]:
 
 
 def lines(country: str = "") -> tuple[Line, ...]:
-    """The lines of a country; of a country without one, or none, the most common ones."""
+    """Return the crisis lines of a country, or the most common ones if there are none for it."""
     every = _file().lines
     own = tuple(one for one in every if one.country == country)
     return own or tuple(one for one in every if one.common)

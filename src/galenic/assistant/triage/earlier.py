@@ -1,7 +1,8 @@
-"""What of long texts and of what was said before is read: the message whole, history by its dates.
+"""Select what is read of long messages and of earlier messages.
 
-A letter of years ago does not tell how somebody is now. Its symptoms are left out; what it says of
-whom it is about (an illness, an operation) is read all the same.
+A message is read in full up to a limit; of earlier messages, paragraphs that are old by their dates
+are left out. The symptoms of a letter from years ago do not describe how somebody is now; lasting
+facts in it (a chronic illness, an operation) are read separately by the caller.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from datetime import date, timedelta
 __all__ = ["MOST_CHARACTERS", "MOST_EARLIER", "bounded", "last_of", "recent"]
 
 MOST_CHARACTERS = 120_000
-"""Of a message that is read whole, after sentences that stand in it twice are left out."""
+"""Length in characters up to which a message, without repeated sentences, is read in full."""
 MOST_BETWEEN = 40_000
-"""Characters of a longer one that are read between its beginning and its end: the sentences with
-most words that may matter."""
+"""Maximum number of characters read between the beginning and the end of a longer message; the
+sentences with the most medically relevant words are chosen."""
 LONGEST = 5_000_000
-"""Characters of which sentences between are chosen; of a longer message the rest is not seen."""
+"""Number of characters of the middle part from which sentences are chosen; the rest is not read."""
 MOST_EARLIER = 200_000
-"""Characters of history that are read, the latest ones."""
+"""Maximum number of characters of earlier messages that are read, counted from the latest back."""
 OLD, VERY_OLD = timedelta(days=30), timedelta(days=365)
-"""From this age on what is dated counts only with words of the present, and not at all."""
+"""Ages of dated text: beyond the first it counts only if its line refers to the present, beyond the
+second not at all."""
 CUT_NOTE = (
     "Your message has {total:,} characters. The first and the last {part:,} were read, and between "
     "them only some sentences. Say the most important things in a shorter message."
@@ -36,7 +38,7 @@ _MATTERS = re.compile(
     r"|die|dying|dead|end it|live|overdos|tablet|pill|paracetamol|took|swallow|drank|poison|baby"
     r"|pregnan|head|vomit|confus|blue|grey|heart|crush|sugar|oxygen|sats|oximeter|pulse|now|suddenly)"
 )
-"""Beginnings of words by which sentences are chosen where not all can be read."""
+"""Beginnings of medically relevant words, by which sentences of a long message are ranked."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = r"(?P<word>jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _DATE = re.compile(
@@ -48,7 +50,7 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _SINCE = re.compile(r"\b(?:since|from|until|due)\W*(?:\d{1,2}\W*)?(?:the )?$", re.IGNORECASE)
-"""Before a date that does not say when something was over."""
+"""Words before a date that mark it as the beginning of something ongoing, such as "since"."""
 _NOW = re.compile(
     r"\b(?:now|today|tonight|still|since|again|worse|worsening|currently|at the moment|"
     r"this (?:morning|afternoon|evening|week)|yesterday|last night|hours? ago)\b",
@@ -62,7 +64,7 @@ _LETTER = re.compile(
 
 
 def bounded(text: str) -> tuple[str, tuple[str, ...]]:
-    """The part of a message that is read, and a note where that is not all of it."""
+    """Return the part of a message that is read, and a note for the reader if that is not all."""
     if len(text) <= MOST_CHARACTERS:
         return text, ()
     once = text if len(text) > LONGEST else "".join(dict.fromkeys(_SENTENCE.findall(text)))
@@ -75,7 +77,7 @@ def bounded(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _that_matter(sentences: Iterable[str]) -> str:
-    """Those with most words that may matter, in their order."""
+    """Return the sentences with the most medically relevant words, in their original order."""
     found = [(len(set(_MATTERS.findall(one.lower()))), one) for one in sentences]
     left, kept = MOST_BETWEEN, set()
     for points, one in sorted(found, key=lambda pair: -pair[0]):
@@ -86,7 +88,7 @@ def _that_matter(sentences: Iterable[str]) -> str:
 
 
 def last_of(history: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """The latest of what was said before, as much as is read, and a note where that is not all."""
+    """Return the latest earlier messages that are read, and a note if these are not all."""
     left, kept = MOST_EARLIER, []
     for one in reversed(history):
         if left <= 0:
@@ -99,10 +101,12 @@ def last_of(history: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def recent(text: str, today: date | None = None) -> str:
-    """The text without paragraphs that their dates make old.
+    """Return a text without the lines that are old by their dates.
 
-    A line is as old as its newest date; lines without a date belong to the one before them, up to
-    an empty line, those of a letter beyond it, up to words of the present.
+    A line is as old as the newest date in it. A line without a date belongs to the one before it,
+    up to an empty line; after a dated letter or report also beyond it, up to a block that refers to
+    the present. For "12 March 2009: severe chest pain" and an empty line, followed by "I have a
+    cough now", only the latter is returned.
     """
     now = today or date.today()
     kept, old, letter = [], False, False
@@ -121,7 +125,7 @@ def recent(text: str, today: date | None = None) -> str:
 
 
 def _dates(line: str, today: date) -> Iterator[date]:
-    """The days that a line names, the latest possible ones; none of time to come."""
+    """Yield the dates of a line, each as the latest day that it can mean, at most today."""
     for found in _DATE.finditer(line):
         day = _day(found)
         ongoing = _SINCE.search(line[: found.start()])
@@ -144,7 +148,7 @@ def _day(found: re.Match[str]) -> date | None:
 
 
 def _last(year: int, month: int = 12, day: int = 0) -> date | None:
-    """The day, or the last one of the month or the year."""
+    """Return a day, or the last day of a month or year without one; None if it is invalid."""
     try:
         if day:
             return date(year, month, day)

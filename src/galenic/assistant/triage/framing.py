@@ -1,8 +1,12 @@
-"""Is anybody said to be ill now? Questions of knowledge, hypotheses, stories, history, old letters.
+"""Decide for each sentence whether it describes somebody who is ill now.
 
-Each sentence is asked on its own: who suffers in it, and is it now? One without a present sufferer
-is set aside, but only where no other sentence of the message speaks of present trouble: then all of
-it counts. The words are data: ``data/framing.yaml``.
+Questions of knowledge, hypotheses, stories, medical history and old letters mention symptoms that
+nobody has at present. Each sentence is classified on its own. A sentence without a present sufferer
+is set aside, but only if no other sentence of the message describes present trouble; otherwise the
+whole message counts. The patterns are data: ``data/framing.yaml``.
+
+In this module, a ``said`` argument is a sentence as its tokens joined by spaces, in lower case and
+without apostrophes, for example "my dads chest hurts".
 """
 
 from __future__ import annotations
@@ -23,10 +27,10 @@ from galenic.assistant.triage.words.wording import TokenSentence, sentences, wor
 __all__ = ["FIGURE", "asides_of", "is_claimed", "is_happening", "speaks_of_now"]
 
 FIGURE = "figureofspeech"
-"""Stands in a text where a figure of speech was."""
+"""Placeholder token for a figure of speech that was removed from the text."""
 
 LEAST_ASKED = 4
-"""Words of a clause that asks."""
+"""Minimum number of words in a final clause that is taken as a question without a question mark."""
 _ASKS = word_set(
     "can could do does did is are will would should must may who what which how where when why any"
 )
@@ -45,14 +49,18 @@ def asides_of(
     says: Sequence[bool],
     today: date | None = None,
 ) -> list[Status | None]:
-    """For each sentence why nothing in it counts; None where it may count.
+    """Return for each sentence why nothing in it counts, or None if it may count.
+
+    For "What are the signs of a stroke?" the result is ``["question"]``; for "My dad has signs of a
+    stroke. What are the others?" it is ``[None, None]``.
 
     Args:
-        text: the message.
-        read: its sentences.
-        named: for each sentence the places of tokens where a symptom begins.
-        says: for each sentence whether anything is named in it, be it only whom it is about.
-        today: None = the date of the machine.
+        text: The message.
+        read: Its sentences.
+        named: For each sentence, the indices of the tokens at which a symptom begins.
+        says: For each sentence, whether it mentions any concept, including those that only describe
+            the person.
+        today: The current date; None uses the system clock.
     """
     said = [" ".join(sentence.tokens) for sentence in read]
     letters = [_of_letter(one, today or date.today()) for one in said]
@@ -96,20 +104,23 @@ def asides_of(
 
 
 def speaks_of_now(read: Sequence[TokenSentence]) -> bool:
-    """Whether any sentence speaks of what is happening now, or none of them asks anything."""
+    """Check whether a sentence refers to the present, or none of the sentences is a question."""
     said = [" ".join(sentence.tokens) for sentence in read]
     asks = any(s.asks or _lists().command.search(one) for one, s in zip(said, read, strict=True))
     return not asks or any(_is_present(one) or _THIS.search(one) for one in said)
 
 
 def is_claimed(read: Sequence[TokenSentence]) -> bool:
-    """Whether what is asked about is said to be so: "is it dangerous? Mine has it"."""
+    """Check whether a sentence states that what is asked about is the case.
+
+    "Is it dangerous? Mine has it" is such a text.
+    """
     said = [" ".join(sentence.tokens) for sentence in read]
     return any(_lists().claimed.search(_lists().not_present.sub(" ", one)) for one in said)
 
 
 def is_happening(read: Sequence[TokenSentence]) -> bool:
-    """Whether any sentence says when it is, that it goes on ("won't stop"), or calls for help."""
+    """Check whether a sentence says that something happens now or persists, or calls for help."""
     said = [" ".join(sentence.tokens) for sentence in read]
     return any(_is_strong(one) or _lists().call.fullmatch(one) for one in said)
 
@@ -118,10 +129,7 @@ def is_happening(read: Sequence[TokenSentence]) -> bool:
 
 
 def _is_general(said: str, asks: bool, first: int) -> bool:
-    """A question of knowledge or planning, or a hypothesis, in which nobody is ill now.
-
-    What is named before the question begins, at the token ``first``, is no part of it.
-    """
+    """Check whether a sentence is a general question or a hypothesis in which nobody is ill now."""
     lists = _lists()
     if _is_strong(said, of_people=True):
         return False
@@ -139,7 +147,7 @@ def _is_general(said: str, asks: bool, first: int) -> bool:
 
 
 def _ends_asking(sentence: TokenSentence) -> bool:
-    """Whether the last clause is a question without its mark: "had it at two, can I get it"."""
+    """Check whether the last clause is a question without a question mark."""
     begins = max((at for at, pause in enumerate(sentence.pauses) if pause), default=0)
     clause = sentence.tokens[begins:]
     call = _lists().call.fullmatch(" ".join(clause))
@@ -147,7 +155,7 @@ def _ends_asking(sentence: TokenSentence) -> bool:
 
 
 def _is_question(said: str, start: int, first: int) -> bool:
-    """Of knowledge, from the character ``start`` on; what is named before that is elsewhere."""
+    """Check whether a general question begins at a position of the sentence."""
     before = said[:start]
     if len(before.split()) > first and not _is_elsewhere(before):
         return False
@@ -155,7 +163,7 @@ def _is_question(said: str, start: int, first: int) -> bool:
 
 
 def _is_elsewhere(said: str) -> bool:
-    """Words before a question that speak of the past, of others' fate or of a story."""
+    """Check whether words before a question are about the past, others' fate or a story."""
     lists = _lists()
     if lists.long_past.search(said) or lists.story.search(said):
         return True
@@ -163,7 +171,7 @@ def _is_elsewhere(said: str) -> bool:
 
 
 def _is_told(said: str) -> bool:
-    """Of a story, the news, teaching or work, or what a paper says."""
+    """Check whether a sentence reports a story, news, teaching, work or a document."""
     lists = _lists()
     if _is_strong(said) or lists.claimed.search(said):
         return False
@@ -175,19 +183,19 @@ def _is_told(said: str) -> bool:
 
 
 def _is_jest(said: str) -> bool:
-    """Laughed about, and nothing that is no joke happened."""
+    """Check whether a sentence is marked as a joke ("lol") and reports no actual harm."""
     return _lists().jest.search(said) is not None and not _lists().happened.search(said)
 
 
 def _over(said: str) -> Status | None:
-    """Long past, and said to be over, in one sentence."""
+    """Return ``past`` if one sentence says both that something was long ago and that it is over."""
     lists = _lists()
     past = lists.long_past.search(said) and lists.over.search(said)
     return "past" if past and not _is_strong(said) else None
 
 
 def _empty(said: str, named: Collection[int]) -> Status | None:
-    """Of an animal, or a figure of speech in which nothing else is said."""
+    """Return ``question`` if a sentence is about an animal or only a figure of speech."""
     lists = _lists()
     if lists.animal.search(said) and not lists.human.search(lists.animal.sub(" ", said)):
         return "question"
@@ -196,10 +204,7 @@ def _empty(said: str, named: Collection[int]) -> Status | None:
 
 
 def _history(said: str, *, called: bool) -> Status | None:
-    """Of the writer or of others, beside a general question.
-
-    What has no date is now where the message calls for help: "Dad had a stroke. What do I do?"
-    """
+    """Return ``past`` or ``family`` if a sentence beside a general question is medical history."""
     lists = _lists()
     if _is_present(said):
         return None
@@ -210,7 +215,7 @@ def _history(said: str, *, called: bool) -> Status | None:
 
 
 def _claims(said: str) -> bool:
-    """The question speaks of a person, and not only of what that person may do."""
+    """Check whether a question is about a person's condition, not only about what they may do."""
     lists = _lists()
     rest = lists.asked_of.sub(" ", lists.not_present.sub(" ", said))
     if lists.impersonal.search(said):  # "when doctors suspect it, what do they do?"
@@ -223,7 +228,7 @@ def _is_somebodys(said: str) -> bool:
 
 
 def _is_strong(said: str, *, of_people: bool = False) -> bool:
-    """Of the present; with ``of_people``, a state alone is none where people at large are meant."""
+    """Check whether a sentence clearly describes a present condition."""
     lists = _lists()
     plain = lists.not_present.sub(" ", said)
     if lists.strong.search(plain):
@@ -252,7 +257,7 @@ def _of_letter(said: str, today: date) -> Status | None:
 def _of_paragraph(
     text: str, said: Sequence[str], found: list[Status | None]
 ) -> list[Status | None]:
-    """What follows a dated letter belongs to it, up to a blank line or to words of the present."""
+    """Extend the status of a dated letter to the sentences after it."""
     if "\n" not in text.strip():
         return found
     parts = [len(sentences(part)) for part in _BLANK.split(text)]
@@ -270,7 +275,7 @@ def _of_paragraph(
 
 @dataclass(frozen=True)
 class _Lists:
-    """The lists of the file, each one pattern."""
+    """The compiled patterns of ``data/framing.yaml``, whose comments explain each key."""
 
     not_present: re.Pattern[str]
     strong: re.Pattern[str]
@@ -317,7 +322,7 @@ def _lists() -> _Lists:
 
 
 def _pattern(said: str | list[str]) -> re.Pattern[str]:
-    """A list is found at the borders of words; a single text of its own says where it begins."""
+    """Compile one entry of ``data/framing.yaml``."""
     if isinstance(said, list):
         return re.compile("|".join(rf"\b(?:{one})(?!\w)" if one[0] != "^" else one for one in said))
     return re.compile(said if said[0] in "^\\" else rf"\b(?:{said})\b")

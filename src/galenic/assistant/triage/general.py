@@ -1,9 +1,10 @@
-"""Does a message in which a rule found an alarming word read as a question about nobody?
+"""Detect messages that only ask a general medical question, although a rule matched.
 
-Part of the layer that decides: phrase lists do not know all ways to ask, so the learned model is
-asked too, but only where a rule over concepts alone is alarmed, nothing speaks of the present, and
-no sentence by itself reads like an emergency. What is set aside so is asked about first ("is this
-happening now?"), and "yes" or "not sure" lets it count. Limits: LOG.md, 29 November 2026.
+Phrase lists cannot cover every way to ask a question, so the learned classifier is consulted as
+well. It is used only where the sole alarm comes from a concept rule, nothing refers to the present,
+and no single sentence looks like an emergency to the classifier. The matched findings are then
+suspended, and the person is asked whether this is happening now; the answers "yes" and "not sure"
+restore them. For measured error rates and known limits see LOG.md, 29 November 2026.
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from galenic.assistant.triage.reading import Reading
 __all__ = ["reads_general"]
 
 GENERAL, EMERGENCY = 0.6, 0.1
-"""Of the message: it is general with at least this probability, an emergency with less than that.
-On conditions that were not trained on this held for 0 of 1,063 emergencies that rules found."""
+"""Thresholds for the whole message: the classifier must give the class ``general`` at least the
+first probability and the class ``emergency`` less than the second. On conditions held out from
+training, none of 1,063 emergencies that rules had found met both."""
 ALONE = 0.7
-"""No sentence by itself may reach this probability of an emergency."""
+"""Upper limit for the probability of ``emergency`` of every sentence classified by itself."""
 MOST_WORDS = 120
-"""Longer messages tell a story, and are left as they are."""
+"""Longer messages, in tokens, usually describe a case and never count as general questions."""
 
 
 def reads_general(reading: Reading) -> bool:
-    """Whether the message asks in general, and so does each of its sentences."""
+    """Check whether a message, and each of its sentences, reads as a general question.
+
+    "What are the signs of a stroke?" can be one; "my dad has signs of a stroke" is not.
+    """
     written = [one.written for one in reading.sentences]
     words = sum(len(one.tokens) for one in reading.sentences)
     if not all(written) or words > MOST_WORDS:

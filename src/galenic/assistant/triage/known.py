@@ -1,7 +1,8 @@
-"""What a health record says of the person, as the rules' own concepts and ages.
+"""Convert facts of a health record into triage concepts, population groups and ages.
 
-Only facts that hold count, and they can only raise the tier: a group of people that the person
-belongs to, or something that makes a symptom more dangerous. What a record names is no complaint.
+Only facts that still apply contribute, and they can only raise the tier: they add a population
+group (for example ``pregnant``) or a risk factor that makes a symptom more dangerous (for example a
+blood thinner). A diagnosis in a record is never treated as a current symptom.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ CONCEPTS: Mapping[str, tuple[str, ...]] = {
     "maoi": ("maoi",),
     "heart-failure": ("heart_failure",),
 }
-"""Traits of facts to concepts of ``rules.yaml``."""
+"""Mapping from traits of facts (keys of ``traits.yaml``) to concepts of ``rules.yaml``."""
 
 
 def known(facts: Sequence[Fact], ready: Prepared) -> Reading:
-    """The facts as a reading: concepts with the words of the record, and ages."""
+    """Return a record's triage concepts, with the words of the record, and ages as a reading."""
     found = Reading()
     for fact in facts:
         found.months += fact.months
@@ -55,7 +56,11 @@ def known(facts: Sequence[Fact], ready: Prepared) -> Reading:
 
 
 def add(whole: Reading, found: Reading, ready: Prepared) -> None:
-    """Let what makes symptoms more dangerous count with the message; not who the person is."""
+    """Add the risk factors of a record to the reading of a message, in place.
+
+    Concepts that only describe who the person is (`Prepared.quiet`, such as an age group) are left
+    out.
+    """
     for concept, words in found.words.items():
         if concept not in ready.quiet:
             said = whole.words.setdefault(concept, [])
@@ -64,7 +69,7 @@ def add(whole: Reading, found: Reading, ready: Prepared) -> None:
 
 
 def described(people: Sequence[str], found: Reading, ready: Prepared) -> tuple[str, ...]:
-    """The groups of people in words for the reader, with what the record says of them."""
+    """Describe population groups for the reader, with the evidence from the record."""
     return tuple(_words(name, found, ready) for name in people)
 
 

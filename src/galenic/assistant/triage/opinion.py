@@ -1,7 +1,8 @@
-"""A model's opinion of how soon help is needed: it may raise the tier of the rules, never lower it.
+"""Second opinion of a language model on urgency, which can raise the tier but never lower it.
 
-It writes nothing: likelihoods of four courses of action are compared, less what they are behind
-texts that say nothing (contextual calibration, Zhao et al. 2021, arXiv 2102.09690).
+The model generates no text. It scores four courses of action as continuations of a prompt; each
+log-likelihood is corrected by its mean over content-free inputs (contextual calibration, Zhao et
+al. 2021, arXiv 2102.09690).
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from galenic.runtimes.tree import build_pack, sum_by_request
 __all__ = ["THRESHOLD", "ambulance_share", "with_opinion"]
 
 THRESHOLD = 0.3
-"""Share of "call an ambulance now" from which a text is for ``today``: of the 26 development
-vignettes that are less urgent 2 have more with smollm2-135m and 3 with medical-135m; of the 58
-urgent ones 21 and 35."""
+"""Share of probability for "call an ambulance now" above which the tier is raised to ``today``. Of
+the 26 less urgent development vignettes, 2 exceed it with smollm2-135m and 3 with medical-135m;
+of the 58 urgent ones, 21 and 35."""
 MOST_CHARACTERS = 2_000
-"""Of a text; the end of a longer one counts, which is what was said last."""
+"""Maximum length of the scored text in characters; the end of a longer text is used."""
 _COURSES = (
     " call an ambulance now",
     " see a doctor today",
@@ -33,7 +34,7 @@ _NOTHING = ("N/A", "", "something", "...")
 
 
 def with_opinion(runtime: Runtime, text: str, found: Triage) -> Triage:
-    """What the rules found, or raised to ``today`` where the model takes the text for urgent."""
+    """Return a triage result, raised to ``today`` if the model considers the text urgent."""
     if rank(found.tier) >= rank("today"):
         return found
     share = ambulance_share(runtime, text)
@@ -47,7 +48,7 @@ def with_opinion(runtime: Runtime, text: str, found: Triage) -> Triage:
 
 
 def ambulance_share(runtime: Runtime, text: str) -> float:
-    """Share of the most urgent of four courses, 0 to 1."""
+    """Return the calibrated probability, 0 to 1, of the most urgent of four courses of action."""
     said = _likelihoods(runtime, " ".join(text.split())[-MOST_CHARACTERS:])
     weights = [math.exp(one - before) for one, before in zip(said, _prior(runtime), strict=True)]
     return weights[0] / sum(weights)
@@ -55,13 +56,13 @@ def ambulance_share(runtime: Runtime, text: str) -> float:
 
 @lru_cache(maxsize=1)
 def _prior(runtime: Runtime) -> tuple[float, ...]:
-    """Mean log-probability in nats of each course behind texts that say nothing."""
+    """Return the mean log-probability in nats of each course of action after content-free texts."""
     plain = [_likelihoods(runtime, nothing) for nothing in _NOTHING]
     return tuple(sum(column) / len(plain) for column in zip(*plain, strict=True))
 
 
 def _likelihoods(runtime: Runtime, text: str) -> Sequence[float]:
-    """Log-probability in nats of each course behind a text."""
+    """Return the log-probability in nats of each course of action after a text."""
     asked = (
         f'A patient says: "{text}"\nQuestion: How soon does this patient need medical help?\n'
         "Answer: The patient should"

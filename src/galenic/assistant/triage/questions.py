@@ -1,6 +1,6 @@
-"""The questions that are asked before a tier is relied on, and what their answers lead to.
+"""Follow-up questions of triage and the findings that their answers lead to.
 
-They come from ``data/questions.yaml``, per complaint, and from rules that are one concept short.
+They come from ``data/questions.yaml``, grouped by complaint, and from rules that lack one concept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 FEWEST, MOST = 2, 5
 HAPPENING = "happening-now"
-"""The id of the question that a general question is answered with first."""
+"""Id of the question "is this happening now?", asked first in reply to a general question."""
 _CONCEPT = "concept-"
 _DO = {
     "emergency": "Call your emergency number now, or go to an emergency department.",
@@ -46,16 +46,16 @@ class _Strict(BaseModel):
 
 
 class Asked(_Strict):
-    """A question of the file.
+    """A question of ``data/questions.yaml``.
 
     Attributes:
-        id: stable.
-        text: the question.
-        tier: the tier that "yes" leads to.
-        reason: why that is.
-        source: key of a source in ``rules.yaml``.
-        concepts: what it asks about; it is not asked where the text says or denies one of them.
-        people: only asked of these groups.
+        id: Stable id.
+        text: The question.
+        tier: The tier that the answer "yes" leads to.
+        reason: Why, in plain words for the reader.
+        source: Key of a source in ``rules.yaml``.
+        concepts: Concepts that it asks about; it is not asked if the text mentions or denies one.
+        people: Population groups that it is asked of; empty for anyone.
     """
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
@@ -68,7 +68,7 @@ class Asked(_Strict):
 
 
 class Complaint(_Strict):
-    """What is asked of somebody who says one of these concepts."""
+    """The questions for one kind of complaint."""
 
     id: str
     concepts: tuple[str, ...]
@@ -77,7 +77,6 @@ class Complaint(_Strict):
 
 class _File(_Strict):
     concepts: dict[str, str]
-    """Questions about one concept, for rules that are one short."""
     general: Asked
     anyone: tuple[Asked, ...] = Field(min_length=FEWEST, max_length=MOST)
     complaints: tuple[Complaint, ...]
@@ -91,17 +90,19 @@ def to_ask(
     tier: Tier,
     answers: Mapping[str, str],
 ) -> tuple[Question, ...]:
-    """The questions that are open: those of the complaint, of rules one short, then of anyone.
+    """Return the open follow-up questions, most important first.
 
-    A new complaint gets questions of its own, however many were answered before.
+    Questions of the complaint come first, then those for rules that lack one concept, then those
+    for anyone. A new complaint gets its own questions, however many were answered before.
 
     Args:
-        message: the current one, read: what it complains of is asked about.
-        whole: the message with what was said before; asked about where the message names nothing.
-        ready: the rules.
-        people: the groups of people that are meant.
-        tier: what was found; an emergency asks nothing.
-        answers: so far.
+        message: Reading of the current message, whose complaint is asked about.
+        whole: Reading of the current and the earlier messages; used if the message has no
+            complaint.
+        ready: The compiled rules.
+        people: Ids of the population groups that apply.
+        tier: The tier so far; only questions that can raise it are asked, so none for an emergency.
+        answers: Answers so far, by question id.
     """
     if tier == "emergency":
         return ()
@@ -117,15 +118,15 @@ def to_ask(
 
 
 def happening() -> Question:
-    """What a general question is answered with first."""
+    """Return the question "is this happening now?", the first reply to a general question."""
     return _question(_file().general, prepared())
 
 
 def check(answers: Mapping[str, str]) -> None:
-    """See that the answers belong to questions.
+    """Validate answers.
 
     Raises:
-        UserError: an id that no question has, or an answer that is none of `ANSWERS`.
+        UserError: If an id belongs to no question, or an answer is not in `ANSWERS`.
     """
     for name, answer in answers.items():
         if name not in _by_id() and name.removeprefix(_CONCEPT) not in _file().concepts:
@@ -138,7 +139,7 @@ def check(answers: Mapping[str, str]) -> None:
 
 
 def answered(answers: Mapping[str, str]) -> list[Finding]:
-    """What the answers to questions of the file lead to."""
+    """Return the findings that follow from answers, by question id, to questions of the file."""
     found = []
     for name, answer in answers.items():
         one = _by_id().get(name)
@@ -149,7 +150,7 @@ def answered(answers: Mapping[str, str]) -> list[Finding]:
 
 
 def concepts_answered(answers: Mapping[str, str], answer: str) -> dict[str, str]:
-    """Concepts that were asked about and answered so, with the words of the question."""
+    """Return the question text for each concept whose question got this answer ("yes")."""
     asked = _file().concepts
     names = [n.removeprefix(_CONCEPT) for n, a in answers.items() if a == answer]
     return {name: asked[name] for name in names if name in asked}

@@ -1,4 +1,4 @@
-"""What a text says: concepts that count, those that do not and why, ages, groups of people."""
+"""Extract from a text the concepts that count, those that do not and why, ages and populations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ __all__ = ["Reading", "populations", "read"]
 
 MOST_ASIDES = 20
 FEWEST_LEFT = 4
-"""Words with a meaning of their own that a sentence must keep to be read without what is denied."""
+"""Minimum number of content words that must remain of a sentence, after disregarded mentions are
+removed, for the classifier to read it."""
 _DENIALS = word_set("no not never denies denied without neither nor none or nil")
 _LEAD = word_set(
     "i im ive a an the any of in my no not never dont doesnt didnt have had has been do"
@@ -33,17 +34,18 @@ _SMALL = word_set(
 
 @dataclass
 class Reading:
-    """What a text says.
+    """What was extracted from a text.
 
     Attributes:
-        words: per concept the words that count.
-        here: concepts that are not over yet.
-        denied: concepts that the text says are not there.
-        asides: what does not count.
-        months: ages, in months.
-        sentences: of the text.
-        counted: its sentences without what is denied, past, a relative's or only asked about.
-        general: no sentence speaks of anybody who is ill now.
+        words: For each concept that counts, the phrases that express it in the text.
+        here: Concepts of ``words`` that have not passed yet.
+        denied: Concepts that the text says are absent.
+        asides: Mentions that do not count, and why.
+        months: Ages in months.
+        sentences: The sentences as tokens.
+        counted: The sentences as text, without mentions that are denied, past, about relatives or
+            only asked about; input of the classifier.
+        general: Whether no sentence describes anybody who is ill now.
     """
 
     words: dict[str, list[str]] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class Reading:
     general: bool = False
 
     def say(self, concept: str, words: str, ready: Prepared, *, here: bool = True) -> None:
-        """Let the concept, and those that include it, count on account of these words."""
+        """Add a concept, and those that include it, on the evidence of a phrase."""
         for name in ready.families.get(concept, ()):
             said = self.words.setdefault(name, [])
             if words not in said and len(said) < MOST_ASIDES:
@@ -66,12 +68,15 @@ class Reading:
 
 
 def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
-    """Read a text.
+    """Extract concepts, ages and disregarded mentions from a text.
+
+    "Bad headache since noon, no fever" gives the concept for the headache in ``words`` and the one
+    for fever in ``denied``.
 
     Args:
-        text: of any length; time grows in proportion to it.
-        ready: the rules, made ready.
-        happening: what is only asked about counts as well.
+        text: The text, of any length; run time is linear in its length.
+        ready: The compiled rules.
+        happening: Whether symptoms that are only asked about count as well.
     """
     text = written_out(text)
     reading = Reading(sentences=[_mend(sentence, ready) for sentence in sentences(text)])
@@ -102,7 +107,7 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
 
 
 def populations(known: dict[str, Population], *readings: Reading) -> list[str]:
-    """The groups of people that any of the readings names."""
+    """Return the names of the population groups that any of the readings belongs to."""
     return [
         name
         for name, population in known.items()
@@ -111,7 +116,7 @@ def populations(known: dict[str, Population], *readings: Reading) -> list[str]:
 
 
 def _mentions(tokens: Sequence[str], ready: Prepared) -> list[Mention]:
-    """What is said, and what is said by a double negation: "not that I have no pain"."""
+    """Find the mentions of concepts, including those under a double negation."""
     mentions = ready.symptoms.find(tokens)
     plain = undoubled(tokens)
     if plain is not None:
@@ -120,7 +125,7 @@ def _mentions(tokens: Sequence[str], ready: Prepared) -> list[Mention]:
 
 
 def _unmasked(mentions: Sequence[Mention]) -> list[Mention]:
-    """Without what stands wholly inside "hay fever", "chest of drawers" and the like."""
+    """Drop mentions inside a masked phrase, such as "fever" in "hay fever"."""
     covered = {p: m for m in mentions if m.concept == MASK for p in range(m.start, m.end)}
     kept = []
     for mention in mentions:
@@ -149,7 +154,7 @@ def _note_mentions(
     *,
     happening: bool,
 ) -> set[int]:
-    """Take down what is said; the places of tokens that do not count."""
+    """Add the mentions of a sentence to a reading."""
     left_out: set[int] = set()
     for mention in mentions:
         words = " ".join(sentence.shown[mention.start : mention.end])
@@ -175,7 +180,7 @@ def _note_mentions(
 def _without(
     sentence: TokenSentence, left_out: set[int], frame: Status | None, *, happening: bool
 ) -> str:
-    """The sentence as it was written, or its words that count; nothing of what is set aside."""
+    """Return the text of a sentence without what does not count; empty if too little is left."""
     if frame is not None and not happening:
         return ""
     if not left_out and sentence.written:
@@ -192,7 +197,7 @@ def _without(
 
 
 def _with_lead(shown: Sequence[str], left_out: set[int]) -> set[int]:
-    """With the small words before them: of "I don't have any chest pain" nothing is left."""
+    """Add to the tokens that are left out the function words directly before them."""
     wider = set(left_out)
     for at in sorted(left_out):
         before = at - 1

@@ -1,4 +1,4 @@
-"""What triage says of a text: findings, what does not count, open questions, one tier."""
+"""Result types of triage: findings, disregarded mentions, follow-up questions and the tier."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ NOTICE = (
 Layer = Literal[
     "concepts", "values", "poisoning", "self-harm", "questions", "classifier", "languages"
 ]
-"""Which part of triage found something: one file of this folder each."""
+"""The part of triage that produced a finding."""
 
 Answer = Literal["yes", "no", "not sure"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
-"""What a question may be answered with."""
+"""The answers that a `Question` accepts."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something in the text that says how soon help is needed.
+    """Evidence in the text that determines how soon help is needed.
 
     Attributes:
-        id: of the rule, threshold or question behind it.
-        tier: how soon help is needed.
-        reason: why, in plain words.
-        do: what to do.
-        source: the guidance behind it.
-        words: of the text, that led to it.
-        layer: the part of triage that found it.
+        id: Id of the rule, threshold or question that produced it.
+        tier: How soon help is needed.
+        reason: Why, in plain words for the reader.
+        do: What to do, in plain words for the reader.
+        source: The published guidance behind it.
+        words: Words of the text that triggered it, for example ``("chest pain", "sweating")``.
+        layer: The part of triage that produced it.
     """
 
     id: str
@@ -61,7 +61,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Aside:
-    """Words that name a symptom but do not count, and why: denied, past, family or question."""
+    """A mention of a symptom that does not count toward the tier.
+
+    Attributes:
+        words: The mention as the text has it, such as "chest pain".
+        why: Why it does not count: it is denied, past, about a relative, or only asked about.
+    """
 
     words: str
     why: Status
@@ -69,14 +74,15 @@ class Aside:
 
 @dataclass(frozen=True)
 class Question:
-    """A question whose answer may change the tier; people wrote it, no model did.
+    """A follow-up question whose answer may change the tier; written by people, not by a model.
 
     Attributes:
-        id: stable; the key of the answer in ``triage(text, answers={id: "yes"})``.
-        text: in plain words, to be answered with one of `ANSWERS`.
-        tier: what "yes" leads to. "Not sure" leads to the same, but to ``today`` at most.
-        reason: why it is asked.
-        source: the guidance behind it.
+        id: Stable id; the key of the answer in ``triage(text, answers={id: "yes"})``.
+        text: The question in plain words, to be answered with one of `ANSWERS`.
+        tier: The tier that "yes" leads to. "Not sure" leads to the same tier, but to ``today`` at
+            most.
+        reason: Why it is asked.
+        source: The published guidance behind it.
     """
 
     id: str
@@ -88,22 +94,22 @@ class Question:
 
 @dataclass(frozen=True)
 class Triage:
-    """How soon help is needed, and why.
+    """The result of triage: how soon help is needed, why, and what to ask next.
 
     Attributes:
-        tier: the most urgent one of the findings; ``unknown`` without any.
-        findings: what was found, the most urgent first.
-        populations: ids of the groups of people that the text or the record names.
-        asides: what was mentioned and does not count.
-        notes: for the reader.
-        raised: why a model raised the tier; empty when none did.
-        questions: what should be asked before the tier is relied on, the most important first: two
-            to five, none when the tier is ``emergency`` or all were answered. Call
-            `triage` again with the same text and ``answers`` to get the tier that follows.
-        final: whether the tier may be relied on as it stands. ``self-care`` and ``unknown`` are
-            not final while there are questions.
-        general: the text reads as a general question; nobody is said to be ill now.
-        people: the groups of people in words for the reader, with what their record says.
+        tier: The most urgent tier of the findings; ``unknown`` if there are none.
+        findings: What was found, most urgent first.
+        populations: Ids of the population groups that the text or the record names.
+        asides: Mentions of symptoms that do not count.
+        notes: Messages for the reader.
+        raised: Why a model raised the tier; empty if none did.
+        questions: Questions to ask before relying on the tier, most important first: at most five,
+            none if the tier is ``emergency`` or all were answered. Call `triage` again with the
+            same text and ``answers`` to get the resulting tier.
+        final: Whether the tier can be relied on as it stands. ``self-care`` and ``unknown`` are not
+            final while there are open questions.
+        general: Whether the text reads as a general question in which nobody is said to be ill now.
+        people: Descriptions of the population groups for the reader, with evidence from the record.
     """
 
     tier: Tier
@@ -119,11 +125,11 @@ class Triage:
 
     @property
     def leading(self) -> tuple[Finding, ...]:
-        """The findings that set the tier."""
+        """Return the findings that determine the tier."""
         return tuple(finding for finding in self.findings if finding.tier == self.tier)
 
     def describe(self) -> dict[str, Any]:
-        """For JSON: the fields, and `NOTICE`."""
+        """Return all fields, ``answers`` and `NOTICE` as a JSON-serializable dictionary."""
         findings = [{**vars(f), "source": f.source.model_dump(mode="json")} for f in self.findings]
         questions = [
             {**vars(q), "source": q.source.model_dump(mode="json")} for q in self.questions
@@ -134,13 +140,18 @@ class Triage:
 
 
 def raise_to(result: Triage, tier: Tier, reason: str) -> Triage:
-    """The result with a more urgent tier, as a model may ask for; never with a less urgent one.
+    """Return a result whose tier is raised to the given one; a less urgent tier changes nothing.
 
-    A text of which the urgency is unknown is not made ``self-care``: that would be reassurance by
-    a model alone.
+    A model may call this to make triage more cautious. The tier ``unknown`` is never changed to
+    ``self-care``, because a model alone must not reassure.
+
+    Args:
+        result: The result of triage.
+        tier: The tier to raise to.
+        reason: Why, in plain words for the reader.
 
     Raises:
-        ValueError: no reason is given.
+        ValueError: If ``reason`` is empty.
     """
     if not reason.strip():
         raise ValueError("a tier is raised for a reason: none was given")

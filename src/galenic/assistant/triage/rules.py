@@ -1,6 +1,7 @@
-"""The triage rules as data: read, checked, made ready.
+"""Load, validate and compile triage rules.
 
-``rules.yaml`` is the shipped set: reviewable, not yet reviewed by a clinician.
+``rules.yaml`` is the rule set that comes with Galenic. It is written to be reviewed; no clinician
+has reviewed it yet.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ __all__ = [
 ]
 
 MASK = "_mask"
-"""Stands for a concept where the `masks` of the rules are found."""
+"""Pseudo-concept for the phrases under ``masks`` in the rules, such as "hay fever", inside which
+other concepts are not recognized."""
 LARGEST_FILE = 2_000_000
-"""Bytes of a rules file."""
+"""Maximum size of a rules file in bytes."""
 
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
@@ -48,12 +50,12 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Public guidance that a rule follows.
+    """Published guidance that a rule follows.
 
     Attributes:
-        name: publisher and page.
-        url: its address.
-        seen: the day on which the address was looked up and found in use; None = not looked up.
+        name: Publisher and title of the page.
+        url: Address of the page.
+        seen: Day on which the address was checked; None if it was not.
     """
 
     name: Text
@@ -62,12 +64,12 @@ class Source(_Strict):
 
 
 class Concept(_Strict):
-    """Something a text may say: its phrases and those of other concepts.
+    """Something that a text may mention, such as "chest pain", with the phrases that express it.
 
     Attributes:
-        say: phrases (see `galenic.assistant.triage.words.phrase`).
-        include: concepts whose mentions are mentions of this one as well.
-        lasting: it stays true when it is told as past ("a transplant ten years ago").
+        say: Phrases in the syntax of `galenic.assistant.triage.words.phrase`.
+        include: Narrower concepts; a mention of one of them is a mention of this one as well.
+        lasting: Whether it still holds if told in the past ("a transplant ten years ago").
     """
 
     say: list[Text] = []
@@ -76,10 +78,15 @@ class Concept(_Strict):
 
 
 class Population(_Strict):
-    """People that a rule is about: an age in the text, or a concept, makes one of them.
+    """A group of people that rules can refer to, defined by concepts or by an age.
+
+    A person belongs to it if the text or the record mentions one of the concepts or a matching age.
 
     Attributes:
-        says: the group in words for the reader; empty = its name.
+        says: Name of the group for the reader; if empty, its key is used.
+        concepts: Concepts of which any one makes the person a member.
+        under_months: Upper age limit in months (excluded); None for no limit.
+        from_years: Lower age limit in years; None for no limit.
     """
 
     says: str = ""
@@ -89,18 +96,23 @@ class Population(_Strict):
 
 
 class Rule(_Strict):
-    """Everything in ``all_of`` and ``at_least`` of ``any_of`` present, in one of the populations.
+    """A triage rule: a combination of concepts and the tier that it leads to.
+
+    It matches if all concepts of ``all_of`` and at least ``at_least`` of ``any_of`` are present and
+    the person belongs to one of the populations.
 
     Attributes:
-        id: its name in results.
-        population: any of these; ``anyone`` if left out.
-        tier: how soon help is needed.
-        all_of: concepts that must all be there.
-        any_of: concepts of which ``at_least`` must be there.
-        when_gone: the tier when the text says that it has passed.
-        reason: why, in plain words.
-        do: what to do.
-        source: key of a source.
+        id: Name of the rule in results.
+        population: Population groups of which any one suffices; if empty, the rule applies to
+            anyone.
+        tier: How soon help is needed.
+        all_of: Concepts that must all be present.
+        any_of: Concepts of which at least ``at_least`` must be present.
+        at_least: Number of concepts of ``any_of`` that must be present.
+        when_gone: Tier if the text says that the symptoms have passed; None to keep ``tier``.
+        reason: Why, in plain words for the reader.
+        do: What to do, in plain words for the reader.
+        source: Key of a source.
     """
 
     id: Name
@@ -124,11 +136,22 @@ class Rule(_Strict):
 
 
 class Rules(_Strict):
-    """A whole file of rules.
+    """Contents of a rules file.
+
+    Attributes:
+        words: Named word sets, written in capitals in phrases.
+        compounds: For a word, the words after it that change its meaning; "x" is then appended to
+            it, so that its own phrases no longer match.
+        masks: Phrases such as "hay fever", inside which other concepts are not recognized.
+        spelling: Fixed spelling corrections.
+        sources: Published guidance by key.
+        concepts: Concepts by name.
+        populations: Population groups by name.
+        rules: The rules.
 
     Raises:
-        ValueError: a name that is not defined, an id that appears twice, a phrase that cannot be
-            read; names the rule or the concept.
+        ValueError: If a name is not defined, an id appears twice or a phrase is invalid; the
+            message names the rule or the concept.
     """
 
     words: dict[Annotated[str, Field(pattern=r"^[A-Z]+$")], list[Text]] = {}
@@ -166,15 +189,16 @@ class Rules(_Strict):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Rules made ready for texts.
+    """Compiled rules, ready to be applied to texts.
 
     Attributes:
-        rules: as they were read.
-        symptoms: finds their concepts.
-        context: finds what stands around them.
-        families: for each concept, the concepts that it is a mention of, itself too.
-        speller: mends misspelt words that would matter.
-        quiet: concepts that only say whom a text is about.
+        rules: The rules as loaded.
+        symptoms: Matcher for the phrases of concepts.
+        context: Matcher for the phrases of ``context.yaml``.
+        families: For each concept, all concepts that a mention of it also mentions: itself and
+            those that include it, directly or indirectly.
+        speller: Corrector for misspelt words of the rules.
+        quiet: Concepts that only describe who the person is, not what they suffer from.
     """
 
     rules: Rules
@@ -186,10 +210,11 @@ class Prepared:
 
 
 def load_rules(path: Path) -> Rules:
-    """Read a rules file of one's own.
+    """Load a custom rules file.
 
     Raises:
-        UserError: it cannot be read, or is no valid rules file; names rule or key and line.
+        UserError: If the file cannot be read or is not a valid rules file; the message names the
+            rule or key and the line.
     """
     try:
         size = path.stat().st_size
@@ -206,10 +231,10 @@ def load_rules(path: Path) -> Rules:
 
 
 def prepared(path: Path | None = None) -> Prepared:
-    """The shipped rules, read once, or those of a file as it is now, ready for use.
+    """Return compiled rules.
 
     Raises:
-        UserError: as `load_rules`.
+        UserError: As for `load_rules`.
     """
     return _shipped_rules() if path is None else _prepare(load_rules(path), path)
 
@@ -247,7 +272,7 @@ def _phrases(
 
 
 def _families(concepts: Mapping[str, Concept]) -> dict[str, frozenset[str]]:
-    """The other way round from ``include``, through any number of steps."""
+    """Return for each concept the set of concepts that its mentions count for."""
     above: dict[str, set[str]] = {name: {name} for name in concepts}
     for _ in range(len(concepts)):
         before = sum(map(len, above.values()))
@@ -296,7 +321,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _no_twins(node: yaml.Node, origin: str) -> None:
-    """Plain YAML keeps the last of two equal keys."""
+    """Raise a UserError if a YAML mapping has a key twice; YAML would keep the last one."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -311,7 +336,7 @@ def _no_twins(node: yaml.Node, origin: str) -> None:
 
 
 def _place(node: yaml.Node, loc: tuple[int | str, ...]) -> tuple[str, int]:
-    """The names on the way to a value, with the rule's id, and the line nearest to it."""
+    """Return the path to an invalid value, with the id of its rule, and the nearest line number."""
     names: list[str] = []
     line = node.start_mark.line
     for part in loc:
@@ -326,7 +351,7 @@ def _place(node: yaml.Node, loc: tuple[int | str, ...]) -> tuple[str, int]:
 
 
 def _child(node: yaml.Node, part: int | str) -> tuple[int, yaml.Node] | None:
-    """The line of a key or item, and its value."""
+    """Return the zero-based line and node of a mapping key or list item; None if missing."""
     if isinstance(node, yaml.MappingNode):
         pairs = (pair for pair in node.value if pair[0].value == part)
         return next(((key.start_mark.line, value) for key, value in pairs), None)

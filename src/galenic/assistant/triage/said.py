@@ -1,4 +1,4 @@
-"""What each raising layer of triage is given."""
+"""Input type of the raising layers of triage."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ __all__ = ["Said"]
 
 @dataclass(frozen=True)
 class Said:
-    """A message, made ready for the layers.
+    """A message together with the features that the raising layers of triage use.
 
     Attributes:
-        text: the message as it was written, whole.
-        reading: what the first layer read in it and in what was said before.
-        people: the groups of people that are meant.
-        months: ages in months that the message, its history or a record gives.
-        measured: the values in it.
+        text: The raw text: the current message alone, or joined with the earlier ones.
+        reading: Concepts and sentences that the rule layer extracted from the current message and
+            from earlier ones.
+        people: Ids of the population groups that apply, such as ``infant`` or ``pregnant``; keys of
+            ``populations`` in ``rules.yaml``.
+        months: Ages in months, as stated in the message, in earlier messages or in a health record.
+        measured: Measured values found in ``text``, such as a temperature.
     """
 
     text: str

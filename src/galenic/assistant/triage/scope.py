@@ -1,9 +1,10 @@
-"""Does a symptom that is mentioned count: denied, long past, a relative's, or only asked about?
+"""Decide whether a mentioned symptom counts or is denied, past, a relative's or only asked about.
 
-After NegEx (Chapman et al., J Biomed Inform 34:301, 2001, https://doi.org/10.1006/jbin.2001.1029)
-and ConText (Harkema et al., J Biomed Inform 42:839, 2009, https://doi.org/10.1016/j.jbi.2009.05.002):
-words around a mention, with a reach. Here every doubt makes a symptom count: a denial ends at
-"and", at a comma unless an "or" closes the list, and where somebody new begins to speak.
+Based on NegEx (Chapman et al., J Biomed Inform 34:301, 2001,
+https://doi.org/10.1006/jbin.2001.1029) and ConText (Harkema et al., J Biomed Inform 42:839, 2009,
+https://doi.org/10.1016/j.jbi.2009.05.002): trigger phrases around a mention, each with a limited
+range. In contrast to them, every doubt makes a symptom count: a negation ends at "and", at a comma
+(unless the list is closed by "or"), and where a new subject begins.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ CONTEXT_PARTS = (
 """The keys of ``context.yaml``."""
 
 REACH = 5
-"""Words that may stand between "no" and the symptom."""
+"""Maximum number of words between "no" and the symptom that it denies."""
 ITEM = 5
-"""Words of one item in "no fever, aches or cough"."""
+"""Maximum number of words of one list item in "no fever, aches or cough"."""
 NEAR = 12
-"""Words in which a question, a relative or an ending is looked for."""
+"""Number of words around a mention that are searched for a question, a relative or "has gone"."""
 CLAUSE = 40
-"""Words to each side of a symptom in which a year or a relative is looked for."""
+"""Maximum number of words on either side of a symptom that belong to its clause."""
 _NOT = (("not",), ("hasnt",), ("havent",), ("be",), ("hadnt",), ("isnt",))
 _NEW_SPEAKER = word_set(
     "i im ive my he hes his she shes her we our they theyre their the it its there now then"
@@ -54,11 +55,15 @@ _INNER = {
     "not": "so", "dont": "do", "doesnt": "does", "didnt": "did", "isnt": "is", "arent": "are",
     "havent": "have", "hasnt": "has", "no": "some",
 }  # fmt: skip
-"""A denial, and the word of the same length that denies nothing."""
+"""Negation words and a replacement of one token each that denies nothing."""
 
 
 def undoubled(tokens: Sequence[str]) -> list[str] | None:
-    """The tokens with a denial of a denial taken out; None where there is none."""
+    """Return the tokens with double negations resolved, or None if there are none.
+
+    ``["not", "that", "i", "have", "no", "pain"]`` gives ``["not", "that", "i", "have", "some",
+    "pain"]``. The number of tokens stays the same.
+    """
     plain = list(tokens)
     for at in range(len(plain) - 2):
         outer = next((o for o in _OUTER if tuple(tokens[at : at + len(o)]) == o), None)
@@ -72,14 +77,16 @@ def undoubled(tokens: Sequence[str]) -> list[str] | None:
 
 
 class Scope:
-    """What surrounds the mentions of one sentence.
+    """The context of the symptom mentions of one sentence.
 
     Args:
-        sentence: the sentence.
-        marks: where it has the phrases of ``context.yaml``; their concept is the key there.
-        mentions: the symptoms in it.
-        about_risk: the text asks what a relative's illness means for the writer.
-        recurs: the text says that what was is happening again: nothing is past.
+        sentence: The sentence.
+        marks: Matches of the phrases of ``context.yaml``; the ``concept`` of each is a key of that
+            file, such as ``negators``.
+        mentions: The mentions of symptoms.
+        about_risk: Whether the text asks what the illness of a relative means for the writer.
+        recurs: Whether the text says that a past event is happening again, so that nothing counts
+            as past.
     """
 
     def __init__(
@@ -104,7 +111,7 @@ class Scope:
             self.symptoms[mention.start] = max(self.symptoms.get(mention.start, 0), mention.end)
 
     def status(self, mention: Mention) -> Status:
-        """Whether the mention counts, and if not, why."""
+        """Return whether a mention counts, and if not, why."""
         if self._denied(mention):
             return "denied"
         low, high = self._clause(mention)
@@ -115,12 +122,12 @@ class Scope:
         return "question" if self._asked(mention) else "counts"
 
     def is_gone(self, mention: Mention) -> bool:
-        """Whether the words after the mention say that it has passed."""
+        """Check whether the words after a mention say that it has passed ("the pain has gone")."""
         low, high = mention.end, mention.end + NEAR
         return self._has("gone", low, high) and not self._has("not_gone", mention.start, high)
 
     def is_in(self, part: str, place: int) -> bool:
-        """Whether a phrase of this part of the context covers the token."""
+        """Check whether a phrase of a kind covers a token."""
         return any(m.end > place for m in self._between(part, max(0, place - NEAR), place + 1))
 
     def _has(self, part: str, low: int, high: int) -> bool:
@@ -135,7 +142,7 @@ class Scope:
 
     @cached_property
     def _excused(self) -> frozenset[int]:
-        """Places of "no" and "not" that deny nothing."""
+        """Return the indices of tokens such as "no" and "not" that deny nothing ("no doubt")."""
         return frozenset(
             place
             for m in self._starts.get("not_denials", {}).values()
@@ -169,7 +176,7 @@ class Scope:
                    and self.tokens[m.start - 1 : m.start] not in _NOT for m in before)  # fmt: skip
 
     def _reaches(self, start: int, place: int, *, weak: bool) -> bool:
-        """Whether a denial that ends before ``start`` denies the symptom at ``place``."""
+        """Check whether a negation extends to a symptom."""
         list_end = self._list_end(start)
         words = 0  # of this item of the list
         symptom_end = 0  # of a symptom in this item
@@ -199,7 +206,7 @@ class Scope:
         return at > start and at in self._starts.get("stops", {})
 
     def _list_end(self, start: int) -> int:
-        """Where the list "A, B or C" that begins here ends; 0 = it is none."""
+        """Return the end index of the list "A, B or C" at a token; 0 if there is no list."""
         if start not in self._list_ends:
             self._list_ends[start] = self._find_list_end(start)
         return self._list_ends[start]
@@ -223,7 +230,7 @@ class Scope:
     # The past and relatives ---------------------------------------------------------------------
 
     def _clause(self, mention: Mention) -> tuple[int, int]:
-        """From the last break before the mention to the next one after it."""
+        """Return the token range of the clause around a mention, as start and end (excluded)."""
         low, least = mention.start, max(0, mention.start - CLAUSE)
         while low > least and not self._breaks(low):
             low -= 1

@@ -1,8 +1,9 @@
-"""How soon a person needs help: layers of rules, each in a file of its own, before any model runs.
+"""Entry point of triage: estimate how soon the writer of a message needs medical help.
 
-`galenic.assistant.triage.concepts` decides; what `galenic.assistant.triage.raising.layers` lists
-can only raise. The same text gives the same answer on every machine. Nothing is logged or stored.
-It is educational: no diagnosis, no medical device.
+The rule layer (`galenic.assistant.triage.concepts`) determines the tier; the layers listed in
+`galenic.assistant.triage.raising.layers` can only raise it. The result is deterministic and the
+same on every machine; nothing is logged or stored. It is for education only: it is not a diagnosis,
+and Galenic is not a medical device.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ __all__ = [
 ]
 
 _GRAVE = frozenset({"suicidal", "self_harm", "harm_others", "overdose"})
-"""Concepts that are never taken for a general question."""
+"""Concepts so dangerous that a message with one of them is never treated as a general question."""
 BABY = 24.0
-"""Months; where no such age is said in full, shorter ways to say it are looked for."""
+"""Age in months. If no lower age was found, `baby_months` also looks for informal expressions of
+age."""
 UNKNOWN_NOTE = (
     "We could not tell how urgent this is. That does not mean that all is well: ask a pharmacist, "
     "a nurse line or a doctor if you are unsure."
@@ -71,29 +73,31 @@ def triage(
     answers: Mapping[str, Answer] | None = None,
     layers: Collection[str] | None = None,
 ) -> Triage:
-    """How soon the person who wrote the text needs help.
+    """Estimate how soon the person who wrote a message needs medical help.
 
-    Where the tier is not ``emergency``, ``Triage.questions`` holds what to ask next::
+    If the tier is not ``emergency``, ``Triage.questions`` holds what to ask next::
 
         found = triage("my calf hurts")
         replies = {question.id: "no" for question in found.questions}
         found = triage("my calf hurts", answers=replies)   # found.final is True
 
     Args:
-        text: the current message, in the person's own words, of any length; it is read whole up to
-            a million characters, of a longer one beginning and end are, and a note says so.
-        rules: a rules file of one's own; None = Galenic's.
-        facts: what a health record says of the person, by its fields: the groups of people that
-            they belong to, and what makes symptoms more dangerous. They can only raise the tier.
-        history: earlier messages and notes, oldest first. Symptoms in them count, unless their
-            dates say that they are old; what stays true (an illness for life) counts always.
-        answers: to questions that an earlier call asked, by their ids: ``yes``, ``no`` or
-            ``not sure``. Answers never lower the tier.
-        layers: names of the raising layers to use; None = all of them, save for the classifier
-            where ``rules`` is given.
+        text: The current message in the person's own words, of any length. Up to 120,000 characters
+            are read in full, not counting repeated sentences. Of a longer message the beginning,
+            the end and selected sentences between them are read, and a note says so.
+        rules: Path of a custom rules file; None uses the rules that come with Galenic.
+        facts: Facts of the person's health record. They add population groups and risk factors, and
+            can only raise the tier.
+        history: Earlier messages and notes, oldest first. Symptoms in them count unless a date
+            shows that they are old; lasting facts, such as a chronic illness, always count.
+        answers: Answers to the questions of an earlier call, by question id: ``yes``, ``no`` or
+            ``not sure``. They never lower the tier.
+        layers: Names of the raising layers to run; None runs all of them, except for the classifier
+            if ``rules`` is given.
 
     Raises:
-        UserError: the rules file cannot be read or is not valid; an answer to no question.
+        UserError: If the rules file cannot be read or is invalid, or if an answer has an unknown
+            question id or value.
     """
     ready, replies = prepared(rules), dict(answers or {})
     questions.check(replies)
@@ -122,13 +126,13 @@ def triage(
 
 
 def _only_asks(reading: Reading, found: Sequence[Finding]) -> bool:
-    """Whether a general question is all that a rule over concepts is alarmed by."""
+    """Check whether only concept rules are alarmed and the message reads as a general question."""
     alarms = {finding.layer for finding in found if finding.tier == "emergency"}
     return alarms == {"concepts"} and not _GRAVE & set(reading.words) and reads_general(reading)
 
 
 def _without_alarms(said: Said, found: Sequence[Finding]) -> list[Finding]:
-    """The other findings; what the alarms were about is asked about."""
+    """Drop the findings of tier ``emergency`` and record their words as only asked about."""
     alarms = [finding for finding in found if finding.tier == "emergency"]
     said.reading.asides += [Aside(word, "question") for finding in alarms for word in finding.words]
     said.reading.general = True
@@ -136,7 +140,12 @@ def _without_alarms(said: Said, found: Sequence[Finding]) -> list[Finding]:
 
 
 class _Earlier(NamedTuple):
-    """What was said before: the part that its dates do not make old, and all that counts of it."""
+    """An earlier message or note, reduced to what still counts.
+
+    Attributes:
+        text: The paragraphs that are not old by their dates.
+        reading: Concepts of these paragraphs, and lasting ones of the whole text.
+    """
 
     text: str
     reading: Reading
@@ -150,7 +159,7 @@ def _read(text: str, ready: Prepared, *, happening: bool) -> Reading:
 
 
 def _earlier(text: str, ready: Prepared, *, happening: bool) -> _Earlier:
-    """Of what is old only what stays true counts: an illness for life, an organ that was taken."""
+    """Read an earlier message; of its old paragraphs only lasting concepts (a transplant) count."""
     kept = recent(text)
     reading = _read(kept, ready, happening=happening)
     if kept != text.strip():
@@ -167,15 +176,7 @@ def _said(
     readings: Sequence[Reading],
     ready: Prepared,
 ) -> list[Said]:
-    """What the raising layers read: the message by itself, and with all that was said before.
-
-    Args:
-        text: the message.
-        before: what was said before it, without what is old.
-        whole: the message and what was said before, read.
-        readings: of the message, of what was said before, and of the record.
-        ready: the rules.
-    """
+    """Build the inputs of the raising layers."""
     first = readings[0]
     people = tuple(populations(ready.rules.populations, *readings))
     months = tuple(m for one in readings for m in one.months)
@@ -188,14 +189,14 @@ def _said(
 
 
 def _layers(rules: Path | None, layers: Collection[str] | None) -> Collection[str]:
-    """Rules of one's own are not overruled by a model that has learnt other ones."""
+    """Return the raising layers to run."""
     if layers is not None:
         return layers
     return [name for name in RAISING if rules is None or name != "classifier"]
 
 
 def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
-    """The message with what was said before it."""
+    """Return a reading that merges the current message with the earlier ones."""
     joined = replace(reading, words={k: list(v) for k, v in reading.words.items()})
     joined.here = set(reading.here)
     for one in earlier:
@@ -215,16 +216,7 @@ def _found(
     answers: Mapping[str, Answer],
     layers: Collection[str],
 ) -> list[Finding]:
-    """All findings, the most urgent first; one of each id.
-
-    Args:
-        every: what the layers read, the message first.
-        plain: the same without what the record says: thresholds are read for both, so that an age
-            in the record never lowers the tier.
-        ready: the rules.
-        answers: so far.
-        layers: names of the raising layers to use.
-    """
+    """Return the findings of all layers, most urgent first, without duplicate ids."""
     said = every[0]
     for concept, words in questions.concepts_answered(answers, "yes").items():
         said.reading.say(concept, words, ready)
@@ -243,7 +235,7 @@ def _found(
 
 
 def _if_unsure(said: Said, ready: Prepared, answers: Mapping[str, Answer]) -> list[Finding]:
-    """What rules would find if what the person is not sure of were so, as ``today`` at most."""
+    """Return the findings that would follow if each answer "not sure" were "yes"."""
     unsure = questions.concepts_answered(answers, "not sure")
     if not unsure:
         return []

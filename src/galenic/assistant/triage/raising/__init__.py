@@ -1,1 +1,1 @@
-"""Layers that can only raise the tier that the rules found. The rules themselves are elsewhere."""
+"""Layers of triage that can only raise the tier."""

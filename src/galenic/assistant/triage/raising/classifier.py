@@ -1,10 +1,10 @@
-"""A learned layer of triage: how much a text reads like texts that need help now. It only raises.
+"""Learned classifier of urgency; in triage it can only raise the tier.
 
-Rules know words; this knows how people write when it is serious: "he isn't answering me", "it
-won't stop". A linear model over hashed n-grams (`galenic.assistant.triage.raising.features`),
-trained by ``tools/train_triage.py`` on texts written by hand, with temperature scaling (Guo et al.
-2017, https://arxiv.org/abs/1706.04599) and thresholds from conditions that were held out. numpy
-alone.
+Rules match known words; the classifier captures how people write when something is serious ("he
+isn't answering me", "it won't stop"). It is a linear model over hashed n-grams
+(`galenic.assistant.triage.raising.features`), trained by ``tools/train_triage.py`` on hand-written
+texts, with temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599) and thresholds
+chosen on held-out conditions. It needs numpy only.
 """
 
 from __future__ import annotations
@@ -37,18 +37,20 @@ __all__ = [
 ]
 
 KINDS = ("emergency", "today", "days", "self-care", "general")
-"""What a text may be; ``general`` is a question about nobody who is ill now."""
+"""Classes of a text. The first four are tiers; ``general`` is a question about nobody who is ill
+now."""
 WEIGHTS = Path(__file__).with_name("classifier.npz")
 WINDOW, STEP = 64, 48
-"""Tokens that are read at once, and how far the next window begins behind the last one."""
+"""Length of a window in tokens, and the distance between the starts of adjacent windows."""
 MOST_WINDOWS = 160
-"""Of a longer text the first three quarters of them and the last quarter are read."""
+"""Maximum number of windows; of a longer text, the first three quarters of them and the last
+quarter are taken from its beginning and its end."""
 EMERGENCY, URGENT = 0.5, 0.8
-"""What `urgency` asks for: this probability of an emergency, and this one of an emergency or a text
-for today. The second keeps out what may be harmless just as well; see LOG.md."""
+"""Probabilities at which `urgency` is 1: that of ``emergency``, and the sum of ``emergency`` and
+``today``. The second keeps out texts that could as well be harmless; see LOG.md."""
 FEW, TERSE = 6, 1.8
-"""By how much more is asked of a text of fewer words for self-harm: "I have none of these" is near
-to it in its words alone."""
+"""For a text of fewer words than the first, the self-harm threshold is multiplied by the second,
+since short texts such as "I have none of these" resemble statements of self-harm."""
 SOURCE = Source(
     name="Galenic's own classifier, trained on texts written for it; no clinician reviewed it",
     url="https://arxiv.org/abs/1706.04599",
@@ -67,7 +69,7 @@ _BESIDE = re.compile(
     re.IGNORECASE,
 )
 _BESIDE_MOST = 5
-"""Tokens that such a sentence may have besides: with more it says something."""
+"""Maximum number of other words in such a sentence; with more, it has content of its own."""
 _EMERGENCY = Finding(
     id="classifier-emergency",
     tier="emergency",
@@ -103,11 +105,12 @@ _HARM = Finding(
 
 @dataclass(frozen=True)
 class KindEstimate:
-    """What the classifier makes of a text.
+    """Class probabilities of a text.
 
     Attributes:
-        probabilities: of each of `KINDS`, adding up to 1, of the most urgent window.
-        self_harm: the probability that somebody may be about to harm themselves, of any window.
+        probabilities: Probability of each of `KINDS` in the most urgent window; they sum to 1.
+        self_harm: Highest probability over all windows that somebody may be about to harm
+            themselves.
     """
 
     probabilities: dict[str, float]
@@ -116,17 +119,17 @@ class KindEstimate:
 
 @dataclass(frozen=True)
 class Weights:
-    """The model.
+    """Parameters of the classifier; K is the number of `KINDS`.
 
     Attributes:
-        rarity: inverse document frequency of each column, shape (BUCKETS,), float16.
-        table: shape (BUCKETS, kinds + 1), int8; the last column is that of self-harm.
-        scale: what a unit of each column of the table is worth, shape (kinds + 1,).
-        bias: shape (kinds + 1,).
-        temperature: by which the scores of kinds are divided.
-        platt: scale and shift of the score of self-harm.
-        limits: from which on the layer raises: `urgency` for an emergency, the probability of
-            today or worse, and that of self-harm.
+        rarity: Inverse document frequency of each column, shape (BUCKETS,), float16.
+        table: Quantized weights, shape (BUCKETS, K + 1), int8; the last column is for self-harm.
+        scale: Quantization scale of each column of ``table``, shape (K + 1,).
+        bias: Bias, shape (K + 1,).
+        temperature: Divisor of the class logits (temperature scaling).
+        platt: Slope and intercept applied to the self-harm logit (Platt scaling).
+        limits: Thresholds from which the layer raises the tier: of `urgency` for an emergency, of
+            the probability of ``today`` or worse, and of the probability of self-harm.
     """
 
     rarity: np.ndarray[Any, Any]
@@ -141,7 +144,7 @@ class Weights:
     def from_floats(
         cls, rarity: np.ndarray[Any, Any], table: np.ndarray[Any, Any], bias: np.ndarray[Any, Any]
     ) -> Weights:
-        """Rounded to what is kept: 8 bits a weight."""
+        """Quantize float weights to 8 bits per weight."""
         scale = np.maximum(np.abs(table).max(0), 1e-9) / 127
         whole = np.rint(table / scale).astype(np.int8)
         return cls(rarity.astype(np.float16), whole, scale.astype(np.float32), bias)
@@ -149,13 +152,13 @@ class Weights:
     def calibrated(
         self, temperature: float, platt: tuple[float, float], limits: dict[str, float]
     ) -> Weights:
-        """With what was found on conditions that were held out."""
+        """Return the weights with calibration parameters from held-out conditions."""
         known = limits["emergency"], limits["today"], limits["self_harm"]
         return replace(self, temperature=temperature, platt=platt, limits=known)
 
 
 def write_weights(weights: Weights, path: Path) -> None:
-    """Keep a model in a file."""
+    """Write a model to a compressed npz file."""
     told = {key: getattr(weights, key) for key in ("temperature", "platt", "limits")}
     arrays = {key: getattr(weights, key) for key in ("rarity", "table", "scale", "bias")}
     buffer = io.BytesIO()
@@ -174,10 +177,10 @@ def _weights() -> Weights:
 
 
 def estimate(text: str) -> KindEstimate:
-    """How likely each kind of urgency is, by the way the text is written.
+    """Estimate the class probabilities of a text.
 
-    A text of more than `WINDOW` tokens is read in windows, at most `MOST_WINDOWS` of them.
-    Sentences that only play down, or that tell a machine what to do, are not read.
+    A text longer than `WINDOW` tokens is split into at most `MOST_WINDOWS` overlapping windows.
+    Sentences that only play the problem down, or that instruct the model, are ignored.
     """
     weights = _weights()
     scores = [_scores(window, weights) for window in windows(text)]
@@ -189,16 +192,24 @@ def estimate(text: str) -> KindEstimate:
 
 
 def urgency(emergency: Any, today: Any) -> Any:
-    """1 and more = an emergency: of two probabilities, or arrays of them, see `URGENT`."""
+    """Combine two class probabilities into an urgency score; 1 or more is an emergency.
+
+    Args:
+        emergency: Probability of ``emergency``, a number or an array.
+        today: Probability of ``today``, of the same shape.
+
+    Returns:
+        The smaller of the two ratios to `EMERGENCY` and `URGENT`, of the same shape.
+    """
     return np.minimum(emergency / EMERGENCY, (emergency + today) / URGENT)
 
 
 def findings(text: str, factor: float = 1.0) -> tuple[Finding, ...]:
-    """What the layer raises to, if anything: never below what others found.
+    """Return the finding of the classifier for a text: at most one, for an emergency or for today.
 
     Args:
-        text: a message, or a part of one.
-        factor: by which the limits are multiplied.
+        text: A message, or a part of one.
+        factor: Factor on the thresholds; more than 1 makes the classifier less sensitive.
     """
     words = len(tokens(_to_the_point(text)))
     if not words:
@@ -217,7 +228,7 @@ def findings(text: str, factor: float = 1.0) -> tuple[Finding, ...]:
 
 
 def _to_the_point(text: str) -> str:
-    """Without sentences that play down: they must not outweigh what else is said."""
+    """Remove sentences that only play the problem down, so that they do not outweigh the rest."""
     parts = _SENTENCE.findall(text)
     kept = [part for part in parts if not _plays_down(part)]
     return "".join(kept) if len(kept) < len(parts) else text
@@ -229,7 +240,7 @@ def _plays_down(sentence: str) -> bool:
 
 
 def windows(text: str) -> Iterator[list[str]]:
-    """The runs of tokens of a text that are scored, each by itself."""
+    """Split a text into overlapping windows of at most `WINDOW` tokens, scored separately."""
     words = tokens(_to_the_point(text))
     starts = list(range(0, max(1, len(words) - (WINDOW - STEP)), STEP))
     if len(starts) > MOST_WINDOWS:
@@ -239,7 +250,7 @@ def windows(text: str) -> Iterator[list[str]]:
 
 
 def _scores(words: list[str], weights: Weights) -> np.ndarray[Any, Any]:
-    """Of kinds and of self-harm, before calibration: shape (kinds + 1,)."""
+    """Return the logits of all classes and of self-harm, before calibration, shape (K + 1,)."""
     total = weights.bias.astype(np.float64).copy()
     for part in counts(words):
         columns = np.fromiter(part, np.int64, len(part))

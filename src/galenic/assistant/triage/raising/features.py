@@ -1,9 +1,10 @@
-"""A text as hashed n-grams: the one way in which the learned classifier sees it.
+"""Feature extraction for the triage classifier: hashed n-grams of words and characters.
 
-Words, pairs of words, the first words, and runs of 3 to 5 letters inside words, each hashed to one
-of `BUCKETS` columns (Weinberger et al. 2009, https://arxiv.org/abs/0902.2206). Runs of letters see
-through misspellings; pairs of words see "can't breathe" and "is it". Used in training and at run
-time, so both see the same.
+The features are words, word bigrams, the first words of the text, and character 3- to 5-grams
+within words, each hashed to one of `BUCKETS` columns (Weinberger et al. 2009,
+https://arxiv.org/abs/0902.2206). Character n-grams are robust to misspellings; word bigrams
+distinguish phrases such as "can't breathe" and "is it". Training and inference share this module,
+so that both see the same features.
 """
 
 from __future__ import annotations
@@ -16,28 +17,31 @@ from collections import Counter
 __all__ = ["BUCKETS", "Counts", "counts", "tokens"]
 
 BUCKETS = 1 << 18
-"""Columns; two n-grams of the corpus rarely share one."""
+"""Number of columns; collisions between n-grams of the training corpus are rare."""
 LETTERS = (3, 4, 5)
-"""Lengths of the runs of letters; a word is read with a space at both ends."""
+"""Lengths of the character n-grams; a word is padded with a space at both ends."""
 LONGEST_WORD = 30
-"""Letters of a word that are read: longer ones are no words."""
+"""Length in characters to which words are cut."""
 OPENING = 3
-"""Words at the beginning that count as such: how a text begins tells a question from a call."""
+"""Number of first words used as features, since they often tell a question from a call for help."""
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"'})
 _TOKEN = re.compile(r"\d+(?:[.,/]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[?!%°↑↓+]")
 
 Counts = dict[int, int]
-"""Column to how often."""
+"""Sparse count vector: number of occurrences by column."""
 
 
 def tokens(text: str) -> list[str]:
-    """Words, numbers and the signs that carry meaning, in lower case."""
+    """Split a text into lower-case words, numbers and meaningful signs (``?``, ``!``, ``%``).
+
+    "He isn't answering!" gives ``["he", "isn't", "answering", "!"]``.
+    """
     plain = unicodedata.normalize("NFKC", text).translate(_QUOTES).lower()
     return [token[:LONGEST_WORD] for token in _TOKEN.findall(plain)]
 
 
 def counts(words: list[str]) -> tuple[Counts, Counts]:
-    """The hashed n-grams of a run of tokens: those of words, and those of letters."""
+    """Return the counts of hashed word n-grams and of hashed character n-grams, by column."""
     of_words = Counter(_column("w" + word) for word in words)
     of_words.update(
         _column(f"w{one} {two}") for one, two in zip(words, [*words, "$"][1:], strict=True)

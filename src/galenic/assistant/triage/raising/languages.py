@@ -1,9 +1,9 @@
-"""Texts in other languages: which one it is, a notice in it, and the gravest emergencies in three.
+"""Handle texts in other languages: detect the language, show a notice, recognize emergencies.
 
-Scripts tell most languages apart; among those in Latin letters everyday words and the library
-py3langid (BSD, https://github.com/adbar/py3langid) do. English is taken unless there are signs of
-another language: misspelt, clipped or technical English is no foreign language. The words are
-data: ``data/languages.yaml``.
+Most languages are detected by script, those in Latin script by frequent words and the library
+py3langid (BSD, https://github.com/adbar/py3langid). English is the default: misspelt, abbreviated
+or technical English must not be taken for another language. Emergencies are recognized in Spanish,
+French and German. The words are data: ``data/languages.yaml``.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ from galenic.assistant.triage.rules import Source
 __all__ = ["detect", "findings", "notice"]
 
 READ = 2_000
-"""Characters by which the language is told."""
+"""Number of characters used for language detection."""
 MOST = 40_000
-"""Characters of a foreign text that are searched for emergencies: the first and the last half."""
+"""Maximum number of characters of a foreign text that are searched for emergencies; half of them
+from its beginning, half from its end."""
 FOREIGN_SCRIPT = 0.3
-"""Share of letters that are not Latin from which on the script tells the language."""
+"""Share of non-Latin letters from which the script determines the language."""
 SURE = 0.75
-"""Probability from which on the library is believed without a known word."""
+"""Probability from which py3langid suffices without a known word of the language."""
 SEVERAL, LIKELY = 1.5, 0.5
-"""With fewer known words of a language than `SEVERAL`, it must be `LIKELY` and likelier than
-English."""
+"""If the known words of a language weigh less than the first, py3langid must give the language at
+least the second as probability, and a higher one than English."""
 TOGETHER = 3
-"""Sentences whose words are taken together."""
+"""Number of adjacent sentences whose concepts are combined."""
 SEVERAL_SAID, SEVERAL_GRAVE = 4, 3
-"""So many concepts of emergencies together are one, whichever they are; with one among them that is
-no everyday word, so many."""
+"""Number of distinct emergency concepts that form an emergency in any combination: the first if all
+of them are everyday words, the second otherwise."""
 REACH = 3
-"""Words before a mention that may deny it."""
+"""Number of words before a mention that are searched for a negation."""
 CLAUSE = frozenset(
     {",", "und", "aber", "dann", "er", "sie", "wir", "ich", "mein", "meine", "et", "mais", "puis"}
     | {"il", "elle", "je", "j", "on", "mon", "ma", "y", "pero", "mi", "su"}
 )
-"""Where a denial ends: "er isst nicht und hat Fieber"."""
+"""Words at which a clause, and so a negation, ends: "er isst nicht und hat Fieber"."""
 LIBRARY = (
     "en es fr de pt it pl tr nl ro sv vi cs da nb no fi hu id hr sk tl sw ca so sq et lt lv ms"
 )
@@ -54,7 +55,7 @@ SOURCE = Source(
     url="https://www.who.int/health-topics/emergency-care",
 )
 SELF_HARM = "suicide"
-"""The rule whose advice names crisis lines."""
+"""Name of the rule for suicide risk, whose advice names crisis lines."""
 _WORD = re.compile(r"[^\W\d_]+|\d+|,")
 _SENTENCE = re.compile(r"[.!?;\n¿¡…]+")
 _TRANSLATED = str.maketrans({"'": " ", "’": " ", "ß": "ss", "œ": "oe", "ł": "l", "ı": "i"})
@@ -62,7 +63,7 @@ _TRANSLATED = str.maketrans({"'": " ", "’": " ", "ß": "ss", "œ": "oe", "ł":
 
 @dataclass(frozen=True)
 class _Language:
-    """What is known of a language in which emergencies are recognised."""
+    """Word lists and advice of a language in which emergencies are recognized."""
 
     name: str
     call: str
@@ -88,7 +89,7 @@ class _Data:
 
 
 def detect(text: str) -> str | None:
-    """The language of a text as its ISO 639 code; None for English and where no language shows."""
+    """Return the ISO 639 code of a text's language; None for English and unclear texts."""
     sample = text[:READ]
     letters = [c for c in sample if c.isalpha()]
     other = [c for c in letters if not unicodedata.name(c, "LATIN").startswith("LATIN")]
@@ -99,7 +100,7 @@ def detect(text: str) -> str | None:
 
 
 def notice(text: str) -> str | None:
-    """What to tell somebody who does not write English, in their language; None for English."""
+    """Return a notice in the language of the text that only English is read; None for English."""
     language = detect(text)
     if language is None:
         return None
@@ -108,7 +109,7 @@ def notice(text: str) -> str | None:
 
 
 def findings(text: str) -> tuple[Finding, ...]:
-    """Emergencies in a Spanish, French or German text."""
+    """Return the emergencies found in a Spanish, French or German text."""
     code = detect(text)
     language = _data().languages.get(code or "")
     if language is None:
@@ -147,7 +148,7 @@ def _by_script(letters: str) -> str:
 
 
 def _no_capitals(text: str) -> str:
-    """Without abbreviations ("AF", "OD"): a word in capitals shows no language among others."""
+    """Remove short words in capitals: abbreviations ("AF", "OD") do not identify a language."""
     return text if text.isupper() else re.sub(r"\b[^\W\d_a-z]{1,4}\b", " ", text)
 
 
@@ -176,12 +177,12 @@ def _by_words(tokens: list[str], sample: str) -> str | None:
 
 
 def _weight(token: str) -> float:
-    """What a known word counts: short ones ("w", "na") are abbreviations in English as well."""
+    """Return the weight of a known word; short ones ("na") may be English abbreviations."""
     return 1.0 if len(token) > 2 else 0.4
 
 
 def _likely(sample: str) -> dict[str, float]:
-    """Probabilities of languages by the library."""
+    """Return the probability of each language according to py3langid."""
     return {name: float(p) for name, p in _identifier().rank(sample)}
 
 
@@ -204,7 +205,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _sentences(text: str) -> Iterator[tuple[list[str], bool]]:
-    """Tokens of each sentence, and whether it is a question."""
+    """Yield the tokens of each sentence and whether it is a question."""
     start = 0
     for end in [*_SENTENCE.finditer(text), None]:
         stop = end.start() if end else len(text)
@@ -214,7 +215,7 @@ def _sentences(text: str) -> Iterator[tuple[list[str], bool]]:
 
 
 def _said(tokens: list[str], language: _Language, *, asked: bool) -> dict[str, str]:
-    """Concepts that a sentence says of now and does not deny, with the words for them."""
+    """Return the concepts that a sentence asserts of the present, with their words."""
     line = f" {' '.join(tokens)} "
     if asked and language.asks.match(line):
         return {}
@@ -231,7 +232,7 @@ def _said(tokens: list[str], language: _Language, *, asked: bool) -> dict[str, s
 
 
 def _fired(said: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Rules of which every group has a concept that was said, and the words."""
+    """Yield the name of each emergency whose conditions are met, with the words that express it."""
     for rule, needed in _data().rules.items():
         chosen = [next((said[one] for one in group if one in said), None) for group in needed]
         words = [word for word in chosen if word is not None]

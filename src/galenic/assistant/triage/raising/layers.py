@@ -1,7 +1,7 @@
-"""The layers that can only raise the tier, in one list.
+"""Registry of the raising layers: parts of triage that can raise the tier but never lower it.
 
-The first layer (`galenic.assistant.triage.concepts`) decides; each of these adds findings to its
-own. A new one is a function from `Said` to findings, and a line in `RAISING`.
+The rule layer (`galenic.assistant.triage.concepts`) determines the tier; each layer here adds
+findings. A new layer is a function from `Said` to findings plus an entry in `RAISING`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ Find = Callable[[Said], Sequence[Finding]]
 
 
 FEWEST, ALONE, MOST_ALONE = 3, 6, 40
-"""Words that a text, and that a sentence read by itself, must have; sentences read so. Each alone,
-and each with the next one, counts as well, so that what is said beside an emergency does not make
-it less of one."""
+"""Limits for the classifier: the minimum number of words of a text, the minimum number of words of
+a part that is classified separately, and the maximum number of sentences that are.
+
+Besides the whole text, each sentence and each pair of adjacent sentences is classified, so that
+harmless sentences beside an emergency do not dilute it."""
 PART = 1.06
-"""By which the limits are multiplied for a part of a message: what stands around it says more."""
+"""Factor on the classifier's thresholds for a part of a message, which has less context."""
 SHORT = 1.1
-"""By which the limits are multiplied for a text of fewer than `ALONE` words."""
+"""Factor on the classifier's thresholds for a text of fewer than `ALONE` words."""
 HINT = 0.12
-"""From this probability of self-harm on, about half of the classifier's own limit, one weaker word
-of `self_harm` is enough."""
+"""Probability of self-harm, about half of the classifier's own threshold, from which a single weak
+cue of `self_harm` suffices for a finding."""
 
 
 def pieces(counted: Sequence[str]) -> list[tuple[str, float]]:
-    """What the classifier reads of the sentences that count, and by how much its limits grow."""
+    """Return the texts to classify, the whole one first, each with a factor for the thresholds."""
     whole = " ".join(counted)
     words = len(tokens(whole))
     if words < FEWEST:
@@ -47,7 +49,7 @@ def pieces(counted: Sequence[str]) -> list[tuple[str, float]]:
 
 
 def _learned(said: Said) -> Sequence[Finding]:
-    """The classifier, on what counts: it cannot tell what is denied or long past."""
+    """Apply the classifier to the sentences that count."""
     from galenic.assistant.triage.raising import classifier  # numpy: not for texts that are clear
 
     read = pieces(said.reading.counted)
@@ -61,7 +63,7 @@ def _learned(said: Said) -> Sequence[Finding]:
 
 
 def _with_questions(sentences: Sequence[str]) -> list[str]:
-    """The sentences, a question together with what it is asked about."""
+    """Merge each question into the sentence before it."""
     found: list[str] = []
     for one in sentences:
         if found and one.endswith("?"):
@@ -78,4 +80,4 @@ RAISING: dict[str, Find] = {
     "languages": lambda said: languages.findings(said.text),
     "classifier": _learned,
 }
-"""By name, in the order in which they run."""
+"""All raising layers by name, in the order in which they run."""

@@ -1,7 +1,7 @@
-"""Poisoning: a medicine or product, how much of it, who took it, and why.
+"""Detect possible poisoning: which medicine or product, how much, by whom and why.
 
-Names come from ``record/medicines.yaml``. A child who swallowed any medicine or harmful product, a
-harmful product swallowed by anybody, or many tablets at once are emergencies.
+Names come from ``record/medicines.yaml``. Any medicine or harmful product swallowed by a child, a
+harmful product swallowed by anyone, and many tablets at once are emergencies.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from galenic.assistant.triage.words.wording import flatten
 __all__ = ["Named", "find", "names"]
 
 LONGEST_NAME = 4
-"""Words of a name that is looked for."""
+"""Maximum number of words of a name."""
 REACH = 90
-"""Characters between what was done and the name or the amount."""
 MANY = {"high": 8, "medium": 12, "low": 20}
-"""Tablets at once that are an emergency, by how dangerous many are; fewer than these are not safe."""
+"""Number of tablets at once that is an emergency, by the danger of an overdose; fewer are
+not safe."""
 SOME = {"high": 5, "medium": 6, "low": 12}
-"""Tablets at once that need advice today."""
+"""Number of tablets at once that needs advice today, by the danger of an overdose."""
 PARACETAMOL_GRAMS = 5.0
 
 _SOURCE = Source(name="NHS: Poisoning", url="https://www.nhs.uk/conditions/poisoning/")
@@ -45,7 +45,7 @@ _SWALLOWED = re.compile(
 )
 _SENTENCE = re.compile(r"(?<=[.!?;])\s")
 _TERSE = re.compile(r"^\s*(?:x ?)?\d{2,3} ?(?:x )?[a-z-]{5,}(?:\s|$|[.,!])")
-"""A number and a name, with no verb: "20 sertraline. scared now."."""
+"""A count and a name without a verb, such as "20 sertraline. scared now."."""
 _AMOUNT = re.compile(
     r"(?<![\d.,/-])(?P<n>\d{1,3})\s*(?:x\s*|\+\s*|or so\s+)?(?:\w+[ -]){0,3}?"
     r"(?P<what>pills?|tablets?|tabs?|capsules?|caps|caplets?|sachets?|patches|gummies|sleepers|NAMED)\b"
@@ -76,7 +76,7 @@ _CHILD = re.compile(
 
 @dataclass(frozen=True)
 class Named:
-    """A medicine or product of the list."""
+    """A medicine or product, with the danger of an overdose: ``high``, ``medium`` or ``low``."""
 
     id: str
     kind: str
@@ -85,7 +85,7 @@ class Named:
 
 
 def find(said: Said) -> list[Finding]:
-    """At most one finding for each piece of text, the most urgent that fits."""
+    """Return the poisoning findings of a text, at most the most urgent one for each part."""
     found: list[Finding] = []
     if said.reading.general:
         return found
@@ -135,7 +135,7 @@ _SOMEONES = re.compile(
     r"\b(?:grandmas?|grandpas?|grandads?|grannys?|grans?|nans?|nanas?|mums?|moms?|dads?|my|our|somebody elses|"
     r"sisters?|brothers?|the dogs?) (?:\w+ ){0,3}(?:pills?|tablets?|tabs|capsules|meds|medication|medicines?|patch(?:es)?)\b"
 )
-"""Medicine that belongs to somebody else."""
+"""Medicine that belongs to somebody else, such as "grandma's pills"."""
 _CHILD_TOOK = re.compile(
     r"\b(?:swallow\w*|ate|eaten|chew\w*|suck\w*|lick\w*|drank|drunk|drink|got (?:in ?to|hold of|at)|"
     r"in (?:his|her|their) mouth|(?:he|she|toddler|son|daughter|child|baby|girl|boy|kid)(?:s| has| may have| might have)? (?:took|taken|had)|"
@@ -165,7 +165,7 @@ def _finding(kind: str, tier: Tier, words: tuple[str, ...]) -> Finding:
 
 
 def _count(part: str, words: tuple[str, ...]) -> int:
-    """The largest count of tablets; strengths ("50 mg") are none."""
+    """Return the largest number of tablets in a text; strengths ("50 mg") do not count."""
     named = "|".join(re.escape(word) + r"s?" for word in words) or r"(?!)"
     pattern = _AMOUNT.pattern.replace("NAMED", named)
     best = 0
@@ -185,7 +185,7 @@ def _grams(part: str) -> float:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Pieces of some sentences each; time grows with the length of the text."""
+    """Yield overlapping parts of the normalized text, so that run time is linear in its length."""
     plain = " ".join(as_digits(flatten(text.replace("\n", ". "))).split())
     for at in range(0, max(1, len(plain)), 700):
         yield plain[at : at + 900]
@@ -211,7 +211,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @cache
 def names() -> dict[str, Named]:
-    """Every name of the list, in lower case; names that are everyday words too are left out."""
+    """Return medicines and products by lower-case name, without names that are everyday words."""
     path = files("galenic.record").joinpath("medicines.yaml")
     file: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506
     doubtful = set(file["ambiguous_names"])

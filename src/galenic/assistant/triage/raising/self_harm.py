@@ -1,7 +1,7 @@
-"""Cries for help: suicidal thoughts, plain and oblique, self-harm, and fear for somebody else.
+"""Detect risk of suicide or self-harm: direct and indirect statements, and fear for someone else.
 
-Tuned for recall: words count unless they are an idiom. ``data/self_harm.yaml`` holds the patterns.
-A retraction ("I was joking") never makes the tier less careful.
+Tuned for recall: a matching phrase counts unless it is an idiom. The patterns are data:
+``data/self_harm.yaml``. A retraction ("I was joking") never lowers the tier.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from galenic.assistant.triage.words.wording import flatten
 __all__ = ["find", "hinted", "without_figures"]
 
 WINDOW, STEP = 1200, 1000
-"""Characters that are read at once: patterns look no further, so time grows with the length."""
+"""Length of a window in characters, and the distance between the starts of adjacent windows.
+Patterns are matched within a window, so that run time is linear in the length of the text."""
 _END = re.compile(r"[.!?]+(?:\s|$)")
 _SELVES = ("myself", "himself", "herself", "themselves")
 _ACTS = (
@@ -50,7 +51,16 @@ class _Strict(BaseModel):
 
 
 class Sign(_Strict):
-    """One kind of cry for help."""
+    """A kind of statement that indicates a risk of suicide or self-harm.
+
+    Attributes:
+        id: Name of the sign.
+        tier: The tier that it leads to.
+        reason: Why, in plain words for the reader.
+        say: Regular expressions, with placeholders such as ``<ME>`` for the word sets of the file.
+        talk: Whether it is ignored in general questions and beside words of films, essays or
+            training.
+    """
 
     id: str
     tier: _Tier
@@ -60,7 +70,7 @@ class Sign(_Strict):
 
 
 class Cues(_Strict):
-    """Weaker words of one group, which count once."""
+    """A group of weaker expressions, which adds ``weight`` points once, however many match."""
 
     group: str
     weight: int = Field(ge=1, le=3)
@@ -102,7 +112,7 @@ class _Ready:
 
 
 def find(said: Said) -> list[Finding]:
-    """The kinds of cries for help in the text, one finding each."""
+    """Return the signs of suicide or self-harm risk in a text, one finding per kind."""
     found: dict[str, Finding] = {}
     for part in _parts(said.text):
         for sign, tier, words in _heard(part):
@@ -119,7 +129,10 @@ def find(said: Said) -> list[Finding]:
 
 
 def hinted(text: str) -> list[Finding]:
-    """A finding if a text that reads like a cry for help has any of the weaker words."""
+    """Return a finding if a text contains any of the weaker cues.
+
+    Used for texts to which the classifier gives a moderate probability of self-harm.
+    """
     ready = _ready()
     for part in _parts(text):
         plain = ready.denied.sub(" ~ ", ready.idioms.sub(" ~ ", part))
@@ -132,13 +145,16 @@ def hinted(text: str) -> list[Finding]:
 
 
 def without_figures(text: str) -> str:
-    """The text with `FIGURE` for each figure of speech like "dying to try it"; or as it is."""
+    """Replace figures of speech by the token `FIGURE`; return other texts unchanged.
+
+    "I'm dying to try it" becomes a text with `FIGURE` in place of the idiom.
+    """
     plain = flatten(text)
     return _ready().idioms.sub(f" {FIGURE} ", plain) if _ready().idioms.search(plain) else text
 
 
 def _heard(plain: str) -> list[tuple[Sign, _Tier, str]]:
-    """The signs in a piece of `flatten`ed text, how soon each needs help, and its words."""
+    """Return the signs in a piece of text."""
     ready = _ready()
     text = ready.denied.sub(" ~ ", ready.idioms.sub(" ~ ", plain))
     scholarly = bool(ready.about.search(text))
@@ -161,7 +177,7 @@ def _heard(plain: str) -> list[tuple[Sign, _Tier, str]]:
 
 
 def _when(text: str, at: int, ready: _Ready) -> Literal["now", "past", "over"]:
-    """By its own sentence: of now, long past, or past and over (the next sentence may say so)."""
+    """Return whether a statement is about now, the past, or a past that is over."""
     ends = [found.end() for found in _END.finditer(text)]
     start = max((end for end in ends if end <= at), default=0)
     later = [end for end in ends if end > at]
@@ -180,7 +196,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _mended(plain: str) -> str:
-    """With the words for oneself spelt right, and before them the words for what one does."""
+    """Correct misspelt reflexive pronouns ("mysefl") and the verbs before them ("kil mysefl")."""
     words = plain.split(" ")
     for at, word in enumerate(words):
         meant = next((one for one in _SELVES if _is_near(word.strip(".,!?"), one)), None)
@@ -194,7 +210,7 @@ def _mended(plain: str) -> str:
 
 
 def _is_near(given: str, meant: str) -> bool:
-    """The same letters in another order, or but for one letter; the first one is right."""
+    """Check whether two words differ by one missing or extra letter or by the order of letters."""
     if given == meant or given[:1] != meant[:1] or abs(len(given) - len(meant)) > 1:
         return given == meant
     if len(given) == len(meant):

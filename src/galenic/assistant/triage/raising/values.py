@@ -1,6 +1,7 @@
-"""Measured values and the thresholds that say how soon help is needed.
+"""Triage of measured values, such as a temperature or a blood pressure, by thresholds.
 
-`galenic.assistant.triage.words.measures` reads them; ``data/thresholds.yaml`` holds the thresholds.
+`galenic.assistant.triage.words.measures` extracts the values; ``data/thresholds.yaml`` holds the
+thresholds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from galenic.assistant.triage.words.measures import Measured
 __all__ = ["find", "implied"]
 
 BABY_MONTHS = 6.0
-"""A "baby" whose age is not said."""
+"""Age in months that is assumed for an infant whose age is not stated."""
 ADULT_MONTHS = 480.0
 _DO = {
     "emergency": "Call your emergency number now, or go to an emergency department. If you doubt "
@@ -36,7 +37,22 @@ class _Strict(BaseModel):
 
 
 class Band(_Strict):
-    """Values from ``at_least`` to ``at_most`` of these people, with or without other signs."""
+    """A range of values that leads to a tier, for some people and under some conditions.
+
+    Attributes:
+        at_least: Lower limit in the unit of the value; None for no limit.
+        at_most: Upper limit; None for no limit.
+        from_months: Minimum age in months.
+        under_months: Maximum age in months (excluded).
+        people: Population groups of which one must apply; empty for anyone.
+        signs: Concepts, or names of `Thresholds.signs`, of which one must be present (key
+            ``with``); empty if none is needed.
+        with_said: Literal strings of which one must appear in the text; empty if none is needed.
+        unless: Literal strings that must not appear in the text.
+        tier: The tier that the range leads to.
+        reason: Why, in plain words for the reader.
+        source: Key of a source.
+    """
 
     at_least: float | None = None
     at_most: float | None = None
@@ -51,14 +67,14 @@ class Band(_Strict):
     source: str
 
     def holds(self, value: float) -> bool:
-        """Whether the value lies in the band."""
+        """Check whether a value lies within the limits."""
         return (self.at_least is None or value >= self.at_least) and (
             self.at_most is None or value <= self.at_most
         )
 
 
 class Thresholds(_Strict):
-    """The file."""
+    """Contents of ``data/thresholds.yaml``."""
 
     sources: dict[str, Source]
     signs: dict[str, tuple[str, ...]]
@@ -66,7 +82,7 @@ class Thresholds(_Strict):
 
 
 def find(said: Said) -> list[Finding]:
-    """What the measured values of the text say, one finding for each value at most."""
+    """Return the findings for the measured values of a text, at most one per value."""
     plain = said.text.casefold()
     months = _months(said)
     found: list[Finding] = []
@@ -82,7 +98,10 @@ def find(said: Said) -> list[Finding]:
 
 
 def implied(measured: Collection[Measured]) -> dict[str, str]:
-    """Concepts of ``rules.yaml`` that the values say, with the words."""
+    """Return the concepts that measured values imply, with the words of the value.
+
+    "Temp is 39.2" implies ``fever`` and ``fever_39``.
+    """
     found = {}
     for one in measured:
         for concept, kind, low, high in _IMPLIED:
@@ -138,6 +157,6 @@ def _finding(band: Band, measured: Measured) -> Finding:
 
 @cache
 def thresholds() -> Thresholds:
-    """The thresholds, read and checked."""
+    """Load and validate ``data/thresholds.yaml``."""
     path = files("galenic.assistant.triage").joinpath("data/thresholds.yaml")
     return Thresholds.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,1 +1,1 @@
-"""A text as plain tokens, phrases, numbers, values, ages. What counts of it is said elsewhere."""
+"""Text processing for triage: tokens, phrases, numbers, measured values and ages."""

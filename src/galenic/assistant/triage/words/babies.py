@@ -1,4 +1,4 @@
-"""Ages of babies in the ways that parents and notes say them: "10 wks", "6/52", "born last Tuesday"."""
+"""Extract informally expressed ages of babies: "10 wks", "6/52", "born last Tuesday"."""
 
 from __future__ import annotations
 
@@ -37,16 +37,19 @@ _BORN = re.compile(
     r"on the \d{1,2}(?:st|nd|rd|th)?|last week))"
 )
 _RECENT_MONTHS = 0.25
-"""Of a baby born "last Tuesday"."""
+"""Age in months that is assumed for a baby "born last Tuesday"."""
 _ONLY = re.compile(
     r"[\d.,/ ]+(?:degrees?|deg|c|f|°)?[\s,.;:]*\d{1,2} ?(?:weeks?|wks?|months?|mths?|days?)( old)?[.!]?"
 )
-"""A value and an age, and nothing else: "39 degrees, 2 months"."""
+"""A text that consists of a value and an age: "39 degrees, 2 months"."""
 _PER = {"/52": 0.23, "w": 0.23, "/12": 1.0, "m": 1.0, "/7": 0.0329, "d": 0.0329}
 
 
 def baby_months(text: str) -> list[float]:
-    """Ages in months of babies: "10 wks. 39.1", "12/52", "born on Sunday"; the youngest."""
+    """Return the lowest age of a baby in months, as a list of at most one item.
+
+    "10 wks. 39.1", "12/52" and "born on Sunday" are recognized.
+    """
     plain = as_digits(flatten(text))
     if _NOT_BABY.search(plain) or not (
         _OF_BABY.search(plain) or _AGE.match(plain.lstrip()) or _ONLY.fullmatch(plain.strip())
@@ -64,7 +67,7 @@ def baby_months(text: str) -> list[float]:
 
 
 def _born(plain: str) -> list[float]:
-    """ "Born last Wednesday", "she was born a month ago"."""
+    """Return ages in months from dates of birth: "born last Wednesday", "born a month ago"."""
     found = []
     for match in _BORN.finditer(plain):
         if match["recent"]:
@@ -76,7 +79,7 @@ def _born(plain: str) -> list[float]:
 
 
 def _turned(plain: str) -> list[float]:
-    """ "She turned 5 weeks on Sunday", "not even a month"; what is not reached yet is less."""
+    """Return ages in months from phrases such as "she turned 5 weeks" or "not even a month"."""
     found = []
     for match in _TURNED.finditer(plain):
         number = 1.0 if match["n"] in ("a", "an") else float(match["n"])

@@ -1,7 +1,7 @@
-"""Measured values in a text: what was measured, the number, its unit.
+"""Extract measured values from a text: what was measured, the number and its unit.
 
-A typed reader: each kind has patterns (a name before the number, or a unit behind it), a range of
-plausible values and a rule for its unit. What is told as long past is left out.
+Each kind of value has patterns (a name before the number, or a unit after it), a plausible range
+and a unit conversion. Values that are told as past are ignored.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["Measured", "measure"]
 
 @dataclass(frozen=True)
 class Measured:
-    """A value.
+    """A measured value.
 
     Attributes:
-        kind: for example ``temperature``; the units are those of ``data/thresholds.yaml``.
-        value: in that unit.
-        words: of the text.
+        kind: What was measured, for example ``temperature``.
+        value: The number in the unit that ``data/thresholds.yaml`` uses for the kind.
+        words: The words of the text, for example "temp is 39.2".
     """
 
     kind: str
@@ -40,7 +40,7 @@ _NO_TIME = (
 
 
 def _named(names: str, gap: int = 25, number: str = _N, after: str = _NO_TIME) -> str:
-    """A name, at most ``gap`` characters, a number."""
+    """Build a pattern for a name followed by a number."""
     return rf"\b(?:{names})(?![a-z]){_GAP % gap}(?<![\d.,/])(?<!type ){number}{after}"
 
 
@@ -52,7 +52,6 @@ class _Kind:
     high: float
     convert: Callable[[float, str], float]
     beside: re.Pattern[str] | None
-    """What must be said with it, where the words around the number say too little."""
 
 
 def _same(value: float, _: str) -> float:
@@ -67,17 +66,17 @@ def _celsius(value: float, said: str) -> float:
 
 
 def _mmol(value: float, said: str) -> float:
-    """Glucose: over 35, or named so, it is mg/dL."""
+    """Convert glucose to mmol/L; above 36, or if "mg" follows, the number is taken as mg/dL."""
     return round(value / 18, 2) if "mg" in said or value > 36 else value
 
 
 def _per_litre(value: float, _: str) -> float:
-    """Haemoglobin: up to 25 it is g/dL."""
+    """Convert haemoglobin to g/L; a number up to 25 is taken as g/dL."""
     return value * 10 if value <= 25 else value
 
 
 def _percent_hba1c(value: float, _: str) -> float:
-    """HbA1c: over 20 it is mmol/mol."""
+    """Convert HbA1c to percent; a number above 20 is taken as mmol/mol."""
     return round(value / 10.929 + 2.15, 1) if value > 20 else value
 
 
@@ -103,9 +102,9 @@ _ILL = (
     r"temp|fever|febrile|pyrex|hot\b|burning|boiling|roasting|warm|shiver|shak|chill|rigor|thermom|forehead|poorly|"
     r"\bill\b|sick|unwell|bab(?:y|ies)|newborn|infant|toddler|bub\b|flush|sweat|rash|cough|throat|vomit|chemo|sepsis|flu\b|covid"
 )
-"""Said with a bare "is 39" or "at 40", which may be an age as well."""
+"""Words of illness, required beside a bare "is 39" or "at 40", which may also be an age."""
 _YOUNG = r"\b(?:newborn|neonate|(?:\d|1[0-2])[- ]?(?:weeks?|wks?)[- ]old|twins? (?:are|is)|bab(?:y|ies) (?:has|have|is|are|got|had))\b"
-"""Said with a bare "has 39", which is no temperature of older people."""
+"""Words for infants, required beside a bare "has 39"."""
 _NOT_FOOD = r"(?!\s*(?:g\b|grams?|spoon|tea|cube|lump|tsp|calor))" + _NO_TIME
 
 _KINDS = (
@@ -192,7 +191,7 @@ _NORM = re.compile(
     r"\bwhat(?:s| is| are)? (?:a |an |the |my )?(?:normal|healthy|ideal|average|typical)\b"
     r"|\bwhat should (?:my|the|his|her|a|an) (?:\w+ ){1,4}be (?:at|for|aged?)\b"
 )
-"""A question of what is normal: the number in it is an age."""
+"""Questions about normal values; the number in them is an age."""
 _PRESENT = re.compile(
     r"\b(?:now|today|tonight|again|currently|still|since (?:this|last|yesterday)|this (?:morning|evening|afternoon)|just|tod\w*)\b"
 )
@@ -200,7 +199,11 @@ _SEGMENT = re.compile(r"(?<!\d)[.!?;](?!\d)|(?<=\d)[.!?;](?=\s|$)|(?<=[a-z])[.!?
 
 
 def measure(text: str) -> list[Measured]:
-    """Every plausible value of the text, in its order within each kind."""
+    """Return the plausible measured values of a text, in text order within each kind.
+
+    "My temp is 101F and BP 150/95" gives a temperature of 38.33 °C and two blood pressures,
+    systolic 150 and diastolic 95 mmHg.
+    """
     found: list[Measured] = []
     for segment in _segments(as_digits(flatten(text))):
         if any(c.isdecimal() for c in segment):
@@ -222,7 +225,7 @@ def _segments(text: str) -> Iterator[str]:
 
 
 def _of_kind(kind: _Kind, segment: str, used: set[int]) -> Iterator[Measured]:
-    """A number belongs to the first kind that takes it."""
+    """Yield the values of a kind in a segment."""
     if kind.beside and not kind.beside.search(segment):
         return
     for pattern in kind.patterns:

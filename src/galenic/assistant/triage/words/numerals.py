@@ -1,4 +1,4 @@
-"""Numbers that are written as words, as digits: "thirty-eight point five", "a hundred and two"."""
+"""Convert spelled-out numbers to digits: "thirty-eight point five", "a hundred and two"."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _POINT = re.compile(r"(\d)\s+point\s+(\d)")
 
 
 def as_digits(text: str) -> str:
-    """The text, in lower case, with its number words as digits; text of one word stays."""
+    """Return a lower-case text with its spelled-out numbers as digits.
+
+    "temp is thirty eight point five" becomes "temp is 38.5".
+    """
     return _POINT.sub(r"\1.\2", _SAID.sub(_read, text))
 
 
@@ -38,7 +41,7 @@ def _read(found: re.Match[str]) -> str:
 
 
 def _as_reading(words: list[str]) -> str:
-    """A thermometer as it is read aloud: "thirty eight five" is 38.5; empty where it is none."""
+    """Return a thermometer reading read aloud as digits; empty if it is none."""
     if len(words) != 3 or words[0] not in ("thirty", "forty", "fourty"):
         return ""
     whole, tenths = _value(words[:2]), _UNITS.get(words[2], 10)
@@ -46,7 +49,7 @@ def _as_reading(words: list[str]) -> str:
 
 
 def _value(words: list[str]) -> int | None:
-    """Of "one hundred and three", "one oh two", "thirty eight"; None where it is no number."""
+    """Return the value of number words, or None if they do not form one number."""
     total, last = 0, 1000
     if "oh" in words:  # read digit by digit: "one oh two"
         digits = [0 if word == "oh" else _UNITS.get(word, 10) for word in words]

@@ -1,4 +1,4 @@
-"""Whom a text is about: ages said in it."""
+"""Extract the ages of people from tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _ELDEST = 120
 
 
 def ages_in_months(tokens: Sequence[str]) -> list[tuple[int, float]]:
-    """Every age that these tokens give to somebody: the place of the number, and months."""
+    """Return the ages that tokens state, as pairs of token index and age in months.
+
+    ``["my", "son", "is", "3", "years", "old"]`` gives ``[(3, 36.0)]``.
+    """
     found = []
     for at, token in enumerate(tokens):
         if not token[0].isdecimal():

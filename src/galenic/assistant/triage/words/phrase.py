@@ -1,10 +1,10 @@
-"""Phrases that reviewers can read, and finding them in tokens.
+"""Phrase patterns that reviewers can read, and a matcher for them.
 
-A phrase is words separated by spaces. ``a|b`` is either word, ``a|b_c`` is "a" or "b c", ``word*``
-any word that begins so, ``word?`` may be missing, ``..`` stands for up to six other words,
-``#38-43`` for a number in that range, and a word in CAPITALS for a set of words that is defined
-once. No regular expressions: each token starts a bounded number of short comparisons, so time grows
-with the length of the text and with nothing else.
+A phrase consists of words separated by spaces. ``a|b`` matches either word, ``a|b_c`` "a" or "b c",
+``word*`` any word with this prefix, ``word?`` an optional word, ``..`` up to six arbitrary words,
+``#38-43`` a number in this range, and a word in CAPITALS any word of a named set. These are not
+regular expressions: each token starts a bounded number of short comparisons, so run time is linear
+in the length of the text.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from galenic.assistant.triage.words.wording import plain_tokens, word_set
 __all__ = ["GAP_STOPS", "Matcher", "Mention", "Phrase", "parse_phrase"]
 
 GAP = 6
-"""So many words may stand for ``..``."""
+"""Maximum number of words that ``..`` matches."""
 GAP_STOPS = word_set(
     "no not without never nor neither but dont doesnt didnt isnt arent wasnt werent havent hasnt "
     "denies denied"
 )
-"""Words that ``..`` does not pass over: "my chest is fine, no pain"."""
+"""Words that ``..`` does not match, so that no phrase spans "my chest is fine, no pain"."""
 _RANGE = re.compile(r"#(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 _SHORTEST_PREFIX = 3
 
@@ -40,6 +40,7 @@ class _Step:
     gap: bool = False
 
     def fits(self, token: str) -> bool:
+        """Check whether a token matches."""
         if token in self.words or (self.prefixes and token.startswith(self.prefixes)):
             return True
         if self.low > self.high or not token[0].isdecimal():
@@ -51,7 +52,13 @@ Phrase = tuple[_Step, ...]
 
 
 class Mention(NamedTuple):
-    """A concept at the tokens ``start`` to ``end`` (excluded) of a sentence."""
+    """An occurrence of a concept in a sentence.
+
+    Attributes:
+        concept: Name of the concept.
+        start: Index of its first token.
+        end: Index after its last token.
+    """
 
     concept: str
     start: int
@@ -59,11 +66,11 @@ class Mention(NamedTuple):
 
 
 def parse_phrase(text: str, sets: Mapping[str, Sequence[str]]) -> list[Phrase]:
-    """Read a phrase; with ``a|b_c`` it becomes more than one.
+    """Parse a phrase; alternatives of several words (``a|b_c``) yield several phrases.
 
     Raises:
-        ValueError: unknown set, empty phrase, a prefix under three letters, or a phrase that
-            begins or ends with what may be missing.
+        ValueError: If a set is unknown, the phrase is empty, a prefix has fewer than three letters,
+            or the phrase begins or ends with an optional element or a gap.
     """
     ways = [_ways(part, sets) for part in text.split()]
     phrases = [tuple(step for way in chosen for step in way) for chosen in product(*ways)]
@@ -120,7 +127,7 @@ def _value(token: str) -> float:
 
 @dataclass
 class Matcher:
-    """Finds the phrases of many concepts in one walk over the tokens."""
+    """Index of the phrases of many concepts, for matching them in one pass over the tokens."""
 
     by_word: dict[str, list[tuple[str, Phrase]]] = field(default_factory=dict)
     by_prefix: dict[str, list[tuple[str, Phrase]]] = field(default_factory=dict)
@@ -129,7 +136,7 @@ class Matcher:
     stems: set[str] = field(default_factory=set)
 
     def add(self, concept: str, phrases: Iterable[Phrase]) -> None:
-        """Let these phrases stand for the concept."""
+        """Add phrases that express a concept."""
         for phrase in phrases:
             first, entry = phrase[0], (concept, phrase)
             for word in first.words:
@@ -143,13 +150,13 @@ class Matcher:
                 self.stems.update(step.prefixes)
 
     def knows(self, token: str) -> bool:
-        """Whether any phrase has this word, or a beginning of it."""
+        """Check whether any phrase contains this word or a prefix of it."""
         if token in self.vocabulary:
             return True
         return any(token[:n] in self.stems for n in range(_SHORTEST_PREFIX, len(token) + 1))
 
     def find(self, tokens: Sequence[str]) -> list[Mention]:
-        """Every concept with the tokens that say it: the longest phrase at each place."""
+        """Return the mentions of all concepts, with the longest match per concept and start."""
         found: dict[tuple[str, int], int] = {}
         for start, token in enumerate(tokens):
             for concept, phrase in self._starting(token):
@@ -168,7 +175,7 @@ class Matcher:
 
 
 def _end(phrase: Phrase, at: int, tokens: Sequence[str], place: int) -> int | None:
-    """Where the phrase from step ``at`` ends when it goes on at ``place``; None = it does not."""
+    """Return the index at which a phrase ends, or None if it does not match."""
     if at == len(phrase):
         return place
     step = phrase[at]

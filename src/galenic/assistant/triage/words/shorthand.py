@@ -1,7 +1,7 @@
-"""Shorthand of clinicians written out: "62M CP, diaphoretic" says "chest pain, sweating".
+"""Expand clinical abbreviations: "62M CP, diaphoretic" contains "chest pain" and "sweating".
 
-A letter or two may mean many things ("HA", "PE", "CP"): those are read only where the text shows
-other shorthand. The table is data: ``data/shorthand.yaml``.
+Ambiguous abbreviations ("HA", "PE", "CP") are expanded only if the text contains other clinical
+shorthand. The table is data: ``data/shorthand.yaml``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 __all__ = ["written_out"]
 
 WANTED = 2
-"""Signs of shorthand in a text from which doubtful ones are read."""
+"""Number of signs of shorthand in a text from which ambiguous abbreviations are expanded."""
 
 
 class _File(BaseModel):
@@ -37,7 +37,7 @@ class _Ready:
 
 
 def written_out(text: str) -> str:
-    """The text with its shorthand in words; as it is where there is none."""
+    """Return a text with clinical abbreviations expanded."""
     ready = _ready()
     sure = len(ready.sure.findall(text))
     signs = sure + len(ready.signs.findall(text))

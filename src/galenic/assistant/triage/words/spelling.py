@@ -1,4 +1,7 @@
-"""Misspelt words that would matter: one letter too many, too few, wrong, or two swapped."""
+"""Correct misspelt words that triage phrases use.
+
+A misspelling is one letter missing, added or replaced, or two adjacent letters swapped.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from galenic.assistant.triage.words.wording import word_set
 __all__ = ["Speller"]
 
 SHORTEST = 6
-"""Shorter words are too near to others: "heard" to "heart", "ever" to "fever"."""
+"""Minimum length of a word to correct; shorter ones are too similar to others ("ever", "fever")."""
 SHORTEST_CHANGED = 8
-"""The same for a letter that is replaced: "shallow" to "swallow", "cooking" to "choking"."""
+"""The same for a replaced letter ("cooking", "choking")."""
 LONGEST = 24
 COMMON = word_set(
     "without things thinks thought though through another because before really please little "
@@ -59,18 +62,20 @@ COMMON = word_set(
     "tying ugandan unbeatable unbelievably vices waiters walters weaving wheeling whopping "
     "wight wretched zoned "
 )
-"""Ordinary words that are one letter from one that matters; of the 30,000 most frequent English
-words (wordfreq 3.1) all that were taken for another, save inflections and common misspellings."""
+"""Ordinary words that are one letter away from a triage word and are never corrected. Of the 30,000
+most frequent English words (wordfreq 3.1), these were all that would have been changed, apart
+from inflections and common misspellings."""
 
 
 class Speller:
-    """Words that phrases hold, and the way to them from a slip of the pen.
+    """Spelling corrector whose vocabulary is the words of triage phrases.
 
-    The first letter must be right. A word that any phrase knows is never changed.
+    The first letter must be correct, and a word that any phrase uses is never changed.
 
     Args:
-        table: spellings that are always replaced.
-        matchers: whose phrases say which words matter; only the first one's are targets.
+        table: Fixed corrections.
+        matchers: Matchers whose phrases define the known words; corrections lead only to words of
+            the first one.
     """
 
     def __init__(self, table: Mapping[str, str], *matchers: Matcher) -> None:
@@ -83,7 +88,10 @@ class Speller:
                     self.targets.setdefault(form, word)
 
     def mend(self, token: str) -> str:
-        """The word that was meant, or the token itself."""
+        """Return the corrected word, or the token itself if no correction applies.
+
+        With "breathing" among the known words, "breahting" becomes "breathing".
+        """
         if token in self.table:
             return self.table[token]
         known = self.matchers[0].vocabulary
@@ -101,7 +109,7 @@ class Speller:
 
 
 def _is_slip(given: str, meant: str) -> bool:
-    """Whether one letter is missing, doubled or too many, two are swapped, or one is wrong."""
+    """Check whether two words differ by one letter missing, added or replaced, or by a swap."""
     if len(given) != len(meant):
         short, long = sorted((given, meant), key=len)
         return len(long) == len(short) + 1 and short in _shorter(long)
@@ -114,5 +122,5 @@ def _is_slip(given: str, meant: str) -> bool:
 
 
 def _shorter(word: str) -> Iterable[str]:
-    """The word without one of its letters, the first one excepted."""
+    """Yield the word with one letter removed, for each letter but the first."""
     return (word[:at] + word[at + 1 :] for at in range(1, len(word)))

@@ -1,8 +1,8 @@
-"""Text in a person's own words, cut into sentences of plain tokens.
+"""Tokenize informal text into sentences of normalized tokens.
 
-Case, accents, Unicode form, look-alike letters, apostrophes, number words and drawn-out letters
-("paaain") do not count. Commas, brackets, dashes and line ends are kept beside the tokens, so that
-a phrase is found across them and a negation can stop at them.
+Case, accents, Unicode forms, look-alike letters, apostrophes, number words and repeated letters
+("paaain") are normalized. Commas, brackets, dashes and line ends are not tokens; they are kept as
+flags, so that a phrase matches across them and a negation can end at them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["TokenSentence", "flatten", "plain_tokens", "sentences", "word_set"]
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The words of a text, separated by spaces."""
+    """Return the set of the space-separated words of a text."""
     return frozenset(text.split())
 
 
@@ -55,14 +55,14 @@ _CONTRACTED = {"can": "cant", "will": "wont"}
 
 @dataclass(frozen=True)
 class TokenSentence:
-    """One sentence.
+    """A tokenized sentence.
 
     Attributes:
-        tokens: words and numbers in the form that phrases are written in.
-        shown: the same as the text has them, in lower case.
-        pauses: for each token, whether a comma, bracket, dash or line end stands before it.
-        asks: the sentence ends in a question mark.
-        written: the sentence as the text has it, with its signs; empty where that is not known.
+        tokens: Normalized words and numbers, in the form that phrases use.
+        shown: The same tokens as the text has them, in lower case.
+        pauses: For each token, whether a comma, bracket, dash or line end precedes it.
+        asks: Whether the sentence ends with a question mark.
+        written: The original sentence with its punctuation; empty if it could not be aligned.
     """
 
     tokens: tuple[str, ...]
@@ -73,7 +73,11 @@ class TokenSentence:
 
 
 def sentences(text: str) -> list[TokenSentence]:
-    """All sentences that have a word or a number."""
+    """Split a text into tokenized sentences, without those that have no word or number.
+
+    "I can not breathe, help!" gives one sentence with the tokens ``("i", "cant", "breathe",
+    "help")`` and a pause before "help".
+    """
     found: list[TokenSentence] = []
     words: list[str] = []
     pauses: list[bool] = []
@@ -96,7 +100,7 @@ def sentences(text: str) -> list[TokenSentence]:
 
 
 def _written(text: str) -> list[str]:
-    """The same sentences as they stand in the text."""
+    """Return the original text of each sentence of `sentences`."""
     found, start, words = [], 0, False
     for piece in _PIECE.finditer(text):
         if piece.lastgroup == "end":
@@ -109,12 +113,15 @@ def _written(text: str) -> list[str]:
 
 
 def plain_tokens(text: str) -> tuple[str, ...]:
-    """The tokens of a short phrase, all sentences in one."""
+    """Return the tokens of a short phrase, with its sentences joined."""
     return tuple(token for sentence in sentences(text) for token in sentence.tokens)
 
 
 def flatten(text: str) -> str:
-    """In lower case, without accents, odd forms of letters, or letters that are drawn out."""
+    """Normalize a text: lower case, no accents or apostrophes, no look-alike or repeated letters.
+
+    "I’m in SO much paaain" becomes "im in so much pain".
+    """
     plain = text.lower() if text.isascii() else _folded(text)
     for pattern, replacement in _SHORT:
         plain = pattern.sub(replacement, plain)
@@ -122,14 +129,14 @@ def flatten(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Without accents, odd forms of letters, look-alikes and marks that are not seen."""
+    """Return a text in lower case, without accents, look-alikes and invisible characters."""
     plain = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
     return unicodedata.normalize("NFKC", plain).translate(_LOOKALIKES)
 
 
 def _inability(tokens: list[str]) -> int:
-    """How many tokens before "to" say "cannot": "not able", "have not been able", "unable"."""
+    """Return the number of tokens before "to" that mean "cannot", such as "not able"."""
     for said in _UNABLE:
         if tuple(tokens[-len(said) :]) == said:
             return len(said)
