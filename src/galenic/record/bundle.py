@@ -95,14 +95,16 @@ def _parsed(raw: bytes, notes: Counter[str]) -> Any:
     except (ValueError, RecursionError) as error:
         if not isinstance(error, json.JSONDecodeError):
             raise SkipError("damaged JSON") from error
-    lines = [line for line in text.split("\n") if line.strip()]  # U+2028 may stand in a text
+    lines = [
+        line for line in text.split("\n") if line.strip()
+    ]  # not splitlines(): strings may contain U+2028
     found = []
     for line in lines:
         try:
             found.append(json.loads(line))
         except (ValueError, RecursionError):
             notes["lines that are damaged JSON"] += 1
-        if not found:  # a file of one damaged object is not tried line by line
+        if not found:  # the first line is invalid, so this is not NDJSON
             raise SkipError("damaged JSON")
     return found
 

@@ -127,7 +127,7 @@ def settle(facts: Iterable[Fact], resources: Iterable[Fields], today: date) -> t
     if begun and days > TERM_DAYS + LATE_DAYS:
         born = begun + timedelta(days=TERM_DAYS + LATE_DAYS)
         found = [_without(one, "pregnancy", born.isoformat()) for one in found]
-    if said is not None and not said[1]:  # a later "not pregnant" ends what began before it
+    if said is not None and not said[1]:  # "not pregnant" ends pregnancies that began before it
         found = [_without(one, "pregnancy", said[0]) for one in found]
     is_so = said is not None and said[1] and _recent(said[0], today)
     weeks = days // 7 if 0 <= days <= TERM_DAYS + LATE_DAYS else None

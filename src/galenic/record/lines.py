@@ -192,7 +192,7 @@ def _medicine_names(resource: Fields, reader: Reader) -> tuple[list[str], list[t
     Returns:
         The distinct names, and pairs of a coding system and a code.
     """
-    choice = resource.part("medication")  # R5: a reference or a concept in one field
+    choice = resource.part("medication")  # FHIR R5: one field holds a reference or a concept
     owners: list[tuple[Fields, str]] = [(resource, "medicationCodeableConcept")]
     reference = resource.part("medicationReference")
     if not reference.content:

@@ -125,7 +125,7 @@ def is_happening(read: Sequence[TokenSentence]) -> bool:
     return any(_is_strong(one) or _lists().call.fullmatch(one) for one in said)
 
 
-# What a sentence is ----------------------------------------------------------------------------
+# Classification of a sentence ------------------------------------------------------------------
 
 
 def _is_general(said: str, asks: bool, first: int) -> bool:
@@ -155,7 +155,7 @@ def _ends_asking(sentence: TokenSentence) -> bool:
 
 
 def _is_question(said: str, start: int, first: int) -> bool:
-    """Check whether a general question begins at a position of the sentence."""
+    """Check whether a general question begins at the character ``start`` of a sentence."""
     before = said[:start]
     if len(before.split()) > first and not _is_elsewhere(before):
         return False
@@ -243,7 +243,7 @@ def _is_present(said: str) -> bool:
     )
 
 
-# Letters ---------------------------------------------------------------------------------------
+# Dated letters ---------------------------------------------------------------------------------
 
 
 def _of_letter(said: str, today: date) -> Status | None:
@@ -270,7 +270,7 @@ def _of_paragraph(
     return spread
 
 
-# The lists -------------------------------------------------------------------------------------
+# Patterns --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

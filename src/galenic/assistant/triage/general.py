@@ -41,7 +41,7 @@ def reads_general(reading: Reading) -> bool:
         return False
     if speaks_of_now(reading.sentences):
         return False
-    from galenic.assistant.triage.raising.classifier import estimate  # numpy: only where needed
+    from galenic.assistant.triage.raising.classifier import estimate  # imports numpy
 
     whole = estimate(" ".join(written)).probabilities
     if whole["general"] < GENERAL or whole["emergency"] >= EMERGENCY:

@@ -68,7 +68,7 @@ class Asked(_Strict):
 
 
 class Complaint(_Strict):
-    """The questions for one kind of complaint."""
+    """The questions for one kind of complaint, identified by any of its concepts."""
 
     id: str
     concepts: tuple[str, ...]
@@ -123,7 +123,7 @@ def happening() -> Question:
 
 
 def check(answers: Mapping[str, str]) -> None:
-    """Validate answers.
+    """Check that every answer is valid and belongs to a known question.
 
     Raises:
         UserError: If an id belongs to no question, or an answer is not in `ANSWERS`.

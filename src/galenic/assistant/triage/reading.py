@@ -154,7 +154,7 @@ def _note_mentions(
     *,
     happening: bool,
 ) -> set[int]:
-    """Add the mentions of a sentence to a reading."""
+    """Add the mentions of a sentence to a reading; return the tokens of disregarded ones."""
     left_out: set[int] = set()
     for mention in mentions:
         words = " ".join(sentence.shown[mention.start : mention.end])

@@ -231,7 +231,7 @@ def load_rules(path: Path) -> Rules:
 
 
 def prepared(path: Path | None = None) -> Prepared:
-    """Return compiled rules.
+    """Return the compiled rules of a file, or those of Galenic, compiled once, if it is None.
 
     Raises:
         UserError: As for `load_rules`.

@@ -127,7 +127,7 @@ class Scope:
         return self._has("gone", low, high) and not self._has("not_gone", mention.start, high)
 
     def is_in(self, part: str, place: int) -> bool:
-        """Check whether a phrase of a kind covers a token."""
+        """Check whether a phrase under the key ``part`` of ``context.yaml`` covers a token."""
         return any(m.end > place for m in self._between(part, max(0, place - NEAR), place + 1))
 
     def _has(self, part: str, low: int, high: int) -> bool:
@@ -149,7 +149,7 @@ class Scope:
             for place in range(m.start, m.end)
         )
 
-    # Denials ------------------------------------------------------------------------------------
+    # Negation -----------------------------------------------------------------------------------
 
     def _denied(self, mention: Mention) -> bool:
         if self._ruled_out(mention):
@@ -176,16 +176,16 @@ class Scope:
                    and self.tokens[m.start - 1 : m.start] not in _NOT for m in before)  # fmt: skip
 
     def _reaches(self, start: int, place: int, *, weak: bool) -> bool:
-        """Check whether a negation extends to a symptom."""
+        """Check whether a negation that ends before ``start`` denies the symptom at ``place``."""
         list_end = self._list_end(start)
-        words = 0  # of this item of the list
-        symptom_end = 0  # of a symptom in this item
+        words = 0  # in the current list item
+        symptom_end = 0  # of the last symptom in the current list item
         any_symptom = False
         for at in range(start, place + 1):
             pause = at > start and self.pauses[at]
             if pause or self.tokens[at] in ("or", "nor"):
                 words = symptom_end = 0
-            # "no fever chest pain": nothing joins the second to the "no".
+            # In "no fever chest pain", "no" applies to "fever" only.
             if (pause and at >= list_end) or 0 < symptom_end <= at:
                 return False
             if at == place:

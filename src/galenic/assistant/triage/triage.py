@@ -176,7 +176,7 @@ def _said(
     readings: Sequence[Reading],
     ready: Prepared,
 ) -> list[Said]:
-    """Build the inputs of the raising layers."""
+    """Build the inputs of the raising layers: the message alone, and with earlier ones."""
     first = readings[0]
     people = tuple(populations(ready.rules.populations, *readings))
     months = tuple(m for one in readings for m in one.months)
@@ -189,7 +189,7 @@ def _said(
 
 
 def _layers(rules: Path | None, layers: Collection[str] | None) -> Collection[str]:
-    """Return the raising layers to run."""
+    """Return the raising layers to run; custom rules disable the classifier by default."""
     if layers is not None:
         return layers
     return [name for name in RAISING if rules is None or name != "classifier"]
@@ -235,7 +235,7 @@ def _found(
 
 
 def _if_unsure(said: Said, ready: Prepared, answers: Mapping[str, Answer]) -> list[Finding]:
-    """Return the findings that would follow if each answer "not sure" were "yes"."""
+    """Return findings as if each "not sure" were a "yes", with the tier ``today`` at most."""
     unsure = questions.concepts_answered(answers, "not sure")
     if not unsure:
         return []

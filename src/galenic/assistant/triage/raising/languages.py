@@ -244,7 +244,7 @@ def _fired(said: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _denied(mention: re.Match[str], softened: str, language: _Language) -> bool:
-    # the softened line has other lengths: count words, not characters
+    # masking changes the length of the line: compare word positions, not characters
     before = mention.string[: mention.start()].split()
     after = mention.string[mention.end() :].split()
     masked = softened.split()

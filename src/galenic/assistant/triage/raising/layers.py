@@ -49,12 +49,12 @@ def pieces(counted: Sequence[str]) -> list[tuple[str, float]]:
 
 
 def _learned(said: Said) -> Sequence[Finding]:
-    """Apply the classifier to the sentences that count."""
-    from galenic.assistant.triage.raising import classifier  # numpy: not for texts that are clear
+    """Apply the classifier to the sentences that count, as it cannot recognize negation."""
+    from galenic.assistant.triage.raising import classifier  # imports numpy
 
     read = pieces(said.reading.counted)
     if not read or languages.notice(said.text):
-        return ()  # it has learnt English alone
+        return ()  # trained on English only
     found = [one for piece, factor in read for one in classifier.findings(piece, factor)]
     whole = read[0][0]
     if not found and classifier.estimate(whole).self_harm >= HINT:

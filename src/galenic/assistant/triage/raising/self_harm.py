@@ -154,7 +154,7 @@ def without_figures(text: str) -> str:
 
 
 def _heard(plain: str) -> list[tuple[Sign, _Tier, str]]:
-    """Return the signs in a piece of text."""
+    """Return the risk signs in a piece of text, with their tiers and matching words."""
     ready = _ready()
     text = ready.denied.sub(" ~ ", ready.idioms.sub(" ~ ", plain))
     scholarly = bool(ready.about.search(text))

@@ -61,7 +61,7 @@ def _same(value: float, _: str) -> float:
 def _celsius(value: float, said: str) -> float:
     fahrenheit = value > 86 or bool(re.search(r"\d\s*(?:°|º|deg\w*)?\s*f(?:ahrenheit)?\b", said))
     if fahrenheit and value < 93:
-        return 0.0  # "29F" is a woman of 29
+        return 0.0  # "29F" is a woman aged 29
     return round((value - 32) / 1.8, 2) if fahrenheit else value
 
 

@@ -51,7 +51,7 @@ def _as_reading(words: list[str]) -> str:
 def _value(words: list[str]) -> int | None:
     """Return the value of number words, or None if they do not form one number."""
     total, last = 0, 1000
-    if "oh" in words:  # read digit by digit: "one oh two"
+    if "oh" in words:  # digits read one by one: "one oh two"
         digits = [0 if word == "oh" else _UNITS.get(word, 10) for word in words]
         return None if max(digits) > 9 or len(digits) < 2 else int("".join(map(str, digits)))
     for word in words:

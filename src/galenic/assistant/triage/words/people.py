@@ -40,7 +40,7 @@ def ages_in_months(tokens: Sequence[str]) -> list[tuple[int, float]]:
             continue
         try:
             number = float(token)
-        except ValueError:  # digits that float does not read, as "²"
+        except ValueError:  # digits that float does not parse, such as "²"
             continue
         months = _age(number, tokens[max(0, at - 4) : at], tokens[at + 1 : at + 7])
         if months is not None and 0 <= months <= 12 * _ELDEST:

@@ -121,7 +121,7 @@ def _members(choice: str, sets: Mapping[str, Sequence[str]]) -> Sequence[str]:
 def _value(token: str) -> float:
     try:
         return float(token)
-    except ValueError:  # digits of other scripts, "²"
+    except ValueError:  # digits that float does not parse, such as "²"
         return -1.0
 
 

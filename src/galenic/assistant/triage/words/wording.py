@@ -94,7 +94,7 @@ def sentences(text: str) -> list[TokenSentence]:
             pause = False
     _close(found, words, pauses, asks=False)
     written = _written(text)
-    if len(written) != len(found):  # signs that become words, as "&"
+    if len(written) != len(found):  # e.g. "&" became a word, so the two splits differ
         return found
     return [replace(one, written=said) for one, said in zip(found, written, strict=True)]
 
