@@ -13,7 +13,7 @@ from galenic.assistant.about import UNMEASURED, indexed, scores
 from galenic.assistant.answer.draft import DECLINED, UNANSWERED
 from galenic.assistant.answer.reading import QuestionReading, read_question
 from galenic.assistant.answer.sentences import plain
-from galenic.assistant.events import Done, Sentence, Sources, Tier, as_json
+from galenic.assistant.events import Done, Note, Sentence, Sources, Tier, as_json
 from galenic.assistant.handbook.topics import Topics
 from galenic.assistant.history import History, history_path
 from galenic.assistant.model import load_runtime
@@ -282,7 +282,8 @@ def test_events_are_json(documents: Path) -> None:
     assistant = Assistant()
     events = list(assistant.answer(asked, assistant.triage(asked)))
     assert isinstance(events[-1], Done)
-    assert {type(event) for event in events} == {Sources, Sentence, Done}
+    # the note: a sentence of the documents that plays down was left out
+    assert {type(event) for event in events} == {Sources, Sentence, Note, Done}
     for event in events:
         assert json.loads(json.dumps(as_json(event))) is not None
 
@@ -313,10 +314,10 @@ def opinion(text: str, runtime: EchoRuntime) -> list[Triage]:
 
 
 def test_a_model_may_raise_a_tier_and_says_why() -> None:
-    [raised] = opinion("my tongue burns", Alarmed(urgent=True))
+    [raised] = opinion("my elbow burns", Alarmed(urgent=True))
     assert raised.tier == "today"
     assert "model echo" in raised.raised
-    assert opinion("my tongue burns", Alarmed(urgent=False)) == []
+    assert opinion("my elbow burns", Alarmed(urgent=False)) == []
     assert opinion("Burning when I pee, fever, pain in my side", Untouchable()) == []
     assert opinion("crushing chest pain and sweating", Untouchable()) == []
 

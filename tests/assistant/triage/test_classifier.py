@@ -21,6 +21,7 @@ from galenic.assistant.triage.raising.classifier import (
     findings,
 )
 from galenic.assistant.triage.raising.features import BUCKETS, counts, tokens
+from galenic.assistant.triage.triage import triage
 
 CORPUS = Path(__file__).parents[3] / "tools" / "triage" / "corpus"
 NOW = (
@@ -158,3 +159,12 @@ def test_the_corpus_is_whole() -> None:
     assert len(rows) >= 3000
     assert {row["tier"] for row in rows} == set(KINDS)
     assert len({row["id"] for row in rows}) == len({row["text"] for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize(
+    "text", ["my arm hurts", "my head hurts", "I feel sick", "I feel dizzy", "my eye is red"]
+)
+def test_a_few_words_are_asked_about_and_not_judged(text: str) -> None:
+    found = triage(text)
+    assert found.tier in ("unknown", "self-care", "days")
+    assert found.questions

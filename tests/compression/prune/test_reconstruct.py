@@ -101,5 +101,5 @@ def test_what_cannot_be_reconstructed_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at each of the --steps"):
         run(model, tmp_path / "out", Width(kv_groups=1), steps=2)
     gemma = write_tiny_hf(tmp_path / "gemma", "gemma3", hidden_size=64)
-    with pytest.raises(UserError, match="do not add what their last map puts out"):
+    with pytest.raises(UserError, match="do not add the output of their last map"):
         run(gemma, tmp_path / "out", Width(sparsity=0.3, score="magnitude"), reconstruct=True)

@@ -21,9 +21,13 @@ LLAMA3 = {
 
 
 def read(
-    allowed: tuple[str, ...] = ALL, head_dim: int = 16, layered: bool = False, **config: Any
+    allowed: tuple[str, ...] = ALL,
+    head_dim: int = 16,
+    layered: bool = False,
+    share: float = 0.0,
+    **config: Any,
 ) -> Rope:
-    return read_rope(config, "tiny", head_dim, allowed, layered=layered)
+    return read_rope(config, "tiny", head_dim, allowed, layered=layered, share=share)
 
 
 class Writer:
@@ -145,6 +149,7 @@ def longrope(**changes: Any) -> dict[str, Any]:
         "original_max_position_embeddings": 32,
     }
     return {
+        "share": 1.0,
         "max_position_embeddings": 128,
         "partial_rotary_factor": 0.5,
         "rope_parameters": parameters | changes,

@@ -26,6 +26,7 @@ from galenic.assistant.triage.rules import Source
 
 __all__ = [
     "KINDS",
+    "SELF_HARM",
     "WEIGHTS",
     "KindEstimate",
     "Weights",
@@ -90,8 +91,10 @@ _TODAY = Finding(
     words=(),
     layer="classifier",
 )
+SELF_HARM = "classifier-self-harm"
+"""Id of the finding of self-harm."""
 _HARM = Finding(
-    id="classifier-self-harm",
+    id=SELF_HARM,
     tier="emergency",
     reason="This reads as if somebody may be thinking of ending their life or of harming "
     "themselves.",

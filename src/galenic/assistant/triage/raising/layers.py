@@ -57,6 +57,8 @@ def _learned(said: Said) -> Sequence[Finding]:
         return ()  # trained on English only
     found = [one for piece, factor in read for one in classifier.findings(piece, factor)]
     whole = read[0][0]
+    if len(tokens(whole)) < ALONE:  # "my head hurts" is as near to an emergency as to none
+        found = [one for one in found if one.id == classifier.SELF_HARM]
     if not found and classifier.estimate(whole).self_harm >= HINT:
         return self_harm.hinted(whole)
     return found
