@@ -117,7 +117,7 @@ def test_a_leaflet_of_ones_own_answers_with_its_sentence(documents: Path) -> Non
 
 
 def test_a_leaflet_answers_what_is_for_the_clinic_itself(documents: Path) -> None:
-    """What this program cannot do is said; the clinic's own sentence stands beside it."""
+    """The answer notes what the program cannot do, and also quotes the clinic's own leaflet."""
     (documents / "rx.md").write_text(
         "# Zorb clinic\n\nA repeat prescription is ready after two working days.\n"
     )

@@ -114,11 +114,11 @@ def of_question(text: str) -> Guard | None:
     Args:
         text: the question in the user's own words, of any number of sentences.
     """
-    guards = _guards()[0]
-    for plain in dict.fromkeys((_straight(text), _straight(_mended(text)))):
+    guards, straight = _guards()[0], _straight(text)
+    for plain in dict.fromkeys((straight, _straight(_mended(text)))):
         if found := guards.first(plain) or _built(guards, _ASKED, plain):
             return found
-    return _learned(guards, _straight(text))
+    return _learned(guards, straight)
 
 
 def of_answer(sentence: str) -> Guard | None:
@@ -139,12 +139,17 @@ def straight_sentences(text: str) -> list[Told]:
     Names of medicines are replaced by ``medicine``: "Take 2 aspirins." gives the tokens ``take``,
     ``2``, ``medicine``.
     """
-    return [_told(sentence.tokens) for sentence in sentences(_straight(text))]
+    return _sentences(_straight(text))
+
+
+def _sentences(plain: str) -> list[Told]:
+    """Split a normalised text into sentences and tokenise them."""
+    return [_told(sentence.tokens) for sentence in sentences(plain)]
 
 
 def _learned(ready: _Ready, plain: str) -> Guard | None:
     """Return the guard that the linear classifier finds for a normalised text; None if harmless."""
-    told = [_told(sentence.tokens) for sentence in sentences(plain)]
+    told = _sentences(plain)
     kind = learned_kind(ready.side, told) if told else None
     if kind in ("dose", "stopping") and all(_spared(kind, one) for one in told):
         return None

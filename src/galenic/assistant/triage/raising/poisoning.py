@@ -26,7 +26,6 @@ __all__ = ["Named", "find", "names"]
 
 LONGEST_NAME = 4
 """Maximum number of words of a name."""
-REACH = 90
 MANY = {"high": 8, "medium": 12, "low": 20}
 """Number of tablets at once that is an emergency, by the danger of an overdose; fewer are
 not safe."""
