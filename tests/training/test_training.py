@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -173,6 +174,17 @@ def test_the_user_s_own_questions(tmp_path: Path) -> None:
     [one] = read_training(str(path), "sample")
     assert one.name == "custom_own" and len(one.train) + len(one.heldout) == 60
     assert epoch_texts([one], seed=0, epoch=0)[0].group == "custom_own"
+
+
+def test_own_questions_with_pubmedqas_answers_are_learnt_as_they_are_asked(tmp_path: Path) -> None:
+    words = {word: word for word in ("yes", "no", "maybe")}
+    row = {"context": "It does.", "question": "Does it?", "options": words, "answer": "yes"}
+    path = tmp_path / "own.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    [one] = read_training(f"{path}:options", "sample")
+    [text] = one.texts(seed=0, epoch=0) or one.heldout_texts()
+    assert isinstance(text, LabelText)
+    assert text.prompt == "Abstract: It does.\nQuestion: Does it?\nAnswer:"
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ its first question is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -41,6 +41,8 @@ SAMPLE_FOLDER = "sample/"
 """Prefix of split files that are read from the package, whatever the source."""
 SAMPLE_LICENSE = "Apache-2.0"
 """Licence of the sample questions, which were written for this package."""
+_ANSWER_WORDS = {word: word for word in ("yes", "no", "maybe")}
+"""Options of PubMedQA."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,13 @@ class DataSource:
         name, file, state = self._read(benchmark, split)
         facts = manifest.facts_of(self.folder).get(name) if state == "ok" else None
         own = SAMPLE_LICENSE if state == "packaged" else "not stated"
+        examples = read_examples(file, benchmark.parse)
+        if benchmark.exam is not None and all(one.options == _ANSWER_WORDS for one in examples):
+            benchmark = _as_pubmedqa(benchmark)
         return Dataset(
             benchmark=benchmark,
             split=split,
-            examples=read_examples(file, benchmark.parse),
+            examples=examples,
             file=name,
             sha256=file.sha256,
             license=facts.license if facts else own,
@@ -155,6 +160,12 @@ class DataSource:
             )
         file = read_jsonl(self.folder / name)
         return name, file, manifest.check(self.folder, name, file)
+
+
+def _as_pubmedqa(exam: Benchmark) -> Benchmark:
+    """Return an exam whose options are PubMedQA's with the prompt format of PubMedQA."""
+    form: Benchmark = BENCHMARKS.load("pubmedqa")
+    return replace(exam, labelled=form.labelled, context_name=form.context_name, version=2)
 
 
 def open_source(data: Path | Literal["sample"] | None) -> DataSource:

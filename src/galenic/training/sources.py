@@ -380,8 +380,9 @@ def _benchmark_set(source: DataSource, benchmark: Benchmark, spec: SourceSpec) -
     if form == "artificial":
         train, heldout = artificial_questions(train), ()
     return TrainingSet(
-        benchmark.name, form, train, heldout, benchmark, spec.weight, loaded.sha256, spec.scale
-    )
+        benchmark.name, form, train, heldout, loaded.benchmark, spec.weight, loaded.sha256,
+        spec.scale,
+    )  # fmt: skip
 
 
 def _is_heldout(example: Example) -> bool:

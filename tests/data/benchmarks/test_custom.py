@@ -80,6 +80,21 @@ def test_loads_through_any_source(tmp_path: Path) -> None:
     assert prompt == "Context: Read this.\nQuestion: Which?\nA. one\nB. two\nC. three\nAnswer:"
 
 
+def test_answer_words_of_pubmedqa_are_asked_as_there(tmp_path: Path) -> None:
+    words = {word: word for word in ("yes", "no", "maybe")}
+    row = {"context": "It does.", "question": "Does it?", "options": words, "answer": "yes"}
+    dataset = load(tmp_path / "q.jsonl", [row, {**row, "answer": "no"}])
+    prompt = dataset.benchmark.prompt(dataset.examples[0])
+    assert prompt == "Abstract: It does.\nQuestion: Does it?\nAnswer:"
+    assert dataset.benchmark.num_rotations(dataset.examples[0]) == 1
+    assert (dataset.benchmark.name, dataset.benchmark.version) == ("custom_q", 2)
+    for other in (ROW, {**row, "options": {"yes": "yes", "no": "no"}}):  # all rows must have them
+        dataset = load(tmp_path / "q.jsonl", [row, other])
+        prompt = dataset.benchmark.prompt(dataset.examples[0])
+        assert prompt.startswith("Context: It does.") and "\nyes. yes\n" in prompt
+        assert dataset.benchmark.version == 1
+
+
 def test_error_names_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     with pytest.raises(UserError) as error:
