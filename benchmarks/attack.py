@@ -69,8 +69,9 @@ def main() -> None:
             if row is None:
                 outcome, said = _one(kind, seed, base, work, arguments.keep)
                 row = {"seed": seed, "outcome": outcome}
-                if outcome in OUTCOMES:
+                if outcome != "done":
                     row["said"] = said[-1500:]
+                if outcome in OUTCOMES:
                     print(f"{outcome}: {seed}\n    {said[-1500:]}", flush=True)
                 _note(arguments, row)
             table[kind.name]["inputs"] += 1

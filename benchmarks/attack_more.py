@@ -245,8 +245,9 @@ def health_record(rng: random.Random, base: Base, folder: Path) -> Attack:
     model = ["-m", str(base.folder / "tiny.gguf")]
 
     def check(said: str) -> str | None:
-        found = json.loads(said)
-        return is_emergency(json.dumps(found.get("triage", found)))
+        events = json.loads(said)
+        found = [one for one in events if one["event"] == "triage"]
+        return is_emergency(json.dumps(found[-1])) if found else "no triage"
 
     words = ["ask", CHEST, "--context", str(path), "--json", *model]
     return Attack(words, base.folder / "home", check)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 __all__ = [
+    "ADDED_TOKENS",
     "JSONL_BYTES",
     "JSONL_LINE",
     "JSON_BYTES",
@@ -20,6 +21,7 @@ __all__ = [
     "TEMPLATE_MEMORY",
     "TEMPLATE_OUTPUT",
     "TEMPLATE_SECONDS",
+    "TOKENIZER_GROWTH",
     "TRIAL_BYTES_A_SECOND",
     "TRIAL_SECONDS",
     "UNPACKED_RATIO",
@@ -74,6 +76,10 @@ TEMPLATE_SECONDS = 5
 """CPU time limit for rendering a chat template."""
 TEMPLATE_MEMORY = 1 << 30
 """Memory limit in bytes of the process that renders a chat template."""
+TOKENIZER_GROWTH = 100
+"""Maximum ratio of the length of a text as a tokenizer splits it to its length as given."""
+ADDED_TOKENS = 64
+"""Maximum number of tokens that a tokenizer may add to each text."""
 TRIAL_SECONDS = 20
 """Time limit for the first load of a model, in addition to the time for reading it."""
 TRIAL_BYTES_A_SECOND = 20_000_000

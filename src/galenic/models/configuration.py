@@ -1,4 +1,4 @@
-"""Read transformers configurations and tokenizers, and turn library errors into `UserError`."""
+"""Read transformers configurations, and turn errors of libraries into `UserError`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 
 from galenic.errors import UserError, is_panic
 from galenic.limits import one_line
-from galenic.strict_json import read_object
 
 __all__ = [
     "changed_configuration",
     "loading",
     "read_configuration",
-    "read_tokenizer",
     "refusals",
 ]
 
@@ -103,23 +101,3 @@ def loading(name: str) -> AbstractContextManager[None]:
             "damaged or made for another version; models that bring code of their own are not run."
         )
     )
-
-
-def read_tokenizer(folder: Path, *, gguf: bool = False) -> Any:
-    """Load the transformers tokenizer of a model folder.
-
-    Args:
-        folder: the model folder.
-        gguf: whether the folder was converted from a GGUF; then ``tokenizer.json`` is used as it
-            is, because AutoTokenizer may replace its rules by those of the architecture.
-
-    Raises:
-        UserError: a tokenizer file is damaged.
-    """
-    import transformers
-
-    for file in folder.glob("tokenizer*.json"):
-        read_object(file)
-    kind = transformers.PreTrainedTokenizerFast if gguf else transformers.AutoTokenizer
-    with loading(f"the tokenizer of {folder}"):
-        return kind.from_pretrained(folder, local_files_only=True)

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import tiny
+from galenic.cli.failure import IO, status_of
 from galenic.errors import UserError
 from galenic.models.files import ModelFiles
 from galenic.models.gguf.tokenizer import gguf_tokenizer
@@ -186,8 +187,9 @@ def test_too_little_room_is_said_before_work(
     files = resolve_model(str(tiny.write_tiny_gguf(tmp_path / "tiny.gguf")))
     usage: Any = namedtuple("usage", "total used free")(10, 9, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match="GB of disk"):
+    with pytest.raises(UserError, match="GB of disk") as refused:
         dequantized_folder(files)
+    assert status_of(refused.value) == IO
 
 
 def test_without_the_extra_it_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

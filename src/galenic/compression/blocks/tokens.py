@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.data.calibration import CalibrationConfig, CalibrationText, pack
 from galenic.errors import UserError
 from galenic.models.checkpoint import Checkpoint
-from galenic.models.configuration import read_tokenizer
+from galenic.models.tokenizers.load import read_tokenizer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,6 +22,7 @@ from galenic.errors import UserError
 from galenic.models.configuration import refusals
 from galenic.models.layers import Layout
 from galenic.models.tokenizers.bpe import Bpe, read_bpe, read_tokenizer_file
+from galenic.models.tokenizers.growth import check_growth
 
 if TYPE_CHECKING:
     from galenic.models.stream import Stream
@@ -127,13 +128,14 @@ def count_tokens(tokenizer: Path, texts: Sequence[str]) -> Counter[int]:
     """Count the occurrences of each token id in the texts.
 
     Raises:
-        UserError: the texts contain no tokens.
+        UserError: the texts contain no tokens, or the tokenizer makes them far longer.
     """
     from tokenizers import Tokenizer
 
     core = Tokenizer.from_file(str(tokenizer))
     core.no_truncation()  # a tokenizer.json may hold the settings of its last training
     core.no_padding()
+    check_growth(core, str(tokenizer.parent))
     counts: Counter[int] = Counter()
     for start in range(0, len(texts), 1000):
         for encoded in core.encode_batch(texts[start : start + 1000], add_special_tokens=False):

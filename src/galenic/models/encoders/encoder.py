@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
-from galenic.models.configuration import loading, read_configuration, read_tokenizer
+from galenic.models.configuration import loading, read_configuration
 from galenic.models.encoders.pairs import PairTokenizer
 from galenic.models.folder import config_json
+from galenic.models.tokenizers.load import read_tokenizer
 
 if TYPE_CHECKING:
     from galenic.models.files import ModelFiles

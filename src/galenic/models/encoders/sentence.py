@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.errors import UserError
-from galenic.models.configuration import loading, read_tokenizer
+from galenic.models.configuration import loading
 from galenic.models.encoders.encoder import longest_pair, refuse_writer, silent_report
 from galenic.models.quiet import quiet_transformers
+from galenic.models.tokenizers.load import read_tokenizer
 
 if TYPE_CHECKING:
     from galenic.models.files import ModelFiles

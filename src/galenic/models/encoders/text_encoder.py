@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from galenic.errors import UserError
-from galenic.models.configuration import read_tokenizer, refusals
+from galenic.models.configuration import refusals
+from galenic.models.tokenizers.load import read_tokenizer
 
 __all__ = ["TextEncoder"]
 

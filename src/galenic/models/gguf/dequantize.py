@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galenic.cache import cache_folder, made_once
-from galenic.errors import UserError
+from galenic.errors import UserError, no_room
 from galenic.models.configuration import refusals
 from galenic.models.families import FAMILIES
 from galenic.models.files import ModelFiles
@@ -131,7 +131,8 @@ def _free_memory() -> int:
 def _check_free(path: Path, header: GgufHeader, what: str, free: int) -> None:
     need = 4 * count_parameters(header)
     if need * 1.1 > free:
-        raise UserError(
+        refuse = no_room if what == "disk" else UserError
+        raise refuse(
             f"{path} in float32 takes {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB of {what} "
             f"are free. {INSTEAD}"
         )
