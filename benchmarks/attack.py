@@ -216,6 +216,7 @@ def _in_child(attack: Attack, report: Path) -> None:
     os.setpgid(0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
+    os.chdir(report.parent)  # what is named without a folder is written there
     if attack.home is not None:
         os.environ["GALENIC_HOME"] = str(attack.home)
     out = os.open(report, os.O_CREAT | os.O_RDWR | os.O_TRUNC)
