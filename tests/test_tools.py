@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import pytest
 import house
 import mutants
 import mutations
+import renew_reports
+from galenic.reports.document import ReportDocument
+from galenic.reports.markdown import to_markdown
+from galenic.reports.study_markdown import study_markdown
 
 ROOT = Path(__file__).parents[1]
 SOURCE = '''
@@ -140,3 +145,18 @@ def test_what_is_promised_to_contributors_is_there() -> None:
         r"`((?:data|evaluation|runtimes|compression|training|exporters|study)/[^`]*)`", text
     ):
         assert (ROOT / "src" / "galenic" / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [path.parent for path in renew_reports.RESULTS.glob("*/report.json")],
+    ids=lambda path: path.name,
+)
+def test_committed_reports_have_the_present_form(folder: Path) -> None:
+    """Else: python tools/renew_reports.py"""
+    data = json.loads((folder / "report.json").read_bytes())
+    if "facts" in data:
+        text = study_markdown(renew_reports.read_study(data))
+    else:
+        text = to_markdown(ReportDocument.model_validate(data))
+    assert (folder / "report.md").read_text(encoding="utf-8") == text

@@ -32,11 +32,31 @@ def test_runs_and_scorings_are_named_where_there_are_several() -> None:
     assert first.startswith("one does worse on A than")
     assert second.startswith("two does worse on A than")
     both = meaning_of_rows([row("A", "at"), row("A", "above", method="text")])[0]
-    assert "better on A (text)" in both
-    assert "chance on A (letter)" in both
+    assert both.startswith("The model does better on A (by text) than")
+    assert "chance" not in both
 
 
-def study(*kept: tuple[str, int, float], collapse: tuple[str, float] | None = None) -> Any:
+def test_a_collapsed_answer_is_no_success_and_answers_are_named_once() -> None:
+    rows = [row("A", "below"), row("A", "above", ("yes", 0.99), method="text")]
+    rows += [
+        row("B", "at", ("A", 1.0)),
+        row("B", "below", method="text"),
+        row("C", "at", ("A", 1.0)),
+    ]
+    assert meaning_of_rows(rows) == [
+        "The model is at chance on A, B and C: always giving the commonest answer scores as much. "
+        "To nearly everything it answers yes on A (99%) by text and A on B (100%) and C (100%) by "
+        "letter: there the accuracy is only the share of that answer."
+    ]
+
+
+def study(
+    *kept: tuple[str, int, float],
+    collapse: tuple[str, float] | None = None,
+    scorings: tuple[str, ...] = ("letter",),
+    dense: str = "above",
+) -> Any:
+    """Models of a name, a size and an accuracy; by the first scoring they may have collapsed."""
     rows = []
     for name, size, accuracy in kept:
         pooled = SimpleNamespace(
@@ -44,15 +64,23 @@ def study(*kept: tuple[str, int, float], collapse: tuple[str, float] | None = No
             interval=(accuracy - 0.42, accuracy - 0.38),
         )  # fmt: skip
         cell = SimpleNamespace(made_by=None if name == "dense" else name, title=name)
-        answers = {("pubmedqa", "letter"): SimpleNamespace(row=row("PubMedQA", "at", collapse))}
+        answers = {
+            ("pubmedqa", one): SimpleNamespace(
+                row=row("PubMedQA", dense, collapse if one == scorings[0] else None)
+            )
+            for one in scorings
+        }
         rows.append(
             SimpleNamespace(
-                cell=cell, pooled={"letter": pooled}, size={"file_bytes": size}, answers=answers
+                cell=cell,
+                pooled=dict.fromkeys(scorings, pooled),
+                size={"file_bytes": size},
+                answers=answers,
             )
         )
     return SimpleNamespace(
         rows=rows,
-        scorings=["letter"],
+        scorings=list(scorings),
         benchmarks={"pubmedqa": "PubMedQA"},
         name_of=lambda one: one.cell.title,
     )
@@ -71,7 +99,20 @@ def test_a_study_names_the_smallest_that_keeps_and_the_smallest() -> None:
 def test_a_study_in_which_nothing_was_kept_says_so_and_what_collapsed() -> None:
     found = meaning_of_study(study(("c", 30, 0.3), collapse=("yes", 0.99)))
     assert found[0] == "No smaller model keeps 97% of the original's accuracy."
-    assert found[-1] == "On PubMedQA nearly all answers are the same: c (yes 99%)."
+    assert found[-1] == "Nearly the same answer to everything: 1 of 1 on PubMedQA (yes)."
+
+
+def test_a_study_of_a_model_at_chance_says_so_first() -> None:
+    found = meaning_of_study(study(("dense", 100, 0.4), ("b", 50, 0.4), dense="at"))
+    assert found[0] == "The original model is at chance here, so there is no knowledge to keep."
+    assert found[1].startswith("b (50 B) scores .400 instead of .400 on 1,000 questions")
+
+
+def test_a_study_is_summed_up_by_the_scoring_with_the_fewest_collapsed() -> None:
+    kept = (("dense", 100, 0.4), ("b", 50, 0.4))
+    found = meaning_of_study(study(*kept, collapse=("yes", 0.99), scorings=("letter", "text")))
+    assert found[0].startswith("By the scoring text: b (50 B) keeps 100%")
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("share", [0.97, 0.9699])

@@ -164,7 +164,7 @@ def test_headings_go_down_one_level_at_a_time(page: Page) -> None:
 
 def test_the_page_says_what_it_must(page: Page) -> None:
     assert page.text.count(DISCLAIMER) == 2
-    assert "COLLAPSE 100 % A" in page.text
+    assert "collapsed: 100 % A" in page.text
     assert "Incomplete. Run collapsed holds 20 of 30 planned answers" in page.text
     for word, _ in READING:
         assert word in page.text

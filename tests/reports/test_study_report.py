@@ -108,14 +108,17 @@ def test_the_files_say_it_all(tmp_path: Path) -> None:
         "card-model-dense.md", "card-model-pruned.md", "card-model-small.md",
     }  # fmt: skip
     page = texts["report.html"]
-    assert "COLLAPSE" in page
+    assert "Collapsed</strong> means" in page
+    assert ">collapsed</span>" in page
+    assert "models answer <b>" in page
     assert "small | &lt;b&gt;4&lt;/b&gt; bits" in page
     assert page.count("<script") == 1  # the search
     assert page.count("<svg") >= 8
     assert "own words" in page
     text = texts["report.md"]
     assert "small \\| <b>4</b> bits" in text
-    assert "70.0 MB" in text
+    assert "| 70.0 MB, 4.5 bits |" in text
+    assert "4.5 bits</span>" in page
     assert "| PubMedQA test | yes | .5520 |" in text
     found = json.loads(texts["report.json"])
     assert [row["cell"]["variant"] for row in found["rows"]] == ["dense", "pruned", "small"]

@@ -56,3 +56,10 @@ def test_spark_shows_every_label() -> None:
 )
 def test_a_path_is_named_by_its_last_part(model: str, name: str) -> None:
     assert text.model_name(model) == name
+
+
+def test_how_a_file_is_stored() -> None:
+    assert text.stored({"bits_per_weight": 32.0}) == "float32"
+    assert text.stored({"bits_per_weight": 16.0}) == "16 bits"
+    assert text.stored({"bits_per_weight": 4.501}) == "4.5 bits"
+    assert text.stored({"bits_per_weight": None}) == text.stored({}) == ""

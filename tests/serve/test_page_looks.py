@@ -58,6 +58,15 @@ def test_scores_are_one_click_away(tab: Tab) -> None:
     assert "16,407 passages" in words(tab, "#sources")[0]
 
 
+def test_scores_fit_a_phone(tab: Tab) -> None:
+    tab.shape(360, 740)
+    tab.click("footer .scores")
+    assert tab.run("(() => { const t = document.querySelector('#scores .scroll');"
+                   "return t.scrollWidth <= t.clientWidth; })()")  # fmt: skip
+    label = "getComputedStyle(document.querySelector('#scores td'), '::before').content"
+    assert tab.run(label) == '"Scoring"'
+
+
 def test_every_control_has_a_name_and_a_place_in_the_order(tab: Tab, server: Scripted) -> None:
     answer(tab, server, UTI, *FIRST, *REST)
     tab.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")

@@ -45,13 +45,14 @@ class Gallery:
 
 
 def to_html(report: ReportDocument, runs: Sequence[LoadedRun], *, examples: int = 3) -> str:
-    """Render the page, with ``examples`` right and wrong answers per row.
+    """Render the page, with ``examples`` right and wrong answers per row; 0 needs no ``runs``.
 
     Questions and model names are untrusted: the template escapes everything except our own SVG,
     whose texts are escaped when drawn.
     """
     by_name = {run.name: run for run in runs}
-    shown = [(row, pick_examples(by_name[row.run], row, examples)) for row in report.rows]
+    chosen = report.rows if examples else []
+    shown = [(row, pick_examples(by_name[row.run], row, examples)) for row in chosen]
     page = page_template("report.html.jinja").render(
         report=report,
         meaning=meaning_of_rows(report.rows),

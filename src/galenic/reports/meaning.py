@@ -10,7 +10,7 @@ from galenic.reports.study import StudyReport, TableRow
 from galenic.reports.text import count, proportion, signed
 from galenic.units import format_size
 
-__all__ = ["meaning_of_rows", "meaning_of_study"]
+__all__ = ["clearest_scoring", "meaning_of_rows", "meaning_of_study"]
 
 WELL = 0.97
 """Minimum share of the original's accuracy for a model that counts as having kept it."""
@@ -36,67 +36,119 @@ def meaning_of_study(report: StudyReport) -> list[str]:
     """Summarize the most useful models of a study, one line each, then the collapsed ones.
 
     These are the smallest model that keeps `WELL` of the original's accuracy, and the smallest of
-    all, by the first scoring. Models without results are left out.
+    all, by the clearest scoring. Models without results are left out.
     """
-    scoring = report.scorings[0]
+    scoring = clearest_scoring(report)
     made = [row for row in report.rows if scoring in row.pooled and row.size and row.cell.made_by]
     made.sort(key=lambda row: int((row.size or {})["file_bytes"]))
     well = [row for row in made if _share(row.pooled[scoring]) >= WELL]
     shown = dict.fromkeys(report.rows.index(row) for row in (*well[:1], *made[:1]))
-    lines = [_kept(report, report.rows[at], report.rows[at].pooled[scoring]) for at in shown]
+    knows = _knows_anything(report, scoring)
+    lines = [_kept(report, report.rows[at], scoring, knows) for at in shown]
     if made and not well:
         lines.insert(0, f"No smaller model keeps {WELL:.0%} of the original's accuracy.")
-    return lines + [
-        f"On {title} nearly all answers are the same: {', '.join(names)}."
-        for benchmark, title in report.benchmarks.items()
-        if (names := _collapsed(report, benchmark, scoring))
-    ]
+    if made and not knows:
+        lines.insert(0, "The original model is at chance here, so there is no knowledge to keep.")
+    if made and len(report.scorings) > 1:
+        lines[0] = f"By the scoring {scoring}: {lines[0][0].lower()}{lines[0][1:]}"
+    return lines + _collapsed(report, scoring)
+
+
+def clearest_scoring(report: StudyReport) -> str:
+    """Return the scoring by which the fewest answers collapsed, the first of several."""
+
+    def collapsed(scoring: str) -> int:
+        found = [
+            row.answers.get((one, scoring)) for row in report.rows for one in report.benchmarks
+        ]
+        return sum(one is not None and one.row.collapse is not None for one in found)
+
+    return min(report.scorings, key=collapsed)
+
+
+def _knows_anything(report: StudyReport, scoring: str) -> bool:
+    """Whether an uncompressed model beats the commonest answer anywhere; True if there is none."""
+    dense = [row for row in report.rows if row.cell.made_by is None]
+    found = [row.answers[key] for row in dense for key in row.answers if key[1] == scoring]
+    return not found or any(_stands(one.row) == "above" for one in found)
 
 
 def _share(found: PairedResult) -> float:
     return found.accuracy_b / found.accuracy_a if found.accuracy_a else 0.0
 
 
-def _collapsed(report: StudyReport, benchmark: str, scoring: str) -> list[str]:
-    asked = [(row, row.answers.get((benchmark, scoring))) for row in report.rows]
-    return [
-        f"{report.name_of(row)} ({found.row.collapse[0]} {found.row.collapse[1]:.0%})"
-        for row, found in asked
-        if found is not None and found.row.collapse
-    ]
+def _collapsed(report: StudyReport, scoring: str) -> list[str]:
+    """One line: on which benchmarks how many models give nearly one answer."""
+    parts = []
+    for benchmark, title in report.benchmarks.items():
+        asked = [
+            found.row for row in report.rows if (found := row.answers.get((benchmark, scoring)))
+        ]
+        labels = dict.fromkeys(row.collapse[0] for row in asked if row.collapse)
+        number = sum(row.collapse is not None for row in asked)
+        if number:
+            parts.append(f"{number} of {len(asked)} on {title} ({', '.join(labels)})")
+    if not parts:
+        return []
+    return [f"Nearly the same answer to everything: {'; '.join(parts)}."]
 
 
 def _of_run(rows: Sequence[Row], named: bool) -> str:
-    """Write one sentence on accuracy and one on each collapse."""
-    places: dict[str, list[str]] = {}
+    """Write one sentence on accuracy and one on what collapsed.
+
+    A benchmark counts by the scoring that is best for it.
+    """
     many = len({row.method for row in rows}) > 1
-    for row in rows:
-        where = f"{_title(row)} ({row.method})" if many else _title(row)
-        places.setdefault(row.baselines.against_majority, []).append(where)
+    places: dict[str, list[str]] = {}
+    for title in dict.fromkeys(map(_title, rows)):
+        found = {row.method: _stands(row) for row in rows if _title(row) == title}
+        best = min(found.values(), key=list(KNOWS).index)
+        by = [method for method, stands in found.items() if stands == best]
+        only = best == "above" and len(by) < len(found)
+        places.setdefault(best, []).append(f"{title} (by {_listed(by)})" if only else title)
     parts = [
         words.format(where=_listed(places[kind])) for kind, words in KNOWS.items() if kind in places
     ]
-    said = [f"{rows[0].run if named else 'The model'} {'; it '.join(parts)}."]
-    collapsed = dict.fromkeys(
-        f"{row.collapse[0]} on {_title(row)} ({row.collapse[1]:.0%})"
-        for row in rows
-        if row.collapse
-    )
-    if collapsed:
-        said.append(
-            f"To nearly everything it answers {_listed([*collapsed])}: there the accuracy is only "
-            "the share of that answer."
-        )
-    return " ".join(said)
+    said = f"{rows[0].run if named else 'The model'} {'; it '.join(parts)}."
+    return " ".join([said, *_one_answer(rows, many)])
 
 
-def _kept(report: StudyReport, row: TableRow, found: PairedResult) -> str:
+def _stands(row: Row) -> str:
+    """Where a row stands to the majority baseline; a collapsed one is never above it."""
+    stands = row.baselines.against_majority
+    return "at" if row.collapse and stands == "above" else stands
+
+
+def _one_answer(rows: Sequence[Row], many: bool) -> list[str]:
+    """A sentence on the rows with nearly one answer, or none; scorings are named if many."""
+    same: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.collapse:
+            where = f"{_title(row)} ({row.collapse[1]:.0%})"
+            same.setdefault((row.collapse[0], row.method if many else ""), []).append(where)
+    parts = [
+        f"{label} on {_listed(titles)}{f' by {method}' if method else ''}"
+        for (label, method), titles in same.items()
+    ]
+    if not parts:
+        return []
+    return [
+        f"To nearly everything it answers {_listed(parts)}: there the accuracy is only the share "
+        "of that answer."
+    ]
+
+
+def _kept(report: StudyReport, row: TableRow, scoring: str, knows: bool) -> str:
+    """Say what one model kept, as a share only where there was knowledge to keep."""
+    found = row.pooled[scoring]
     size = f" ({format_size(row.size['file_bytes'])})" if row.size else ""
     low, high = found.interval
+    kept = f"keeps {_share(found):.0%} of the original's accuracy: " if knows else "scores "
+    beside = "of" if knows else "instead of"
     return (
-        f"{report.name_of(row)}{size} keeps {_share(found):.0%} of the original's accuracy: "
-        f"{proportion(found.accuracy_b)} of {proportion(found.accuracy_a)} on {count(found.n)} "
-        f"questions (difference {signed(found.difference)}, 95 % {signed(low)} to {signed(high)})."
+        f"{report.name_of(row)}{size} {kept}{proportion(found.accuracy_b)} {beside} "
+        f"{proportion(found.accuracy_a)} on {count(found.n)} questions "
+        f"(difference {signed(found.difference)}, 95 % {signed(low)} to {signed(high)})."
     )
 
 

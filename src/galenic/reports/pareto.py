@@ -10,7 +10,8 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from galenic.reports.plots import BASELINE, GRID, MODEL, new_figure
@@ -25,6 +26,8 @@ _PLACES = [
 """Candidate positions of a label relative to its marker, in points, best first."""
 NEAR = 10
 """A label further above or below its marker (in points) is joined to it by a line."""
+NARROW = 3
+"""Costs that differ by less than this factor get evenly spaced marks."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ def pareto_picture(panels: Sequence[Panel]) -> bytes:
         for one, panel in zip(axes, panels, strict=True):
             one.set_title(panel.title)
         _draw(figure, list(zip(axes, panels, strict=True)))
+        for text in (text for one in axes for text in one.texts):  # lines end at the letters
+            text.set_path_effects([withStroke(linewidth=3, foreground="white")])
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
         return buffer.getvalue()
@@ -125,9 +130,11 @@ def _axes(axes: Any, panel: Panel) -> None:
         line = ([one.cost for one in best], [one.value for one in best])
         axes.plot(*line, color=BASELINE, lw=1.2, label="not beaten in both", zorder=1)
     axes.set_xscale("log")
-    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        which(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.tick_params(axis="x", which="both", labelrotation=45)
+    costs = [one.cost for one in panel.points]
+    near = max(costs) < NARROW * min(costs)  # then marks of a logarithmic scale would be too few
+    axes.xaxis.set_major_locator(MaxNLocator(5) if near else LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel("accuracy")
     axes.grid(color=GRID, alpha=0.2, lw=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,17 @@ from markupsafe import Markup
 from galenic.reports import plots
 from galenic.reports.document import DISCLAIMER, READING
 from galenic.reports.html import label_cells, page_template
-from galenic.reports.meaning import meaning_of_study
+from galenic.reports.meaning import clearest_scoring, meaning_of_study
 from galenic.reports.pareto import Panel, Point, pareto_picture, pareto_plot
 from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
+from galenic.reports.text import stored
 from galenic.units import format_size
 
 __all__ = ["study_html"]
+
+
+BYTES = "MB of the file, as it is stored"
+"""Label of the axis of sizes."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,10 @@ def study_html(report: StudyReport) -> str:
         names=[report.name_of(row) for row in report.rows],
         sizes=["–" if row.size is None else format_size(row.size["file_bytes"])
                for row in report.rows],
+        stored=[stored(row.size or {}) for row in report.rows],
         memory=[_memory(row) for row in report.rows],
         collapsed=_collapsed(report),
-        bytes_plots=_pareto(report, "MB of the file", _megabytes),
+        bytes_plots=_pareto(report, BYTES, _megabytes),
         speed_plots=_pareto(report, "new tokens a second", _tokens_per_second, more=True),
         reliability=_reliability(report),
         disclaimer=DISCLAIMER,
@@ -69,16 +76,10 @@ def study_picture(report: StudyReport) -> bytes | None:
 
     None if fewer than two models can be compared.
     """
-    panels = _panels(report, "MB of the file", _megabytes)
-    by_scoring = {
-        scoring: [panel for one, panel in panels if one == scoring] for scoring in report.scorings
-    }
-
-    def faults(found: Sequence[Panel]) -> int:
-        return sum(point.collapsed for panel in found for point in panel.points)
-
-    drawn = [found for found in by_scoring.values() if found]
-    return pareto_picture(min(drawn, key=faults)) if drawn else None
+    panels = _panels(report, BYTES, _megabytes)
+    scorings = [clearest_scoring(report), *report.scorings]
+    drawn = [found for one in scorings if (found := [p for name, p in panels if name == one])]
+    return pareto_picture(drawn[0]) if drawn else None
 
 
 def _pareto(
@@ -128,17 +129,19 @@ def _points(
             )
 
 
-def _collapsed(report: StudyReport) -> list[tuple[str, list[tuple[str, str, float]]]]:
-    """List collapsed models by benchmark and scoring: name, answer, share."""
+def _collapsed(report: StudyReport) -> list[tuple[str, list[tuple[str, int, int]]]]:
+    """List collapsed answers by benchmark and scoring: answer, number of models, of how many."""
     found = []
     for scoring in report.scorings:
         for benchmark, title in report.benchmarks.items():
-            shown = [
-                (report.name_of(row), *answers.row.collapse)
+            asked = [
+                answers.row
                 for row in report.rows
-                if (answers := row.answers.get((benchmark, scoring))) and answers.row.collapse
+                if (answers := row.answers.get((benchmark, scoring)))
             ]
-            if shown:
+            counts = Counter(row.collapse[0] for row in asked if row.collapse)
+            if counts:
+                shown = [(label, number, len(asked)) for label, number in counts.most_common()]
                 found.append((f"{title}, {scoring}", shown))
     return found
 

@@ -10,7 +10,7 @@ from galenic.evaluation.compare import PairedResult
 from galenic.reports.document import DISCLAIMER
 from galenic.reports.meaning import meaning_of_study
 from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
-from galenic.reports.text import p_value, proportion, shorten, signed, span, spark
+from galenic.reports.text import p_value, proportion, shorten, signed, span, spark, stored
 from galenic.units import format_size
 
 __all__ = ["study_card", "study_markdown"]
@@ -141,7 +141,8 @@ def _table3(report: StudyReport, scoring: str) -> str:
             _accuracy(row.answers.get((benchmark, scoring))) for benchmark in report.benchmarks
         ]
         pooled = row.pooled.get(scoring)
-        lines.append([report.name_of(row), _size(row), *cells, _difference(pooled)])
+        size = ", ".join(filter(None, [_size(row), stored(row.size or {})]))
+        lines.append([report.name_of(row), size, *cells, _difference(pooled)])
     return _lines(head, lines)
 
 

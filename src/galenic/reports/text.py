@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = [
     "count",
@@ -14,6 +16,7 @@ __all__ = [
     "signed",
     "span",
     "spark",
+    "stored",
 ]
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -80,3 +83,15 @@ def spark(counts: dict[str, int]) -> str:
         level = (number * len(BARS) - 1) // top if number else -1
         parts.append(f"{label}{BARS[level] if level >= 0 else '·'}")
     return " ".join(parts)
+
+
+def stored(size: Mapping[str, Any]) -> str:
+    """Say how a file stores a weight: ``float32``, or ``4.5 bits``; "" if unknown.
+
+    Stands beside sizes, because a float32 file next to a quantized one compares two things at once.
+
+    Args:
+        size: measurements of a file; ``bits_per_weight`` is read.
+    """
+    bits = size.get("bits_per_weight")
+    return "" if not bits else "float32" if bits > 24 else f"{bits:.3g} bits"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -16,7 +17,10 @@ from galenic.reports.markdown import to_markdown
 from galenic.reports.runs import LoadedRun, load_runs
 from galenic.study.store import is_study
 
-__all__ = ["report_on", "write_report", "write_study_report"]
+if TYPE_CHECKING:
+    from galenic.reports.study import StudyReport
+
+__all__ = ["report_on", "study_files", "write_report", "write_study_report"]
 
 
 def report_on(
@@ -73,7 +77,7 @@ def write_report(runs: Sequence[LoadedRun], folder: Path, *, examples: int = 3) 
         "report.html": to_html(report, runs, examples=examples),
         "report.json": report.model_dump_json(indent=2) + "\n",
     }
-    return _write(folder, texts)
+    return _write(folder, {name: text.encode() for name, text in texts.items()})
 
 
 def write_study_report(study: Path, folder: Path) -> list[Path]:
@@ -86,12 +90,23 @@ def write_study_report(study: Path, folder: Path) -> list[Path]:
     Raises:
         UserError: the folder cannot be created, or there is nothing to report.
     """
-    from galenic.reports.study import StudyReport, build_study_report
-    from galenic.reports.study_html import study_html, study_picture
-    from galenic.reports.study_markdown import study_card, study_markdown
+    from galenic.reports.study import build_study_report
 
     report = build_study_report(study)
     _make(folder)
+    return _write(folder, study_files(report))
+
+
+def study_files(report: StudyReport) -> dict[str, bytes]:
+    """Draw the report of a study: content by file name.
+
+    ``report.md``, ``report.html``, ``report.json``, a card for each model, and ``pareto.png`` where
+    two models can be compared.
+    """
+    from galenic.reports.study import StudyReport
+    from galenic.reports.study_html import study_html, study_picture
+    from galenic.reports.study_markdown import study_card, study_markdown
+
     texts = {
         "report.md": study_markdown(report),
         "report.html": study_html(report),
@@ -100,8 +115,9 @@ def write_study_report(study: Path, folder: Path) -> list[Path]:
     for row in report.rows:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(row.cell.model).name}-{row.cell.variant}")
         texts[f"card-{name}.md"] = study_card(report, row)
-    pictures = {} if (drawn := study_picture(report)) is None else {"pareto.png": drawn}
-    return _write(folder, texts, pictures)
+    files = {name: text.encode() for name, text in texts.items()}
+    drawn = study_picture(report)
+    return files if drawn is None else {**files, "pareto.png": drawn}
 
 
 def _make(folder: Path) -> None:
@@ -113,10 +129,7 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _write(
-    folder: Path, texts: Mapping[str, str], pictures: Mapping[str, bytes] | None = None
-) -> list[Path]:
-    files = {name: text.encode() for name, text in texts.items()} | dict(pictures or {})
+def _write(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     for name, content in files.items():
         with replacing(folder / name) as part:
             part.write_bytes(content)

@@ -12,7 +12,7 @@ export function openPassage(passage, sentence = "") {
     "dl",
     {},
     ...fact("From", passage.source),
-    ...fact("Place", passage.place),
+    ...fact("Page or date", passage.place),
     ...fact("Document", passage.document),
     ...fact("Collection", passage.collection),
     ...fact("Licence", passage.license),
@@ -58,18 +58,13 @@ function show(id, title, content) {
 
 function scoreTable(scores) {
   const head = COLUMNS.map((name) => make("th", { scope: "col" }, name));
-  const rows = scores.map((one) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, one.benchmark),
-      make("td", {}, one.scoring),
-      make("td", {}, String(one.n)),
-      make("td", {}, `${percent(one.accuracy)} (${percent(one.low)} to ${percent(one.high)})`),
-      make("td", {}, percent(one.macro_f1)),
-      make("td", {}, percent(one.majority)),
-    ),
-  );
+  const rows = scores.map((one) => {
+    const accuracy = `${percent(one.accuracy)} (${percent(one.low)} to ${percent(one.high)})`;
+    const values = [one.scoring, String(one.n), accuracy, percent(one.macro_f1), percent(one.majority)];
+    // On a phone a row is a block, and each cell begins with the name of its column.
+    const cells = values.map((value, at) => make("td", { "data-label": COLUMNS[at + 1] }, value));
+    return make("tr", {}, make("th", { scope: "row" }, one.benchmark), ...cells);
+  });
   return make("table", { "aria-label": "Scores in per cent" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
 }
 
