@@ -43,7 +43,7 @@ def test_a_large_file_is_refused_by_its_size(
     path.write_text("{}")
     assert read_object(path) == {}
     monkeypatch.setattr(strict_json, "JSON_BYTES", 1)
-    with pytest.raises(UserError, match="has 2 bytes; a JSON file may have 1"):
+    with pytest.raises(UserError, match="has 2 bytes; 1 are allowed"):
         read_object(path)
     with pytest.raises(UserError, match="cannot be read"):
         read_object(tmp_path / "none.json")

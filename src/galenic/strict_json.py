@@ -9,6 +9,7 @@ from typing import Any
 
 from galenic.errors import UserError
 from galenic.limits import JSON_BYTES, one_line
+from galenic.reading import read_file
 
 __all__ = ["parse_json", "parse_object", "read_object", "unique_keys"]
 
@@ -22,10 +23,7 @@ def read_object(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, is too large, or is not a JSON object.
     """
     try:
-        size = path.stat().st_size
-        if size > JSON_BYTES:
-            raise UserError(f"{path} has {size:,} bytes; a JSON file may have {JSON_BYTES:,}.")
-        data = path.read_bytes()
+        data = read_file(path, JSON_BYTES)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     return parse_object(data, str(path))

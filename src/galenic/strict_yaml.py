@@ -11,6 +11,7 @@ import yaml
 
 from galenic.errors import UserError, unknown_name
 from galenic.limits import YAML_BYTES, YAML_DEPTH, YAML_NODES, one_line
+from galenic.reading import read_file
 
 __all__ = [
     "StrictLoader",
@@ -27,11 +28,10 @@ def read_yaml(path: Path) -> Any:
         UserError: it cannot be read, or is no valid YAML.
     """
     try:
-        size = path.stat().st_size
-        if size > YAML_BYTES:
-            raise UserError(f"{path} has {size:,} bytes; a YAML file may have {YAML_BYTES:,}.")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_file(path, YAML_BYTES).decode("utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
     return parse_yaml(text, str(path))
 

@@ -22,6 +22,8 @@ from galenic.data.jsonl import read_jsonl
 from galenic.data.rows import check_text
 from galenic.data.sources import read_rows
 from galenic.errors import UserError
+from galenic.limits import JSONL_BYTES
+from galenic.reading import read_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -241,7 +243,7 @@ def plain_texts(path: Path) -> CalibrationText:
         UserError: the file cannot be read, is not UTF-8, or is empty.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_file(path, JSONL_BYTES)
         text = raw.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise UserError(f"--text {path} cannot be read: {error.strerror}.") from error

@@ -16,6 +16,7 @@ from galenic.cache import replacing
 from galenic.data.rows import RowError
 from galenic.errors import UserError
 from galenic.limits import JSONL_BYTES, JSONL_LINE, UNPACKED_RATIO, one_line
+from galenic.reading import read_file
 
 __all__ = [
     "JsonlFile",
@@ -63,10 +64,7 @@ def read_whole(path: Path) -> bytes:
         UserError: the file is missing, unreadable or too large.
     """
     try:
-        size = path.stat().st_size
-        if size > JSONL_BYTES:
-            raise UserError(f"{path} has {size:,} bytes; {JSONL_BYTES:,} are allowed.")
-        return path.read_bytes()
+        return read_file(path, JSONL_BYTES)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist.") from error
     except OSError as error:

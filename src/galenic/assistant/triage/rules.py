@@ -22,6 +22,7 @@ from galenic.assistant.triage.words.phrase import Matcher, Phrase, parse_phrase
 from galenic.assistant.triage.words.spelling import Speller
 from galenic.errors import UserError
 from galenic.limits import one_line
+from galenic.reading import read_file
 
 __all__ = [
     "MASK",
@@ -217,10 +218,7 @@ def load_rules(path: Path) -> Rules:
             rule or key and the line.
     """
     try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise UserError(f"--rules {path}: {size:,} bytes; at most {LARGEST_FILE:,} are read.")
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, LARGEST_FILE).decode("utf-8")
     except OSError as error:
         raise UserError(f"--rules {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

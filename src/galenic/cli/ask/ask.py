@@ -96,14 +96,12 @@ def read_context(path: Path | None) -> str:
         UserError: it cannot be read, or is no UTF-8 text.
     """
     from galenic.errors import UserError
+    from galenic.reading import read_file
 
     if path is None:
         return ""
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise UserError(f"--context {path}: {size:,} bytes; at most {MOST_BYTES:,} are read.")
-        return path.read_text(encoding="utf-8-sig")
+        return read_file(path, MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"--context {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

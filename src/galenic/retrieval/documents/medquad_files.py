@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 from galenic.data.jsonl import read_jsonl
 from galenic.errors import UserError
 from galenic.limits import JSONL_BYTES, UNPACKED_RATIO, one_line
+from galenic.reading import read_file
 from galenic.retrieval.documents.base import clean
 from galenic.retrieval.documents.medquad import SOURCES, MedQuadRow
 
@@ -93,7 +94,7 @@ def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path, JSONL_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--from {path} cannot be read as UTF-8: {error}.") from error
     csv.field_size_limit(10_000_000)

@@ -14,12 +14,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from galenic.data.benchmarks.custom import is_custom
 from galenic.errors import UserError, unknown_name
-from galenic.strict_yaml import StrictLoader
+from galenic.strict_yaml import read_yaml
 from galenic.training.sources import parse_sources
 
 __all__ = ["Client", "Federation", "read_federation"]
@@ -81,12 +80,7 @@ def read_federation(path: Path) -> Federation:
         UserError: the file is missing or not valid YAML, has unknown or invalid entries, or names
             files that do not exist.
     """
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {error}") from error
+    found = read_yaml(path)
     try:
         federation = _parse(found)
         clients = tuple(_found(client, path.absolute().parent) for client in federation.clients)

@@ -1,0 +1,90 @@
+"""Files that never end, or never begin: refused at once, wherever a command takes a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galenic.assistant.triage.rules import load_rules
+from galenic.cli.ask.ask import read_context
+from galenic.data.calibration import plain_texts
+from galenic.data.exams.files import read_table
+from galenic.data.jsonl import read_jsonl
+from galenic.errors import UserError
+from galenic.reading import TooLargeError, read_file
+from galenic.retrieval.documents.medquad_files import read_published
+from galenic.strict_json import read_object
+from galenic.strict_yaml import read_yaml
+from galenic.training.federated.clients import read_federation
+
+
+def test_as_many_bytes_as_are_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 10)
+    assert read_file(path, 10) == b"x" * 10
+    with pytest.raises(TooLargeError, match="it has 10 bytes; 9 are allowed"):
+        read_file(path, 9)
+    path.write_bytes(b"")
+    assert read_file(path, 0) == b""
+
+
+def test_a_size_that_the_system_does_not_state(tmp_path: Path) -> None:
+    """Files in /proc have the size 0 and hold something."""
+    path = Path("/proc/self/cmdline")
+    if not path.exists():
+        pytest.skip("no /proc")
+    whole = path.read_bytes()
+    assert read_file(path, len(whole)) == whole
+    with pytest.raises(TooLargeError, match=f"more than {len(whole) - 1} bytes"):
+        read_file(path, len(whole) - 1)
+
+
+def test_the_shells_pipe_is_read() -> None:
+    """As in ``--rules <(command)``."""
+    reading, writing = os.pipe()
+    os.write(writing, b"said")
+    os.close(writing)
+    try:
+        assert read_file(Path(f"/dev/fd/{reading}"), 10) == b"said"
+    finally:
+        os.close(reading)
+
+
+READERS: list[tuple[Callable[[Path], Any], str]] = [
+    (read_object, "x.json"),
+    (read_yaml, "x.yaml"),
+    (read_federation, "x.yaml"),
+    (load_rules, "x.yaml"),
+    (read_context, "x.txt"),
+    (read_jsonl, "x.jsonl"),
+    (read_table, "x.csv"),
+    (read_table, "x.parquet"),
+    (plain_texts, "x.txt"),
+    (read_published, "x.csv"),
+]
+
+
+@pytest.mark.parametrize(("read", "name"), READERS)
+@pytest.mark.parametrize("what", ["pipe", "zero", "folder", "loop"])
+def test_what_is_no_file(
+    read: Callable[[Path], Any], name: str, what: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "zero":
+        path.symlink_to("/dev/zero")
+    elif what == "loop":
+        path.symlink_to(path)
+    elif read is read_published:
+        pytest.skip("it takes folders")
+    else:
+        path.mkdir()
+    why = {"folder": "directory", "loop": "symbolic links"}.get(what, "a device or a named pipe")
+    with pytest.raises(UserError, match=f"{name}.*{why}") as refused:
+        read(path)
+    assert "\n" not in str(refused.value)
