@@ -114,6 +114,26 @@ def test_texts_of_the_options_tell_names_from_answers() -> None:
         "A is wrong, C is wrong. Therefore B.",
         "Thus B is the most appropriate next step.",
         "The answer is B and C is wrong.",
+        "It fits the history, which makes **B** the best option.",
+        "The answer is not A; it is B.",
+        "We can rule out A, C and D. That leaves B.",
+        "A is incorrect. B is correct. C is incorrect.",
+        "Step 1: fever.\nStep 2: a cough.\n#### B",
+        "B is the answer.",
+        "I'm going with B here.",
+        "The right answer would therefore be: B",
+        "Correct: B",
+        "Selected option: B",
+        "Answer： B",
+        "The most appropriate choice is B.",
+        "Therefore, B is correct.",
+        "Hence option B.",
+        "Therefore: (B).",
+        "Answer: b",
+        "Answer: B\nExplanation: The answer A is a common mistake.",
+        "Answer: B. Explanation: option A is correct only in children.",
+        "The answer is B. If the answer was A, there would be fever.",
+        "The answer is B. Students often think that the answer is A.",
     ],
 )
 def test_clear_ways_that_models_write(said: str) -> None:
@@ -129,6 +149,16 @@ def test_clear_ways_that_models_write(said: str) -> None:
         "Option A: Aspirin\nOption B: Beta blocker",
         "A - Aspirin\nB - Beta blocker",
         "A\nB\nC\nD",
+        "The patient lacks sunlight. Vitamin D is correct to give.",
+        "A is correct. B is correct. Both are.",
+        "Statement A is correct. Statement B is not.",
+        "Correct: A and C",
+        "The most likely cause is A fib",
+        "Conclusion: A randomized trial is needed",
+        "So a patient must be seen",
+        "the answer: it is b",
+        "I would not go with B.",
+        "Why is the answer B? Nobody knows.",
     ],
 )
 def test_names_and_lists_are_no_answers(said: str) -> None:
@@ -139,3 +169,5 @@ def test_words_before_a_dash_or_a_line_of_their_own() -> None:
     words = ("yes", "no", "maybe")
     assert parse_answer("Yes - the results show it", words) == "yes"
     assert parse_answer("no\n\nBecause the trial was small", words) == "no"
+    assert parse_answer("Conclusion: yes", words) == "yes"
+    assert parse_answer("Decision: no benefit", words) is None

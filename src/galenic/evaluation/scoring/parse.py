@@ -8,41 +8,63 @@ from dataclasses import dataclass
 
 __all__ = ["parse_answer"]
 
-MODAL = (
-    r"(?:is|are|was|be|being|(?:would|should|must|will|may|could)\s+be|(?:seems|appears)\s+to\s+be)"
-)
 ADVERB = (
     r"(?:therefore|thus|hence|then|so|most\s+likely|likely|probably|clearly|definitely|indeed|the)"
 )
+MODAL = (
+    r"(?:is|are|was|be|being|(?:would|should|must|will|may|could)\s+"
+    rf"(?:{ADVERB}\s+)?be|(?:seems|appears)\s+to\s+be)"
+)
 THING = r"(?:option|choice|letter|answer)"
-MARK = r"[\s:*_=#>\-–—\"']*"
+MARK = r"[\s:：*_=#>\-–—\"']*"
 ABOUT = r"(?i:\s+(?:to|for|here)\b[^.:\n]{0,60}?)?"
 OPENERS = r"(?:\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{|[\s($\[<\"'`{*_])*"
 CLOSERS = r"[)\]*_\"'`$}>]*"
+BEST = r"(?:correct|right|best|most\s+(?:likely|appropriate|suitable|plausible))"
+_BEFORE = rf"{MARK}(?i:\b{MODAL}\b)?{MARK}(?i:\b{ADVERB}\b\s*)*{MARK}(?i:\b{THING}\b)?{MARK}"
 MARKERS = (
-    rf"(?i:(?<![^\W_])(?:answer(?![^\W_])|ans\b\.?)){ABOUT}{MARK}(?i:\b{MODAL}\b)?{MARK}"
-    rf"(?i:\b{ADVERB}\b\s*)*{MARK}(?i:\b{THING}\b)?{MARK}",
-    rf"(?i:\b(?:correct|right|best)\s+(?:option|choice|letter|response)|my(?:\s+final)?\s+choice)\b"
-    rf"{ABOUT}{MARK}(?i:\b{MODAL}\b)?{MARK}"
-    rf"(?i:\b{ADVERB}\b\s*)*{MARK}(?i:\b{THING}\b)?{MARK}",
-    r"(?i:\b(?:I|we)(?:['’](?:d|ll))?\s+(?:would\s+|will\s+)?(?:choose|pick|select|go\s+with))\s+"
+    rf"(?i:(?<![^\W_])(?:answer(?![^\W_])|ans\b\.?)){ABOUT}{_BEFORE}",
+    rf"(?i:\b(?:{BEST}|selected|chosen|final)\s+"
+    r"(?:option|choice|letter|response|diagnosis|(?:next\s+)?step|treatment|cause)\b"
+    rf"|my(?:\s+final)?\s+choice\b){ABOUT}{_BEFORE}",
+    r"(?i:\b(?:I|we)(?:['’](?:d|ll|m|re))?\s+(?:would\s+|will\s+|am\s+|are\s+)?"
+    r"(?:choose|pick|select|go(?:ing)?\s+(?:with|for)))\s+"
     rf"(?i:{THING}\b\s*)?",
+    rf"(?im:^\W*(?:{BEST}|selected|final|choice|conclusion|verdict|decision)\W*[:：]){MARK}",
     r"\\boxed\s*\{",
 )
 """Patterns of phrases that precede an answer."""
 CHOSEN = r"(?i:\b(?:option|choice))\s+"
-RIGHT = r"(?i:\s+is\s+(?:the\s+)?(?:most\s+)?(?:correct|right|best|appropriate)\b)"
+PARTLY = r"(?!\s+(?:only|if|when|unless|except|that|about|in|for|as\s+far)\b)"
+RIGHT = rf"(?i:\s+is\s+(?:the\s+)?(?:most\s+)?(?:correct|right|best|appropriate)\b){PARTLY}"
 THE_RIGHT = (
-    r"(?i:\s+is\s+the\s+(?:(?:single\s+)?best|correct|right|most\s+(?:likely|appropriate))\s+"
-    r"(?:answer|option|choice|response|diagnosis|(?:next\s+)?step))"
+    r"(?i:\s+is\s+(?:the\s+answer|the\s+(?:(?:single\s+)?best|correct|right|most\s+"
+    r"(?:likely|appropriate))\s+(?:answer|option|choice|response|diagnosis|(?:next\s+)?step))\b)"
 )
-LAST = r"(?i:\b(?:therefore|thus|hence)\b,?)\s+"
+MADE = rf"(?i:\bmak(?:es|ing)\s+(?:{THING}\s+)?)"
+AS_BEST = rf"(?i:\s+the\s+(?:single\s+)?{BEST}\b)"
+LAST = (
+    rf"(?i:\b(?:therefore|thus|hence|so)\b[,:]?\s+(?:{THING}\s+)?"
+    r"|\b(?:that\s+)?leav(?:es|ing)\s+(?:us\s+with\s+)?(?:only\s+)?"
+    rf"|\bit(?:['’]s|\s+is)\s+(?:{THING}\s+)?|\#{{4}}\s+)"
+)
 """Patterns around an answer: "option B is correct", "B is the right answer", "therefore C."."""
+NOT_SAID = re.compile(
+    r"\b(?:if|unless|whether)\s+(?:the\s+|your\s+)?(?:\w+\s+)?$"
+    r"|\b(?:students?|people|others|mistakenly|wrongly|tempt\w+)\b[^.!?\n]{0,60}$",
+    re.IGNORECASE,
+)
+"""Text before a statement that is supposed, or somebody else's: "if the answer was B"."""
+MENTION = re.compile(rf"answer\s+(?:{THING}\s+)?{OPENERS}$", re.IGNORECASE)
+TOLD = re.compile(r"\s+(?:is|was|would|could|can|may|might|has|seems)\b", re.IGNORECASE)
+"""``The answer B is a common mistake`` names an option; ``the answer B is correct`` chooses it."""
 LINKS = frozenset(
     ("so", "thus", "therefore", "hence", "then", "that", "but", "and", "because", "only")
 )
 """Words that may stand before a label that begins a statement; "hepatitis" may not."""
-GOES_ON = re.compile("is|because|since|as|due|given|for|it|there|they|this|these|we", re.IGNORECASE)
+GOES_ON = re.compile(
+    "is|here|because|since|as|due|given|for|it|there|they|this|these|we", re.IGNORECASE
+)
 """Words that may follow a label that is an answer: "B because ...", but not "B cells"."""
 DENIED = re.compile(r"\s+(?:is|was)\s+(?:not\b|wrong|incorrect|false|excluded)", re.IGNORECASE)
 NEXT = re.compile(r"^\W*(?:next\s+)?(?:question|user|human)(?:\s*\d+)?\s*\W*:", re.I | re.M)
@@ -70,17 +92,38 @@ class _Reader:
         label = rf"(?P<label>{self.one})(?![\w-])"
         for marker in MARKERS:
             for match in re.finditer(rf"{marker}{OPENERS}{label}", text, self.flags):
+                if NOT_SAID.search(text, 0, match.start()) or self._is_mentioned(match, text):
+                    continue
                 if (found := self.settle(match, text)) is not None:
                     yield match.start("label"), found[0]
-        other = label.replace("label", "other")
-        praised = rf"{CHOSEN}{OPENERS}{label}{CLOSERS}{RIGHT}|(?<![\w-]){other}{CLOSERS}{THE_RIGHT}"
-        for match in re.finditer(praised, text, self.flags):
-            name = "label" if match.group("label") else "other"
-            before = re.search(r"([^\W\d_]+)[ \t]+$", text[: match.start(name)])
-            if name == "label" or before is None or before[1].lower() in LINKS:
-                yield match.start(name), self.known(match.group(name))
+        yield from self._praised(text, label)
         if last := re.search(rf"{LAST}{OPENERS}{label}{CLOSERS}[\s.!]*$", text, self.flags):
             yield last.start("label"), self.known(last.group("label"))
+
+    def _praised(self, text: str, label: str) -> Iterator[tuple[int, str | None]]:
+        """Yield statements in which the label comes first: "B is the right answer"."""
+        other = label.replace("label", "other")
+        praised = (
+            rf"{CHOSEN}{OPENERS}{label}{CLOSERS}{RIGHT}|(?<![\w-]){other}{CLOSERS}{THE_RIGHT}"
+            rf"|{MADE}{OPENERS}{label.replace('label', 'made')}{CLOSERS}{AS_BEST}"
+        )
+        for match in re.finditer(praised, text, self.flags):
+            name = match.lastgroup or "label"
+            before = re.search(r"([^\W\d_]+)[ \t]+$", text[: match.start(name)])
+            if name != "other" or before is None or before[1].lower() in LINKS:
+                yield match.start(name), self.known(match.group(name))
+        alone = rf"(?:^|[.!?;,:\n]\s*|\b(?i:so|but|and|thus)\s+){OPENERS}{label}{CLOSERS}{RIGHT}"
+        found = list(re.finditer(alone, text, self.flags))
+        if len({self.known(match.group("label")) for match in found}) == 1:
+            yield found[-1].start("label"), self.known(found[-1].group("label"))
+
+    def _is_mentioned(self, match: re.Match[str], text: str) -> bool:
+        """Whether "answer B" only names an option, of which more is said."""
+        rest = text[match.end("label") :]
+        closed = re.match(CLOSERS, rest)
+        behind = rest[closed.end() :] if closed else rest
+        direct = MENTION.search(text[match.start() : match.start("label")])
+        return bool(direct and TOLD.match(behind) and not re.match(RIGHT, behind))
 
     def settle(self, match: re.Match[str], text: str) -> tuple[str | None] | None:
         """Return (label,) for a match, (None,) if it names two labels, or None if no answer."""
@@ -133,6 +176,12 @@ class _Reader:
         found = self.settle(first, text)
         return found[0] if found else None
 
+    def in_lower_case(self, text: str) -> str | None:
+        """Return the label of the last line "Answer: b", which ends with it; else None."""
+        lines = rf"(?im)\banswer[*_]*[:：]{MARK}{OPENERS}({self.one}){CLOSERS}[ \t.]*$"
+        found = re.findall(lines, text)
+        return self.known(found[-1]) if found else None
+
     def known(self, written: str) -> str:
         """Return the question's spelling of a label."""
         return next(k for k in self.labels if k == written or k.lower() == written.lower())
@@ -147,7 +196,7 @@ def parse_answer(text: str, labels: Iterable[str]) -> str | None:
     label, and for one that begins with "X.", "X," or a line "X" and has no line with another label.
     A label that is a word of a sentence ("A patient") or of a name ("E. coli", "B cells") does not
     count, nor do two different labels after one marker ("A or B"). Letter labels match in upper
-    case only, words in any case.
+    case only (but for a line "Answer: b"), words in any case.
 
     Args:
         text: the generated text.
@@ -164,6 +213,6 @@ def parse_answer(text: str, labels: Iterable[str]) -> str | None:
     for part in [*parts, text]:
         if found := sorted(reader.statements(part), key=lambda pair: pair[0]):
             return found[-1][1]
-        if part.strip() and (label := reader.bare(part)):
+        if part.strip() and (label := reader.bare(part) or reader.in_lower_case(part)):
             return label
     return None
