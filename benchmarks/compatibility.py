@@ -3,6 +3,9 @@
     python benchmarks/compatibility.py -o results/compatibility.md
     python benchmarks/compatibility.py --families gpt_neox --columns quantize  # only these anew
 
+With ``--families`` or ``--columns`` the cells of these are measured anew and put in the place of
+the earlier ones in the JSON file beside the table; all others stay.
+
 Tiny random models of each family (tests/tiny_hf.py; those that cannot be compressed are made here)
 go through every command. Numbers are differences of log-probabilities in nats over 48 random
 tokens, the largest of all tokens and positions: of the torch runtime from transformers; of
@@ -17,15 +20,15 @@ command ends with status 1.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
+import os
 import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -49,6 +52,8 @@ PRUNE: dict[str, dict[str, Any]] = {
 TEXT = {"num_samples": 2, "seq_len": 32}
 TUNING = {"max_steps": 2, "batch_size": 2, "max_length": 64, "num_heldout": 4, "against": "none"}
 LARGEST = 0.05
+Rows: TypeAlias = dict[str, dict[str, dict[str, str]]]
+"""Family, column, and the one entry of a cell."""
 COLUMNS = (
     *("evaluate: torch", "evaluate: llama", "GGUF read back"),
     *(f"prune: {method}" for method in PRUNERS.own),
@@ -192,32 +197,27 @@ class Cells:
         return largest(expected(folder), expected(self.model))
 
 
-def run(cell: Callable[[], str], refusals: list[str]) -> tuple[str, bool]:
-    """The cell's text, and whether it is right: a number or a refusal in words."""
+def run(cell: Callable[[], str]) -> dict[str, str]:
+    """The cell: the ``difference``, the words in which it was ``refused``, or what is ``wrong``."""
     try:
-        return cell(), True
+        return {"difference": cell()}
     except UserError as error:
-        words = re.sub(r"/\S+/", "", str(error).splitlines()[0])
-        if words not in refusals:
-            refusals.append(words)
-        return f"refused [{refusals.index(words) + 1}]", True
+        return {"refused": re.sub(r"/\S+/", "", str(error).splitlines()[0])}
     except Exception as error:  # noqa: BLE001 - whatever it is, the cell is wrong
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return f"WRONG: {error if isinstance(error, ValueError) else type(error).__name__}", False
+        return {"wrong": str(error) if isinstance(error, ValueError) else type(error).__name__}
 
 
 def main() -> int:
     warnings.filterwarnings("ignore")
+    os.environ.pop("GALENIC_DATA", None)  # the text of each command is the same everywhere
     llama_context._GGML_TYPE_F16 = llama_context._FLASH_ATTENTION_ON = 0
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=Path("results/compatibility.md"))
     every = [*FAMILIES, *MORE_FAMILIES, *OTHERS]
-    parser.add_argument("--families", nargs="*", default=every)
-    parser.add_argument("--columns", nargs="*", help="only these, as the table names them")
+    parser.add_argument("--families", nargs="+", default=every, choices=every)
+    parser.add_argument("--columns", nargs="+", default=COLUMNS, choices=COLUMNS)
     given = parser.parse_args()
-    whole = given.families == every and not given.columns
-    rows, refusals = ({}, []) if whole else earlier(given.output)
-    right = True
     for family in given.families:
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
@@ -227,54 +227,64 @@ def main() -> int:
                 if known
                 else other_model(work / family, family)
             )
-            row = rows.setdefault(family, {})
             for name, cell in Cells(model, work).all():
-                if given.columns and name not in given.columns:
-                    continue
-                row[name], good = run(cell, refusals)
-                right = right and good
-                print(f"{family:18} {name:22} {row[name]}", flush=True)
-        known = {name: rows[name] for name in every if name in rows}
-        given.output.write_text(as_text(known, refusals), encoding="utf-8")
-    return 0 if right else 1
+                if name in given.columns:
+                    row = {name: run(cell)}
+                    print(f"{family:18} {row}", flush=True)
+                    rows = merged(earlier(given.output), {family: row}, every)
+                    save(given.output, rows)  # after each cell: a stopped run keeps what it has
+    return 1 if any("wrong" in cell for row in rows.values() for cell in row.values()) else 0
 
 
-def earlier(path: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """The rows and refusals of an earlier table, of which a part is measured anew."""
-    text = path.read_text(encoding="utf-8")
-    table = (line for line in text.splitlines() if line.startswith("|"))
-    names, _, *lines = (line.strip("| ").split(" | ") for line in table)
-    rows = {family: dict(zip(names, cells, strict=True)) for family, *cells in lines}
-    return rows, re.findall(r"^\d+\. (.*)$", text, re.M)
+def earlier(table: Path) -> Rows:
+    """The cells measured before, from the JSON file beside the table; none when it is missing."""
+    path = table.with_suffix(".json")
+    found: Rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
 
 
-def as_text(rows: dict[str, dict[str, str]], refusals: list[str]) -> str:
-    names = list(dict.fromkeys(itertools.chain.from_iterable(rows.values())))
-    names.sort(key=COLUMNS.index)
+def merged(before: Rows, new: Rows, order: Sequence[str]) -> Rows:
+    """New cells in the place of earlier ones; families and columns that are gone are left out."""
+    rows = {name: before.get(name, {}) | new.get(name, {}) for name in order}
+    return {
+        name: {column: row[column] for column in COLUMNS if column in row}
+        for name, row in rows.items()
+        if row
+    }
+
+
+def save(table: Path, rows: Rows) -> None:
+    """Write both files anew; each appears whole or not at all."""
+    text = json.dumps(rows, indent=1) + "\n"
+    for path, content in ((table.with_suffix(".json"), text), (table, as_text(rows))):
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(content, encoding="utf-8")
+        part.replace(path)
+
+
+def as_text(rows: Rows) -> str:
+    """The table as Markdown: refusals numbered in the order in which they appear, then listed."""
     numbers: dict[str, int] = {}
-    for row in rows.values():  # refusals that no row has any more are left out
-        for name, cell in row.items():
-            if match := re.fullmatch(r"refused \[(\d+)\]", cell):
-                words = refusals[int(match[1]) - 1]
-                row[name] = f"refused [{numbers.setdefault(words, len(numbers) + 1)}]"
-    refusals[:] = numbers
+
+    def shown(cell: dict[str, str] | None) -> str:
+        if cell is None:
+            return "not measured"
+        if words := cell.get("refused"):
+            return f"refused [{numbers.setdefault(words, len(numbers) + 1)}]"
+        return cell.get("difference") or f"WRONG: {cell['wrong']}"
+
+    names = [column for column in COLUMNS if any(column in row for row in rows.values())]
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for family, row in rows.items():
+        lines.append(f"| {family} | {' | '.join(shown(row.get(name)) for name in names)} |")
     parts = [
         "# Families and commands",
         "Made by `python benchmarks/compatibility.py`. "
-        + " ".join((__doc__ or "").split("\n\n")[2].split()),
-        "\n".join(
-            [
-                f"| | {' | '.join(names)} |",
-                f"|---|{'---|' * len(names)}",
-                *(
-                    f"| {family} | {' | '.join(row.get(name, '') for name in names)} |"
-                    for family, row in rows.items()
-                ),
-            ]
-        ),
+        + " ".join((__doc__ or "").split("\n\n")[3].split()),
+        "\n".join(lines),
     ]
-    if refusals:
-        listed = (f"{number}. {words}" for number, words in enumerate(refusals, 1))
+    if numbers:
+        listed = (f"{number}. {words}" for words, number in numbers.items())
         parts.append("## The refusals in words\n\n" + "\n".join(listed))
     return "\n\n".join(parts) + "\n"
 

@@ -160,3 +160,41 @@ def test_committed_reports_have_the_present_form(folder: Path) -> None:
     else:
         text = to_markdown(ReportDocument.model_validate(data))
     assert (folder / "report.md").read_text(encoding="utf-8") == text
+
+
+def test_a_part_measured_anew_takes_its_place_in_the_table(tmp_path: Path) -> None:
+    made = load("benchmarks/compatibility")
+    table, order = tmp_path / "t.md", ["llama", "phi3", "lfm2"]
+    assert made.earlier(table) == {}
+    first = {"lfm2": {"quantize": {"refused": "No."}, "gone": {"difference": "9"}}}
+    first |= {"llama": {"quantize": {"difference": "1e-2"}, "evaluate: torch": {"wrong": "0.4"}}}
+    made.save(table, made.merged({"old": {}}, first, order))
+    part = {"llama": {"evaluate: torch": {"difference": "0.0"}}, "lfm2": {}}
+    part |= {"phi3": {"quantize": {"refused": "Never."}}}
+    made.save(table, made.merged(made.earlier(table), part, order))
+    assert made.earlier(table) == {
+        "llama": {"evaluate: torch": {"difference": "0.0"}, "quantize": {"difference": "1e-2"}},
+        "phi3": {"quantize": {"refused": "Never."}},
+        "lfm2": {"quantize": {"refused": "No."}},
+    }
+    lines = table.read_text("utf-8").splitlines()
+    assert [line for line in lines if line.startswith(("|", "1.", "2."))] == [
+        "| | evaluate: torch | quantize |",
+        "|---|---|---|",
+        "| llama | 0.0 | 1e-2 |",
+        "| phi3 | not measured | refused [1] |",
+        "| lfm2 | not measured | refused [2] |",
+        "1. Never.",
+        "2. No.",
+    ]
+    assert "| llama | WRONG: 0.4 |" in made.as_text({"llama": {"quantize": {"wrong": "0.4"}}})
+
+
+def test_the_table_of_families_is_whole_and_nothing_in_it_is_wrong() -> None:
+    made = load("benchmarks/compatibility")
+    table = ROOT / "results" / "compatibility.md"
+    rows = made.earlier(table)
+    assert list(rows) == [*made.FAMILIES, *made.MORE_FAMILIES, *made.OTHERS]
+    assert {tuple(row) for row in rows.values()} == {made.COLUMNS}
+    assert not [cell for row in rows.values() for cell in row.values() if "wrong" in cell]
+    assert table.read_text("utf-8") == made.as_text(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,9 @@ def test_an_answer_that_was_begun_is_continued() -> None:
         "{% for m in messages %}{{ m.content | upper }}{% endfor %}",
         "{% for m in messages %}{{ m.role }}{% if m.content | length > 20 %}!{% endif %}"
         "{{ m.content }}{% endfor %}",
+        "{% for m in messages %}{{ m.role }}:{{ m.content.split('</think>')[-1] }}{% endfor %}",
+        "{% if '/no_think' in messages[0].content %}off{% endif %}"
+        "{% for m in messages %}{{ m.role }}:{{ m.content }}{% endfor %}",
     ],
 )
 def test_a_template_that_does_more_is_refused(template: str, tmp_path: Path) -> None:
@@ -126,6 +130,15 @@ def test_a_template_that_does_more_is_refused(template: str, tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"runs no Jinja.*llama-server --jinja"):
         export(str(model), "ollama", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_date_is_that_of_the_export(tmp_path: Path) -> None:
+    dated = "Today: {{ strftime_now('%d %b %Y') }}\n" + TEMPLATES["chatml"]
+    export(str(write_tiny_gguf(tmp_path / "m.gguf", chat_template=dated)), "ollama", tmp_path / "o")
+    text = (tmp_path / "o" / "Modelfile").read_text()
+    [template] = parsed(text)["TEMPLATE"]
+    assert as_ollama(template, TALKS[0]).startswith(f"Today: {date.today():%d %b %Y}\n<|im_start|>")
+    assert "# the template writes today's date" in text
 
 
 @pytest.mark.parametrize("add_bos", [True, False])

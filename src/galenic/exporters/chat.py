@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TypeAlias
 
 from galenic.errors import UserError
@@ -40,6 +41,12 @@ TALKS: tuple[Messages, ...] = tuple(
     (*start, *_PLAIN[:length]) for length in (1, 3, 5) for start in ((), (_TOLD,))
 )
 """Conversations for which both templates must agree; each ends with a user message."""
+_THOUGHT = {"role": "assistant", "content": "<think>\nIt fits.\n</think>\n\nYes."}
+CONTENT_TALKS: tuple[Messages, ...] = (
+    (_PLAIN[0], _THOUGHT, _PLAIN[2]),
+    ({"role": "system", "content": "Be brief. /no_think"}, _PLAIN[0]),
+)
+"""Likewise; templates of models that reason often change these messages, which Go cannot."""
 
 
 @dataclass(frozen=True)
@@ -122,19 +129,22 @@ def find_form(template: str, special_tokens: Mapping[str, str]) -> ChatForm | No
         special_tokens: ``bos_token`` and ``eos_token`` for the template.
 
     Returns:
-        None if that text depends on anything but the order of the messages.
+        None if that text depends on anything but the order of the messages and today's date.
+        White space that the template removes around a message stays, because Go cannot remove it.
     """
+    today = date.today()
 
     def written(talk: Messages) -> str | None:
         try:
-            return render_chat(template, [dict(one) for one in talk], dict(special_tokens))
+            messages = [dict(one) for one in talk]
+            return render_chat(template, messages, dict(special_tokens), day=today)
         except UserError:  # it rejects system messages, or is invalid
             return None
 
     form = _take_apart(written)
     if form is None:
         return None
-    for talk in TALKS:
+    for talk in (*TALKS, *CONTENT_TALKS):
         wanted = written(talk)
         if wanted is None and talk[0]["role"] == "system":
             wanted = written(_merged(talk))

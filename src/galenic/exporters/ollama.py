@@ -51,9 +51,10 @@ def _form(template: str, metadata: Mapping[str, Any], name: str) -> ChatForm:
     form = find_form(template, special)
     if form is None:
         raise UserError(
-            f"the chat template of {name} does more than put texts around messages, and Ollama, "
-            "which runs no Jinja, might send the bare question. Export it with --to llama.cpp and "
-            "serve it with `llama-server --jinja`, or with `galenic serve`."
+            f"the chat template of {name} does more than put texts around messages (it changes "
+            "some, as those of models that reason do with earlier thoughts), and Ollama runs no "
+            "Jinja: it would send other texts than the model was trained on. Export it with --to "
+            "llama.cpp and serve it with `llama-server --jinja`, or with `galenic serve`."
         )
     sentencepiece = metadata.get("tokenizer.ggml.model") == "llama"
     if metadata.get("tokenizer.ggml.add_bos_token", sentencepiece):

@@ -9,6 +9,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "bom.csv": lambda: b"\xef\xbb\xbf" + table(","),
     "semicolon.csv": lambda: table(";"),
     "tab.csv": lambda: table("\t"),
+    "said.csv": lambda: b"sep=|\r\n" + table("|"),
     "q.tsv": lambda: table("\t"),
     "q.tsv.zst": lambda: zstd(table("\t")),
     "q.parquet": parquet,
@@ -111,6 +113,19 @@ def test_formats(tmp_path: Path, name: str) -> None:
     dataset = load(tmp_path, name, FORMS[name]())
     found = [(one.question, dict(one.options), one.answer) for one in dataset.examples]
     assert found == EXPECTED
+
+
+def test_a_line_that_names_the_separator_counts_as_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="line 4: `answer` 'Z' is none"):
+        load(tmp_path, "q.csv", b"sep=;\nquestion;A;B;answer\nQ?;w;x;A\nR?;w;x;Z\n")
+
+
+def test_whole_decimals_are_indices(tmp_path: Path) -> None:
+    rows = [{"question": "Q?", "choices": ["w", "x"], "answer": Decimal("1.00")}]
+    assert keys(load(tmp_path, "q.parquet", parquet(rows))) == ["B"]
+    rows[0]["answer"] = Decimal("0.50")
+    with pytest.raises(UserError, match=r"0\.5 is none of the options"):
+        load(tmp_path, "q.parquet", parquet(rows))
 
 
 MCQ = {"opa": "w", "opb": "x", "opc": "y", "opd": "z", "choice_type": "single", "exp": "see"}

@@ -12,10 +12,12 @@ import hashlib
 import io
 import json
 import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ PACKED = (".gz", ".zst")
 _GZIP, _ZSTD, _PARQUET, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04"
 _PART = 4096
 """Bytes decompressed at once, so that a file which grows enormously is noticed early."""
+_SAID_DELIMITER = re.compile(r"sep=([,;\t|])\r?\n")
 _LISTS = ("data", "questions", "examples", "rows", "items", "test", "instances")
 """Keys of a JSON object under which the rows may be found."""
 
@@ -235,6 +238,8 @@ def _read_cells(content: bytes, table: ExamTable, delimiter: str | None) -> None
     table.textual = True
     text = _text(content, table)
     first = text.split("\n", 1)[0]
+    if said := _SAID_DELIMITER.match(text):  # Excel's own first line: "sep=;"
+        delimiter, text = said[1], text[said.end() :]
     if delimiter is None:
         counts = {one: first.count(one) for one in ",;\t|"}
         delimiter = max(counts, key=lambda one: counts[one])
@@ -248,12 +253,12 @@ def _read_cells(content: bytes, table: ExamTable, delimiter: str | None) -> None
     csv.field_size_limit(1 << 30)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     cells: list[tuple[int, list[str]]] = []
-    begin = 1
+    begin = first_line = 2 if said else 1
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
                 cells.append((begin, row))
-            begin = reader.line_num + 1
+            begin = reader.line_num + first_line
     except csv.Error as error:
         raise table.error(begin, f"no valid CSV ({error})") from error
     _fill(cells, table)
@@ -296,13 +301,15 @@ def _read_parquet(content: bytes, table: ExamTable) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Replace what only Parquet has by its JSON form: NaN (an empty cell of pandas) and bytes."""
+    """Replace what only Parquet has by its JSON form: NaN (an empty cell), bytes and decimals."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
     if isinstance(value, bytes):
         return value.decode()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
