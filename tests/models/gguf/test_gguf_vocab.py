@@ -78,7 +78,8 @@ def test_each_rule_is_named_and_cuts_alike(name: str, tmp_path: Path) -> None:
     vocab = {token: at for token, at in facts["model"]["vocab"].items() if at < 256}
     vocab |= {merge.replace(" ", ""): 256 + at for at, merge in enumerate(MERGES)}
     model = {"ignore_merges": ignore_merges, "vocab": vocab, "merges": MERGES}
-    edit(folder, pre_tokenizer=rule, model=model)
+    added = [one | {"id": len(vocab) + at} for at, one in enumerate(facts["added_tokens"])]
+    edit(folder, pre_tokenizer=rule, model=model, added_tokens=added)
     assert read_vocabulary(folder, 297).pre == name
     path = tmp_path / "tiny.gguf"
     folder_to_gguf(folder, path, "F32")

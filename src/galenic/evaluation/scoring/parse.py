@@ -30,7 +30,7 @@ MARKERS = (
     r"(?i:\b(?:I|we)(?:['’](?:d|ll|m|re))?\s+(?:would\s+|will\s+|am\s+|are\s+)?"
     r"(?:choose|pick|select|go(?:ing)?\s+(?:with|for)))\s+"
     rf"(?i:{THING}\b\s*)?",
-    rf"(?im:^\W*(?:{BEST}|selected|final|choice|conclusion|verdict|decision)\W*[:：]){MARK}",
+    rf"(?im:^\W*(?:{BEST}|selected|final|choice|conclusion|decision)\W*[:：]){MARK}",
     r"\\boxed\s*\{",
 )
 """Patterns of phrases that precede an answer."""

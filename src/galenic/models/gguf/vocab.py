@@ -28,6 +28,7 @@ from galenic.models.gguf.pieces import (
     strips_as_phi3,
 )
 from galenic.models.gguf.tokenizer import PRE_TOKENIZERS
+from galenic.models.tokenizers.added import check_added_ids, check_spelling
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -108,8 +109,13 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     def say(why: str) -> UserError:
         return UserError(f"the tokenizer of {folder} is damaged: {why}. Download it again.")
 
+    from tokenizers import Tokenizer
+
     with refusals(say):
-        return _vocabulary(folder, size)
+        found = _vocabulary(folder, size)
+        # refuses what contradicts itself, such as merges that make no token
+        Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return found
 
 
 def _vocabulary(folder: Path, size: int) -> Vocabulary:
@@ -124,6 +130,12 @@ def _vocabulary(folder: Path, size: int) -> Vocabulary:
     facts = _read(path)
     model, added = facts.get("model") or {}, facts.get("added_tokens") or []
     pieces = is_sentencepiece(model)
+    check_added_ids(path, facts)
+    if _read(folder / "tokenizer_config.json").get("split_special_tokens"):
+        raise UserError(
+            f"{folder}: tokenizer_config.json says split_special_tokens, so that no special token "
+            "is found in a text, and a GGUF cannot say so. Set it to false."
+        )
     _check_model(path, model, None if pieces else facts.get("normalizer"))
     tokens, types = _tokens(path, model, added, size)
     special = SpecialVocab(folder, load_merges=not pieces, n_vocab=size)
@@ -131,6 +143,7 @@ def _vocabulary(folder: Path, size: int) -> Vocabulary:
     special.add_special_token = {}
     add_bos, add_eos = (number is not None for number in ends)
     if pieces:
+        check_spelling(path, added, facts.get("normalizer"))
         whole = {token["content"] for token in added}
         if model.get("unk_token") in tokens:
             special.special_token_ids["unk"] = tokens.index(model["unk_token"])
