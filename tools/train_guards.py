@@ -4,9 +4,10 @@
     python tools/train_guards.py --report-only
 
 Read are the development phrases and half a of the test set (tests/assistant/data), with the
-statements of the handbook and the texts of the triage corpus as harmless. Half b of the test set
-and of ``guards_kinds`` is never read. In the report each file of phrases is judged by a model that
-saw none of it, and harmless texts by one that saw none of their fold. Everything is seeded.
+statements of the handbook and the texts of the triage corpus as harmless. Half b of the test set,
+of ``guards_kinds`` and of ``guards_alike`` is never read. In the report each file of phrases is
+judged by a model that saw none of it, and harmless texts by one that saw none of their fold.
+Everything is seeded.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ DATA = ROOT / "tests/assistant/data"
 CORPUS = ROOT / "tools/triage/corpus"
 FILES = ("guards", "development/guards", "development/guards_more", "development/guards_voices",
          "development/guards_fresh", "development/guards_kinds",
-         "development/guards_plain")  # fmt: skip
-HALVED = ("guards", "development/guards_kinds")
+         "development/guards_plain", "development/guards_alike")  # fmt: skip
+HALVED = ("guards", "development/guards_kinds", "development/guards_alike")
 """Files of which half b is never read."""
 ABOUT_MEDICINES = ("alcohol_poisoning", "overdose", "suic", "self_harm", "medicine", "missed_pill")
 """Conditions of the corpus whose texts may be harmful."""

@@ -8,8 +8,8 @@ from galenic.assistant.answer.aspects import asked_aspects
 from galenic.assistant.answer.choose import choose
 from galenic.assistant.answer.reading import read_question
 from galenic.assistant.handbook.entry import Entry
-from galenic.assistant.handbook.near_words import NearWords
 from galenic.assistant.handbook.topics import Topics, topics
+from galenic.retrieval.near_words import NearWords
 
 
 def said(question: str) -> list[str]:

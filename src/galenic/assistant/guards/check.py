@@ -23,6 +23,7 @@ from galenic.assistant.guards.doses import is_dose, no_dose
 from galenic.assistant.guards.excused import excused
 from galenic.assistant.guards.learned import learned_kind
 from galenic.assistant.guards.methods import asks_method, is_method
+from galenic.assistant.guards.objects import has_object
 from galenic.assistant.guards.reassurance import asks_reassurance, is_reassurance
 from galenic.assistant.guards.stopping import asks_stopping, is_stopping
 from galenic.assistant.guards.told import ASKING_FIRST, Told
@@ -89,7 +90,8 @@ class _Ready:
             for one in self.guards:
                 if one.id in found and _harmless(one) not in found:
                     asked = f"{self.side} {one.id}"
-                    if not excused(one.id, told) and not excused(asked, told):
+                    real = has_object(one.id, told) and has_object(asked, told)
+                    if real and not (excused(one.id, told) or excused(asked, told)):
                         return one
         return None
 
@@ -151,9 +153,9 @@ def _learned(ready: _Ready, plain: str) -> Guard | None:
     """Return the guard that the linear classifier finds for a normalised text; None if harmless."""
     told = _sentences(plain)
     kind = learned_kind(ready.side, told) if told else None
-    if kind in ("dose", "stopping") and all(_spared(kind, one) for one in told):
-        return None
     wanted = "change-of-dose" if (ready.side, kind) == ("asked", "dose") else kind
+    if kind and wanted and all(_spared(kind, one) or not has_object(wanted, one) for one in told):
+        return None
     return next((one for one in ready.guards if one.id == wanted), None)
 
 
@@ -163,9 +165,11 @@ def _spared(kind: str, told: Told) -> bool:
     Example: "Ask your doctor before you stop it."
 
     Args:
-        kind: what the classifier predicts, ``dose`` or ``stopping``.
+        kind: what the classifier predicts, one of its kinds but ``harmless``.
         told: tokens of the sentence.
     """
+    if kind not in ("dose", "stopping"):
+        return False
     asks = told.starts(ASKING_FIRST) and told.has(frozenset({"before"}))
     return asks or excused(kind, told) or (kind == "dose" and no_dose(told))
 
@@ -197,7 +201,7 @@ def _built(ready: _Ready, checks: Sequence[tuple[str, _Check]], text: str) -> Gu
     for sentence in sentences(text):
         told = _told(sentence.tokens)
         for name, check in checks:
-            if check(told):
+            if check(told) and (name != "reassurance" or has_object(name, told)):
                 return by_id[name]
     return None
 

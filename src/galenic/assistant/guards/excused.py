@@ -174,17 +174,8 @@ def _asked_method(told: Told) -> bool:
     return fasting and told.has(word_set("eating eat fast fasting drinking"))
 
 
-def _said_method(told: Told) -> bool:
-    """Check for first aid ("a fall from a height needs an ambulance") or a drink with meals."""
-    if told.starts(frozenset({"drink"})) and told.has(frozenset({"water"})):
-        return not told.has(word_set("hunger fill skip instead eating calories"))
-    helped = word_set("ambulance doctor emergency hospital 999 911 112 samaritans crisis")
-    return told.has(helped) and told.has(word_set("need needs call see ring go take get should"))
-
-
 _BY_KIND = {
     "asked self-harm": _asked_method,
-    "self-harm": _said_method,
     "dose": _dose,
     "stopping": _stopping,
     "reassurance": _reassurance,

@@ -18,8 +18,8 @@ from itertools import pairwise
 
 from galenic.assistant.handbook.entry import Entry
 from galenic.assistant.handbook.load import entries, more_names, spellings
-from galenic.assistant.handbook.near_words import NearWords
 from galenic.assistant.triage.words.wording import word_set
+from galenic.retrieval.near_words import NearWords
 from galenic.retrieval.query import STOP_WORDS, stem, words
 
 __all__ = ["Match", "Topics", "halves_of", "joined_stems", "name_stems", "topics"]

@@ -1,4 +1,4 @@
-"""Spelling correction towards words of the handbook: misspellings and other inflections."""
+"""Spelling correction towards known words: misspellings and other inflections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NearWords:
     Examples: "dehydrated" gives "dehydration", and "tonsilitis" gives "tonsillitis".
 
     Args:
-        names: words in the names of entries; preferred as corrections.
+        names: words in names, such as titles; preferred as corrections.
         known: stems of correct words, which are not taken for misspellings.
         others: words that are used as corrections if no name is similar.
     """
