@@ -47,7 +47,9 @@ MISTAKES = (
     ("evaluate text.gguf --data sample", "text.gguf is not a GGUF.*Give a .gguf file"),
     ("evaluate notes.txt --data sample", "notes.txt is not a GGUF"),
     ("evaluate folder --data sample", "no config.json"),
-    ("evaluate smollm2-135m extra --data sample", "unexpected extra argument"),
+    ("evaluate smollm2-135m extra --data sample", r"meant by: extra\?"),
+    ("ask could this be a UTI", r"meant by: this be a UTI\? Text of several words needs quotes\."),
+    ("quantize smollm2-135m --bpw 4.5 -o x", r"--bpw\. Did you mean --target-bpw\?"),
     ("inspect none.gguf", "no file or folder none.gguf"),
     ("pull smolm", "Known: "),
     # benchmarks and data

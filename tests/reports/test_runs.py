@@ -82,13 +82,13 @@ def test_a_broken_record_names_file_and_line(
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="there is no such folder"):
         load_run(tmp_path / "missing")
     with pytest.raises(UserError, match=r"has no run\.json"):
         load_run(tmp_path)
     folder = write_run(tmp_path / "run", num_items=3)
     (folder / "items.jsonl").unlink()
-    with pytest.raises(UserError, match=r"items\.jsonl is missing"):
+    with pytest.raises(UserError, match=r"items\.jsonl \(the questions; .*\) is missing"):
         load_run(folder)
     write_run(folder, num_items=3, keep=0)
     with pytest.raises(UserError, match=r"no records yet.*galenic evaluate"):

@@ -8,6 +8,8 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -154,9 +156,23 @@ def _of_usage(error: Exception) -> str:
     said = re.sub(r"Input should be a valid integer\b.*", "it must be a whole number", said)
     said = re.sub(r"Input should be a valid number\b.*", "it must be a number", said)
     said = said.replace("Input should be", "it must be")
+    said = re.sub(
+        r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)",
+        r"What is meant by: \1? Text of several words needs quotes",
+        said,
+    )
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "galenic"
+    if (wrong := getattr(error, "option_name", None)) and context and "?" not in said:
+        said += _named_alike(str(wrong), context.command.params)
     return f"{said.removesuffix('.')}{'' if said.endswith('?') else '.'} See: {command} --help"
+
+
+def _named_alike(wrong: str, params: Sequence[Any]) -> str:
+    """Options that hold the word of one that does not exist, as a question; else nothing."""
+    word = wrong.lstrip("-")
+    found = [name for one in params for name in one.opts if len(word) > 1 and word in name]
+    return f". Did you mean {' or '.join(found)}?" if found else ""
 
 
 def _heed_termination() -> list[int]:

@@ -307,7 +307,8 @@ def _download(hub_set: HubSet) -> tuple[str, list[Row]]:
         detail = " ".join(str(error).split())[:300]
         raise UserError(
             f"the Hugging Face Hub did not give {hub_set.repo} ({type(error).__name__}: {detail}). "
-            "Try again with a network connection, or name a folder with the files in --data."
+            "Try again with a network connection, name a folder with the files in --data, or write "
+            "`--data sample` for the questions shipped with the package."
         ) from error
 
 

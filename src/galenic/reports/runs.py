@@ -154,9 +154,9 @@ def load_runs(folders: list[Path]) -> list[LoadedRun]:
 def _read_info(folder: Path) -> RunInfo:
     path = folder / "run.json"
     if not folder.is_dir() or not path.is_file():
-        what = "has no run.json" if folder.is_dir() else "is not a folder"
+        what = "it has no run.json" if folder.is_dir() else "there is no such folder"
         raise UserError(
-            f"{folder} is not a run: it {what}. Name a folder that `galenic evaluate` wrote."
+            f"{folder} is not a run: {what}. Name a folder that `galenic evaluate` wrote."
         )
     try:
         return RunInfo.model_validate_json(path.read_bytes())
@@ -192,7 +192,8 @@ def _lines(
     candidates = [path for path in (folder / name, folder / f"{name}.gz") if path.exists()]
     if not candidates:
         if needed:
-            raise UserError(f"{folder} is not a whole run: {name} is missing.")
+            lost = " (the questions; published results leave them out)" * (name == "items.jsonl")
+            raise UserError(f"{folder} is not a whole run: {name}{lost} is missing.")
         return [], False
     if len(candidates) > 1:
         raise UserError(f"{folder} holds both {name} and {name}.gz: remove the one that is stale.")
