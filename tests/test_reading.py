@@ -65,14 +65,14 @@ READERS: list[tuple[Callable[[Path], Any], str]] = [
     (read_table, "x.parquet"),
     (plain_texts, "x.txt"),
     (read_published, "x.csv"),
+    (read_published, "x.zip"),
+    (read_published, "x.parquet"),
 ]
 
 
 @pytest.mark.parametrize(("read", "name"), READERS)
 @pytest.mark.parametrize("what", ["pipe", "zero", "folder", "loop"])
-def test_what_is_no_file(
-    read: Callable[[Path], Any], name: str, what: str, tmp_path: Path
-) -> None:
+def test_what_is_no_file(read: Callable[[Path], Any], name: str, what: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if what == "pipe":
         os.mkfifo(path)

@@ -77,7 +77,7 @@ def test_the_hubs_parquet_is_read_as_a_file_and_as_a_folder(tmp_path: Path) -> N
             "Zorb disease", "A fever.", "Frops; Quax",
         )  # fmt: skip
     file.write_bytes(b"PAR1 damaged")
-    with pytest.raises(UserError, match="no parquet that can be read"):
+    with pytest.raises(UserError, match="damaged or no Parquet file"):
         read_published(file)
 
 
@@ -158,3 +158,14 @@ def test_entities_are_refused_in_any_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_bytes(text.encode("utf-16"))
     with pytest.raises(UserError, match="declares entities"):
         read_published(tmp_path)
+
+
+def test_a_text_that_a_parquet_stores_once_is_not_copied_without_end(tmp_path: Path) -> None:
+    """A small file of 100,000 rows with the same 100 kB would be 10 GB of answers."""
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    texts = arrow.DictionaryArray.from_arrays([0] * 100_000, arrow.array(["x" * 100_000]))
+    file = tmp_path / "x.parquet"
+    parquet.write_table(arrow.table({"question": texts, "answer": texts}), file)
+    with pytest.raises(UserError, match="unpacks to more than"):
+        read_published(file)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from galenic.data.jsonl import read_jsonl
+from galenic.data.exams.packed import parquet_rows
+from galenic.data.jsonl import read_jsonl, read_whole
 from galenic.errors import UserError
 from galenic.limits import JSONL_BYTES, UNPACKED_RATIO, one_line
-from galenic.reading import read_file
 from galenic.retrieval.documents.base import clean
 from galenic.retrieval.documents.medquad import SOURCES, MedQuadRow
 
@@ -53,11 +53,11 @@ def read_published(path: Path) -> tuple[MedQuadRow, ...]:
             is missing for parquet.
     """
     if path.is_dir():
-        found = list(_of_files((p.name, p.read_bytes()) for p in sorted(path.rglob("*.xml"))))
+        found = list(_of_files((p.name, read_whole(p)) for p in sorted(path.rglob("*.xml"))))
         for file in sorted(path.rglob("*.parquet")):
-            found += _of_rows(file, _parquet_rows(file))
+            found += _of_rows(file, iter(parquet_rows(file, read_whole(file))))
     elif path.suffix.lower() == ".parquet":
-        found = list(_of_rows(path, _parquet_rows(path)))
+        found = list(_of_rows(path, iter(parquet_rows(path, read_whole(path)))))
     elif path.suffix.lower() == ".zip":
         found = list(_of_files(_zipped(path)))
     elif path.suffix.lower() == ".csv":
@@ -74,9 +74,10 @@ def read_published(path: Path) -> tuple[MedQuadRow, ...]:
 
 
 def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
+    data = read_whole(path)
+    room = min(JSONL_BYTES, max(UNPACKED_RATIO * len(data), 1 << 20))
     try:
-        room = min(JSONL_BYTES, max(UNPACKED_RATIO * path.stat().st_size, 1 << 20))
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in sorted(archive.infolist(), key=lambda one: one.filename):
                 if info.filename.endswith(".xml") and info.file_size <= MOST_BYTES:
                     room -= info.file_size
@@ -94,31 +95,14 @@ def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
-        text = read_file(path, JSONL_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_whole(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise UserError(f"--from {path} cannot be read as UTF-8: {error}.") from error
     csv.field_size_limit(10_000_000)
     try:
         yield from csv.DictReader(io.StringIO(text))
     except csv.Error as error:
         raise UserError(f"--from {path} is no valid CSV ({error}).") from error
-
-
-def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise UserError(
-            f"--from {path}: parquet needs pyarrow: `pip install pyarrow`, or take the zip. {WHERE}"
-        ) from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            wanted = {name for names in _COLUMNS.values() for name in names}
-            columns = [name for name in file.schema_arrow.names if name in wanted]
-            for batch in file.iter_batches(batch_size=1000, columns=columns):
-                yield from batch.to_pylist()
-    except (OSError, ArrowException) as error:
-        raise UserError(f"--from {path} is no parquet that can be read: {error}.") from error
 
 
 def _of_rows(path: Path, rows: Iterator[Mapping[str, Any]]) -> Iterator[MedQuadRow]:
