@@ -14,6 +14,7 @@ from galenic.cli.ask.ask import read_context
 from galenic.data.calibration import plain_texts
 from galenic.data.exams.files import read_table
 from galenic.data.jsonl import read_jsonl
+from galenic.data.published import take_published
 from galenic.errors import UserError
 from galenic.reading import TooLargeError, read_file
 from galenic.retrieval.documents.medquad_files import read_published
@@ -64,6 +65,8 @@ READERS: list[tuple[Callable[[Path], Any], str]] = [
     (read_table, "x.csv"),
     (read_table, "x.parquet"),
     (plain_texts, "x.txt"),
+    (lambda path: take_published(path, path.parent / "out"), "x.zip"),
+    (lambda path: take_published(path, path.parent / "out"), "ori_pqal.json"),
     (read_published, "x.csv"),
     (read_published, "x.zip"),
     (read_published, "x.parquet"),
@@ -80,11 +83,13 @@ def test_what_is_no_file(read: Callable[[Path], Any], name: str, what: str, tmp_
         path.symlink_to("/dev/zero")
     elif what == "loop":
         path.symlink_to(path)
-    elif read is read_published:
+    elif name.endswith((".zip", "pqal.json")) or read is read_published:
         pytest.skip("it takes folders")
     else:
         path.mkdir()
-    why = {"folder": "directory", "loop": "symbolic links"}.get(what, "a device or a named pipe")
+    why = {"folder": "directory", "loop": "symbolic links|does not exist"}.get(
+        what, "a device or a named pipe"
+    )
     with pytest.raises(UserError, match=f"{name}.*{why}") as refused:
         read(path)
     assert "\n" not in str(refused.value)

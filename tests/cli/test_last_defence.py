@@ -149,6 +149,8 @@ def os_error(number: int) -> OSError:
         (os_error(errno.EACCES), 73, "/some/file"),
         (os_error(errno.EMFILE), 71, "ulimit -n"),
         (os_error(errno.EIO), 74, "/some/file"),
+        (os_error(errno.EEXIST), 2, "/some/file"),
+        (RuntimeError("Symlink loop from '/some/file'"), 2, "/some/file: too many"),
         (MemoryError(), 71, "memory"),
         (RecursionError(), 65, "nested"),
         (ValueError("x" * 10_000 + "\nsecond"), 70, "ValueError"),

@@ -125,8 +125,12 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
         ({"dev.json": lines(medmcqa(5))}, "none of 1 to 4"),
         ({"dev.json": lines({"id": "x", "cop": 1})}, "not as published"),
         ({"ori_pqal.json": "{}"}, "PMID"),
+        ({"ori_pqal.json": '{"x": {}}'}, "not as published"),
+        ({"ori_pqal.json": '{"1' + "0" * 9000 + '": {}}'}, "not as published"),
+        ({"ori_pqal.json": "[]"}, "not as published"),
+        ({"dev.json": "[" * 99_999}, "dev.json"),
         ({"questions/US/test.jsonl": lines(medqa("AB"))}, "options"),
-        ({"dev.json": " " * 30_000_000}, "200 times its size"),
+        ({"dev.json": " " * 30_000_000}, "200 times its "),
     ],
 )
 def test_what_is_not_as_published(tmp_path: Path, members: dict[str, str], said: str) -> None:

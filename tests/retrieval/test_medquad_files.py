@@ -86,6 +86,7 @@ def test_the_hubs_parquet_is_read_as_a_file_and_as_a_folder(tmp_path: Path) -> N
     [
         ("a.xml", b"<Document>", "none"),
         ("b.zip", b"no zip", "no zip"),
+        ("a.xml", b"<Document>" + b" " * 20_000_000, "20,000,000 are allowed"),
         ("c.csv", b"x,y\n1,2\n", "question and answer"),
         ("d.txt", b"text", "github.com/abachaa/MedQuAD"),
     ],

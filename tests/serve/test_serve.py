@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from served import Server
 
-from galenic.cli.failure import STOPPED
+from galenic.cli.failure import TERMINATED
 from galenic.errors import UserError
 from galenic.evaluation.chat.render import render_chat
 from galenic.models.load import resolve_model
@@ -56,7 +56,7 @@ def server(model: Path) -> Iterator[Server]:
     found = Server(model, "--max-tokens", "64", "--max-bytes", "20000")
     yield found
     said = found.stop()
-    assert found.process.returncode == STOPPED  # SIGTERM cleans up as Ctrl-C does
+    assert found.process.returncode == TERMINATED  # SIGTERM cleans up as Ctrl-C does
     assert "Traceback" not in said
     assert "The heart" not in said  # nothing that was asked is logged
 

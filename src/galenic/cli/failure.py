@@ -37,7 +37,9 @@ EXTRAS = {
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
-NO_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+NO_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST)
+LOOP = "Symlink loop from "
+"""How the RuntimeError begins that `Path.resolve` raises before Python 3.13."""
 
 
 class Failure:
@@ -67,6 +69,9 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, UnicodeError):
         what = f"text that is no valid Unicode ({one_line(str(error))})"
         return Failure(what, "Write it as UTF-8 and try again.", DATA)
+    if isinstance(error, RuntimeError) and str(error).startswith(LOOP):
+        path = str(error).removeprefix(LOOP).strip("'")
+        return _of_system(OSError(errno.ELOOP, os.strerror(errno.ELOOP), path))
     if isinstance(error, OSError):
         return _of_system(error)
     what = f"{type(error).__name__}: {one_line(str(error))}".rstrip(": ")

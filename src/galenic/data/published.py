@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from galenic.data import manifest
+from galenic.data.exams.packed import zipped_files
 from galenic.data.hub import convert_medmcqa, convert_medqa, convert_pubmedqa
 from galenic.data.jsonl import encode_gzip, parse_json, parse_line, read_whole, write_bytes
 from galenic.data.rows import RowError
 from galenic.errors import UserError
-from galenic.limits import JSONL_BYTES, UNPACKED_RATIO, one_line
+from galenic.limits import one_line
 
 __all__ = ["take_published"]
 
@@ -56,12 +55,12 @@ def take_published(path: Path, folder: Path) -> list[Path]:
     for name, content in _parts(path):
         try:
             converted = _convert(name, content)
-        except (KeyError, TypeError, AttributeError) as error:
+        except RowError as error:
+            raise UserError(f"{path}: {name}: {error}. {WHERE}") from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(
                 f"{path}: {name} is not as published ({one_line(str(error))}). {WHERE}"
             ) from error
-        except RowError as error:
-            raise UserError(f"{path}: {name}: {error}. {WHERE}") from error
         known = True
         for file, rows in converted.items():
             target = folder / file
@@ -97,27 +96,9 @@ def _parts(path: Path) -> Iterator[tuple[str, bytes]]:
             if _reader(file.as_posix()):
                 yield file.relative_to(path.parent).as_posix(), read_whole(file)
     elif path.suffix.lower() == ".zip":
-        yield from _zipped(path)
+        yield from zipped_files(path, lambda name: _reader(name) is not None)
     elif _reader(path.absolute().as_posix()):
         yield path.absolute().as_posix(), read_whole(path)
-
-
-def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        room = min(JSONL_BYTES, max(UNPACKED_RATIO * path.stat().st_size, 1 << 20))
-        with zipfile.ZipFile(path) as archive:
-            for info in sorted(archive.infolist(), key=lambda one: one.filename):
-                if not _reader(info.filename):
-                    continue
-                room -= info.file_size
-                if room < 0:
-                    raise UserError(
-                        f"{path} unpacks to more than {UNPACKED_RATIO} times its size, or "
-                        f"{JSONL_BYTES:,} bytes. Unpack it yourself if you trust it."
-                    )
-                yield info.filename, archive.read(info)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise UserError(f"{path} is no zip that can be read: {one_line(str(error))}.") from error
 
 
 def _medqa(content: bytes, split: str, num_options: int) -> Converted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from typing import Any
 
 import typer
@@ -45,7 +44,6 @@ def command(**values: Any) -> None:
     from galenic.serve.listen import run, take_address
 
     read_arguments(config.chat_template_kwargs)  # says a mistake before the model is loaded
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it cleans up as Ctrl-C does
     with take_address(config) as door:
         limits = Limits(most_connections(config.max_connections))
         runtime = load_runtime(

@@ -1,15 +1,19 @@
-"""Limits on what a packed file may unpack to, and the rows of Parquet files within them."""
+"""Limits on what a packed file may unpack to; files of a zip and rows of Parquet within them."""
 
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from galenic.data.jsonl import read_whole
 from galenic.errors import UserError
 from galenic.limits import JSONL_BYTES, UNPACKED_RATIO, one_line
 
-__all__ = ["MISSING", "Room", "parquet_rows"]
+__all__ = ["MISSING", "Room", "parquet_rows", "zipped_files"]
 
 MISSING = (
     "{path} is {what}, which needs {module}. Install it with `pip install 'galenic[exams]'`, or "
@@ -44,6 +48,28 @@ class Room:
                 f"{self.path} unpacks to more than {self.most:,} bytes ({UNPACKED_RATIO} times its "
                 f"size, and {JSONL_BYTES:,}, are allowed). Unpack it yourself if you trust it."
             )
+
+
+def zipped_files(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files of a zip, in order of their names.
+
+    Args:
+        path: the zip.
+        is_wanted: whether a file of this name is read.
+
+    Raises:
+        UserError: it is no zip, is damaged, or unpacks to too much.
+    """
+    data = read_whole(path)
+    room = Room(path, len(data))
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for info in sorted(archive.infolist(), key=lambda one: one.filename):
+                if is_wanted(info.filename):
+                    room.take(info.file_size)
+                    yield info.filename, archive.read(info)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise UserError(f"{path} is no zip that can be read: {one_line(str(error))}.") from error
 
 
 def parquet_rows(path: Path, content: bytes) -> list[dict[str, Any]]:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from galenic.data.exams.packed import parquet_rows
+from galenic.data.exams.packed import parquet_rows, zipped_files
 from galenic.data.jsonl import read_jsonl, read_whole
 from galenic.errors import UserError
-from galenic.limits import JSONL_BYTES, UNPACKED_RATIO, one_line
 from galenic.retrieval.documents.base import clean
 from galenic.retrieval.documents.medquad import SOURCES, MedQuadRow
 
@@ -59,7 +56,7 @@ def read_published(path: Path) -> tuple[MedQuadRow, ...]:
     elif path.suffix.lower() == ".parquet":
         found = list(_of_rows(path, iter(parquet_rows(path, read_whole(path)))))
     elif path.suffix.lower() == ".zip":
-        found = list(_of_files(_zipped(path)))
+        found = list(_of_files(zipped_files(path, lambda name: name.endswith(".xml"))))
     elif path.suffix.lower() == ".csv":
         found = list(_of_rows(path, _csv_rows(path)))
     elif path.name.lower().endswith((".jsonl", ".jsonl.gz")):
@@ -71,26 +68,6 @@ def read_published(path: Path) -> tuple[MedQuadRow, ...]:
     if not found:
         raise UserError(f"--from {path}: there are no answers in it. {WHERE}")
     return tuple(found)
-
-
-def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
-    data = read_whole(path)
-    room = min(JSONL_BYTES, max(UNPACKED_RATIO * len(data), 1 << 20))
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for info in sorted(archive.infolist(), key=lambda one: one.filename):
-                if info.filename.endswith(".xml") and info.file_size <= MOST_BYTES:
-                    room -= info.file_size
-                    if room < 0:
-                        raise UserError(
-                            f"--from {path} unpacks to more than {UNPACKED_RATIO} times its size, "
-                            f"or {JSONL_BYTES:,} bytes. Unpack it yourself if you trust it."
-                        )
-                    yield Path(info.filename).name, archive.read(info)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise UserError(
-            f"--from {path} is no zip that can be read: {one_line(str(error))}."
-        ) from error
 
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -123,6 +100,8 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 def _of_files(files: Iterator[tuple[str, bytes]]) -> Iterator[MedQuadRow]:
     for name, raw in files:
+        if len(raw) > MOST_BYTES:
+            raise UserError(f"--from: {name} has {len(raw):,} bytes; {MOST_BYTES:,} are allowed.")
         plain = raw.replace(b"\0", b"")  # also finds declarations in UTF-16
         if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
             raise UserError(f"--from: {name} declares entities, which MedQuAD does not.")
