@@ -71,6 +71,14 @@ def test_the_same_answers_as_merged_weights(base: Path, rslora: bool) -> None:
     assert both.name == "base.gguf + adapter"
 
 
+def test_an_alpha_of_zero_adds_nothing(base: Path) -> None:
+    """llama.cpp itself takes it for a scale of 1."""
+    config = base.parent / "adapter" / ADAPTER_CONFIG
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 0}))
+    found = scores(with_adapter(files(base), base.parent / "adapter"))
+    np.testing.assert_allclose(found, scores(files(base)), rtol=0, atol=1e-6)
+
+
 def test_exported_beside_the_base(base: Path, tmp_path: Path) -> None:
     use = export(str(base), "llama.cpp", tmp_path / "out", adapter=str(tmp_path / "adapter"))
     assert "--lora" in use

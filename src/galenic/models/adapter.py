@@ -214,15 +214,16 @@ def write_adapter(target: Path, base: Path, adapter: Mapping[str, LowRank]) -> N
     shapes = {info.name: tuple(reversed(info.shape)) for info in header.tensors}
     _check_shapes(added, shapes)
     (alpha,) = {part.scale * part.down.shape[0] for part in adapter.values()}
+    kept = 1.0 if alpha else 0.0  # llama.cpp takes an alpha of 0 for a scale of 1
     writer = GGUFWriter(target, str(header.metadata["general.architecture"]))
     try:
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
-        writer.add_float32("adapter.lora.alpha", alpha)
+        writer.add_float32("adapter.lora.alpha", alpha or 1.0)
         for name, (part, order) in added.items():
             up = part.up if order is None else part.up[order]
             writer.add_tensor(f"{name}.lora_a", np.ascontiguousarray(part.down, np.float32))
-            writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(up, np.float32))
+            writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(up * kept, np.float32))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
