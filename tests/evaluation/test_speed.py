@@ -10,6 +10,7 @@ import pytest
 
 import tiny
 from galenic.cache import cache_folder
+from galenic.errors import UserError
 from galenic.evaluation import speed
 from galenic.evaluation.config import EvaluateConfig
 from galenic.evaluation.run import evaluate
@@ -72,6 +73,31 @@ def test_a_measurement_writes_no_weights(tmp_path: Path) -> None:
     faster = speeds["torch"] >= speed.CLEARLY_FASTER * speeds["llama"]
     assert choice.runtime == ("torch" if faster else "llama")
     assert bool(list(cache_folder("dequantized").glob("tiny-*"))) == faster
+
+
+def test_special_tokens_and_a_short_context_can_be_timed(tmp_path: Path) -> None:
+    """Their ids are beyond the small vocabulary of the blocks that are timed in PyTorch."""
+    from galenic.models.gguf.folder import folder_to_gguf
+    from tiny_hf import write_tiny_hf
+
+    folder = write_tiny_hf(tmp_path / "hf", "llama")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["pad_token_id"] > 256
+    config["max_position_embeddings"] = 40
+    (folder / "config.json").write_text(json.dumps(config))
+    folder_to_gguf(folder, tmp_path / "m.gguf", "F16")
+    choice, _ = chosen(files(tmp_path / "m.gguf"))
+    assert choice.reason.startswith("tokens/s read here: llama ")
+
+
+def test_what_llama_cpp_cannot_load_is_its_own_error(tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "m.gguf")
+    content = path.read_bytes()
+    at = content.index(b"tokenizer.ggml.pre")
+    number = content.index(b"gpt-2", at)
+    path.write_bytes(content[:number] + b"xyz-9" + content[number + 5 :])
+    with pytest.raises(UserError, match=r"^llama.cpp cannot load .*xyz-9"):
+        chosen(files(path))
 
 
 def test_what_does_not_fit_in_float32_stays(

@@ -83,6 +83,8 @@ def _faster(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None
         faster = speeds["torch"] >= CLEARLY_FASTER * speeds["llama"]
         if faster:
             dequantized_folder(model)
+    except _NoModel as error:  # nothing else could run it
+        raise error.why from error
     except UserError as error:
         return EngineChoice("llama", f"PyTorch cannot take this file: {error}")
     listed = f"tokens/s read here: llama {speeds['llama']:.0f}, torch about {speeds['torch']:.0f}"
@@ -91,13 +93,22 @@ def _faster(model: ModelFiles, config: EvaluateConfig, say: Callable[[str], None
     return EngineChoice("llama", f"{listed}, not {CLEARLY_FASTER} times as many")
 
 
+class _NoModel(Exception):  # noqa: N818 - carries a `UserError` past those of PyTorch
+    """Raised when llama.cpp cannot load a file that is to be timed."""
+
+    def __init__(self, why: UserError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
 def prefill_speed(runtime: Runtime, rounds: int = ROUNDS) -> float:
     """Measure prefill speed in tokens per second: the best of several rounds over one pack."""
+    length = min(PROBE_LENGTH, runtime.info.context_length)
     texts = [
         "".join(f" {word * (7 + i) % 9973}" for word in range(PROBE_LENGTH))
         for i in range(PROBE_TEXTS)
     ]
-    tokens = [tuple(ids[:PROBE_LENGTH]) for ids in runtime.encode_batch(texts)]
+    tokens = [tuple(ids[:length]) for ids in runtime.encode_batch(texts)]
     pack = build_pack([Request(ids, len(ids) - 1) for ids in tokens])
     best = 0.0
     for _ in range(rounds):
@@ -113,10 +124,15 @@ def _measure(model: ModelFiles, config: EvaluateConfig) -> dict[str, float]:
     from galenic.runtimes.torch_speed import estimate_speed
 
     shape = header_config(check_gguf(model.path), model.path)
-    with RUNTIMES.load("llama")(model, threads=config.threads) as runtime:
+    try:
+        runtime = RUNTIMES.load("llama")(model, threads=config.threads)
+    except UserError as error:
+        raise _NoModel(error) from error
+    with runtime:
         threads = runtime.info.num_threads
+        length = min(PROBE_LENGTH, runtime.info.context_length)
         llama = prefill_speed(runtime)
-    torch = estimate_speed(shape, config.dtype, threads, (PROBE_TEXTS, PROBE_LENGTH), ROUNDS)
+    torch = estimate_speed(shape, config.dtype, threads, (PROBE_TEXTS, length), ROUNDS)
     return {"llama": round(llama, 1), "torch": round(torch, 1)}
 
 

@@ -58,6 +58,7 @@ def _few_blocks(config: Any, dtype: torch.dtype) -> Any:
     small = deepcopy(config)
     small.num_hidden_layers = min(BLOCKS, config.num_hidden_layers)
     small.vocab_size = TOKENS
+    small.pad_token_id = small.bos_token_id = small.eos_token_id = None  # beyond it in most models
     if getattr(small, "layer_types", None):
         small.layer_types = small.layer_types[: small.num_hidden_layers]
     try:
