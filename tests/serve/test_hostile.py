@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -466,3 +470,33 @@ def test_an_address_of_another_machine_is_refused() -> None:
     config = ServeConfig.model_validate({"host": "192.0.2.1", "api_key": KEY})
     with pytest.raises(UserError, match=r"cannot listen at 192\.0\.2\.1:8080"):
         take_address(config)
+
+
+READY = """
+import asyncio, sys
+from echo import EchoRuntime
+from galenic.serve.app import create_app
+from galenic.serve.settings import ServeConfig
+from starlette.testclient import TestClient
+
+opened = []
+with TestClient(create_app(EchoRuntime(), ServeConfig()), base_url="http://127.0.0.1") as client:
+    client.get("/health")
+    sys.addaudithook(lambda event, given: event == "open" and opened.append(str(given[0])))
+    client.post("/v1/triage", json={"text": "I have crushing chest pain."}).raise_for_status()
+print([name for name in opened if "galenic" in name])
+"""
+
+
+def test_the_first_triage_waits_for_no_file() -> None:
+    """A busy machine took half a minute to read them as other callers' templates were running."""
+    tests = str(Path(__file__).parents[1])
+    path = os.pathsep.join((tests, *filter(None, [os.environ.get("PYTHONPATH")])))
+    done = subprocess.run(
+        [sys.executable, "-c", READY],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

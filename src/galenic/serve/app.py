@@ -19,7 +19,6 @@ from starlette.routing import Route
 
 from galenic import __version__
 from galenic.assistant.triage.crisis import Crisis
-from galenic.assistant.triage.rules import prepared
 from galenic.errors import UserError
 from galenic.evaluation.chat.format import ChatFormat, read_arguments
 from galenic.runtimes.base import Runtime, Writing
@@ -44,6 +43,8 @@ NOTICE = (
     "emergency call your local emergency number."
 )
 
+FIRST_TEXT = "I want to end my life."
+"""Text that is triaged at startup; for a cry for help all files are read."""
 SILENCE = WholeAnswer("", num_tokens=0, finished=True, num_prompt=0)
 """The empty answer used when the model is not run."""
 
@@ -98,8 +99,8 @@ class _Server:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Load the triage rules at startup; close the model at shutdown."""
-        await asyncio.to_thread(prepared)
+        """Load at startup what triage reads, which takes seconds; close the model at shutdown."""
+        await asyncio.to_thread(crisis_in, [FIRST_TEXT])
         try:
             yield
         finally:
