@@ -58,7 +58,8 @@ def command(
         str | None,
         typer.Option(
             envvar="GALENIC_DATA",
-            help="Folder with the benchmark files and medquad/medquad.jsonl.gz. Without it the "
+            help="Folder with the benchmark files and medquad/medquad.jsonl.gz; `sample` uses the "
+            "questions and the handbook in the package, for a demonstration. Without it the "
             "benchmarks come from the Hugging Face Hub.",
         ),
     ] = None,
