@@ -84,6 +84,7 @@ def test_earlier_messages_and_notes_go_with_a_question(
     assert "23 characters" in words(tab, "#notes summary")[0]
     ask(tab, "Second")
     tab.until("document.querySelectorAll('.turn .end:not(:empty)').length === 2")
+    assert not tab.run("document.querySelector('#notes').open")  # they leave room for the answer
     assert server.asked == [
         {"question": "First", "history": [], "context": None},
         {"question": "Second", "history": ["First"], "context": '{"condition": "asthma"}'},

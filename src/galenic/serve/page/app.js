@@ -70,6 +70,7 @@ function begin(turn, text) {
   state.history.push(text);
   state.following = true;
   part("welcome").hidden = true;
+  part("notes").open = false; // open, they cover half of a phone
   conversation.append(turn.root);
   scrollTo(turn);
 }
