@@ -69,11 +69,8 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, UnicodeError):
         what = f"text that is no valid Unicode ({one_line(str(error))})"
         return Failure(what, "Write it as UTF-8 and try again.", DATA)
-    if isinstance(error, RuntimeError) and str(error).startswith(LOOP):
-        path = str(error).removeprefix(LOOP).strip("'")
-        return _of_system(OSError(errno.ELOOP, os.strerror(errno.ELOOP), path))
-    if isinstance(error, OSError):
-        return _of_system(error)
+    if (of_system := _system_error(error)) is not None:
+        return _of_system(of_system)
     what = f"{type(error).__name__}: {one_line(str(error))}".rstrip(": ")
     return Failure(
         what, "This is a fault of Galenic: please report it with the log file.", INTERNAL
@@ -128,6 +125,14 @@ def _missing_extra(error: BaseException) -> Failure | None:
                 logged=False,
             )
     return None
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """The error of the system that an exception is, or stands for."""
+    if isinstance(error, RuntimeError) and str(error).startswith(LOOP):
+        path = str(error).removeprefix(LOOP).strip("'")
+        return OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return error if isinstance(error, OSError) else None
 
 
 def _is_no_memory(error: BaseException) -> bool:
