@@ -87,6 +87,8 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
         check_new(tmp_path)
     with pytest.raises(UserError, match="exists"), new_artifact(tmp_path):
         pytest.fail("not reached")
+    with pytest.raises(UserError, match="not UTF-8"):
+        check_new(tmp_path / "a\udcff")
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

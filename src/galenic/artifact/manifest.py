@@ -122,8 +122,13 @@ def check_new(path: Path, num_bytes: int = 0) -> None:
             that killed processes left of the folder are deleted first.
 
     Raises:
-        UserError: the path exists, its parent is not writable, or disk space is short.
+        UserError: the path exists or is not UTF-8, its parent is not writable, or disk space is
+            short.
     """
+    try:
+        str(path).encode()  # the name goes into files
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path}: this name is not UTF-8. Give another folder with -o.") from error
     if path.exists() or path.is_symlink():
         raise UserError(f"{path} exists. Give another folder with -o, or delete it first.")
     nearest = next(parent for parent in path.absolute().parents if parent.exists())
