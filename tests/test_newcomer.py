@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from readme_blocks import masked, stale, steps  # noqa: E402
+from readme_blocks import Step, masked, run, stale, steps  # noqa: E402
 
 
 def test_commands_are_found_with_what_they_print() -> None:
@@ -54,3 +54,10 @@ def test_the_readme_has_commands() -> None:
     commands = [step.command for step in steps(readme.read_text("utf-8"))]
     assert sum(command.startswith("galenic ") for command in commands) >= 3
     assert len(readme.read_text("utf-8").splitlines()) <= 120
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_it_started() -> None:
+    printed, wrong = run(Step("echo begun; sleep 60 | cat"), "", limit=5)
+    assert printed == "begun\n"
+    assert wrong.startswith("not finished within 5 s")
+    assert run(Step("echo 1; exit 3"), "")[1].startswith("status 3")

@@ -17,5 +17,5 @@ else
   (cd "$root" && tar --exclude=.venv --exclude=runs -cf - .) | (mkdir "$home/galenic" && tar -xf - -C "$home/galenic")
 fi
 cd "$home/galenic"
-exec env -i PATH="$PATH" HOME="$home" LANG=C.UTF-8 TERM=dumb COLUMNS=100 TRAIN="$train" \
+env -i PATH="$PATH" HOME="$home" LANG=C.UTF-8 TERM=dumb COLUMNS=100 TRAIN="$train" LIMIT="${LIMIT:-900}" \
   python3 tools/readme_blocks.py README.md

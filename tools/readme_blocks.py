@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,8 @@ from pathlib import Path
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[▁-█·]+|[-+−]?\d*[.,]?\d+(?:[.,:–]\d+)*")
 NEEDS_TRAIN = ("galenic compress", "galenic inspect dose", "galenic evaluate dose")
-LIMIT = 900
+LIMIT = int(os.environ.get("LIMIT", "900"))
+"""Seconds a command may take."""
 
 
 @dataclass
@@ -77,24 +79,30 @@ def _same(line: str, printed: str) -> bool:
     return printed == wanted
 
 
-def run(step: Step, train: str) -> tuple[str, str]:
-    """What was printed, and what is wrong, if anything."""
+def run(step: Step, train: str, limit: float = LIMIT) -> tuple[str, str]:
+    """What was printed, and what is wrong, if anything, within so many seconds."""
     needs = step.command.startswith(NEEDS_TRAIN)
     if needs and not train:
         return "", "skipped"
     into = f'export PATH="{train}:$PATH"' if needs else ". .venv/bin/activate 2>/dev/null || true"
-    done = subprocess.run(
+    with subprocess.Popen(
         ["bash", "-ec", f"{into}\n{step.command}"],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if done.returncode:
-        return done.stdout, f"status {done.returncode}: {done.stderr.strip()[-600:]}"
-    missing = stale(step.expected, done.stdout)
-    return done.stdout, f"README shows a line that is not printed: {missing!r}" if missing else ""
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, errors = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # what the command started, too
+            printed, _ = process.communicate()
+            return printed, f"not finished within {limit:g} s (LIMIT=3600 gives it longer)"
+    if process.returncode:
+        return printed, f"status {process.returncode}: {errors.strip()[-600:]}"
+    missing = stale(step.expected, printed)
+    return printed, f"README shows a line that is not printed: {missing!r}" if missing else ""
 
 
 def _computing() -> float:
