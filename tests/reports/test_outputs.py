@@ -53,6 +53,17 @@ def test_terminal_table_shows_the_numbers_of_the_row(tmp_path: Path) -> None:
     assert f"{row.accuracy:.3f}".removeprefix("0") in text
     assert f"{row.baselines.majority:.3f}".removeprefix("0") in text
     assert "\x1b[32m" in text  # green: above the majority class
+    assert "truncated" not in text
+
+
+def test_terminal_table_says_how_many_questions_were_truncated(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, num_items=5)
+    path = folder / "records.jsonl"
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for record in records[:3]:
+        record["truncated"] = True
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+    assert "3 truncated" in printed(folder)
 
 
 def cells(line: str) -> list[str]:

@@ -63,6 +63,8 @@ def _predictions(row: Row) -> Text:
     text = Text(spark(row.counts.predicted))
     if row.counts.unparsed:
         text.append(f"  {row.unparsed_rate:.0%} unparsed", style="yellow")
+    if row.counts.truncated:
+        text.append(f"  {row.counts.truncated} truncated", style="yellow")
     if row.collapse:
         label, share = row.collapse
         text.append(f"  COLLAPSE {share:.0%} {label}", style="bold red")
