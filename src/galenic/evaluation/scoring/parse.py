@@ -15,13 +15,14 @@ MODAL = (
     r"(?:is|are|was|be|being|(?:would|should|must|will|may|could)\s+"
     rf"(?:{ADVERB}\s+)?be|(?:seems|appears)\s+to\s+be)"
 )
+# The classes below never give back what they took (`*+`): long runs of blanks cost nothing.
 THING = r"(?:option|choice|letter|answer)"
-MARK = r"[\s:：*_=#>\-–—\"']*"
+MARK = r"[\s:：*_=#>→⇒✅✓✔\-–—\"']*+"
 ABOUT = r"(?i:\s+(?:to|for|here)\b[^.:\n]{0,60}?)?"
-OPENERS = r"(?:\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{|[\s($\[<\"'`{*_])*"
-CLOSERS = r"[)\]*_\"'`$}>]*"
+OPENERS = r"(?:\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{|[\s($\[<\"'`{*_])*+"
+CLOSERS = r"[)\]*_\"'`$}>]*+"
 BEST = r"(?:correct|right|best|most\s+(?:likely|appropriate|suitable|plausible))"
-_BEFORE = rf"{MARK}(?i:\b{MODAL}\b)?{MARK}(?i:\b{ADVERB}\b\s*)*{MARK}(?i:\b{THING}\b)?{MARK}"
+_BEFORE = rf"{MARK}(?i:\b{MODAL}\b)?{MARK}(?i:\b{ADVERB}\b\s*+)*+{MARK}(?i:\b{THING}\b)?{MARK}"
 MARKERS = (
     rf"(?i:(?<![^\W_])(?:answer(?![^\W_])|ans\b\.?)){ABOUT}{_BEFORE}",
     rf"(?i:\b(?:{BEST}|selected|chosen|final)\s+"
@@ -30,7 +31,7 @@ MARKERS = (
     r"(?i:\b(?:I|we)(?:['’](?:d|ll|m|re))?\s+(?:would\s+|will\s+|am\s+|are\s+)?"
     r"(?:choose|pick|select|go(?:ing)?\s+(?:with|for)))\s+"
     rf"(?i:{THING}\b\s*)?",
-    rf"(?im:^\W*(?:{BEST}|selected|final|choice|conclusion|decision)\W*[:：]){MARK}",
+    rf"(?im:^[^\w\n]*+(?:{BEST}|selected|final|choice|conclusion|decision)\W*[:：]){MARK}",
     r"\\boxed\s*\{",
 )
 """Patterns of phrases that precede an answer."""
@@ -46,12 +47,12 @@ AS_BEST = rf"(?i:\s+the\s+(?:single\s+)?{BEST}\b)"
 LAST = (
     rf"(?i:\b(?:therefore|thus|hence|so)\b[,:]?\s+(?:{THING}\s+)?"
     r"|\b(?:that\s+)?leav(?:es|ing)\s+(?:us\s+with\s+)?(?:only\s+)?"
-    rf"|\bit(?:['’]s|\s+is)\s+(?:{THING}\s+)?|\#{{4}}\s+)"
+    rf"|\bit(?:['’]s|\s+is|\s+must\s+be)\s+(?:{THING}\s+)?|\#{{4}}\s+)"
 )
 """Patterns around an answer: "option B is correct", "B is the right answer", "therefore C."."""
 NOT_SAID = re.compile(
     r"\b(?:if|unless|whether)\s+(?:the\s+|your\s+)?(?:\w+\s+)?$"
-    r"|\b(?:students?|people|others|mistakenly|wrongly|tempt\w+)\b[^.!?\n]{0,60}$",
+    r"|\b(?:students?|people|others|mistakenly|wrongly|tempt\w+\s+to)\b[^.!?\n]{0,60}$",
     re.IGNORECASE,
 )
 """Text before a statement that is supposed, or somebody else's: "if the answer was B"."""
@@ -63,11 +64,12 @@ LINKS = frozenset(
 )
 """Words that may stand before a label that begins a statement; "hepatitis" may not."""
 GOES_ON = re.compile(
-    "is|here|because|since|as|due|given|for|it|there|they|this|these|we", re.IGNORECASE
+    "is|here|rather|instead|not|because|since|as|due|given|for|it|there|they|this|these|we",
+    re.IGNORECASE,
 )
 """Words that may follow a label that is an answer: "B because ...", but not "B cells"."""
 DENIED = re.compile(r"\s+(?:is|was)\s+(?:not\b|wrong|incorrect|false|excluded)", re.IGNORECASE)
-NEXT = re.compile(r"^\W*(?:next\s+)?(?:question|user|human)(?:\s*\d+)?\s*\W*:", re.I | re.M)
+NEXT = re.compile(r"^[^\w\n]*+(?:next\s+)?(?:question|user|human)(?:\s*\d+)?\s*\W*:", re.I | re.M)
 """Start of a further question that the model has made up."""
 
 
@@ -96,8 +98,14 @@ class _Reader:
                     continue
                 if (found := self.settle(match, text)) is not None:
                     yield match.start("label"), found[0]
+        for name, own in self.texts.items():  # "Answer: Iron (D)"
+            behind = (
+                rf"{re.escape(own)}[^\w.,;]{{0,6}}(?i:{THING}\s+)?(?P<label>{re.escape(name)})\W"
+            )
+            for match in re.finditer(rf"{MARKERS[0]}{OPENERS}(?i:{behind})", f"{text} "):
+                yield match.start("label"), name
         yield from self._praised(text, label)
-        if last := re.search(rf"{LAST}{OPENERS}{label}{CLOSERS}[\s.!]*$", text, self.flags):
+        if last := re.search(rf"{LAST}{OPENERS}{label}{CLOSERS}[\s.!]*+$", text, self.flags):
             yield last.start("label"), self.known(last.group("label"))
 
     def _praised(self, text: str, label: str) -> Iterator[tuple[int, str | None]]:
@@ -112,7 +120,7 @@ class _Reader:
             before = re.search(r"([^\W\d_]+)[ \t]+$", text[: match.start(name)])
             if name != "other" or before is None or before[1].lower() in LINKS:
                 yield match.start(name), self.known(match.group(name))
-        alone = rf"(?:^|[.!?;,:\n]\s*|\b(?i:so|but|and|thus)\s+){OPENERS}{label}{CLOSERS}{RIGHT}"
+        alone = rf"(?:^|[.!?;,:\n]\s*+|\b(?i:so|but|and|thus)\s+){OPENERS}{label}{CLOSERS}{RIGHT}"
         found = list(re.finditer(alone, text, self.flags))
         if len({self.known(match.group("label")) for match in found}) == 1:
             yield found[-1].start("label"), self.known(found[-1].group("label"))
@@ -166,10 +174,10 @@ class _Reader:
     def bare(self, text: str) -> str | None:
         """Return the label if the text is only a label, or begins with one as in a list."""
         named = rf"{MARK}{OPENERS}(?i:{THING}\b{MARK})?{OPENERS}(?P<label>{self.one})(?![\w-])"
-        if alone := re.fullmatch(rf"{named}[\s.]*{CLOSERS}[\s.]*", text, self.flags):
+        if alone := re.fullmatch(rf"{named}[\s.]*+{CLOSERS}[\s.]*+", text, self.flags):
             return self.known(alone.group("label"))
         first = re.match(rf"{named}(?:[.):,*\]]|[ \t]*\n|[ \t]+[-–—]\s)", text, self.flags)
-        begun = rf"^\W*(?:(?i:{THING})\W+)?({self.one})(?:[.):]|[ \t]*$|[ \t]+[-–—]\s)"
+        begun = rf"^[^\w\n]*+(?:(?i:{THING})\W+)?({self.one})(?:[.):]|[ \t]*$|[ \t]+[-–—]\s)"
         lines = re.finditer(begun, text, self.flags | re.M)
         if first is None or len({line.group(1) for line in lines}) > 1:
             return None
