@@ -8,6 +8,7 @@ so that existing results are reused by any study in this folder.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -156,11 +157,12 @@ class StudyFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock of the study.
+        """Hold the lock of the study; a folder made for it goes again if nothing is written there.
 
         Raises:
             UserError: another process is running the study.
         """
+        made = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
@@ -174,6 +176,8 @@ class StudyFolder:
             yield
         finally:
             lock.release()
+            if made and [path.name for path in self.path.iterdir()] == [".lock"]:
+                shutil.rmtree(self.path, ignore_errors=True)
 
     def node(self, node_id: str) -> NodeFolder:
         """Return the folder of a node."""
