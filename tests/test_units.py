@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galenic.errors import UserError
-from galenic.units import format_size, parse_size, split_commas
+from galenic.units import about_time, format_size, format_time, parse_size, split_commas
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,44 @@ def test_commas_part_texts_and_leave_all_else() -> None:
 )
 def test_sizes_at_the_border_of_a_digit(num_bytes: int, text: str) -> None:
     assert format_size(num_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (15.4, "15 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (61, "1 min 1 s"),
+        (245, "4 min 5 s"),
+        (599, "9 min 59 s"),
+        (600, "10 min"),
+        (605, "10 min"),  # seconds no longer matter
+        (2400, "40 min"),
+        (3599, "59 min"),
+        (3600, "1 h"),
+        (7500, "2 h 5 min"),
+        (90_000, "25 h"),
+    ],
+)
+def test_durations_are_shown_in_two_units_at_most(seconds: float, text: str) -> None:
+    assert format_time(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (40, "40 seconds"),
+        (44, "40 seconds"),
+        (46, "50 seconds"),
+        (89, "90 seconds"),
+        (90, "2 minutes"),
+        (720, "12 minutes"),
+        (5399, "90 minutes"),
+        (5400, "1.5 hours"),
+        (9000, "2.5 hours"),
+    ],
+)
+def test_estimates_are_rounded(seconds: float, text: str) -> None:
+    assert about_time(seconds) == text

@@ -126,6 +126,17 @@ def test_rules_of_ones_own(tmp_path: Path) -> None:
         (("green spots", '"gr* spots"'), "at least 3 letters before the *"),
         (("concepts:", "concepts: ["), "is no valid YAML"),
         (("rules:", "rule:"), "line 5: rule: Extra inputs"),
+        (("do: Look.", 'do: ""'), "line 10: rules: rule green: do: "),
+        (("id: green", "id: Green"), "line 6: rules: rule Green: id: "),
+        (("[spots]", "[spots]\n    at_least: 0"), "line 9: rules: rule green: at_least: "),
+        (("[spots]", "[spots]\n    at_least: '1'"), "line 9: rules: rule green: at_least: "),
+        (("all_of: [spots]", "any_of: [spots]\n    at_least: 2"), "at_least 2 of 1 concepts"),
+        (("{say:", "{include: [dots], say:"), "concept spots: there is no concept 'dots'"),
+        (
+            ("rules:", "populations: {men: {concepts: [dots]}}\nrules:"),
+            "population men: there is no concept 'dots'",
+        ),
+        (("concepts:", "words: {Men: [men]}\nconcepts:"), "words"),
     ],
 )
 def test_a_bad_file_is_named_with_its_place(
@@ -150,6 +161,46 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not UTF-8"):
         load_rules(tmp_path / "bytes.yaml")
+
+
+def test_the_largest_file_and_one_without_a_rule(tmp_path: Path) -> None:
+    filled = SMALL + "#" * (2_000_000 - len(SMALL))
+    assert [rule.id for rule in load_rules(write(tmp_path, filled)).rules] == ["green"]
+    with pytest.raises(UserError, match="2,000,001 bytes; 2,000,000 are allowed"):
+        load_rules(write(tmp_path, filled + "#"))
+    none = SMALL[: SMALL.index("\n  - id")] + " []"
+    with pytest.raises(UserError, match="line 5: rules: "):
+        load_rules(write(tmp_path, none))
+    with pytest.raises(ValueError, match="frozen"):
+        RULES.rules[0].tier = "days"
+
+
+def test_narrower_concepts_count_for_wider_ones_and_people_are_no_symptoms(tmp_path: Path) -> None:
+    """Four concepts, the narrowest first, so that one pass over them is not enough."""
+    concepts = """concepts:
+  lowest: {say: [low spots]}
+  low: {include: [lowest]}
+  middle: {include: [low]}
+  spots: {include: [middle]}
+  beard: {say: [a beard]}
+  young: {say: [young man]}
+populations: {men: {concepts: [beard, young, low]}}
+rules:"""
+    start, end = SMALL.index("concepts:"), SMALL.index("rules:") + len("rules:")
+    text = (SMALL[:start] + concepts + SMALL[end:]).replace("[spots]", "[spots, young]")
+    path = write(tmp_path, text)
+    ready = prepared(path)
+    assert ready.families == {
+        "lowest": {"lowest", "low", "middle", "spots"},
+        "low": {"low", "middle", "spots"},
+        "middle": {"middle", "spots"},
+        "spots": {"spots"},
+        "beard": {"beard"},
+        "young": {"young"},
+    }
+    assert ready.quiet == {"beard", "low"}
+    assert triage("A young man with low spots", path).tier == "days"
+    assert triage("A young man with spots", path).tier == "unknown"
 
 
 def test_phrases() -> None:
