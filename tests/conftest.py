@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 import pytest
 
+from galenic.assistant import DEFAULT_MODEL
+from galenic.models.fetch.embedded import EMBEDDED
 from galenic.models.files import ModelFiles
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -17,22 +21,34 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("GALENIC_THREADS", "1")
 
+os.environ.pop("GALENIC_API_KEY", None)  # of the user's own server
+if "GALENIC_DATA" in os.environ:  # for tests that ask for it: fixtures of modules would take it too
+    os.environ["GALENIC_TEST_DATA"] = os.environ.pop("GALENIC_DATA")
+
 REPOSITORY = Path(__file__).parents[1]
-# Looked up once, before any test's environment is changed.
-DATA = Path(os.environ.get("GALENIC_DATA") or REPOSITORY.parent / "shared" / "data").absolute()
+# Looked up once, before any test's environment is changed; processes of xdist inherit the name.
+DATA = Path(os.environ.get("GALENIC_TEST_DATA") or REPOSITORY.parent / "shared" / "data").absolute()
 CACHE = Path(os.environ.get("GALENIC_CACHE") or platformdirs.user_cache_dir("galenic")).absolute()
 SMOLLM2 = os.environ.get("GALENIC_SMOLLM2")
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the home of each test is; `mktemp` would read the names of all others each time."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees or changes the user's home, cache or settings."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("GALENIC_CACHE", str(home / "galenic"))
-    monkeypatch.delenv("GALENIC_DATA", raising=False)
+    monkeypatch.setenv("MPLCONFIGDIR", str(home.with_name("matplotlib")))  # fonts, found once
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +88,13 @@ def smollm2() -> Path:
     if not found or not found[0].is_file():
         pytest.skip(f"no SmolLM2 GGUF in {CACHE}: name the file in GALENIC_SMOLLM2")
     return found[0]
+
+
+@pytest.fixture
+def embedded(smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Its name, for tests of what finds it by that: nothing is fetched."""
+    monkeypatch.setenv(EMBEDDED[DEFAULT_MODEL].variable, str(smollm2))
+    return DEFAULT_MODEL
 
 
 @pytest.fixture

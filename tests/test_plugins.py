@@ -59,6 +59,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_the_package_of_the_page_is_used_from_the_command_line(
     package: Path, tmp_path: Path
 ) -> None:

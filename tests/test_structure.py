@@ -38,6 +38,7 @@ def contracts() -> dict[str, dict[str, Any]]:
     return {one["id"]: one for one in settings["tool"]["importlinter"]["contracts"]}
 
 
+@pytest.mark.slow
 def test_imports_keep_the_contracts() -> None:
     # in a process of its own, because the linter takes over all logging
     call = "from importlinter.cli import lint_imports; exit(lint_imports(no_cache=True))"
@@ -73,7 +74,7 @@ def test_the_llama_path_loads_no_torch(tmp_path: Path) -> None:
     from tiny import write_tiny_gguf
 
     model = write_tiny_gguf(tmp_path / "tiny.gguf")
-    arguments = ["evaluate", str(model), "--data", "sample", "--benchmarks", "sample"]
+    arguments = ["evaluate", str(model), "--data", "sample", "--benchmarks", "medmcqa"]
     arguments += ["--runtime", "llama", "--limit", "2", "-o", str(tmp_path / "run")]
     probe = (
         f"import sys; sys.argv = ['galenic', *{arguments!r}]\n"

@@ -14,14 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 from commands import GALENIC
+from galenic.assistant import DEFAULT_MODEL, prove
 from galenic.assistant.offline import kernel_refuses
 from galenic.assistant.prove import Proof, prove_offline, read_proof
 from galenic.cli.main import app
-from galenic.models.load import resolve_model
 from galenic.retrieval.index import index_folder
 from watching import Notes
 
-MODEL = "smollm2-135m"
 QUESTION = "Burning when I pee. Could this be a UTI?"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is of Linux")
 
@@ -34,8 +33,8 @@ def python(code: str, *before: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def ready(tmp_path: Path) -> None:
-    """An index, and a model that need not be fetched."""
+def ready(tmp_path: Path, embedded: str) -> None:
+    """An index, and the model that need not be fetched."""
     folder = tmp_path / "docs"
     folder.mkdir()
     (folder / "uti.md").write_text(
@@ -43,7 +42,6 @@ def ready(tmp_path: Path) -> None:
         "A doctor can test a sample at the appointment.\n"
     )
     index_folder(folder, Notes())
-    resolve_model(MODEL)
 
 
 @linux
@@ -144,27 +142,25 @@ def test_an_error_is_no_proof() -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_answer_without_a_network(ready: None) -> None:
+def test_a_whole_answer_without_a_network(ready: None, monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(app, ["doctor", "--prove-offline", "--json"])
     proof = json.loads(result.stdout)
     assert (result.exit_code, proof["passed"], proof["error"], proof["calls"]) == (0, True, "", [])
-    assert (proof["model"], proof["tier"]) == (MODEL, "days")
+    assert (proof["model"], proof["tier"]) == (DEFAULT_MODEL, "days")
     assert proof["sources"] >= 1
     assert proof["tokens"] == 32
     assert proof["sentences"] > 3
     assert proof["kernel"] == (sys.platform == "linux")
     assert len(proof["refused"]) == (5 if proof["kernel"] else 3)
+    monkeypatch.setattr(prove, "prove_offline", lambda model: Proof(**proof))  # the same in words
     said = CliRunner().invoke(app, ["doctor", "--prove-offline"])
     assert "Nothing asked for the network." in " ".join(said.stdout.split())
 
 
 @pytest.mark.slow
-def test_a_failure_is_said_with_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    from galenic.assistant import prove
-
+def test_a_failure_is_said_with_status_1(embedded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = Proof(False, kernel=True, error="something asked")
     monkeypatch.setattr(prove, "prove_offline", lambda model: failed)
-    resolve_model(MODEL)
     for flags in ([], ["--json"]):
         result = CliRunner().invoke(app, ["doctor", "--prove-offline", *flags])
         assert result.exit_code == 1
@@ -172,9 +168,10 @@ def test_a_failure_is_said_with_status_1(monkeypatch: pytest.MonkeyPatch) -> Non
     assert json.loads(result.stdout) == json.loads(json.dumps(asdict(failed)))
 
 
-def traced(log: Path, *arguments: str) -> list[str]:
+def traced(log: Path, *arguments: str, flags: tuple[str, ...] = ()) -> list[str]:
     """The socket calls of a command and all that it started, as the kernel saw them."""
-    strace = ["strace", "-f", "-qq", "-e", "trace=socket,connect,sendto,sendmsg", "-o", str(log)]
+    which = ["-e", "trace=socket,connect,sendto,sendmsg", "-o", str(log)]
+    strace = ["strace", "-f", "-qq", *flags, *which]
     if shutil.which("strace") is None or subprocess.run([*strace, "true"], check=False).returncode:
         pytest.skip("strace is not installed, or may not trace here")
     done = subprocess.run(
@@ -189,7 +186,8 @@ def traced(log: Path, *arguments: str) -> list[str]:
 @pytest.mark.slow
 def test_an_answer_makes_no_network_call_of_its_own_accord(ready: None, tmp_path: Path) -> None:
     """Nothing is refused here: nothing is tried."""
-    assert traced(tmp_path / "log", "ask", "--json", QUESTION) == []
+    only = ("--seccomp-bpf",)  # stops at these calls alone; behind a filter of our own it sees none
+    assert traced(tmp_path / "log", "ask", "--json", QUESTION, flags=only) == []
 
 
 @linux

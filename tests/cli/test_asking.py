@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
 
 import pytest
 
-from commands import GALENIC, galenic
+from commands import at_terminal, galenic
 from galenic.assistant.triage.triage import triage
+
+pytestmark = pytest.mark.slow
 
 ARM = "my arm hurts"
 IDS = [question.id for question in triage(ARM).questions]
 
 
-def talk(typed: str, *arguments: str) -> tuple[int, str]:
-    """Status and screen of a command at a terminal where somebody types."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "dumb", "COLUMNS": "200", "NO_COLOR": "1"}
-    process = subprocess.Popen(
-        [*GALENIC, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
-    )
-    os.close(theirs)
-    os.write(ours, typed.encode())
-    screen = b""
-    while True:
-        try:
-            read = os.read(ours, 4096)
-        except OSError:  # how Linux says that nobody is left at the other end
-            break
-        if not read:
-            break
-        screen += read
-    os.close(ours)
-    return process.wait(60), screen.decode().replace("\r\n", "\n")
-
-
 def test_at_a_terminal_it_asks_one_by_one() -> None:
-    status, screen = talk("perhaps\nno\nn\nYES\n", "triage", ARM)
+    status, screen = at_terminal("perhaps\nno\nn\nYES\n", "triage", ARM)
     assert status == 0, screen
     assert screen.count("Is it hard to breathe") == 2 + screen.count("“Is it hard to breathe")
     assert "Please type yes, no or not sure." in screen
@@ -49,21 +26,21 @@ def test_at_a_terminal_it_asks_one_by_one() -> None:
 
 
 def test_enter_is_not_sure_and_counts_as_careful() -> None:
-    status, screen = talk("\n" * len(IDS), "triage", ARM)
+    status, screen = at_terminal("\n" * len(IDS), "triage", ARM)
     assert status == 0 and "TODAY" in screen and "You are not sure of this" in screen
-    status, screen = talk("no\n" * len(IDS), "triage", ARM)
+    status, screen = at_terminal("no\n" * len(IDS), "triage", ARM)
     assert status == 0 and "UNKNOWN" in screen and "Not known" not in screen
 
 
 def test_the_end_of_the_input_stops_the_questions() -> None:
-    status, screen = talk("no\n\x04", "triage", ARM)
+    status, screen = at_terminal("no\n\x04", "triage", ARM)
     assert status == 0, screen
     open_still = screen[screen.index("This is not final.") :]
     assert IDS[0] not in open_still and all(name in open_still for name in IDS[1:])
 
 
 def test_an_emergency_is_not_asked_about() -> None:
-    status, screen = talk("", "triage", "crushing chest pain and sweating")
+    status, screen = at_terminal("", "triage", "crushing chest pain and sweating")
     assert status == 0 and screen.startswith("EMERGENCY") and "questions" not in screen
 
 
@@ -106,10 +83,10 @@ def test_answers_that_are_none(answers: tuple[str, ...], message: str) -> None:
 
 
 def test_ask_and_chat_ask_too() -> None:
-    status, screen = talk("no\n" * len(IDS), "ask", ARM)
+    status, screen = at_terminal("no\n" * len(IDS), "ask", ARM)
     assert status == 0 and screen.index("hard to breathe") < screen.index("UNKNOWN"), screen
     answers = "no\n" * len(IDS)
-    status, screen = talk(f"{ARM}\n{answers}and my elbow\nBye\n", "chat")
+    status, screen = at_terminal(f"{ARM}\n{answers}and my elbow\nBye\n", "chat")
     assert status == 0 and "To leave type quit or bye" in screen
     assert screen.count("Is it hard to breathe") == 1, "answers are kept in a conversation"
 
@@ -117,8 +94,6 @@ def test_ask_and_chat_ask_too() -> None:
 @pytest.mark.parametrize("word", ["quit", "bye", "exit", "/quit", "Bye!"])
 def test_words_that_end_a_conversation(word: str) -> None:
     typed = f"{word}\nI have chest pain\n"
-    done = subprocess.run(
-        [*GALENIC, "chat"], input=typed, capture_output=True, text=True, check=False
-    )
+    done = galenic("chat", typed=typed)
     assert done.returncode == 0 and "EMERGENCY" not in done.stdout
     assert "To leave type quit or bye" in done.stdout

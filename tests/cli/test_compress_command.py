@@ -34,26 +34,7 @@ def test_a_model_compressed_and_looked_at(tmp_path: Path) -> None:
     assert f"{stage['removed']['whole']:.1%}" in shown.stdout
 
 
+@pytest.mark.slow
 def test_the_help_names_the_recipes() -> None:
     done = galenic("compress", "--help")
     assert all(name in done.stdout for name in shipped_recipes())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--recipe", "sparce"], "Did you mean 'sparse'"),
-        (["--recipe", "/not/there.yaml"], "/not/there.yaml"),
-        (["--recipe", "sparse"], "--data DIR"),
-        (["--recipe", "sparse", "--text", "/not/there.txt"], "/not/there.txt"),
-    ],
-)
-def test_a_mistake_gives_one_clear_error(
-    tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    done = galenic("compress", "no-model", *arguments, "-o", tmp_path / "out")
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []

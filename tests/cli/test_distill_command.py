@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from commands import galenic
 from galenic.cli.main import app
 from galenic.errors import UserError
 from killed import kill_and_go_on
@@ -150,12 +149,11 @@ def test_a_mistake_gives_one_clear_error(
 
 @pytest.mark.kills
 def test_a_killed_run_goes_on_to_the_same_weights(models: Path, tmp_path: Path) -> None:
-    call = [sys.executable, "-c", "from galenic.cli.main import main; main()", "distill"]
-    call += [str(models / "narrow"), "--teacher", str(models / "parent")]
-    call += ["--text", str(models / "notes.txt"), *map(str, LEARN)]
+    call = ["distill", models / "narrow", "--teacher", models / "parent"]
+    call += ["--text", models / "notes.txt", *LEARN]
     call += ["--epochs", "3", "--checkpoint-every", "3", "-o"]
-    subprocess.run([*call, str(tmp_path / "whole")], check=True, capture_output=True)
-    kill_and_go_on(call, tmp_path / "cut", lines=7)
+    assert galenic(*call, tmp_path / "whole").returncode == 0
+    kill_and_go_on(call, tmp_path / "cut", steps=7)
     one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
     assert one == two
     assert not (tmp_path / ".cut.run").exists()

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ from typer.testing import CliRunner, Result
 from galenic.artifact.manifest import read_manifest
 from galenic.cli.main import app
 from galenic.errors import UserError
+from killed import kill_and_go_on
 from tiny_encoder import write_tiny_encoder
 from tiny_hf import write_tiny_hf
 
@@ -146,19 +143,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     questions = write_questions(tmp_path / "q.jsonl", 40)
     options = [*LEARN, "--epochs", 4, "--batch-size", 4, "--checkpoint-every", 3]
     options += ["--patience", 99, "--collapse-patience", 99, "--evaluate-every", 40]
-    command = [*map(str, ["encoder", model, "--train", questions, *options, "-o"])]
+    command = ["encoder", model, "--train", questions, *options, "-o"]
     assert galenic(*command, tmp_path / "whole").exit_code == 0
-    code = "from galenic.cli.main import main; main()"
-    state = tmp_path / ".enc.run" / "state" / "state.pt"
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, *command, str(tmp_path / "enc")], stderr=subprocess.DEVNULL
-    )
-    while not state.exists() and child.poll() is None:
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    assert not (tmp_path / "enc").exists()
-    assert galenic(*command, tmp_path / "enc").exit_code == 0
+    kill_and_go_on(command, tmp_path / "enc", steps=7)
     whole, again = (
         (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "enc")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -270,17 +271,30 @@ def test_what_is_to_be_kept_is_kept(tmp_path: Path) -> None:
 def test_a_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "m", "llama")
     write_questions(tmp_path / "q.jsonl", 40)
-    call = [sys.executable, "-c", "from galenic.cli.main import main; main()", "finetune"]
-    call += [str(model), "--train", str(tmp_path / "q.jsonl"), *LEARN]
+    call = ["finetune", model, "--train", tmp_path / "q.jsonl", *LEARN]
     call += ["--epochs", "20", "--checkpoint-every", "4", "--evaluate-every", "20"]
     call += ["--dropout", "0.1", "--top-blocks", "1", "--cache", "--permutations", "2", "-o"]
-    subprocess.run([*call, str(tmp_path / "whole")], check=True, capture_output=True)
-    kill_and_go_on(call, tmp_path / "cut", lines=9)
+    assert galenic(*call, tmp_path / "whole").returncode == 0
+    kill_and_go_on(call, tmp_path / "cut", steps=9)
     one, two = (
         (tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("whole", "cut")
     )
     assert one == two
     assert not (tmp_path / ".cut.run").exists()
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Two processes as a user starts them."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "command.py")  # what an installed command looks like to torchrun
+        script.write_text("from galenic.cli.main import main\nmain()\n", encoding="utf-8")
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        return subprocess.run(
+            [sys.executable, *launch, str(script), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
 
 @pytest.mark.slow
@@ -292,19 +306,12 @@ def test_two_processes_make_the_same_adapter(tmp_path: Path, flags: list[str]) -
 
     model = write_tiny_hf(tmp_path / "m", "llama")
     write_questions(tmp_path / "q.jsonl", 40)
-    script = tmp_path / "command.py"  # what an installed command looks like to torchrun
-    script.write_text("from galenic.cli.main import main\nmain()\n", encoding="utf-8")
-    call = [str(script), "finetune", str(model), "--train", str(tmp_path / "q.jsonl"), *LEARN]
+    call = ["finetune", str(model), "--train", str(tmp_path / "q.jsonl"), *LEARN]
     call += ["--max-steps", "6", "--batch-tokens", "64", *flags]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    alone = [word for word in call[1:] if word != "--fsdp"]
+    alone = [word for word in call if word != "--fsdp"]
     one = galenic(*alone, "-o", tmp_path / "one")
-    two = subprocess.run(
-        [sys.executable, *launch, *call, "-o", str(tmp_path / "two")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    both = [*call, "-o", str(tmp_path / "two")]
+    two = torchrun(*both) if "--fsdp" in call else galenic(*both, changed={"processes": 2})
     for done in (one, two):
         assert done.returncode == 0, done.stderr
     assert two.stdout.count("weights of step") == 1
@@ -319,7 +326,7 @@ def test_two_processes_make_the_same_adapter(tmp_path: Path, flags: list[str]) -
         # Adam divides by the gradient's own size, so its first steps magnify rounding
         torch.testing.assert_close(found[name], tensor, rtol=1e-2, atol=1e-3)
     left = {file.name for file in tmp_path.iterdir()}
-    assert left == {"m", "q.jsonl", "command.py", "one", "two"}
+    assert left == {"m", "q.jsonl", "one", "two"}
 
 
 def test_weights_are_spread_over_several_processes_only(

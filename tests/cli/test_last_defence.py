@@ -117,6 +117,7 @@ def test_every_command_is_tried_without_the_extra() -> None:
     assert {one.name for one in app.registered_commands} == tried | set(ELSEWHERE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", NEEDS, ids=lambda words: words[0])
 def test_a_command_without_its_extra_names_it(
     arguments: list[str], tmp_path: Path, blocked: str
@@ -129,6 +130,7 @@ def test_a_command_without_its_extra_names_it(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", DOES_NOT_NEED, ids=lambda words: words[0])
 def test_a_command_that_needs_no_extra_works(
     arguments: list[str], tmp_path: Path, blocked: str
@@ -186,27 +188,19 @@ def test_a_clear_error_keeps_the_status_of_its_cause(cause: Exception | None, st
         assert status_of(error) == status
 
 
-def limited_files() -> None:
-    import resource
-    import signal
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on the size of files")
 def test_no_room_for_a_result_ends_with_its_status(tmp_path: Path) -> None:
     write_tiny_hf(tmp_path / "hf", "llama", hidden_size=32)
-    line = [*GALENIC, "pack", str(tmp_path / "hf"), "-o", str(tmp_path / "x.galenic"), "-q"]
-    done = subprocess.run(
-        line, preexec_fn=limited_files, capture_output=True, text=True, check=False
-    )
+    line = ["pack", tmp_path / "hf", "-o", tmp_path / "x.galenic", "-q"]
+    done = galenic(*line, changed={"file_size": 20_000})
     assert done.returncode == 74, done.stderr
     assert done.stderr.count("\n") == 1
     assert "Make room" in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["hf"]
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = galenic("doctor", GALENIC_CACHE=str(tmp_path / "file" / "inside"))
@@ -223,6 +217,7 @@ def test_what_a_message_quotes_is_cut() -> None:
     assert clamped("short 'and' clear") == "short 'and' clear"
 
 
+@pytest.mark.slow
 def test_an_error_does_not_print_the_input_again() -> None:
     done = galenic("evaluate", "m" * 5000, "--data", "sample")
     assert done.returncode == 2

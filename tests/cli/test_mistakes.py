@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import socket
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from galenic.cli.main import main
+from tiny import write_tiny_gguf
 
 MODEL = "smollm2-135m"
 FILES = {
     "empty.gguf": b"",
+    "cut.gguf": b"",  # half of a model, by the fixture
     "text.gguf": b"hello " * 99,
     "notes.txt": b"A short text.\n",
     "empty.txt": b"",
@@ -46,6 +49,7 @@ MISTAKES = (
     ("evaluate empty.gguf --data sample", "empty.gguf is not a GGUF"),
     ("evaluate text.gguf --data sample", "text.gguf is not a GGUF.*Give a .gguf file"),
     ("evaluate notes.txt --data sample", "notes.txt is not a GGUF"),
+    ("evaluate cut.gguf --data sample", "cut.gguf"),
     ("evaluate folder --data sample", "no config.json"),
     ("evaluate smollm2-135m extra --data sample", r"meant by: extra\?"),
     ("ask could this be a UTI", r"meant by: this be a UTI\? Text of several words needs quotes\."),
@@ -69,6 +73,7 @@ MISTAKES = (
     ("data --write-manifest", "--data DIR"),
     # values
     ("evaluate smollm2-135m --scoring leter --data sample", r"Did you mean 'letter'\?"),
+    ("evaluate smollm2-135m --scoring '' --data sample", "--scoring"),
     ("evaluate smollm2-135m --limit 0", "--limit.*must be greater than or equal to 1"),
     ("evaluate smollm2-135m --limit many", "--limit.*must be a whole number"),
     ("evaluate smollm2-135m --debias perms", "--debias.*'permutations'"),
@@ -79,17 +84,31 @@ MISTAKES = (
     # compressing
     ("compress smollm2-135m", "Missing option '-r' / '--recipe'"),
     ("compress smollm2-135m --recipe lapdog -o out --data sample", r"Did you mean 'laptop'\?"),
+    ("compress no-model --recipe none.yaml -o out", "none.yaml"),
+    ("compress no-model --recipe sparse -o out", "--data DIR"),
+    ("compress no-model --recipe sparse --text none.txt -o out", "none.txt"),
     ("compress smollm2-135m --recipe mine.yaml -o out --data sample", "mine.yaml is no valid YAML"),
     ("compress smollm2-135m --recipe laptop -o folder --data sample", "folder exists.*another"),
     ("prune smollm2-135m --method wandaa -o out --data sample", r"Did you mean 'wanda'\?"),
     ("prune smollm2-135m --sparsity 2 -o out --data sample", "must be less than 1"),
+    ("prune no-model --sparsity -0.1 -o out", "--sparsity"),
+    ("prune no-model --damping 0.1 -o out", "--damping is an option of sparsegpt, width, not of"),
+    ("prune no-model --pattern 4:2 -o out", "--pattern"),
+    ("prune no-model --text none.txt -o out", "none.txt"),
+    ("prune no-model --data nowhere -o out", "nowhere"),
+    ("prune no-model -o out", "--data DIR"),
+    ("prune no-model -o folder", "exists"),
     ("prune smollm2-135m --neurons -o out --data sample", "is an option of magnitude"),
     ("quantize smollm2-135m --bits 9 -o out", "--bits.*must be less than or equal to 8"),
     ("quantize smollm2-135m --bits 4 --target-bpw 4.5 -o out", "Give one of them"),
     ("quantize smollm2-135m --type Q9_K -o out --data sample", "unknown block type.*Q4_K"),
     ("quantize smollm2-135m --target-size 90XB -o out --data sample", "90XB. is no size.*8GB"),
     ("plan smollm2-135m --ram 8bananas", "is no size.*8GB"),
-    ("plan smollm2-135m --measure", "belong together"),
+    ("plan no-model --no-probe", "unknown model 'no-model'"),
+    ("plan no-model --measure", "--measure and -o FOLDER belong together"),
+    ("plan no-model -o dose", "--measure and -o FOLDER belong together"),
+    ("plan no-model --measure -o dose", "--data DIR or --text FILE"),
+    ("plan no-model --min-speed 5 --no-probe", "--min-speed needs a timing"),
     # training
     ("scan", "Missing option '--train'"),
     ("scan --train none.jsonl", "none.jsonl"),
@@ -101,6 +120,12 @@ MISTAKES = (
     ("compare folder folder", "folder is not a run"),
     ("status nowhere", "holds no study.*galenic study"),
     ("study papr -o out", "Did you mean 'paper'"),
+    ("study nowhere -o out", "unknown recipe 'nowhere'"),
+    ("study paper -m missing -o out --data sample", "missing"),
+    ("study paper -m smollm2-135m -o out --engine rya", "unknown engine 'rya'"),
+    ("study paper -o notes.txt", "is a file"),
+    ("study paper --limit 0 -o out", "--limit"),
+    ("status folder", "holds no study"),
     # shipping
     ("serve --port 99999", "--port.*must be less than or equal to 65535"),
     ("serve --host 0.0.0.0", "GALENIC_API_KEY"),
@@ -121,7 +146,10 @@ MISTAKES = (
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, content in FILES.items():
         (tmp_path / name).write_bytes(content)
+    model = write_tiny_gguf(tmp_path / "cut.gguf")
+    os.truncate(model, model.stat().st_size // 2)
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine").write_text("precious")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -151,6 +179,7 @@ def test_a_mistake_gives_one_clear_line(
     assert re.search(pattern, lines[0]), lines[0]
     assert "Traceback" not in shown
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "folder"])
+    assert [path.name for path in (folder / "folder").iterdir()] == ["mine"]
 
 
 def test_there_are_forty_mistakes() -> None:

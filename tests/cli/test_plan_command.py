@@ -41,22 +41,3 @@ def test_what_does_not_fit_is_shown(tmp_path: Path) -> None:
     assert "no: disk" in done.stdout
     assert "None fits" in done.stdout
     assert "phone is left out: the model has" in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--ram", "much"], "--ram 'much' is no size"),
-        (["--measure"], "--measure and -o FOLDER belong together"),
-        (["-o", "dose"], "--measure and -o FOLDER belong together"),
-        (["--measure", "-o", "dose"], "--data DIR or --text FILE"),
-        (["--min-speed", "5", "--no-probe"], "--min-speed needs a timing"),
-        (["--no-probe"], "unknown model 'no-model'"),
-    ],
-)
-def test_a_mistake_gives_one_clear_error(arguments: list[str], message: str) -> None:
-    done = galenic("plan", "no-model", *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr

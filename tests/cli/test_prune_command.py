@@ -28,34 +28,3 @@ def test_a_model_pruned_and_described(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "The file is no smaller and no faster" in done.stdout
     assert "of the blocks' parameters removed" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--sparsity", "1"], "--sparsity"),
-        (["--sparsity", "-0.1"], "--sparsity"),
-        (["--method", "wando"], "wanda"),
-        (["--damping", "0.1"], "--damping is an option of sparsegpt, width, not of wanda"),
-        (["--pattern", "4:2"], "--pattern"),
-        (["--text", "/not/there.txt"], "/not/there.txt"),
-        (["--data", "/not/there"], "/not/there"),
-        ([], "--data DIR"),
-    ],
-)
-def test_a_mistake_gives_one_clear_error(
-    tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    done = galenic("prune", "no-model", *arguments, "-o", tmp_path / "out")
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_output_that_exists_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("precious")
-    done = galenic("prune", "no-model", "-o", tmp_path)
-    assert done.returncode == 2
-    assert "exists" in done.stderr
-    assert (tmp_path / "mine").read_text() == "precious"

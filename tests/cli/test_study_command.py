@@ -157,7 +157,7 @@ def records(home: Path, output: str) -> dict[str, bytes]:
 def test_ray_gives_the_same_and_survives_the_death_of_a_worker(home: Path) -> None:
     ray = pytest.importorskip("ray", reason="needs the ray extra")
     without_the_wrong_row(home, "answers")
-    assert galenic(*arguments("-o", "local"), folder=home).returncode == 0
+    assert galenic(*arguments("-o", "local"), folder=home, fresh=True).returncode == 0
     line = [*GALENIC, *map(str, arguments("-o", "onray", "--engine", "ray", "--jobs", "2"))]
     environment = {**os.environ, "RAY_DISABLE_MEMORY_MONITOR": "1"}
     process = subprocess.Popen(line, cwd=home, env=environment)
@@ -182,26 +182,3 @@ def wait_for_worker(process: subprocess.Popen[Any]) -> psutil.Process:
                 continue
         time.sleep(0.1)
     pytest.fail("no node was started by a Ray worker")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        (["study", "nowhere", "-o", "out"], "unknown recipe 'nowhere'"),
-        (["study", "study.yaml", "-m", "missing", "-o", "out", "--data", "sample"], "missing"),
-        (
-            ["study", "study.yaml", "-m", "model", "-o", "out", "--engine", "rya"],
-            "unknown engine 'rya'",
-        ),
-        (["study", "study.yaml", "-o", "study.yaml"], "is a file"),
-        (["study", "study.yaml", "--limit", "0", "-o", "out"], "--limit"),
-        (["status", "model"], "holds no study"),
-        (["report", "model"], "is not a run"),
-    ],
-)
-def test_mistakes_cost_nothing(home: Path, line: list[str], message: str) -> None:
-    done = galenic(*line, folder=home)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 
 import pytest
 
-import galenic
+from commands import galenic
 from tiny_hf import write_tiny_hf
 
 pytest.importorskip("torch", reason="needs the train extra")
@@ -25,7 +23,6 @@ if not hasattr(os, "fork"):
     pytest.skip("needs fork and SIGKILL", allow_module_level=True)
 
 FULL = os.EX_IOERR
-CHILD = Path(__file__).parents[1] / "kill_child.py"
 COMMANDS = {
     "prune": ["prune", "--method", "magnitude", "--sparsity", "0.5"],
     "quantize": ["quantize", "--type", "Q8_0", "--no-importance"],
@@ -70,7 +67,7 @@ stages:
 
 
 class Runner:
-    """A folder with a model ``m`` and a recipe, and a process that runs commands in it."""
+    """A folder with a model ``m`` and a recipe, and what a command in it printed last."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.target = folder, folder / "out"
@@ -79,32 +76,16 @@ class Runner:
         words = (f"the man of the ward said yes or no on day {i} of {i * i}" for i in range(90))
         (folder / "text.txt").write_text("\n\n".join(words))
         self.whole: dict[str, dict[str, bytes]] = {}
-        self.server = subprocess.Popen(
-            [sys.executable, str(CHILD)],
-            cwd=folder,
-            env=os.environ
-            | {
-                "OMP_NUM_THREADS": "1",
-                "GALENIC_CACHE": str(folder / "cache"),
-                "PYTHONPATH": str(Path(galenic.__file__).parents[1]),
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.log = ""
 
     def run(self, command: str, output: Path | None = None, **order: Any) -> int:
         """Status of the command; below 0 the signal that ended it."""
         name, *rest = COMMANDS[command]
         args = [name, "m", *rest, "-o", str(output or self.target)]
-        log = str(self.folder / "log")
-        assert self.server.stdin and self.server.stdout
-        print(json.dumps({"args": args, "log": log, **order}), file=self.server.stdin, flush=True)
-        return int(self.server.stdout.readline())
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
+        own = {"GALENIC_CACHE": str(self.folder / "cache"), "GALENIC_THREADS": "1"}
+        done = galenic(*args, folder=self.folder, changed=order, **own)
+        self.log = done.stdout + done.stderr
+        return done.returncode
 
     def undisturbed(self, command: str) -> dict[str, bytes]:
         """What the command makes. All outputs have one name, for a GGUF's metadata holds it."""
@@ -125,9 +106,6 @@ class Runner:
         shutil.rmtree(self.target)
         assert leftovers(self.folder) == []
 
-    def close(self) -> None:
-        self.server.communicate()
-
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
@@ -138,10 +116,8 @@ def leftovers(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    runner = Runner(tmp_path_factory.mktemp("killed"))
-    yield runner
-    runner.close()
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    return Runner(tmp_path_factory.mktemp("killed"))
 
 
 @pytest.mark.kills

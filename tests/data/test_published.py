@@ -138,6 +138,7 @@ def test_what_is_not_as_published(tmp_path: Path, members: dict[str, str], said:
         take_published(zipped(tmp_path / "x.zip", members), tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_the_command_takes_an_archive(tmp_path: Path) -> None:
     path = zipped(tmp_path / "data.zip", {"dev.json": lines(medmcqa(1))})
     data = tmp_path / "data"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from commands import Running, galenic
 from galenic.errors import UserError
 from galenic.evaluation.config import EvaluateConfig
 from galenic.evaluation.folder import RunFolder
@@ -52,6 +53,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_gguf(tmp_path_factory.mktemp("model") / "tiny.gguf", seed=1)
 
 
+@pytest.fixture(scope="module")
+def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> EvaluationOutcome:
+    """A run of four benchmarks; tests that change it take a copy."""
+    return run(settings(model), tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture
+def there(finished: EvaluationOutcome, tmp_path: Path) -> Path:
+    """A copy of a finished run."""
+    return shutil.copytree(finished.folder, tmp_path / "run")
+
+
 def settings(path: Path, /, **changes: Any) -> EvaluateConfig:
     options: dict[str, Any] = {
         "model": str(path),
@@ -78,8 +91,8 @@ def records(folder: Path) -> list[Record]:
 
 
 @pytest.mark.slow
-def test_every_question_and_scoring_has_one_record(model: Path, tmp_path: Path) -> None:
-    outcome = run(settings(model), tmp_path / "run")
+def test_every_question_and_scoring_has_one_record(finished: EvaluationOutcome) -> None:
+    outcome = finished
     found = records(outcome.folder)
     assert len(found) == outcome.num_records == 4 * 6 * 3
     assert len({record.key for record in found}) == len(found)
@@ -94,7 +107,7 @@ def test_every_question_and_scoring_has_one_record(model: Path, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_cut_anywhere_and_continued_gives_the_same_bytes(model: Path, tmp_path: Path) -> None:
-    config = settings(model, debias="permutations", limit=3)
+    config = settings(model, benchmarks="medmcqa,pubmedqa", debias="permutations", limit=3)
     whole = tmp_path / "whole"
     run(config, whole)
     expected = contents(whole)
@@ -123,15 +136,10 @@ def test_killed_again_and_again_loses_nothing(model: Path, tmp_path: Path) -> No
     folder = tmp_path / "killed"
     arguments = ["evaluate", str(model), "--benchmarks", "sample", "--data", "sample"]
     arguments += ["--runtime", "llama", "--threads", "1", "-o", str(folder)]
-    code = "import sys; from galenic.cli.main import main; main()"
     rng = random.Random(11)
     kills = 0
     for _ in range(40):
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = Running(*arguments)
         before = _size(folder / "records.jsonl")
         deadline = time.monotonic() + 60
         while (  # let it write something, then kill it at some moment
@@ -139,16 +147,17 @@ def test_killed_again_and_again_loses_nothing(model: Path, tmp_path: Path) -> No
             and _size(folder / "records.jsonl") <= before
             and time.monotonic() < deadline
         ):
-            time.sleep(0.001)
+            time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.02))
         if process.poll() is not None:
-            assert process.returncode == 0
+            said = process.stop()
+            assert process.returncode == 0, said
             break
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.stop()
         kills += 1
     assert kills >= 3
-    assert subprocess.run([sys.executable, "-c", code, *arguments], check=False).returncode == 0
+    assert galenic(*arguments).returncode == 0
     assert contents(folder) == contents(expected)
 
 
@@ -157,22 +166,19 @@ def _size(path: Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_not_computed_again(model: Path, tmp_path: Path) -> None:
-    config = settings(model)
-    run(config, tmp_path / "run")
-    before = (tmp_path / "run" / "timings.jsonl").read_bytes()
-    outcome = run(config, tmp_path / "run")
+def test_a_finished_run_is_not_computed_again(model: Path, there: Path) -> None:
+    before = (there / "timings.jsonl").read_bytes()
+    outcome = run(settings(model), there)
     assert outcome.num_resumed == outcome.num_records
-    assert (tmp_path / "run" / "timings.jsonl").read_bytes() == before
+    assert (there / "timings.jsonl").read_bytes() == before
 
 
 @pytest.mark.slow
-def test_another_run_in_the_folder_is_refused(model: Path, tmp_path: Path) -> None:
-    run(settings(model), tmp_path / "run")
-    before = contents(tmp_path / "run")
+def test_another_run_in_the_folder_is_refused(model: Path, there: Path) -> None:
+    before = contents(there)
     with pytest.raises(UserError, match=r"config\.seed.*differ"):
-        run(settings(model, seed=1), tmp_path / "run")
-    assert contents(tmp_path / "run") == before
+        run(settings(model, seed=1), there)
+    assert contents(there) == before
 
 
 def test_other_libraries_do_not_go_on_with_a_run(tmp_path: Path) -> None:
@@ -232,17 +238,16 @@ def test_a_second_process_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_records_that_are_not_this_plans_are_refused(model: Path, tmp_path: Path) -> None:
+def test_records_that_are_not_this_plans_are_refused(model: Path, there: Path) -> None:
     config = settings(model)
-    run(config, tmp_path / "run")
-    path = tmp_path / "run" / "records.jsonl"
+    path = there / "records.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(reversed(lines)), encoding="utf-8")
     with pytest.raises(UserError, match="other questions"):
-        run(config, tmp_path / "run")
+        run(config, there)
     path.write_text("{}\n", encoding="utf-8")
     with pytest.raises(UserError, match="line 1 is no record"):
-        run(config, tmp_path / "run")
+        run(config, there)
 
 
 @pytest.mark.slow
@@ -259,14 +264,13 @@ def test_damaged_lines_of_a_run_are_refused(tmp_path: Path, name: str, line: byt
 
 
 def test_fewshot_and_chat_template_change_the_answers(model: Path, tmp_path: Path) -> None:
-    plain = records(run(settings(model), tmp_path / "a").folder)
-    shots = records(run(settings(model, num_fewshot=2), tmp_path / "b").folder)
-    chat = records(run(settings(model, chat_template=True), tmp_path / "c").folder)
-    key = ("medmcqa", "letter")
-    values = [
-        [r.loglikelihoods for r in found if (r.benchmark, r.scoring) == key]
-        for found in (plain, shots, chat)
-    ]
+    changes: tuple[dict[str, Any], ...] = ({}, {"num_fewshot": 2}, {"chat_template": True})
+    values = []
+    for number, change in enumerate(changes):
+        config = settings(model, benchmarks="medmcqa", scoring="letter", **change)
+        found = records(run(config, tmp_path / f"{number}").folder)
+        assert len(found) == 6
+        values.append([record.loglikelihoods for record in found])
     assert values[0] != values[1] != values[2] != values[0]
 
 
@@ -312,7 +316,7 @@ def test_default_folder_is_the_same_for_the_same_settings(model: Path) -> None:
 def test_predictions_that_are_no_numbers_are_never_written(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = settings(model, scoring="letter")
+    config = settings(model, benchmarks="medmcqa", scoring="letter")
     run(config, tmp_path / "whole")
     keep, calls = LlamaRuntime.score, []
 

@@ -138,8 +138,8 @@ def test_the_llama_runtime_reads_the_gguf(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_embedded_models_template_is_known(tmp_path: Path) -> None:
-    export("smollm2-135m", "ollama", tmp_path / "out")
+def test_the_embedded_models_template_is_known(tmp_path: Path, embedded: str) -> None:
+    export(embedded, "ollama", tmp_path / "out")
     text = (tmp_path / "out" / "Modelfile").read_text()
     assert "You are a helpful AI assistant named SmolLM" in text
     assert 'PARAMETER stop "<|im_end|>"' in text

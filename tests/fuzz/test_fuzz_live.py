@@ -34,6 +34,7 @@ KEYS = ("messages", "prompt", "text", "question", "model", "stream", "n", "logpr
 KEYS += ("temperature", "top_p", "stop", "response_format", "context", "k", "echo", "answers")
 
 
+@pytest.mark.slow
 @fuzz(25)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=9), max_size=6).map("".join))
 @example("{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}")

@@ -28,6 +28,7 @@ from galenic.runtimes.torch import TorchRuntime  # noqa: E402
 from galenic.watcher import SilentWatcher  # noqa: E402
 from tiny_hf import MORE_FAMILIES, write_tiny_hf  # noqa: E402
 
+pytestmark = pytest.mark.slow
 TOKENS = [int(x) for x in np.random.default_rng(0).integers(3, 250, 60)]
 """Longer than the sliding window of the tiny Gemma."""
 

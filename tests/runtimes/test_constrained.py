@@ -87,8 +87,8 @@ def test_bytes_of_other_pieces() -> None:
 
 
 @pytest.mark.slow
-def test_the_embedded_models_tokens_are_spelled_right() -> None:
-    with LlamaRuntime(resolve_model("smollm2-135m"), threads=1) as real:
+def test_the_embedded_models_tokens_are_spelled_right(embedded: str) -> None:
+    with LlamaRuntime(resolve_model(embedded), threads=1) as real:
         found = piece_bytes(real.vocabulary())
         for text in ("A 45-year-old man with fièvre", '{"tier": "today"}', "\n\n  x\t😀"):
             tokens = real.encode_batch([text])[0]

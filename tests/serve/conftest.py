@@ -9,7 +9,7 @@ from chromium import BROWSERS, Chromium, Tab, find_browser
 from scripted import Scripted
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     path = find_browser()
     if path is None:

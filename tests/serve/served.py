@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commands import GALENIC
+from commands import Running
 
 __all__ = ["Server"]
 
@@ -29,18 +27,13 @@ class Server:
 
     def __init__(self, model: Path, *flags: str, key: str | None = None) -> None:
         self.port = free_port()
-        environment = {**os.environ, "GALENIC_THREADS": "1"}
-        environment.pop("GALENIC_API_KEY", None)
-        if key:
-            environment["GALENIC_API_KEY"] = key
-        line = ["serve", "--model", str(model), "--port", str(self.port), *flags]
-        self.process = subprocess.Popen(
-            [*GALENIC, *line], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        environment = {"GALENIC_THREADS": "1"} | ({"GALENIC_API_KEY": key} if key else {})
+        line = ["serve", "--model", model, "--port", self.port, *flags]
+        self.process = Running(*line, **environment)
         self.wait()
 
     def wait(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 if self.send("GET", "/health")[0] in (200, 401, 421):
@@ -66,9 +59,4 @@ class Server:
         return status, json.loads(data)
 
     def stop(self) -> str:
-        self.process.terminate()
-        try:
-            return self.process.communicate(timeout=20)[0].decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.communicate()[0].decode(errors="replace")
+        return self.process.stop()

@@ -109,9 +109,9 @@ def test_any_text_has_an_estimate(text: str) -> None:
 
 
 def test_a_megabyte_is_bounded() -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     findings("word and another word, " * 45_000)
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
     assert MOST_WINDOWS * WINDOW < 45_000
 
 

@@ -122,7 +122,7 @@ def test_damaged_bytes_never_end_in_anything_else(mixed: Path, tmp_path: Path) -
     path = tmp_path / "damaged.gguf"
     rng = random.Random(0)
     refused = 0
-    begin = time.perf_counter()
+    begin = time.process_time()
     for _ in range(400):
         damaged = bytearray(data)
         for _ in range(rng.randint(1, 8)):
@@ -133,7 +133,7 @@ def test_damaged_bytes_never_end_in_anything_else(mixed: Path, tmp_path: Path) -
         except UserError:
             refused += 1
     assert refused > 200
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
 
 
 @pytest.mark.parametrize("position", [8, 16])
@@ -145,10 +145,10 @@ def test_a_lying_count_is_refused_at_once(
     data[position : position + 8] = struct.pack("<Q", count)
     path = tmp_path / "lying.gguf"
     path.write_bytes(data)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(UserError, match=str(path)):
         read_header(path)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_a_lying_array_length_is_refused_at_once(tmp_path: Path) -> None:

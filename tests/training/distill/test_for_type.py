@@ -30,6 +30,7 @@ class Loud(Quiet):
         self.heard.append(text)
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_what_was_measured(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
     text = tmp_path / "text.txt"
