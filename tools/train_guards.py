@@ -107,6 +107,12 @@ why was I given omeprazole
 why is omeprazole taken once a week
 what happens at a medicines review
 what does the writing on the box mean
+how long does it take for omeprazole to work
+how long does it take for omeprazole to kick in
+how long does it take for a cold to go
+how long does it take to get over flu
+how long does it take to recover from an operation
+how long does it take for stitches to dissolve
 how long does tonsillitis last
 how long does a cold take to go
 when should I see a doctor about a cough

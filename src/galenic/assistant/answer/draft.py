@@ -15,7 +15,12 @@ from galenic.assistant.answer.appointment import ASKING, general_questions, to_w
 from galenic.assistant.answer.choose import choose
 from galenic.assistant.answer.limits import limit_of
 from galenic.assistant.answer.pages import FoundSentence, of_own, of_pages
-from galenic.assistant.answer.reading import QuestionReading, read_question
+from galenic.assistant.answer.reading import (
+    QuestionReading,
+    follows_up,
+    read_follow_up,
+    read_question,
+)
 from galenic.assistant.answer.support import Wanted, wanted
 from galenic.assistant.answer.unknown_medicines import names_medicine, unknown_medicines
 from galenic.assistant.answer.write import write_answer
@@ -118,7 +123,7 @@ class Draft:
         if not for_clinic:
             yield from self._warnings()
         if question != self.text:
-            reading = read_question(topics(), question)
+            reading = read_follow_up(topics(), self.history[-1], self.text)
         size = 0 if self.retriever is None else self.retriever.size
         having = (lambda _: 0) if self.retriever is None else self.retriever.having
         want = wanted(question, having, size)
@@ -146,7 +151,7 @@ class Draft:
         before it.
         """
         said = {word for word in words(self.text) if word not in STOP_WORDS}
-        if self.history and not alone.matches and len(said) < LITTLE + 3:
+        if self.history and follows_up(alone) and len(said) < LITTLE + 3:
             return f"{self.history[-1]}\n{self.text}"
         return self.text
 
@@ -235,7 +240,7 @@ class Draft:
         titles += [one.title for one in indexed if one.title not in titles]
         unknown = ", ".join(unknown_medicines(self.text))
         text = UNANSWERED + (UNKNOWN.format(names=unknown) if unknown else "")
-        text += WHO if medicine else WHO_ELSE
+        text += WHO if takes or names_medicine(self.text) else WHO_ELSE
         if titles:
             text += NEAREST_ARE.format(titles="; ".join(titles[:NEAREST]))
         yield Note("abstained", text)
@@ -294,7 +299,8 @@ swollen rash fever cough cold itchy bleeding levels count cells gland skin sleep
 syndrome disease disorder symptom symptoms treatment medicine medicines medication drug drugs
 effects dose pain ache doctor hospital illness ill sick health infection inherited blood cure
 cured pregnant pregnancy baby surgery therapy vaccine allergy cancer test tablet
-tablets capsule capsules injection injections inhaler inhalers jab
+tablets capsule capsules injection injections inhaler inhalers jab ear ears eye eyes nose breast
+breasts stoma catheter mammogram xray stitches wheelchair
 """)
 """Words that mark a question as one about health."""
 

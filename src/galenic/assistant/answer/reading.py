@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from galenic.assistant.answer.aspects import Aspect, asked_aspects, asking_stems
@@ -14,7 +14,7 @@ from galenic.assistant.triage.words.people import ages_in_months
 from galenic.assistant.triage.words.wording import sentences, word_set
 from galenic.retrieval.query import STOP_WORDS, words
 
-__all__ = ["QuestionReading", "read_question"]
+__all__ = ["QuestionReading", "follows_up", "read_follow_up", "read_question"]
 
 LEAST_COVER = 0.6
 """Minimum share of a name, by weight, that the question must contain for the topic to match."""
@@ -146,6 +146,34 @@ def read_question(known: Topics, question: str) -> QuestionReading:
         if word in asking_stems() and word not in asking | named | TALK | _SILENT
     }
     return QuestionReading(meant, tuple(ranked[:3]), aspects, rest, foreign, soft)
+
+
+_WHOM = frozenset(
+    name_stems("child children baby babies toddler teenager pregnant pregnancy breastfeeding adult "
+               "elderly older women woman men man mother")
+)  # fmt: skip
+"""Stems for the people that a follow-up may ask about without changing the topic."""
+
+
+def follows_up(reading: QuestionReading) -> bool:
+    """Check whether a question names no topic of its own, such as "And for children?"."""
+    return all(one.stems <= _WHOM for one in reading.matches)
+
+
+def read_follow_up(known: Topics, before: str, question: str) -> QuestionReading:
+    """Analyse a question without a topic: the topic is that of the question before it.
+
+    Args:
+        known: the search index over handbook entries.
+        before: the user's earlier question.
+        question: the follow-up, for which `follows_up` is true.
+    """
+    past, asked = read_question(known, before), read_question(known, question)
+    if not past.matches:
+        return read_question(known, f"{before}\n{question}")
+    whom = {stem: known.rarity(stem) for one in asked.matches for stem in one.stems}
+    aspects, rest = asked.aspects or past.aspects, {**asked.rest, **whom}
+    return replace(past, aspects=aspects, rest=rest, foreign=asked.foreign, soft=asked.soft)
 
 
 def _of_a_child(question: str) -> bool:
