@@ -6,6 +6,7 @@ import json
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,9 @@ from galenic.assistant.answer.write import write_answer
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
 from galenic.retrieval.retrieve import Passage, Snippet
+
+if TYPE_CHECKING:
+    from galenic.models.encoders.entailment import EntailmentModel
 
 DATA = Path(__file__).parent / "data"
 TEXT = st.text(alphabet="abAB .!?:;-\n(1", max_size=80)
@@ -221,6 +225,27 @@ def test_a_model_shows_only_what_is_entailed_or_nothing() -> None:
     runtime = EchoRuntime(answer="Cheese is good. Tea is good. Water helps.")
     assert write_answer(runtime, "why", sources).said == []
     assert write_answer(runtime, "why", sources).note
+
+
+class Judge:
+    """Supports what has "thirst", contradicts what has "cheese"."""
+
+    def judge(self, source: str, claim: str) -> tuple[float, float]:
+        return float("thirst" in claim), float("cheese" in claim)
+
+
+def test_a_model_for_entailment_adds_paraphrases_and_overrules() -> None:
+    sources = [("Water helps.", (passage("a"),)), ("Eat cheese.", (passage("b"),))]
+    runtime = EchoRuntime(answer="It quells thirst. Eat cheese. It quells thirst in 3 days.")
+    assert write_answer(runtime, "why", sources).said == [sources[1]]
+    judged = write_answer(runtime, "why", sources, judge=cast("EntailmentModel", Judge()))
+    assert judged.said == []  # one of three is too few
+    runtime = EchoRuntime(answer="It quells thirst. Eat cheese.")
+    judged = write_answer(runtime, "why", sources, judge=cast("EntailmentModel", Judge()))
+    assert [text for text, _ in judged.said] == ["It quells thirst."]
+    runtime = EchoRuntime(answer="It quells thirst in 3 days.")
+    judged = write_answer(runtime, "why", sources, judge=cast("EntailmentModel", Judge()))
+    assert judged.said == []  # a number that no source has
 
 
 # Watching

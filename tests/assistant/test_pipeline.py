@@ -391,3 +391,23 @@ def test_scores_are_those_of_the_reports() -> None:
 
 def test_what_is_indexed(documents: Path) -> None:
     assert [one.num_files for one in indexed()] == [3]
+
+
+@pytest.mark.parametrize(
+    ("before", "question", "title", "word"),
+    [
+        ("what helps a sore throat", "And for children?", "Sore throat", "child"),
+        ("can i take ibuprofen", "and in pregnancy?", "Anti-inflammatory", "pregnancy"),
+        ("my son has chickenpox", "when can he go back to school", "Chickenpox", "home"),
+    ],
+)
+def test_a_follow_up_keeps_the_topic(
+    tmp_path: Path, before: str, question: str, title: str, word: str
+) -> None:
+    asked, assistant = make_question(question, [before]), Assistant(index=tmp_path / "none")
+    found = assistant.triage(asked)
+    reply = collect(found, assistant.answer(asked, found))
+    said = [one for one in reply.sentences if one.section == "answer"]
+    assert word in said[0].text
+    titles = {one.number: one.passage.question for one in reply.sources}
+    assert all(titles[number].startswith(title) for one in said for number in one.sources)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from galenic.assistant import DEFAULT_MODEL
 from galenic.assistant.answer.draft import Draft
@@ -24,6 +25,9 @@ from galenic.home import index_path
 from galenic.record.person import Person, read_person
 from galenic.retrieval.retrieve import Retriever, open_retriever
 from galenic.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    from galenic.models.encoders.entailment import EntailmentModel
 
 __all__ = ["STYLES", "Assistant", "Reply", "UserQuestion", "ask", "collect", "make_question"]
 
@@ -111,6 +115,7 @@ class Assistant:
         rules: path of the triage rules; by default those of the package.
         second_opinion: also ask the model whether help is needed sooner. It can raise the tier but
             not lower it; see `galenic.assistant.triage.opinion`.
+        judge: a model that also checks what is written for entailment; see `write_answer`.
 
     Raises:
         UserError: there is no such style.
@@ -121,6 +126,7 @@ class Assistant:
     index: Path | None = None
     rules: Path | None = None
     second_opinion: bool = False
+    judge: EntailmentModel | None = None
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
@@ -180,6 +186,7 @@ class Assistant:
                 draft = Draft(
                     text, tuple(map(shortened, asked.history)), asked.person, found, self.rules,
                     retriever, writer, should_continue, whole=asked.text[:MOST_WARNED],
+                    judge=self.judge,
                 )  # fmt: skip
                 yield from draft.events()
             model, tokens = draft.model, draft.tokens

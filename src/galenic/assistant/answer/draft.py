@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from galenic.assistant.answer.appointment import ASKING, general_questions, to_watch
 from galenic.assistant.answer.choose import choose
@@ -38,6 +39,9 @@ from galenic.retrieval.documents.medquad import MEDQUAD
 from galenic.retrieval.query import STOP_WORDS, words
 from galenic.retrieval.retrieve import Passage, Retriever
 from galenic.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    from galenic.models.encoders.entailment import EntailmentModel
 
 __all__ = ["DECLINED", "UNANSWERED", "Draft"]
 
@@ -81,6 +85,7 @@ class Draft:
         writer: model that writes the answer; None to show sentences of the sources verbatim.
         should_continue: polled during generation; once it returns False, generation stops.
         whole: the question before it was shortened, for warnings.
+        judge: the user's model for entailment; None if there is none.
         model: name of the model that wrote; empty if none did.
         tokens: number of tokens that it generated.
         cited: passages cited so far; the position gives the citation number, from 1.
@@ -98,6 +103,7 @@ class Draft:
     writer: Runtime | None
     should_continue: Callable[[], bool]
     whole: str = ""
+    judge: EntailmentModel | None = None
     model: str = ""
     tokens: int = 0
     cited: list[Passage] = field(default_factory=list)
@@ -210,7 +216,7 @@ class Draft:
         If too little of what the model wrote is entailed, the sentences are shown instead.
         """
         if self.writer is not None:
-            written = write_answer(self.writer, self.text, said, self.should_continue)
+            written = write_answer(self.writer, self.text, said, self.should_continue, self.judge)
             self.model, self.tokens = self.writer.info.model, written.tokens
             if written.note:
                 yield Note("note", written.note)

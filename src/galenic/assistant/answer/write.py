@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from galenic.assistant.answer.entail import entails, refusal
 from galenic.assistant.answer.sentences import SentenceCutter
@@ -13,10 +15,17 @@ from galenic.retrieval.retrieve import Passage
 from galenic.runtimes.base import Generation, Runtime, Writing
 from galenic.runtimes.literal import mark_literal
 
+if TYPE_CHECKING:
+    from galenic.models.encoders.entailment import EntailmentModel
+
 __all__ = ["LEAST_ENTAILED", "UNSOURCED", "Written", "write_answer"]
 
 MOST_TOKENS = 256
 """Maximum number of tokens that the model generates."""
+SURE = 0.9
+"""Minimum probability of entailment, by the user's model, to show what the rules do not accept."""
+AGAINST = 0.5
+"""Probability of contradiction from which that model overrules the rules."""
 LEAST_ENTAILED = 0.5
 """Minimum share of the model's sentences that must be entailed; otherwise none are shown."""
 ASKED = (
@@ -29,6 +38,8 @@ UNSOURCED = (
     "What the model wrote was not carried by the sources, so it is not shown. The sentences of the "
     "sources stand here in its place."
 )
+
+_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 Cited = tuple[str, tuple[Passage, ...]]
 """A sentence, and the passages that support it."""
@@ -55,6 +66,7 @@ def write_answer(
     question: str,
     sources: Sequence[Cited],
     should_continue: Callable[[], bool] = lambda: True,
+    judge: EntailmentModel | None = None,
 ) -> Written:
     """Generate an answer greedily, and keep the sentences that a source entails, in order.
 
@@ -66,11 +78,12 @@ def write_answer(
         question: the question in the user's own words.
         sources: sentences that answer it, each with its passages.
         should_continue: polled during generation; once it returns False, generation stops.
+        judge: the user's model for entailment; None to rely on the rules alone.
     """
     sentences, made = _sentences(runtime, question, sources, should_continue)
     kept: list[Cited] = []
     for text in sentences:
-        passages = _carried(question, text, sources)
+        passages = _carried(question, text, sources, judge)
         if passages and of_answer(text) is None:
             kept.append((text, passages))
     if len(kept) < LEAST_ENTAILED * len(sentences) or not kept:
@@ -78,11 +91,26 @@ def write_answer(
     return Written(kept, "", made.num_tokens)
 
 
-def _carried(question: str, text: str, sources: Sequence[Cited]) -> tuple[Passage, ...]:
+def _carried(
+    question: str, text: str, sources: Sequence[Cited], judge: EntailmentModel | None
+) -> tuple[Passage, ...]:
     """Return the passages of the first source that entails a sentence; empty if none does."""
     if refusal(question, text):
         return ()
-    return next((passages for source, passages in sources if entails(source, text)), ())
+    carried = (passages for source, passages in sources if _entailed(source, text, judge))
+    return next(carried, ())
+
+
+def _entailed(source: str, text: str, judge: EntailmentModel | None) -> bool:
+    """Check a sentence against one source, by the rules and, if there is one, by the model.
+
+    Numbers that the source does not have are never accepted.
+    """
+    ruled = entails(source, text)
+    if judge is None or not set(_NUMBERS.findall(text)) <= set(_NUMBERS.findall(source)):
+        return ruled
+    supported, against = judge.judge(source, text)
+    return against < AGAINST and (ruled or supported >= SURE)
 
 
 def _sentences(

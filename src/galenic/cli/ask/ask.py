@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from galenic.assistant import DEFAULT_MODEL
-from galenic.cli.ask.answer import ContextFlag, ModelFlag, OpinionFlag, StyleFlag
+from galenic.cli.ask.answer import ContextFlag, JudgeFlag, ModelFlag, OpinionFlag, StyleFlag
 from galenic.cli.ask.asking import AnswerFlag
 
 __all__ = ["EXAMPLES", "HELP", "command", "read_context"]
@@ -46,6 +46,7 @@ def command(
     second_opinion: OpinionFlag = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
     answer: AnswerFlag = None,
+    entailment_model: JudgeFlag = None,
 ) -> None:
     """Answer one question."""
     from galenic.assistant.events import as_json as data_of
@@ -53,6 +54,7 @@ def command(
     from galenic.assistant.pipeline import Assistant, make_question
     from galenic.assistant.triage.triage import NOTICE
     from galenic.cli.ask.answer import (
+        judge_of,
         print_events,
         print_tier,
         read_words,
@@ -62,6 +64,7 @@ def command(
     from galenic.cli.ask.asking import judged, print_open, read_answers
 
     replies = read_answers(answer)
+    judge_of(entailment_model, style, needed=False)  # a wrong setting is said at once
     asked = make_question(read_words(question), (), read_context(context), replies)
     console = terminal()
     asked, found = judged(console, Assistant(style=style), asked, may_ask=not as_json)
@@ -72,7 +75,9 @@ def command(
         from galenic.assistant.triage.crisis import described
 
         with runtime_if(writes, DEFAULT_MODEL if found.tier == "emergency" else model) as runtime:
-            events = list(Assistant(runtime, style, second_opinion=second_opinion).ask(asked))
+            judge = judge_of(entailment_model, style, needed=writes)
+            assistant = Assistant(runtime, style, second_opinion=second_opinion, judge=judge)
+            events = list(assistant.ask(asked))
         first = described(found, asked.text, reader_locale())
         said = [
             {"event": event.name, **data_of(event), **(first if at == 0 else {})}
@@ -84,7 +89,8 @@ def command(
     print_open(console, found)
     if found.tier != "emergency":
         with runtime_if(writes, model) as runtime:
-            assistant = Assistant(runtime, style, second_opinion=second_opinion)
+            judge = judge_of(entailment_model, style, needed=writes)
+            assistant = Assistant(runtime, style, second_opinion=second_opinion, judge=judge)
             print_events(console, assistant.answer(asked, found))
     console.print(NOTICE)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galenic.assistant import DEFAULT_MODEL
-from galenic.cli.ask.answer import ContextFlag, ModelFlag, OpinionFlag, StyleFlag
+from galenic.cli.ask.answer import ContextFlag, JudgeFlag, ModelFlag, OpinionFlag, StyleFlag
 from galenic.cli.ask.ask import read_context
 
 if TYPE_CHECKING:
@@ -54,12 +54,13 @@ def command(
         bool,
         typer.Option("--history", help="Save the conversation in a file that only you can read."),
     ] = False,
+    entailment_model: JudgeFlag = None,
 ) -> None:
     """Talk."""
     from galenic.assistant.history import History, history_path
     from galenic.assistant.pipeline import Assistant
     from galenic.assistant.triage.triage import NOTICE
-    from galenic.cli.ask.answer import terminal
+    from galenic.cli.ask.answer import judge_of, terminal
 
     notes = read_context(context)
     Assistant(style=style)  # a style that is not known is said at once
@@ -67,7 +68,8 @@ def command(
     console = terminal()
     console.print(NOTICE)
     console.print(WELCOME, markup=False)
-    options = {"style": style, "second_opinion": second_opinion}
+    judge = judge_of(entailment_model, style, needed=True)
+    options = {"style": style, "second_opinion": second_opinion, "judge": judge}
     with ExitStack() as stack:
         talk = _Talk(console, notes, model, options, kept, stack)
         for said in _lines(console):
