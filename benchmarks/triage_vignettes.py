@@ -149,10 +149,12 @@ def read_sets(public: Path | None) -> dict[str, list[tuple[list[str], str]]]:
         lines = (FIRST_CONTACT.parent / f"development/{name}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         found[f"development {name}"] = [(accepted(row["tier"]), row["text"]) for row in rows]
-    for line in (FIRST_CONTACT.parent / "development/fourth.jsonl").read_text("utf-8").splitlines():
-        row = json.loads(line)
-        name = f"development fourth {row['set']} {row['half']}"
-        found.setdefault(name, []).append((accepted(row["tier"]), row["text"]))
+    for halves in ("fourth", "fifth"):
+        path = FIRST_CONTACT.parent / f"development/{halves}.jsonl"
+        for line in path.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            name = f"development {halves} {row['set']} {row['half']}"
+            found.setdefault(name, []).append((accepted(row["tier"]), row["text"]))
     for name in DEALT:
         path = FIRST_CONTACT.parent / f"development/dealt_{name}.jsonl"
         for line in path.read_text("utf-8").splitlines():
