@@ -101,3 +101,34 @@ def test_ordinary_words_stay_as_they_are() -> None:
         assert mend(word) == word
     assert mend("chset") == "chest"
     assert mend("breadth") == "breath"  # "short of breadth"
+
+
+@pytest.mark.parametrize(
+    ("text", "tiers"),
+    [
+        ("how do you help someone who can't breathe?", {"emergency"}),
+        ("What do I do for somebody who has just collapsed?", {"emergency"}),
+        ("How can you help someone who has had a stroke?", {"unknown"}),
+        ("kill me please now", {"emergency"}),
+        ("my new heels are killing me", {"unknown"}),
+        ("im gona jmup", {"emergency"}),
+        ("our month-old has a fever", {"emergency"}),
+        ("a month-old rash on my arm", {"days", "unknown", "self-care"}),
+        ("not yet two months: fever of 38.6", {"emergency"}),
+    ],
+)
+def test_who_what_and_whom(text: str, tiers: set[str]) -> None:
+    assert triage(text).tier in tiers
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ugh just kill me, maths again", "I'm going to jump in the shower", "shoot me an email"],
+)
+def test_an_act_that_harms_nobody_is_no_cry(text: str) -> None:
+    assert triage(text, layers=["self-harm"]).tier == "unknown"
+
+
+def test_harmless_messages_before_it_change_nothing() -> None:
+    before = ["Which vitamins are good in winter?", "How long does a cold last?"]
+    assert triage("now it burns when I pee", history=before).tier == "days"

@@ -111,12 +111,14 @@ def speaks_of_now(read: Sequence[TokenSentence]) -> bool:
 
 
 def is_claimed(read: Sequence[TokenSentence]) -> bool:
-    """Check whether a sentence states that what is asked about is the case.
+    """Check whether a sentence states that what is asked about is the case, or asks for rescue.
 
-    "Is it dangerous? Mine has it" is such a text.
+    "Is it dangerous? Mine has it" and "How do you help someone who can't breathe?" are such texts.
     """
     said = [" ".join(sentence.tokens) for sentence in read]
-    return any(_lists().claimed.search(_lists().not_present.sub(" ", one)) for one in said)
+    if any(_lists().claimed.search(_lists().not_present.sub(" ", one)) for one in said):
+        return True
+    return any(map(_lists().rescue.search, said)) and not any(map(_is_told, said))
 
 
 def is_happening(read: Sequence[TokenSentence]) -> bool:
@@ -284,6 +286,7 @@ class _Lists:
     wondering: re.Pattern[str]
     paper: re.Pattern[str]
     claimed: re.Pattern[str]
+    rescue: re.Pattern[str]
     call: re.Pattern[str]
     animal: re.Pattern[str]
     human: re.Pattern[str]

@@ -36,6 +36,7 @@ from galenic.assistant.triage.tiers import Tier, highest, rank
 from galenic.assistant.triage.words.babies import baby_months
 from galenic.assistant.triage.words.measures import measure
 from galenic.record.facts import Fact
+from galenic.retrieval.legible import legible
 
 __all__ = [
     "ANSWERS",
@@ -104,6 +105,7 @@ def triage(
     happening = replies.get(questions.HAPPENING) in ("yes", "not sure")
     text, cut = bounded(text)
     history, left_out = last_of(history)
+    text, history = legible(text), [legible(one) for one in history]
     reading = _read(text, ready, happening=happening)
     earlier = [_earlier(one, ready, happening=happening) for one in history]
     record = known.known(facts, ready)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from galenic.assistant.triage.raising.features import counts, tokens
+from galenic.assistant.triage.raising.features import FEW, counts, tokens
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Source
 
@@ -49,9 +49,9 @@ quarter are taken from its beginning and its end."""
 EMERGENCY, URGENT = 0.5, 0.8
 """Probabilities at which `urgency` is 1: that of ``emergency``, and the sum of ``emergency`` and
 ``today``. The second keeps out texts that could as well be harmless; see LOG.md."""
-FEW, TERSE = 6, 1.8
-"""For a text of fewer words than the first, the self-harm threshold is multiplied by the second,
-since short texts such as "I have none of these" resemble statements of self-harm."""
+TERSE = 1.8
+"""Factor on the self-harm threshold for a text of fewer than `FEW` words, since short texts such as
+"I have none of these" resemble statements of self-harm."""
 SOURCE = Source(
     name="Galenic's own classifier, trained on texts written for it; no clinician reviewed it",
     url="https://arxiv.org/abs/1706.04599",

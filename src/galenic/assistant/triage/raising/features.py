@@ -14,7 +14,7 @@ import unicodedata
 import zlib
 from collections import Counter
 
-__all__ = ["BUCKETS", "Counts", "counts", "tokens"]
+__all__ = ["BUCKETS", "FEW", "Counts", "counts", "tokens"]
 
 BUCKETS = 1 << 18
 """Number of columns; collisions between n-grams of the training corpus are rare."""
@@ -24,6 +24,9 @@ LONGEST_WORD = 30
 """Length in characters to which words are cut."""
 OPENING = 3
 """Number of first words used as features, since they often tell a question from a call for help."""
+FEW = 6
+"""Number of words under which a text says too little for its urgency: it is read for self-harm
+alone, and a part of a message is not read by itself."""
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"'})
 _TOKEN = re.compile(r"\d+(?:[.,/]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[?!%°↑↓+]")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from galenic.assistant.triage.raising import languages, poisoning, self_harm, values
-from galenic.assistant.triage.raising.features import tokens
+from galenic.assistant.triage.raising.features import FEW, tokens
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.said import Said
 
@@ -19,16 +19,16 @@ __all__ = ["RAISING", "pieces"]
 Find = Callable[[Said], Sequence[Finding]]
 
 
-FEWEST, ALONE, MOST_ALONE = 3, 6, 40
-"""Limits for the classifier: the minimum number of words of a text, the minimum number of words of
-a part that is classified separately, and the maximum number of sentences that are.
+FEWEST, MOST_ALONE = 3, 40
+"""Limits for the classifier: the minimum number of words of a text, and the maximum number of
+sentences that are classified separately.
 
 Besides the whole text, each sentence and each pair of adjacent sentences is classified, so that
 harmless sentences beside an emergency do not dilute it."""
 PART = 1.06
 """Factor on the classifier's thresholds for a part of a message, which has less context."""
 SHORT = 1.1
-"""Factor on the classifier's thresholds for a text of fewer than `ALONE` words."""
+"""Factor on the classifier's thresholds for a text of fewer than `FEW` words."""
 HINT = 0.12
 """Probability of self-harm, about half of the classifier's own threshold, from which a single weak
 cue of `self_harm` suffices for a finding."""
@@ -40,11 +40,11 @@ def pieces(counted: Sequence[str]) -> list[tuple[str, float]]:
     words = len(tokens(whole))
     if words < FEWEST:
         return []
-    if words < ALONE:
+    if words < FEW:
         return [(whole, SHORT)]
     sentences = _with_questions(counted[:MOST_ALONE])
     pairs = [f"{one} {follows}" for one, follows in pairwise(sentences)]
-    beside = [one for one in (*sentences, *pairs) if len(tokens(one)) >= ALONE]
+    beside = [one for one in (*sentences, *pairs) if len(tokens(one)) >= FEW]
     return [(whole, 1.0), *((one, PART) for one in beside if len(counted) > 1)]
 
 
@@ -57,7 +57,7 @@ def _learned(said: Said) -> Sequence[Finding]:
         return ()  # trained on English only
     found = [one for piece, factor in read for one in classifier.findings(piece, factor)]
     whole = read[0][0]
-    if len(tokens(whole)) < ALONE:  # "my head hurts" is as near to an emergency as to none
+    if len(tokens(whole)) < FEW:  # "my head hurts" is as near to an emergency as to none
         found = [one for one in found if one.id == classifier.SELF_HARM]
     if not found and classifier.estimate(whole).self_harm >= HINT:
         return self_harm.hinted(whole)

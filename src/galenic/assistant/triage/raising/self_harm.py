@@ -33,6 +33,7 @@ _ACTS = (
     "kill", "killing", "hang", "hanging", "hurt", "hurting", "harm", "harming", "cut", "cutting",
     "drown", "shoot", "burn", "end", "stab", "poison",
 )  # fmt: skip
+_INTENDS, _INTENDED = ("gonna", "to", "wanna"), ("jump", "hang", "kill", "suicide", "overdose")
 _DO = {
     "emergency": "You do not have to face this alone. Call your emergency number, or a crisis line "
     "(988 in the US, 116 123 in the UK and Ireland), now, or go to an emergency department. Do not "
@@ -196,9 +197,14 @@ def _parts(text: str) -> list[str]:
 
 
 def _mended(plain: str) -> str:
-    """Correct misspelt reflexive pronouns ("mysefl") and the verbs before them ("kil mysefl")."""
+    """Correct misspelt acts: "kil mysefl", and what follows an intention ("gona jmup")."""
     words = plain.split(" ")
     for at, word in enumerate(words):
+        intends = next((one for one in _INTENDS if at and _is_near(words[at - 1], one)), None)
+        bare = word.rstrip(".,!?")
+        act = next((act for act in _INTENDED if intends and _is_near(bare, act)), None)
+        if intends and act:
+            words[at - 1 : at + 1] = [intends, word := act + word[len(bare) :]]
         meant = next((one for one in _SELVES if _is_near(word.strip(".,!?"), one)), None)
         if meant is None:
             continue

@@ -36,6 +36,11 @@ _BORN = re.compile(
     r"(?:last|on|this) (?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:mon|tues|wednes|thurs|fri|satur|sun)day|"
     r"on the \d{1,2}(?:st|nd|rd|th)?|last week))"
 )
+_AGED = re.compile(
+    r"\b(?:my|our|the|her|his|this|a) (?P<u>day|week|month)s?[ -]old\b"
+    r"(?! (?:\w*burn|bruis|cough|cut|fractur|injur|pain|pierc|rash|scar|tattoo|wound))"
+)
+"""An age without a number: "our month-old"."""
 _RECENT_MONTHS = 0.25
 """Age in months that is assumed for a baby "born last Tuesday"."""
 _ONLY = re.compile(
@@ -51,11 +56,15 @@ def baby_months(text: str) -> list[float]:
     "10 wks. 39.1", "12/52" and "born on Sunday" are recognized.
     """
     plain = as_digits(flatten(text))
+    begins = plain.lstrip()
     if _NOT_BABY.search(plain) or not (
-        _OF_BABY.search(plain) or _AGE.match(plain.lstrip()) or _ONLY.fullmatch(plain.strip())
+        any(of_baby.search(plain) for of_baby in (_OF_BABY, _AGED))
+        or _AGE.match(begins)
+        or (begins.startswith(("not ", "isnt ")) and _TURNED.match(begins))
+        or _ONLY.fullmatch(plain.strip())
     ):
         return []
-    found = _born(plain) + _turned(plain)
+    found = _born(plain) + _turned(plain) + [_PER[one["u"][0]] for one in _AGED.finditer(plain)]
     for match in _AGE.finditer(plain):
         if _NO_AGE.search(plain[max(0, match.start() - 16) : match.start()]):
             continue
