@@ -170,3 +170,15 @@ def test_a_text_that_a_parquet_stores_once_is_not_copied_without_end(tmp_path: P
     parquet.write_table(arrow.table({"question": texts, "answer": texts}), file)
     with pytest.raises(UserError, match="unpacks to more than"):
         read_published(file)
+
+
+@pytest.mark.parametrize("size", [47, 200, 2**32 - 2])
+def test_a_zip_whose_list_lies_about_its_size(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.xml", "<Document/>")
+    data = bytearray(path.read_bytes())
+    data[-10:-6] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="no zip that can be read"):
+        read_published(path)

@@ -259,3 +259,14 @@ def test_nothing_of_a_question_is_logged_or_stored(
     assert index_path().read_bytes() == before
     kept = [p for p in Path.home().rglob("*") if p.is_file()]
     assert all(b"confidentialword" not in p.read_bytes() for p in kept)
+
+
+@pytest.mark.parametrize("column", ["text", "title", "question", "place", "source", "url"])
+def test_a_row_that_is_no_text_is_said(column: str) -> None:
+    """SQLite keeps bytes in a column of texts."""
+    fill([passage("zorb quax")])
+    with open_store(index_path(), write=True) as store:
+        store.connection.execute(f"UPDATE passages SET {column} = x'ff00'")
+        store.connection.commit()
+    with pytest.raises(UserError, match="a passage that is no text"):
+        search("zorb")

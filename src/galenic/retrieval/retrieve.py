@@ -10,6 +10,7 @@ Questions are neither logged nor stored.
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -315,6 +316,8 @@ class Retriever:
             "JOIN collections c ON c.id = f.collection WHERE p.id = ?",
             (row,),
         ).fetchone()
+        if any(type(value) is not (int if at == 5 else str) for at, value in enumerate(found)):
+            raise sqlite3.DatabaseError("a passage that is no text")  # SQLite keeps any type
         marked = self.connection.execute(
             "SELECT snippet(words, 3, ?, ?, ' … ', ?) FROM words WHERE words MATCH ? AND rowid = ?",
             (_ON, _OFF, _SNIPPET_WORDS, query.expression, row),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -68,7 +69,9 @@ def zipped_files(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple
                 if is_wanted(info.filename):
                     room.take(info.file_size)
                     yield info.filename, archive.read(info)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (
+        OSError, ValueError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError
+    ) as error:  # fmt: skip
         raise UserError(f"{path} is no zip that can be read: {one_line(str(error))}.") from error
 
 
