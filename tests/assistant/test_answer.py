@@ -236,11 +236,11 @@ class Judge:
 
 def test_a_model_for_entailment_adds_paraphrases_and_overrules() -> None:
     sources = [("Water helps.", (passage("a"),)), ("Eat cheese.", (passage("b"),))]
-    runtime = EchoRuntime(answer="It quells thirst. Eat cheese. It quells thirst in 3 days.")
-    assert write_answer(runtime, "why", sources).said == [sources[1]]
+    runtime = EchoRuntime(answer="It quells thirst. Eat cheese. It is wet and blue.")
     judged = write_answer(runtime, "why", sources, judge=cast("EntailmentModel", Judge()))
     assert judged.said == []  # one of three is too few
     runtime = EchoRuntime(answer="It quells thirst. Eat cheese.")
+    assert write_answer(runtime, "why", sources).said == [sources[1]]
     judged = write_answer(runtime, "why", sources, judge=cast("EntailmentModel", Judge()))
     assert [text for text, _ in judged.said] == ["It quells thirst."]
     runtime = EchoRuntime(answer="It quells thirst in 3 days.")

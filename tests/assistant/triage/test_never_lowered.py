@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from galenic.assistant.triage.general import MOST_QUESTIONS, without_idle_questions
 from galenic.assistant.triage.triage import triage
 
 EMERGENCIES = (
@@ -98,3 +99,61 @@ def test_a_longer_text_changes_nothing(
 @settings(deadline=None, max_examples=60)
 def test_any_characters_after_it_change_nothing(text: str, noise: str) -> None:
     assert triage(f"{text}.\n\n{noise}").tier == "emergency"
+
+
+QUESTIONS = (
+    "How long does a cold last?", "What causes high cholesterol?", "How do vaccines work?",
+    "Can I take vitamin D with food?", "What are the signs of a stroke?",
+    "When should people see a doctor about headaches?", "Which tea do people like?",
+)  # fmt: skip
+DILUTED = (
+    "fever in a 5 day old.",
+    "coughed up about half a cup of bright red blood.",
+    "She's sweaty and silly and her meter says LO.",
+    "portal says potassium is 6.7.",
+    "he's four, hot, hates the light, and little red dots don't vanish when I press.",
+    "I'm about to swallow the whole lot.",
+    "Il s'étouffe avec un morceau de viande, il devient bleu.",
+)
+"""Emergencies that questions around them had lowered before they were left out."""
+
+
+@given(
+    st.sampled_from((*DILUTED, *(f"{one}." for one in EMERGENCIES))),
+    st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=3, unique=True),
+    st.integers(0, 3),
+)
+@settings(deadline=None, max_examples=80)
+def test_general_questions_around_it_change_nothing(
+    text: str, asked: list[str], place: int
+) -> None:
+    whole = " ".join([*asked[:place], text, *asked[place:]])
+    assert triage(whole).tier == "emergency", whole
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("My tongue swells up. Can people take vitamin D?", "My tongue swells up."),
+        ("How do vaccines work? 39.5 in a newborn", "39.5 in a newborn"),
+        ("My uncle had anaphylaxis. Is that hereditary?", None),
+        ("My jaw hurts.", None),
+        ("How do vaccines work?", None),
+        ("I take a pill at breakfast. How come?", None),
+    ],
+)
+def test_only_questions_that_stand_alone_are_left_out(text: str, left: str | None) -> None:
+    assert without_idle_questions(text, lambda question: True) == left
+
+
+def test_a_question_that_says_something_stays() -> None:
+    assert without_idle_questions("My leg hurts. Can people die of this pain?", bool) is None
+    kept = without_idle_questions("My leg hurts. Why do I cough blood?", lambda question: False)
+    assert kept is None
+
+
+def test_many_questions_are_not_all_judged() -> None:
+    judged: list[str] = []
+    text = "My leg hurts. " + " ".join(f"How long does cold number {n} last?" for n in range(500))
+    without_idle_questions(text, lambda question: bool(judged.append(question)))
+    assert len(judged) == MOST_QUESTIONS

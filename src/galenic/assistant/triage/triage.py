@@ -16,7 +16,7 @@ from typing import NamedTuple
 from galenic.assistant.triage import known, questions
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
-from galenic.assistant.triage.general import reads_general
+from galenic.assistant.triage.general import reads_general, without_idle_questions
 from galenic.assistant.triage.raising import languages, self_harm, values
 from galenic.assistant.triage.raising.layers import RAISING
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
@@ -100,6 +100,27 @@ def triage(
         UserError: If the rules file cannot be read or is invalid, or if an answer has an unknown
             question id or value.
     """
+    found = _judged(text, rules, facts, history, answers, layers)
+    if found.tier == "emergency" or (rest := without_idle_questions(text, _is_idle)) is None:
+        return found
+    beside = _judged(rest, rules, facts, history, answers, layers)
+    return beside if rank(beside.tier) > rank(found.tier) else found
+
+
+def _is_idle(question: str) -> bool:
+    """Check whether a question by itself does not call for help today."""
+    return rank(_judged(question).tier) < rank("today")
+
+
+def _judged(
+    text: str,
+    rules: Path | None = None,
+    facts: Sequence[Fact] = (),
+    history: Sequence[str] = (),
+    answers: Mapping[str, Answer] | None = None,
+    layers: Collection[str] | None = None,
+) -> Triage:
+    """Judge a message as it stands; the arguments are those of `triage`."""
     ready, replies = prepared(rules), dict(answers or {})
     questions.check(replies)
     happening = replies.get(questions.HAPPENING) in ("yes", "not sure")
