@@ -153,6 +153,8 @@ def test_a_leaflet_gives_the_one_sentence_that_was_asked_for() -> None:
     assert [one.text for one in of_own(want, [leaflet])] == [
         "Our clinic opens at eight on weekdays."
     ]
+    surgery = passage("Welcome to our surgery. The surgery is open from eight.", "Leaflet")
+    assert [one.text for one in of_own(want, [surgery])] == ["The surgery is open from eight."]
 
 
 # What a model may write

@@ -125,6 +125,21 @@ def test_plain_text_is_read_by_paragraphs() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("Opening hours\nThe surgery is open on weekdays.\n", 2),
+        ("Opening hours\n\nThe surgery is open.\n", 2),
+        ("We are open\nfrom nine to five on each day.\n", 1),
+        ("Please come early.\nThe door is round the back of the house.\n", 1),
+        ("Call first:\nThe desk is open from nine.\n", 1),
+        ("A long first line that fills its row\nThe rest of it stands here, and more.\n", 1),
+    ],
+)
+def test_a_short_first_line_without_an_end_is_a_heading(text: str, lines: int) -> None:
+    assert len(read_text(text.encode(), "leaflet.txt").lines) == lines
+
+
 def test_markdown_keeps_headings() -> None:
     text = "lead\n# My notes #\n\ntop\n\n## Pills\none a day\n```\n# no heading\n```\n"
     document = read_markdown(text.encode(), "n.md")

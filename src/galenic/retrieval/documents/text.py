@@ -16,6 +16,8 @@ _HEAD = 8192
 _MOST_BAD = 0.1
 """Maximum share of invalid characters in a text file."""
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*$")
+MOST_OF_HEADING = 6
+"""Maximum number of words of a line that is taken as a heading without a mark."""
 _FENCE = re.compile(r"\s*(```|~~~)")
 
 
@@ -77,15 +79,32 @@ def read_markdown(raw: bytes, name: str) -> Document:
 
 
 def _paragraphs(rows: list[str], begin: int = 1, heading: str = "") -> Iterator[DocumentLine]:
-    """Join the lines of each paragraph; list items remain separate."""
+    """Join the lines of each paragraph; list items and headings without a mark remain separate."""
     held: list[str] = []
     start = begin
     for number, row in enumerate([*rows, ""], start=begin):
         text = clean(row)
         item = re.match(r"([-*+•]|\d{1,3}[.)])\s", text)
-        if held and (not text or item):
+        if held and (not text or item or _is_heading(held, text)):
             yield DocumentLine(joined(held), f"line {start}", heading)
             held = []
         if text:
             start = start if held else number
             held.append(text)
+
+
+def _is_heading(held: list[str], follows: str) -> bool:
+    """Check whether the first line of a paragraph is a heading: short, without an end, then text.
+
+    "Opening hours" before "The surgery is open on weekdays." is one; the first line of a wrapped
+    sentence goes on in lower case.
+    """
+    first = held[0]
+    return (
+        len(held) == 1
+        and len(first.split()) <= MOST_OF_HEADING
+        and first[:1].isupper()
+        and not first.endswith((".", "!", "?", ":", ";", ","))
+        and follows[:1].isupper()
+        and len(follows.split()) > len(first.split())
+    )
