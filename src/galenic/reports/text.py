@@ -88,7 +88,7 @@ def spark(counts: dict[str, int]) -> str:
 def stored(size: Mapping[str, Any]) -> str:
     """Say how a file stores a weight: ``float32``, or ``4.5 bits``; "" if unknown.
 
-    Stands beside sizes, because a float32 file next to a quantized one compares two things at once.
+    Shown next to sizes, because a float32 file next to a quantized one compares two things at once.
 
     Args:
         size: measurements of a file; ``bits_per_weight`` is read.

@@ -64,7 +64,7 @@ def without_idle_questions(text: str, is_idle: Callable[[str], bool]) -> str | N
     """Return a message without the general questions around what it tells, or None if it has none.
 
     "My tongue is swelling up. Can people take vitamin D with food?" becomes its first sentence, for
-    a question must not make less of what stands beside it. Questions that point back ("Is that
+    a question must not lower the urgency of the rest. Questions that point back ("Is that
     hereditary?") stay: they may show that nobody is ill now.
 
     Args:
