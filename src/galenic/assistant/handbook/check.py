@@ -16,7 +16,10 @@ import yaml
 
 from galenic.assistant.handbook.entry import SAFETY, Entry, Place
 
-__all__ = ["MOST_GRADE", "accepted", "entry_faults", "grade", "hosts", "leaving", "place_faults"]
+__all__ = [
+    "MOST_GRADE", "accepted", "entry_faults", "grade", "host_of", "hosts", "leaving",
+    "place_faults",
+]  # fmt: skip
 
 MOST_GRADE = 9.0
 """Maximum Flesch-Kincaid grade level (US school years) of an entry; authors aim for about 8."""
@@ -65,7 +68,7 @@ def leaving(url: str) -> bool:
 
 def _is_of(url: str, part: str) -> bool:
     """Check whether the host of an address ends with a suffix of a section of ``hosts.yaml``."""
-    host = _host(url)
+    host = host_of(url)
     return any(host == one or host.endswith(f".{one}") for one in _suffixes(part))
 
 
@@ -82,7 +85,7 @@ def hosts(entry: Entry, place: Place) -> frozenset[str]:
     pages = [entry.sources[key].url for key in place.statement.sources if key in entry.sources]
     if not any(accepted(url) for url in pages):
         return frozenset()
-    return frozenset(_host(url) for url in pages if accepted(url) or leaving(url))
+    return frozenset(host_of(url) for url in pages if accepted(url) or leaving(url))
 
 
 def place_faults(entry: Entry, place: Place) -> Iterator[str]:
@@ -161,6 +164,6 @@ def _syllables(word: str) -> int:
     return max(count - silent, 1) if plain else 0
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
     """Return the host of an address in lower case, without ``www.``."""
     return urlsplit(url).netloc.lower().rstrip(".").removeprefix("www.").removeprefix("www2.")
