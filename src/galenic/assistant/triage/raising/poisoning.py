@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -33,7 +34,11 @@ SOME = {"high": 5, "medium": 6, "low": 12}
 """Number of tablets at once that needs advice today, by the danger of an overdose."""
 PARACETAMOL_GRAMS = 5.0
 
-_SOURCE = Source(name="NHS: Poisoning", url="https://www.nhs.uk/conditions/poisoning/")
+_SOURCE = Source(
+    name="NHS: Poisoning",
+    url="https://www.nhs.uk/conditions/poisoning/",
+    seen=date(2026, 11, 30),
+)
 _SWALLOWED = re.compile(
     r"\b(?:took|taken|taking|take|swallow\w*|ate|eat|eaten|eats|drank|drunk|drinks?|drinking|downed|"
     r"necked?d?|neckd|ingest\w*|chew\w*|suck\w*|lick\w*|gulp\w*|injected|injectid|popped|"
