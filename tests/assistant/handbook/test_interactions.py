@@ -61,6 +61,8 @@ def test_whose_a_clause_is(question: str, owners: list[set[str]]) -> None:
         ("My wife is pregnant, what about ibuprofen?", 1),
         ("My wife is pregnant. Can I have ibuprofen?", 0),
         ("I am breastfeeding, is codeine safe for my baby?", 1),
+        ("I am pregnant, is doxycycline safe for my baby?", 1),
+        ("Is codeine safe for my baby?", 1),
         ("I drink wine. Can I take my husband's diazepam?", 1),
         ("I drink water with my diazepam", 0),
         ("I no longer take warfarin, is ibuprofen ok?", 0),

@@ -39,6 +39,9 @@ class NamedThing(NamedTuple):
 
 CHILD_MONTHS = {"under-12": 144.0, "under-16": 192.0}
 """Age groups of children, with their upper limit of age in months."""
+_CHILD = frozenset(f"thing:{name}" for name in CHILD_MONTHS)
+_WITH_BABY = frozenset({"thing:breastfeeding", "thing:pregnancy"})
+"""Conditions with which "my baby" is not the one who takes a medicine."""
 _GROUP_NAMES = {
     "anticoagulant": "blood thinner, blood thinners, anticoagulant, anticoagulants",
     "nsaid": "nsaid, nsaids, anti-inflammatory, anti-inflammatories",
@@ -126,6 +129,8 @@ def _keys(text: str, *, alone: bool = True) -> dict[str, str]:
     for sentence, mention in mentions:
         said = " ".join(sentence.shown[mention.start : mention.end])
         found.setdefault(f"thing:{mention.concept}", said)
+    if found.keys() & _WITH_BABY:
+        found = {k: v for k, v in found.items() if not (k in _CHILD and v.lower().endswith("baby"))}
     for sentence in read:
         for _, months in ages_in_months(sentence.tokens):
             for name, most in CHILD_MONTHS.items():
