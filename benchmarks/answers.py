@@ -44,8 +44,8 @@ from galenic.retrieval.index import index_medquad
 
 DATA = Path(__file__).parents[1] / "tests/assistant/data"
 RUNS = 10
-DEVELOPMENT = ("questions", "questions_other", "questions_voices")
-HELD_OUT = ("questions_other", "questions_voices")
+DEVELOPMENT = ("questions", "questions_other", "questions_voices", "questions_home")
+HELD_OUT = ("questions_other", "questions_voices", "questions_home")
 """Of these files half b is only scored."""
 UNANSWERABLE = "questions_unanswerable"
 """Not about health, or about what no handbook can know: answered ones are counted."""
