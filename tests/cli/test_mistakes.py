@@ -89,6 +89,7 @@ MISTAKES = (
     ("compress no-model --recipe sparse --text none.txt -o out", "none.txt"),
     ("compress smollm2-135m --recipe mine.yaml -o out --data sample", "mine.yaml is no valid YAML"),
     ("compress smollm2-135m --recipe laptop -o folder --data sample", "folder exists.*another"),
+    ("quantize smollm2-135m --bits 4.5 -o out", "whole number; --target-bpw takes an average"),
     ("prune smollm2-135m --method wandaa -o out --data sample", r"Did you mean 'wanda'\?"),
     ("prune smollm2-135m --sparsity 2 -o out --data sample", "must be less than 1"),
     ("prune no-model --sparsity -0.1 -o out", "--sparsity"),

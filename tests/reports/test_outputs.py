@@ -94,6 +94,14 @@ def test_markdown_tables_are_whole_and_agree_with_the_json(tmp_path: Path) -> No
     assert "Not a medical device" in text
 
 
+def test_the_machine_is_said_in_words(tmp_path: Path) -> None:
+    run = build_report([load_run(write_run(tmp_path))]).runs[0]
+    known = {"processor": "A Chip", "cores": 2, "memory_bytes": 25_276_063_744, "system": "Linux-6"}
+    named = run.model_copy(update={"machine": known})
+    assert named.machine_words == "A Chip, 2 cores, 25.3 GB memory, system Linux-6"
+    assert run.model_copy(update={"machine": {"processor": ""}}).machine_words == ""
+
+
 def test_markdown_tells_of_collapse_and_of_missing_answers(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "x|y", position_bias=30, num_items=30, keep=24)
     text = to_markdown(build_report([load_run(folder)]))

@@ -156,6 +156,8 @@ def _of_usage(error: Exception) -> str:
     said = re.sub(r"Input should be a valid integer\b.*", "it must be a whole number", said)
     said = re.sub(r"Input should be a valid number\b.*", "it must be a number", said)
     said = said.replace("Input should be", "it must be")
+    if "'--bits': it must be a whole number" in said:
+        said += "; --target-bpw takes an average over mixed types, such as 4.5"
     said = re.sub(
         r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)",
         r"What is meant by: \1? Text of several words needs quotes",

@@ -13,6 +13,7 @@ from galenic.evaluation.records import Timing
 from galenic.reports.rows import Row, build_rows
 from galenic.reports.runs import DataEntry, LoadedRun
 from galenic.runtimes.base import RuntimeInfo
+from galenic.units import format_size
 
 __all__ = [
     "DISCLAIMER",
@@ -110,6 +111,15 @@ class Provenance(_Part):
     def complete(self) -> bool:
         """Whether all planned records exist."""
         return self.records >= self.planned
+
+    @property
+    def machine_words(self) -> str:
+        """Processor, cores, memory and system in words."""
+        words = {"processor": "{}", "cores": "{} cores", "memory_bytes": "{} memory"}
+        facts = {key: value for key, value in self.machine.items() if value}
+        if isinstance(size := facts.get("memory_bytes"), int):
+            facts["memory_bytes"] = format_size(size)
+        return ", ".join(words.get(key, f"{key} {{}}").format(facts[key]) for key in facts)
 
 
 class ReportDocument(_Part):

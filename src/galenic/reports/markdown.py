@@ -148,7 +148,7 @@ def _provenance(run: Provenance) -> str:
         "- settings: "
         + ", ".join(f"{key} {value}" for key, value in run.config.items() if value is not None),
         "- versions: " + ", ".join(f"{key} {value}" for key, value in run.versions.items()),
-        "- machine: " + ", ".join(f"{key} {value}" for key, value in run.machine.items()),
+        f"- machine: {run.machine_words}",
     ]
     lines += [
         f"- data: {entry.title or entry.benchmark} {entry.split}, {entry.num_items} of "
