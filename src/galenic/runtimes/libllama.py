@@ -9,17 +9,18 @@ a library that does not match is refused.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import logging
+import os
 import sys
 from collections import deque
 from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_void_p
-from functools import cached_property
 from typing import Any, ClassVar
 
 from galenic.cache import file_sha256
 from galenic.errors import UserError
-from galenic.runtimes.libllama_find import LibraryFiles, find_library
+from galenic.runtimes.libllama_find import ENVIRONMENT, LibraryFiles, find_library
 
 __all__ = ["ContextParams", "LibLlama", "LlamaBatch", "ModelParams", "load_library"]
 
@@ -230,7 +231,7 @@ class LibLlama:
             raise AttributeError(name)
         return functions[name]
 
-    @cached_property
+    @functools.cached_property
     def sha256(self) -> str:
         """Hash over the SHA-256 digests of all its files, backends included."""
         files = (self.files.library, *self.files.needs, *self.files.backends)
@@ -308,7 +309,12 @@ def load_library() -> LibLlama:
     Raises:
         UserError: the library is missing or refused, or the environment now selects another one.
     """
-    files = find_library()
+    return _load(os.environ.get(ENVIRONMENT))
+
+
+@functools.cache  # quantizing asks for each row of blocks, and finding the files takes 10 ms
+def _load(choice: str | None) -> LibLlama:
+    files = find_library(choice)
     if not _loaded:
         _loaded.append(LibLlama(files))
     if _loaded[0].files != files:
@@ -323,8 +329,6 @@ def _open(files: LibraryFiles) -> list[ctypes.CDLL]:
     """Load the library and its dependencies; functions are looked up in the returned order."""
     folders: list[Any] = []
     if sys.platform == "win32":
-        import os
-
         parents = {path.parent for path in (files.library, *files.needs, *files.backends)}
         folders = [os.add_dll_directory(str(parent)) for parent in parents]
     try:

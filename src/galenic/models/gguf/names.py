@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from galenic.errors import UserError
 from galenic.models.gguf.family import ModelShape
 
 if TYPE_CHECKING:
+    from gguf import TensorNameMap
+
     from galenic.models.gguf.write import SourceTensor
 
 __all__ = [
@@ -43,17 +46,21 @@ def file_name(architecture: str, num_layers: int, name: str) -> str:
         num_layers: number of layers of the model.
         name: transformers name, ending in ``.weight`` or ``.bias``.
     """
-    from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
-
-    numbers = {label: number for number, label in MODEL_ARCH_NAMES.items()}
     if name == "lm_head.weight":  # gguf does not list it for families that always tie it
         return "output.weight"
-    known: MODEL_ARCH = numbers[architecture]
-    names = get_tensor_name_map(known, num_layers)
+    names = _name_map(architecture, num_layers)
     found: str | None = names.get_name(name, try_suffixes=(".weight", ".bias"))
     if found is None:
         raise RuntimeError(f"the gguf package has no name for {name}")
     return found
+
+
+@functools.lru_cache(8)  # made anew for each tensor, it took longer than reading the header
+def _name_map(architecture: str, num_layers: int) -> TensorNameMap:
+    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+
+    numbers = {label: number for number, label in MODEL_ARCH_NAMES.items()}
+    return get_tensor_name_map(numbers[architecture], num_layers)
 
 
 def stack_of(shape: ModelShape, name: str) -> tuple[str, int] | None:
