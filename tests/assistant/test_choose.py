@@ -106,6 +106,15 @@ def test_the_asked_thing_is_recognised(question: str, aspect: str) -> None:
     assert asked_aspects(question)[0].id == aspect
 
 
+def test_how_is_it_does_not_ask_whether_it_is_something() -> None:
+    for question, wanted in (
+        ("How is it treated?", ["treatment"]),
+        ("how is that diagnosed", ["tests"]),
+        ("is it a cold?", ["symptoms"]),
+    ):
+        assert [one.id for one in asked_aspects(question)] == wanted, question
+
+
 def test_near_words_are_other_endings_and_slips_and_no_words_of_their_own() -> None:
     near = NearWords(
         ["constipation", "tonsillitis", "asthma", "heart", "cough"], frozenset(["coat"])

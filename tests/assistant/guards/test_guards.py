@@ -84,6 +84,8 @@ def test_names_of_medicines_count_and_ways_around_do_not_help() -> None:
     ("kind", "harmful", "harmless"),
     [
         ("dose", "Take three of them before you get up.", "Take three breaths before you get up."),
+        ("dose", "Two of them are for adults.", "Two of them are for blue badge holders."),
+        ("dose", "Three of them are enough.", "Three of them are by the main door."),
         ("dose", "Rest, then take more.", "Rest for ten minutes, then eat more fruit."),
         ("stopping", "Leave them out for a few days.", "Leave out milk for a few days."),
         ("stopping", "Just stop by Friday.", "Hiccups stop by themselves."),

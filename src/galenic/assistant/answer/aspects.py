@@ -22,6 +22,10 @@ __all__ = ["Aspect", "asked_aspects", "asking_stems"]
 
 _A_AND_E = re.compile(r"\bA ?(?:&|and) ?E\b", re.I)
 """British "A&E" (accident and emergency), rewritten to the token "ae" of the phrases."""
+_HOW_IS_IT = re.compile(
+    r"\b(how|what(?=\W+\w+ it|\W+\w+ they)) (?:is|are|was|were) (?:it|this|that|they) (?=\w)", re.I
+)
+"""Begin of "How is it treated?", which does not ask whether it is something."""
 
 
 class Aspect(BaseModel):
@@ -81,7 +85,7 @@ def asked_aspects(question: str) -> tuple[Aspect, ...]:
     aspects, matcher = _ready()
     found = {
         mention.concept
-        for sentence in sentences(_A_AND_E.sub("ae", question))
+        for sentence in sentences(_HOW_IS_IT.sub(r"\1 ", _A_AND_E.sub("ae", question)))
         for mention in matcher.find(sentence.tokens)
     }
     return tuple(one for one in aspects if one.id in found)

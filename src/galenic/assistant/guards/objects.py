@@ -9,6 +9,7 @@ from ``words.yaml``; every other content word is something else, without a list 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from galenic.assistant.guards.told import CARE, MEDICINE, NOT, WORDS, Told, number
@@ -67,6 +68,10 @@ def _of_dose(told: Told) -> bool:
     asked = [at + 1 for at in told.at(frozenset({"how"})) if told.after(at, _HOW_MUCH, 1)]
     if told.starts(frozenset({"rest"})):  # the verb, not "the rest of them"
         told = Told(told.tokens[1:])
+    if _PLACED.search(" ".join(told.tokens)) and not told.has(
+        MEDICINE - _KINDS | _UNITS | _AMOUNTS | _TAKERS
+    ):
+        return False
     counted = [*told.numbers(), *told.at(_VAGUE | WORDS["doses.change"] - {"up"}), *asked]
     if told.has(_AMOUNTS) or not all(_counts_else(told, at) for at in counted):
         return True
@@ -75,6 +80,13 @@ def _of_dose(told: Told) -> bool:
     return named and (timed or not told.starts(NOT))
 
 
+_PLACED = re.compile(
+    r"\b(?:one|two|three|four|five|six|\d+) of (?:them|these|those) (?:are|is|were|will be|have) "
+    r"(?:for|in|on|at|by|near|behind|beside|outside|open|closed|reserved|free|a|an|the)\b"
+)
+"""Parts of a number of things, with where or for whom they are: "two of them are for visitors"."""
+_TAKERS = word_set("adult adults child children kids age aged over under pain sleep you each day "
+                   "night morning enough safe fine limit take taken")  # fmt: skip
 _HOW_MUCH = word_set("much many")
 _PRONOUNS = word_set("it them these those ones")
 

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from galenic.assistant.handbook.entry import Entry
 
-__all__ = ["NOTICE", "entries", "more_names", "read_entries", "spellings"]
+__all__ = ["NOTICE", "alike_words", "entries", "more_names", "read_entries", "spellings"]
 
 NOTICE = (
     "Galenic's handbook: written in its own words from the public pages named; not reviewed by a "
@@ -73,8 +73,18 @@ def spellings() -> Mapping[str, str]:
 
     Example: ``wen`` maps to ``when``.
     """
+    return _pairs("spellings.yaml")
+
+
+def alike_words() -> Mapping[str, str]:
+    """Load ``alike.yaml``: words, and the other words that count as equal to each in names."""
+    return _pairs("alike.yaml")
+
+
+def _pairs(name: str) -> Mapping[str, str]:
+    """Load a file of pairs of words."""
     folder = files("galenic.assistant.handbook")
-    found = yaml.safe_load(folder.joinpath("spellings.yaml").read_text(encoding="utf-8"))
+    found = yaml.safe_load(folder.joinpath(name).read_text(encoding="utf-8"))
     return {str(written): meant for written, meant in found.items()}
 
 

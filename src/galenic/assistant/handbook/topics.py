@@ -17,56 +17,13 @@ from functools import cache
 from itertools import pairwise
 
 from galenic.assistant.handbook.entry import Entry
-from galenic.assistant.handbook.load import entries, more_names, spellings
+from galenic.assistant.handbook.load import alike_words, entries, more_names, spellings
 from galenic.assistant.triage.words.wording import word_set
 from galenic.retrieval.near_words import NearWords
 from galenic.retrieval.query import STOP_WORDS, stem, words
 
 __all__ = ["Match", "Topics", "halves_of", "joined_stems", "name_stems", "topics"]
 
-_ALIKE = {
-    "spotting": "",
-    "child": "children child kid kids toddler toddlers baby babies newborn infant infants son "
-    "daughter grandson granddaughter grandchild grandchildren boy girl",
-    "pregnant": "pregnancy pregnant expecting",
-    "diarrhoea": "diarrhea runs",
-    "poo": "poop stool stools faeces feces",
-    "pee": "urine wee urinate urinating peeing passing",
-    "tummy": "stomach belly abdomen abdominal",
-    "anaemia": "anemia",
-    "oedema": "edema",
-    "oestrogen": "estrogen",
-    "haemorrhoid": "hemorrhoid hemorrhoids haemorrhoids",
-    "coeliac": "celiac",
-    "painkiller": "painkillers pain_relief",
-    "tablet": "pill pills tablets",
-    "period": "periods menstrual menstruation",
-    "gastroenteritis": "gastro",
-    "test": "tests profile panel",
-    "fit": "fits seizure seizures",
-    "fever": "temperature feverish temp",
-    "medicine": "meds medicines medication medications",
-    "vaccine": "vaccines vaccination jab jabs vaccinations immunisation",
-    "kill": "suicide suicidal",
-    "adult": "adults grown",
-    "spot": "spots",
-    "sting": "stings stung",
-    "lipid": "lipids",
-    "labour": "labor",
-    "allergy": "allergic allergies",
-    "swell": "swollen swelling",
-    "dizzy": "dizziness",
-    "drowsy": "sleepy drowsiness sleepiness",
-    "vomit": "vomiting nausea nauseous",
-    "breath": "breathing breathe breathless breathlessness",
-    "smoke": "smoking smoker smokers cigarettes",
-    "itch": "itchy itching",
-    "doctor": "gp doctors",
-    "safe": "safely safest",
-    "infect": "infected infection infections",
-    "sleep": "asleep sleeping",
-}
-"""Words that count as equal in names: spelling variants, words for people, everyday words."""
 _WEAK = word_set("""
 feel feeling have having get getting keep make my me bad worse sore pain hurt child pregnant
 test tablet blood skin medicin problem symptom sick ill itchi red help stop time day work cut
@@ -286,17 +243,17 @@ def joined_stems(question: str) -> list[str]:
 
 @cache
 def _alike() -> Mapping[str, str]:
-    """Return the normal form of each word in `_ALIKE`, and of its stem."""
+    """Return the normal form of each word in ``alike.yaml``, and of its stem."""
     return {
         form: common
-        for common, said in _ALIKE.items()
+        for common, said in alike_words().items()
         for word in (common, *said.split())
         for form in ((word, stem(word)) if said else (word,))
     }
 
 
 def _common(word: str) -> str:
-    """Return the normal form of a word: that of `_ALIKE`, or else its stem."""
+    """Return the normal form of a word: that of ``alike.yaml``, or else its stem."""
     return _alike().get(word) or _alike().get(stem(word)) or stem(word)
 
 

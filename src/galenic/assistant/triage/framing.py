@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from galenic.assistant.triage.scope import Status
 from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
 
-__all__ = ["FIGURE", "asides_of", "is_claimed", "is_happening", "speaks_of_now"]
+__all__ = ["FIGURE", "asides_of", "is_claimed", "is_happening", "is_of_premises", "speaks_of_now"]
 
 FIGURE = "figureofspeech"
 """Placeholder token for a figure of speech that was removed from the text."""
@@ -119,6 +119,12 @@ def is_claimed(read: Sequence[TokenSentence]) -> bool:
     if any(_lists().claimed.search(_lists().not_present.sub(" ", one)) for one in said):
         return True
     return any(map(_lists().rescue.search, said)) and not any(map(_is_told, said))
+
+
+def is_of_premises(read: Sequence[TokenSentence]) -> bool:
+    """Check whether every sentence asks about a building, hours or an address: "Where to park?"."""
+    said = [" ".join(sentence.tokens) for sentence in read]
+    return bool(said) and all(map(_lists().premises.search, said))
 
 
 def is_happening(read: Sequence[TokenSentence]) -> bool:
@@ -311,6 +317,7 @@ class _Lists:
     over: re.Pattern[str]
     letter: re.Pattern[str]
     personal: re.Pattern[str]
+    premises: re.Pattern[str]
 
 
 @cache

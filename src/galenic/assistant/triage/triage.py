@@ -16,6 +16,7 @@ from typing import NamedTuple
 from galenic.assistant.triage import known, questions
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
+from galenic.assistant.triage.framing import is_of_premises
 from galenic.assistant.triage.general import reads_general, without_idle_questions
 from galenic.assistant.triage.raising import languages, self_harm, values
 from galenic.assistant.triage.raising.layers import RAISING
@@ -281,7 +282,9 @@ def _result(
     asides = tuple(dict.fromkeys(said.reading.asides))[:MOST_ASIDES]
     asked_about = any(aside.why == "question" for aside in asides) or said.reading.general
     general = tier == "unknown" and asked_about
-    if general:
+    if tier == "unknown" and not message.words and is_of_premises(message.sentences):
+        general, asked = True, ()
+    elif general:
         first = [questions.happening()]
         asked = tuple(one for one in first if one.id not in answers)
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from galenic.assistant.triage.mild import is_mild
 from galenic.assistant.triage.raising import languages, poisoning, self_harm, values
 from galenic.assistant.triage.raising.features import FEW, tokens
 from galenic.assistant.triage.result import Finding
@@ -53,7 +54,7 @@ def _learned(said: Said) -> Sequence[Finding]:
     from galenic.assistant.triage.raising import classifier  # imports numpy
 
     read = pieces(said.reading.counted)
-    if not read or languages.notice(said.text):
+    if not read or languages.notice(said.text) or is_mild(said.text):
         return ()  # trained on English only
     found = [one for piece, factor in read for one in classifier.findings(piece, factor)]
     whole = read[0][0]
