@@ -276,3 +276,8 @@ def test_an_age_and_no_one_are_no_amounts(text: str) -> None:
 )
 def test_no_one_is_somebody_missing(text: str) -> None:
     assert _kind(of_answer(text)) == "self-harm"
+
+
+def test_an_amount_in_a_diet_is_no_dose() -> None:
+    assert of_answer("Women need 14.8 mg of iron a day in their diet.") is None
+    assert of_answer("Take 14.8 mg of iron a day with your diet drink.") is not None

@@ -421,4 +421,5 @@ def no_dose(told: Told) -> bool:
         return True
     measured = told.has(MEASURED) and not told.has(MEDICINE)
     vaccines = told.has(word_set("vaccine vaccines vaccination jab"))
-    return measured or vaccines
+    eaten = told.says("in their diet", "in your diet", "from food", "in food", "from your diet")
+    return measured or vaccines or eaten

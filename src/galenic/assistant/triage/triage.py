@@ -282,8 +282,9 @@ def _result(
     asides = tuple(dict.fromkeys(said.reading.asides))[:MOST_ASIDES]
     asked_about = any(aside.why == "question" for aside in asides) or said.reading.general
     general = tier == "unknown" and asked_about
+    asked: tuple[Question, ...] = ()
     if tier == "unknown" and not message.words and is_of_premises(message.sentences):
-        general, asked = True, ()
+        general = True
     elif general:
         first = [questions.happening()]
         asked = tuple(one for one in first if one.id not in answers)
