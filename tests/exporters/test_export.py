@@ -15,6 +15,7 @@ from galenic.models.gguf.header import GgufHeader
 from galenic.models.load import resolve_model
 from galenic.registry import EXPORTERS
 from galenic.runtimes.llama import LlamaRuntime
+from raw_gguf import RawGguf
 from tiny import write_tiny_gguf
 from tiny_hf import write_tiny_hf
 
@@ -35,6 +36,20 @@ def test_unknown_programs_and_models_leave_nothing(tmp_path: Path) -> None:
         export("smollm2-135m", "olama", tmp_path / "out")
     with pytest.raises(UserError, match="no file or folder"):
         export("./missing", "ollama", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", list(EXPORTERS))
+@pytest.mark.parametrize(
+    ("key", "value"), [("attention.head_count", 2**31 - 1), ("embedding_length", 2**31)]
+)
+def test_a_gguf_whose_sizes_contradict_its_tensors_is_not_exported(
+    tmp_path: Path, name: str, key: str, value: int
+) -> None:
+    raw = RawGguf.read(write_tiny_gguf(tmp_path / "tiny.gguf"))
+    raw.entry(f"llama.{key}").value = value
+    with pytest.raises(UserError, match="damaged GGUF"):
+        export(str(raw.write(tmp_path / "m.gguf")), name, tmp_path / "out", "sample")
     assert not (tmp_path / "out").exists()
 
 

@@ -81,3 +81,9 @@ def test_notes_with_brackets_are_notes(text: str) -> None:
 def test_other_json_is_explained(text: str) -> None:
     with pytest.raises(UserError, match="FHIR"):
         read_person(text)
+
+
+@pytest.mark.parametrize("text", ["asthma\x00", "\x00", "\ufffd" * 3 + "\x00" * 9])
+def test_binary_notes_are_explained(text: str) -> None:
+    with pytest.raises(UserError, match="the context is binary.*plain text"):
+        read_person(text)

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from galenic.models.files import ModelFiles
 from galenic.models.folder import MANIFEST
+from galenic.models.gguf.check import check_model
 from galenic.models.gguf.copy import join_parts
 from galenic.models.gguf.split import first_part, parts_of
 
@@ -81,13 +82,16 @@ def as_gguf(job: ExportJob, folder: Path) -> Path:
     A GGUF is linked or copied, a split one is joined, and a folder is converted with F16 matrices.
 
     Raises:
-        UserError: the model cannot be converted, or the result predicts something else.
+        UserError: the model is damaged or cannot be converted, or the result predicts something
+            else.
     """
     from galenic.exporters.check import check_engines, check_joined
 
     model = job.model
     target = folder / GGUF
     source = next(iter(model.path.glob("*.gguf")), None) if model.path.is_dir() else model.path
+    if source is not None:
+        check_model(first_part(source))
     if source is not None and len(parts_of(first_part(source))) > 1:
         join_parts(first_part(source), target)
         check_joined(first_part(source), target)
@@ -115,6 +119,7 @@ def as_folder(job: ExportJob, folder: Path) -> Path:
     if model.kind == "gguf":
         from galenic.models.gguf.dequantize import dequantized_folder
 
+        check_model(source)
         source = dequantized_folder(model)
     else:
         _check_folder(model)

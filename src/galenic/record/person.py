@@ -78,14 +78,14 @@ def read_person(context: str, today: date | None = None) -> Person:
         today: Date to which ages and weeks are computed; None uses the system clock.
 
     Raises:
-        UserError: If it is JSON but not a health record.
+        UserError: If it is binary data, or JSON but not a health record.
     """
     if not context.strip():
         return Person()
-    if not _is_json(context):
-        document = read_text(context.encode(errors="replace"), NAME)
-        return Person(said=context, passages=_passages(document))
     try:
+        if not _is_json(context):
+            document = read_text(context.encode(errors="replace"), NAME)
+            return Person(said=context, passages=_passages(document))
         record = read_record(context.encode(errors="replace"), NAME, today)
     except SkipError as error:
         raise UserError(

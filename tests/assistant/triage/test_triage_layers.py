@@ -216,6 +216,14 @@ def test_time_grows_with_the_length() -> None:
     assert seconds(800) < 8 * max(0.02, seconds(200))
 
 
+@pytest.mark.parametrize("piece", [".", ",", " ", "1", "/", "1.", "1, "])
+def test_a_long_run_of_signs_is_read_quickly(piece: str) -> None:
+    """Where parts of a pattern could share the signs, 40,000 of them take minutes."""
+    began = time.process_time()
+    triage(piece * (40_000 // len(piece)))
+    assert time.process_time() - began < 15
+
+
 @pytest.mark.parametrize(
     "text", ["goin to hnag myslef", "im gona kil mysefl", "he wants to hrut himslef"]
 )
