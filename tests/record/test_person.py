@@ -85,5 +85,5 @@ def test_other_json_is_explained(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["asthma\x00", "\x00", "\ufffd" * 3 + "\x00" * 9])
 def test_binary_notes_are_explained(text: str) -> None:
-    with pytest.raises(UserError, match="the context is binary.*plain text"):
+    with pytest.raises(UserError, match=r"the context is binary\..*plain text"):
         read_person(text)
