@@ -20,7 +20,7 @@ DATA = Path(__file__).parents[1] / "data/development"
 
 @pytest.mark.parametrize(
     ("name", "warned", "needless"),
-    [("warnings", 40, 0), ("warnings_again", 25, 0), ("warnings_more", 5, 0)],
+    [("warnings", 40, 0), ("warnings_again", 25, 0), ("warnings_more", 15, 0)],
 )
 def test_questions_that_must_warn_do_and_others_do_not(
     name: str, warned: int, needless: int
@@ -104,6 +104,6 @@ def _names(side: table._Side) -> list[str]:
 
 def test_rows_are_many_and_those_with_one_host_only_get_fewer() -> None:
     hosts = {row.id: {host_of(one.url) for one in row.sources} for row in interactions()}
-    assert len(hosts) >= 218
-    assert sum(len(found) < 2 for found in hosts.values()) <= 20
-    assert sum(len(hosts[r.id]) < 2 for r in interactions() if r.level == "avoid") <= 1
+    assert len(hosts) >= 228
+    assert sum(len(found) < 2 for found in hosts.values()) <= 15
+    assert not [r.id for r in interactions() if r.level == "avoid" and len(hosts[r.id]) < 2]
