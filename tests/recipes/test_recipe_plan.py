@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from galenic.data.calibration import CalibrationConfig
@@ -19,13 +20,16 @@ pytest.importorskip("torch", reason="needs the train extra")
 
 from test_chain import Watcher
 
+from galenic.compression.quantize.kquant import quantize_rows
 from galenic.models.gguf.folder import folder_source
 from galenic.recipes.plan import (
+    NOISE,
     Device,
     Made,
     PlanSettings,
     Prediction,
     RecipePlan,
+    _noise,
     main_types,
     make_plan,
     outline_recipe,
@@ -120,6 +124,17 @@ def test_the_file_is_as_large_as_predicted(stages: tuple[str, ...], tmp_path: Pa
     assert sum(1 for t in kept.source.tensors if t.name.endswith("attn_q.weight")) == (
         after.num_layers
     )
+
+
+@pytest.mark.slow  # ggml makes the tables of these types in seconds
+def test_the_noise_of_types_is_that_of_ggml() -> None:
+    import gguf
+
+    numbers = np.random.default_rng(1).normal(size=(32, 2048)).astype(np.float32)
+    for kind in (*NOISE, "IQ3_S", "Q4_K"):
+        made = quantize_rows(numbers, kind)
+        error = gguf.quants.dequantize(made, gguf.GGMLQuantizationType[kind]) - numbers
+        assert _noise(kind) == pytest.approx(np.mean(np.square(error, dtype=float)), rel=0.02)
 
 
 def made_of(**weights: int) -> Made:
