@@ -103,7 +103,7 @@ def test_gguf_fields_and_tensors(draw: st.DataObject) -> None:
         refused_or_taken(check_model, raw.write(path))
 
 
-@fuzz(60)
+@fuzz(150)
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=3), st.binary(max_size=40))
 @example({"a": {"dtype": ["F32"], "shape": [2], "data_offsets": [0, 8]}}, bytes(8))
 def test_safetensors(table: dict[str, Any], data: bytes) -> None:
@@ -111,7 +111,7 @@ def test_safetensors(table: dict[str, Any], data: bytes) -> None:
     in_file(read_table, struct.pack("<Q", len(header)) + header + data, "x.safetensors")
 
 
-@fuzz(60)
+@fuzz(150)
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 @example(b'["\\ud800"]')
 @example(b"9" * 5000)

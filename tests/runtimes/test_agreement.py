@@ -90,7 +90,7 @@ def as_float32(source: Path, target: Path) -> Path:
 @pytest.mark.slow
 def test_the_real_model(converted_smollm2: ModelFiles, tmp_path: Path) -> None:
     """The 4-bit file in llama.cpp, the same weights as float32 in llama.cpp, and in PyTorch."""
-    examples = open_source("sample").load(MEDQA_5OPTIONS).examples[:3]
+    examples = open_source("sample").load(MEDQA_5OPTIONS).examples[:6]
     pairs = [(MEDQA_5OPTIONS.prompt(e), f" {label}") for e in examples for label in e.options]
     packed, torch = load_both(converted_smollm2)
     single = as_float32(converted_smollm2.path, tmp_path / "f32.gguf")

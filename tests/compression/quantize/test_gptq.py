@@ -80,15 +80,11 @@ def test_every_family_is_stored_as_fitted(
     """`quantize` compares the two runtimes; here the file is held against the fitted weights."""
     model = write_tiny_hf(tmp_path / "model", family, hidden_size=64)
     fitted = spied(monkeypatch)
-    mixed = family in ("llama", "phi3")  # the choice of a mix is the same in every family
-    method = GPTQ(target_bpw=5.5) if mixed else GPTQ(bits=5)
-    manifest = quantize(config(tmp_path, model), method, tmp_path / "out", Quiet())
+    manifest = quantize(config(tmp_path, model), GPTQ(target_bpw=5.5), tmp_path / "out", Quiet())
     assert manifest.stages[-1].options["act_order"] is True
     assert sorted(p.name for p in (tmp_path / "out").glob("*.gguf")) == ["model.gguf"]
     types = check_stored(tmp_path / "out", model, fitted)
     assert len(fitted) == (12 if family == "phi3" else 21)
-    if not mixed:
-        return
     assert len({types[name] for name in types if "_norm" not in name}) > 1
     checks = manifest.stages[-1].checks
     weights = manifest.stages[-1].parameters["after"]["total"]
