@@ -249,10 +249,11 @@ def test_any_numbers_are_read(text: str) -> None:
     ["no ", "chest ", "no fever, ", "a", "9", "chest ... ", "\ud800", "years ago my father "],
 )
 def test_long_texts_are_read_whole(piece: str) -> None:
-    text = piece * ((100_000 if piece == "no fever, " else 20_000) // len(piece))
+    text = piece * (100_000 // len(piece))
+    less = text if piece == "no fever, " else piece * (20_000 // len(piece))
     half = len(text) // len(piece) // 2 * len(piece)
     for said in (
-        f"I have chest pain. {text}", f"{text}. I have chest pain. ",
+        f"I have chest pain. {less}", f"{less}. I have chest pain. ",
         f"{text[:half]}. I have chest pain. {text[half:]}",
     ):  # fmt: skip
         assert triage(said).tier == "emergency"
