@@ -165,17 +165,42 @@ def test_a_vocabulary_that_is_none(tmp_path: Path) -> None:
             _folder_tokenizer(tmp_path)
 
 
-def test_what_a_manifest_says_is_no_markup(tmp_path: Path) -> None:
-    names = {"stage": "[/red]", "method": "[/b]", "reference_url": "x", "options": {"[/i]": "[/u]"}}
+def history(manifest: dict[str, Any]) -> str:
+    file = StringIO()
+    _show_history(Console(file=file, width=300), manifest)
+    return file.getvalue()
+
+
+def stage_of(**changed: Any) -> dict[str, Any]:
+    names = {"stage": "prune", "method": "wanda", "reference_url": "x", "options": {}}
     facts = {"parent": {"name": "[/s]", "sha256": "0"}, "calibration": None, "parameters": {}}
-    stage = {**names, **facts, "removed": {}, "checks": {}, "versions": {}}
+    return {**names, **facts, "removed": {}, "checks": {}, "versions": {}, **changed}
+
+
+def test_what_a_manifest_says_is_no_markup() -> None:
+    stage = stage_of(stage="[/red]", method="[/b]", options={"[/i]": "[/u]"})
     files = {"recipe.yaml": {"sha256": "[/red]", "num_bytes": 1}}
     manifest = Manifest.model_validate({"stages": [stage], "files": files})
-    console = Console(file=StringIO(), width=300)
-    _show_history(console, manifest.model_dump())
-    said = console.file.getvalue()  # type: ignore[attr-defined]
+    said = history(manifest.model_dump())
     assert "[/red] [/b]" in said
     assert "sha256 [/red]" in said
+
+
+@pytest.mark.parametrize("number", [40, 41, 3000])
+def test_of_many_stages_the_first_and_the_last_are_shown(number: int) -> None:
+    stages = [stage_of(method=f"m{one}", options={"a": "x" * 9_999}) for one in range(number)]
+    said = history({"stages": stages, "files": {}})
+    assert len(said) < 99_000
+    shown = [one for one in range(number) if f"prune m{one} " in said]
+    assert shown == [*range(20), *range(number - 20, number)]
+    assert (f"{number - 40:,} more" in said) == (number > 40)
+
+
+def test_a_long_manifest_of_others_is_cut() -> None:
+    said = history({"theirs": ["\x1b[31m" + "x" * 99] * 1000})
+    assert len(said) < 25_000
+    assert "--json prints them" in said
+    assert "\x1b" not in said
 
 
 def test_a_damaged_manifest(tmp_path: Path) -> None:

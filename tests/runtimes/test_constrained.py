@@ -73,6 +73,30 @@ def test_what_is_no_schema_is_refused(runtime: LlamaRuntime, schema: dict[str, A
         JsonForm(runtime).text(schema)
 
 
+LOOP = {"$ref": "#/$defs/a"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "string", "pattern": "("}, "a pattern in it cannot be read: unclosed group$"),
+        ({"type": "string", "pattern": r"(a)\1"}, "cannot be read: backreferences are not"),
+        ({"patternProperties": {"*": {}}}, "cannot be read: repetition operator"),
+        ({"$defs": {"a": LOOP}, **LOOP}, "no text matches it"),
+        ({"enum": []}, "Unsatisfiable schema"),
+    ],
+)
+def test_why_a_schema_is_refused(runtime: LlamaRuntime, schema: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        JsonForm(runtime).text(schema)
+
+
+def test_a_schema_of_endless_texts_is_refused_as_it_is_written(runtime: LlamaRuntime) -> None:
+    deeper = {"type": "object", "properties": {"x": LOOP}, "required": ["x"]}
+    with pytest.raises(UserError, match="cannot be followed: it is too complicated"):
+        write(runtime, {"$defs": {"a": deeper}, **LOOP})
+
+
 def test_bytes_of_byte_level_pieces_are_those_of_the_library() -> None:
     step = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     text = "Fièvre 39 °C\n\t<ok> 😀"

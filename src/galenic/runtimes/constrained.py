@@ -25,6 +25,13 @@ MARK = re.compile(r"<[^<>\s]{2,}>|\[[A-Z_]{3,}\]")
 """Spelling of tokens that stand for no text: ``<|im_end|>``, ``</s>``, ``[INST]``."""
 SPELLING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """White space as `json.dumps` writes it; if it were free, small models might write nothing else."""
+REASONS = {
+    "NoExtension": "no text matches it (does a $ref name itself?)",
+    "LexerTooComplex": "it is too complicated; make it smaller",
+    "ParserTooComplex": "it is too complicated; make it smaller",
+    "parser error: Too many items": "it is too complicated, or needs an endless text",
+}
+"""What llguidance's reasons mean, by how they begin."""
 LONE_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
@@ -59,10 +66,12 @@ class JsonForm:
         try:
             grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=SPELLING)
         except ValueError as error:
-            raise UserError(f"the JSON schema cannot be used: {one_line(str(error))}") from error
+            raise UserError(f"the JSON schema cannot be used: {_why(str(error))}") from error
         matcher = LLMatcher(self.tokenizer, grammar, log_level=0)
-        if matcher.is_error():
-            raise UserError(f"the JSON schema cannot be used: {one_line(matcher.get_error())}")
+        none = not matcher.is_error() and not any(matcher.compute_bitmask())
+        if matcher.is_error() or none:  # the first mask may be the first mistake
+            why = _why(matcher.get_error()) if matcher.is_error() else REASONS["NoExtension"]
+            raise UserError(f"the JSON schema cannot be used: {why}")
         return JsonText(matcher, self.size)
 
 
@@ -85,9 +94,7 @@ class JsonText:
         """Advance by the chosen token; returns whether the text is complete with it."""
         self.matcher.consume_token(token)
         if self.matcher.is_error():
-            raise UserError(
-                f"the JSON schema cannot be followed: {one_line(self.matcher.get_error())}"
-            )
+            raise UserError(f"the JSON schema cannot be followed: {_why(self.matcher.get_error())}")
         return bool(self.matcher.is_stopped())
 
 
@@ -110,6 +117,19 @@ class _Tokens:
 
     def __call__(self, text: str) -> list[int]:
         return self._runtime.encode_batch([text])[0]
+
+
+def _why(error: str) -> str:
+    """Return the reason in a message of llguidance, in one line.
+
+    Of a pattern that cannot be read the message shows the pattern, a mark below the place, and says
+    why in the last line.
+    """
+    if "regex parse error" in error:
+        why = one_line(error.strip().rpartition("\n")[2].removeprefix("error: "))
+        return f"a pattern in it cannot be read: {why}"
+    known = [words for name, words in REASONS.items() if error.startswith(name)]
+    return known[0] if known else one_line(error)
 
 
 def _stands_for_nothing(piece: str) -> bool:

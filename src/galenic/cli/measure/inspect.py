@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
+SHOWN, LONGEST, LONGEST_TEXT = 20, 1_000, 20_000
+"""Maximum stages shown at each end, characters of a cell and of a manifest that is not ours: laying
+out a table of thousands of rows takes a minute."""
 HELP = (
     "Show what a model consists of: parameters, bytes by tensor type, bits per weight, tokenizer, "
     "and how Galenic made it. The model is not loaded."
@@ -74,7 +77,7 @@ def _show_history(console: Console, manifest: dict[str, Any]) -> None:
         known = Manifest.model_validate(manifest)
     except ValidationError:
         console.print(f"[bold]{MANIFEST}[/]")
-        console.print_json(json.dumps(manifest))
+        _show_unknown(console, json.dumps(manifest, ensure_ascii=False))
         return
     console.print("[bold]what was done[/]")
     console.print(_history(known))
@@ -83,10 +86,22 @@ def _show_history(console: Console, manifest: dict[str, Any]) -> None:
         console.print(said, markup=False)
 
 
+def _show_unknown(console: Console, text: str) -> None:
+    from galenic.limits import printable
+
+    if len(text) <= LONGEST_TEXT:
+        console.print_json(text)
+        return
+    console.print(printable(text[:LONGEST_TEXT]), markup=False, highlight=False, end="…\n")
+    console.print(f"{len(text):,} characters in all; --json prints them.")
+
+
 def _history(manifest: Manifest) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
+
+    from galenic.limits import one_line
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
@@ -94,12 +109,16 @@ def _history(manifest: Manifest) -> Table:
         table.add_column(title, overflow="fold")
     table.add_column("off blocks", justify="right")
     table.add_column("off whole", justify="right")
-    for number, stage in enumerate(manifest.stages, 1):
+    rows = list(enumerate(manifest.stages, 1))
+    begin, end = (rows[:SHOWN], rows[-SHOWN:]) if len(rows) > 2 * SHOWN else (rows, [])
+    for number, stage in [*begin, *end]:
+        if end and number == end[0][0]:
+            table.add_row("…", f"{len(rows) - 2 * SHOWN:,} more; --json prints them")
         options = ", ".join(f"{name} {value}" for name, value in sorted(stage.options.items()))
         parent = f"{stage.parent.name}, sha256 {stage.parent.sha256[:12]}"
         removed = (f"{share:.1%}" for share in map(stage.removed.get, ("blocks", "whole")) if share)
         row = [str(number), f"{stage.stage} {stage.method}", options, parent]
-        table.add_row(*map(escape, row), *removed)
+        table.add_row(*(escape(one_line(cell, LONGEST)) for cell in row), *removed)
     return table
 
 
