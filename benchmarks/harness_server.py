@@ -10,11 +10,15 @@ on one GGUF with the same number of threads, one after the other. Loading is lef
 tokenizing is in. What is written: answers that agree, the largest difference of a log-likelihood,
 every question where they differ, and the seconds of both: of the processor, which other programs
 change little (those of the server and of the harness added up), and by the clock.
+
+One set after the other; with ``-o`` what came of a set is noted in ``.jsonl`` beside it, and the
+same command goes on behind it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import platform
@@ -26,9 +30,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
@@ -48,7 +53,7 @@ from galenic.registry import BENCHMARKS, SCORINGS
 from galenic.runtimes.llama import LlamaRuntime
 
 Lane = tuple[Benchmark, list[Example]]
-SETS = ("pubmedqa", "medqa_4options", "medmcqa")
+SETS = ("medmcqa", "medqa_4options", "pubmedqa")
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,9 @@ class Took:
 
     def since(self, start: Took) -> Took:
         return Took(self.computing - start.computing, self.clock - start.clock)
+
+    def __add__(self, other: Took) -> Took:
+        return Took(self.computing + other.computing, self.clock + other.clock)
 
 
 def run_galenic(
@@ -196,6 +204,32 @@ def report(ours: Answers, theirs: Answers, fast: Took, slow: Took, head: list[st
     return "\n".join(lines) + "\n"
 
 
+def _measure(given: argparse.Namespace, lane: Lane) -> dict[str, Any]:
+    """What both sides say to one set, as it is noted."""
+    ours, fast, engine = run_galenic(given.model, [lane], given.scoring, given.threads)
+    theirs, slow = run_harness(given.model, [lane], given.scoring, given.threads, given.batch)
+    row = {"of": _of(given, lane[0].name), "engine": engine}
+    row |= {"fast": asdict(fast), "slow": asdict(slow)}
+    for side, answers in (("ours", ours), ("theirs", theirs)):
+        row[side] = {key: answer.values for (_, key), answer in answers.items()}
+    if given.output:
+        with given.output.with_suffix(".jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    return row
+
+
+def _noted(given: argparse.Namespace, name: str) -> dict[str, Any] | None:
+    """What a run before this one has noted of a set."""
+    path = given.output and given.output.with_suffix(".jsonl")
+    rows = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
+    found: list[dict[str, Any]] = [json.loads(row) for row in rows]
+    return next((row for row in found if row["of"] == _of(given, name)), None)
+
+
+def _of(given: argparse.Namespace, name: str) -> list[Any]:
+    return [name, given.model, given.items, given.scoring, given.threads, given.batch]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -208,12 +242,19 @@ def main() -> None:
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     source = open_source(given.data)
-    lanes: list[Lane] = []
+    ours: Answers = {}
+    theirs: Answers = {}
+    fast = slow = Took(0.0, 0.0)
+    engine = ""
     for name in SETS:
-        benchmark = BENCHMARKS.load(name)
-        lanes.append((benchmark, sample(source.load(benchmark).examples, given.items, 0)))
-    ours, fast, engine = run_galenic(given.model, lanes, given.scoring, given.threads)
-    theirs, slow = run_harness(given.model, lanes, given.scoring, given.threads, given.batch)
+        row = _noted(given, name)
+        if row is None:
+            benchmark = BENCHMARKS.load(name)
+            lane = (benchmark, sample(source.load(benchmark).examples, given.items, 0))
+            row = _measure(given, lane)
+        for side, known in (("ours", ours), ("theirs", theirs)):
+            known |= {(name, key): Answer(values) for key, values in row[side].items()}
+        fast, slow, engine = fast + Took(**row["fast"]), slow + Took(**row["slow"]), row["engine"]
     head = [
         f"{given.model}, {given.items} questions a set, scoring {given.scoring}, "
         f"{given.threads} thread(s), lm-eval {version('lm-eval')} local-completions, batches of "

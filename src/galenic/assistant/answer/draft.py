@@ -31,6 +31,7 @@ from galenic.assistant.handbook.cite import cited_pages, cited_sources
 from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.interactions import warnings
 from galenic.assistant.handbook.topics import topics
+from galenic.assistant.triage.earlier import MOST_EARLIER
 from galenic.assistant.triage.triage import Triage
 from galenic.assistant.triage.words.wording import word_set
 from galenic.record.against import said_against
@@ -165,7 +166,8 @@ class Draft:
         """Yield warnings about interactions, and about recorded facts that concern the question."""
         for said in self.person.told():
             yield Note("note", said)
-        found = warnings(self.whole or self.text, self.person.said, self.person.facts)
+        notes = self.person.said[-MOST_EARLIER:]  # what triage reads of them, as its note says
+        found = warnings(self.whole or self.text, notes, self.person.facts)
         for against in said_against(self.whole or self.text, self.person.facts):
             if not any(against.fact.name in warned.recorded for warned in found):
                 passages = tuple(p for p in self.person.passages if against.fact.name in p.text)[:1]

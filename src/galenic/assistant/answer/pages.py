@@ -58,12 +58,16 @@ def of_own(want: Wanted, passages: Sequence[Passage]) -> list[FoundSentence]:
     """
     scored = []
     for passage in passages:
-        in_title = want.found(stems(f"{passage.title} {passage.question}"))
+        titles = stems(f"{passage.title} {passage.question}")
+        in_title = want.found(titles)
         for text in whole_sentences(passage.text):
-            share = want.share([stems(text)])
-            beside = want.weight(want.found(stems(text)) - in_title) / (want.total or 1.0)
-            with_title = want.share([stems(f"{passage.title} {passage.question} {text}")])
-            if share > 0 and with_title >= OWN_SHARE and (beside > 0 or share >= OWN_SHARE / 2):
+            said = stems(text)
+            share = want.share([said])
+            if share <= 0:
+                continue
+            beside = want.weight(want.found(said) - in_title) / (want.total or 1.0)
+            with_title = want.share([[*titles, *said]])
+            if with_title >= OWN_SHARE and (beside > 0 or share >= OWN_SHARE / 2):
                 score = share + 0.2 * with_title + 2 * beside
                 scored.append((score, FoundSentence(text, passage)))
     best = max((score for score, _ in scored), default=0.0)
