@@ -30,6 +30,10 @@ def said(question: str) -> list[str]:
         ("what's the difference between a cold and flu", ["flu", "common-cold"]),
         ("difference between type 1 and type 2 diabetes", ["type-1-diabetes", "type-2-diabetes"]),
         ("can I get pregnant on the pill", ["combined-pill"]),
+        ("runnynose and sorethroat for 2days", ["common-cold", "sore-throat"]),
+        ("is this the change?", ["menopause"]),
+        ("a red dot on my arm that never changes", []),
+        ("my 4 month old spits up after every bottle", ["baby-reflux"]),
     ],
 )
 def test_the_topic_is_found_in_a_persons_own_words(question: str, entries: list[str]) -> None:
@@ -45,6 +49,10 @@ def test_the_topic_is_found_in_a_persons_own_words(question: str, entries: list[
         ("does smoking cause high blood pressure", "smoking"),
         ("what's the difference between a cold and flu", "cold"),
         ("are cold sores catching", "spread"),
+        ("can I eat brie when Im pregnant", "brie"),
+        ("can I have paracetamol and ibuprofen at the same time", "together"),
+        ("how often should a 55 year old woman have a mammogram", "three years"),
+        ("I missed a dose of my statin", "do not double"),
     ],
 )
 def test_what_answers_comes_first(question: str, words: str) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from echo import EchoRuntime
 from galenic.assistant.about import UNMEASURED, indexed, scores
-from galenic.assistant.answer.draft import DECLINED, UNANSWERED
+from galenic.assistant.answer.draft import DECLINED, IN_ENGLISH, ONLY_WARNED, UNANSWERED
 from galenic.assistant.answer.reading import QuestionReading, read_question
 from galenic.assistant.answer.sentences import plain
 from galenic.assistant.events import Done, Note, Sentence, Sources, Tier, as_json
@@ -411,3 +411,17 @@ def test_a_follow_up_keeps_the_topic(
     assert word in said[0].text
     titles = {one.number: one.passage.question for one in reply.sources}
     assert all(titles[number].startswith(title) for one in said for number in one.sources)
+
+
+@pytest.mark.parametrize(
+    "text", ["¿qué puedo tomar para el resfriado?", "Was hilft gegen eine verstopfte Nase?"]
+)
+def test_a_question_in_another_language_is_not_called_one_about_no_health(text: str) -> None:
+    assert [one.text for one in ask(text).notes] == [IN_ENGLISH]
+
+
+def test_a_warning_that_answers_is_not_followed_by_no_answer() -> None:
+    reply = ask("can I take sildenafil, I'm on isosorbide mononitrate")
+    assert reply.sentences[0].section == "warning"
+    assert [one.text for one in reply.notes if one.text.startswith(UNANSWERED)] == []
+    assert [one.text for one in reply.notes if one.text.startswith(ONLY_WARNED)] != []

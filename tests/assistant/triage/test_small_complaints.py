@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galenic.assistant.triage.framing import is_of_premises
-from galenic.assistant.triage.mild import is_mild
+from galenic.assistant.triage.mild import is_medicine_list, is_mild
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
 from galenic.assistant.triage.words.wording import sentences
@@ -70,3 +70,44 @@ def test_a_question_on_the_building_gets_no_red_flag_questions(
     assert is_of_premises(sentences(text)) is of_premises
     if of_premises:
         assert triage(text).questions == ()
+
+
+def test_two_medicines_and_nothing_else_are_no_emergency() -> None:
+    for text in (
+        "i take warfarin and the dentist gave me metronidazole",
+        "I'm on warfarin and the doctor prescribed fluconazole, is it safe together?",
+    ):
+        assert is_medicine_list(text)
+        assert rank(triage(text).tier) < rank("today")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my son took warfarin and metronidazole",
+        "i take morphine and the doctor gave me diazepam and i cant wake up",
+        "i take warfarin and the dentist gave me metronidazole and I am vomiting blood",
+        "I took 30 warfarin and metronidazole",
+    ],
+)
+def test_two_medicines_and_trouble_are(text: str) -> None:
+    assert not is_medicine_list(text)
+    assert triage(text).tier == "emergency"
+
+
+def test_one_medicine_alone_is_no_list() -> None:
+    assert not is_medicine_list("i take warfarin")
+
+
+@pytest.mark.parametrize(
+    ("text", "tier"),
+    [
+        ("forgot my blood pressure pill this morning, take two tomorrow?", "days"),
+        ("I forgot my pill last night and we had sex", "today"),
+        ("missed 2 pills this week", "today"),
+        ("I forgot to take the pill", "today"),
+        ("forgot my contraceptive pill", "today"),
+    ],
+)
+def test_only_the_contraceptive_pill_asks_for_emergency_contraception(text: str, tier: str) -> None:
+    assert triage(text).tier == tier

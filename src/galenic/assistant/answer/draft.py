@@ -32,6 +32,7 @@ from galenic.assistant.handbook.entry import Entry, Place
 from galenic.assistant.handbook.interactions import warnings
 from galenic.assistant.handbook.topics import topics
 from galenic.assistant.triage.earlier import MOST_EARLIER
+from galenic.assistant.triage.raising.languages import detect
 from galenic.assistant.triage.triage import Triage
 from galenic.assistant.triage.words.wording import word_set
 from galenic.record.against import said_against
@@ -59,6 +60,11 @@ LITTLE = 3
 the message before it."""
 
 UNANSWERED = "The sources here do not answer this."
+ONLY_WARNED = "Beyond the warning above, the sources here say nothing on this."
+IN_ENGLISH = (
+    "The sources here are in English: please ask in English to be answered from them. What is said "
+    "above on how soon help is needed holds. Else ask a pharmacist or a doctor."
+)
 NEAREST_ARE = " The nearest topics: {titles}."
 UNKNOWN = " They say nothing about {names}."
 WHO = (
@@ -93,6 +99,7 @@ class Draft:
         hidden: guards that hid a sentence, by id.
         told: statements shown so far.
         declined: whether the question was declined as not about health.
+        warned: whether a warning about things that do not go together was shown.
     """
 
     text: str
@@ -111,6 +118,7 @@ class Draft:
     hidden: dict[str, Guard] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
     declined: bool = False
+    warned: bool = False
 
     def events(self) -> Iterator[Event]:
         """Yield the events of the answer in the order in which they are displayed."""
@@ -174,6 +182,7 @@ class Draft:
                 yield from self._new(passages)
                 yield Sentence("warning", against.text, self._numbers(passages))
         for warned in found:
+            self.warned = True
             passages = cited_sources(warned)
             yield from self._new(passages)
             yield Sentence("warning", warned.text, self._numbers(passages))
@@ -230,6 +239,9 @@ class Draft:
 
     def _unanswered(self, reading: QuestionReading, indexed: Sequence[Passage]) -> Iterator[Event]:
         """Yield why there is no answer, whom to ask instead, and the titles of related topics."""
+        if detect(self.text) is not None:
+            yield Note("abstained", IN_ENGLISH)
+            return
         takes = "take" in words(self.text) and any(one.medicine for one in reading.aspects)
         near = any(one.cover > 0.99 or one.score >= 2 for one in reading.near)
         medicine = any(one.medicine for one in reading.aspects) or names_medicine(self.text)
@@ -247,7 +259,8 @@ class Draft:
         titles = [one.entry.title for one in reading.near if one.cover > 0.5]
         titles += [one.title for one in indexed if one.title not in titles]
         unknown = ", ".join(unknown_medicines(self.text))
-        text = UNANSWERED + (UNKNOWN.format(names=unknown) if unknown else "")
+        text = ONLY_WARNED if self.warned else UNANSWERED
+        text += UNKNOWN.format(names=unknown) if unknown else ""
         text += WHO if takes or names_medicine(self.text) else WHO_ELSE
         if titles:
             text += NEAREST_ARE.format(titles="; ".join(titles[:NEAREST]))

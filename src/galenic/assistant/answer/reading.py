@@ -47,7 +47,7 @@ _SILENT = word_set("""
 mmol unit mg ml mcg kg cm litr liter per percent degre enough many someth anyth normally real
 actually first low high matter finish versu vs carry till quit kind sort bit lot suddenly plea
 pls year old month week number today cope deal keep person everyone always ever still even
-compar toward till yr yrs wont u rid gone going littl thoughts thing earth exactly basically
+compar toward till yr yrs wont im ive u rid gone going littl thoughts thing earth exactly basically
 """)
 """Stems that say nothing about the topic: units, fillers, and persons and times of a story."""
 _STORY = """

@@ -27,7 +27,7 @@ __all__ = ["Match", "Topics", "halves_of", "joined_stems", "name_stems", "topics
 _WEAK = word_set("""
 feel feeling have having get getting keep make my me bad worse sore pain hurt child pregnant
 test tablet blood skin medicin problem symptom sick ill itchi red help stop time day work cut
-cancer screen adult women men person eat high low cannot cant dont old young night morn doctor
+cancer screen adult woman man person eat high low cannot cant dont old young night morn doctor
 leg arm hand foot feet eye ear nose mouth throat head neck fac chest tummy muscl joint bon finger
 """)
 """Stems that do not identify a topic on their own, such as parts of the body."""
@@ -35,6 +35,18 @@ leg arm hand foot feet eye ear nose mouth throat head neck fac chest tummy muscl
 
 _THE_PILL = re.compile(r"\b(?:the|my|a) pill\b(?! for)", re.I)
 """"The pill" without further words, which means contraception."""
+_THE_CHANGE = re.compile(
+    r"\bthe change\b"
+    r"(?=\s*(?:[.?!,;]|$|(?:and|or|yet|now|early|already|at|lasts?|starts?|begins?)\b))",
+    re.I,
+)
+""""The change" without further words, which means the menopause; "it never changes" does not."""
+_NUMBER_JOINED = re.compile(
+    r"(?<=\d)(?=(?:hours?|hrs?|days?|weeks?|wks?|months?|years?|yrs?)\b)", re.I
+)
+"""The place between a number and its unit of time in "2days"."""
+LEAST_JOINED = 8
+"""Minimum number of letters of two words of a name that are written as one."""
 _NO_NAMES = frozenset(("mmol", "mol"))
 """Units of measurement whose stems coincide with those of other words."""
 TITLE = 1.1
@@ -99,6 +111,13 @@ class Topics:
             {w for entry in known for place in entry.places() for w in words(place.statement.text)}
             | set(_alike()),
         )
+        self._joined = {
+            one + two: f"{one} {two}"
+            for entry in known
+            for name in _all_names(entry)
+            for one, two in pairwise(words(name))
+            if len(one + two) >= LEAST_JOINED
+        }
         spread = Counter(word for text in self._texts for word in text)
         self._spread = {
             word: math.log(1 + (len(known) - n + 0.5) / (n + 0.5)) for word, n in spread.items()
@@ -108,7 +127,8 @@ class Topics:
         """Correct the spelling of a question towards the words of the handbook.
 
         "im dehydrated" becomes "im dehydration", since names of entries have that form, and
-        "tonsilitis" becomes "tonsillitis".
+        "tonsilitis" becomes "tonsillitis". Two words of a name that are written as one are parted:
+        "sorethroat" becomes "sore throat".
 
         Args:
             question: the question in the user's own words.
@@ -116,6 +136,7 @@ class Topics:
         """
         question = _written(question)
         question = _THE_PILL.sub("the contraceptive pill", question)
+        question = _THE_CHANGE.sub("the menopause", _NUMBER_JOINED.sub(" ", question))
         return re.sub(r"[^\W\d_]+", lambda found: self._mended(found[0], keep), question)
 
     def _mended(self, word: str, keep: frozenset[str]) -> str:
@@ -124,6 +145,8 @@ class Topics:
         common = _common(plain)
         if plain in STOP_WORDS or common in self._rarity or common in keep:
             return word
+        if plain in self._joined:
+            return self._joined[plain]
         return self._spelling.near(plain, common) or word
 
     def rarity(self, word: str) -> float:

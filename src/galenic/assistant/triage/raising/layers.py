@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from galenic.assistant.triage.mild import is_mild
+from galenic.assistant.triage.mild import is_medicine_list, is_mild
 from galenic.assistant.triage.raising import languages, poisoning, self_harm, values
 from galenic.assistant.triage.raising.features import FEW, tokens
 from galenic.assistant.triage.result import Finding
@@ -54,8 +54,10 @@ def _learned(said: Said) -> Sequence[Finding]:
     from galenic.assistant.triage.raising import classifier  # imports numpy
 
     read = pieces(said.reading.counted)
-    if not read or languages.notice(said.text) or is_mild(said.text):
+    if not read or languages.notice(said.text):
         return ()  # trained on English only
+    if is_mild(said.text) or is_medicine_list(said.text):
+        return ()
     found = [one for piece, factor in read for one in classifier.findings(piece, factor)]
     whole = read[0][0]
     if len(tokens(whole)) < FEW:  # "my head hurts" is as near to an emergency as to none
