@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from commands import GALENIC
 from galenic.assistant import DEFAULT_MODEL, prove
-from galenic.assistant.offline import kernel_refuses
 from galenic.assistant.prove import Proof, prove_offline, read_proof
 from galenic.cli.main import app
+from galenic.offline import kernel_refuses
 from galenic.retrieval.index import index_folder
 from watching import Notes
 
@@ -48,7 +48,7 @@ def ready(tmp_path: Path, embedded: str) -> None:
 def test_the_kernel_refuses_native_code_threads_and_children() -> None:
     done = python(
         "import ctypes, os, socket, subprocess, sys, threading\n"
-        "from galenic.assistant.offline import kernel_refuses\n"
+        "from galenic.offline import kernel_refuses\n"
         "begin, end = threading.Event(), []\n"
         "def later():\n"
         "    begin.wait()\n"
@@ -77,7 +77,7 @@ def test_the_kernel_refuses_native_code_threads_and_children() -> None:
 def test_who_asks_is_killed_where_that_is_wanted() -> None:
     done = python(
         "import ctypes\n"
-        "from galenic.assistant.offline import kernel_refuses\n"
+        "from galenic.offline import kernel_refuses\n"
         "assert kernel_refuses(kill=True)\n"
         "print('before', flush=True)\n"
         "ctypes.CDLL(None).socket(10, 2, 0)\n"
@@ -89,7 +89,7 @@ def test_who_asks_is_killed_where_that_is_wanted() -> None:
 def test_python_refuses_and_counts_everywhere() -> None:
     done = python(
         "import socket\n"
-        "from galenic.assistant.offline import python_refuses\n"
+        "from galenic.offline import python_refuses\n"
         "there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
         "refused = python_refuses()\n"
         "for call in (socket.socket, lambda: there.sendto(b'', ('127.0.0.1', 9)),\n"

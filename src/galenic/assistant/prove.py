@@ -21,9 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from galenic.assistant import DEFAULT_MODEL
 from galenic.assistant.model import load_runtime
-from galenic.assistant.offline import kernel_refuses, python_refuses
 from galenic.assistant.pipeline import ask
 from galenic.errors import UserError
+from galenic.offline import kernel_refuses, python_refuses
 
 __all__ = ["QUESTION", "Proof", "prove_offline", "read_proof"]
 
