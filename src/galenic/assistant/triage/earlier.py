@@ -1,4 +1,4 @@
-"""Select what is read of long messages and of earlier messages.
+"""Select the parts of long messages and of earlier messages that are read.
 
 A message is read in full up to a limit; of earlier messages, paragraphs that are old by their dates
 are left out. The symptoms of a letter from years ago do not describe how somebody is now; lasting

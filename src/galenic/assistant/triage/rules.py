@@ -301,7 +301,7 @@ def _parse(text: str, origin: str) -> Rules:
         _no_twins(node, origin)
         found = loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise UserError(f"{origin} is no valid YAML: {one_line(str(error))}.") from error
+        raise UserError(f"{origin} is not valid YAML: {one_line(str(error))}.") from error
     except RecursionError as error:
         raise UserError(f"{origin} is nested too deeply.") from error
     finally:

@@ -1,7 +1,7 @@
 """Extract measured values from a text: what was measured, the number and its unit.
 
 Each kind of value has patterns (a name before the number, or a unit after it), a plausible range
-and a unit conversion. Values that are told as past are ignored.
+and a unit conversion. Values from the past are ignored.
 """
 
 from __future__ import annotations
