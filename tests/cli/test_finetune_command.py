@@ -82,7 +82,9 @@ def test_a_few_questions_are_learnt_by_heart_and_merged(tmp_path: Path) -> None:
     assert (stage.stage, stage.method) == ("finetune", "lora")
     assert stage.calibration is not None and stage.calibration["sources"][0]["removed"] == 0
     assert "trained in float32" in stage.notes[0]
-    assert "not a medical device" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "\n\nOn held-out texts after training: loss, nats per token " in card
+    assert "not a medical device" in card
     assert sorted(f.name for f in tmp_path.iterdir()) == ["m", "out", "q.jsonl"]
     merged = tmp_path / "merged"
     assert (
@@ -97,7 +99,7 @@ def test_a_few_questions_are_learnt_by_heart_and_merged(tmp_path: Path) -> None:
     both = read_manifest(merged)
     assert both is not None and [s.stage for s in both.stages] == ["finetune", "merge"]
     refused = CliRunner().invoke(app, ["evaluate", str(out), "--data", "sample"])
-    assert "is an adapter, no model. Merge it" in str(refused.exception)
+    assert "is an adapter, not a model. Merge it" in str(refused.exception)
 
 
 @pytest.mark.slow
@@ -197,11 +199,11 @@ def test_test_questions_are_not_learnt(tmp_path: Path) -> None:
         (["--train", "medquad", "--data", "/not/there"], "/not/there"),
         (["--train", "q.jsonl", "--method", "lara"], "lora"),
         (["--train", "q.jsonl", "--method", "full", "--rank", "3"], "--rank is an option of lora"),
-        (["--train", "q.jsonl", "--cache"], "--cache goes with --top-blocks"),
-        (["--train", "q.jsonl", "--cache-folder", "c"], "--cache-folder goes with --cache"),
+        (["--train", "q.jsonl", "--cache"], "--cache needs --top-blocks"),
+        (["--train", "q.jsonl", "--cache-folder", "c"], "--cache-folder needs --cache"),
         (["--train", "q.jsonl", "--learning-rate", "0"], "--learning-rate"),
         (["--train", "no.jsonl"], "no.jsonl does not exist"),
-        (["--train", "q.jsonl:kept", "--method", "full"], "kept goes with `galenic finetune"),
+        (["--train", "q.jsonl:kept", "--method", "full"], "kept works only with `galenic finetune"),
     ],
 )
 def test_a_mistake_gives_one_clear_error(
@@ -345,5 +347,8 @@ def test_weights_are_spread_over_several_processes_only(
         (["--train", f"{tmp_path / 'q.jsonl'}:kept"], "the form kept"),
     ):
         both = finetune(*call, *flags)
-        assert str(both.exception) == f"--fsdp does not go with {what}. Leave one of the two out."
+        assert (
+            str(both.exception)
+            == f"--fsdp cannot be combined with {what}. Leave one of the two out."
+        )
     assert {file.name for file in tmp_path.iterdir()} == {"m", "q.jsonl"}

@@ -62,6 +62,7 @@ FACTS = CardFacts(
 def test_the_card_has_what_a_reader_needs() -> None:
     card = model_card(FACTS)
     for needed in (
+        "The weights take 900 kB, those of the parent 4.00 MB (22%). What this cost in quality was",
         "`my-model`",
         "ab" * 32,
         "`apache-2.0`",
@@ -86,6 +87,7 @@ def test_nothing_is_claimed_that_was_not_measured() -> None:
     card = model_card(replace(FACTS, measured=rows, measured_on="8 texts"))
     assert "| perplexity | 12.3 | 14.5 |" in card
     assert "measured on 8 texts" in card
+    assert "Measured on 8 texts: perplexity 14.5 (parent 12.3)." in card
     assert "No quality was measured" not in card
 
 

@@ -45,8 +45,8 @@ def test_a_collapsed_answer_is_no_success_and_answers_are_named_once() -> None:
     ]
     assert meaning_of_rows(rows) == [
         "The model is at chance on A, B and C: always giving the commonest answer scores as much. "
-        "To nearly everything it answers yes on A (99%) by text and A on B (100%) and C (100%) by "
-        "letter: there the accuracy is only the share of that answer."
+        "It gives nearly the same answer to every question, yes on A (99%) by text and A on B "
+        "(100%) and C (100%) by letter: there the accuracy is only the share of that answer."
     ]
 
 
@@ -99,7 +99,10 @@ def test_a_study_names_the_smallest_that_keeps_and_the_smallest() -> None:
 def test_a_study_in_which_nothing_was_kept_says_so_and_what_collapsed() -> None:
     found = meaning_of_study(study(("c", 30, 0.3), collapse=("yes", 0.99)))
     assert found[0] == "No smaller model keeps 97% of the original's accuracy."
-    assert found[-1] == "Nearly the same answer to everything: 1 of 1 on PubMedQA (yes)."
+    assert (
+        found[-1]
+        == "Models that give nearly the same answer to everything: 1 of 1 on PubMedQA (yes)."
+    )
 
 
 def test_a_study_of_a_model_at_chance_says_so_first() -> None:

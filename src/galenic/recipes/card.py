@@ -14,6 +14,7 @@ from galenic.artifact.licence import LIMITS, text_read
 from galenic.artifact.manifest import Stage
 from galenic.models.size import ModelSize
 from galenic.recipes.recipe import Recipe
+from galenic.units import format_size
 
 __all__ = [
     "CardFacts",
@@ -82,11 +83,24 @@ def _what(facts: CardFacts) -> str:
         "model as well."
     )
     return (
-        f"# {facts.parent}, compressed with the recipe `{facts.recipe.name}`\n\n"
-        f"{facts.recipe.description}\n\n"
+        f"# {facts.parent}, compressed with the recipe "
+        f"`{facts.recipe.name}`\n\n{_result(facts)}\n\n{facts.recipe.description}\n\n"
         f"Made by Galenic from `{facts.parent}` (weights' SHA-256 `{facts.before.sha256}`), "
         f"architecture {facts.after.architecture}, {facts.after.num_layers} layers. {licence}"
     )
+
+
+def _result(facts: CardFacts) -> str:
+    """Size and measured quality in two sentences, beside those of the parent."""
+    before, after = facts.before.file_bytes, facts.after.file_bytes
+    size = (
+        f"The weights take {format_size(after)}, those of the parent {format_size(before)} "
+        f"({after / before:.0%})."
+    )
+    rows = [f"{row.name} {row.after} (parent {row.before})" for row in facts.measured]
+    if not rows:
+        return f"{size} What this cost in quality was not measured."
+    return f"{size} Measured on {facts.measured_on}: {', '.join(rows)}."
 
 
 def _done(facts: CardFacts) -> str:
@@ -126,9 +140,11 @@ def _table(facts: CardFacts) -> str:
             "the file is no smaller and no faster for them."
         )
     if facts.measured:
-        notes.append(f"Perplexity and its like were measured on {facts.measured_on}.")
+        notes.append(
+            f"Perplexity and the other quality figures were measured on {facts.measured_on}."
+        )
     else:
-        notes.append("No quality was measured: how much it lost is not known.")
+        notes.append("No quality was measured: how much it lost is unknown.")
     return "\n".join(lines) + "\n\n" + " ".join(notes)
 
 

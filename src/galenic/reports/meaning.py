@@ -10,7 +10,7 @@ from galenic.reports.study import StudyReport, TableRow
 from galenic.reports.text import count, proportion, signed
 from galenic.units import format_size
 
-__all__ = ["clearest_scoring", "meaning_of_rows", "meaning_of_study"]
+__all__ = ["clearest_scoring", "meaning_of_card", "meaning_of_rows", "meaning_of_study"]
 
 WELL = 0.97
 """Minimum share of the original's accuracy for a model that counts as having kept it."""
@@ -54,6 +54,16 @@ def meaning_of_study(report: StudyReport) -> list[str]:
     return lines + _collapsed(report, scoring)
 
 
+def meaning_of_card(report: StudyReport, row: TableRow) -> str:
+    """Summarize one model of a study in a sentence, by the clearest scoring."""
+    scoring = clearest_scoring(report)
+    if row.cell.made_by is None:
+        return "The original model, with which the others are compared."
+    if scoring not in row.pooled:
+        return "This model has not been measured on all benchmarks."
+    return _kept(report, row, scoring, _knows_anything(report, scoring))
+
+
 def clearest_scoring(report: StudyReport) -> str:
     """Return the scoring by which the fewest answers collapsed, the first of several."""
 
@@ -90,7 +100,7 @@ def _collapsed(report: StudyReport, scoring: str) -> list[str]:
             parts.append(f"{number} of {len(asked)} on {title} ({', '.join(labels)})")
     if not parts:
         return []
-    return [f"Nearly the same answer to everything: {'; '.join(parts)}."]
+    return [f"Models that give nearly the same answer to everything: {'; '.join(parts)}."]
 
 
 def _of_run(rows: Sequence[Row], named: bool) -> str:
@@ -133,8 +143,8 @@ def _one_answer(rows: Sequence[Row], many: bool) -> list[str]:
     if not parts:
         return []
     return [
-        f"To nearly everything it answers {_listed(parts)}: there the accuracy is only the share "
-        "of that answer."
+        f"It gives nearly the same answer to every question, {_listed(parts)}: there the accuracy "
+        "is only the share of that answer."
     ]
 
 

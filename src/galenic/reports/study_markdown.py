@@ -8,7 +8,7 @@ from typing import Any
 from galenic.artifact.front import card_head
 from galenic.evaluation.compare import PairedResult
 from galenic.reports.document import DISCLAIMER
-from galenic.reports.meaning import meaning_of_study
+from galenic.reports.meaning import meaning_of_card, meaning_of_study
 from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
 from galenic.reports.text import p_value, proportion, shorten, signed, span, spark, stored
 from galenic.units import format_size
@@ -81,8 +81,9 @@ def study_card(report: StudyReport, row: TableRow) -> str:
     ]
     name = f"{row.cell.model}-{row.cell.variant}".replace("/", "-")
     head = card_head(row.cell.model, None, {"model-index": [{"name": name, "results": results}]})
-    lines = [head]
-    lines += [f"# {name}", "", f"> {DISCLAIMER}", "", f"Row {row.cell.title} of:", ""]
+    rows = f"All rows of the study {report.facts['name']}; this model is “{row.cell.title}”:"
+    lines = [head, f"# {name}", "", meaning_of_card(report, row), "", f"> {DISCLAIMER}", ""]
+    lines += [rows, "", ""]
     tables = [f"Scoring: {scoring}\n\n{_table3(report, scoring)}" for scoring in report.scorings]
     recipe = f"\n```yaml\n{row.cell.recipe}```\n" if row.cell.recipe else ""
     return "\n".join(lines) + "\n\n".join(tables) + "\n" + recipe

@@ -44,7 +44,7 @@ def report_on(
     """
     if any(map(is_study, folders)):
         if len(folders) > 1:
-            raise UserError("a study is reported on by itself: name its folder alone.")
+            raise UserError("a study has a report of its own: name only its folder.")
         return write_study_report(folders[0], target)
     loaded = load_runs(list(folders))
     for run in loaded:

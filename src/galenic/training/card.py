@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +49,8 @@ def tuned_card(parent: ModelFiles, saves: str, stage: Stage) -> str:
     parts = [
         card_head(facts.parent, facts.licence) + "\n" + _what(facts),
         "## What was done\n\n" + _done(facts.stage),
-        "## What it learnt from\n\n" + _sources(facts.stage.calibration or {}),
-        "## What was seen on held-out texts\n\n" + _checks(facts.stage.checks),
+        "## Training data\n\n" + _sources(facts.stage.calibration or {}),
+        "## Held-out texts\n\n" + _checks(facts.stage.checks),
         "## How to run\n\n" + _run(facts),
         "## What it is for, and what it is not\n\n" + LIMITS,
     ]
@@ -66,7 +67,7 @@ def _what(facts: _Facts) -> str:
         else "The parent's files state no licence. Look it up at its source: it holds here as well."
     )
     return (
-        f"# {facts.parent}, {done}\n\n"
+        f"# {facts.parent}, {done}\n\n{_result(facts.stage.checks)}\n\n"
         f"{thing} `{facts.parent}` (weights' SHA-256 `{facts.stage.parent.sha256}`), made by "
         f"Galenic. {licence} The texts it learnt from have licences of their own."
     )
@@ -79,7 +80,9 @@ def _done(stage: Stage) -> str:
         if value not in (None, [], False)
     )
     trained = stage.parameters["trained"]["total"]
-    lines = [f"- [{stage.method}]({stage.reference_url}), {trained:,} numbers trained: {options}"]
+    lines = [
+        f"- [{stage.method}]({stage.reference_url}), {trained:,} parameters trained: {options}"
+    ]
     lines += [f"- {note}" for note in stage.notes]
     return "\n".join(lines) + "\n\n`training.jsonl` has every step, `manifest.json` every hash."
 
@@ -90,7 +93,7 @@ def _sources(texts: dict[str, Any]) -> str:
         plain = f"{text_read(texts).capitalize()}."
         return f"{plain}\n\nBesides:\n\n{_sources(besides)}" if besides else plain
     lines = [
-        "| source | form | weight | texts | held out | taken out |",
+        "| source | form | weight | texts | held out | removed |",
         "|---|---|---:|---:|---:|---:|",
     ]
     lines += [
@@ -102,22 +105,34 @@ def _sources(texts: dict[str, Any]) -> str:
         "It was not checked for test questions."
         if texts.get("against") == "none"
         else "`removed.jsonl` lists rows that are test questions, or nearly"
-        + (": they were left in." if texts.get("allow_contaminated") else ", and were taken out.")
+        + (": they were left in." if texts.get("allow_contaminated") else ", and were removed.")
     )
     return "\n".join(lines) + f"\n\n{held}"
 
 
-def _checks(checks: dict[str, float]) -> str:
-    lines = ["| | before | after |", "|---|---:|---:|"]
+def _result(checks: dict[str, float]) -> str:
+    """The held-out results in a sentence."""
+    parts = [
+        f"{title} {after:.3f} (before: {before:.3f})" for title, before, after in _rows(checks)
+    ]
+    return f"On held-out texts after training: {'; '.join(parts)}." if parts else ""
+
+
+def _rows(checks: dict[str, float]) -> Iterator[tuple[str, float, float]]:
+    """Title, value before and value after training of each held-out result."""
     for name, value in checks.items():
         if not name.startswith("heldout_") or "_before" in name:
             continue
         kind, _, group = name.partition("heldout_accuracy_")
         before = f"heldout_accuracy_before_{group}" if not kind else f"{name}_before"
-        title = f"accuracy on {group}" if not kind else TITLES[name]
-        lines.append(f"| {title} | {checks[before]:.4f} | {value:.4f} |")
+        yield (f"accuracy on {group}" if not kind else TITLES[name]), checks[before], value
+
+
+def _checks(checks: dict[str, float]) -> str:
+    lines = ["| | before | after |", "|---|---:|---:|"]
+    lines += [f"| {title} | {before:.4f} | {after:.4f} |" for title, before, after in _rows(checks)]
     return "\n".join(lines) + (
-        "\n\nThese are few texts, looked at to choose among weights: no benchmark result."
+        "\n\nThese few texts were used to choose the weights: this is not a benchmark result."
     )
 
 
@@ -127,5 +142,5 @@ def _run(facts: _Facts) -> str:
     return (
         "With Galenic (this folder being `adapter/`):\n\n```\n"
         f"galenic merge {facts.parent} adapter/ -o merged/\ngalenic evaluate merged/ --data DIR\n"
-        "```\n\nThe library peft reads it as well, over the weights that it was trained beside."
+        "```\n\nThe library peft reads it as well, with the weights that it was trained with."
     )
