@@ -1,4 +1,4 @@
-"""Galenic compounds large medical language models into small private doses.
+"""Galenic makes medical language models smaller, measures the cost, and answers health questions.
 
 The names in ``__all__`` are the public interface; docs/python.md shows each. They are loaded when
 they are first used, so that ``import galenic`` costs nothing.

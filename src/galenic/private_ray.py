@@ -66,7 +66,7 @@ def start_private_ray(folder: str, **settings: Any) -> None:
     if ray.util.get_node_ip_address() != LOOPBACK:
         ray.shutdown()
         raise UserError(
-            f"Ray {ray.__version__} did not keep to {LOOPBACK} and was stopped. Install the "
+            f"Ray {ray.__version__} listened beyond {LOOPBACK} and was stopped. Install the "
             "version that galenic[ray] names, or leave --engine out."
         )
 

@@ -22,8 +22,9 @@ class TooLargeError(OSError):
 def read_file(path: Path, most: int) -> bytes:
     """Read a file.
 
-    The size that the system states is no limit: it is 0 for devices and pipes. A named pipe without
-    a writer, or a device such as /dev/zero, would never end; only pipes of this process are read.
+    The size that the system reports is not relied on: it is 0 for devices and pipes. A named pipe
+    without a writer, or a device such as /dev/zero, would never end; only pipes of this process
+    are read.
 
     Args:
         path: the file.

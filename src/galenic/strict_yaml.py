@@ -25,7 +25,7 @@ def read_yaml(path: Path) -> Any:
     """Parse a YAML file; duplicate keys are an error.
 
     Raises:
-        UserError: it cannot be read, or is no valid YAML.
+        UserError: it cannot be read, or is not valid YAML.
     """
     try:
         text = read_file(path, YAML_BYTES).decode("utf-8")
@@ -44,7 +44,7 @@ def parse_yaml(text: str, origin: str) -> Any:
         origin: file name for messages.
 
     Raises:
-        UserError: it is no valid YAML.
+        UserError: it is not valid YAML.
     """
     try:
         return yaml.load(text, StrictLoader)  # noqa: S506 - a SafeLoader
@@ -52,7 +52,7 @@ def parse_yaml(text: str, origin: str) -> Any:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where is not None else ""
         why = one_line(str(getattr(error, "problem", None) or error))
-        raise UserError(f"{origin} is no valid YAML: {why}{line}.") from error
+        raise UserError(f"{origin} is not valid YAML: {why}{line}.") from error
     except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
         # numbers with thousands of digits, invalid dates, `!!bool x`: not caught by the library
         why = one_line(str(error))

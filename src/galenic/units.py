@@ -34,7 +34,7 @@ def parse_size(text: str, flag: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text.lower())
     if found is None or found[2] not in UNITS:
         raise UserError(
-            f"{flag} {text!r} is no size. Give a number with kB, MB, GB, TB (powers of 1000) or "
+            f"{flag} {text!r} is not a size. Give a number with kB, MB, GB, TB (powers of 1000) or "
             "KiB, MiB, GiB, TiB (powers of 1024), for example 8GB or 512MiB."
         )
     size = round(float(found[1]) * UNITS[found[2]])

@@ -58,7 +58,7 @@ def test_optional_packages_are_found_without_importing_them(
 def test_the_table_shows_the_result() -> None:
     status, output = doctor()
     assert status == 0
-    for text in ("self-test", "nats off at most", "passed", "all that is required works"):
+    for text in ("self-test", "nats off at most", "passed", "everything that is required works"):
         assert text in output
 
 

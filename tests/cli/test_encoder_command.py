@@ -160,7 +160,7 @@ def test_what_cannot_be_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     questions = write_questions(tmp_path / "q.jsonl")
     few = write_questions(tmp_path / "few.jsonl", 1)
     cases: list[tuple[list[Any], str]] = [
-        ([writer, "--train", questions], "is no encoder"),
+        ([writer, "--train", questions], "no multiple-choice head"),
         ([bare, "--train", questions], "has no tokenizer"),
         ([tmp_path / "nowhere", "--train", questions], "there is no file or folder"),
         ([encoder, "--train", "medquads"], "unknown benchmark"),

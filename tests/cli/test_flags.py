@@ -66,7 +66,7 @@ class Served(BaseModel):
 
 def test_what_is_given_can_be_written_down_and_a_key_is_not_repeated() -> None:
     assert parse_config(Served, {"model": "ä"}).model == "ä"
-    with pytest.raises(UserError, match="model 'x\\\\udcff': this is no valid UTF-8"):
+    with pytest.raises(UserError, match="model 'x\\\\udcff': this is not valid UTF-8"):
         parse_config(Served, {"model": "x\udcff"})
     with pytest.raises(UserError, match=r"^--api-key: .*at most 5") as told:
         parse_config(Served, {"api_key": "secret-one"})

@@ -105,7 +105,7 @@ def test_mistakes(own: Path) -> None:
     for arguments, message in (
         (("index",), "one of these is needed"),
         (("index", str(own), "--list"), "one of these is needed"),
-        (("index", str(own / "nowhere")), "is no file or folder"),
+        (("index", str(own / "nowhere")), "is not a file or folder"),
         (("index", "medquad"), "GALENIC_DATA"),
         (("index", str(own), "--max-size", "much"), "--max-size"),
         (("index", "--remove", "/nowhere"), "nothing of /nowhere is indexed"),

@@ -73,7 +73,7 @@ def test_json_and_standard_input() -> None:
     [
         (("",), None, "there is no text"),
         (("-",), " \n", "there is no text"),
-        (("-",), b"\xff\xfe", "no UTF-8"),
+        (("-",), b"\xff\xfe", "not UTF-8"),
         (("-",), "x" * 1_000_001, "Say it in fewer words"),
         (("cough", "--rules", "nowhere.yaml"), None, "cannot be read"),
     ],

@@ -246,7 +246,7 @@ def test_records_that_are_not_this_plans_are_refused(model: Path, there: Path) -
     with pytest.raises(UserError, match="other questions"):
         run(config, there)
     path.write_text("{}\n", encoding="utf-8")
-    with pytest.raises(UserError, match="line 1 is no record"):
+    with pytest.raises(UserError, match="line 1 is not a record"):
         run(config, there)
 
 
@@ -327,7 +327,7 @@ def test_predictions_that_are_no_numbers_are_never_written(
     with monkeypatch.context() as patch:
         patch.setattr(LlamaRuntime, "pack_tokens", 64)  # several chunks
         patch.setattr(LlamaRuntime, "score", breaks)
-        with pytest.raises(UserError, match="predicts what is no finite number for question"):
+        with pytest.raises(UserError, match="predicts values that are not finite for question"):
             run(config, tmp_path / "run")
     there = (tmp_path / "run" / "records.jsonl").read_bytes()
     assert contents(tmp_path / "whole")["records.jsonl"].startswith(there)

@@ -68,7 +68,7 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
     model = str(write_tiny_gguf(tmp_path / "tiny.gguf", shape=TinyShape(context_length=128)))
     with pytest.raises(UserError, match="--limit changes nothing with --speed"):
         run(model, "--speed", "--limit", "3")
-    with pytest.raises(UserError, match="go with --speed"):
+    with pytest.raises(UserError, match="need --speed"):
         run(model, "--rounds", "2")
     with pytest.raises(UserError, match="is a folder"):
         run(model, "--speed", "-o", str(tmp_path))

@@ -86,7 +86,7 @@ def test_exported_beside_the_base(base: Path, tmp_path: Path) -> None:
     again = with_adapter(files(base), tmp_path / "out" / "adapter.gguf")
     expected = scores(with_adapter(files(base), tmp_path / "adapter"))
     np.testing.assert_array_equal(scores(again), expected)
-    with pytest.raises(UserError, match=r"goes with --to llama.cpp, not transformers"):
+    with pytest.raises(UserError, match=r"works only with --to llama.cpp, not transformers"):
         export(str(base), "transformers", tmp_path / "no", adapter=str(tmp_path / "adapter"))
 
 
@@ -115,7 +115,7 @@ def test_what_does_not_fit(base: Path, tmp_path: Path) -> None:
         with_adapter(folder, tmp_path / "adapter")
     with pytest.raises(UserError, match="there is no file or folder"):
         with_adapter(files(base), tmp_path / "nothing")
-    with pytest.raises(UserError, match="is no LoRA adapter"):
+    with pytest.raises(UserError, match="is not a LoRA adapter"):
         with_adapter(files(base), base)
     with pytest.raises(UserError, match="llama runtime"):
         TorchRuntime(with_adapter(files(base), tmp_path / "adapter"))

@@ -136,7 +136,7 @@ def test_tables_that_contradict_each_other(tmp_path: Path) -> None:
         ({"type": "Unigram"}, "kind Unigram"),
         ({"continuing_subword_prefix": "##"}, "continuing_subword_prefix"),
         ({"merges": ["a c"]}, "which its vocabulary lacks"),
-        ({"merges": ["abc"]}, "no pair"),
+        ({"merges": ["abc"]}, "not a pair"),
         ({"merges": [5]}, "is damaged"),
         ({"merges": 5}, "is damaged"),
         ({"vocab": ["a"]}, "is damaged"),

@@ -98,7 +98,9 @@ def test_experts_are_exported_and_never_taken_apart(family: str, tmp_path: Path)
 def test_experts_are_quantized_and_agree_in_both_engines(family: str, tmp_path: Path) -> None:
     folder = write_tiny_experts(tmp_path / "m", family)
     config = QuantizeConfig(model=str(folder))
-    with pytest.raises(UserError, match=r"quantized without calibration only. Use --method kquant"):
+    with pytest.raises(
+        UserError, match=r"only be quantized without calibration. Use --method kquant"
+    ):
         notes = tmp_path / "notes.txt"
         notes.write_text("\n\n".join(f"The patient {i} has the flu. " * 9 for i in range(60)))
         calibrated = config.model_copy(update={"text": str(notes)})
@@ -192,7 +194,7 @@ def test_what_cannot_be_dropped_is_refused(tmp_path: Path) -> None:
             tmp_path / "no",
             SilentWatcher(),
         )
-    with pytest.raises(UserError, match=r"leaves 1 of 4 experts, and a token takes 2"):
+    with pytest.raises(UserError, match=r"leaves 1 of 4 experts, and each token is routed to 2"):
         pruned(folder, tmp_path / "no", "experts", sparsity=0.7)
     with pytest.raises(UserError, match="a llama model has no experts"):
         pruned(write_tiny_hf(tmp_path / "l", "llama"), tmp_path / "no", "experts")

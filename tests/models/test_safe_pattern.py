@@ -59,5 +59,5 @@ def test_slow_ones_are_refused(pattern: str) -> None:
 
 
 def test_what_is_no_pattern() -> None:
-    with pytest.raises(UserError, match=r"pattern is no regular expression: .*subpattern"):
+    with pytest.raises(UserError, match=r"pattern is not a regular expression: .*subpattern"):
         check_pattern("(q_proj", "here")

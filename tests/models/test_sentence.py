@@ -46,7 +46,7 @@ def test_other_ways_to_make_a_vector_are_refused(tmp_path: Path) -> None:
     pooling.write_text('{"pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}')
     load(path)
     pooling.write_text('{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}')
-    with pytest.raises(UserError, match=r"mean over tokens alone \(pooling_mode_cls_token\)"):
+    with pytest.raises(UserError, match=r"plain mean pooling \(pooling_mode_cls_token\)"):
         load(path)
     pooling.write_text("{")
     with pytest.raises(UserError, match="damaged"):

@@ -146,7 +146,7 @@ def test_other_answers_are_refused(folder: Path) -> None:
     card = json.loads((folder / CARD).read_text())
     card["answers"][1]["log_probs"]["B"] += 0.01
     (folder / CARD).write_text(json.dumps(card))
-    with pytest.raises(UserError, match="does not answer as the measured one: 'B'"):
+    with pytest.raises(UserError, match="does not answer as measured: 'B'"):
         pull_dose(NAME)
     assert not list(cache_folder("models").glob(f"*{NAME}*gguf*part"))
     assert not (cache_folder("models") / f"{NAME}.gguf").exists()

@@ -80,7 +80,7 @@ def _resolved(recipe: object) -> object:
         (("name: mine", "name: mine\nname: yours"), "the key 'name' appears twice"),
         (("method: wanda, ", ""), "method: one of magnitude, wanda"),
         (("stages:", "stages: []\nother:"), "unknown recipe key 'other'"),
-        (("  - {", "  - ["), "no valid YAML"),
+        (("  - {", "  - ["), "not valid YAML"),
     ],
 )
 def test_what_is_not_known_is_named(change: tuple[str, str], message: str) -> None:

@@ -186,7 +186,7 @@ def test_what_cannot_be_planned_is_said(tmp_path: Path) -> None:
     outline = open_outline(resolve_model(str(write_tiny_hf(tmp_path / "m", "llama"))))
     with pytest.raises(UserError, match="makes no GGUF"):
         outline_recipe(outline, parse_recipe(recipe("stage: prune, method: wanda")))
-    with pytest.raises(UserError, match="none would go"):
+    with pytest.raises(UserError, match="none would be removed"):
         prune_outline(outline, PRUNERS.load("vocab")())
     low = recipe("stage: quantize, method: kquant, target_bpw: 1")
     with pytest.raises(UserError, match="Raise"):

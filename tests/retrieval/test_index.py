@@ -242,7 +242,7 @@ def test_medquad_comes_with_its_rights(tmp_path: Path) -> None:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no file or folder"):
+    with pytest.raises(UserError, match="is not a file or folder"):
         index(tmp_path / "nowhere")
     with pytest.raises(UserError, match="--data DIR"):
         index_medquad(None, Notes())

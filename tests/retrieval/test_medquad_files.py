@@ -77,7 +77,7 @@ def test_the_hubs_parquet_is_read_as_a_file_and_as_a_folder(tmp_path: Path) -> N
             "Zorb disease", "A fever.", "Frops; Quax",
         )  # fmt: skip
     file.write_bytes(b"PAR1 damaged")
-    with pytest.raises(UserError, match="damaged or no Parquet file"):
+    with pytest.raises(UserError, match="damaged or not a Parquet file"):
         read_published(file)
 
 
@@ -85,7 +85,7 @@ def test_the_hubs_parquet_is_read_as_a_file_and_as_a_folder(tmp_path: Path) -> N
     ("name", "content", "message"),
     [
         ("a.xml", b"<Document>", "none"),
-        ("b.zip", b"no zip", "no zip"),
+        ("b.zip", b"no zip", "cannot be read as a zip"),
         ("a.xml", b"<Document>" + b" " * 20_000_000, "20,000,000 are allowed"),
         ("c.csv", b"x,y\n1,2\n", "question and answer"),
         ("d.txt", b"text", "github.com/abachaa/MedQuAD"),
@@ -180,5 +180,5 @@ def test_a_zip_whose_list_lies_about_its_size(size: int, tmp_path: Path) -> None
     data = bytearray(path.read_bytes())
     data[-10:-6] = size.to_bytes(4, "little")
     path.write_bytes(data)
-    with pytest.raises(UserError, match="no zip that can be read"):
+    with pytest.raises(UserError, match="cannot be read as a zip"):
         read_published(path)

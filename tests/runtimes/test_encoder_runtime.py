@@ -163,7 +163,7 @@ def test_the_head_is_not_for_models_that_write(tmp_path: Path) -> None:
     folder = write_tiny_hf(tmp_path / "llama", "llama")
     with pytest.raises(UserError, match=r"head is not for .* torch runtime offers letter"):
         evaluate(settings(folder, scoring="head"), tmp_path / "run", Quiet(), "t")
-    with pytest.raises(UserError, match=r"is no encoder .* but a llama"):
+    with pytest.raises(UserError, match=r"is a llama, for which .* no multiple-choice head"):
         EncoderRuntime(files(folder), threads=1)
     with pytest.raises(UserError, match="stands alone"):
         settings(folder, scoring="auto,head")

@@ -91,7 +91,7 @@ CHANGES: dict[str, tuple[Callable[[RawGguf], None], str]] = {
     "tokenizer a number": (value("tokenizer.ggml.model", 1, UINT32), "no tokenizer"),
     "no tokens": (lambda r: r.drop(TOKENS), "no tokenizer"),
     "tokens of numbers": (lambda r: r.set(TOKENS, ARRAY, [1] * 270, UINT32), "another type"),
-    "tokens a text": (lambda r: r.set(TOKENS, STRING, b"abc"), "is no list"),
+    "tokens a text": (lambda r: r.set(TOKENS, STRING, b"abc"), "is not a list"),
     "few types": (items("tokenizer.ggml.token_type", list.pop), "270 tokens and 269"),
     "types of floats": (
         lambda r: r.set("tokenizer.ggml.token_type", ARRAY, [1.0] * 270, FLOAT32),
@@ -206,7 +206,7 @@ def test_a_child_that_computes_without_end_is_ended(
 def test_what_the_child_refuses_is_told(tmp_path: Path) -> None:
     raw = tiny(tmp_path)
     raw.weights = b"\x00\x00\xc0\x7f" * (len(raw.weights) // 4)  # NaN
-    with pytest.raises(UserError, match="predicts what is no number"):
+    with pytest.raises(UserError, match="predicts values that are NaN"):
         LlamaRuntime(model_files(raw.write(tmp_path / "nan.gguf")), threads=1)
 
 

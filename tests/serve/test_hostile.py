@@ -435,7 +435,7 @@ def test_a_port_in_use_is_said_at_once() -> None:
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 300, "\udcff"])
 def test_what_is_no_name_of_a_machine(host: str) -> None:
-    with pytest.raises(UserError, match="is no name of a machine"):
+    with pytest.raises(UserError, match="is not a valid host name"):
         take_address(ServeConfig.model_validate({"host": host, "api_key": KEY}))
 
 

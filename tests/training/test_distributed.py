@@ -42,7 +42,7 @@ def test_one_process_and_what_clashes_are_refused(monkeypatch: pytest.MonkeyPatc
         check_spread(PLAIN)
     monkeypatch.setenv("WORLD_SIZE", "2")
     check_spread(PLAIN, {"--cache": False})
-    with pytest.raises(UserError, match="does not go with --cache"):
+    with pytest.raises(UserError, match="cannot be combined with --cache"):
         check_spread(PLAIN, {"--base-bits": False, "--cache": True})
 
 

@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a rank of billions": ({"r": 10**9}, "rank is larger"),
     "a pattern of billions": ({"rank_pattern": {"q_proj": 10**9}}, "rank is larger"),
     "many layers": ({"layer_replication": [[0, 1]] * 5000}, "more than 1,000 layers"),
-    "layers of text": ({"layer_replication": ["ab"]}, "no list of pairs of numbers"),
+    "layers of text": ({"layer_replication": ["ab"]}, "not a list of pairs of numbers"),
 }
 
 

@@ -210,7 +210,7 @@ def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
         make_trainer(model, tmp_path / "run", max_steps=2, learning_rate=1e-3).run()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="holds other files"):
         make_trainer(model, tmp_path / "mine").run()
     with pytest.raises(UserError, match="is not a folder"):
         make_trainer(model, tmp_path / "mine" / "thesis.txt").run()

@@ -131,7 +131,7 @@ def test_sources_are_parsed_strictly() -> None:
         ("medqa=x", "weight must be above 0"),
         ("medqa:options@0", "scale must be above 0"),
         ("medqa:options@=1", "scale must be above 0"),
-        ("medqa:text@2", "@ goes with options, kept, artificial"),
+        ("medqa:text@2", "@ works only with options, kept, artificial"),
     ):
         with pytest.raises(UserError, match=message):
             parse_sources(wrong)

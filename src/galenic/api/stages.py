@@ -198,7 +198,7 @@ def merge(
         progress: True prints progress to standard error.
 
     Raises:
-        UserError: the input is invalid, or the merged model computes something else.
+        UserError: the input is invalid, or the merged model's logits differ.
     """
     check_new(Path(output))
     from galenic.training.merge import merge as run
@@ -218,5 +218,5 @@ def _given(model: Model, options: dict[str, Any]) -> dict[str, Any]:
 
 def _artifact(output: str | Path, manifest: Manifest | None) -> Artifact:
     if manifest is None:
-        raise UserError("several processes do this together: use the command line for it.")
+        raise UserError("this needs several processes: run it from the command line.")
     return Artifact(Path(output), manifest)

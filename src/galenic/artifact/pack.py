@@ -317,7 +317,8 @@ def _check_names(source: Path, names: list[str]) -> None:
     """Raise UserError unless all names are safe relative paths that every system can store."""
     if len({name.casefold() for name in names}) < len(names):
         raise UserError(
-            f"{source} has names that differ in case alone, which Windows cannot store."
+            f"{source} has names that differ only in upper and lower case, which Windows cannot "
+            "store."
         )
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
     for name in names:

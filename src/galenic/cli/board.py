@@ -1,4 +1,4 @@
-"""How the nodes of a study stand: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a study's nodes: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class StudyBoard:
             self.live.stop()
 
     def update(self, states: Mapping[str, State], folders: Mapping[str, NodeFolder]) -> None:
-        """How every node stands now."""
+        """Show the current state of every node."""
         if self.live:
             self.live.update(self._table(states, folders))
             return

@@ -43,7 +43,7 @@ LOOP = "Symlink loop from "
 
 
 class Failure:
-    """What is said of an exception.
+    """The error message for an exception.
 
     Args:
         what: what happened, without a full stop.
@@ -67,7 +67,7 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, RecursionError):
         return Failure("the input is nested too deeply", "Check where it comes from.", DATA)
     if isinstance(error, UnicodeError):
-        what = f"text that is no valid Unicode ({one_line(str(error))})"
+        what = f"text that is not valid Unicode ({one_line(str(error))})"
         return Failure(what, "Write it as UTF-8 and try again.", DATA)
     if (of_system := _system_error(error)) is not None:
         return _of_system(of_system)

@@ -74,7 +74,7 @@ def parse_config(config: type[Config], values: dict[str, Any]) -> Config:
         try:
             str(value).encode()
         except UnicodeEncodeError as error:  # it could not be written to run.json
-            raise UserError(f"{name} {value!r}: this is no valid UTF-8. Rename it.") from error
+            raise UserError(f"{name} {value!r}: this is not valid UTF-8. Rename it.") from error
     try:
         return config(**values)
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """How much a command says: ``--quiet``, ``--verbose`` and ``--log-file``, on every command.
 
-Results go to standard output and are not touched. What is said about the work goes to standard
-error, and to the log file where one is named. Questions and notes of users are never in it.
+Results go to standard output and are not touched. Progress messages go to standard error, and
+to the log file if one is named. Questions and notes of users are never in it.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class ConsoleWatcher:
             self._progress.stop()
 
     def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
-        """A new stage begins; what is done already does not count as speed."""
+        """Begin a stage; items done by an earlier run do not count towards the speed."""
         self._title, self._total, self._start_at = text, total or 0, done
         self._began = self._told = time.monotonic()
         self._estimated = not self.estimate

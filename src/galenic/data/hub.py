@@ -223,7 +223,7 @@ def fetch(name: str, folder: Path) -> None:
     if _is_there(name, folder):
         return
     if name not in HUB_SETS:
-        raise UserError(f"{name} cannot be had from the Hugging Face Hub; name a folder in --data.")
+        raise UserError(f"{name} is not on the Hugging Face Hub; name a folder with --data.")
     for module in ("datasets", "huggingface_hub"):
         if importlib.util.find_spec(module) is None:
             raise UserError(

@@ -21,8 +21,8 @@ SMALL = 100
 class Duration:
     """Estimates the remaining time from the work done so far.
 
-    A job counts as the tokens of its longest request, since the prefix shared by its options is
-    computed once. Jobs that generate count by the length of their prompts.
+    The work of a question is estimated as the number of tokens of its longest request, since the
+    prefix that its options share is computed once; of generated answers, as the prompt's length.
 
     Args:
         plan: plan of the run.

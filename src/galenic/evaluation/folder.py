@@ -125,8 +125,8 @@ class RunFolder:
                     keys.append(Record.model_validate_json(line).key)
                 except ValidationError as error:
                     raise UserError(
-                        f"{path} line {number} is no record of this version. Give another folder "
-                        "with -o."
+                        f"{path} line {number} is not a record of this version. Give another "
+                        "folder with -o."
                     ) from error
         if keys != list(expected[: len(keys)]):
             raise UserError(
@@ -146,8 +146,8 @@ class RunFolder:
             kept = [line for line in lines if Timing.model_validate_json(line).chunk < chunks]
         except ValidationError as error:
             raise UserError(
-                f"{path} holds something else than timings. Delete it: the run goes on without "
-                "those of before."
+                f"{path} does not hold timings. Delete it: the run resumes without the earlier "
+                "timings."
             ) from error
         if len(kept) < len(lines):
             _write_lines(path, (line.decode() for line in kept))

@@ -273,7 +273,7 @@ def _check_numbers(model: str, records: Sequence[Record]) -> None:
         values = [*record.probabilities.values(), *record.loglikelihoods.values()]
         if not all(math.isfinite(value) for value in values):
             raise UserError(
-                f"{model} predicts what is no finite number for question {record.id} of "
+                f"{model} predicts values that are not finite for question {record.id} of "
                 f"{record.benchmark} ({record.scoring}): its weights are damaged, or too large for "
                 "the type it is computed in (--dtype). Nothing was written for it."
             )

@@ -82,8 +82,7 @@ def as_gguf(job: ExportJob, folder: Path) -> Path:
     A GGUF is linked or copied, a split one is joined, and a folder is converted with F16 matrices.
 
     Raises:
-        UserError: the model is damaged or cannot be converted, or the result predicts something
-            else.
+        UserError: the model is damaged or cannot be converted, or its predictions differ.
     """
     from galenic.exporters.check import check_engines, check_joined
 
@@ -112,7 +111,7 @@ def as_folder(job: ExportJob, folder: Path) -> Path:
     """Write the model as a transformers folder; a GGUF's weights are dequantized to float32.
 
     Raises:
-        UserError: the GGUF cannot be converted, or the result predicts something else.
+        UserError: the GGUF cannot be converted, or its predictions differ.
     """
     model = job.model
     source = model.path

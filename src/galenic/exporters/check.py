@@ -101,7 +101,7 @@ def _check_tokens(folder: Path, gguf: Path) -> None:
     other = encoder.tokenizer(texts, add_special_tokens=False)["input_ids"]
     if own != other:
         raise UserError(
-            f"nothing was exported: {folder.name} and {gguf.name} cut the same plain text into "
+            f"nothing was exported: {folder.name} and {gguf.name} split the same plain text into "
             "different tokens."
         )
 

@@ -35,7 +35,7 @@ def export(
 
     Raises:
         UserError: the program or model is unknown, the model cannot be exported in this format, or
-            the result predicts something else. No folder is left behind then.
+            its predictions differ. No folder is left behind then.
     """
     exporter = EXPORTERS.load(target)()
     output = output.absolute()
@@ -43,7 +43,7 @@ def export(
     files = resolve_model(model)
     if adapter is not None:
         if not exporter.adapters:
-            raise UserError(f"--adapter goes with --to llama.cpp, not {target}.")
+            raise UserError(f"--adapter works only with --to llama.cpp, not {target}.")
         files = with_adapter(files, Path(adapter))
     job = ExportJob(files, data)
     output.parent.mkdir(parents=True, exist_ok=True)

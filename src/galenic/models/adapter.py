@@ -121,7 +121,7 @@ def read_adapter(folder: Path) -> dict[str, LowRank]:
         found[f"{stem.removeprefix(PREFIX)}.weight"] = LowRank(up, down, scale)
     if values or not found:
         odd = f" ({min(values)})" if values else ""
-        raise UserError(f"{folder} holds something else than low-rank factors{odd}.")
+        raise UserError(f"{folder} does not hold low-rank factors alone{odd}.")
     return found
 
 
@@ -170,8 +170,8 @@ def with_adapter(model: ModelFiles, adapter: Path) -> ModelFiles:
     """
     if model.kind != "gguf":
         raise UserError(
-            f"--adapter goes with a GGUF, and {model.name} is a folder: `galenic merge` adds the "
-            "adapter to its weights."
+            f"--adapter works only with a GGUF, and {model.name} is a folder: `galenic merge` adds "
+            "the adapter to its weights."
         )
     if adapter.is_dir():
         check_adapter(adapter)
@@ -235,7 +235,7 @@ def _check_lora(path: Path, model: ModelFiles) -> None:
     metadata = read_header(path).metadata
     kind = (metadata.get("general.type"), metadata.get("adapter.type"))
     if kind != ("adapter", "lora"):
-        raise UserError(f"{path} is no LoRA adapter in llama.cpp's GGUF form.")
+        raise UserError(f"{path} is not a LoRA adapter in llama.cpp's GGUF form.")
     found = metadata.get("general.architecture")
     wanted = read_header(model.path).metadata.get("general.architecture")
     if found != wanted:
@@ -267,7 +267,7 @@ def _check_shapes(
         if shapes.get(name) != part.shape:
             raise UserError(
                 f"this is an adapter of another model: {name} has the shape "
-                f"{shapes.get(name, 'of no tensor')}, and what is added to it {part.shape}."
+                f"{shapes.get(name, 'of no tensor')}, the adapter's update {part.shape}."
             )
 
 

@@ -97,4 +97,4 @@ def _check_finite(tensors: dict[str, Any]) -> None:
 
 def check_failed(why: str) -> UserError:
     """Return the error for a saved folder that failed its check, with the reason."""
-    return UserError(f"the model was not saved, for read back {why}. Nothing was kept.")
+    return UserError(f"the model was not saved: after reading it back, {why}. Nothing was kept.")

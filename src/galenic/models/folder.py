@@ -54,7 +54,7 @@ def check_adapter(folder: Path) -> None:
     for name in PATTERNS:
         given = config.get(name)
         if not (given is None or isinstance(given, str) or _are_texts(given)):
-            raise UserError(f"{folder / ADAPTER_CONFIG}: {name} is no list of names.")
+            raise UserError(f"{folder / ADAPTER_CONFIG}: {name} is not a list of names.")
     tensors = read_table(folder / ADAPTER_WEIGHTS)
     largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
     if why := _reason_to_refuse(config, largest):
@@ -80,7 +80,7 @@ def _reason_to_refuse(config: dict[str, Any], largest: int) -> str:
     try:
         number = sum(max(0, end - start) for start, end in layers)
     except (TypeError, ValueError):
-        return "layer_replication is no list of pairs of numbers"
+        return "layer_replication is not a list of pairs of numbers"
     return (
         "" if number <= MOST_LAYERS else f"layer_replication makes more than {MOST_LAYERS:,} layers"
     )
@@ -162,7 +162,7 @@ def _check_shards(index: Path) -> list[Path]:
         raise UserError(f"{index} has no weight_map.")
     names = sorted({str(name) for name in shards.values()})
     if any(Path(name).name != name or not 0 < len(name.encode()) <= LONGEST_NAME for name in names):
-        raise UserError(f"{index} names files outside its own folder, or what is no file name.")
+        raise UserError(f"{index} names files outside its own folder, or invalid file names.")
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise UserError(

@@ -80,7 +80,7 @@ def _from_path(name: str, path: Path, progress: Progress | None) -> ModelFiles:
 def _from_folder(name: str, folder: Path, progress: Progress | None) -> ModelFiles:
     if (folder / ADAPTER_CONFIG).exists() and not (folder / "config.json").exists():
         raise UserError(
-            f"{folder} is an adapter, no model. Merge it into its base first: "
+            f"{folder} is an adapter, not a model. Merge it into its base first: "
             f"galenic merge BASE {folder} -o merged/"
         )
     digest = hashlib.sha256()

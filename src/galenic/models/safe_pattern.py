@@ -73,7 +73,7 @@ def check_pattern(pattern: str, where: str) -> None:
         slow = True
     except (re.error, OverflowError, RecursionError) as error:
         raise UserError(
-            f"{where}: its pattern is no regular expression: {one_line(str(error))}."
+            f"{where}: its pattern is not a regular expression: {one_line(str(error))}."
         ) from error
     if slow:
         raise UserError(

@@ -222,7 +222,9 @@ def _folder_tokenizer(folder: Path) -> str:
     if not model:
         return "tokenizer.json is missing"
     with refusals(
-        lambda why: UserError(f"{path} is damaged: its vocabulary is none ({why}). Get it again.")
+        lambda why: UserError(
+            f"{path} is damaged: its vocabulary is not valid ({why}). Get it again."
+        )
     ):
         tokens = set(model["vocab"]) if isinstance(model.get("vocab"), dict) else set()
         if not tokens:  # Unigram: pairs of token and score

@@ -109,9 +109,7 @@ def list_tensors(files: Sequence[Path]) -> dict[str, StoredTensor]:
     for file in files:
         for name, tensor in read_table(file).items():
             if name in found:
-                raise UserError(
-                    f"tensor {_short(name)} stands in {found[name].file} and in {file}."
-                )
+                raise UserError(f"tensor {_short(name)} is in both {found[name].file} and {file}.")
             found[name] = tensor
     return found
 

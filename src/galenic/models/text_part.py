@@ -84,7 +84,7 @@ def _copy(source: Path, config: Any, folder: Path) -> None:
             f"the text model within {source} takes {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
             f"are free at {folder.parent}. Make room, or set GALENIC_CACHE to a folder elsewhere."
         )
-    logger.info("copying the text model of %s once; what reads images is left out", source)
+    logger.info("copying the text model of %s once, without its image part", source)
     with FolderWriter(folder, config, source, dtype) as writer:
         for name, tensor in names.items():  # in the order of the model: embedding, blocks, rest
             writer.write(name, torch.from_numpy(tensor.decode(tensor.map())))

@@ -105,8 +105,8 @@ def _check_answers(path: Path, dose: Dose) -> None:
         for label, value in wanted.log_probs.items():
             if not abs(answer.log_probs[label] - value) <= dose.tolerance:  # also catches NaN
                 raise UserError(
-                    f"the model that was made here does not answer as the measured one: {label!r} "
-                    f"has a log-probability of {answer.log_probs[label]:.3f}, measured were "
+                    f"the model that was made here does not answer as measured: {label!r} "
+                    f"has a log-probability of {answer.log_probs[label]:.3f}, expected is "
                     f"{value:.3f} (allowed: {dose.tolerance:g}). Nothing was kept."
                 )
 

@@ -62,7 +62,7 @@ class Fields:
         return found if abs(found) < 1e15 else None
 
     def part(self, name: str) -> Fields:
-        """Return the object in a field, or the first of a list; an empty one if there is none."""
+        """Return a field's object (of a list the first), with no fields if there is none."""
         return next(self.parts(name), Fields({}))
 
     def parts(self, name: str) -> Iterator[Fields]:

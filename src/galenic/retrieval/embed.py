@@ -193,8 +193,8 @@ def _held(about: Remembered) -> SentenceEncoder:
     files = replace(resolve_model(str(folder)), name=about.name)
     if files.sha256 != about.sha256:
         raise UserError(
-            f"the encoder {folder} has changed since they were made; `galenic index --embed "
-            f"{about.name}` makes them anew."
+            f"the encoder {folder} has changed since the vectors were made; `galenic index "
+            f"--embed {about.name}` makes them anew."
         )
     encoder = load_sentence_encoder(files)
     if encoder.width != about.width:

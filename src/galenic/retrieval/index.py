@@ -99,8 +99,8 @@ def index_folder(
     single = folder.is_file()
     if not single and not folder.is_dir():
         raise UserError(
-            f"{folder} is no file or folder. What an index has of a folder that is gone is removed "
-            "with `galenic index --remove FOLDER`."
+            f"{folder} is not a file or folder. To remove a deleted folder from the index: "
+            "`galenic index --remove FOLDER`."
         )
     whole = folder.resolve()
     found = (walk_one if single else walk)(whole, READERS, max_bytes)

@@ -50,7 +50,9 @@ class JsonForm:
 
         ends = runtime.end_tokens
         if not ends:
-            raise UserError(f"{runtime.info.model} has no token that ends a text: no JSON from it.")
+            raise UserError(
+                f"{runtime.info.model} has no end-of-text token, so it cannot write JSON."
+            )
         self.size = len(runtime.vocabulary())
         wrapped = TokenizerWrapper(_Tokens(runtime, ends))
         self.tokenizer = LLTokenizer(wrapped, eos_token=list(ends), slices=[])

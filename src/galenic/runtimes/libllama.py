@@ -213,8 +213,9 @@ class LibLlama:
             function = self._find(name)
             if function is None:
                 raise UserError(
-                    f"{files.name} has no function {name}: {files.library} is no llama.cpp library "
-                    "or one of another age. Use the packaged one (unset GALENIC_LIBLLAMA)."
+                    f"{files.name} has no function {name}: {files.library} is not a llama.cpp "
+                    "library or is too old or too new. Use the packaged one (unset "
+                    "GALENIC_LIBLLAMA)."
                 )
             function.restype, function.argtypes = result, arguments
             self._functions[name] = function

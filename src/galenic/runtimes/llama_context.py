@@ -221,7 +221,7 @@ class LlamaContext:
         lib.log.clear()
         self._context = lib.llama_init_from_model(self._model, params)
         if not self._context:
-            raise UserError(f"llama.cpp makes no context of {size} tokens: {lib.last_log()}")
+            raise UserError(f"llama.cpp cannot make a context of {size} tokens: {lib.last_log()}")
         if self._adapter is not None:
             held, scale = (ctypes.c_void_p * 1)(self._adapter), (ctypes.c_float * 1)(1.0)
             pointers = (ctypes.addressof(held), 1, ctypes.addressof(scale))

@@ -126,7 +126,7 @@ def main(path: Path, adapter: Path | None = None) -> None:
     then = engine.step(tokens[0], len(tokens))
     if not (np.isfinite(first).all() and np.isfinite(then).all()):
         raise UserError(
-            f"{path} predicts what is no number (NaN or infinite): its weights are damaged. "
+            f"{path} predicts values that are NaN or infinite: its weights are damaged. "
             "Download or convert it again."
         )
     engine.close()

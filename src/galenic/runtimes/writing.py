@@ -97,7 +97,7 @@ def choose(
     best = int(logits.argmax())  # index of a NaN, if there is one
     if not np.isfinite(logits[best]):
         raise UserError(
-            "the model predicts what is no finite number: its weights are damaged, or too large "
+            "the model predicts values that are not finite: its weights are damaged, or too large "
             "for the type it is computed in."
         )
     if temperature == 0:

@@ -98,7 +98,7 @@ def _parse(body: bytes) -> Any:
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _is_text(found: Any) -> bool:

@@ -27,7 +27,7 @@ def take_address(config: ServeConfig) -> socket.socket:
         family, _, _, _, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except UnicodeError as error:  # of the codec for host names
-        raise UserError(f"--host {config.host!r} is no name of a machine.") from error
+        raise UserError(f"--host {config.host!r} is not a valid host name.") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             why = f"another program listens at {name}. Choose another --port, or end that program."

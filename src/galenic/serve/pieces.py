@@ -58,7 +58,9 @@ class Pieces:
         """
         wrong = next((token for token in tokens if not 0 <= token < self.size), None)
         if wrong is not None:
-            raise UserError(f"{wrong} is no token of this model; it has 0 to {self.size - 1}")
+            raise UserError(
+                f"{wrong} is not a token id of this model; ids go from 0 to {self.size - 1}"
+            )
 
     def text(self, tokens: Sequence[int]) -> str:
         """Decode token ids; special tokens appear as written in the vocabulary."""

@@ -88,7 +88,7 @@ class Scorer:
     def _one(self, prompt: tuple[int, ...]) -> Scores:
         longest = self._runtime.info.context_length
         if not 1 <= len(prompt) <= longest:
-            raise UserError(f"a prompt has {len(prompt)} tokens; 1 to {longest} are taken")
+            raise UserError(f"a prompt has {len(prompt)} tokens; 1 to {longest} are allowed")
         known: tuple[Likely | None, ...] = (None,)
         if self._last is not None:
             shared = common_prefix_length([self._last.tokens, prompt])

@@ -147,7 +147,7 @@ def _take_in(run: _Run, path: Path, status: int) -> None:
         return
     failure = folder.failure
     if failure is None and run.tries[node.id] < TRIES:
-        run.board.say(f"{node.title}: its process was ended (status {status}); once more")
+        run.board.say(f"{node.title}: its process was killed (status {status}); trying once more")
         run.states[node.id] = "waiting"
         return
     if failure is None:

@@ -91,4 +91,4 @@ class TrainingFolder:
             raise UserError(f"{self.path} is not a folder. Give another one.")
         found = {file.name for file in self.path.iterdir() if not file.name.startswith(".")}
         if found and not found & {STATE, LOG}:
-            raise UserError(f"{self.path} holds something else. Give an empty folder.")
+            raise UserError(f"{self.path} holds other files. Give an empty folder.")

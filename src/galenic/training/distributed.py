@@ -44,4 +44,4 @@ def check_spread(config: TrainOptions, clashes: dict[str, bool] | None = None) -
         )
     for what, wanted in (clashes or {}).items():
         if wanted:
-            raise UserError(f"--fsdp does not go with {what}. Leave one of the two out.")
+            raise UserError(f"--fsdp cannot be combined with {what}. Leave one of the two out.")

@@ -121,8 +121,8 @@ class Learner(torch.nn.Module):  # type: ignore[misc]
         difference = float((plain - packed).abs().max())
         if not difference <= allowed:
             raise UserError(
-                "this model cannot be trained here: texts computed together come out otherwise "
-                f"than one by one (logits differ by {difference:.2g})."
+                "this model cannot be trained here: its logits change when texts are computed "
+                f"together (by {difference:.2g})."
             )
 
     @staticmethod

@@ -100,7 +100,7 @@ class Tuned:
             UserError: there is none, because this is not the first of several processes.
         """
         if self.manifest is None:
-            raise UserError("a recipe is followed by one process.")
+            raise UserError("a recipe runs in one process: start it without torchrun.")
         return self.manifest
 
 

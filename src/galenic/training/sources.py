@@ -310,7 +310,7 @@ def _parse_source(part: str) -> SourceSpec:
     if form not in FORMS:
         raise unknown_name(f"form of {name}", form, FORMS)
     if at and FORMS[form] not in RANKED:
-        raise UserError(f"{part!r}: @ goes with {', '.join(RANKED)}, which compare options.")
+        raise UserError(f"{part!r}: @ works only with {', '.join(RANKED)}, which compare options.")
     return SourceSpec(
         name,
         "pairs" if name == "medquad" else FORMS[form],
@@ -365,7 +365,9 @@ def _benchmark_set(source: DataSource, benchmark: Benchmark, spec: SourceSpec) -
         benchmark = benchmark.sample()
     if form == "artificial":
         if benchmark.name != "pubmedqa":
-            raise UserError(f"{benchmark.name}:artificial: only pubmedqa has abstracts to turn.")
+            raise UserError(
+                f"{benchmark.name}:artificial: only pubmedqa has abstracts to make questions from."
+            )
         benchmark = replace(benchmark, parse=parse_with_conclusion)
     own = benchmark.name not in ("pubmedqa", "medqa_4options", "medqa_5options", "medmcqa")
     split = benchmark.default_split if own else benchmark.fewshot_split

@@ -124,7 +124,7 @@ def test_rules_of_ones_own(tmp_path: Path) -> None:
         (("green spots", '".. spots"'), "concept spots: phrase '.. spots'"),
         (("green spots", "GREEN spots"), "there is no word set GREEN"),
         (("green spots", '"gr* spots"'), "at least 3 letters before the *"),
-        (("concepts:", "concepts: ["), "is no valid YAML"),
+        (("concepts:", "concepts: ["), "is not valid YAML"),
         (("rules:", "rule:"), "line 5: rule: Extra inputs"),
         (("do: Look.", 'do: ""'), "line 10: rules: rule green: do: "),
         (("id: green", "id: Green"), "line 6: rules: rule Green: id: "),

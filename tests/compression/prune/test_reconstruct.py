@@ -96,10 +96,10 @@ def test_what_cannot_be_reconstructed_is_said(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
     with pytest.raises(UserError, match=r"\(width, depth\); --method wanda is not one"):
         run(model, tmp_path / "out", Wanda(), steps=2)
-    with pytest.raises(UserError, match="another residual stream"):
+    with pytest.raises(UserError, match="another hidden size"):
         run(model, tmp_path / "out", Width(hidden_size=32), reconstruct=True)
     with pytest.raises(UserError, match="at each of the --steps"):
         run(model, tmp_path / "out", Width(kv_groups=1), steps=2)
     gemma = write_tiny_hf(tmp_path / "gemma", "gemma3", hidden_size=64)
-    with pytest.raises(UserError, match="do not add the output of their last map"):
+    with pytest.raises(UserError, match="do not add the output of their last linear layer"):
         run(gemma, tmp_path / "out", Width(sparsity=0.3, score="magnitude"), reconstruct=True)

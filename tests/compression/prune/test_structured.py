@@ -193,8 +193,8 @@ def test_gemma_windows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
         ("width", {"sparsity": 0.99}, "would leave nothing"),
         ("width", {"ffn_multiple": 128}, "--ffn-multiple 128: the model has 96"),
         ("width", {"kv_groups": 2}, "--kv-groups 2: the model has 2"),
-        ("depth", {"sparsity": 0.7}, r"removes 3 of 3 blocks, and 1 may go"),
-        ("depth", {"protect_first": 3}, "and 0 may go"),
+        ("depth", {"sparsity": 0.7}, r"removes 3 of 3 blocks, and at most 1 may be removed"),
+        ("depth", {"protect_first": 3}, "and at most 0 may be removed"),
     ],
 )
 def test_bad_wishes(tmp_path: Path, method: str, options: dict[str, Any], message: str) -> None:
@@ -230,7 +230,7 @@ def test_bad_options() -> None:
         for sparsity in (-0.1, 1.0):
             with pytest.raises(ValueError, match="sparsity"):
                 method(sparsity=sparsity)
-    with pytest.raises(UserError, match="--ffn-multiple 40 is no multiple of 32"):
+    with pytest.raises(UserError, match="--ffn-multiple 40 is not a multiple of 32"):
         Width(ffn_multiple=40)
 
 
@@ -300,7 +300,7 @@ def test_llama_cpp_runs_a_narrower_stream(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("family", "size", "message"),
     [
-        ("llama", 40, "--hidden-size 40 is no multiple of 32"),
+        ("llama", 40, "--hidden-size 40 is not a multiple of 32"),
         ("llama", 64, "--hidden-size 64: the model has 48"),
         ("qwen2", 32, "llama.cpp takes the head size of a qwen2 model"),
         ("phi3", 32, "llama.cpp takes the head size of a phi3 model"),

@@ -203,9 +203,9 @@ def test_less_is_lost_than_by_rounding_alone(llama: Path, tmp_path: Path) -> Non
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(UserError, match="group-size 48 is no multiple of 32"):
+    with pytest.raises(UserError, match="group-size 48 is not a multiple of 32"):
         GPTQ(group_size=48)
-    with pytest.raises(UserError, match="block-size 128 is no multiple of --group-size 96"):
+    with pytest.raises(UserError, match="block-size 128 is not a multiple of --group-size 96"):
         GPTQ(group_size=96)
     with pytest.raises(UserError, match=r"type IQ3_S: gptq has levels for Q2_K.*method kquant"):
         GPTQ(type="iq3_s")

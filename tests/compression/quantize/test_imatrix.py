@@ -75,12 +75,12 @@ def test_written_in_the_same_layout(tmp_path: Path) -> None:
 
 
 def test_wrong_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no importance file of"):
+    with pytest.raises(UserError, match=r"is not a llama\.cpp importance file"):
         read_imatrix(by_hand(tmp_path / "model.gguf", "adapter"), source())
     right = by_hand(tmp_path / "right.gguf")
     with pytest.raises(UserError, match="has 8 sums; the model has 16"):
         read_imatrix(right, source(16))
-    with pytest.raises(UserError, match="no importance of any matrix of some model"):
+    with pytest.raises(UserError, match="no importance for any matrix of some model"):
         read_imatrix(by_hand(tmp_path / "empty.gguf", count=0.0), source())
     for options, said in (
         ({"imatrix": str(right), "importance": False}, "contradict each other"),

@@ -120,7 +120,7 @@ def test_rules_give_single_tensors_a_type_of_their_own(tmp_path: Path, notes: Pa
     ("rule", "said"),
     [
         ("Q8_0", "not of the form"),
-        ("ffn(=Q8_0", "no regular expression"),
+        ("ffn(=Q8_0", "not a regular expression"),
         ("ffn=Q9", "Q9"),
         ("nothing=Q8_0", "fits no matrix"),
     ],
@@ -189,7 +189,7 @@ def test_what_an_adapter_has_learnt_may_be_lost(
         ({"type": "Q9_9"}, "unknown block type"),
         ({"bits": 4, "target_bpw": 5}, "contradict"),
         ({"target_bpw": 1.0}, "smallest types take"),
-        ({"target_size": "9 parsecs"}, "is no size"),
+        ({"target_size": "9 parsecs"}, "is not a size"),
         ({"exclude": ",".join(BLOCK_TYPES)}, "leaves no type"),
         ({"target_bpw": 16.0, "type": "Q8_0"}, "contradict"),
     ],

@@ -372,9 +372,9 @@ def test_excel(tmp_path: Path) -> None:
         ("q.json", b"{", "not JSON"),
         ("q.json", b"[" * 9999 + b"\n{}", "cannot be read"),
         ("q.json", b'{"data": [], "rows": []}', "several lists"),
-        ("q.parquet", b"PAR1xxxx", "damaged or no Parquet"),
+        ("q.parquet", b"PAR1xxxx", "damaged or not a Parquet"),
         ("q.csv", b"PAR1xxxx", "is a .parquet file by its content"),
-        ("q.xlsx", b"PK\x03\x04xxxx", "damaged or no Excel"),
+        ("q.xlsx", b"PK\x03\x04xxxx", "damaged or not an Excel"),
         ("q.doc", b"", "must end in .*csv"),
     ],
 )

@@ -191,7 +191,7 @@ def test_what_cannot_be_written_is_named() -> None:
         {"partial_rotary_factor": 0.5},
         {"rope_parameters": {"partial_rotary_factor": 0.5}},
     ):
-        with pytest.raises(UserError, match=r"a share of each head only \(0\.5\)"):
+        with pytest.raises(UserError, match=r"only a part of each head \(0\.5\)"):
             read(("default",), **config)
     assert read(("default",), partial_rotary_factor=1.0).dims == 16
     with pytest.raises(UserError, match="linear rotary settings lack or misstate 'factor'"):

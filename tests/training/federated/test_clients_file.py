@@ -51,7 +51,7 @@ def test_paths_are_seen_from_the_file(tmp_path: Path) -> None:
         ("data: data", "data: nowhere", "client b: there is no folder .*nowhere"),
         ("b.jsonl=0.5", "b.jsonl=0", "client b: .*the weight must be above 0"),
         ("weight: 2", "weight: -1", "clients.1.weight"),
-        ("weight: 2}", "weight: 2", "no valid YAML"),
+        ("weight: 2}", "weight: 2", "not valid YAML"),
         (GOOD, "clients: []", "at least two"),
         (GOOD, "- 1", "a mapping with clients"),
     ],

@@ -128,7 +128,7 @@ def read_words(text: str) -> str:
         try:
             text = given.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(f"standard input is no UTF-8 text: {error.reason}.") from error
+            raise UserError(f"standard input is not UTF-8 text: {error.reason}.") from error
     if not text.strip():
         raise UserError("there is no text. Say what is wrong, in your own words.")
     return text

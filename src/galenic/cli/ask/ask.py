@@ -99,7 +99,7 @@ def read_context(path: Path | None) -> str:
     """The text of a file of notes or of a record; empty without one.
 
     Raises:
-        UserError: it cannot be read, or is no UTF-8 text.
+        UserError: it cannot be read, or is not UTF-8 text.
     """
     from galenic.errors import UserError
     from galenic.reading import read_file

@@ -1,4 +1,4 @@
-"""Triage asks back in a terminal: its questions one by one, and what was not known at the end."""
+"""Triage questions in a terminal: asked one by one; at the end, those left unanswered."""
 
 from __future__ import annotations
 

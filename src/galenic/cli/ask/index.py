@@ -127,7 +127,7 @@ def _index(
     if summary is not None and summary.empty:
         _print(summary)
         raise UserError(
-            "nothing of it was indexed. Text, Markdown, PDF with text and FHIR R4 JSON are read."
+            "nothing in it could be indexed. Text, Markdown, PDF with text and FHIR R4 JSON can be."
         )
     with watched(left) as watcher:
         return summary, _embed(embed, encoder, watcher)
@@ -157,7 +157,7 @@ def _read(
     if folder == MEDQUAD and source is not None:
         return index_published(source.expanduser(), watcher)
     if source is not None:
-        raise UserError("--from goes with medquad: `galenic index medquad --from FILE`.")
+        raise UserError("--from works only with medquad: `galenic index medquad --from FILE`.")
     if folder == MEDQUAD:
         return index_medquad(data, watcher)
     return index_folder(Path(folder).expanduser(), watcher, max_bytes=max_bytes)

@@ -121,7 +121,7 @@ def _recommended(plan: RecipePlan) -> Prediction:
 
     if plan.recommended is None:
         raise UserError(
-            "no recipe fits, so that none is made. Without --measure, the plan says why."
+            "no recipe fits, so no model was made. Without --measure, the plan says why."
         )
     return plan.recommended
 
@@ -176,7 +176,7 @@ def _print(plan: RecipePlan) -> None:
     console.print(_notes(plan), markup=False)
     console.print(RULE, markup=False)
     if plan.recommended is None:
-        console.print("None fits: the last column says what is too little.", markup=False)
+        console.print("None fits: the last column says why.", markup=False)
     else:
         name = plan.recommended.recipe
         made = f"galenic compress {plan.model} --recipe {name} --data DIR -o dose/"

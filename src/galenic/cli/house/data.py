@@ -87,7 +87,7 @@ def command(
     from galenic.errors import UserError
 
     if training and not download:
-        raise UserError("--training goes with --download.")
+        raise UserError("--training works only with --download.")
     _bring(data, published, download=download, training=training)
     source = open_source(data)
     if write_manifest:

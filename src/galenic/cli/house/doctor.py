@@ -88,8 +88,8 @@ def _verify() -> None:
     found = forget_changed()
     for name, same in found.items():
         if not same:
-            typer.echo(f"{name} is another file than when it was checked.", err=True)
-    typer.echo(f"{sum(found.values())} of {len(found)} files are what they were.", err=True)
+            typer.echo(f"{name} has changed since it was checked.", err=True)
+    typer.echo(f"{sum(found.values())} of {len(found)} files are unchanged.", err=True)
     if not all(found.values()):
         raise typer.Exit(1)
 
@@ -135,7 +135,7 @@ def _print_proof(proof: Proof) -> None:
         console.print("Nothing is indexed, so no passage was looked up: see `galenic index`.")
     console.print(
         "[green]Nothing asked for the network.[/]"
-        + (" Whoever had would have been killed." if proof.kernel else "")
+        + (" A process that had asked would have been killed." if proof.kernel else "")
     )
 
 
@@ -234,7 +234,9 @@ def _print(findings: dict[str, dict[str, Any]], ok: bool) -> None:
         table.add_section()
     console = Console()
     console.print(table)
-    console.print("[green]all that is required works[/]" if ok else "[bold red]not usable as it is")
+    console.print(
+        "[green]everything that is required works[/]" if ok else "[bold red]not usable as it is"
+    )
 
 
 def _machine_rows(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -119,7 +119,7 @@ def _print(
         )
     if pairing.unpaired_a or pairing.unpaired_b:
         console.print(
-            f"without a partner, left out: {pairing.unpaired_a} records of A, "
+            f"left out, because only one of the runs has them: {pairing.unpaired_a} records of A, "
             f"{pairing.unpaired_b} of B"
         )
     console.print(_table(results))

@@ -94,7 +94,7 @@ def command(
         return
     if (against, prompt_tokens, new_tokens, rounds) != (None, 256, 64, 5):
         raise UserError(
-            "--against, --prompt-tokens, --new-tokens and --rounds go with --speed. "
+            "--against, --prompt-tokens, --new-tokens and --rounds need --speed. "
             "To compare accuracies, evaluate both models and run `galenic compare`."
         )
     from rich.console import Console

@@ -91,7 +91,7 @@ def _print_differences(found: Divergence) -> None:
         typer.echo(f"  perplexity per token of the other  {_show(per_token, 3)}")
     typer.echo(f"  perplexity ratio  {_show(ratio, 4)}")
     if kl is None:
-        typer.echo("  no KL: the two vocabularies are not related, so only bits per byte compare.")
+        typer.echo("  no KL: the two vocabularies are not related, so compare bits per byte.")
         return
     typer.echo(
         f"  KL {_show(kl.mean, 5)} nats a token, median {kl.median:.5f}, "
@@ -100,8 +100,8 @@ def _print_differences(found: Divergence) -> None:
     typer.echo(f"  same top-1 token  {_show(kl.same_top, 4)}")
     if kl.compared < 1 or kl.dropped_mass > 0:
         typer.echo(
-            f"  KL over {kl.compared:.1%} of the tokens, those that both cut alike; pieces that "
-            f"the model has not had {kl.dropped_mass:.2%} of the probability there"
+            f"  KL over {kl.compared:.1%} of the tokens, those that both models share; "
+            f"{kl.dropped_mass:.2%} of the probability is on tokens that only the other has"
         )
 
 

@@ -1,4 +1,4 @@
-"""``galenic status``: how the nodes of a study stand."""
+"""``galenic status``: the state of each node of a study."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command(
     folder: Annotated[Path, typer.Argument(help="Folder of the study.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show how a study stands."""
+    """Show the state of a study's nodes."""
     from galenic.cli.board import how_far, state_line
     from galenic.study.store import StudyFolder
 

@@ -115,7 +115,7 @@ def command(
     else:
         typer.echo(f"{output}: {state_line(outcome.states)}; {outcome.computed} computed now.")
     if not outcome.complete:
-        typer.echo("The same command tries again what is missing.", err=True)
+        typer.echo("Run the same command again to retry what is missing.", err=True)
         raise typer.Exit(1)
     if not as_json:
         typer.echo(f"galenic report {shlex.quote(str(output))}")

@@ -83,7 +83,7 @@ class Pruner(BaseModel, ABC):
     @property
     def share(self) -> float:
         """Fraction of the blocks' parameters to be removed."""
-        raise UserError(f"{self.name} removes no share that is known before.")
+        raise UserError(f"what {self.name} removes is not known beforehand.")
 
     def check_steps(self, steps: int) -> None:
         """Raise UserError if reconstruction with this number of steps is not possible."""
@@ -198,7 +198,7 @@ class ZeroingPruner(Pruner):
             if self.group and linear.num_inputs % self.group[1]:
                 raise UserError(
                     f"--pattern {self.pattern}: {linear.name} has {linear.num_inputs} inputs, "
-                    f"which groups of {self.group[1]} do not divide."
+                    f"not a multiple of {self.group[1]}."
                 )
         if (needed := self.linear_share(layout.blocks[0])) >= 1:
             raise UserError(

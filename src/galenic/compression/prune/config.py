@@ -19,7 +19,7 @@ class PruneConfig(CalibrationConfig):
     method: str = Field("wanda", description=f"One of: {', '.join(PRUNERS)}.")
     reconstruct: bool = Field(
         False,
-        description="After pruning, fit the last linear map of each block by least squares, so "
+        description="After pruning, fit the last linear layer of each block by least squares, so "
         "that the block's output matches the dense model's on the calibration text "
         "(width, depth).",
     )

@@ -59,7 +59,7 @@ class Depth(ShrinkingPruner):
     windows: Literal["even", "any"] = Field(
         "even",
         description="For models with sliding-window layers. even: keep them at equal distances, "
-        "as llama.cpp requires, for which more blocks may have to go; any: choose "
+        "as llama.cpp requires, which may remove more blocks; any: choose "
         "freely, for transformers only.",
     )
 
@@ -82,8 +82,9 @@ class Depth(ShrinkingPruner):
         most = blocks - max(1, len(self.protected(blocks)))
         if wanted > most:
             raise UserError(
-                f"--sparsity {self.share:g} removes {wanted} of {blocks} blocks, and {most} may "
-                f"go (--protect-first {self.protect_first}, --protect-last {self.protect_last})."
+                f"--sparsity {self.share:g} removes {wanted} of {blocks} blocks, and at most "
+                f"{most} may be removed (--protect-first {self.protect_first}, --protect-last "
+                f"{self.protect_last})."
             )
         windows, protected = self._windows(layout), self.protected(blocks)
         if windows is None or not wanted:
@@ -92,16 +93,16 @@ class Depth(ShrinkingPruner):
             if can_leave(windows, blocks - count, (), protected, self._fixed(layout)):
                 if count > wanted:
                     log.warning(
-                        "%d blocks go in place of %d: otherwise the layers with a sliding window "
-                        "would not stand at equal distances, which llama.cpp needs "
+                        "%d blocks are removed instead of %d: otherwise the layers with a sliding "
+                        "window would not stand at equal distances, which llama.cpp needs "
                         "(--windows any removes %d, for transformers only)",
                         count, wanted, wanted,
                     )  # fmt: skip
                 return count
         raise UserError(
-            f"--sparsity {self.share:g}: whichever blocks went, the layers with a sliding window "
-            "would not stand at equal distances, which llama.cpp needs. Protect fewer blocks, or "
-            "take --windows any, whose result only transformers can run."
+            f"--sparsity {self.share:g}: whichever blocks are removed, the layers with a sliding "
+            "window would not stand at equal distances, which llama.cpp needs. Protect fewer "
+            "blocks, or take --windows any, whose result only transformers can run."
         )
 
     def protected(self, blocks: int) -> set[int]:

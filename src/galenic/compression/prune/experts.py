@@ -53,8 +53,8 @@ class Experts(ShrinkingPruner):
         kept = experts - math.ceil(experts * self.share - ROUNDING)
         if kept < used:
             raise UserError(
-                f"--sparsity {self.share:g} leaves {kept} of {experts} experts, and a token takes "
-                f"{used}. At most {(experts - used) / experts:g} is possible."
+                f"--sparsity {self.share:g} leaves {kept} of {experts} experts, and each token is "
+                f"routed to {used}. At most {(experts - used) / experts:g} is possible."
             )
         return kept
 

@@ -125,7 +125,7 @@ def _fit_(block: Block, hidden: Any, wanted: Any, settings: dict[str, Any]) -> A
         expected = plain + read @ change.T
         if float((changed - expected).abs().max()) > TOLERANCE * float(expected.abs().max()):
             raise UserError(
-                "the blocks of this model do not add the output of their last map: they "
+                "the blocks of this model do not add the output of their last linear layer: they "
                 "cannot be reconstructed. Leave --reconstruct and --steps out."
             )
         run_on_(block, hidden, settings)

@@ -57,8 +57,8 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
     pruner.check_model(checkpoint.shapes)
     if config.heals and checkpoint.shapes.family in EXPERTS:
         raise UserError(
-            "--reconstruct and --steps fit the last map of a block, and experts have none in "
-            "common. Leave them out."
+            "--reconstruct and --steps fit the last linear layer of a block, and a block of "
+            "experts has several. Leave them out."
         )
     earlier = read_manifest(checkpoint.folder)
     packs = calibrated and not pruner.whole_texts

@@ -45,7 +45,7 @@ class SparseGPT(ZeroingPruner):
     def _whole_groups(self) -> SparseGPT:
         if self.group and self.block_size % self.group[1]:
             raise UserError(
-                f"--block-size {self.block_size} is no multiple of the {self.group[1]} of "
+                f"--block-size {self.block_size} is not a multiple of the {self.group[1]} of "
                 f"--pattern {self.pattern}: a group must not lie in two blocks."
             )
         return self

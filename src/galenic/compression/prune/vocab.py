@@ -79,7 +79,7 @@ class Vocab(Pruner):
         if kept >= before:
             raise UserError(
                 f"the model has {before:,} tokens, and vocab keeps the first {self.keep_first:,} "
-                "merges: none would go."
+                "merges: none would be removed."
             )
         config = deepcopy(layout.model.config)
         config.vocab_size = kept
@@ -141,7 +141,7 @@ def count_tokens(tokenizer: Path, texts: Sequence[str]) -> Counter[int]:
         for encoded in core.encode_batch(texts[start : start + 1000], add_special_tokens=False):
             counts.update(encoded.ids)
     if not counts:
-        raise UserError("the calibration text is empty: which tokens are used cannot be told.")
+        raise UserError("the calibration text is empty, so it does not show which tokens are used.")
     return counts
 
 
@@ -165,7 +165,7 @@ def choose_tokens(method: Vocab, bpe: Bpe, counts: Counter[int]) -> frozenset[st
         kept = _fill(bpe, [*used, *bpe.by_rank], method.vocab_size)
     if len(kept) == len(bpe.vocab):
         raise UserError(
-            f"all {len(kept)} tokens are used or among the first merges, so none goes. Raise "
+            f"all {len(kept)} tokens are used or among the first merges: none to remove. Raise "
             "--min-count, lower --keep-first, or give --vocab-size."
         )
     return kept

@@ -75,7 +75,7 @@ class Width(ShrinkingPruner):
         if size is not None and size % GGUF_MULTIPLE:
             flag = f"--{str(info.field_name).replace('_', '-')}"
             raise UserError(
-                f"{flag} {size} is no multiple of {GGUF_MULTIPLE}, the smallest block of a "
+                f"{flag} {size} is not a multiple of {GGUF_MULTIPLE}, the smallest block of a "
                 "quantized GGUF."
             )
         return size
@@ -99,11 +99,13 @@ class Width(ShrinkingPruner):
     def check_steps(self, steps: int) -> None:
         if self.hidden_size is not None:
             raise UserError(
-                "--hidden-size: blocks of another residual stream cannot be fitted to those of "
+                "--hidden-size: blocks of another hidden size cannot be fitted to those of "
                 "the dense model. Leave --reconstruct and --steps out."
             )
         if steps > 1 and self.kv_groups:
-            raise UserError("--kv-groups would be taken away at each of the --steps: leave it out.")
+            raise UserError(
+                "--kv-groups would be removed again at each of the --steps: leave it out."
+            )
 
     def cuts(self, layout: Layout) -> list[Sizes]:
         """Return the sizes after each possible cut, those that remove the fewest groups first.
@@ -148,7 +150,7 @@ class Width(ShrinkingPruner):
         if _heads_fill(layout):
             raise UserError(
                 f"--hidden-size {self.hidden_size}: llama.cpp takes the head size of a "
-                f"{layout.family} model to be hidden size / heads, so that the former cannot "
+                f"{layout.family} model to be hidden size / heads, so the hidden size cannot "
                 "change alone. Leave it out."
             )
 

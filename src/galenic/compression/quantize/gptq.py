@@ -96,11 +96,11 @@ class GPTQ(TypedQuantizer):
         from galenic.compression.quantize.kquant import fitting_type
 
         if self.group_size % BLOCK:
-            raise UserError(f"--group-size {self.group_size} is no multiple of {BLOCK}.")
+            raise UserError(f"--group-size {self.group_size} is not a multiple of {BLOCK}.")
         if self.block_size % self.group_size:
             raise UserError(
-                f"--block-size {self.block_size} is no multiple of --group-size {self.group_size}: "
-                "a group must not lie in two blocks."
+                f"--block-size {self.block_size} is not a multiple of --group-size "
+                f"{self.group_size}: a group must not lie in two blocks."
             )
         if self.head_type is not None:
             fitting_type((1, BLOCK), self.head_type)

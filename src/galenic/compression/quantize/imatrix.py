@@ -75,7 +75,7 @@ def read_imatrix(path: Path, source: GgufSource) -> dict[str, Any]:
     header = read_header(path)
     if header.metadata.get("general.type") != "imatrix":
         raise UserError(
-            f"{path} is no importance file of llama.cpp in GGUF form. `llama-imatrix "
+            f"{path} is not a llama.cpp importance file in GGUF form. `llama-imatrix "
             "--output-format gguf` and `galenic quantize --save-imatrix` write such files."
         )
     found = {info.name: _read(path, info) for info in header.tensors}
@@ -92,7 +92,7 @@ def read_imatrix(path: Path, source: GgufSource) -> dict[str, Any]:
         if count[0] > 0 and sums.max() > 0:
             means[tensor.name] = sums / count[0]
     if not means:
-        raise UserError(f"{path} has no importance of any matrix of {source.name}.")
+        raise UserError(f"{path} has no importance for any matrix of {source.name}.")
     return means
 
 

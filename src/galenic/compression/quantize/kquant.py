@@ -129,7 +129,7 @@ def uniform_types(source: GgufSource, type_name: str) -> dict[str, str]:
     replaced = {name: kind for name, kind in types.items() if kind not in (type_name, "F32")}
     if replaced:
         logger.info(
-            "%d of %d tensors have rows that %s does not divide and become %s",
+            "%d of %d tensors have rows that blocks of %s do not divide; they are stored as %s",
             len(replaced), len(types), type_name, ", ".join(sorted(set(replaced.values()))),
         )  # fmt: skip
     return types
@@ -181,7 +181,7 @@ def check_importance(source: GgufSource, importance: Importance) -> None:
     columns = {tensor.name: tensor.shape[-1] for tensor in source.tensors}
     for name, weights in importance.items():
         if name not in columns:
-            raise UserError(f"there is an importance for {name!r}, and no such tensor.")
+            raise UserError(f"there is an importance for {name!r}, but no such tensor.")
         _check_weights(name, weights, columns[name])
 
 
@@ -298,7 +298,9 @@ def decode_rows(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32
     address = load_library().ggml_get_type_traits(int(number))
     traits = ctypes.cast(address, ctypes.POINTER(_TypeTraits)).contents
     if (traits.blck_size, traits.type_size) != (block, size):
-        raise UserError(f"the llama.cpp library has another layout of {type_name} than we know.")
+        raise UserError(
+            f"the llama.cpp library stores {type_name} in a layout that Galenic does not know."
+        )
     values = np.empty((held.shape[0], held.shape[1] // size * block), np.float32)
     traits.to_float(_pointer(held), _pointer(values), values.size)
     return values

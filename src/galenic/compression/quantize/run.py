@@ -74,8 +74,8 @@ def _quantize(
     job = QuantizeJob(config, files, texts, watcher, heldout)
     if job.has_experts and (calibrated or quantizer.name != "kquant"):
         raise UserError(
-            f"the feed-forward parts of {files.name} are experts: it is quantized without "
-            "calibration only. Use --method kquant --no-importance."
+            f"the feed-forward parts of {files.name} are experts: it can only be quantized "
+            "without calibration. Use --method kquant --no-importance."
         )
     promised = quantizer.check(job)
     check_new(output, promised)

@@ -64,7 +64,7 @@ def verify_gguf(job: QuantizeJob, path: Path) -> dict[str, float]:
 
 def failed(why: str) -> UserError:
     """Return the error for a failed check."""
-    return UserError(f"the model was not saved, for read back {why}. Nothing was kept.")
+    return UserError(f"the model was not saved: after reading it back, {why}. Nothing was kept.")
 
 
 def _largest_change(before: GgufSource, after: GgufSource) -> float:

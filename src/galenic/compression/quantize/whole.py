@@ -90,5 +90,7 @@ class WholeModel:
         from galenic.models.gguf.names import read_values
 
         if self._shape is None:
-            raise UserError(f"{self.folder} is of an architecture that no GGUF is compared with.")
+            raise UserError(
+                f"{self.folder}: a GGUF of this architecture cannot be compared with it."
+            )
         return np.array(read_values(self._shape, name, stored), np.float32)

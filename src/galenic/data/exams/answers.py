@@ -225,7 +225,7 @@ def _none(value: object, key: Key, start: Start) -> str:
         size = len(key.options)
         return f"`answer` {number} is no index of {size} options (from {start or 0}); {SAY}"
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"`answer` {value} is an index, but `options` is no list: give a label"
+        return f"`answer` {value} is an index, but `options` is not a list: give a label"
     return f"`answer` {_show(value)} is none of the options {_names(key)}"
 
 

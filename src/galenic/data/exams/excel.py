@@ -58,7 +58,7 @@ def read_cells(
     except UserError:
         raise
     except Exception as damaged:
-        raise UserError(f"{path} is damaged or no Excel file (.xlsx).") from damaged
+        raise UserError(f"{path} is damaged or not an Excel file (.xlsx).") from damaged
     filled = [
         (title, rows)
         for title, rows in sheets
@@ -92,7 +92,11 @@ def _rows(sheet: Any, room: Room) -> list[Any]:
 def _shown(cell: Any, at: int, error: Callable[[int, object], UserError]) -> Any:
     value = cell.value
     if isinstance(value, _DATES):
-        raise error(at, f"Excel holds a date ({value}) where a text was: make the cell a text")
+        raise error(
+            at,
+            f"Excel has turned a text into a date ({value}): format the cell as text and type it "
+            "again",
+        )
     if value is not None and cell.data_type == "e":
         raise error(at, f"Excel shows an error ({value}) in a cell")
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -101,5 +105,7 @@ def _shown(cell: Any, at: int, error: Callable[[int, object], UserError]) -> Any
     if _SHARE.fullmatch(shape):
         return f"{value * 100:.12g}%"
     if not _NUMBERS.fullmatch(shape):
-        raise error(at, f"Excel shows the number {value:g} as {shape!r} says: make the cell a text")
+        raise error(
+            at, f"Excel shows the number {value:g} in the format {shape!r}: format the cell as text"
+        )
     return value

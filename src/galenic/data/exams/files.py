@@ -297,7 +297,7 @@ def _read_parquet(content: bytes, table: ExamTable) -> None:
         try:
             table.rows.append((at, _plain(row)))
         except UnicodeDecodeError as error:
-            raise table.error(at, "holds bytes that are no UTF-8 text") from error
+            raise table.error(at, "holds bytes that are not UTF-8 text") from error
 
 
 def _plain(value: Any) -> Any:

@@ -59,7 +59,7 @@ def zipped_files(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple
         is_wanted: whether a file of this name is read.
 
     Raises:
-        UserError: it is no zip, is damaged, or unpacks to too much.
+        UserError: it is not a zip, is damaged, or unpacks to too much.
     """
     data = read_whole(path)
     room = Room(path, len(data))
@@ -72,7 +72,7 @@ def zipped_files(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple
     except (
         OSError, ValueError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError
     ) as error:  # fmt: skip
-        raise UserError(f"{path} is no zip that can be read: {one_line(str(error))}.") from error
+        raise UserError(f"{path} cannot be read as a zip: {one_line(str(error))}.") from error
 
 
 def parquet_rows(path: Path, content: bytes) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ def parquet_rows(path: Path, content: bytes) -> list[dict[str, Any]]:
                 rows += batch.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         why = one_line(str(error))
-        raise UserError(f"{path} is damaged or no Parquet file ({why}).") from error
+        raise UserError(f"{path} is damaged or not a Parquet file ({why}).") from error
     return rows
 
 

@@ -115,7 +115,7 @@ def read_arguments(text: str) -> dict[str, Any]:
         found = error
     if not isinstance(found, dict):
         raise UserError(
-            f"--chat-template-kwargs {one_line(text)!r} is no JSON object. Write it like "
+            f"--chat-template-kwargs {one_line(text)!r} is not a JSON object. Write it like "
             "'{\"enable_thinking\": false}'."
         )
     return found

@@ -95,8 +95,8 @@ def refuse_writer(files: ModelFiles) -> Any:
     config = read_configuration(files.path, files.name)
     if not _is_encoder(config):
         raise UserError(
-            f"{files.name} is no encoder that transformers {transformers.__version__} has a "
-            f"multiple-choice head for, but a {config.model_type}. Name a BERT, RoBERTa, "
+            f"{files.name} is a {config.model_type}, for which transformers "
+            f"{transformers.__version__} has no multiple-choice head. Name a BERT, RoBERTa, "
             "DeBERTa-v2, MPNet, ModernBERT or the like; models that write are tuned with "
             "`galenic finetune`."
         )
@@ -189,8 +189,8 @@ def _check_padding(name: str, encoder: Encoder) -> None:
     difference = float((together - single).abs().max())
     if not difference <= SAME_SCORES * max(1.0, float(single.abs().max())):
         raise UserError(
-            f"{name} cannot be used: pairs of different lengths computed together score otherwise "
-            f"than one by one (by {difference:.2g})."
+            f"{name} cannot be used: its scores for pairs of different lengths change when "
+            f"they are computed together (by {difference:.2g})."
         )
 
 

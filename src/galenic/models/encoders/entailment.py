@@ -69,8 +69,8 @@ def load_entailment_model(files: ModelFiles) -> EntailmentModel:
         files: its folder, from `galenic.models.load.resolve_model`.
 
     Raises:
-        UserError: packages are missing, it is no classifier of pairs, has no label for entailment,
-            or its weights do not fit its config.
+        UserError: packages are missing, it is not a classifier of pairs, has no label for
+            entailment, or its weights do not fit its config.
     """
     need_packages()
     import torch

@@ -149,8 +149,8 @@ def _check_modules(folder: Path) -> None:
     others = [key for key in others if key != "pooling_mode_mean_tokens"]
     if strange := [*sorted(kinds - set(MODULES)), *others]:
         raise UserError(
-            f"{folder} does not make its vectors by the mean over tokens alone "
-            f"({', '.join(strange)}); such encoders cannot be used."
+            f"{folder} does not use plain mean pooling "
+            f"({', '.join(strange)}); only encoders with mean pooling can be used."
         )
 
 
@@ -169,6 +169,6 @@ def _check_padding(encoder: SentenceEncoder) -> None:
     difference = float(np.abs(together - single).max())
     if not difference <= SAME:
         raise UserError(
-            f"{encoder.files.name} cannot be used: texts of different lengths computed together "
-            f"give other vectors than one by one (by {difference:.2g})."
+            f"{encoder.files.name} cannot be used: its vectors for texts of different lengths "
+            f"change when they are computed together (by {difference:.2g})."
         )

@@ -118,7 +118,7 @@ class _Told:
             if not heads or not keys or heads % keys:
                 raise self.wrong(f"it has {heads} heads and {keys} key heads")
             if size is None and width % heads:
-                raise self.wrong(f"its width {width} is no multiple of its {heads} heads")
+                raise self.wrong(f"its width {width} is not a multiple of its {heads} heads")
             size = size or width // heads
         turned = self.value("rope.dimension_count", 0)
         if turned % 2 or (size is not None and turned > size):
@@ -131,7 +131,7 @@ class _Told:
         for key, allowed in ARRAYS.items():
             is_array = key in self.header.array_lengths
             if key in types and (not is_array or types[key] not in allowed):
-                raise self.wrong(f"{key} is no list, or one of another type")
+                raise self.wrong(f"{key} is not a list, or a list of another type")
         kind = metadata.get("tokenizer.ggml.model")
         tokens = metadata.get(TOKENS)
         if not isinstance(kind, str) or kind in ("none", "no_vocab") or not tokens:

@@ -161,9 +161,9 @@ def _shape(path: Path, header: GgufHeader) -> tuple[Any, ModelShape]:
     for name, size in expected.items():
         if found.get(name) != size:
             raise UserError(
-                f"{path} is no whole {shape.family.title} model: tensor {name} "
+                f"{path} is not a whole {shape.family.title} model: tensor {name} "
                 f"{f'has the shape {found[name]}' if name in found else 'is missing'}; its header "
-                f"makes it {size}. {INSTEAD}"
+                f"says {size}. {INSTEAD}"
             )
     if odd := sorted(found.keys() - expected.keys() - set(ROPE_TENSORS)):
         raise UserError(
@@ -252,7 +252,7 @@ def _load(path: Path, header: GgufHeader) -> Any:
     found, expected = sum(p.numel() for p in model.parameters()), count_parameters(header)
     if lost or found != expected:
         raise UserError(
-            f"transformers does not read {path} as it is: {found:,} of {expected:,} weights, "
+            f"transformers does not read all of {path}: {found:,} of {expected:,} weights, "
             f"{lost or 'none missing by name'}. {INSTEAD}"
         )
     return model

@@ -52,7 +52,7 @@ def folder_source(folder: Path) -> GgufSource:
 
     Raises:
         UserError: the folder is incomplete, tensors are missing, unexpected or of the wrong shape,
-            or llama.cpp would compute something else than transformers.
+            or llama.cpp would not compute the same as transformers.
     """
     files = check_folder(folder)
     config = config_json(folder)

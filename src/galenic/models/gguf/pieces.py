@@ -210,5 +210,7 @@ def strips_as_phi3(path: Path, added: Sequence[Mapping[str, Any]], tokens: Colle
     phi3 = known and strip == (whole | {"</s>"}) - set(KEPT_SPACES)
     for token in added:
         if token.get("lstrip") or token.get("single_word") or (token.get("rstrip") and not phi3):
-            logger.warning("%s: %r eats spaces beside it; a GGUF cannot say so", path, token)
+            logger.warning(
+                "%s: %r strips the spaces beside it, which a GGUF cannot express", path, token
+            )
     return phi3

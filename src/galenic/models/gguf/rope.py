@@ -113,7 +113,10 @@ def read_rope(
         )
     rotated = given.get("partial_rotary_factor") or share or 1.0
     if rotated != 1.0 and not share:
-        raise UserError(f"config.json of {name} rotates a share of each head only ({rotated}).")
+        raise UserError(
+            f"config.json of {name} rotates only a part of each head ({rotated}), which is not "
+            "supported."
+        )
     dims = int(head_dim * rotated)
     rope = Rope(kind, dims, _theta(given, name), window_theta)
     try:

@@ -49,8 +49,8 @@ class _Given:
 
     def refused(self, why: str) -> UserError:
         return UserError(
-            f"{self.path} scales its rotary positions by {why}, which a config.json cannot say. "
-            "Use the llama runtime for this file, or the model's Hugging Face folder."
+            f"{self.path} scales its rotary positions by {why}, which a config.json cannot "
+            "express. Use the llama runtime for this file, or the model's Hugging Face folder."
         )
 
 

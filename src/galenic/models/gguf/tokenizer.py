@@ -146,7 +146,7 @@ def _core(path: Path, facts: Mapping[str, Any]) -> tuple[Tokenizer, bool]:
         name = facts.get("pre", "default")
         if name not in PRE_TOKENIZERS:
             raise UserError(
-                f"{path} cuts text by the rule {name!r}, which is not known here, so it would be "
+                f"{path} splits text by the rule {name!r}, which is not known here, so it would be "
                 "encoded wrongly. Known: " + ", ".join(PRE_TOKENIZERS) + ". " + _INSTEAD
             )
         if "pre" not in facts:
@@ -166,7 +166,7 @@ def _byte_level(path: Path, facts: Mapping[str, Any], rule: PreTokenizer) -> Tok
     vocabulary = {token: number for number, token in enumerate(facts["tokens"])}
     merges = [tuple(merge.split(" ")) for merge in facts.get("merges", ())]
     if not merges or any(len(merge) != 2 or "".join(merge) not in vocabulary for merge in merges):
-        raise UserError(f"{path} has no merges, or some that give no token of its vocabulary.")
+        raise UserError(f"{path} has no merges, or merges whose result is not in its vocabulary.")
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=rule.ignore_merges))
     splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in rule.patterns]
     last = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -208,7 +208,7 @@ def _name_rule(path: Path, pre: Mapping[str, Any] | None, ignore_merges: bool) -
         if rule.patterns == found and rule.ignore_merges == ignore_merges:
             return name
     raise UserError(
-        f"{path} cuts text into words by a rule that llama.cpp has no name for here: {found}, "
+        f"{path} splits text into words by a rule that llama.cpp does not have: {found}, "
         f"ignore_merges {ignore_merges}. Known: {', '.join(NAMES)}."
     )
 
@@ -274,7 +274,9 @@ def _tokens(
 def _warn_of_spaces(path: Path, added: Sequence[Mapping[str, Any]]) -> None:
     for token in added:
         if any(token.get(name) for name in ("lstrip", "rstrip", "single_word")):
-            logger.warning("%s: %r eats spaces beside it; a GGUF cannot say so", path, token)
+            logger.warning(
+                "%s: %r strips the spaces beside it, which a GGUF cannot express", path, token
+            )
 
 
 def _ends(path: Path, facts: Mapping[str, Any]) -> tuple[str | None, str | None]:

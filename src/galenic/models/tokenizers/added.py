@@ -52,7 +52,7 @@ def check_added_ids(path: Path, facts: Mapping[str, Any]) -> None:
 def check_spelling(
     path: Path, added: Sequence[Mapping[str, Any]], normalizer: Mapping[str, Any] | None
 ) -> None:
-    """Check that no added token is spelled anew before it is looked for, which a GGUF cannot say.
+    """Check that no added token is normalized before it is searched; a GGUF cannot express this.
 
     With ``normalized``, a token is found after the normalizer has put ``▁`` before the text and
     before the token itself, so that "x<tool>" does not hold the token ``<tool>``.

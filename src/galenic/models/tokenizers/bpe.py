@@ -102,7 +102,7 @@ def read_tokenizer_file(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(
-            f"{path} cannot be read: there is none. transformers writes it: "
+            f"{path} does not exist. transformers writes it: "
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
         )
     facts = read_object(path)
@@ -155,7 +155,7 @@ def _check_kind(path: Path, model: Mapping[str, Any]) -> None:
         raise UserError(
             f"{path} has a tokenizer of kind {model.get('type')}"
             + (f" with {', '.join(odd)}" if odd else "")
-            + "; only plain BPE can be cut (byte-level, or with byte_fallback)."
+            + "; only plain BPE can be pruned (byte-level, or with byte_fallback)."
         )
 
 
@@ -164,7 +164,7 @@ def _pairs(path: Path, merges: Iterable[Any]) -> Iterator[tuple[str, str]]:
     for merge in merges:
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if len(pair) != 2:
-            raise UserError(f"{path} has the merge {merge!r}, which is no pair.")
+            raise UserError(f"{path} has the merge {merge!r}, which is not a pair.")
         yield str(pair[0]), str(pair[1])
 
 
@@ -180,8 +180,8 @@ def _bytes(path: Path, facts: Mapping[str, Any], vocab: Mapping[str, int]) -> fr
         steps = steps.get("pretokenizers", [steps])
         if not any(step.get("type") == "ByteLevel" for step in steps):
             raise UserError(
-                f"{path} neither works on bytes nor falls back to them (byte_fallback): what is "
-                "cut from it could not be written any more."
+                f"{path} neither works on bytes nor falls back to them (byte_fallback): text "
+                "with removed tokens could not be encoded."
             )
     # some vocabularies lack a few (SmolLM2 lacks 21), before and after the reduction
     return frozenset(symbol for symbol in wanted if symbol in vocab)

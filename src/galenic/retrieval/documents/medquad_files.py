@@ -79,7 +79,7 @@ def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
         yield from csv.DictReader(io.StringIO(text))
     except csv.Error as error:
-        raise UserError(f"--from {path} is no valid CSV ({error}).") from error
+        raise UserError(f"--from {path} is not valid CSV ({error}).") from error
 
 
 def _of_rows(path: Path, rows: Iterator[Mapping[str, Any]]) -> Iterator[MedQuadRow]:

@@ -33,7 +33,7 @@ class LocalEngine(Engine):
         from galenic.errors import UserError
 
         if address is not None:
-            raise UserError("--address goes with --engine ray.")
+            raise UserError("--address needs --engine ray.")
         cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
         self.jobs = jobs or max(1, cores // THREADS)
         self.threads = threads_each(cores // self.jobs)

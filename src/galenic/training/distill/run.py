@@ -50,7 +50,7 @@ def distill(config: DistillConfig, method: Distiller, output: Path, watcher: Wat
     output = output.absolute()
     check_new(output)
     if config.teacher is None:
-        raise UserError("name the model to learn from: --teacher MODEL, mostly the dense parent.")
+        raise UserError("name the model to learn from: --teacher MODEL, usually the dense parent.")
     check_spread(_how(method, config.seed))
     sources = method.read(config)
     student, teacher = (_open(name, watcher) for name in (config.model, config.teacher))

@@ -219,6 +219,6 @@ def _save(done: _Done, part: Path) -> dict[str, float]:
     difference = float((found - wanted).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(wanted.abs().max())):
         raise UserError(
-            f"the encoder was not saved, for read back it scores otherwise (by {difference:.2g})."
+            f"the encoder was not saved: read back, its scores differ (by {difference:.2g})."
         )
     return {"score_difference": difference, "tolerance": TOLERANCE}

@@ -224,15 +224,15 @@ def _check(config: FinetuneConfig, method: Finetuner) -> None:
     if method.saves != "adapter":
         raise UserError(f"--federated averages adapters; --method {method.name} makes none.")
     if config.cache:
-        raise UserError("--cache does not go with --federated.")
+        raise UserError("--cache cannot be combined with --federated.")
     for name in ("epochs", "max_steps"):
         if getattr(config, name) != FinetuneConfig.model_fields[name].default:
             flag, key = name.replace("_", "-"), {"epochs": "local_epochs"}.get(name, "local_steps")
-            raise UserError(f"--federated: the file says so as {key}; drop --{flag}.")
+            raise UserError(f"--federated: set {key} in the file, and leave --{flag} out.")
     if num_local() > 1:
         raise UserError("--federated starts its clients itself; run it without torchrun.")
     if spreads(config):
-        raise UserError("--fsdp does not go with --federated: each client is one process.")
+        raise UserError("--fsdp cannot be combined with --federated: each client is one process.")
     if importlib.util.find_spec("flwr") is None or importlib.util.find_spec("ray") is None:
         raise UserError("--federated needs Flower: pip install 'galenic[train,federated]'.")
 

@@ -39,7 +39,7 @@ class LoRA(Finetuner):
     """
 
     name = "lora"
-    title = "thin matrices beside the linear maps (LoRA, rsLoRA, DoRA)"
+    title = "low-rank matrices beside the linear layers (LoRA, rsLoRA, DoRA)"
     reference_url = "https://arxiv.org/abs/2106.09685"
     saves = "adapter"
 
@@ -78,7 +78,7 @@ class LoRA(Finetuner):
     def _plain_sum(self) -> LoRA:
         given = {"--base-bits": self.base_bits, "--dora": self.dora, "--dropout": self.dropout}
         if self.for_type and (odd := [name for name, value in given.items() if value]):
-            raise UserError(f"--for-type rounds a plain sum: leave {', '.join(odd)} out.")
+            raise UserError(f"--for-type cannot be combined with {', '.join(odd)}.")
         return self
 
     @field_validator("base_bits")
@@ -98,7 +98,7 @@ class LoRA(Finetuner):
         if not _found(layout.blocks[0], self.targets):
             raise UserError(
                 f"--targets {','.join(self.targets)}: the blocks of a {layout.family} model have "
-                f"the linear maps {', '.join(layout.blocks[0].linears)} only."
+                f"only the linear layers {', '.join(layout.blocks[0].linears)}."
             )
         if self.base_bits is not None:
             from galenic.models.packing.bitsandbytes import require_bitsandbytes
@@ -111,7 +111,7 @@ class LoRA(Finetuner):
         )
         if self.rank > narrowest:
             raise UserError(
-                f"--rank {self.rank} is more than the narrowest of the linear maps has: "
+                f"--rank {self.rank} is more than the width of the narrowest linear layer: "
                 f"{narrowest}."
             )
 

@@ -100,10 +100,12 @@ def _learner(model: Any, method: Finetuner, lower: FrozenBlocks | None) -> Learn
 def _check_cache(config: FinetuneConfig, method: Finetuner) -> None:
     if not config.cache:
         if config.cache_folder is not None:
-            raise UserError("--cache-folder goes with --cache.")
+            raise UserError("--cache-folder needs --cache.")
         return
     if method.top_blocks is None:
-        raise UserError("--cache goes with --top-blocks: only blocks below those are kept.")
+        raise UserError(
+            "--cache needs --top-blocks: it stores the output of the frozen blocks below them."
+        )
 
 
 def _lower_blocks(

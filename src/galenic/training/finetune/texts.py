@@ -67,7 +67,9 @@ def read_sources(config: SourcesConfig, *, keeps: bool = False) -> TrainingSourc
     """
     train = read_training(config.train, config.data_source)
     if not keeps and any(one.form == "kept" for one in train):
-        raise UserError("the form kept goes with `galenic finetune --method lora` in one place.")
+        raise UserError(
+            "the form kept works only with `galenic finetune --method lora`, not federated."
+        )
     checked = config.against != NO_CHECK
     tests = read_test_sets(config.against, config.data_source) if checked else []
     return TrainingSources(tuple(train), tests)
@@ -120,7 +122,7 @@ def keep_untested(
     removed = _removed(folder)
     if not sources.tests:
         removed.write_text("", encoding="utf-8")
-        watcher.say("the training data is not held against any test set, as was asked")
+        watcher.say("the training data is not checked for test questions (--against none)")
         return list(sources.train)
     kept, _ = refuse_contaminated(
         list(sources.train),
