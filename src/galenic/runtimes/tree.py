@@ -138,15 +138,15 @@ def build_pack(requests: Sequence[Request], prefix: tuple[int, ...] = ()) -> Pac
         asked += len(request.tokens)
         row = -1
         for position in range(len(prefix), len(request.tokens) - 1):
-            key = (row, request.tokens[position])
+            key = (row, request.tokens[position])  # equal keys have equal texts from the root on
             if key not in children:
                 children[key] = len(rows)
                 rows.append(key[1])
                 parents.append(row)
             row = children[key]
-            if position + 1 >= request.start:
+            if position + 1 >= request.start:  # this row predicts the next token
                 reads.append((row, request.tokens[position + 1], number))
-    order = _depth_first(parents)
+    order = _depth_first(parents)  # a subtree is then one range of rows, as attention needs it
     place = np.empty(len(order) + 1, dtype=np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
     place[-1] = -1  # the parent of a root stays -1

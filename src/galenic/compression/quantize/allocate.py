@@ -94,6 +94,7 @@ def allocate(choices: Choices, budget: int) -> dict[str, str]:
     ]
     unit = _unit(extras)
     most = sum(max(row) // unit + (max(row) % unit > 0) for row in extras)
+    # sizes are rounded up and the room down, so the budget is never exceeded
     chosen = _solve(
         [[-(-extra // unit) for extra in row] for row in extras],
         [[option.error for option in options] for options in choices.values()],
@@ -117,6 +118,7 @@ def _unit(extras: list[list[int]]) -> int:
 
 def _solve(sizes: list[list[int]], errors: list[list[float]], room: int) -> list[int]:
     """Return the index of each tensor's choice; sizes are relative to its smallest choice."""
+    # a multiple-choice knapsack, solved exactly by dynamic programming over the room
     best: NDArray[np.float64] = np.zeros(room + 1)  # least error of the tensors so far, by room
     taken: list[NDArray[np.uint8]] = []
     for row, costs in zip(sizes, errors, strict=True):
@@ -131,7 +133,7 @@ def _solve(sizes: list[list[int]], errors: list[list[float]], room: int) -> list
             choice[size:][better] = number
         best = total
         taken.append(choice)
-    chosen = []
+    chosen = []  # read back from the last tensor: its choice tells the room left for the others
     for row, choice in zip(reversed(sizes), reversed(taken), strict=True):
         number = int(choice[room])
         chosen.append(number)

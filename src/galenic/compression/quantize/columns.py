@@ -96,13 +96,13 @@ def solve(
 
     def round_(column: int, behind: Any) -> Any:
         group = column // group_size
-        if in_order and column % group_size == 0:
+        if in_order and column % group_size == 0:  # as late as possible: errors are compensated
             fit_(group, behind[:group_size].T.contiguous())
         mine = Scales(scales.scale[group], scales.minimum[group])
         codes[column] = grid.round(behind[0], mine)
         return grid.values(codes[column], mine)
 
-    if not in_order:
+    if not in_order:  # a group's columns are spread over the sweep: fit before it begins
         for group, values in enumerate(weight.split(group_size, dim=1)):
             fit_(group, values)
     _sweep(weight, problem, block_size, round_)
@@ -135,8 +135,10 @@ def solve_lattice(weight: Any, problem: Problem, lattice: Lattice, block_size: i
 
     def round_(column: int, behind: Any) -> Any:
         step, offset = steps[column // width], offsets[column // width]
-        wanted = (behind[0] - offset) / step.masked_fill(step == 0, 1)
-        found = torch.bucketize(wanted, middles)
+        wanted = (behind[0] - offset) / step.masked_fill(
+            step == 0, 1
+        )  # blocks of zeros have step 0
+        found = torch.bucketize(wanted, middles)  # the nearest level
         codes[column] = found + lattice.lowest
         return levels[found] * step + offset
 
@@ -170,7 +172,9 @@ def _sweep(
         for at, column in enumerate(problem.order[start:end].tolist()):
             run_end = at - at % RUN + RUN
             missed = block[at] - round_(column, block[at:])
-            errors[at] = missed / factor[at, at]
+            errors[at] = missed / factor[at, at]  # U_jj: the update is a row of the factor
+            # One column at a time is bound by memory, so only the run is updated now; the rest
+            # follows in matrix products (the paper's lazy batch updates, section 3.3).
             block[at + 1 : run_end].addr_(factor[at, at + 1 : run_end], errors[at], alpha=-1)
             if at + 1 == run_end:
                 run = slice(run_end - RUN, run_end)

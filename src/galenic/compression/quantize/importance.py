@@ -109,12 +109,12 @@ def measure_sensitivity(
     kept = [scratch / f"hidden-{block.index}.npy" for block in blocks]
     try:
         for block in blocks:
-            if gradients:
+            if gradients:  # the backward pass runs each block again, from its input
                 np.save(kept[block.index], hidden[: len(sampled)].numpy())
             reading = _reading(model, block.index, columns)
             looking = onlooker.reading(block) if onlooker else nullcontext()
             with torch.no_grad(), model.block(block.index) as module, reading, looking:
-                for sample in hidden.split(1):
+                for sample in hidden.split(1):  # activations of one sequence at a time
                     sample.copy_(module(sample, **settings[block.index]))
             advance(block.index + 1)
         if onlooker:
@@ -130,6 +130,7 @@ def measure_sensitivity(
             file.unlink(missing_ok=True)
     if gradients:
         _embedding(model, sampled, gradient, columns, rows)
+    # converters permute the rows of query and key for llama.cpp's rotary embedding
     in_order = {name: model.to_gguf_order(name, values) for name, values in rows.means().items()}
     return Sensitivity(_finite(model, columns.means()), _finite(model, in_order))
 

@@ -171,6 +171,7 @@ def _scaled(rope: Rope, given: Mapping[str, Any], config: Mapping[str, Any], nam
     if rope.kind == "linear":
         return replace(rope, factor=float(given["factor"]))
     if rope.kind == "yarn":
+        # llama.cpp computes with these; a file with others would predict differently
         usual = {"beta_fast": 32, "beta_slow": 1, "truncate": True, "attention_factor": None}
         usual |= {"mscale": None, "mscale_all_dim": None}
         odd = [key for key, value in usual.items() if given.get(key, value) not in (None, value)]
@@ -203,6 +204,7 @@ def llama3_divisors(given: Mapping[str, Any], rope: Rope) -> NDArray[np.float32]
     """
     factor, original = float(given["factor"]), float(given["original_max_position_embeddings"])
     low, high = float(given["low_freq_factor"]), float(given["high_freq_factor"])
+    # wavelengths in tokens; those longer than the original context were never seen whole
     waves = 2 * math.pi * rope.theta ** (np.arange(0, rope.dims, 2, dtype=np.float64) / rope.dims)
     share = np.clip((original / waves - low) / (high - low), 0, 1)  # 1: kept, 0: divided
     return (1 / ((1 - share) / factor + share)).astype(np.float32)

@@ -73,18 +73,19 @@ def tune_codes_(
     optimizer = torch.optim.Adam(factors, lr=SCALE_RATE)
     learnt = len(samples.tuned) - samples.apart
     for step in range(steps):
-        left = 1 - step / steps
+        left = 1 - step / steps  # all rates fall to 0
         chosen = torch.randperm(learnt, generator=generator)[:batch_size]
         with fast(samples.tuned.shape[-1]):
             found = model.run_block(index, samples.tuned[chosen], settings)
         target = samples.dense[chosen]
+        # relative, so that the same rates suit every block
         loss = (found.float() - target).square().mean() / target.square().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.param_groups[0]["lr"] = SCALE_RATE * left
         optimizer.step()
         with torch.no_grad():
-            for matrix in opened:
+            for matrix in opened:  # signed steps, which sum to about REACH: no code moves further
                 rate = 2 * REACH / steps * left * matrix.spacing
                 matrix.places -= rate * matrix.places.grad.sign()
                 matrix.places.grad = None
