@@ -1,4 +1,4 @@
-"""``galenic index``: take in the passages that answers are grounded on."""
+"""``galenic index``: index the passages that answers quote."""
 
 from __future__ import annotations
 

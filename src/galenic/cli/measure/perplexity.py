@@ -86,9 +86,9 @@ def _print_differences(found: Divergence) -> None:
     per_token, kl = found.perplexity_per_reference_token, found.kl
     if reference is None or ratio is None or per_token is None:
         return
-    typer.echo("model to against:")
+    typer.echo("the model compared with --against:")
     if found.model.num_tokens != reference.num_tokens:
-        typer.echo(f"  perplexity per token of the other  {_show(per_token, 3)}")
+        typer.echo(f"  perplexity per token of the other's tokenizer  {_show(per_token, 3)}")
     typer.echo(f"  perplexity ratio  {_show(ratio, 4)}")
     if kl is None:
         typer.echo("  no KL: the two vocabularies are not related, so compare bits per byte.")

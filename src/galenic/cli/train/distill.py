@@ -1,4 +1,4 @@
-"""``galenic distill``: heal a pruned model by what its dense parent would say."""
+"""``galenic distill``: heal a pruned model with its dense parent's predictions."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def answer_all(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Compute the answers that are missing in the book, batching prompts of similar length.
+    """Compute the answers that are not stored yet, batching prompts of similar length.
 
     Args:
         book: stores the answers.

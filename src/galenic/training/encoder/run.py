@@ -126,7 +126,7 @@ def _prepare(
     if data.first.cut:
         watcher.say(
             f"of {len(data.first.items):,} questions {data.first.cut:,} do not fit into "
-            f"{encoder.pairs.longest} tokens with each option and were cut"
+            f"{encoder.pairs.longest} tokens with each option and were truncated"
         )
     return data
 

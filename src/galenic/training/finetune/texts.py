@@ -106,7 +106,7 @@ def prepare_texts(
     if first.cut or first.skipped:
         watcher.say(
             f"of {len(first.items) + first.skipped:,} texts {first.cut:,} are longer than "
-            f"{config.max_length} tokens and were cut, {first.skipped:,} were left out"
+            f"{config.max_length} tokens and were truncated, {first.skipped:,} were left out"
         )
     return LearnableTexts(data, _describe(config, sources.train, data, _removed(folder), seed))
 
