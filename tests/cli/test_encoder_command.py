@@ -92,7 +92,7 @@ def test_a_trained_head_is_trained_on(tmp_path: Path) -> None:
     questions = write_questions(tmp_path / "q.jsonl")
     options = [*LEARN, "--max-steps", 1, "--max-length", 16]
     first = galenic("encoder", model, "--train", questions, *options, "-o", tmp_path / "a")
-    assert "16 tokens with each option and were cut" in " ".join(first.output.split())
+    assert "16 tokens with each option and were truncated" in " ".join(first.output.split())
     second = galenic(
         "encoder", tmp_path / "a", "--train", questions, *options, "-o", tmp_path / "b"
     )
