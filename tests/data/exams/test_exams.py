@@ -350,7 +350,7 @@ def test_excel(tmp_path: Path) -> None:
     assert "a number, read as its text" in dataset.notes[0]
     with pytest.raises(UserError, match="2 sheets with content"):
         load(tmp_path, "q.xlsx", excel([head], [head]))
-    with pytest.raises(UserError, match="row 2: Excel holds a date"):
+    with pytest.raises(UserError, match="row 2: Excel has turned a text into a date"):
         load(tmp_path, "q.xlsx", excel([head, ["Q?", datetime.date(2026, 1, 2), "x", "A"]]))
 
 
