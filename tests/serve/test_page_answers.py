@@ -159,7 +159,7 @@ def test_stop_ends_an_answer_that_never_ends(tab: Tab, server: Scripted) -> None
     tab.click("#stop")
     tab.until("document.querySelector('.stopped') !== null")
     assert server.left.wait(10)
-    assert words(tab, ".stopped") == ["Stopped. What stands above is not complete."]
+    assert words(tab, ".stopped") == ["Stopped. The answer above is not complete."]
     assert len(words(tab, ".part li")) == 3
     assert tab.run("document.activeElement.id") == "question"
     assert tab.run("document.querySelector('#problem').hidden")

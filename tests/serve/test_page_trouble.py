@@ -11,7 +11,7 @@ from scripted import DONE, FIRST, Scripted, event, played
 
 pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1"])]
 
-LOST = "your text is still in the box"
+LOST = "Your text is still in the box"
 
 
 @pytest.mark.parametrize(

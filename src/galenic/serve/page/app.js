@@ -105,14 +105,14 @@ function sentence(error) {
   const why = error.message ? ` (${error.message.replace(/[.\s]+$/, "")})` : "";
   switch (error.status) {
     case undefined:
-      return "The server cannot be reached or broke off: check that it still runs, then send again; your text is still in the box.";
+      return "The server cannot be reached, or stopped answering: check that it still runs, then send again. Your text is still in the box.";
     case 400:
     case 413:
-      return `The server did not take this${why}: change the text or the notes, then send again.`;
+      return `The server refused this${why}: change the text or the notes, then send again.`;
     case 401:
-      return "This server asks for a key, or the key was wrong: enter it above, then send again; your text is still in the box.";
+      return "This server asks for a key, or the key was wrong: enter it above, then send again. Your text is still in the box.";
     case 429:
-      return `Too many questions are waiting${why}: wait a moment, then send again; your text is still in the box.`;
+      return `Too many questions are waiting${why}: wait a moment, then send again. Your text is still in the box.`;
     default:
       return `The server failed with status ${error.status}${why}: send again, or look at its output.`;
   }
@@ -222,7 +222,7 @@ function onKey(event) {
 function sayWhere() {
   const { host, hostname } = window.location;
   if (THIS_MACHINE.includes(hostname)) return;
-  part("private").textContent = `Private: runs on ${host}; nothing is sent further or stored`;
+  part("private").textContent = `Private: runs on ${host}; nothing is sent on or stored`;
 }
 
 function start() {

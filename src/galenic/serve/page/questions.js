@@ -18,7 +18,7 @@ export function questionCard(found, send) {
     else now.hidden = false;
   };
   const title = questions.length === 1 ? "One question first" : `${questions.length} short questions`;
-  const why = found.final === false ? "What stands below is not final: your answers may change it." : "Your answers may change how soon you need help.";
+  const why = found.final === false ? "What is shown below is not final: your answers may change it." : "Your answers may change how soon you need help.";
   return make(
     "section",
     { class: "ask-back", tabindex: "-1", "aria-label": "Questions about how soon to get help" },

@@ -146,7 +146,7 @@ export class Turn {
   /** The person ended it; what was shown stays. */
   stop() {
     this.end.classList.add("stopped");
-    this.close("Stopped. What stands above is not complete.");
+    this.close("Stopped. The answer above is not complete.");
   }
 
   breakOff(message) {
