@@ -125,7 +125,7 @@ def test_the_files_say_it_all(tmp_path: Path) -> None:
     _, head, body = texts["card-model-small.md"].split("---\n", 2)
     card = yaml.safe_load(head)
     assert card["base_model"] == "org/model"
-    assert body.startswith("\n# model-small\n\nsmall | <b>4</b> bits (70.0 MB) ")
+    assert body.startswith("\n# org-model-small\n\nsmall | <b>4</b> bits (70.0 MB) ")
     assert "\nThe original model, with which" in texts["card-model-dense.md"]
     [index] = card["model-index"]
     assert len(index["results"]) == 4
