@@ -102,7 +102,7 @@ def read_tokenizer_file(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist. transformers writes it: "
+            f"{path} cannot be read: it does not exist. transformers writes it: "
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
         )
     facts = read_object(path)
