@@ -108,7 +108,7 @@ def test_arguments_do_not_replace_the_conversation(runtime: TorchRuntime, name: 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "5", "null", "[" * 100_000])
 def test_arguments_are_a_json_object(text: str) -> None:
-    with pytest.raises(UserError, match="no JSON object"):
+    with pytest.raises(UserError, match="not a JSON object"):
         read_arguments(text)
 
 

@@ -129,5 +129,5 @@ def test_a_model_without_an_end_has_no_json(tmp_path: Path) -> None:
         def end_tokens(self) -> tuple[int, ...]:
             return ()
 
-    with pytest.raises(UserError, match="no token that ends"):
+    with pytest.raises(UserError, match="no end-of-text token"):
         JsonForm(Endless())

@@ -69,7 +69,7 @@ def test_the_template_gets_today_and_the_arguments() -> None:
 
 def test_arguments_need_a_template(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Repeats, "template", None)
-    for text, words in (('{"a": 1}', "no chat template"), ("[", "no JSON object")):
+    for text, words in (('{"a": 1}', "no chat template"), ("[", "not a JSON object")):
         config = ServeConfig.model_validate({"chat_template_kwargs": text})
         with pytest.raises(UserError, match=words):
             create_app(Repeats(), config)

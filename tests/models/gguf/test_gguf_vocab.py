@@ -124,7 +124,7 @@ def special(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pre_tokenizer": split(r"\w+")}, "no name for here"),
+        ({"pre_tokenizer": split(r"\w+")}, "llama.cpp does not have"),
         ({"model": {"ignore_merges": True}}, "ignore_merges True. Known: gpt-2, smollm"),
         ({"pre_tokenizer": {"type": "Metaspace"}}, "not byte-level: its pre-tokenizer is Meta"),
         ({"pre_tokenizer": None}, "not byte-level"),
