@@ -80,9 +80,9 @@ def test_percentages_of_excel_are_read_as_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "form", "words"),
     [
-        (5, '0.00" mg"', "shows the number 5 as"),
-        (0.5, "# ?/?", "shows the number 0.5 as"),
-        (datetime.timedelta(hours=30), "[h]:mm", "text into a date"),
+        (5, '0.00" mg"', "shows the number 5 in"),
+        (0.5, "# ?/?", "shows the number 0.5 in"),
+        (datetime.timedelta(hours=30), "[h]:mm", "has turned a text into a date"),
         ("#N/A", "General", "shows an error"),
     ],
 )
