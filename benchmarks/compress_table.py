@@ -76,10 +76,18 @@ LARGE = [
 ]
 LOW = "token_embd=IQ3_S,attn_v=Q8_0,attn_k=Q5_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
 HIGH = "token_embd=IQ3_S,attn_v=Q8_0,attn_k=Q8_0,blk\\.[0-3]\\.ffn_down=Q5_0"
+WIDER = HIGH.replace("token_embd=IQ3_S", "token_embd=IQ4_XS")
 FITTED = "--method gptq --head-type Q6_K --num-samples 24"
+ON_EXAMS = "--method gptq --head-type Q6_K --num-samples 48 --text exams.txt"
+"""exams.txt: exam_text.py --letters medmcqa=600,medqa_4options=150."""
 PROOF = [
     Row("dense", title="dense (dequantized from Q4_K_M, as published)"),
     q("gptq-4", f"{FITTED} --type IQ4_XS --tensor-type '{HIGH}'", "GPTQ, IQ4_XS"),
+    q(
+        "gptq-4-exams",
+        f"{ON_EXAMS} --type IQ4_XS --tensor-type '{WIDER}'",
+        "GPTQ, IQ4_XS, embedding too, half of its text training questions",
+    ),
     Row("llama-iq4_xs", "dense", "llama.cpp IQ4_XS", "llama.cpp IQ4_XS with importance"),
     q("gptq-3", f"{FITTED} --type Q3_K --tensor-type '{LOW}'", "GPTQ, Q3_K"),
     Row("llama-q3_k_m", "dense", "llama.cpp Q3_K_M", "llama.cpp Q3_K_M with importance"),
