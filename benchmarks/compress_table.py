@@ -77,6 +77,7 @@ LARGE = [
 LOW = "token_embd=IQ3_S,attn_v=Q8_0,attn_k=Q5_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
 HIGH = "token_embd=IQ3_S,attn_v=Q8_0,attn_k=Q8_0,blk\\.[0-3]\\.ffn_down=Q5_0"
 WIDER = HIGH.replace("token_embd=IQ3_S", "token_embd=IQ4_XS")
+MIDDLE = "token_embd=IQ4_XS,attn_v=Q8_0,attn_k=Q8_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
 FITTED = "--method gptq --head-type Q6_K --num-samples 24"
 ON_EXAMS = "--method gptq --head-type Q6_K --num-samples 48 --text exams.txt"
 """exams.txt: exam_text.py --letters medmcqa=600,medqa_4options=150."""
@@ -86,10 +87,15 @@ PROOF = [
     q(
         "gptq-4-exams",
         f"{ON_EXAMS} --type IQ4_XS --tensor-type '{WIDER}'",
-        "GPTQ, IQ4_XS, embedding too, half of its text training questions",
+        "GPTQ, IQ4_XS, calibrated half on exams",
     ),
     Row("llama-iq4_xs", "dense", "llama.cpp IQ4_XS", "llama.cpp IQ4_XS with importance"),
     q("gptq-3", f"{FITTED} --type Q3_K --tensor-type '{LOW}'", "GPTQ, Q3_K"),
+    q(
+        "gptq-3-exams",
+        f"{ON_EXAMS} --type Q3_K --tensor-type '{MIDDLE}'",
+        "GPTQ, Q3_K, calibrated half on exams",
+    ),
     Row("llama-q3_k_m", "dense", "llama.cpp Q3_K_M", "llama.cpp Q3_K_M with importance"),
     Row("llama-iq3_s", "dense", "llama.cpp IQ3_S", "llama.cpp IQ3_S with importance"),
 ]

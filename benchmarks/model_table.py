@@ -308,6 +308,7 @@ def write(options: argparse.Namespace, head: str, facts: list[dict[str, Any]]) -
 def plot(output: Path, facts: list[dict[str, Any]]) -> bool:
     """Draw what is lost over what is saved, for models that differ from the dense one."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     drawn = [fact for fact in facts if (fact.get("perplexity") or {}).get("kl")]
     if not drawn:
@@ -323,6 +324,9 @@ def plot(output: Path, facts: list[dict[str, Any]]) -> bool:
         axes.errorbar(value, place, xerr=error, fmt="o", color=color, label=label, capsize=3)
     names = [f"{fact['title']}  ({fact['file_bytes'] / 1e6:.0f} MB)" for fact in drawn]
     axes.set_yticks(range(len(drawn)), names)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("KL to the dense model, nats a token (less is better)")
     axes.grid(alpha=0.3)
     by_label = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
