@@ -122,11 +122,11 @@ PROOF_HEAD = """\
 Made by `{command}`;
 {versions}; seed 0. Calibrated on MedQuAD, or half on it and half on training questions with
 their letters (exams.txt: `python benchmarks/exam_text.py --data DIR --letters
-medmcqa=600,medqa_4options=150 -o exams.txt`; llama.cpp's importance is of that text, too). Held-out
-text: {num_samples} sequences of 256 tokens of MedQuAD's held-out tenth, 95 % intervals by
-resampling sequences. Answers: the option's letter, the same questions for every row, paired with the first
-row. All computed in PyTorch from dequantized weights, `--dtype {dtype}`, so that only weights are
-judged. The base
+medmcqa=600,medqa_4options=150 -o exams.txt`; llama.cpp's importance is of that text, too).
+Held-out text: {num_samples} sequences of 256 tokens of MedQuAD's held-out tenth, 95 % intervals
+by resampling sequences. Answers: the option's letter, the same questions for every row, paired
+with the first row. All computed in PyTorch from dequantized weights, `--dtype {dtype}`, so that
+only weights are judged. The base
 came in Q4_K_M, and "dense" is dequantized from that. Types that give its own levels back are left
 out of our rows but for the head, which is Q6_K in every row; llama.cpp's mixes are as it makes
 them. Bits a weight are those of the whole file. "all" pools the questions of the benchmarks."""
