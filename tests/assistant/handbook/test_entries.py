@@ -150,7 +150,7 @@ def test_every_statement_has_a_page_that_keeps_to_the_rule() -> None:
             pages = [entry.sources[key].url for key in place.statement.sources]
             assert any(map(accepted, pages)), place.statement.text
             beside += any(map(leaving, pages))
-    assert beside <= 188
+    assert beside <= 166
 
 
 def test_few_statements_on_safety_rest_on_one_accepted_host() -> None:
@@ -162,7 +162,7 @@ def test_few_statements_on_safety_rest_on_one_accepted_host() -> None:
             alone += (
                 place.field in SAFETY and len({host_of(url) for url in pages if accepted(url)}) < 2
             )
-    assert alone <= 102
+    assert alone <= 80
 
 
 def test_the_table_is_sourced() -> None:
