@@ -84,6 +84,7 @@ def test_a_broken_record_names_file_and_line(
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such folder"):
         load_run(tmp_path / "missing")
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match=r"has no run\.json"):
         load_run(tmp_path)
     folder = write_run(tmp_path / "run", num_items=3)
@@ -96,6 +97,11 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     write_run(folder, num_items=3, compress=True)
     with pytest.raises(UserError, match=r"both records\.jsonl and records\.jsonl\.gz"):
         load_run(folder)
+
+
+def test_a_folder_in_which_nothing_was_begun_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"it is empty.*is to be run again"):
+        load_run(tmp_path)
 
 
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:

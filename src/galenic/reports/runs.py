@@ -155,6 +155,8 @@ def _read_info(folder: Path) -> RunInfo:
     path = folder / "run.json"
     if not folder.is_dir() or not path.is_file():
         what = "it has no run.json" if folder.is_dir() else "there is no such folder"
+        if folder.is_dir() and not any(folder.iterdir()):
+            what = "it is empty. An evaluation stopped before its first question is to be run again"
         raise UserError(
             f"{folder} is not a run: {what}. Name a folder that `galenic evaluate` wrote."
         )
