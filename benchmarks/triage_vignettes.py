@@ -52,6 +52,8 @@ FIRST_CONTACT = ROOT / "tests/assistant/triage/data/first_contact"
 SETS = (
     "emergencies", "selfharm", "infant_fever", "lookalike", "worried_well", "others", "languages",
 )  # fmt: skip
+RECOGNISED = ("es", "fr", "de")
+"""Languages in which emergencies are recognised; of others, only the language is."""
 DEVELOPMENT = ("emergencies", "cries_and_poison", "lookalikes", "others", "check")
 DEALT = ("emergency", "lookalike", "worried")
 """Dealt into halves before a result was seen: mechanisms were found on `tune`."""
@@ -140,11 +142,14 @@ def read_vignettes() -> list[Vignette]:
 
 def read_sets(public: Path | None) -> dict[str, list[tuple[list[str], str]]]:
     """By set, the accepted tiers and the text of each line; public texts in two halves by id."""
-    found = {}
+    found: dict[str, list[tuple[list[str], str]]] = {}
     for name in SETS:
         lines = (FIRST_CONTACT / f"{name}.jsonl").read_text("utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
-        found[name] = [(accepted(row["tier"]), row["text"]) for row in rows]
+        for row in map(json.loads, lines):
+            language = row.get("language")
+            known = language if language in RECOGNISED else "others" if language else ""
+            kept = found.setdefault(f"{name} {known}".strip(), [])
+            kept.append((accepted(row["tier"]), row["text"]))
     for name in DEVELOPMENT:
         lines = (FIRST_CONTACT.parent / f"development/{name}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]

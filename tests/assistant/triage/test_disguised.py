@@ -50,6 +50,36 @@ def test_a_disguise_changes_nothing(text: str, disguise: Callable[[str], str]) -
     assert triage("and now?", history=[disguise(text)]).tier == "emergency"
 
 
+HIDDEN: dict[str, Callable[[str], str]] = {
+    "no spaces": lambda text: text.replace(" ", ""),
+    "letters apart": lambda text: "  ".join(" ".join(word) for word in text.split()),
+    "all letters apart": lambda text: " ".join(text.replace(" ", "")),
+    "dots": lambda text: ".".join(text.replace(" ", "")),
+    "dots for spaces": lambda text: text.replace(" ", "."),
+    "digits": lambda text: text.translate(str.maketrans("oieas", "01345")),
+}
+
+
+@pytest.mark.parametrize(
+    "text", ["crushing chest pain", "I want to kill myself", "my throat is closing up"]
+)
+@pytest.mark.parametrize("hide", HIDDEN.values(), ids=HIDDEN)
+def test_hidden_words_are_read(text: str, hide: Callable[[str], str]) -> None:
+    assert triage(hide(text)).tier == triage(text).tier == "emergency"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My order A1B2C3 has not come yet", "Where is parcel 5TR0K3?",
+        "Is vitamin B12 0.5 mg enough?", "the breaststroke and backstroke are my favourites",
+        "my heartburn tablets ran out", "A B C D E F G, I know the alphabet",
+    ],
+)  # fmt: skip
+def test_numbers_and_abbreviations_raise_no_alarm(text: str) -> None:
+    assert triage(text).tier != "emergency"
+
+
 @pytest.mark.parametrize(
     ("given", "read"),
     [

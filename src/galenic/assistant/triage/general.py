@@ -1,10 +1,11 @@
-"""Detect messages that only ask a general medical question, although a rule matched.
+"""Detect messages in which nobody is said to be ill now, although a rule or a layer is alarmed.
 
-Phrase lists cannot cover every way to ask a question, so the learned classifier is consulted as
-well. It is used only where the sole alarm comes from a concept rule, nothing refers to the present,
-and no single sentence looks like an emergency to the classifier. The matched findings are then
-suspended, and the person is asked whether this is happening now; the answers "yes" and "not sure"
-restore them. For measured error rates and known limits see LOG.md, 29 November 2026.
+Phrase lists cannot cover every way to ask, to tell a story or to speak of things, so a second
+classifier is consulted, which was trained on more harmless texts than the first and sees each text
+twice: as it is, and with its symptoms hidden, so that only the way of saying is left. Findings that
+both readings doubt are suspended, and the person is asked whether this is happening now; the
+answers "yes" and "not sure" restore them. For error rates and known limits see LOG.md, 30 November
+2026.
 """
 
 from __future__ import annotations
@@ -12,23 +13,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from galenic.assistant.triage.framing import (
-    is_claimed,
-    is_happening,
-    speaks_of_now,
-)
+from galenic.assistant.triage.framing import asks_of_somebody
 from galenic.assistant.triage.reading import Reading
 
-__all__ = ["reads_general", "without_idle_questions"]
+__all__ = ["GRAVE", "LEARNED", "RULES", "reads_harmless", "without_idle_questions"]
 
-GENERAL, EMERGENCY = 0.6, 0.1
-"""Thresholds for the whole message: the classifier must give the class ``general`` at least the
-first probability and the class ``emergency`` less than the second. On conditions held out from
-training, none of 1,063 emergencies that rules had found met both."""
-ALONE = 0.7
-"""Upper limit for the probability of ``emergency`` of every sentence classified by itself."""
+RULES, LEARNED, GRAVE = -1.6, -0.75, -1.95
+"""Log-odds of urgency under which an alarm is doubted: one of concept rules alone, one of the
+classifier (which then still means today), and one of self-harm or an overdose. For what is under
+them of texts held out from training see ``tools/train_second.py``."""
+ALONE = 0.0
+"""Upper limit for each sentence by itself, so that harmless ones do not dilute an emergency."""
 MOST_WORDS = 120
-"""Longer messages, in tokens, usually describe a case and never count as general questions."""
+"""Longer messages, in tokens, usually describe a case and are never doubted."""
 
 MOST_QUESTIONS, FEWEST_WORDS = 20, 4
 """Limits for a question that is left out: of a message, so many different ones at most are judged,
@@ -39,25 +36,28 @@ _POINTS_BACK = re.compile(
 )
 
 
-def reads_general(reading: Reading) -> bool:
-    """Check whether a message, and each of its sentences, reads as a general question.
+def reads_harmless(reading: Reading, limit: float) -> bool:
+    """Check whether a message, and each of its sentences, reads as if nobody were ill now.
 
-    "What are the signs of a stroke?" can be one; "my dad has signs of a stroke" is not.
+    "The stroke weight in the logo is too thin" can; "is my stroke coming back?" cannot.
+
+    Args:
+        reading: What was extracted from the message.
+        limit: Log-odds of urgency under which the whole must be: `RULES`, `LEARNED` or `GRAVE`.
     """
-    written = [one.written for one in reading.sentences]
-    words = sum(len(one.tokens) for one in reading.sentences)
-    if not all(written) or words > MOST_WORDS:
+    read = reading.sentences
+    if len(reading.masked) != len(read) or sum(len(one.tokens) for one in read) > MOST_WORDS:
         return False
-    if is_happening(reading.sentences) or is_claimed(reading.sentences):
+    if asks_of_somebody(read):
         return False
-    if speaks_of_now(reading.sentences):
-        return False
-    from galenic.assistant.triage.raising.classifier import estimate  # imports numpy
+    from galenic.assistant.triage.raising.classifier import urgent_odds  # imports numpy
 
-    whole = estimate(" ".join(written)).probabilities
-    if whole["general"] < GENERAL or whole["emergency"] >= EMERGENCY:
+    plain = [one.written or " ".join(one.shown) for one in read]
+    if urgent_odds(" ".join(plain), " ".join(reading.masked)) >= limit:
         return False
-    return all(estimate(one).probabilities["emergency"] < ALONE for one in written)
+    return len(plain) == 1 or all(
+        urgent_odds(*one) < ALONE for one in zip(plain, reading.masked, strict=True)
+    )
 
 
 def without_idle_questions(text: str, is_idle: Callable[[str], bool]) -> str | None:

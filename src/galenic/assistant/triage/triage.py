@@ -8,7 +8,7 @@ and Galenic is not a medical device.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,12 @@ from galenic.assistant.triage import known, questions
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
 from galenic.assistant.triage.framing import is_of_premises
-from galenic.assistant.triage.general import reads_general, without_idle_questions
+from galenic.assistant.triage.general import (
+    GRAVE,
+    RULES,
+    reads_harmless,
+    without_idle_questions,
+)
 from galenic.assistant.triage.raising import languages, self_harm, values
 from galenic.assistant.triage.raising.layers import RAISING
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
@@ -36,7 +41,9 @@ from galenic.assistant.triage.said import Said
 from galenic.assistant.triage.tiers import Tier, highest, rank
 from galenic.assistant.triage.words.babies import baby_months
 from galenic.assistant.triage.words.measures import measure
+from galenic.assistant.triage.words.wording import plain_tokens
 from galenic.record.facts import Fact
+from galenic.retrieval.hidden import Words, revealed
 from galenic.retrieval.legible import legible
 
 __all__ = [
@@ -52,10 +59,14 @@ __all__ = [
 ]
 
 _GRAVE = frozenset({"suicidal", "self_harm", "harm_others", "overdose"})
-"""Concepts so dangerous that a message with one of them is never treated as a general question."""
+"""Concepts so dangerous that an alarm beside one of them is only doubted by a stricter limit."""
 BABY = 24.0
 """Age in months. If no lower age was found, `baby_months` also looks for informal expressions of
 age."""
+MOST_HIDDEN = 20_000
+"""Maximum length in characters of a text that is searched for hidden words."""
+TELLING = 8
+"""Fewest letters of a single symptom word for which joined words are taken apart."""
 UNKNOWN_NOTE = (
     "We could not tell how urgent this is. That does not mean that all is well: ask a pharmacist, "
     "a nurse line or a doctor if you are unsure."
@@ -102,15 +113,36 @@ def triage(
             question id or value.
     """
     found = _judged(text, rules, facts, history, answers, layers)
-    if found.tier == "emergency" or (rest := without_idle_questions(text, _is_idle)) is None:
-        return found
-    beside = _judged(rest, rules, facts, history, answers, layers)
-    return beside if rank(beside.tier) > rank(found.tier) else found
+
+    def is_idle(question: str) -> bool:
+        return rank(_judged(question, rules, layers=layers).tier) < rank("today")
+
+    ways: Sequence[Callable[[], str | None]] = (
+        lambda: without_idle_questions(text, is_idle),
+        lambda: _revealed(text, rules),
+    )
+    for way in ways:
+        if found.tier != "emergency" and (other := way()) is not None:
+            beside = _judged(other, rules, facts, history, answers, layers)
+            found = beside if rank(beside.tier) > rank(found.tier) else found
+    return found
 
 
-def _is_idle(question: str) -> bool:
-    """Check whether a question by itself does not call for help today."""
-    return rank(_judged(question).tier) < rank("today")
+def _revealed(text: str, rules: Path | None) -> str | None:
+    """Return a text with hidden words in plain writing, or None if there are none."""
+    if len(text) > MOST_HIDDEN:
+        return None
+    known = prepared(rules).symptoms
+
+    def says(words: str) -> bool:
+        tokens = plain_tokens(words)
+        return any(
+            one.end > one.start + 1 or len(tokens[one.start]) >= TELLING
+            for one in known.find(tokens)
+        )
+
+    words = Words(known.vocabulary, known.stems, says)
+    return revealed(legible(text), words)
 
 
 def _judged(
@@ -150,9 +182,10 @@ def _judged(
 
 
 def _only_asks(reading: Reading, found: Sequence[Finding]) -> bool:
-    """Check whether only concept rules are alarmed and the message reads as a general question."""
+    """Check whether only concept rules are alarmed and the message reads as harmless."""
     alarms = {finding.layer for finding in found if finding.tier == "emergency"}
-    return alarms == {"concepts"} and not _GRAVE & set(reading.words) and reads_general(reading)
+    limit = GRAVE if _GRAVE & set(reading.words) else RULES
+    return alarms == {"concepts"} and reads_harmless(reading, limit)
 
 
 def _without_alarms(said: Said, found: Sequence[Finding]) -> list[Finding]:
@@ -204,7 +237,10 @@ def _said(
     first = readings[0]
     people = tuple(populations(ready.rules.populations, *readings))
     months = tuple(m for one in readings for m in one.months)
-    alone = replace(whole, counted=first.counted, general=first.general)
+    alone = replace(
+        whole, counted=first.counted, general=first.general, sentences=first.sentences,
+        masked=first.masked,
+    )  # fmt: skip
     said = [Said(text, alone, people, months, tuple(measure(text)))]
     if before:
         joined = "\n\n".join((*before, text))
@@ -229,6 +265,8 @@ def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
             said += [word for word in words if word not in said][: MOST_ASIDES - len(said)]
         joined.here = joined.here | one.here
         joined.counted = [*joined.counted, *one.counted]
+        joined.sentences = [*joined.sentences, *one.sentences]
+        joined.masked = [*joined.masked, *one.masked]
         joined.general = joined.general and one.general
     return joined
 
