@@ -48,7 +48,7 @@ def reads_harmless(reading: Reading, limit: float) -> bool:
     read = reading.sentences
     if len(reading.masked) != len(read) or sum(len(one.tokens) for one in read) > MOST_WORDS:
         return False
-    if asks_of_somebody(read):
+    if reading.denied or asks_of_somebody(read):  # "no fever": somebody tells how they are
         return False
     from galenic.assistant.triage.raising.classifier import urgent_odds  # imports numpy
 
