@@ -24,8 +24,8 @@ from sklearn.linear_model import LogisticRegression
 import train_triage as first
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.framing import asks_of_somebody
-from galenic.assistant.triage.general import RULES
 from galenic.assistant.triage.raising.classifier import SECOND, Weights, write_weights
+from galenic.assistant.triage.raising.second import RULES
 from galenic.assistant.triage.raising.self_harm import without_figures
 from galenic.assistant.triage.reading import populations, read
 from galenic.assistant.triage.rules import prepared

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from galenic.assistant.triage.general import RULES, reads_harmless
 from galenic.assistant.triage.questions import HAPPENING
 from galenic.assistant.triage.raising.classifier import urgent_odds
+from galenic.assistant.triage.raising.second import RULES, reads_harmless
 from galenic.assistant.triage.reading import read
 from galenic.assistant.triage.result import Answer
 from galenic.assistant.triage.rules import prepared

@@ -17,14 +17,10 @@ from galenic.assistant.triage import known, questions
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
 from galenic.assistant.triage.framing import is_of_premises
-from galenic.assistant.triage.general import (
-    GRAVE,
-    RULES,
-    reads_harmless,
-    without_idle_questions,
-)
+from galenic.assistant.triage.general import without_idle_questions
 from galenic.assistant.triage.raising import languages, self_harm, values
 from galenic.assistant.triage.raising.layers import RAISING
+from galenic.assistant.triage.raising.second import GRAVE, RULES, reads_harmless
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
 from galenic.assistant.triage.result import (
     ANSWERS,

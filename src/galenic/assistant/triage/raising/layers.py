@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from galenic.assistant.triage.general import GRAVE, LEARNED, reads_harmless
 from galenic.assistant.triage.mild import is_medicine_list, is_mild
 from galenic.assistant.triage.raising import languages, poisoning, self_harm, values
 from galenic.assistant.triage.raising.features import FEW, tokens
+from galenic.assistant.triage.raising.second import GRAVE, LEARNED, reads_harmless
 from galenic.assistant.triage.reading import Reading
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.said import Said
