@@ -53,6 +53,8 @@ SHORT = 5
 """Minimum number of distinct words of two statements for them to be compared."""
 LEAST = 0.5
 """Minimum score of a statement, as a fraction of the best one's."""
+SEVERAL = "several"
+"""Group of entries on several things that each have a name of their own, such as operations."""
 _ANY = ("what", "help", "uses", "notice")
 """Fields that answer a question if its aspect is unknown or its fields are empty."""
 _NUMBER = re.compile(r"\d")
@@ -176,11 +178,23 @@ def _other_half(entry: Entry, match: Match, stems: Sequence[frozenset[str]]) -> 
 
 
 def _of_test(match: Match, places: list[Place]) -> list[Place]:
-    """Return the statements on the test asked about, if the entry is on several; otherwise all."""
-    title = set(name_stems(match.entry.title))
-    own = match.stems - title
+    """Return the statements on the test or thing asked about, if the entry is on several."""
+    own = _own_of_several(match)
     named = [one for one in places if own <= set(name_stems(one.statement.text))]
-    return named if "test" in title and own and named else places
+    if match.entry.group == SEVERAL and not named:
+        named = [one for one in places if own & set(name_stems(one.statement.text))]
+    return named if own and named else places
+
+
+def _own_of_several(match: Match) -> set[str]:
+    """Return the stems of the matched name that are not in the title; empty if it is on one thing.
+
+    An entry on blood tests or on operations is on several: "PSA" and "hip replacement" are names of
+    a part of it only.
+    """
+    title = set(name_stems(match.entry.title))
+    several = "test" in title or match.entry.group == SEVERAL
+    return set(match.stems) - title if several else set()
 
 
 def _kept(
@@ -289,11 +303,12 @@ def _shares(stems: Sequence[frozenset[str]], rest: dict[str, float]) -> list[flo
 
 
 def _names_no(match: Match, places: Sequence[Place]) -> bool:
-    """Check whether one of several tests in an entry is asked about that no statement mentions."""
-    title = set(name_stems(match.entry.title))
-    own = match.stems - title
-    texts = (set(name_stems(place.statement.text)) for place in places)
-    return "test" in title and bool(own) and not any(own <= text for text in texts)
+    """Check whether one of several things in an entry is asked about that no statement mentions."""
+    own = _own_of_several(match)
+    texts = [set(name_stems(place.statement.text)) for place in places]
+    if match.entry.group == SEVERAL:
+        return bool(own) and not any(own & text for text in texts)
+    return bool(own) and not any(own <= text for text in texts)
 
 
 def _misses(
