@@ -24,7 +24,7 @@ MOST = 6
 """Maximum number of statements from one entry."""
 MOST_OF_TWO = 3
 """The same for each of two entries."""
-ENOUGH = 4
+ENOUGH = 6
 """Answers with fewer statements are extended from related fields."""
 OTHER_HALF = 0.5
 """Deduction for a statement about only the other half of a title such as "Sprains and strains"."""
@@ -47,6 +47,8 @@ LOOKED = 1.2
 """Bonus for a statement with a word that answers this aspect, such as "catch" for contagion."""
 NAMES_ONE = frozenset(("safety", "effects", "food", "uses"))
 """Aspects that relate the topic to one other thing, as in "is wine safe with it"."""
+_MOTHERS = frozenset(name_stems("pregnant breastfeeding"))
+"""Stems for people that advice for everybody may harm: it is not shown unless it mentions them."""
 SAME = 0.6
 """Minimum share of common words for two statements to count as duplicates."""
 SHORT = 5
@@ -112,6 +114,8 @@ def _of_entry(
     stems = [frozenset(name_stems(place.statement.text)) for place in places]
     rest = {w: n for w, n in reading.rest.items() if w not in others}
     unsaid = any(one.must and not any(one.looked_for & has for has in stems) for one in asked[:1])
+    whom = (match.stems | set(rest)) & _MOTHERS
+    unsaid |= bool(whom) and not any(whom & has for has in stems)
     if unsaid or _names_no(match, places) or _misses(entry, reading, places, _shares(stems, rest)):
         return []
     told = {
@@ -123,7 +127,8 @@ def _of_entry(
     aside = _other_half(entry, match, stems)
     own = match.stems - set(name_stems(entry.title))
     defines = any(one.id in ("definition", "values") for one in asked[:1]) or not asked
-    later = LATER if defines else LATER_ASIDE
+    compares = any(one.id == "comparison" for one in asked)
+    later = 0.0 if compares else LATER if defines else LATER_ASIDE
     scores = [
         _worth(place, hit, worth, asked, own, others)
         - (later if place.field == "what" and place != places[0] else 0.0)
