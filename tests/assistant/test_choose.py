@@ -92,10 +92,10 @@ def test_a_short_answer_goes_on_with_what_is_asked_next_and_a_long_one_does_not(
     def fields(question: str) -> list[str]:
         return [one.place.field for one in choose(read_question(spots, question))]
 
-    assert fields("how long do purple spots last") == ["lasts", "help", "help", "help"]
+    assert fields("how long do purple spots last") == ["lasts", *["help"] * 4, "what"]
     assert fields("what are the signs of purple spots")[:3] == ["notice"] * 3
-    assert fields("what is a purple spot") == ["what", "what", "notice", "notice"]
-    assert fields("are purple spots or acne worse, how do I tell")[:2] == ["what", "notice"]
+    assert fields("what is a purple spot") == ["what", "what", "notice", "notice", "notice"]
+    assert fields("are purple spots or acne worse, how do I tell")[:3] == ["what", "what", "notice"]
 
 
 @pytest.mark.parametrize(
@@ -208,3 +208,30 @@ def test_the_half_of_a_title_that_was_not_asked_for_comes_behind() -> None:
 
 def test_a_missed_dose_has_no_answer_where_the_entry_says_nothing_of_it() -> None:
     assert said("what if i forget a levothyroxine tablet") == []
+
+
+def test_an_entry_on_several_things_answers_on_the_one_that_is_asked() -> None:
+    several = {
+        "what": ["A hip replacement puts in a new hip.", "A vasectomy cuts a tube for sperm."],
+        "lasts": ["Recovery after a vasectomy takes a week.", "A new hip lasts for years."],
+    }
+    one = entry("operations", "Common operations", **several).model_copy(
+        update={"group": "several", "also": ("vasectomy", "hip replacement", "nose job")}
+    )
+    others = [entry(f"{at}", f"Illness{at}", what=["Illness."]) for at in range(60)]
+    known = Topics([one, *others])
+
+    def texts(question: str) -> list[str]:
+        return [found.place.statement.text for found in choose(read_question(known, question))]
+
+    assert texts("how long to recover from a vasectomy") == [
+        "Recovery after a vasectomy takes a week.",
+        "A vasectomy cuts a tube for sperm.",
+    ]
+    assert texts("how long to recover from a nose job") == []
+
+
+def test_advice_for_everybody_is_no_answer_in_pregnancy() -> None:
+    spots = made(what=["Purple spots are spots."], help=["Strong soap helps purple spots."])
+    assert choose(read_question(spots, "what helps purple spots"))
+    assert not choose(read_question(spots, "what helps purple spots when pregnant"))
