@@ -164,6 +164,7 @@ def test_the_page_comes_without_a_key_and_nothing_else_does(model: Path, home: P
         ("/v1/ask", {"question": "  "}, 400, "no question"),
         ("/v1/ask", {"question": "x", "history": ["y"] * 51}, 400, "history"),
         ("/v1/ask", {"question": "x", "context": '{"a": 1}'}, 400, "FHIR"),
+        ("/v1/ask", {"question": "x", "context": "asthma\x00"}, 400, "binary"),
         ("/v1/ask", {"question": "x", "path": "/etc/passwd"}, 400, "path"),
         ("/v1/ask", {"question": "x" * 60_000}, 413, "50000"),
         ("/v1/ask", {"question": "x", "answers": {"nothing": "yes"}}, 400, "no question 'nothing'"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from galenic.assistant.triage.framing import asides_of
 from galenic.assistant.triage.raising.layers import RAISING
 from galenic.assistant.triage.scope import undoubled
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
 from galenic.assistant.triage.words.babies import baby_months
 from galenic.assistant.triage.words.shorthand import written_out
+from galenic.assistant.triage.words.wording import sentences
 
 BY_RULES = tuple(name for name in RAISING if name != "classifier")
 
@@ -159,3 +163,14 @@ def test_nobody_is_ill_here(text: str) -> None:
 )
 def test_what_is_claimed_beside_it_counts(text: str) -> None:
     assert triage(text, layers=()).tier == "emergency"
+
+
+def test_time_grows_with_the_number_of_sentences() -> None:
+    def seconds(number: int) -> float:
+        read = sentences("a?\n" * number)
+        began = time.process_time()
+        asides_of("", read, [()] * number, [False] * number)
+        return time.process_time() - began
+
+    seconds(10)
+    assert seconds(16_000) < 8 * max(0.03, seconds(4_000))

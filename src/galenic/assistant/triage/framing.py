@@ -79,12 +79,13 @@ def asides_of(
     ]
     told = [_is_told(one) for one in said]
     called = any(_lists().call.fullmatch(one) for one in said)
+    is_framed = any(asks) or any(told)
     found: list[Status | None] = []
     for at, one in enumerate(said):
         status = over[at]
         if status is None and (asks[at] or told[at]):
             status = "question"
-        elif status is None and (any(asks) or any(told)):
+        elif status is None and is_framed:
             status = _history(one, called=called)
         found.append(status)
     beside = [at for at, status in enumerate(found) if status is None]

@@ -47,7 +47,7 @@ _ONLY = re.compile(
     r"[\d.,/ ]{1,20}(?:degrees?|deg|c|f|°)?[\s,.;:]{0,9}\d{1,2} ?(?:weeks?|wks?|months?|mths?|days?)( old)?[.!]?"
 )
 """A text that consists of a value and an age: "39 degrees, 2 months". Bounded, as every part of a
-pattern that could match the same characters as its neighbour: else 100,000 dots take an hour."""
+pattern that could match the same characters as its neighbour: else 100,000 dots take minutes."""
 _PER = {"/52": 0.23, "w": 0.23, "/12": 1.0, "m": 1.0, "/7": 0.0329, "d": 0.0329}
 
 
