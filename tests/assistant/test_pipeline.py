@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from echo import EchoRuntime
 from galenic.assistant.about import UNMEASURED, indexed, scores
-from galenic.assistant.answer.draft import DECLINED, IN_ENGLISH, ONLY_WARNED, UNANSWERED
+from galenic.assistant.answer.draft import DECLINED, IN_ENGLISH, ONLY_WARNED, UNANSWERED, WELCOME
 from galenic.assistant.answer.reading import QuestionReading, read_question
 from galenic.assistant.answer.sentences import plain
 from galenic.assistant.events import Done, Note, Sentence, Sources, Tier, as_json
@@ -425,3 +425,16 @@ def test_a_warning_that_answers_is_not_followed_by_no_answer() -> None:
     assert reply.sentences[0].section == "warning"
     assert [one.text for one in reply.notes if one.text.startswith(UNANSWERED)] == []
     assert [one.text for one in reply.notes if one.text.startswith(ONLY_WARNED)] != []
+
+
+def test_thanks_are_no_question_and_a_question_with_thanks_is_one() -> None:
+    before = ("how long is chickenpox contagious",)
+    reply = ask("thanks very much!", history=before)
+    assert [one.text for one in reply.notes] == [WELCOME]
+    assert reply.sentences == ()
+    assert ask("thanks, and how is it treated?", history=before).sentences != ()
+
+
+def test_a_question_on_a_germ_that_no_page_names_is_one_on_health() -> None:
+    notes = ask("I read about brain eating amoeba and swam in a lake. should I worry?").notes
+    assert [one.text.startswith(UNANSWERED) for one in notes] == [True]

@@ -77,6 +77,12 @@ DECLINED = (
     "cannot help with that."
 )
 
+WELCOME = "You are welcome. Ask again if something changes or new symptoms appear."
+_THANKS = word_set("""
+thanks thank thx ta cheers you so very much many a lot ok okay great good perfect lovely brilliant
+that was helpful bye goodbye for your the help all
+""")
+
 
 @dataclass
 class Draft:
@@ -127,6 +133,13 @@ class Draft:
             yield Note("guard", guard.note)
             if guard.ends:
                 return
+        if only_thanks(self.text):
+            yield Note("note", WELCOME)
+        else:
+            yield from self._answered()
+
+    def _answered(self) -> Iterator[Event]:
+        """Yield the warnings, the answer or why there is none, and what to watch for and to ask."""
         reading = read_question(topics(), self.text)
         limit = limit_of(self.text)
         if limit:
@@ -321,9 +334,16 @@ syndrome disease disorder symptom symptoms treatment medicine medicines medicati
 effects dose pain ache doctor hospital illness ill sick health infection inherited blood cure
 cured pregnant pregnancy baby surgery therapy vaccine allergy cancer test tablet
 tablets capsule capsules injection injections inhaler inhalers jab ear ears eye eyes nose breast
-breasts stoma catheter mammogram xray stitches wheelchair
+breasts stoma catheter mammogram xray stitches wheelchair brain amoeba virus bacteria germs parasite
+parasites
 """)
 """Words that mark a question as one about health."""
+
+
+def only_thanks(text: str) -> bool:
+    """Check whether a message only says thank you, as "thanks, bye!" does."""
+    said = set(words(text))
+    return bool(said & {"thanks", "thank", "thx", "cheers"}) and said <= _THANKS
 
 
 def _speaks_of_health(question: str) -> bool:
