@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from galenic.assistant.triage.scope import Status
 from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
 
-__all__ = ["FIGURE", "asides_of", "asks_of_somebody", "is_claimed", "is_of_premises"]
+__all__ = ["FIGURE", "asides_of", "is_claimed", "is_happening", "is_of_premises", "speaks_of_now"]
 
 FIGURE = "figureofspeech"
 """Placeholder token for a figure of speech that was removed from the text."""
@@ -104,19 +104,11 @@ def asides_of(
     return ["question" if at in beside else status for at, status in enumerate(found)]
 
 
-def asks_of_somebody(read: Sequence[TokenSentence]) -> bool:
-    """Check whether a text asks about somebody's trouble, as in "is my chest pain serious?"."""
+def speaks_of_now(read: Sequence[TokenSentence]) -> bool:
+    """Check whether a sentence refers to the present, or none of the sentences is a question."""
     said = [" ".join(sentence.tokens) for sentence in read]
-    asks = [s.asks or _lists().command.search(one) for one, s in zip(said, read, strict=True)]
-    if any(ask and _THIS.search(one) for ask, one in zip(asks, said, strict=True)):
-        return True
-    return any(asks) and (_is_happening(read) or is_claimed(read))
-
-
-def _is_happening(read: Sequence[TokenSentence]) -> bool:
-    """Check whether a sentence says that something happens now or persists, or calls for help."""
-    said = [" ".join(sentence.tokens) for sentence in read]
-    return any(_is_strong(one) or _lists().call.fullmatch(one) for one in said)
+    asks = any(s.asks or _lists().command.search(one) for one, s in zip(said, read, strict=True))
+    return not asks or any(_is_present(one) or _THIS.search(one) for one in said)
 
 
 def is_claimed(read: Sequence[TokenSentence]) -> bool:
@@ -134,6 +126,12 @@ def is_of_premises(read: Sequence[TokenSentence]) -> bool:
     """Check whether every sentence asks about a building, hours or an address: "Where to park?"."""
     said = [" ".join(sentence.tokens) for sentence in read]
     return bool(said) and all(map(_lists().premises.search, said))
+
+
+def is_happening(read: Sequence[TokenSentence]) -> bool:
+    """Check whether a sentence says that something happens now or persists, or calls for help."""
+    said = [" ".join(sentence.tokens) for sentence in read]
+    return any(_is_strong(one) or _lists().call.fullmatch(one) for one in said)
 
 
 # Classification of a sentence ------------------------------------------------------------------

@@ -18,7 +18,6 @@ from galenic.assistant.triage.words.wording import TokenSentence, sentences, wor
 __all__ = ["Reading", "populations", "read"]
 
 MOST_ASIDES = 20
-HIDDEN = "xx"
 FEWEST_LEFT = 4
 """Minimum number of content words that must remain of a sentence, after disregarded mentions are
 removed, for the classifier to read it."""
@@ -46,8 +45,6 @@ class Reading:
         sentences: The sentences as tokens.
         counted: The sentences as text, without mentions that are denied, past, about relatives or
             only asked about; input of the classifier.
-        masked: The sentences with `HIDDEN` in place of each symptom: only how things are said.
-            Empty if the text says that it is happening.
         general: Whether no sentence describes anybody who is ill now.
     """
 
@@ -58,7 +55,6 @@ class Reading:
     months: list[float] = field(default_factory=list)
     sentences: list[TokenSentence] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
-    masked: list[str] = field(default_factory=list)
     general: bool = False
 
     def say(self, concept: str, words: str, ready: Prepared, *, here: bool = True) -> None:
@@ -102,7 +98,6 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
         left_out = _note_mentions(
             sentence, scope, mentions, ready, reading, frame, happening=happening
         )
-        reading.masked += [] if happening else [_masked(sentence, mentions, ready)]
         kept = _without(sentence, left_out | mask, frame, happening=happening)
         reading.counted += [kept] if kept else []
         for at, months in ages_in_months(sentence.tokens):
@@ -199,22 +194,6 @@ def _without(
     if left_out and len([word for word in kept if word not in _SMALL]) < FEWEST_LEFT:
         return ""
     return " ".join(kept) + ("?" if sentence.asks else ".")
-
-
-def _masked(sentence: TokenSentence, mentions: Sequence[Mention], ready: Prepared) -> str:
-    """Return the text of a sentence with `HIDDEN` in place of each mention of a symptom."""
-    inside = {
-        place: one.start
-        for one in mentions
-        if one.concept not in ready.quiet
-        for place in range(one.start, one.end)
-    }
-    words = [
-        HIDDEN if at in inside else word
-        for at, word in enumerate(sentence.shown)
-        if at not in inside or inside[at] != inside.get(at - 1)
-    ]
-    return f"{' '.join(words)} {'?' if sentence.asks else '.'}"
 
 
 def _with_lead(shown: Sequence[str], left_out: set[int]) -> set[int]:

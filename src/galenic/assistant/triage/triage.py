@@ -17,10 +17,9 @@ from galenic.assistant.triage import known, questions
 from galenic.assistant.triage.concepts import find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
 from galenic.assistant.triage.framing import is_of_premises
-from galenic.assistant.triage.general import without_idle_questions
+from galenic.assistant.triage.general import reads_general, without_idle_questions
 from galenic.assistant.triage.raising import languages, self_harm, values
 from galenic.assistant.triage.raising.layers import RAISING
-from galenic.assistant.triage.raising.second import GRAVE, RULES, reads_harmless
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
 from galenic.assistant.triage.result import (
     ANSWERS,
@@ -55,7 +54,7 @@ __all__ = [
 ]
 
 _GRAVE = frozenset({"suicidal", "self_harm", "harm_others", "overdose"})
-"""Concepts so dangerous that an alarm beside one of them is only doubted by a stricter limit."""
+"""Concepts so dangerous that a message with one of them is never treated as a general question."""
 BABY = 24.0
 """Age in months. If no lower age was found, `baby_months` also looks for informal expressions of
 age."""
@@ -178,10 +177,9 @@ def _judged(
 
 
 def _only_asks(reading: Reading, found: Sequence[Finding]) -> bool:
-    """Check whether only concept rules are alarmed and the message reads as harmless."""
+    """Check whether only concept rules are alarmed and the message reads as a general question."""
     alarms = {finding.layer for finding in found if finding.tier == "emergency"}
-    limit = GRAVE if _GRAVE & set(reading.words) else RULES
-    return alarms == {"concepts"} and reads_harmless(reading, limit)
+    return alarms == {"concepts"} and not _GRAVE & set(reading.words) and reads_general(reading)
 
 
 def _without_alarms(said: Said, found: Sequence[Finding]) -> list[Finding]:
@@ -233,10 +231,7 @@ def _said(
     first = readings[0]
     people = tuple(populations(ready.rules.populations, *readings))
     months = tuple(m for one in readings for m in one.months)
-    alone = replace(
-        whole, counted=first.counted, general=first.general, sentences=first.sentences,
-        masked=first.masked,
-    )  # fmt: skip
+    alone = replace(whole, counted=first.counted, general=first.general)
     said = [Said(text, alone, people, months, tuple(measure(text)))]
     if before:
         joined = "\n\n".join((*before, text))
@@ -261,8 +256,6 @@ def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
             said += [word for word in words if word not in said][: MOST_ASIDES - len(said)]
         joined.here = joined.here | one.here
         joined.counted = [*joined.counted, *one.counted]
-        joined.sentences = [*joined.sentences, *one.sentences]
-        joined.masked = [*joined.masked, *one.masked]
         joined.general = joined.general and one.general
     return joined
 

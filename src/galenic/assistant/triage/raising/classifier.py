@@ -25,17 +25,14 @@ from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Source
 
 __all__ = [
-    "EMERGENCY_ID",
     "KINDS",
     "SELF_HARM",
-    "TODAY",
     "WEIGHTS",
     "KindEstimate",
     "Weights",
     "estimate",
     "findings",
     "urgency",
-    "urgent_odds",
     "windows",
     "write_weights",
 ]
@@ -44,8 +41,6 @@ KINDS = ("emergency", "today", "days", "self-care", "general")
 """Classes of a text. The first four are tiers; ``general`` is a question about nobody who is ill
 now."""
 WEIGHTS = Path(__file__).with_name("classifier.npz")
-SECOND = Path(__file__).with_name("second.npz")
-"""Weights of `urgent_odds`, trained by ``tools/train_second.py``."""
 WINDOW, STEP = 64, 48
 """Length of a window in tokens, and the distance between the starts of adjacent windows."""
 MOST_WINDOWS = 160
@@ -76,10 +71,8 @@ _BESIDE = re.compile(
 )
 _BESIDE_MOST = 5
 """Maximum number of other words in such a sentence; with more, it has content of its own."""
-EMERGENCY_ID = "classifier-emergency"
-"""Id of the finding of an emergency."""
 _EMERGENCY = Finding(
-    id=EMERGENCY_ID,
+    id="classifier-emergency",
     tier="emergency",
     reason="The way this is described is like texts that need help now.",
     do="Call your emergency number (112, 999 or 911) now, or go to the nearest emergency "
@@ -88,7 +81,7 @@ _EMERGENCY = Finding(
     words=(),
     layer="classifier",
 )
-TODAY = Finding(
+_TODAY = Finding(
     id="classifier-today",
     tier="today",
     reason="The way this is described is like texts that should be seen the same day.",
@@ -98,7 +91,6 @@ TODAY = Finding(
     words=(),
     layer="classifier",
 )
-"""Finding of a text that should be seen the same day."""
 SELF_HARM = "classifier-self-harm"
 """Id of the finding of self-harm."""
 _HARM = Finding(
@@ -178,8 +170,8 @@ def write_weights(weights: Weights, path: Path) -> None:
 
 
 @cache
-def _weights(path: Path = WEIGHTS) -> Weights:
-    with np.load(path, allow_pickle=False) as kept:
+def _weights() -> Weights:
+    with np.load(WEIGHTS, allow_pickle=False) as kept:
         told = json.loads(str(kept["told"]))
         arrays = {key: kept[key] for key in ("rarity", "table", "scale", "bias")}
     limits = tuple(told["limits"])
@@ -200,18 +192,6 @@ def estimate(text: str) -> KindEstimate:
     a, b = weights.platt
     harm = max(1 / (1 + np.exp(-(a * one[-1] + b))) for one in scores)
     return KindEstimate(dict(zip(KINDS, map(float, worst), strict=True)), float(harm))
-
-
-def urgent_odds(text: str, masked: str) -> float:
-    """Return the log-odds that a text calls for help today, the mean of two readings of it.
-
-    Args:
-        text: The text, of which the most urgent window decides.
-        masked: The same text with its symptoms hidden.
-    """
-    weights = _weights(SECOND)
-    read = ([_scores(words, weights)[0] for words in windows(one)] for one in (text, masked))
-    return float(sum(max(scores) for scores in read) / 2)
 
 
 def urgency(emergency: Any, today: Any) -> Any:
@@ -246,7 +226,7 @@ def findings(text: str, factor: float = 1.0) -> tuple[Finding, ...]:
     if urgency(p["emergency"], p["today"]) >= emergency:
         return (_EMERGENCY,)
     if p["emergency"] + p["today"] >= today or p["emergency"] >= factor * EMERGENCY:
-        return (TODAY,)
+        return (_TODAY,)
     return ()
 
 

@@ -12,8 +12,6 @@ from itertools import pairwise
 from galenic.assistant.triage.mild import is_medicine_list, is_mild
 from galenic.assistant.triage.raising import languages, poisoning, self_harm, values
 from galenic.assistant.triage.raising.features import FEW, tokens
-from galenic.assistant.triage.raising.second import GRAVE, LEARNED, reads_harmless
-from galenic.assistant.triage.reading import Reading
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.said import Said
 
@@ -65,22 +63,8 @@ def _learned(said: Said) -> Sequence[Finding]:
     if len(tokens(whole)) < FEW:  # "my head hurts" is as near to an emergency as to none
         found = [one for one in found if one.id == classifier.SELF_HARM]
     if not found and classifier.estimate(whole).self_harm >= HINT:
-        found = self_harm.hinted(whole)
-    return [one for one in map(_doubted(said.reading), found) if one]
-
-
-def _doubted(reading: Reading) -> Callable[[Finding], Finding | None]:
-    """Return what becomes of a finding of this layer in view of the second classifier."""
-    from galenic.assistant.triage.raising import classifier
-
-    def doubt(one: Finding) -> Finding | None:
-        if one.tier != "emergency":
-            return one
-        if one.id == classifier.EMERGENCY_ID:
-            return classifier.TODAY if reads_harmless(reading, LEARNED) else one
-        return None if reads_harmless(reading, GRAVE) else one
-
-    return doubt
+        return self_harm.hinted(whole)
+    return found
 
 
 def _with_questions(sentences: Sequence[str]) -> list[str]:
