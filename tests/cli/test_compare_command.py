@@ -65,7 +65,7 @@ def test_table_names_both_runs_the_unpaired_and_some_questions(runs: tuple[Path,
     result = compare(*runs, "--show", 2)
     text = " ".join(result.stdout.split())
     assert "incomplete: 150 of 160" in text
-    assert "left out: 10 records of A, 0 of B" in text
+    assert "only one of the runs has them: 10 records of A, 0 of B" in text
     assert "<.0001" in text
     assert text.count("Which drug is given") <= 4 * 2 * 2
     assert "medmcqa letter: only A is right (2 of" in text

@@ -333,7 +333,7 @@ def test_a_text_that_is_given_twice_is_refused(server: Inside) -> None:
 def test_what_is_no_number_is_no_json(server: Inside, raw: bytes) -> None:
     status, told = keyed(server, CHAT, raw)
     assert status == 400
-    assert "no number" in told["error"]["message"]
+    assert "not a number" in told["error"]["message"]
 
 
 def test_a_schema_of_thousands_of_parts_is_refused(server: Inside) -> None:

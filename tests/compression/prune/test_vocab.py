@@ -120,7 +120,7 @@ def test_sizes_and_rules(tmp_path: Path) -> None:
     assert "Ġpatient" not in often  # twice
     with pytest.raises(UserError, match="bytes and special tokens alone"):
         choose_tokens(Vocab(vocab_size=5), bpe, counts)
-    with pytest.raises(UserError, match="none goes"):
+    with pytest.raises(UserError, match="none to remove"):
         choose_tokens(Vocab(min_count=1, keep_first=10**6), bpe, Counter({0: 1}))
 
 

@@ -193,8 +193,8 @@ def test_a_client_that_fails_is_named_and_quotes_nothing(tmp_path: Path) -> None
     [
         ({"train": "medqa"}, "drop --train"),
         ({"cache": True}, "--cache"),
-        ({"epochs": 5}, "local_epochs; drop --epochs"),
-        ({"max_steps": 5}, "local_steps; drop --max-steps"),
+        ({"epochs": 5}, "local_epochs in the file, and leave --epochs out"),
+        ({"max_steps": 5}, "local_steps in the file, and leave --max-steps out"),
     ],
 )
 def test_what_does_not_go_together(tmp_path: Path, change: dict[str, Any], message: str) -> None:
