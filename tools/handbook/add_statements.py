@@ -6,8 +6,8 @@ A line of FILE has ``entry``, ``field``, ``text`` (one sentence in our own words
 puts it before the statements that are there) and ``lookups``: what was looked up (``query``), the
 page (``name``, ``title``, ``url``, ``date``) and what it ``says``. A statement that breaks a rule
 of `galenic.assistant.handbook.check` is left out and said; nothing is written twice. A statement
-that is there already gets the pages that are new; then a page that may only stand beside others
-(`leaving` in ``hosts.yaml``) goes, where two accepted hosts are left without it.
+that is there already gets the pages that are new; then a page that may only be cited together with
+others (`leaving` in ``hosts.yaml``) is removed, where two accepted hosts are left without it.
 """
 
 from __future__ import annotations
