@@ -20,6 +20,11 @@ class QuantizeConfig(CalibrationConfig):
     threads: int | None = Field(
         None, ge=1, description="Compute threads; default: chosen from the machine's load."
     )
+    tie_head: bool = Field(
+        False,
+        description="For a GGUF that holds one matrix twice, as embedding and as head: keep the "
+        "finer one for both.",
+    )
     tune: bool = Field(
         False,
         description="Tune the quantized GGUF afterwards, with types and size unchanged: codes "

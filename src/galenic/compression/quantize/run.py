@@ -24,6 +24,7 @@ from galenic.errors import UserError
 from galenic.models.files import ModelFiles
 from galenic.models.gguf.header import tensor_types
 from galenic.models.gguf.split import parts_of
+from galenic.models.gguf.tied import held_twice, tied_head
 from galenic.models.gguf.write import DENSE_TYPES
 from galenic.models.layers import count_parameters
 from galenic.models.load import resolve_model
@@ -71,7 +72,10 @@ def _quantize(
     files = text_part(resolve_model(config.model))
     earlier = read_manifest(files.path if files.path.is_dir() else files.path.parent)
     watcher.stage(f"opening {files.name}")
-    job = QuantizeJob(config, files, texts, watcher, heldout)
+    source = tied_head(files) if config.tie_head else files
+    if not config.tie_head and held_twice(files):
+        watcher.say("it holds one matrix twice, as embedding and head: --tie-head keeps one")
+    job = QuantizeJob(config, source, texts, watcher, heldout)
     if job.has_experts and (calibrated or quantizer.name != "kquant"):
         raise UserError(
             f"the feed-forward parts of {files.name} are experts: it can only be quantized "
@@ -79,7 +83,7 @@ def _quantize(
         )
     promised = quantizer.check(job)
     check_new(output, promised)
-    before = _bytes_before(job)
+    before = _bytes_before(job, files)
     if promised >= before["dense"]:
         raise UserError(
             f"{files.name} takes {before['dense']:,} bytes now, and its tensors would take "
@@ -108,7 +112,7 @@ def _quantize(
             files,
             earlier=[earlier],
             libraries=(*LIBRARIES, *EXTRA_LIBRARIES.get(quantizer.extra or "", ())),
-            options=quantizer.options | _tuning(config),
+            options=quantizer.options | _tied(config) | _tuning(config),
             calibration=calibration,
             parameters={"before": counts, "after": counts},
             removed={},
@@ -116,6 +120,10 @@ def _quantize(
             notes=_notes(job, quantizer),
             checks=checks,
         )
+
+
+def _tied(config: QuantizeConfig) -> dict[str, Any]:
+    return {"tie_head": True} if config.tie_head else {}
 
 
 def _tuning(config: QuantizeConfig) -> dict[str, Any]:
@@ -143,7 +151,7 @@ def _unfinished(
     from galenic.compression.quantize.tuning.folder import tuning_folder
 
     job.heldout_tokens  # noqa: B018
-    told = job.config.model_dump(exclude={"model", "method", "threads", "data", "text"})
+    told = job.config.model_dump(exclude={"model", "method", "threads", "data", "text", "tie_head"})
     options = {key: val for key, val in quantizer.options.items() if key != "save_imatrix"}
     fingerprint = {
         **told,
@@ -179,12 +187,12 @@ def quantized_types_of(files: ModelFiles) -> tuple[str, ...]:
     return tuple(kind for kind, _ in types.most_common() if kind not in DENSE_TYPES)
 
 
-def _bytes_before(job: QuantizeJob) -> dict[str, int]:
+def _bytes_before(job: QuantizeJob, files: ModelFiles) -> dict[str, int]:
     """Return sizes in bytes: ``before``, of the weight files; ``dense``, the same, or if those are
     quantized, of the dequantized model in 16 bits."""
-    before = _weight_bytes(job.files.path)
+    before = _weight_bytes(files.path)
     dense = before
-    if quantized_types_of(job.files):
+    if quantized_types_of(files):
         dense = 2 * count_parameters(job.checkpoint.shapes).total
     return {"before": before, "dense": dense}
 

@@ -11,7 +11,7 @@ from galenic.models.configuration import refusals
 from galenic.models.families import FAMILIES, Family, check_family, model_type_of
 from galenic.models.gguf.family import multiplier_keys
 from galenic.models.gguf.header import GgufHeader, read_metadata
-from galenic.models.gguf.names import EMBEDDING
+from galenic.models.gguf.names import EMBEDDING, HEAD
 from galenic.models.gguf.rope_config import rope_settings, short_float
 
 __all__ = ["header_config", "header_type"]
@@ -109,7 +109,7 @@ def _sizes(header: GgufHeader, architecture: str, family: Family, path: Path) ->
         if (value := header.metadata.get(f"{architecture}.{key}")) is not None:
             facts[setting] = short_float(value)
     facts["vocab_size"] = shapes[EMBEDDING][0]
-    facts["tie_word_embeddings"] = "output.weight" not in shapes
+    facts["tie_word_embeddings"] = HEAD not in shapes
     return facts
 
 

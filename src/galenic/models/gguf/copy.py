@@ -43,8 +43,13 @@ def gguf_source(path: Path, texts: Mapping[str, str] | None = None) -> GgufSourc
     )
 
 
-def join_parts(path: Path, target: Path) -> None:
+def join_parts(path: Path, target: Path, names: Mapping[str, str | None] | None = None) -> None:
     """Join the parts of a split model into one file; tensor data is copied unchanged.
+
+    Args:
+        path: path of the first part, or of the only file.
+        target: the file to write.
+        names: new names of tensors that do not keep theirs; None leaves a tensor out.
 
     Raises:
         UserError: as `galenic.models.gguf.header.check_gguf`.
@@ -52,18 +57,20 @@ def join_parts(path: Path, target: Path) -> None:
     from gguf import GGMLQuantizationType, GGUFWriter
 
     header = check_gguf(path)
+    new = {info.name: info.name for info in header.tensors} | dict(names or {})
+    tensors = [info for info in header.tensors if new[info.name] is not None]
     with replacing(target) as part:
         writer = GGUFWriter(part, header.metadata["general.architecture"])
         try:
             _copy_metadata(writer, path=path, texts={}, anew=_OF_THE_FILE)
-            for info in header.tensors:
+            for info in tensors:
                 shape, kind = tuple(reversed(info.shape)), GGMLQuantizationType[info.type]
                 empty = np.dtype(np.float32)
-                writer.add_tensor_info(info.name, shape, empty, info.num_bytes, kind)
+                writer.add_tensor_info(new[info.name], shape, empty, info.num_bytes, kind)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
-            for info in header.tensors:
+            for info in tensors:
                 file = info.file or path
                 writer.write_tensor_data(
                     np.memmap(file, np.uint8, "r", info.offset, (info.num_bytes,))

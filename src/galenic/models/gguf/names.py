@@ -31,6 +31,8 @@ __all__ = [
 
 EMBEDDING = "token_embd.weight"
 """GGUF name of the token embedding, which a tied head shares."""
+HEAD = "output.weight"
+"""GGUF name of a head of its own."""
 
 
 def gguf_name(shape: ModelShape, name: str) -> str:
@@ -47,7 +49,7 @@ def file_name(architecture: str, num_layers: int, name: str) -> str:
         name: transformers name, ending in ``.weight`` or ``.bias``.
     """
     if name == "lm_head.weight":  # gguf does not list it for families that always tie it
-        return "output.weight"
+        return HEAD
     names = _name_map(architecture, num_layers)
     found: str | None = names.get_name(name, try_suffixes=(".weight", ".bias"))
     if found is None:
