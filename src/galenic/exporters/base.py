@@ -103,7 +103,7 @@ def as_gguf(job: ExportJob, folder: Path) -> Path:
 
     path = granite_part(model).path
     folder_to_gguf(path, target, DENSE)
-    job.found.append(check_engines(path, target))
+    job.found.extend(check_engines(path, target))
     return target
 
 
@@ -131,7 +131,7 @@ def as_folder(job: ExportJob, folder: Path) -> Path:
     if model.kind == "gguf":
         from galenic.exporters.check import check_engines
 
-        job.found.append(check_engines(folder, model.path))
+        job.found.extend(check_engines(folder, model.path, converted=True))
     return folder
 
 

@@ -56,25 +56,33 @@ def _bytes(path: Path, tensor: TensorInfo) -> NDArray[np.uint8]:
     return np.memmap(tensor.file or path, np.uint8, "r", tensor.offset, (tensor.num_bytes,))
 
 
-def check_engines(folder: Path, gguf: Path) -> str:
-    """Compare the logits of a folder in transformers with those of a GGUF in llama.cpp.
+def check_engines(folder: Path, gguf: Path, *, converted: bool = False) -> list[str]:
+    """Compare tokens and logits of a folder in transformers with those of a GGUF in llama.cpp.
 
     Args:
         folder: a Hugging Face model.
         gguf: the GGUF made from the folder, or the GGUF that the folder was made from.
+        converted: whether the folder was made from the GGUF.
 
     Returns:
-        One line with the result, or that nothing was compared because PyTorch is missing.
+        Lines with the result: which texts are split otherwise, if any are, and by how much the
+        logits differ; or that nothing was compared because PyTorch is missing.
 
     Raises:
         UserError: the logits differ by more than rounding explains, the tokenizers split a plain
             text differently, or a model cannot be loaded.
     """
     if not all(map(find_spec, ("torch", "transformers", "accelerate"))):
-        return NOT_COMPARED
+        return [NOT_COMPARED]
     from galenic.compression.quantize.agreement import measure_agreement
+    from galenic.runtimes.token_check import compare_tokens
 
-    _check_tokens(folder, gguf)
+    tokens = compare_tokens(folder, gguf, converted=converted)
+    if not tokens.holds:
+        raise UserError(
+            f"nothing was exported: {folder.name} and {gguf.name} split the same plain text into "
+            "different tokens."
+        )
     header = check_gguf(gguf)
     types = {tensor.name: tensor.type for tensor in header.tensors}
     found = measure_agreement(_reference(folder, types), gguf, types)
@@ -84,26 +92,11 @@ def check_engines(folder: Path, gguf: Path) -> str:
             f"nothing was exported: llama.cpp and transformers differ by {found.difference:.2g} of "
             f"the logits' spread, where rounding ({label}) explains at most {found.tolerance:.2g}."
         )
-    return (
+    return [
+        *tokens.told(),
         f"logits of transformers and llama.cpp differ by {found.difference:.2g} of their spread; "
-        f"rounding ({label}) explains up to {found.tolerance:.2g}"
-    )
-
-
-def _check_tokens(folder: Path, gguf: Path) -> None:
-    from galenic.compression.quantize.agreement import PASSAGE
-    from galenic.models.encoders.text_encoder import TextEncoder
-    from galenic.models.gguf.tokenizer import gguf_tokenizer
-
-    texts = [PASSAGE, "Answer:", " A"]
-    own = gguf_tokenizer(gguf)(texts, add_special_tokens=False)["input_ids"]
-    encoder = TextEncoder(folder, "folder")
-    other = encoder.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    if own != other:
-        raise UserError(
-            f"nothing was exported: {folder.name} and {gguf.name} split the same plain text into "
-            "different tokens."
-        )
+        f"rounding ({label}) explains up to {found.tolerance:.2g}",
+    ]
 
 
 def _reference(folder: Path, types: dict[str, str]) -> Reference:

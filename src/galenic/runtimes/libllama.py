@@ -154,6 +154,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_chat_template": (_STR, (_PTR, _STR)),
     "llama_vocab_n_tokens": (_INT, (_PTR,)),
     "llama_vocab_get_text": (_STR, (_PTR, _INT)),
+    "llama_vocab_get_attr": (_INT, (_PTR, _INT)),
     "llama_vocab_get_add_eos": (_BOOL, (_PTR,)),
     "llama_vocab_is_eog": (_BOOL, (_PTR, _INT)),
     "llama_vocab_is_control": (_BOOL, (_PTR, _INT)),

@@ -1,4 +1,4 @@
-"""One model loaded by a llama.cpp library: tokenizer, scoring of token trees, generation steps.
+"""One model loaded by a llama.cpp library: scoring of token trees, and generation steps.
 
 It takes any library without verifying it, so that the self-test can run one that is not yet
 trusted.
@@ -6,7 +6,6 @@ trusted.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 
 from galenic.errors import UserError
 from galenic.runtimes.libllama import LibLlama
-from galenic.runtimes.literal import literal_parts
 from galenic.runtimes.llama_context import MAX_LEAVES, LlamaContext
-from galenic.runtimes.llama_load import load_adapter, load_model
+from galenic.runtimes.llama_load import load_adapter
+from galenic.runtimes.llama_vocab import LlamaVocab
 from galenic.runtimes.tiles import Rows, parts
 from galenic.runtimes.tree import Pack
 from galenic.runtimes.writing import log_softmax
@@ -27,7 +26,7 @@ __all__ = ["LlamaEngine"]
 _PACKED_REFUSED = "this kind of model (recurrent or encoder-decoder) cannot be scored here"
 
 
-class LlamaEngine:
+class LlamaEngine(LlamaVocab):
     """A model and its context.
 
     Args:
@@ -43,14 +42,11 @@ class LlamaEngine:
     def __init__(
         self, library: LibLlama, path: Path, *, threads: int, adapter: Path | None = None
     ) -> None:
-        self.library = library
         self.threads = threads
-        model = load_model(library, path)
-        self._model: int | None = model
-        self._vocab = library.llama_model_get_vocab(model)
+        super().__init__(library, path)
+        model = self._model
         held = None if adapter is None else load_adapter(library, model, adapter)
         self._context = LlamaContext(library, model, threads=threads, adapter=held)
-        self.vocab_size = int(library.llama_vocab_n_tokens(self._vocab))
         self.context_length = int(library.llama_model_n_ctx_train(model))
         if (
             library.llama_model_is_recurrent(model)
@@ -59,97 +55,6 @@ class LlamaEngine:
         ):
             self.close()
             raise UserError(f"{path}: {_PACKED_REFUSED}. Use a decoder-only transformer.")
-
-    # What the model is
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of parameters, embeddings included."""
-        return int(self.library.llama_model_n_params(self._model))
-
-    @property
-    def chat_template(self) -> str | None:
-        """Jinja chat template in the file, or None."""
-        template = self.library.llama_model_chat_template(self._model, None)
-        return None if template is None else str(template.decode(errors="replace"))
-
-    def metadata(self, key: str) -> str | None:
-        """Value of a metadata key as text, or None if the file does not have it."""
-        text = ctypes.create_string_buffer(1024)
-        size = self.library.llama_model_meta_val_str(self._model, key.encode(), text, len(text))
-        return None if size < 0 else text.value.decode(errors="replace")
-
-    def special_tokens(self) -> dict[str, str]:
-        """``bos_token``, ``eos_token``, ``pad_token`` and ``unk_token``, if the model has them."""
-        lib, found = self.library, {}
-        unknown = self.metadata("tokenizer.ggml.unknown_token_id") or ""
-        for name, token in (
-            ("bos_token", lib.llama_vocab_bos(self._vocab)),
-            ("eos_token", lib.llama_vocab_eos(self._vocab)),
-            ("pad_token", lib.llama_vocab_pad(self._vocab)),
-            ("unk_token", int(unknown) if unknown.isdecimal() else -1),
-        ):
-            if 0 <= token < self.vocab_size:
-                found[name] = lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace")
-        return found
-
-    def control_tokens(self) -> tuple[str, ...]:
-        """Texts of all tokens that the vocabulary marks as control tokens."""
-        lib = self.library
-        controls = (
-            lib.llama_vocab_get_text(self._vocab, token)
-            for token in range(self.vocab_size)
-            if lib.llama_vocab_is_control(self._vocab, token)
-        )
-        return tuple(text.decode(errors="replace") for text in controls if text)
-
-    def ends(self, token: int) -> bool:
-        """Whether a token ends a generated text."""
-        return bool(self.library.llama_vocab_is_eog(self._vocab, token))
-
-    def pieces(self) -> list[str]:
-        """Vocabulary entry of every token id."""
-        texts = (self.library.llama_vocab_get_text(self._vocab, i) for i in range(self.vocab_size))
-        return [text.decode(errors="replace") for text in texts]
-
-    # Text and tokens
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with the model's start token and without its end token.
-
-        Control tokens are not recognised in parts marked by `galenic.runtimes.literal`.
-        """
-        (first, _), *others = literal_parts(text)
-        ids = self._tokenize(first, start=True, literal=False)
-        if ids and self.library.llama_vocab_get_add_eos(self._vocab):
-            ids.pop()
-        for part, literal in others:
-            ids += self._tokenize(part, start=False, literal=literal)
-        return ids
-
-    def _tokenize(self, text: str, *, start: bool, literal: bool) -> list[int]:
-        data = text.encode()
-        room = len(data) + 8  # at most one token per byte, plus start and end tokens
-        tokens = (ctypes.c_int32 * room)()
-        count = self.library.llama_tokenize(
-            self._vocab, data, len(data), tokens, room, start, not literal
-        )
-        if count < 0:
-            raise RuntimeError(f"llama_tokenize failed ({count}): {self.library.last_log()}")
-        return tokens[:count]
-
-    def detokenize(self, tokens: Sequence[int]) -> bytes:
-        """UTF-8 bytes of token ids without special tokens; may start or end inside a character."""
-        ids = (ctypes.c_int32 * len(tokens))(*tokens)
-        room = 16 * len(tokens) + 16
-        while True:
-            text = ctypes.create_string_buffer(room)
-            size = self.library.llama_detokenize(
-                self._vocab, ids, len(tokens), text, room, False, False
-            )
-            if size >= 0:
-                return text.raw[:size]
-            room = -size
 
     # Computing
 
@@ -236,9 +141,7 @@ class LlamaEngine:
     def close(self) -> None:
         """Free context and model. May be called more than once."""
         self._context.close()
-        if self._model is not None:
-            self.library.llama_model_free(self._model)
-            self._model = None
+        super().close()
 
     def _score_tree(self, pack: Pack, start: int, end: int, values: NDArray[np.float64]) -> None:
         """Compute the tree of rows [start, end) and store its reads in ``values``."""

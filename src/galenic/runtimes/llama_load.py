@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from typing import ClassVar
 
 from galenic.errors import UserError
 from galenic.runtimes.libllama import LibLlama
@@ -12,10 +13,30 @@ from galenic.runtimes.libllama import LibLlama
 __all__ = ["load_adapter", "load_model"]
 
 _LOAD_MODE_MMAP = 1
+_BOOL = 2  # LLAMA_KV_OVERRIDE_TYPE_BOOL
 
 
-def load_model(library: LibLlama, path: Path) -> int:
+class _Override(ctypes.Structure):
+    """``llama_model_kv_override`` with a truth value; the last of a list has an empty key."""
+
+    _fields_: ClassVar = [
+        ("tag", ctypes.c_int32),
+        ("key", ctypes.c_char * 128),
+        ("value", ctypes.c_int64),
+        ("rest", ctypes.c_char * 120),
+    ]
+
+
+def load_model(
+    library: LibLlama, path: Path, *, vocab_only: bool = False, space_prefix: bool | None = None
+) -> int:
     """Load a GGUF with memory-mapped weights; returns the library's handle of the model.
+
+    Args:
+        library: the library.
+        path: the file.
+        vocab_only: whether to load the vocabulary and no weights.
+        space_prefix: what counts instead of ``tokenizer.ggml.add_space_prefix`` of the file.
 
     Raises:
         UserError: the file does not exist, is not a GGUF, or the library cannot load it.
@@ -30,6 +51,12 @@ def load_model(library: LibLlama, path: Path) -> int:
     params.devices = ctypes.addressof(no_devices)
     params.n_gpu_layers = 0
     params.load_mode = _LOAD_MODE_MMAP
+    params.vocab_only = vocab_only
+    if space_prefix is not None:
+        told = (_Override * 2)()
+        told[0].tag, told[0].value = _BOOL, int(space_prefix)
+        told[0].key = b"tokenizer.ggml.add_space_prefix"
+        params.kv_overrides = ctypes.addressof(told)
     library.log.clear()
     model = library.llama_model_load_from_file(os.fsencode(path), params)
     if not model:

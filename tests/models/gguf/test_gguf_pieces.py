@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from galenic.errors import UserError
 from galenic.models.files import ModelFiles
@@ -23,6 +24,7 @@ pytest.importorskip("torch", reason="needs the train extra")
 from galenic.models.gguf.folder import folder_to_gguf
 from galenic.models.gguf.tokenizer import gguf_tokenizer
 from galenic.runtimes.llama import LlamaRuntime
+from galenic.runtimes.token_check import compare_tokens
 from tiny_hf import write_tiny_hf
 from tiny_pieces import KINDS, write_tiny_pieces
 
@@ -59,17 +61,10 @@ def case(
         yield Case(kind, home / "tiny.gguf", llama, theirs, back)
 
 
-def comparable(kind: str, text: str) -> bool:
-    """Whether llama.cpp can do as the tokenizer does.
-
-    It takes no other whitespace than ASCII's from after Phi-3's special tokens, and it puts a space
-    before every piece of a text, where Metaspace looks whether one is there.
-    """
-    if kind == "phi3":
-        return not any(letter.isspace() and ord(letter) > 127 for letter in text)
-    if kind == "mistral":
-        return text[:1] not in (" ", "▁") and not any(token in text for token in SPECIAL)
-    return "▁▁" not in text  # which transformers finds as a token of Gemma before it spells spaces
+def comparable(text: str) -> bool:
+    """Whether llama.cpp can do as transformers, which finds a token of Gemma in this text before
+    it spells spaces."""
+    return "▁▁" not in text
 
 
 def awkward(count: int) -> list[str]:
@@ -78,7 +73,7 @@ def awkward(count: int) -> list[str]:
 
 
 def test_all_three_encode_alike(case: Case) -> None:
-    texts = [text for text in awkward(800) if comparable(case.kind, text)]
+    texts = [text for text in awkward(800) if comparable(text)]
     assert len(texts) > 100
     expected = case.theirs(texts)["input_ids"]
     assert case.llama.encode_batch(texts) == expected
@@ -86,14 +81,14 @@ def test_all_three_encode_alike(case: Case) -> None:
 
 
 def test_what_comes_back_is_what_llama_cpp_does(case: Case) -> None:
-    texts = [text for text in awkward(800) if case.kind != "phi3" or comparable("phi3", text)]
+    texts = awkward(800)
     assert case.back(texts)["input_ids"] == case.llama.encode_batch(texts)
 
 
 @settings(max_examples=150, deadline=None)
 @given(text=st.text(st.one_of(st.sampled_from("▁ ab12thepion.\n\t"), st.characters(codec="utf-8"))))
 def test_any_text(case: Case, text: str) -> None:
-    if "\0" in text or not comparable(case.kind, text):
+    if "\0" in text or not comparable(text):
         return
     expected = case.theirs(text)["input_ids"]
     assert case.llama.encode_batch([text]) == [expected]
@@ -192,9 +187,31 @@ def test_an_image_token_without_a_row_is_left_out(
     assert read_vocabulary(tmp_path, size + 1).types[size] == 3
 
 
-def test_metaspace_is_said_to_differ(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_tiny_pieces(tmp_path, "mistral")
-    assert read_vocabulary(tmp_path, 600).space_first
-    assert "none after a special token; llama.cpp does" in caplog.text
-    edit(tmp_path, pre_tokenizer=METASPACE | {"prepend_scheme": "never"})
-    assert not read_vocabulary(tmp_path, 600).space_first
+@pytest.mark.parametrize(
+    ("scheme", "kept"), [("always", "always"), ("first", "first"), ("never", "")]
+)
+@pytest.mark.parametrize("split", [False, True])
+def test_metaspace(scheme: str, kept: str, split: bool, tmp_path: Path) -> None:
+    folder = write_tiny_hf(tmp_path / "tiny", "llama", pieces="mistral")
+    rule = METASPACE | {"prepend_scheme": scheme, "split": split}
+    edit(folder, normalizer=None, pre_tokenizer=rule)
+    if split:  # no token of two words, so that splitting before merging changes nothing
+        model = json.loads((folder / "tokenizer.json").read_text())["model"]
+        inner = [token for token in model["vocab"] if "▁" in token[1:]]
+        for number, token in enumerate(inner):
+            model["vocab"][chr(0xE000 + number)] = model["vocab"].pop(token)
+        merges = [cut for cut in model["merges"] if "▁" not in "".join(cut)[1:]]
+        edit(folder, model={**model, "merges": merges})
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    found = read_vocabulary(folder, size)
+    assert (found.space_first, found.reading.spaces) == (bool(kept), kept)
+    folder_to_gguf(folder, tmp_path / "tiny.gguf", "F32")
+    assert not compare_tokens(folder, tmp_path / "tiny.gguf").own
+    theirs = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    back = gguf_tokenizer(tmp_path / "tiny.gguf")
+    files = ModelFiles("tiny", "gguf", tmp_path / "tiny.gguf", "0" * 64)
+    with LlamaRuntime(files, threads=1) as llama:
+        texts = [text for text in awkward(400) if comparable(text)]
+        expected = [found.ids for found in theirs.encode_batch(texts)]
+        assert llama.encode_batch(texts) == expected
+        assert back(texts)["input_ids"] == expected

@@ -104,6 +104,7 @@ def _quantize(
             )
         if _adapted(earlier):
             checks |= _margins(job, part)
+        tokens = _tokens(job, part)
         counts = asdict(job.counts)
         return record_stage(
             part,
@@ -117,7 +118,7 @@ def _quantize(
             parameters={"before": counts, "after": counts},
             removed={},
             sizes={**before, "after": after},
-            notes=_notes(job, quantizer),
+            notes=(*_notes(job, quantizer), *tokens),
             checks=checks,
         )
 
@@ -242,6 +243,24 @@ def _margins(job: QuantizeJob, folder: Path) -> dict[str, float]:
     found = measure_margins(job, folder / WEIGHTS)
     job.watcher.say(found.told())
     return found.checks()
+
+
+def _tokens(job: QuantizeJob, folder: Path) -> tuple[str, ...]:
+    """Check that a GGUF splits texts as the folder that it was made from; say what it does not.
+
+    Raises:
+        UserError: it splits plain text otherwise.
+    """
+    if job.files.kind != "folder" or not (folder / WEIGHTS).exists():
+        return ()
+    from galenic.runtimes.token_check import compare_tokens
+
+    found = compare_tokens(job.checkpoint.folder, folder / WEIGHTS)
+    if not found.holds:
+        raise failed("llama.cpp splits plain text into other tokens than transformers")
+    for line in found.told():
+        job.watcher.say(line)
+    return found.told()
 
 
 def _weight_bytes(path: Path) -> int:

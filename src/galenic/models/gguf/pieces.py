@@ -14,8 +14,8 @@ https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,13 @@ __all__ = [
     "BYTE_TOKENS",
     "KEPT_SPACES",
     "SPACE",
+    "Spaces",
     "is_run",
     "is_sentencepiece",
     "piece_scores",
-    "puts_space_first",
+    "read_spaces",
     "strips_as_phi3",
 ]
-
-logger = logging.getLogger(__name__)
 
 SPACE = "▁"
 BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -50,37 +49,49 @@ def is_run(token: str) -> bool:
     return token.count(SPACE) == len(token) > 1
 
 
-def puts_space_first(path: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether the tokenizer puts a space before the text.
+@dataclass(frozen=True)
+class Spaces:
+    """How spaces are treated.
+
+    Attributes:
+        first: whether a space is put before the text.
+        scheme: where, if only where none is (`galenic.models.tokenizers.reading.Reading.spaces`).
+        compose: whether accents are composed before.
+    """
+
+    first: bool = False
+    scheme: str = ""
+    compose: bool = False
+
+
+def read_spaces(path: Path, facts: Mapping[str, Any]) -> Spaces:
+    """Read what the normalizer and the pre-tokenizer do with a text.
 
     Raises:
         UserError: the normalizer or pre-tokenizer does anything that llama.cpp does not, or does
             not write spaces as ``▁``.
     """
-    prefix = spelled = False
+    prefix = spelled = compose = False
+    scheme = ""
     for step in _steps(facts.get("normalizer"), "normalizers"):
         if step.get("type") == "Prepend" and step.get("prepend") == SPACE:
             prefix = True
         elif step.get("type") == "Replace" and _replaces_spaces(step):
             spelled = True
+        elif step.get("type") == "NFC":
+            compose = True
         else:
             raise _unknown(path, "normalizer", step)
     for step in _steps(facts.get("pre_tokenizer"), "pretokenizers"):
-        if step.get("type") == "Metaspace" and not prefix and _whole(step):
+        if step.get("type") == "Metaspace" and not prefix and _whole(step, facts):
             spelled = True
             old = "always" if step.get("add_prefix_space", True) else "never"
-            prefix = step.get("prepend_scheme", old) != "never"
-            if prefix:
-                logger.warning(
-                    "%s puts no second space before a text that begins with one%s; llama.cpp does",
-                    path,
-                    ", and none after a special token" if step["prepend_scheme"] == "first" else "",
-                )
+            scheme = step.get("prepend_scheme", old).replace("never", "")
         elif not (spelled and _cuts_at_spaces(step)):  # no spaces are left to split at
             raise _unknown(path, "pre-tokenizer", step)
     if not spelled:
         raise UserError(f"{path} does not spell spaces as {SPACE}, which llama.cpp does.")
-    return prefix
+    return Spaces(prefix or bool(scheme), scheme, compose)
 
 
 def _steps(part: Mapping[str, Any] | None, key: str) -> Sequence[Mapping[str, Any]]:
@@ -93,8 +104,13 @@ def _replaces_spaces(step: Mapping[str, Any]) -> bool:
     return step.get("pattern") == {"String": " "} and step.get("content") == SPACE
 
 
-def _whole(step: Mapping[str, Any]) -> bool:
-    return step.get("replacement") == SPACE and step.get("split", True) is False
+def _whole(step: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Whether merging goes over the whole text: it is not split, or no token has an inner space."""
+    if step.get("replacement") != SPACE:
+        return False
+    return step.get("split", True) is False or not any(
+        SPACE in token[1:] for token in facts["model"]["vocab"]
+    )
 
 
 def _cuts_at_spaces(step: Mapping[str, Any]) -> bool:
@@ -199,18 +215,9 @@ def _check_cuts(
             )
 
 
-def strips_as_phi3(path: Path, added: Sequence[Mapping[str, Any]], tokens: Collection[str]) -> bool:
-    """Whether special tokens swallow the spaces after them, as llama.cpp does for Phi-3.
-
-    Logs a warning for tokens that strip spaces in a way that a GGUF cannot express.
-    """
+def strips_as_phi3(added: Sequence[Mapping[str, Any]], tokens: Collection[str]) -> bool:
+    """Whether special tokens swallow the spaces after them, as llama.cpp does for Phi-3."""
     strip = {token["content"] for token in added if token.get("rstrip")}
     whole = {token["content"] for token in added}
     known = {"</s>", *KEPT_SPACES} <= set(tokens)
-    phi3 = known and strip == (whole | {"</s>"}) - set(KEPT_SPACES)
-    for token in added:
-        if token.get("lstrip") or token.get("single_word") or (token.get("rstrip") and not phi3):
-            logger.warning(
-                "%s: %r strips the spaces beside it, which a GGUF cannot express", path, token
-            )
-    return phi3
+    return known and strip == (whole | {"</s>"}) - set(KEPT_SPACES)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.errors import UserError
 from galenic.models.gguf.header import read_metadata
 from galenic.models.gguf.pieces import KEPT_SPACES
+from galenic.models.tokenizers.reading import KEY, Reading
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -121,8 +122,10 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     if len(types) != len(tokens):
         raise UserError(f"{path} has {len(tokens)} tokens and {len(types)} token types.")
     core, add_bos = _core(path, facts)
+    reading = Reading.read(metadata.get(KEY))
+    _follow(core, reading)
     name = str(metadata.get("general.name")).lower()
-    _add_special(core, tokens, types, phi3="phi3" in name or "phi-3" in name)
+    _add_special(core, tokens, types, reading, phi3="phi3" in name or "phi-3" in name)
     named = {
         name: tokens[facts[key]]
         for name, key in NAMES.items()
@@ -211,7 +214,23 @@ def _sentencepiece(path: Path, facts: Mapping[str, Any]) -> Tokenizer:
     return core
 
 
-def _add_special(core: Tokenizer, tokens: list[str], types: list[int], *, phi3: bool) -> None:
+def _follow(core: Tokenizer, reading: Reading) -> None:
+    """Let the tokenizer compose accents and put spaces as the file's reading says."""
+    from tokenizers import normalizers, pre_tokenizers
+
+    if reading.spaces:  # in place of a space before every text
+        core.normalizer = None
+        core.pre_tokenizer = pre_tokenizers.Metaspace(
+            "▁", prepend_scheme=reading.spaces, split=False
+        )
+    if reading.compose:
+        rest = [] if core.normalizer is None else [core.normalizer]
+        core.normalizer = normalizers.Sequence([normalizers.NFC(), *rest])
+
+
+def _add_special(
+    core: Tokenizer, tokens: list[str], types: list[int], reading: Reading, *, phi3: bool
+) -> None:
     """Add special tokens, which are matched in the text before it is split.
 
     With ``phi3``, most of them swallow the spaces after them; llama.cpp decides this by the name of
@@ -219,9 +238,16 @@ def _add_special(core: Tokenizer, tokens: list[str], types: list[int], *, phi3: 
     """
     from tokenizers import AddedToken
 
+    left, right = set(reading.lstrip), set(reading.rstrip)
+
     def found(*kinds: int) -> list[AddedToken]:
         return [
-            AddedToken(token, normalized=False, rstrip=phi3 and token not in KEPT_SPACES)
+            AddedToken(
+                token,
+                normalized=False,
+                lstrip=token in left,
+                rstrip=token in right or (phi3 and token not in KEPT_SPACES),
+            )
             for token, kind in zip(tokens, types, strict=True)
             if kind in kinds
         ]

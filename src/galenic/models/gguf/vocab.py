@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
+from galenic.limits import one_line
 from galenic.models.configuration import refusals
 from galenic.models.gguf.pieces import (
     BYTE_TOKENS,
     is_run,
     is_sentencepiece,
     piece_scores,
-    puts_space_first,
+    read_spaces,
     strips_as_phi3,
 )
 from galenic.models.gguf.tokenizer import PRE_TOKENIZERS
 from galenic.models.tokenizers.added import check_added_ids, check_spelling
+from galenic.models.tokenizers.reading import KEY, Reading
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -68,6 +70,7 @@ class Vocabulary:
         space_first: whether a space is added before the text.
         phi3_spaces: whether special tokens swallow the spaces after them, as llama.cpp does for
             models named Phi-3.
+        reading: what is done to a text before, and llama.cpp does not do.
     """
 
     tokens: tuple[str, ...]
@@ -79,6 +82,7 @@ class Vocabulary:
     scores: tuple[float, ...] | None = None
     space_first: bool = False
     phi3_spaces: bool = False
+    reading: Reading = field(default_factory=Reading)
 
     def describe(self, writer: GGUFWriter) -> None:
         """Write the tokenizer's metadata."""
@@ -91,6 +95,8 @@ class Vocabulary:
         writer.add_add_bos_token(self.add_bos)
         writer.add_add_eos_token(self.add_eos)
         writer.add_add_space_prefix(self.space_first)
+        if self.reading:
+            writer.add_string(KEY, self.reading.written())
         self.special.add_to_gguf(writer, quiet=True)
 
 
@@ -138,6 +144,7 @@ def _vocabulary(folder: Path, size: int) -> Vocabulary:
         )
     _check_model(path, model, None if pieces else facts.get("normalizer"))
     tokens, types = _tokens(path, model, added, size)
+    left, right = _strips(path, added, tokens)
     special = SpecialVocab(folder, load_merges=not pieces, n_vocab=size)
     ends = _end_ids(folder, tokens, _ends(path, facts), special)
     special.add_special_token = {}
@@ -147,15 +154,18 @@ def _vocabulary(folder: Path, size: int) -> Vocabulary:
         whole = {token["content"] for token in added}
         if model.get("unk_token") in tokens:
             special.special_token_ids["unk"] = tokens.index(model["unk_token"])
+        scores = piece_scores(path, tokens, model, whole)
+        spaces = read_spaces(path, facts)
         return Vocabulary(
             tokens, types, "default", add_bos, add_eos, special,
-            scores=piece_scores(path, tokens, model, whole),
-            space_first=puts_space_first(path, facts),
-            phi3_spaces=strips_as_phi3(path, added, tokens),
+            scores=scores,
+            space_first=spaces.first,
+            phi3_spaces=strips_as_phi3(added, tokens),
+            reading=Reading(spaces.compose, spaces.scheme, lstrip=left, rstrip=right),
         )  # fmt: skip
-    _warn_of_spaces(path, added)
     pre = _name_rule(path, facts.get("pre_tokenizer"), bool(model.get("ignore_merges")))
-    return Vocabulary(tokens, types, pre, add_bos, add_eos, special)
+    reading = Reading(facts.get("normalizer") is not None, lstrip=left, rstrip=right)
+    return Vocabulary(tokens, types, pre, add_bos, add_eos, special, reading=reading)
 
 
 def _end_ids(
@@ -193,7 +203,7 @@ def _check_model(
         for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
         if model.get(name)
     ]
-    # Qwen composes accents (NFC) first; llama.cpp never does, for any model
+    # Qwen composes accents (NFC) first; llama.cpp never does, for any model, but our runtimes do
     if normalizer is not None and normalizer.get("type") != "NFC":
         odd.append(f"normalizer {normalizer.get('type')}")
     if odd:
@@ -271,12 +281,27 @@ def _tokens(
     return tuple(token for token, _ in rows), tuple(kind for _, kind in rows)
 
 
-def _warn_of_spaces(path: Path, added: Sequence[Mapping[str, Any]]) -> None:
+def _strips(
+    path: Path, added: Sequence[Mapping[str, Any]], tokens: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Added tokens that swallow the white space before them, and those that do so after them.
+
+    Raises:
+        UserError: a token is only found where it is a word of its own, which nothing can say.
+    """
+    known = set(tokens)
     for token in added:
-        if any(token.get(name) for name in ("lstrip", "rstrip", "single_word")):
-            logger.warning(
-                "%s: %r strips the spaces beside it, which a GGUF cannot express", path, token
+        if token.get("single_word") and token["content"] in known:
+            raise UserError(
+                f"{path}: the added token {one_line(repr(token['content']))} is only found where "
+                'no letter is beside it ("single_word"), which llama.cpp cannot do. Set it to '
+                "false if it is meant to be found everywhere."
             )
+    left, right = (
+        tuple(t["content"] for t in added if t.get(side) and t["content"] in known)
+        for side in ("lstrip", "rstrip")
+    )
+    return left, right
 
 
 def _ends(path: Path, facts: Mapping[str, Any]) -> tuple[str | None, str | None]:
