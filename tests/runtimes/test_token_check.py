@@ -18,7 +18,7 @@ from galenic.models.files import ModelFiles
 from galenic.models.gguf.folder import folder_to_gguf
 from galenic.models.gguf.tokenizer import gguf_tokenizer
 from galenic.models.gguf.vocab import read_vocabulary
-from galenic.models.tokenizers.reading import WHITE, Reading, token_pattern
+from galenic.models.tokenizers.text_rules import WHITE, TextRules, token_pattern
 from galenic.runtimes.literal import mark_literal
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.token_check import BESIDE, PLAIN, SPACED, TEXTS, TokenCheck, compare_tokens
@@ -118,14 +118,14 @@ def test_what_is_told() -> None:
 
 
 def test_readings_come_back_and_unknown_ones_are_refused() -> None:
-    full = Reading(compose=True, spaces="first", lstrip=("é",), rstrip=("<a>", "<b>"))
-    assert Reading.read(full.written()) == full
-    assert Reading.read(None) == Reading()
-    assert not Reading()
+    full = TextRules(compose=True, spaces="first", lstrip=("é",), rstrip=("<a>", "<b>"))
+    assert TextRules.read(full.written()) == full
+    assert TextRules.read(None) == TextRules()
+    assert not TextRules()
     for wrong in ("x", "[]", '{"spaces": "last"}', '{"lstrip": "ab"}', '{"lstrip": [1]}',
                   '{"more": 1}', '{"compose": "yes"}', "5"):  # fmt: skip
         with pytest.raises(UserError, match="which is not known here"):
-            Reading.read(wrong)
+            TextRules.read(wrong)
 
 
 def test_white_space_is_unicodes() -> None:

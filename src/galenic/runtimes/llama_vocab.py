@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from galenic.errors import UserError
-from galenic.models.tokenizers.reading import KEY, Reading, token_pattern
+from galenic.models.tokenizers.text_rules import KEY, TextRules, token_pattern
 from galenic.runtimes.libllama import LibLlama
 from galenic.runtimes.literal import literal_parts
 from galenic.runtimes.llama_load import load_model
@@ -30,7 +30,7 @@ class LlamaVocab:
         path: the GGUF file.
         only: whether the weights are left out.
         bare: whether to read texts as every other program does that is built on llama.cpp, without
-            `galenic.models.tokenizers.reading.Reading`.
+            `galenic.models.tokenizers.text_rules.TextRules`.
 
     Raises:
         UserError: the library cannot load the file, or does not read texts as the file says.
@@ -40,16 +40,16 @@ class LlamaVocab:
         self, library: LibLlama, path: Path, *, only: bool = False, bare: bool = False
     ) -> None:
         self.library = library
-        self._reading = Reading()
+        self._rules = TextRules()
         self._model = load_model(library, path, vocab_only=only)
         if not bare:
-            self._reading = Reading.read(self.metadata(KEY))
-        if self._reading.spaces:  # they are put where they belong here, so not by llama.cpp
+            self._rules = TextRules.read(self.metadata(KEY))
+        if self._rules.spaces:  # they are put where they belong here, so not by llama.cpp
             LlamaVocab.close(self)
             self._model = load_model(library, path, vocab_only=only, space_prefix=False)
         self._vocab = library.llama_model_get_vocab(self._model)
         self.vocab_size = int(library.llama_vocab_n_tokens(self._vocab))
-        if self._reading.spaces and self._puts_spaces():
+        if self._rules.spaces and self._puts_spaces():
             LlamaVocab.close(self)
             raise UserError(
                 f"{library.files.name} puts spaces before texts though it was told not to. Use the "
@@ -150,8 +150,8 @@ class LlamaVocab:
         return ids
 
     def _tokenize(self, text: str, *, start: bool, literal: bool) -> list[int]:
-        if self._reading:
-            text = self._reading.prepare(text, self._literal if literal else self._recognised)
+        if self._rules:
+            text = self._rules.prepare(text, self._literal if literal else self._recognised)
         return self._split(text, start=start, literal=literal)
 
     def _puts_spaces(self) -> bool:

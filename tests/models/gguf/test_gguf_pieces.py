@@ -204,7 +204,7 @@ def test_metaspace(scheme: str, kept: str, split: bool, tmp_path: Path) -> None:
         edit(folder, model={**model, "merges": merges})
     size = json.loads((folder / "config.json").read_text())["vocab_size"]
     found = read_vocabulary(folder, size)
-    assert (found.space_first, found.reading.spaces) == (bool(kept), kept)
+    assert (found.space_first, found.rules.spaces) == (bool(kept), kept)
     folder_to_gguf(folder, tmp_path / "tiny.gguf", "F32")
     assert not compare_tokens(folder, tmp_path / "tiny.gguf").own
     theirs = Tokenizer.from_file(str(folder / "tokenizer.json"))

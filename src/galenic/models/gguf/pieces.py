@@ -55,7 +55,7 @@ class Spaces:
 
     Attributes:
         first: whether a space is put before the text.
-        scheme: where, if only where none is (`galenic.models.tokenizers.reading.Reading.spaces`).
+        scheme: where, if only where none is (`TextRules.spaces`).
         compose: whether accents are composed before.
     """
 

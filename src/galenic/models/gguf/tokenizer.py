@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.errors import UserError
 from galenic.models.gguf.header import read_metadata
 from galenic.models.gguf.pieces import KEPT_SPACES
-from galenic.models.tokenizers.reading import KEY, Reading
+from galenic.models.tokenizers.text_rules import KEY, TextRules
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -122,10 +122,10 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     if len(types) != len(tokens):
         raise UserError(f"{path} has {len(tokens)} tokens and {len(types)} token types.")
     core, add_bos = _core(path, facts)
-    reading = Reading.read(metadata.get(KEY))
-    _follow(core, reading)
+    rules = TextRules.read(metadata.get(KEY))
+    _follow(core, rules)
     name = str(metadata.get("general.name")).lower()
-    _add_special(core, tokens, types, reading, phi3="phi3" in name or "phi-3" in name)
+    _add_special(core, tokens, types, rules, phi3="phi3" in name or "phi-3" in name)
     named = {
         name: tokens[facts[key]]
         for name, key in NAMES.items()
@@ -214,22 +214,20 @@ def _sentencepiece(path: Path, facts: Mapping[str, Any]) -> Tokenizer:
     return core
 
 
-def _follow(core: Tokenizer, reading: Reading) -> None:
-    """Let the tokenizer compose accents and put spaces as the file's reading says."""
+def _follow(core: Tokenizer, rules: TextRules) -> None:
+    """Let the tokenizer compose accents and put spaces as the file's rules say."""
     from tokenizers import normalizers, pre_tokenizers
 
-    if reading.spaces:  # in place of a space before every text
+    if rules.spaces:  # in place of a space before every text
         core.normalizer = None
-        core.pre_tokenizer = pre_tokenizers.Metaspace(
-            "▁", prepend_scheme=reading.spaces, split=False
-        )
-    if reading.compose:
+        core.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=rules.spaces, split=False)
+    if rules.compose:
         rest = [] if core.normalizer is None else [core.normalizer]
         core.normalizer = normalizers.Sequence([normalizers.NFC(), *rest])
 
 
 def _add_special(
-    core: Tokenizer, tokens: list[str], types: list[int], reading: Reading, *, phi3: bool
+    core: Tokenizer, tokens: list[str], types: list[int], rules: TextRules, *, phi3: bool
 ) -> None:
     """Add special tokens, which are matched in the text before it is split.
 
@@ -238,7 +236,7 @@ def _add_special(
     """
     from tokenizers import AddedToken
 
-    left, right = set(reading.lstrip), set(reading.rstrip)
+    left, right = set(rules.lstrip), set(rules.rstrip)
 
     def found(*kinds: int) -> list[AddedToken]:
         return [

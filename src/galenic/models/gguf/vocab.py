@@ -30,7 +30,7 @@ from galenic.models.gguf.pieces import (
 )
 from galenic.models.gguf.tokenizer import PRE_TOKENIZERS
 from galenic.models.tokenizers.added import check_added_ids, check_spelling
-from galenic.models.tokenizers.reading import KEY, Reading
+from galenic.models.tokenizers.text_rules import KEY, TextRules
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -70,7 +70,7 @@ class Vocabulary:
         space_first: whether a space is added before the text.
         phi3_spaces: whether special tokens swallow the spaces after them, as llama.cpp does for
             models named Phi-3.
-        reading: what is done to a text before, and llama.cpp does not do.
+        rules: what is done to a text before, and llama.cpp does not do.
     """
 
     tokens: tuple[str, ...]
@@ -82,7 +82,7 @@ class Vocabulary:
     scores: tuple[float, ...] | None = None
     space_first: bool = False
     phi3_spaces: bool = False
-    reading: Reading = field(default_factory=Reading)
+    rules: TextRules = field(default_factory=TextRules)
 
     def describe(self, writer: GGUFWriter) -> None:
         """Write the tokenizer's metadata."""
@@ -95,8 +95,8 @@ class Vocabulary:
         writer.add_add_bos_token(self.add_bos)
         writer.add_add_eos_token(self.add_eos)
         writer.add_add_space_prefix(self.space_first)
-        if self.reading:
-            writer.add_string(KEY, self.reading.written())
+        if self.rules:
+            writer.add_string(KEY, self.rules.written())
         self.special.add_to_gguf(writer, quiet=True)
 
 
@@ -161,11 +161,11 @@ def _vocabulary(folder: Path, size: int) -> Vocabulary:
             scores=scores,
             space_first=spaces.first,
             phi3_spaces=strips_as_phi3(added, tokens),
-            reading=Reading(spaces.compose, spaces.scheme, lstrip=left, rstrip=right),
+            rules=TextRules(spaces.compose, spaces.scheme, lstrip=left, rstrip=right),
         )  # fmt: skip
     pre = _name_rule(path, facts.get("pre_tokenizer"), bool(model.get("ignore_merges")))
-    reading = Reading(facts.get("normalizer") is not None, lstrip=left, rstrip=right)
-    return Vocabulary(tokens, types, pre, add_bos, add_eos, special, reading=reading)
+    rules = TextRules(facts.get("normalizer") is not None, lstrip=left, rstrip=right)
+    return Vocabulary(tokens, types, pre, add_bos, add_eos, special, rules=rules)
 
 
 def _end_ids(

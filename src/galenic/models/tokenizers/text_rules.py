@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from galenic.errors import UserError
 from galenic.limits import one_line
 
-__all__ = ["KEY", "SCHEMES", "Reading", "token_pattern"]
+__all__ = ["KEY", "SCHEMES", "TextRules", "token_pattern"]
 
-KEY = "galenic.reading"
+KEY = "galenic.text_rules"
 """Metadata key of a GGUF, whose value is a JSON object."""
 SCHEMES = ("", "first", "always")
 WHITE = (
@@ -32,7 +32,7 @@ WHITE = (
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextRules:
     """Changes to a text before it is split into tokens.
 
     Attributes:
@@ -50,7 +50,7 @@ class Reading:
     rstrip: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return self != Reading()
+        return self != TextRules()
 
     def prepare(self, text: str, tokens: re.Pattern[str]) -> str:
         """Return the text that llama.cpp splits as the tokenizer splits this one.
@@ -86,7 +86,7 @@ class Reading:
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @staticmethod
-    def read(text: str | None) -> Reading:
+    def read(text: str | None) -> TextRules:
         """Read what `written` wrote; None for a file that has none.
 
         Raises:
@@ -95,7 +95,7 @@ class Reading:
         try:
             facts = json.loads(text or "{}")
             lists = [facts.pop(key, []) for key in ("lstrip", "rstrip")]
-            found = Reading(
+            found = TextRules(
                 facts.pop("compose", False), facts.pop("spaces", ""), *map(tuple, lists)
             )
             known = not facts and found.spaces in SCHEMES and isinstance(found.compose, bool)
