@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from galenic.errors import UserError
 COMMANDS = [module.__name__.rpartition(".")[2] for modules in GROUPS.values() for module in modules]
 LONGEST = 150
 """Lines of the longest help; printed in boxes with four columns it was 277."""
+MOST_USUAL = 13
+"""Options before the groups, with --output, --json and --help."""
 
 
 @pytest.fixture(autouse=True)
@@ -125,10 +128,23 @@ def test_a_long_example_is_broken_before_an_option_and_what_it_does_is_below() -
     assert _broken(command, 100) == command
     lines = help_of("ask").splitlines()
     at = next(n for n, line in enumerate(lines) if line.strip() == "galenic ask -")
-    assert lines[at + 1].startswith("     reads standard input")
+    assert lines[at + 1].startswith("     # reads standard input")
 
 
 def test_a_switch_that_is_on_is_shown_with_both_names() -> None:
     text = " ".join(help_of("search").split())
     assert "--embeddings/--no-embeddings Also search by vectors" in text
     assert "[default: on]" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_few_options_stand_before_the_groups(command: str) -> None:
+    usual = help_of(command).partition("Options ──")[2].partition("\n\n")[0]
+    assert len(re.findall(r"^ --?\w", usual, re.MULTILINE)) <= MOST_USUAL
+
+
+def test_what_only_a_measurement_of_speed_has_is_a_group() -> None:
+    group = help_of("evaluate").partition("With --speed ──")[2].partition("\n\n")[0]
+    assert re.findall(r"^ (--[\w-]+)", group, re.MULTILINE) == [
+        "--against", "--prompt-tokens", "--new-tokens", "--rounds",
+    ]  # fmt: skip

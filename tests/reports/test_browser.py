@@ -47,7 +47,7 @@ addEventListener("load", () => {{
     const closed = root.scrollWidth;
     frame.contentDocument.querySelectorAll("details").forEach(one => {{ one.open = true; }});
     const cut = [...frame.contentDocument.querySelectorAll("svg")]
-      .filter(svg => svg.getBoundingClientRect().width < 100).length;
+      .filter(svg => svg.checkVisibility() && svg.getBoundingClientRect().width < 100).length;
     const page = frame.contentDocument, box = page.querySelector("input[type=search]");
     const cards = [...box.closest("section").querySelectorAll(".card")];
     const find = text => {{

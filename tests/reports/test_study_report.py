@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from galenic.evaluation.compare import compare_pairs, pair_records
 from galenic.reports.pareto import Panel, Point, front, pareto_plot
 from galenic.reports.runs import load_run
 from galenic.reports.study import StudyReport, build_study_report
+from galenic.reports.study_html import study_html
 from galenic.reports.write import write_study_report
 from studies import BENCHMARKS, SCORINGS, write_study
 
@@ -207,3 +209,44 @@ def test_names_stand_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(boxes) == 9
     pairs = [(a, b) for at, a in enumerate(boxes) for b in boxes[:at]]
     assert not any(a.overlaps(b) for a, b in pairs)
+
+
+def test_a_name_does_not_lean_on_the_mark_of_another_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Models of equal accuracy and like sizes: names that fit between two marks are ambiguous."""
+    from galenic.reports import pareto
+
+    gaps: dict[str, float] = {}
+    names = pareto._names
+    near = [
+        Point(name, cost, value, value - 0.05, value + 0.055)
+        for name, cost, value in (
+            ("healed-tuned-mixed", 68.8, 0.317), ("mixed", 77.4, 0.31), ("dense", 98.4, 0.31),
+            ("quantized", 112.0, 0.307), ("pruned", 538.0, 0.31),
+        )
+    ]  # fmt: skip
+
+    def watch(figure: Any, axes: Any, panel: Any) -> None:
+        names(figure, axes, panel)
+        marks = [axes.transData.transform((one.cost, one.value)) for one in panel.points]
+        named = [text for text in axes.texts if text.get_text()]
+        for text in named:
+            box = text.get_window_extent(figure.canvas.get_renderer())
+            others = [
+                mark
+                for mark, point in zip(marks, panel.points, strict=True)
+                if point.name != text.get_text()
+            ]
+            gaps[text.get_text()] = min(
+                max(box.x0 - x, x - box.x1, box.y0 - y, y - box.y1, 0) for x, y in others
+            )
+
+    monkeypatch.setattr(pareto, "_names", watch)
+    pareto_plot(Panel("x", near, "MB"))
+    assert min(gaps.values()) > 12, gaps  # pixels; about 7 where nearness is not counted
+
+
+def test_a_plot_says_how_many_questions_are_behind_it(report: StudyReport) -> None:
+    page = study_html(report)
+    assert re.search(r"<b>PubMedQA · letter, n \d+</b>", page)

@@ -93,13 +93,14 @@ def with_options(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
     An option's help says which methods have it, unless all do, and the default it has there.
     """
     owners: dict[str, list[str]] = {}
-    found: dict[str, FieldInfo] = {}
+    found: dict[str, tuple[FieldInfo, str]] = {}
     for method in methods:
-        for name, field in methods.load(method).model_fields.items():
+        options = methods.load(method)
+        for name, field in options.model_fields.items():
             owners.setdefault(name, []).append(method)
-            found.setdefault(name, field)
+            found.setdefault(name, (field, _panel(options, name, METHOD)))
     fields: dict[str, Any] = {}
-    for name, field in found.items():
+    for name, (field, panel) in found.items():
         owner = "" if owners[name] == list(methods) else f" ({', '.join(owners[name])})"
         help_text = f"{field.description}{owner}{_said_default(_kind(field)[1])}"
         limits: dict[str, Any] = {
@@ -110,7 +111,7 @@ def with_options(config: type[BaseModel], methods: Registry) -> type[BaseModel]:
         }
         fields[name] = (
             _kind(field)[0] | None,
-            Field(None, description=help_text, json_schema_extra={"panel": METHOD}, **limits),
+            Field(None, description=help_text, json_schema_extra={"panel": panel}, **limits),
         )
     return create_model(f"{config.__name__}WithOptions", __base__=config, **fields)
 
@@ -140,13 +141,13 @@ def _said_default(default: Any) -> str:
     return f" [default: {'on' if default is True else default}]"
 
 
-def _panel(config: type[BaseModel], name: str) -> str:
+def _panel(config: type[BaseModel], name: str, otherwise: str = MORE) -> str:
     """The group of a field in the help: its own, or that of the class that declares it."""
     extra = config.model_fields[name].json_schema_extra
     if isinstance(extra, dict) and "panel" in extra:
         return str(extra["panel"])
     declares = next(part for part in config.__mro__ if name in inspect.get_annotations(part))
-    return getattr(declares, "PANEL", MORE)
+    return getattr(declares, "PANEL", otherwise)
 
 
 def _parameter(name: str, field: FieldInfo, panel: str | None) -> inspect.Parameter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -111,7 +112,7 @@ def _rows(records: list[Record]) -> RenderableType:
 
 
 def _examples(epilog: str, width: int) -> RenderableType:
-    """Each command as it can be copied, what it does indented below it."""
+    """Each command as it can be copied, what it does below it, as a comment of the shell."""
     parts: list[RenderableType] = []
     for paragraph in epilog.strip().split("\n\n"):
         found = re.match(r"`([^`]+)`(.*)", paragraph.strip(), re.DOTALL)
@@ -121,7 +122,8 @@ def _examples(epilog: str, width: int) -> RenderableType:
             continue
         parts.append(Text(_broken(found[1], width), style="cyan"))
         if said := " ".join(found[2].replace("`", "").split()):
-            parts.append(Padding(Text(said), (0, 0, 0, 4)))
+            lines = textwrap.wrap(said, width - 6)
+            parts += [Text(f"    # {line}") for line in lines]
     return Group(*parts)
 
 

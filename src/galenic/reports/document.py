@@ -18,6 +18,7 @@ from galenic.units import format_size
 __all__ = [
     "DISCLAIMER",
     "READING",
+    "READING_STUDY",
     "ComputingTotals",
     "Provenance",
     "ReportDocument",
@@ -30,6 +31,13 @@ DISCLAIMER = (
 )
 
 READING = (
+    (
+        "Scoring",
+        "How an answer is read from the model. `letter`: the option whose letter is most likely "
+        "after the prompt (PubMedQA: whose word). `text`: the option whose text is most likely. "
+        "`text_per_byte`: the same divided by the text's length. `generate`: the model reasons, "
+        "and its last `Answer: X` counts. `head`: an encoder's multiple-choice head.",
+    ),
     (
         "Interval",
         "An accuracy over n questions is an estimate. Had other questions of the same kind been "
@@ -68,6 +76,27 @@ READING = (
         "that reads the options does not care for their order.",
     ),
 )
+"""Terms of every report, with their meaning."""
+READING_STUDY = (
+    (
+        "Paired difference, McNemar's test",
+        "Two models answer the same questions. What counts is how many only one of them gets "
+        "right. p is the probability of so uneven a split, or a more uneven one, if both were "
+        "equally good.",
+    ),
+    (
+        "Perplexity and KL divergence",
+        "Perplexity: how surprised a model is by each token of text that it has not seen; lower "
+        "is better. KL divergence: how far its predictions are from those of the original model, "
+        "in nats a token. Both see small losses that accuracy near chance does not.",
+    ),
+    (
+        "Size",
+        "Of the weights as stored. A pruned model is float32 (32 bits a weight) until it is "
+        "quantized, so compare it with other float32 models.",
+    ),
+)
+"""Terms of a study's report besides `READING`."""
 """Glossary of the report: terms and explanations."""
 
 

@@ -22,6 +22,7 @@ from galenic.reports.meaning import meaning_of_rows
 from galenic.reports.rows import Row
 from galenic.reports.runs import LoadedRun
 from galenic.reports.text import count, model_name, p_value, proportion, signed, span
+from galenic.units import format_time
 
 __all__ = ["label_cells", "page_template", "to_html"]
 
@@ -75,7 +76,9 @@ def page_template(name: str) -> Template:
     digest = hashlib.sha256(script.encode()).digest()
     environment = Environment(autoescape=True, undefined=StrictUndefined, loader=loader)
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters.update(p=proportion, signed=signed, count=count, p_value=p_value)
+    environment.filters.update(
+        p=proportion, signed=signed, count=count, p_value=p_value, duration=format_time
+    )
     environment.globals.update(
         span=span,
         inline_code=_inline_code,

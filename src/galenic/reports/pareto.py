@@ -26,6 +26,8 @@ _PLACES = [
 """Candidate positions of a label relative to its marker, in points, best first."""
 NEAR = 10
 """A label further above or below its marker (in points) is joined to it by a line."""
+FOREIGN = 10
+"""A label nearer than this (in points) to another's marker seems to be that one's."""
 NARROW = 3
 """Costs that differ by less than this factor get evenly spaced marks."""
 
@@ -84,7 +86,7 @@ class Panel:
 
 def pareto_plot(panel: Panel) -> str:
     """Draw one plot as SVG; a line joins the `front`, hollow markers are collapsed models."""
-    with new_figure((6.4, 4.0), layout="constrained") as (figure, done):
+    with new_figure((4.9, 3.6), layout="constrained") as (figure, done):
         _draw(figure, [(figure.add_subplot(), panel)])
         spoken = "; ".join(
             f"{one.name} {one.cost:g}, {one.value:.3f}{' collapsed' * one.collapsed}"
@@ -122,13 +124,13 @@ def _draw(figure: Figure, panels: Sequence[tuple[Any, Panel]]) -> None:
 
 
 def _axes(axes: Any, panel: Panel) -> None:
-    for collapsed, label in ((False, "answers"), (True, "collapsed to one answer")):
+    for collapsed, label in ((False, "model"), (True, "collapsed to one answer")):
         shown = [one for one in panel.points if one.collapsed == collapsed]
         if shown:
             _marks(axes, shown, label, fill="none" if collapsed else MODEL)
     if best := front(panel.points, more=panel.more):
         line = ([one.cost for one in best], [one.value for one in best])
-        axes.plot(*line, color=BASELINE, lw=1.2, label="not beaten in both", zorder=1)
+        axes.plot(*line, color=BASELINE, lw=1.2, label="Pareto front", zorder=1)
     axes.set_xscale("log")
     costs = [one.cost for one in panel.points]
     near = max(costs) < NARROW * min(costs)  # then marks of a logarithmic scale would be too few
@@ -164,10 +166,12 @@ def _names(figure: Any, axes: Any, panel: Panel) -> None:
             textcoords="offset points", fontsize=8, va="center",
         )  # fmt: skip
         size = text.get_window_extent(renderer)
+        foreign = [one for one in marks if abs(one[0] - marks[at][0]) > 3 * per_point]
         boxes = [_box(marks[at], place, size, per_point) for place in _PLACES]
         costs = [
             4 * sum(box.overlaps(other) for other in taken)
             + sum(any(box.overlaps(part) for part in line) for line in lines)
+            + 3 * sum(_near(box, other, FOREIGN * per_point) for other in foreign)
             + 8 * (not (frame.x0 < box.x0 and box.x1 < frame.x1))
             + 8 * (not (frame.y0 < box.y0 and box.y1 < frame.y1))
             for box in boxes
@@ -178,7 +182,14 @@ def _names(figure: Any, axes: Any, panel: Panel) -> None:
         text.set_horizontalalignment(side)
         if abs(y) > NEAR:
             _join(axes, points[at], (x, y))
-        taken.append(boxes[best])
+        taken.append(boxes[best].padded(4, 0))  # names beside each other stay apart
+
+
+def _near(box: Bbox, mark: Any, distance: float) -> bool:
+    """Whether a marker lies within a distance of a box, in pixels."""
+    x = max(box.x0 - mark[0], mark[0] - box.x1, 0)
+    y = max(box.y0 - mark[1], mark[1] - box.y1, 0)
+    return bool(x * x + y * y < distance * distance)
 
 
 def _lines(axes: Any, panel: Panel) -> list[list[Bbox]]:

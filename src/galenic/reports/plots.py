@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from galenic.reports.rows import Row
-from galenic.reports.text import proportion, span
+from galenic.reports.text import count, proportion, shorten, span
 
 __all__ = [
     "BASELINE",
@@ -44,6 +44,8 @@ NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 PIXELS = 4 / 3
 """CSS pixels per point."""
 
+WIDEST_NAME = 48
+"""Characters of the name of an exam or a run beside a plot."""
 PANEL = (3.1, 2.5)
 """Width and height of a small panel in inches."""
 
@@ -73,7 +75,7 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
     """Plot accuracy with its interval and the majority baseline, one line per row."""
     _need(rows)
     names = _row_names(rows)
-    with new_figure((9.2, 0.8 + 0.27 * len(rows)), layout="constrained") as (figure, done):
+    with new_figure((9.2, 1.0 + 0.27 * len(rows)), layout="constrained") as (figure, done):
         axes = figure.add_subplot()
         places = range(len(rows))[::-1]
         axes.barh(
@@ -100,6 +102,7 @@ def accuracy_plot(rows: Sequence[Row]) -> str:
         axes.set_yticks(list(places), names)
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_xlim(0, 1)
+        axes.set_xlabel("accuracy")
         axes.grid(axis="x", color=GRID, alpha=0.25, lw=0.5)
         axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1.0))
         said = [
@@ -114,7 +117,9 @@ def _row_names(rows: Sequence[Row]) -> list[str]:
     """Return labels of rows: benchmark and method, and the run if there are several."""
     several = len({row.run for row in rows}) > 1
     return [
-        f"{row.benchmark} · {row.method}" + (f" · {row.run}" if several else "") for row in rows
+        shorten(f"{row.title} · {row.method}, n {count(row.n)}", WIDEST_NAME)
+        + (f" · {shorten(row.run, WIDEST_NAME)}" if several else "")
+        for row in rows
     ]
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from galenic.reports import plots
-from galenic.reports.document import DISCLAIMER, READING
+from galenic.reports.document import DISCLAIMER, READING, READING_STUDY
 from galenic.reports.html import label_cells, page_template
 from galenic.reports.meaning import clearest_scoring, meaning_of_study
 from galenic.reports.pareto import Panel, Point, pareto_picture, pareto_plot
 from galenic.reports.study import SIGNIFICANT, Answers, StudyReport, TableRow
-from galenic.reports.text import stored
+from galenic.reports.text import count, stored
 from galenic.units import format_size
 
 __all__ = ["study_html"]
@@ -51,6 +51,7 @@ def study_html(report: StudyReport) -> str:
         reliability=_reliability(report),
         disclaimer=DISCLAIMER,
         reading=READING,
+        reading_study=READING_STUDY,
     )  # fmt: skip
     return label_cells(page)
 
@@ -108,8 +109,15 @@ def _panels(
         for benchmark, title in report.benchmarks.items():
             points = list(_points(report.rows, (benchmark, scoring), cost))
             if len(points) > 1:
-                found.append((scoring, Panel(f"{title} · {scoring}", points, label, more)))
+                name = f"{title} · {scoring}, {_asked(report, (benchmark, scoring))}"
+                found.append((scoring, Panel(name, points, label, more)))
     return found
+
+
+def _asked(report: StudyReport, key: tuple[str, str]) -> str:
+    """Number of questions behind each point, such as ``n 300``; a range where it differs."""
+    numbers = sorted({row.answers[key].row.n for row in report.rows if key in row.answers})
+    return "n " + " to ".join(count(one) for one in dict.fromkeys((numbers[0], numbers[-1])))
 
 
 def _points(

@@ -38,6 +38,9 @@ EXAMPLES = """
 """
 
 
+SPEED = "With --speed"
+"""Group of the options that only a measurement of speed has."""
+
 FIRST = ("model", "benchmarks", "data", "limit", "scoring", "debias", "runtime", "threads")
 
 
@@ -65,19 +68,21 @@ def command(
     against: Annotated[
         str | None,
         typer.Option(
-            help="With --speed: model to alternate with; default: the parent named by the model's "
+            help="Model to alternate with; default: the parent named by the model's "
             "manifest; `none` for none.",
+            rich_help_panel=SPEED,
             show_default=False,
         ),
     ] = None,
     prompt_tokens: Annotated[
-        int, typer.Option(min=8, help="With --speed: prompt length in tokens.")
+        int, typer.Option(min=8, help="Prompt length in tokens.", rich_help_panel=SPEED)
     ] = 256,
     new_tokens: Annotated[
-        int, typer.Option(min=2, help="With --speed: number of generated tokens.")
+        int, typer.Option(min=2, help="Number of generated tokens.", rich_help_panel=SPEED)
     ] = 64,
     rounds: Annotated[
-        int, typer.Option(min=1, help="With --speed: timings of each model, alternating.")
+        int,
+        typer.Option(min=1, help="Timings of each model, alternating.", rich_help_panel=SPEED),
     ] = 5,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON instead of a table.")

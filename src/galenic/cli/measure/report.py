@@ -24,7 +24,7 @@ EXAMPLES = """\
 
 `galenic report runs/dense runs/compressed -o comparison`
 
-`galenic report runs/paper` of a study
+`galenic report runs/paper` for a study
 """
 
 

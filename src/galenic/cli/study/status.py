@@ -10,7 +10,10 @@ import typer
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
-HELP = "Show the state of a study's nodes: done, running, waiting, failed (with the reason)."
+HELP = (
+    "Show the state of a study's nodes (a node is one stage, or one measurement of one model): "
+    "done, running, waiting, failed (with the reason), or blocked by one that failed."
+)
 EXAMPLES = """
 **Examples**
 

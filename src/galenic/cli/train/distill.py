@@ -34,7 +34,10 @@ EXAMPLES = """
 """
 
 
-FIRST = ("model", "teacher", "data", "text", "train", "method", "seq_len", "seed", "threads")
+FIRST = (
+    *("model", "teacher", "data", "text", "method", "epochs", "learning_rate"),
+    *("num_samples", "rank", "seed", "threads"),
+)
 
 
 @with_flags(with_options(DistillConfig, DISTILLERS), first=FIRST)

@@ -11,6 +11,7 @@ import typer
 from galenic.cli.flags import parse_config, parse_method, with_flags, with_options
 from galenic.cli.options import ManifestOption
 from galenic.registry import FINETUNERS
+from galenic.training.config import TrainOptions
 from galenic.training.finetune.config import FinetuneConfig, default_folder, sources_in_data
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ COLLAPSED = 1
 
 FIRST = (
     *("model", "train", "data", "method", "epochs", "learning_rate"),
-    *("batch_size", "max_length", "top_blocks", "rank", "seed", "threads"),
+    *("batch_size", "top_blocks", "rank", "seed", "threads"),
 )
 
 
@@ -74,6 +75,7 @@ def command(
         typer.Option(
             "--federated",
             metavar="CLIENTS.YAML",
+            rich_help_panel=TrainOptions.PANEL,
             help="Federated training: the file lists the clients and what each learns from; texts "
             "stay with the clients, only adapters are averaged.",
             show_default=False,

@@ -74,7 +74,7 @@ class TextsConfig(SourcesConfig):
         None,
         ge=1,
         description="Number of option orders per question, used in turn; default: a new random "
-        "order each time. With --cache use a few, so that cached orders recur.",
+        "order each time. Where outputs are cached, a few, so that orders recur.",
     )
     side_by_side: bool = Field(
         False,
