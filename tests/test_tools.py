@@ -198,3 +198,32 @@ def test_the_table_of_families_is_whole_and_nothing_in_it_is_wrong() -> None:
     assert {tuple(row) for row in rows.values()} == {made.COLUMNS}
     assert not [cell for row in rows.values() for cell in row.values() if "wrong" in cell]
     assert table.read_text("utf-8") == made.as_text(rows)
+
+
+def test_answers_of_several_runs_are_pooled_and_a_question_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    pooled = load("benchmarks/pooled")
+
+    def record(question: str, prediction: str, benchmark: str = "medmcqa") -> str:
+        shares = {label: 0.7 if label == prediction else 0.3 for label in "AB"}
+        facts = {"benchmark": benchmark, "id": question, "scoring": "letter", "gold": "A"}
+        return json.dumps(facts | {"prediction": prediction, "probabilities": shares}) + "\n"
+
+    files = {
+        "a1": record("1", "A") + record("2", "B"),
+        "a2": record("2", "A") + record("3", "B") + record("1", "B", "medqa_4options"),
+        "b1": record("1", "A") + record("2", "A"),
+        "b2": record("3", "A") + record("1", "B", "medqa_4options") + record("9", "A"),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    before = pooled.read([tmp_path / "a1", tmp_path / "a2"])
+    after = pooled.read([tmp_path / "b1", tmp_path / "b2"])
+    exam, other, everything = pooled.table(before, after)
+    assert exam[:5] == ["medmcqa", "3", "1.000", "0.333", "1.000"]  # the first "2" counts
+    assert exam[6:9] == ["0.5", "0/2", "0.667"]  # McNemar: both of two one way, 2 x 1/4
+    assert exam[10:] == ["A 1 / B 2", "A 3 / B 0"]
+    assert other[:5] == ["medqa_4options", "1", "1.000", "0.000", "0.000"]
+    assert everything[:5] == ["all", "4", "–", "0.250", "0.750"]
