@@ -14,6 +14,7 @@ from galenic.compression.quantize.config import QuantizeConfig
 from galenic.compression.quantize.kquant import BLOCK_TYPES
 from galenic.errors import UserError
 from galenic.models.gguf.header import read_header
+from galenic.models.load import resolve_model
 from galenic.registry import QUANTIZERS
 from tiny import write_tiny_gguf
 from tiny_hf import FAMILIES, write_tiny_hf
@@ -91,6 +92,26 @@ def test_an_excluded_type_does_not_come_in_as_a_stand_in(tmp_path: Path, notes: 
     run(model, tmp_path / "out", notes, bits=6, importance=False, exclude="Q5_1")
     types = {t.type for t in read_header(tmp_path / "out" / "model.gguf").tensors}
     assert types == {"F32", "Q5_0"}
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"method": "gptq", "type": "IQ4_NL", "head_type": "Q8_0"}, 0),  # asked for: no stand-in
+        ({"method": "kquant", "type": "IQ4_NL", "importance": False}, 0),
+        ({"method": "kquant", "type": "Q5_K", "importance": False}, 15),
+        ({"method": "kquant", "type": "Q5_K", "importance": False, "tensor_type": "blk=Q4_0"}, 1),
+    ],
+)
+def test_only_stand_ins_are_noted(tmp_path: Path, options: dict[str, Any], count: int) -> None:
+    from galenic.compression.quantize.job import QuantizeJob
+
+    model = write_tiny_gguf(tmp_path / "m.gguf")  # 2 blocks of 7 matrices, and the embedding
+    job = QuantizeJob(QuantizeConfig(model=str(model)), resolve_model(str(model)), (), Silent())
+    quantizer = QUANTIZERS.load(options.pop("method"))(**options)
+    noted = [note for note in quantizer.notes(job) if "does not divide" in note]
+    expected = f"{count} tensors have rows that Q5_K does not divide: Q5_1"
+    assert noted == ([expected] if count else [])
 
 
 @pytest.mark.slow

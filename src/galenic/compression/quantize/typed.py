@@ -138,9 +138,12 @@ class TypedQuantizer(Quantizer):
         return self.bits or (None if self.mixed or self.type else 4)
 
     def notes(self, job: QuantizeJob) -> tuple[str, ...]:
-        options = self.type_choices(job.source) if self.type else {}
-        free = [kinds for name, kinds in options.items() if self._ruled(name) is None]
-        others = [kind for kinds in free for kind in kinds if kind not in (self.type, "F32")]
+        from galenic.compression.quantize.kquant import quantizes
+
+        others: list[str] = []
+        for tensor in job.source.tensors if self.type else ():
+            if quantizes(tensor) and self._ruled(tensor.name) is None:
+                others += self._options(tensor).keys() - set(self.candidates(tensor))
         if not others:
             return ()
         kinds = ", ".join(sorted(set(others)))
