@@ -324,13 +324,21 @@ def plot(output: Path, facts: list[dict[str, Any]]) -> bool:
         axes.errorbar(value, place, xerr=error, fmt="o", color=color, label=label, capsize=3)
     names = [f"{fact['title']}  ({fact['file_bytes'] / 1e6:.0f} MB)" for fact in drawn]
     axes.set_yticks(range(len(drawn)), names)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    values = [fact["perplexity"]["kl"]["mean"]["value"] for fact in drawn]
+    few = max(values) > 100 * min(values)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if few else (1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("KL to the dense model, nats a token (less is better)")
+    axes.set_ylim(-0.7, len(drawn) - 0.3)
+    judged = drawn[0]["perplexity"]
+    axes.set_xlabel(
+        "KL divergence from the dense model, nats a token (lower is better)\n"
+        f"95 % intervals over {judged['num_samples']} sequences"
+    )
     axes.grid(alpha=0.3)
     by_label = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(by_label.values(), by_label.keys(), loc="upper right")
+    if len(by_label) > 1:
+        figure.legend(by_label.values(), by_label, loc="outside upper right", ncols=len(by_label))
     figure.savefig(output.with_suffix(".png"), dpi=110)
     return True
 

@@ -57,6 +57,30 @@ def test_dropped_files_are_notes(tab: Tab, server: Scripted, tmp_path: Path) -> 
     assert words(tab, "#file-said") == [""]
 
 
+def test_a_question_waits_for_a_file_that_is_being_read(tab: Tab, server: Scripted) -> None:
+    drop(tab, "letter.txt", "Takes warfarin.")
+    answer(tab, server, "May I take ibuprofen?", DONE)
+    assert [one["context"] for one in server.asked] == ["Takes warfarin."]
+    assert words(tab, "#problem") == [""]
+
+
+def test_a_file_that_was_being_read_does_not_come_back_after_clear(
+    tab: Tab, server: Scripted
+) -> None:
+    drop(tab, "letter.txt", "Takes warfarin.")
+    tab.click("#clear")
+    drop(tab, "other.txt", "Allergic to penicillin.")
+    heard(tab, "other.txt is in the box")
+    assert value(tab, "#context") == "Allergic to penicillin."
+
+
+def test_what_is_typed_while_a_file_is_read_stays(tab: Tab, server: Scripted) -> None:
+    drop(tab, "letter.txt", "Takes warfarin.")
+    tab.run("document.querySelector('#context').value = 'Asthma.'")
+    heard(tab, "letter.txt is in the box")
+    assert value(tab, "#context") == "Asthma.\n\nTakes warfarin."
+
+
 def test_what_is_no_notes_is_said(tab: Tab, server: Scripted) -> None:
     server.refused = 1  # the browser notes the refusal
     drop(tab, "photo.png", "x")
@@ -104,7 +128,7 @@ def test_where_answers_come_from_is_on_the_start_page(
     server.more = {"index": index}
     tab.open(f"{server.origin}/?again")
     tab.until("!document.querySelector('#sources').hidden")
-    assert "built-in handbook (200 pages, not reviewed by a clinician)" in words(tab, "#sources")[0]
+    assert "built-in handbook (200 topics, not reviewed by a clinician)" in words(tab, "#sources")[0]
     assert expected in words(tab, "#sources")[0]
 
 

@@ -124,3 +124,16 @@ def test_an_answer_is_copied(tab: Tab, server: Scripted) -> None:
     for part in ("See someone", "What to watch for", "- Drinking water may help. [2]"):
         assert part in copied
     assert "Yes" not in copied
+
+
+def test_a_cry_for_help_is_not_answered_with_the_same_advice_twice(
+    tab: Tab, server: Scripted
+) -> None:
+    found = [
+        finding("emergency", "You speak of ending life.", "Call now. Stay with somebody.", "end it"),
+        finding("emergency", "Suicide is named here.", "Do not stay alone, and call now.", "end it"),
+    ]
+    answer(tab, server, "x", triage("emergency", *found, crisis={"text": "Thank you."}), DONE)
+    assert words(tab, ".tier .do") == ["Call now. Stay with somebody."]
+    answer(tab, server, "x", triage("emergency", *found), DONE)
+    assert len(words(tab, ".turn:last-child .tier .do")) == 2

@@ -240,7 +240,9 @@ class _Base:
         settings = config.model_dump(mode="json", exclude={"model", "data", "threads", *WORDS})
         own = {**settings, **changes, "benchmarks": [benchmark], "scoring": [scoring]}
         spec = {"model": made, "base": self.model, "data": self.texts.data, "config": own}
-        return str(add("answers", f"{benchmark} {scoring}", [own, self.data[benchmark]], spec))
+        explained = "limit" in changes
+        title = f"{benchmark} explanations" if explained else f"{benchmark} {scoring}"
+        return str(add("answers", title, [own, self.data[benchmark]], spec))
 
     def _perplexity(self, add: Any, made: str | None, against: str, parent: str | None) -> str:
         config = CalibrationConfig.model_validate(

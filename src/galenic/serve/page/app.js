@@ -2,7 +2,7 @@
 
 import { openPassage, openScores, prepareDialogs } from "./dialogs.js";
 import { make } from "./dom.js";
-import { prepareNotes } from "./notes.js";
+import { filesRead, forgetFiles, prepareNotes } from "./notes.js";
 import { ask, fetchAbout } from "./stream.js";
 import { Turn } from "./turn.js";
 
@@ -19,6 +19,11 @@ async function send() {
   const running = new AbortController();
   setRunning(running);
   tell("problem", "");
+  await waitForFiles(running.signal);
+  if (running.signal.aborted) {
+    if (state.running === running) setRunning(null);
+    return;
+  }
   const body = { question: text, history: state.history.slice(-MOST_HISTORY), context: context.value.trim() || null };
   const turn = new Turn(text, openPassage, (one) => sendAgain(one, body));
   try {
@@ -33,6 +38,15 @@ async function send() {
   } finally {
     if (state.running === running) setRunning(null);
   }
+}
+
+/** Notes that are still being read belong to the question: it waits for them, or for Stop. */
+async function waitForFiles(signal) {
+  const read = filesRead();
+  if (read === null) return;
+  tell("problem", "A file is still being read. The question is sent as soon as it is in the notes.");
+  await Promise.race([read, new Promise((end) => signal.addEventListener("abort", end))]);
+  tell("problem", "");
 }
 
 /** The same question once more, with the answers that were given to what triage asked. */
@@ -134,6 +148,7 @@ function stop() {
 /** Forget the conversation and the notes. Nothing was stored, so only memory is emptied. */
 function clear() {
   stop();
+  forgetFiles();
   setRunning(null);
   state.history = [];
   state.answers = {};
@@ -195,7 +210,7 @@ async function loadAbout() {
 
 /** From what the answers come; an index that is missing or empty is said. */
 function sourcesOf({ passages = 0, collections = [], handbook = 0 }) {
-  const book = handbook > 0 ? `the built-in handbook (${handbook} pages, not reviewed by a clinician)` : "no handbook";
+  const book = handbook > 0 ? `the built-in handbook (${handbook} topics, not reviewed by a clinician)` : "no handbook";
   if (passages > 0) {
     return `Answers come from ${book} and from what is indexed here: ${collections.join(", ")} (${passages.toLocaleString("en")} passages).`;
   }

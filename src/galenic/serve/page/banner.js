@@ -47,7 +47,7 @@ export function banner(found) {
       { class: "tier-text" },
       make("h2", {}, found.general ? "A general question" : TIERS[tier]),
       tier === "emergency" ? calls(found.calls) : null, // first: it is what to do now
-      ...unsaid(leading.map((one) => one.do)).map((text) => make("p", { class: "do" }, text)),
+      ...unsaid(toDo(found, leading)).map((text) => make("p", { class: "do" }, text)),
       ...(found.notes ?? []).map((text) => make("p", {}, text)),
       found.raised ? make("p", { class: "raised" }, found.raised) : null,
       reasons("Why", leading),
@@ -57,6 +57,12 @@ export function banner(found) {
       make("p", { class: "small" }, found.notice ?? ""),
     ),
   );
+}
+
+/** What to do, of each finding; of a cry for help, which several layers notice, once a source. */
+function toDo(found, leading) {
+  const firsts = leading.filter((one, at) => at === leading.findIndex((other) => other.source?.url === one.source?.url));
+  return (found.crisis ? firsts : leading).map((one) => one.do);
 }
 
 function reasons(title, findings) {
