@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def test_table_names_both_runs_the_unpaired_and_some_questions(runs: tuple[Path,
     assert "only one of the runs has them: 10 records of A, 0 of B" in text
     assert "<.0001" in text
     assert text.count("Which drug is given") <= 4 * 2 * 2
-    assert "medmcqa letter: only A is right (2 of" in text
+    assert "medmcqa letter: only run A is right (2 of" in text
+    assert re.search(r"medmcqa-\d+: right \w, run A \w, run B \w ", text)
+    assert max(map(len, result.stdout.splitlines())) <= 80
     assert "Which drug" not in compare(*runs, "--show", 0).stdout
 
 

@@ -48,3 +48,11 @@ def test_a_run_that_goes_on_offers_no_smaller_one(begun: int, said: bool) -> Non
 
 def test_nothing_is_said_of_a_short_run() -> None:
     assert Duration(plan([job("a", 10)], [job("a", 10)]), 0).say(0, 6.0) is None
+
+
+def test_a_run_with_few_questions_is_offered_no_smaller_one() -> None:
+    """Sizes over three jobs are thirds, whose sum is a little less than the whole."""
+    chunks = [[job("a", 7)] * 3 for _ in range(20)] + [[job("b", 1)] * 35] * 3  # 60 and 105
+    line = Duration(plan(*chunks), 0).say(1, 600.0)
+    assert line is not None
+    assert "--limit" not in line

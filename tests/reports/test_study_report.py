@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from galenic.reports.pareto import Panel, Point, front, pareto_plot
 from galenic.reports.runs import load_run
 from galenic.reports.study import StudyReport, build_study_report
 from galenic.reports.study_html import study_html
+from galenic.reports.study_markdown import study_markdown
 from galenic.reports.write import write_study_report
 from studies import BENCHMARKS, SCORINGS, write_study
 
@@ -250,3 +252,25 @@ def test_a_name_does_not_lean_on_the_mark_of_another_model(
 def test_a_plot_says_how_many_questions_are_behind_it(report: StudyReport) -> None:
     page = study_html(report)
     assert re.search(r"<b>PubMedQA · letter, n \d+</b>", page)
+
+
+def test_a_study_of_one_benchmark_says_what_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.BENCHMARKS", ("medmcqa",))
+    write_study(tmp_path / "study")
+    found = build_study_report(tmp_path / "study")
+    assert {scoring: one.n for scoring, one in found.rows[1].pooled.items()} == {
+        scoring: found.rows[1].answers["medmcqa", scoring].row.n for scoring in found.scorings
+    }
+    write_study_report(tmp_path / "study", tmp_path / "report")
+    for card in (tmp_path / "report").glob("card-*.md"):
+        assert "not been measured on all benchmarks" not in card.read_text()
+
+
+def test_what_was_not_measured_has_no_column(report: StudyReport) -> None:
+    assert '<th scope="col">Tokens/s</th>' in study_html(report)
+    rows = [replace(row, speed=None, perplexity=None) for row in report.rows]
+    bare = replace(report, rows=rows)
+    assert not re.search("Tokens/s|Perplexity</th>", study_html(bare))
+    assert "tokens/s" not in study_markdown(bare)

@@ -128,7 +128,9 @@ def test_where_answers_come_from_is_on_the_start_page(
     server.more = {"index": index}
     tab.open(f"{server.origin}/?again")
     tab.until("!document.querySelector('#sources').hidden")
-    assert "built-in handbook (200 topics, not reviewed by a clinician)" in words(tab, "#sources")[0]
+    assert (
+        "built-in handbook (200 topics, not reviewed by a clinician)" in words(tab, "#sources")[0]
+    )
     assert expected in words(tab, "#sources")[0]
 
 

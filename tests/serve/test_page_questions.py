@@ -130,8 +130,12 @@ def test_a_cry_for_help_is_not_answered_with_the_same_advice_twice(
     tab: Tab, server: Scripted
 ) -> None:
     found = [
-        finding("emergency", "You speak of ending life.", "Call now. Stay with somebody.", "end it"),
-        finding("emergency", "Suicide is named here.", "Do not stay alone, and call now.", "end it"),
+        finding(
+            "emergency", "You speak of ending life.", "Call now. Stay with somebody.", "end it"
+        ),
+        finding(
+            "emergency", "Suicide is named here.", "Do not stay alone, and call now.", "end it"
+        ),
     ]
     answer(tab, server, "x", triage("emergency", *found, crisis={"text": "Thank you."}), DONE)
     assert words(tab, ".tier .do") == ["Call now. Stay with somebody."]

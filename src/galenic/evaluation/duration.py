@@ -16,6 +16,8 @@ SHORT = 60.0
 """No estimate is given if fewer seconds are left."""
 SMALL = 100
 """Questions per benchmark in the smaller run that is suggested."""
+SHORTER = 0.8
+"""Share of the work below which the smaller run is worth suggesting."""
 
 
 class Duration:
@@ -49,7 +51,7 @@ class Duration:
         if left < SHORT:
             return None
         line = f"about {about_time(left)} left on this machine"
-        if self.small < 1 and self.begun == 0:
+        if self.small < SHORTER and self.begun == 0:
             small = about_time(pace * sum(self.sizes) * self.small)
             line += f"; --limit {SMALL} takes about {small}"
         return line

@@ -335,7 +335,9 @@ def _pairs(
 def _pooled(
     own: Mapping[tuple[str, str], LoadedRun], dense: Mapping[tuple[str, str], LoadedRun]
 ) -> dict[str, PairedResult]:
-    groups = pool_groups(_pairs(dense, own))
+    groups = _pairs(dense, own)
+    if len({benchmark for benchmark, _ in dense}) > 1:
+        groups = pool_groups(groups)  # of a single benchmark there is nothing to pool
     return {scoring: compare_pairs(pairs, ALL) for (_, scoring, _), pairs in groups.items()}
 
 

@@ -49,6 +49,12 @@ def study_html(report: StudyReport) -> str:
         bytes_plots=_pareto(report, BYTES, _megabytes),
         speed_plots=_pareto(report, "new tokens a second", _tokens_per_second, more=True),
         reliability=_reliability(report),
+        kinds={
+            key
+            for row in report.rows
+            for key, found in row.answers.items()
+            if found.kinds or found.subjects
+        },
         disclaimer=DISCLAIMER,
         reading=READING,
         reading_study=READING_STUDY,

@@ -168,8 +168,11 @@ def _difference(compared: PairedResult | None) -> str:
 
 
 def _costs(report: StudyReport) -> str:
-    head = ["model", "size", "bits a weight", "perplexity", "ratio to first", "KL, nats a token"]
-    head += ["tokens/s", "ratio", "peak memory"]
+    head = ["model", "size", "bits a weight"]
+    judged = any(row.perplexity for row in report.rows)
+    timed = any(row.speed for row in report.rows)
+    head += ["perplexity", "ratio to first", "KL, nats a token"] * judged
+    head += ["tokens/s", "ratio", "peak memory"] * timed
     lines = []
     for row in report.rows:
         bits = row.size and row.size["bits_per_weight"]
@@ -178,8 +181,8 @@ def _costs(report: StudyReport) -> str:
                 report.name_of(row),
                 _size(row),
                 f"{bits:.2f}" if bits else "–",
-                *_text_measures(row.perplexity),
-                *_speed_measures(row.speed),
+                *(_text_measures(row.perplexity) if judged else []),
+                *(_speed_measures(row.speed) if timed else []),
             ]
         )
     return _lines(head, lines)
@@ -290,8 +293,8 @@ def _kinds(report: StudyReport) -> str:
                     proportion(one.share),
                 ]
             )
-    return _lines(head, lines) + (
-        "\n\nKinds are rules over the text (`galenic.evaluation.failures`); a question may be "
+    return (_lines(head, lines) + "\n\n" if lines else "") + (
+        "Kinds are rules over the text (`galenic.evaluation.failures`); a question may be "
         "of several. Kinds with fewer than five questions are left out."
     )
 

@@ -133,7 +133,8 @@ def _print(
         if name[0] == ALL:
             continue  # shown above, by benchmark
         for side, wins in (("A", result.a_wins), ("B", result.b_wins)):
-            _print_wins(console, run_a.items, pairs, wins, f"only {side} is right", show)
+            title = f"{result.benchmark} {_what(result)}: only run {side} is right"
+            _print_wins(console, run_a.items, pairs, wins, title, show)
 
 
 def _table(results: Sequence[PairedResult]) -> Table:
@@ -179,17 +180,15 @@ def _print_wins(
     title: str,
     show: int,
 ) -> None:
-    from galenic.reports.text import method, shorten
+    from galenic.reports.text import shorten
 
     shown = set(wins[:show])
     if not shown:
         return
-    first = pairs[0][0]
-    what = f"{first.benchmark} {method(first.scoring, first.debias)}"
-    console.print(f"\n{what}: {title} ({len(shown)} of {len(wins)})", style="bold", markup=False)
+    console.print(f"\n{title} ({len(shown)} of {len(wins)})", style="bold", markup=False)
     for a, b in pairs:
         if a.id in shown:
-            question = shorten(items[a.benchmark, a.id].question, 90)
-            said = f"A {a.prediction or 'unparsed'}, B {b.prediction or 'unparsed'}"
-            console.print(f"  {a.id}: gold {a.gold}, {said}", markup=False, soft_wrap=True)
+            question = shorten(items[a.benchmark, a.id].question, console.width - 4)
+            said = f"run A {a.prediction or 'unparsed'}, run B {b.prediction or 'unparsed'}"
+            console.print(f"  {a.id}: right {a.gold}, {said}", markup=False, soft_wrap=True)
             console.print(f"    {question}", markup=False, soft_wrap=True)

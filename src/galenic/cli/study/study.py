@@ -118,7 +118,7 @@ def command(
         typer.echo("Run the same command again to retry what is missing.", err=True)
         raise typer.Exit(1)
     if not as_json:
-        typer.echo(f"galenic report {shlex.quote(str(output))}")
+        typer.echo(f"Write its report: galenic report {shlex.quote(str(output))}")
 
 
 def _run(
