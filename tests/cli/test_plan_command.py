@@ -41,3 +41,27 @@ def test_what_does_not_fit_is_shown(tmp_path: Path) -> None:
     assert "no: disk" in done.stdout
     assert "None fits" in done.stdout
     assert "phone is left out: the model has" in done.stdout
+
+
+def test_the_table_fits_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from galenic.cli.compress import plan as command
+    from galenic.recipes.plan import Prediction, RecipePlan
+
+    row = Prediction(
+        recipe="quality",
+        file_bytes=94_300_000,
+        peak_bytes=1_230_000_000,
+        tokens_per_second=123.4,
+        bits_per_weight=5.5,
+        blocks_kept=0.8,
+        vocab_size=151_936,
+        misses=("disk", "memory"),
+    )
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    command._print(RecipePlan("m", 2048, 2, (row,), {}))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "no: disk, memory" in lines[1]

@@ -151,18 +151,23 @@ def _print_json(
     typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
 
 
+COLUMNS = (
+    "bits: bits a weight; blocks: share of the blocks' weights that is kept; vocab: tokens of the "
+    "vocabulary that are kept."
+)
+
+
 def _print(plan: RecipePlan) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from galenic.recipes.plan import RULE
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold underline")
     table.add_column("recipe", no_wrap=True)
-    for title in ("file", "memory", "tokens/s", "bits/weight", "blocks kept", "tokens kept"):
-        table.add_column(title, justify="right")
+    for title in ("file", "memory", "tokens/s", "bits", "blocks", "vocab"):
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_column("fits")
     for row in plan.rows:
         fits = "no: " + ", ".join(row.misses) if row.misses else "yes"
@@ -171,6 +176,7 @@ def _print(plan: RecipePlan) -> None:
         table.add_row(Text(row.recipe), *_cells(row), fits)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     console.print(table)
+    console.print(COLUMNS, markup=False)
     for name, why in plan.unsuited.items():
         console.print(f"{name} is left out: {why}", markup=False)
     console.print(_notes(plan), markup=False)

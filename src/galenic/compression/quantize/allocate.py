@@ -31,6 +31,7 @@ from galenic.models.gguf.write import (
     encode_dense,
     stored_bytes,
 )
+from galenic.units import format_size
 
 __all__ = ["TypeChoice", "allocate", "measure_choices"]
 
@@ -85,8 +86,8 @@ def allocate(choices: Choices, budget: int) -> dict[str, str]:
     spare = budget - sum(smallest.values())
     if spare < 0:
         raise UserError(
-            f"the smallest types take {sum(smallest.values()):,} bytes, and the budget is "
-            f"{budget:,}. Raise it, or allow smaller types."
+            f"the smallest types take {format_size(sum(smallest.values()))}, and the budget is "
+            f"{format_size(budget)}. Raise it, or allow smaller types."
         )
     extras = [
         [option.num_bytes - smallest[name] for option in options]

@@ -18,7 +18,7 @@ from galenic.compression.quantize.base import Quantizer
 from galenic.compression.quantize.job import QuantizeJob
 from galenic.errors import UserError, unknown_name
 from galenic.models.safe_pattern import check_pattern
-from galenic.units import parse_size, split_commas
+from galenic.units import format_size, parse_size, split_commas
 
 if TYPE_CHECKING:
     from galenic.compression.quantize.allocate import TypeChoice
@@ -184,8 +184,8 @@ class TypedQuantizer(Quantizer):
         budget = self._budget(source)
         if smallest > budget:
             raise UserError(
-                f"the smallest types take {smallest:,} bytes, and {budget:,} are left for the "
-                "tensors. Raise the target, or allow smaller types."
+                f"the smallest types take {format_size(smallest)}, and {format_size(budget)} are "
+                "left for the tensors. Raise the target, or allow smaller types."
             )
         return budget
 
