@@ -191,3 +191,43 @@ def test_long_runs_of_blanks_and_marks_take_no_time(run: str) -> None:
     for head in ("Answer", "Answer:", "The best option", ""):
         assert parse_answer(head + run * 1000 + "nothing", "ABCD") is None
     assert time.process_time() - begin < 8
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("The correct answer is not B but C.", "C"),
+        ("The answer is not option A, but rather option D.", "D"),
+        ("The answer is not B.", None),
+        (r"$\fbox{C}$", "C"),
+        (r"\[ \boxed{\textbf{(C)}} \]", "C"),
+        ("__Answer__: _C_", "C"),
+        ("“B”", "B"),
+        ("（B）", "B"),
+        ('{"answer_idx": "B", "confidence": 0.9}', "B"),
+        ('{"reasoning": "A is wrong", "final_answer": "D"}', "D"),
+        ('{"answer": null}', None),
+        ("Correct answer: c) Paracetamol", "C"),
+        ("A: wrong. B: wrong. C: right. D: wrong.", None),
+        ("(A): no; (B): yes", None),
+        ("B: Ibuprofen", "B"),
+        ("<think>A <think>Answer: B</think> or C</think>Answer: D", "D"),
+        ("Die richtige Antwort ist B.", "B"),
+        ("Die Antwort ist nicht B.", None),
+        ("Antwort: **C**", "C"),
+        ("Réponse : B", "B"),
+        ("La bonne réponse est C.", "C"),
+        ("La respuesta correcta es la B.", "B"),
+        ("La risposta corretta è C.", "C"),
+        ("Respuesta: D o C", None),
+        ("Ответ: B", "B"),
+        ("答案：B", "B"),
+        ("正确答案是 D。", "D"),
+        ("答案是B选项，因为", "B"),
+        ("正解はC", "C"),
+        ("정답은 D", "D"),
+    ],
+)
+def test_more_forms_and_languages(text: str, label: str | None) -> None:
+    options = {"A": "Aspirin", "B": "Ibuprofen", "C": "Paracetamol", "D": "None of the above"}
+    assert parse_answer(text, options) == label

@@ -126,3 +126,21 @@ def test_what_follows_is_the_same_whatever_was_there_before(tmp_path: Path) -> N
         for wrong in (-1, len(TOKENS)):
             with pytest.raises(ValueError, match="place"):
                 next(runtime.follow(TOKENS, wrong))
+
+
+def test_ends_of_a_text_are_computed_together_with_the_same_bits(tmp_path: Path) -> None:
+    ends = [5, 9, 5, 200]
+    with open_tiny(tmp_path) as runtime:
+        for text in (TOKENS[:1], TOKENS[:80], TOKENS[:60], TOKENS):
+            expected = [list(open_tiny(tmp_path).follow((*text, end), 0))[-1] for end in ends]
+            np.testing.assert_array_equal(list(runtime.after(text, ends)), expected)
+            np.testing.assert_array_equal(list(Runtime.after(runtime, text, ends)), expected)
+            next(runtime.after(text, ends))  # begun and left
+            np.testing.assert_array_equal(scores(runtime, TOKENS), scores(runtime, TOKENS))
+        many = list(range(3, 130))
+        found = list(runtime.after(TOKENS, many))
+        np.testing.assert_array_equal(found[-1], next(runtime.after(TOKENS, many[-1:])))
+        assert len(found) == len(many)
+        for wrong in ((), (5,) * 2048):
+            with pytest.raises(ValueError, match=r"at least one token|at most 2048"):
+                next(runtime.after(wrong, ends))

@@ -255,3 +255,35 @@ def test_the_openai_client_reads_it(server: Inside, model: Path) -> None:
     assert choice.logprobs.token_logprobs == made(server, STEM, **SCORE)[0]["logprobs"][
         "token_logprobs"
     ]  # fmt: skip
+
+
+def test_options_of_one_token_share_their_batches(
+    alone: LlamaRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four letters behind one question: its rows, and one tile for the letters."""
+    from galenic.runtimes.llama_context import LlamaContext
+    from galenic.serve.scores import Scorer
+
+    rows: list[int] = []
+    run = LlamaContext.run
+
+    def counted(self: LlamaContext, batch: Any) -> None:
+        rows.append(len(batch))
+        run(self, batch)
+
+    stem = own(alone, STEM)
+    prompts = [(*stem, end) for end in (10, 20, 30, 40)]
+    expected = {one: list(alone.follow(one, 0)) for one in prompts}
+    monkeypatch.setattr(LlamaContext, "run", counted)
+    alone._engine.forget()
+    found = Scorer(alone).score(prompts, 1, lambda: True)
+    assert sum(rows) == len(stem) + 4
+    for prompt in prompts:
+        for place, token, row in zip(
+            found[prompt].places[1:], prompt[1:], expected[prompt], strict=False
+        ):
+            assert place is not None
+            assert place.log_prob == row[token]
+            assert place.top == ((int(row.argmax()), row.max()),)
+        assert (found[prompt].after == expected[prompt][-1]).all()
+        assert len(found[prompt].places) == len(prompt)

@@ -28,6 +28,7 @@ from galenic.cache import CHUNK, replacing
 from galenic.errors import UserError
 from galenic.limits import PACK_INDEX, one_line
 from galenic.models.gguf.header import read_header
+from galenic.models.gguf.split import parts_of
 from galenic.models.load import resolve_model
 from galenic.models.tensors import list_tensors
 from galenic.strict_json import parse_object
@@ -101,14 +102,15 @@ def pack(name: str, target: Path, watcher: Watcher) -> Packed:
     check_new(target)
     model = resolve_model(name)
     folder = model.path if model.path.is_dir() else model.path.parent
-    files = [model.path] if model.path.is_file() else sorted(_files(folder))
+    files = parts_of(model.path) if model.path.is_file() else sorted(_files(folder))
     _check_names(folder, [file.relative_to(folder).as_posix() for file in files])
     total = sum(file.stat().st_size for file in files)
     check_new(target, total)
     watcher.stage(f"packing {name}", total=total)
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
     plain, done = 0, 0
-    index: dict[str, Any] = {"format": FORMAT, "folder": model.path.is_dir(), "files": {}}
+    whole = model.path.is_dir() or len(files) > 1
+    index: dict[str, Any] = {"format": FORMAT, "folder": whole, "files": {}}
     with replacing(target.absolute()) as part:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             for number, file in enumerate(files):

@@ -279,6 +279,24 @@ class Runtime(ABC):
         for row in self.log_probs(tokens)[first:]:
             yield row.astype(np.float64)
 
+    def after(self, tokens: Sequence[int], ends: Sequence[int]) -> Iterator[NDArray[np.float64]]:
+        """Log-probabilities in nats of every next token after a text and each of several ends.
+
+        An engine may compute the ends together.
+
+        Args:
+            tokens: the text from its start token on; at least one token.
+            ends: single tokens that may follow it.
+
+        Yields:
+            ``log p(. | tokens, end)`` for each end, shape (vocabulary,).
+
+        Raises:
+            ValueError: as `log_probs`.
+        """
+        for end in ends:
+            yield from self.follow((*tokens, end), len(tokens))
+
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Request]:
         """Encode (context, continuation) pairs as requests; see `encode_requests`.
 

@@ -125,6 +125,10 @@ class LlamaRuntime(Runtime):
         """As `Runtime.follow`; values are bit-identical to those of `score`."""
         return self._engine.follow(tokens, first)
 
+    def after(self, tokens: Sequence[int], ends: Sequence[int]) -> Iterator[NDArray[np.float64]]:
+        """As `Runtime.after`; values are bit-identical to those of `score`."""
+        return self._engine.after(tokens, ends)
+
     def time_tokens(self, prompt: str, num_tokens: int) -> list[float]:
         """Seconds until each new token; see `Runtime.time_tokens`."""
         begun = time.perf_counter()

@@ -107,6 +107,31 @@ class LlamaContext:
             for row in np.flatnonzero(wanted):
                 yield self.logits(int(row))
 
+    def after(self, tokens: Sequence[int], ends: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits after ``tokens`` and each of the ends, shape (vocab,).
+
+        The ends are computed in one batch, and so is what is missing of ``tokens``. Each array is
+        valid until the next is requested.
+        """
+        for start, end in parts(self._keep_begun(tokens, len(tokens)), len(tokens)):
+            self._run_part(tokens, start, end, read_last=False)
+        self._begun = tuple(tokens)
+        lib, sequences = self._library, range(_PREFIX + 1, _PREFIX + 1 + len(ends))
+        for sequence in sequences:
+            lib.llama_memory_seq_cp(self._memory, _PREFIX, sequence, -1, -1)
+        try:
+            ids, positions = (
+                np.array(ends, dtype=np.int32),
+                np.full(len(ends), len(tokens), np.int32),
+            )
+            wanted = np.ones(len(ends), dtype=np.int8)
+            self.run(Rows(ids, positions, [(sequence,) for sequence in sequences], wanted))
+            for row in range(len(ends)):
+                yield self.logits(row)
+        finally:
+            for sequence in sequences:
+                lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
     def keep_prefix(self, prefix: tuple[int, ...]) -> None:
         """Compute the common prefix of trees, unless it is already in the cache."""
         if prefix == self._prefix:

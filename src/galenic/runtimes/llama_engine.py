@@ -17,7 +17,7 @@ from galenic.runtimes.libllama import LibLlama
 from galenic.runtimes.llama_context import MAX_LEAVES, LlamaContext
 from galenic.runtimes.llama_load import load_adapter
 from galenic.runtimes.llama_vocab import LlamaVocab
-from galenic.runtimes.tiles import Rows, parts
+from galenic.runtimes.tiles import FEWEST, ROWS, Rows, parts
 from galenic.runtimes.tree import Pack
 from galenic.runtimes.writing import log_softmax
 
@@ -108,6 +108,21 @@ class LlamaEngine(LlamaVocab):
         self._check_length(len(tokens))
         self._context.reserve(len(tokens))
         yield from map(log_softmax, self._context.follow(tokens, first))
+
+    def after(self, tokens: Sequence[int], ends: Sequence[int]) -> Iterator[NDArray[np.float64]]:
+        """Yield log-probabilities of all next tokens after a text and each of the ends.
+
+        Values are identical to those of `log_probs`.
+
+        Raises:
+            ValueError: ``tokens`` is empty or too long.
+        """
+        if not tokens:
+            raise ValueError("after needs at least one token")
+        self._check_length(len(tokens) + 1)
+        self._context.reserve(len(tokens) + FEWEST + len(ends))
+        for first in range(0, len(ends), ROWS):
+            yield from map(log_softmax, self._context.after(tokens, ends[first : first + ROWS]))
 
     def start(
         self,

@@ -24,6 +24,7 @@ __all__ = ["NotServedError", "check_model", "read_body", "told"]
 DEEPEST = 32
 """Maximum nesting depth of a request's JSON."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+BRACKET = re.compile(r"[\[\]{}]")
 RETRY_AFTER = "5"
 """Seconds after which a caller may try again."""
 
@@ -112,11 +113,11 @@ def _is_text(found: Any) -> bool:
 def _depth(text: str) -> int:
     """Upper bound of the nesting depth: open brackets, those inside strings counted too."""
     deepest = depth = 0
-    for character in text:
-        if character in "[{":
+    for bracket in BRACKET.findall(text):
+        if bracket in "[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif character in "]}":
+        else:
             depth -= 1
     return deepest
 

@@ -2,13 +2,14 @@
 
 Evaluation harnesses send one prompt for each option of a question; these differ only at the end.
 Prompts are scored in sorted order, so that the prefix shared with the previous prompt is not
-computed again.
+computed again; those that differ in their last token only (letters) share all their batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,19 +77,35 @@ class Scorer:
         if top != self._top:
             self._last, self._top = None, top
         found: dict[tuple[int, ...], Scores] = {}
-        for prompt in sorted(set(prompts)):
+        longest = self._runtime.info.context_length
+        for prompt in set(prompts):
+            if not 1 <= len(prompt) <= longest:
+                raise UserError(f"a prompt has {len(prompt)} tokens; 1 to {longest} are allowed")
+        for _, alike in groupby(sorted(set(prompts)), key=lambda one: one[:-1]):
             if not should_continue():
                 raise UserError(
                     "the prompts take longer than this server allows (--max-seconds); send fewer "
                     "at once, or start it with more"
                 )
-            self._last = found[prompt] = self._one(prompt)
+            group = list(alike)
+            for one in self._several(group) if len(group) > 1 else [self._one(group[0])]:
+                self._last = found[one.tokens] = one
         return found
 
+    def _several(self, prompts: Sequence[tuple[int, ...]]) -> Iterator[Scores]:
+        """Score prompts that differ in their last token only: its rows are computed together."""
+        stem = prompts[0][:-1]
+        if not stem:
+            yield from map(self._one, prompts)
+            return
+        known = self._one(stem)
+        rows = self._runtime.after(stem, [prompt[-1] for prompt in prompts])
+        top = likeliest(known.after, self._top)
+        for prompt, row in zip(prompts, rows, strict=True):
+            last = Likely(float(known.after[prompt[-1]]), top)
+            yield Scores(prompt, (*known.places, last), row)
+
     def _one(self, prompt: tuple[int, ...]) -> Scores:
-        longest = self._runtime.info.context_length
-        if not 1 <= len(prompt) <= longest:
-            raise UserError(f"a prompt has {len(prompt)} tokens; 1 to {longest} are allowed")
         known: tuple[Likely | None, ...] = (None,)
         if self._last is not None:
             shared = common_prefix_length([self._last.tokens, prompt])

@@ -154,3 +154,58 @@ def test_questions_that_are_there_again_are_counted(tmp_path: Path) -> None:
         "questions that are there again with the same options: 2; for 1 of these the "
         "answers differ, so that one is wrong",
     )
+
+
+def one(options: Any, *answer: object) -> str:
+    row = {"question": "q", "options": options}
+    return json.dumps([row | {"answer": answer[0]} if answer else row])
+
+
+def test_letters_that_only_look_like_labels(tmp_path: Path) -> None:
+    found, notes = read(tmp_path, "wide.json", one(["x", "y", "z"], "Ｂ"))
+    assert found == [({"A": "x", "B": "y", "C": "z"}, "B")]
+    assert "full width" in notes[0]
+    with pytest.raises(UserError, match=r"CYRILLIC CAPITAL LETTER A\) is none of the options A, B"):
+        read(tmp_path, "cyrillic.json", one(["x", "y", "z"], "А"))
+    found, _ = read(tmp_path, "own.json", one({"А": "x", "Б": "y"}, "Б"))
+    assert found == [({"А": "x", "Б": "y"}, "Б")]
+
+
+def test_rows_and_heads_of_tables(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 2: `answer` is missing"):
+        read(tmp_path, "short.csv", "question,a,b,answer\nWhat?,x,y\n")
+    with pytest.raises(UserError, match="3 cells under 1 column names: the first line"):
+        read(tmp_path, "title.xlsx", excel([["My exam"], ["question", "a", "answer"]]))
+
+
+def test_truth_values_are_options(tmp_path: Path) -> None:
+    for name, content in (
+        ("t.json", one([True, False], False)),
+        ("t.xlsx", excel([["question", "a", "b", "answer"], ["q", True, False, False]])),
+    ):
+        found, notes = read(tmp_path, name, content)
+        assert found == [({"A": "True", "B": "False"}, "B")]
+        assert "true or false, read as its text" in notes[0]
+
+
+def test_options_that_are_marked_as_right(tmp_path: Path) -> None:
+    for name in ("correct", "is_correct", "isCorrect"):
+        marked = [{"text": text, name: text == "y"} for text in "xyz"]
+        found, _ = read(tmp_path, f"{name}.json", one(marked))
+        assert found == [({"A": "x", "B": "y", "C": "z"}, "B")]
+    for marks, problem in (("xyy", "2 options are marked"), ("xxx", "0 options are marked")):
+        options = [
+            {"text": text, "correct": mark == "y"} for text, mark in zip("abc", marks, strict=True)
+        ]
+        with pytest.raises(UserError, match=f"{problem} as right, and one is needed"):
+            read(tmp_path, "odd.json", one(options))
+    with pytest.raises(UserError, match="no column is known as the answer"):
+        read(tmp_path, "other.json", one([{"text": "x", "correct": 0.3}, {"text": "y"}]))
+
+
+def test_maps_of_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    kind = pyarrow.map_(pyarrow.string(), pyarrow.string())
+    options = pyarrow.array([[("A", "x"), ("B", "y")]], type=kind)
+    content = parquet({"question": ["q"], "options": options, "answer": ["B"]})
+    assert read(tmp_path, "map.parquet", content)[0] == [({"A": "x", "B": "y"}, "B")]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tiny
+from galenic.artifact.pack import pack, unpack
 from galenic.errors import UserError
 from galenic.exporters.run import export
 from galenic.models.gguf.copy import gguf_source
@@ -18,6 +19,7 @@ from galenic.models.gguf.header import check_gguf, read_metadata
 from galenic.models.load import resolve_model
 from galenic.models.size import inspect_model
 from galenic.runtimes.llama import LlamaRuntime
+from galenic.watcher import SilentWatcher
 
 FIRST, SECOND, THIRD = (f"m-0000{number}-of-00003.gguf" for number in (1, 2, 3))
 
@@ -107,3 +109,12 @@ def test_parts_that_do_not_make_a_model_are_refused(folder: Path, tmp_path: Path
     (truncated / THIRD).write_bytes((folder / THIRD).read_bytes()[:-64])
     with pytest.raises(UserError, match=f"{THIRD} is truncated"):
         resolve_model(str(truncated))
+
+
+def test_all_parts_are_packed(folder: Path, tmp_path: Path) -> None:
+    alone = copy_of(folder, tmp_path / "m", FIRST, SECOND, THIRD)
+    pack(str(alone / SECOND), tmp_path / "m.galenic", SilentWatcher())
+    unpacked = unpack(tmp_path / "m.galenic", tmp_path / "back", SilentWatcher())
+    assert sorted(path.name for path in unpacked) == [FIRST, SECOND, THIRD]
+    for path in unpacked:
+        assert path.read_bytes() == (alone / path.name).read_bytes()

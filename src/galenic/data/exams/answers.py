@@ -7,6 +7,7 @@ accepted only if all interpretations give the same option, or if the user states
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -172,6 +173,10 @@ def _letter(said: str, options: Mapping[str, str]) -> tuple[str, str] | None:
     """Match an option label, written as is, as "(b)", or as "B. its text"."""
     if said in options:
         return said, ""
+    if (plain := unicodedata.normalize("NFKC", said)) != said:  # "Ｂ", of full width
+        if (found := _letter(plain, options)) is None:
+            return None
+        return found[0], found[1] or "a label of full width"
     wrapped = _WRAPPED.match(said.strip())
     bare = wrapped[1] if wrapped else said.strip()
     for label, text in options.items():
@@ -234,5 +239,8 @@ def _names(key: Key) -> str:
 
 
 def _show(value: object) -> str:
+    """Return the value as Python writes it, and the name of a letter that is none of A to Z."""
     text = repr(value)
+    if isinstance(value, str) and len(value.strip()) == 1 and not value.isascii():
+        text += f" ({unicodedata.name(value.strip(), 'a character without a name')})"
     return text if len(text) <= 60 else text[:57] + "..."

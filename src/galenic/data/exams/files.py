@@ -280,9 +280,14 @@ def _fill(cells: list[tuple[int, list[Any]]], table: ExamTable) -> None:
         raise table.error(cells[0][0], f"the column {twice!r} is there twice")
     for place, row in cells[1:]:
         if len(row) > len(head) and any(str(cell or "").strip() for cell in row[len(head) :]):
-            raise table.error(place, f"{len(row)} cells under {len(head)} column names")
+            raise table.error(
+                place,
+                f"{len(row)} cells under {len(head)} column names: the first line that is filled "
+                "must have the names of all columns",
+            )
         names = (name or str(at) for at, name in enumerate(head))
-        table.rows.append((place, dict(zip(names, row, strict=False))))
+        full = [*row, *[""] * (len(head) - len(row))]
+        table.rows.append((place, dict(zip(names, full, strict=False))))
 
 
 def _is_header(head: list[str]) -> bool:
@@ -301,10 +306,12 @@ def _read_parquet(content: bytes, table: ExamTable) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Replace what only Parquet has by its JSON form: NaN (an empty cell), bytes and decimals."""
+    """Replace what only Parquet has by its JSON form: NaN (an empty cell), bytes, numbers, maps."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list):
+        if value and all(isinstance(one, tuple) and len(one) == 2 for one in value):  # a map
+            return {str(name): _plain(one) for name, one in value}
         return [_plain(one) for one in value]
     if isinstance(value, bytes):
         return value.decode()

@@ -31,6 +31,7 @@ _ANSWERS = (
 )  # fmt: skip
 _CONTEXTS = ("context", "passage", "article", "support", "vignette")
 _IDS = ("id", "qid", "question_id", "uid", "ind")
+_MARKS = ("correct", "is_correct", "isCorrect", "is_answer", "right")
 _WIDE = (
     re.compile(r"^op([a-z])$"),
     re.compile(r"^(?:option|choice|opt|answer|ans|ending)_?([a-z]|\d{1,2})$"),
@@ -81,7 +82,7 @@ def shape(row: Mapping[str, Any], columns: Mapping[str, str], repairs: Counter[s
             counted="endings" in names or "choices" in names,
             unsure=form == "wide",
         )
-        for name, value in _answers(row, columns, names, used)
+        for name, value in _answers(row, columns, names, used, options)
     }  # fmt: skip
     context = _given(row, columns, "context", names) or _found(row, names, _CONTEXTS)
     if isinstance(context, list):
@@ -254,6 +255,9 @@ def _lettered(texts: Sequence[Any], repairs: Counter[str]) -> dict[str, str]:
 
 
 def _option(text: Any, repairs: Counter[str]) -> str:
+    if isinstance(text, bool):
+        repairs["an option that is true or false, read as its text"] += 1
+        return str(text)
     if isinstance(text, int | float):
         repairs["an option that is a number, read as its text"] += 1
         whole = isinstance(text, float) and text.is_integer()
@@ -263,8 +267,35 @@ def _option(text: Any, repairs: Counter[str]) -> str:
     return text
 
 
+def _marked(
+    row: Mapping[str, Any], used: set[str], options: Mapping[str, str]
+) -> list[tuple[str, Any]]:
+    """Return the label of the only option marked as right: ``{"text": ..., "correct": true}``.
+
+    Raises:
+        RowError: none or several are.
+    """
+    for column in used if len(used) == 1 else ():
+        found = _structured(row.get(column))
+        if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
+            continue
+        flags = [next((one[name] for name in _MARKS if name in one), None) for one in found]
+        if not all(flag is None or isinstance(flag, bool) for flag in flags) or not any(
+            isinstance(flag, bool) for flag in flags
+        ):
+            continue
+        if flags.count(True) != 1:
+            raise RowError(f"{flags.count(True)} options are marked as right, and one is needed")
+        return [(f"{column}, marked", list(options)[flags.index(True)])]
+    return []
+
+
 def _answers(
-    row: Mapping[str, Any], columns: Mapping[str, str], names: Mapping[str, str], used: set[str]
+    row: Mapping[str, Any],
+    columns: Mapping[str, str],
+    names: Mapping[str, str],
+    used: set[str],
+    options: Mapping[str, str],
 ) -> list[tuple[str, Any]]:
     """Return the answer columns with their values, without empty ones."""
     if "answer" in columns:
@@ -272,6 +303,8 @@ def _answers(
     there = [
         (name, row[names[name]]) for name in _ANSWERS if name in names and names[name] not in used
     ]
+    if not there and (marked := _marked(row, used, options)):
+        return marked
     if not there:
         raise RowError(_lacking("answer", row))
     said = [(name, value) for name, value in there if value not in (None, "", [])]

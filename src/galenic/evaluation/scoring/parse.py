@@ -19,8 +19,11 @@ MODAL = (
 THING = r"(?:option|choice|letter|answer)"
 MARK = r"[\s:：*_=#>→⇒✅✓✔\-–—\"']*+"
 ABOUT = r"(?i:\s+(?:to|for|here)\b[^.:\n]{0,60}?)?"
-OPENERS = r"(?:\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{|[\s($\[<\"'`{*_])*+"
-CLOSERS = r"[)\]*_\"'`$}>]*+"
+OPENERS = r"(?:\\(?:f?boxed|fbox|text|textbf|mathrm|mathbf)\s*\{|[\s($\[<\"'`{*_“„«‘「『【（])*+"
+CLOSERS = r"[)\]*_\"'`$}>”“»’」』】）]*+"
+ENDS = r"(?!_*[^\W_\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]|-)"
+"""After a label: no letter or digit of its word, but for those written without spaces."""
+OR = r"(?:or|and|oder|und|ou|et|o|y|e|или|и|或|和|/|,|&)"
 BEST = r"(?:correct|right|best|most\s+(?:likely|appropriate|suitable|plausible))"
 _BEFORE = rf"{MARK}(?i:\b{MODAL}\b)?{MARK}(?i:\b{ADVERB}\b\s*+)*+{MARK}(?i:\b{THING}\b)?{MARK}"
 MARKERS = (
@@ -32,7 +35,15 @@ MARKERS = (
     r"(?:choose|pick|select|go(?:ing)?\s+(?:with|for)))\s+"
     rf"(?i:{THING}\b\s*)?",
     rf"(?im:^[^\w\n]*+(?:{BEST}|selected|final|choice|conclusion|decision)\W*[:：]){MARK}",
-    r"\\boxed\s*\{",
+    r"\\f?box(?:ed)?\s*\{",
+    r"(?i:[\"'](?:final|correct|selected|best|predicted)?_?"
+    r"(?:answer|choice|option|label|response)(?:_[a-z]+)?[\"']\s*:)\s*",
+    r"(?i:(?<![^\W_])(?:antwort|réponse|respuesta|resposta|risposta|antwoord|svar|svaret|odpowied[źz]"
+    r"|odpověď|cevap|ответ|відповідь|απάντηση|الإجابة|الجواب|उत्तर))(?![^\W_])"
+    r"(?i:\s+(?:correcta|correta|corretta|correcte|exacte|giusta|finale?|juist|rätt|riktig))?"
+    rf"{MARK}(?i:\b(?:ist|lautet|est|es|è|é|is|är|er|jest|je|это|είναι|هي|هو|है)\b)?"
+    rf"{MARK}(?i:\b(?:la|le|el|il|die|der|das|a|de|den|option|opción|opzione|opção)\b)?{MARK}",
+    r"(?:答案|正解|回答|解答|정답|답)\s*(?:应该|應該)?\s*(?:是|为|為|は|은|는|选|選|应为)?\s*(?:选项|選項)?[\s:：]*+",
 )
 """Patterns of phrases that precede an answer."""
 CHOSEN = r"(?i:\b(?:option|choice))\s+"
@@ -91,8 +102,10 @@ class _Reader:
 
     def statements(self, text: str) -> Iterator[tuple[int, str | None]]:
         """Yield position and label of each statement of an answer; label None if it names two."""
-        label = rf"(?P<label>{self.one})(?![\w-])"
-        for marker in MARKERS:
+        label = rf"(?P<label>{self.one}){ENDS}"
+        other = rf"(?i:not\s+(?:{THING}\s+)?){OPENERS}(?:{self.one}){CLOSERS}"
+        but = rf"{other},?\s+(?i:but(?:\s+rather)?)\s+"
+        for marker in (*MARKERS, *(f"{marker}{but}(?i:{THING}\\s+)?" for marker in MARKERS[:2])):
             for match in re.finditer(rf"{marker}{OPENERS}{label}", text, self.flags):
                 if NOT_SAID.search(text, 0, match.start()) or self._is_mentioned(match, text):
                     continue
@@ -136,7 +149,7 @@ class _Reader:
     def settle(self, match: re.Match[str], text: str) -> tuple[str | None] | None:
         """Return (label,) for a match, (None,) if it names two labels, or None if no answer."""
         rest = text[match.end("label") :]
-        rival = rf"{CLOSERS}[\s.]*(?:or|and|/|,|&)[\s(*_\"'`$]*(?:{self.one})(?![\w-])"
+        rival = rf"{CLOSERS}[\s.]*{OR}[\s(*_\"'`$]*(?:{self.one}){ENDS}"
         other = re.match(rival, rest, self.flags)
         if other:
             denied = DENIED.match(rest[other.end() :])
@@ -173,20 +186,23 @@ class _Reader:
 
     def bare(self, text: str) -> str | None:
         """Return the label if the text is only a label, or begins with one as in a list."""
-        named = rf"{MARK}{OPENERS}(?i:{THING}\b{MARK})?{OPENERS}(?P<label>{self.one})(?![\w-])"
+        named = rf"{MARK}{OPENERS}(?i:{THING}\b{MARK})?{OPENERS}(?P<label>{self.one}){ENDS}"
         if alone := re.fullmatch(rf"{named}[\s.]*+{CLOSERS}[\s.]*+", text, self.flags):
             return self.known(alone.group("label"))
         first = re.match(rf"{named}(?:[.):,*\]]|[ \t]*\n|[ \t]+[-–—]\s)", text, self.flags)
         begun = rf"^[^\w\n]*+(?:(?i:{THING})\W+)?({self.one})(?:[.):]|[ \t]*$|[ \t]+[-–—]\s)"
         lines = re.finditer(begun, text, self.flags | re.M)
+        judged = rf"(?:^|[.;,]\s*+){OPENERS}({self.one}){CLOSERS}:"  # "A: wrong. B: right."
         if first is None or len({line.group(1) for line in lines}) > 1:
+            return None
+        if len(set(re.findall(judged, text, self.flags))) > 1:
             return None
         found = self.settle(first, text)
         return found[0] if found else None
 
     def in_lower_case(self, text: str) -> str | None:
         """Return the label of the last line "Answer: b", which ends with it; else None."""
-        lines = rf"(?im)\banswer[*_]*[:：]{MARK}{OPENERS}({self.one}){CLOSERS}[ \t.]*$"
+        lines = rf"(?im)\banswer[*_]*[:：]{MARK}{OPENERS}({self.one})(?:{CLOSERS}[ \t.]*$|\)\s)"
         found = re.findall(lines, text)
         return self.known(found[-1]) if found else None
 
