@@ -61,6 +61,7 @@ def test_the_table_fits_80_columns(
     )
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")  # no colours
     command._print(RecipePlan("m", 2048, 2, (row,), {}))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80

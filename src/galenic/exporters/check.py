@@ -34,7 +34,10 @@ def check_copy(source: Path, target: Path) -> None:
         UserError: the files differ.
     """
     if not filecmp.cmp(source, target, shallow=False):
-        raise UserError(f"nothing was exported: the copy of {source} reads back differently.")
+        raise UserError(
+            f"nothing was exported: the copy of {source} reads back differently. Export to another "
+            "drive; this one may be failing."
+        )
 
 
 def check_joined(source: Path, target: Path) -> None:

@@ -157,7 +157,7 @@ def _types(source: GgufSource, method: Any) -> dict[str, str]:
     from galenic.compression.quantize.typed import TypedQuantizer
 
     if not isinstance(method, TypedQuantizer):
-        raise UserError(f"what {method.name} makes cannot be predicted.")
+        raise UserError(f"{method.name} makes no GGUF, and only the size of a GGUF is predicted.")
     options = method.type_choices(source)
     choices = {
         tensor.name: [
@@ -259,7 +259,11 @@ def rank(predictions: Sequence[Prediction]) -> list[Prediction]:
 def follow_all(
     recipes: Mapping[str, Recipe], outline: Outline
 ) -> tuple[list[Made], dict[str, str]]:
-    """Apply all recipes; return the results, and by name why others do not suit the model."""
+    """Apply all recipes to the shapes of a model.
+
+    Returns:
+        What the suitable recipes would make, and by name why each of the others does not suit.
+    """
     made, unsuited = [], {}
     for name, recipe in recipes.items():
         try:
@@ -331,7 +335,7 @@ def make_plan(
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """Settings of a plan; see the flags of `galenic plan`."""
+    """Settings of a plan: the options of `galenic plan`, which describes them."""
 
     context: int = 2048
     threads: int | None = None

@@ -79,7 +79,7 @@ class Vocab(Pruner):
         if kept >= before:
             raise UserError(
                 f"the model has {before:,} tokens, and vocab keeps the first {self.keep_first:,} "
-                "merges: none would be removed."
+                "merges: none would be removed. Lower --keep-first or set --vocab-size."
             )
         config = deepcopy(layout.model.config)
         config.vocab_size = kept

@@ -299,7 +299,8 @@ def decode_rows(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32
     traits = ctypes.cast(address, ctypes.POINTER(_TypeTraits)).contents
     if (traits.blck_size, traits.type_size) != (block, size):
         raise UserError(
-            f"the llama.cpp library stores {type_name} in a layout that Galenic does not know."
+            f"the llama.cpp library stores {type_name} in a layout that Galenic does not know. "
+            "Choose another type, or another build of the library (GALENIC_LIBLLAMA)."
         )
     values = np.empty((held.shape[0], held.shape[1] // size * block), np.float32)
     traits.to_float(_pointer(held), _pointer(values), values.size)

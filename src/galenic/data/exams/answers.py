@@ -43,8 +43,8 @@ class Key:
         value: value of the answer column.
         options: option texts by label, in order.
         labelled: True if the labels come from the file; else they are A, B, C ... by position.
-        counted: True if the row's layout implies that positions count from 0.
-        unsure: True if the row's layout is used with positions from 0 and from 1.
+        counted: True if the layout of the row settles that positions count from 0.
+        unsure: True if files with this layout are known that count from 0, and others from 1.
         textual: True if the file stores numbers as text, as CSV does.
     """
 

@@ -132,7 +132,7 @@ def load_encoder(
     _check_loaded(files.name, model, found, new_head=seed is not None)
     limit = longest_pair(model, tokenizer)
     if longest is not None and longest > limit:
-        raise UserError(f"{files.name} takes at most {limit} tokens, not {longest}.")
+        raise UserError(f"{files.name} takes at most {limit} tokens, not {longest}. Give fewer.")
     takes = "token_type_ids" in inspect.signature(model.forward).parameters
     encoder = Encoder(model.eval(), PairTokenizer(tokenizer, longest or limit, segments=takes))
     _check_padding(files.name, encoder)

@@ -267,8 +267,8 @@ def _window(
         return None, 0
     if fixed and slides != [index % fixed < fixed - 1 for index in range(num_layers)]:
         raise UserError(
-            f"config.json of {name}: every {fixed}th of its layers has no sliding window for "
-            "llama.cpp, and its layer_types say otherwise."
+            f"config.json of {name}: llama.cpp runs this family with full attention in one layer "
+            f"of {fixed} and a sliding window in the others; layer_types says otherwise."
         )
     if fixed:
         return window, fixed
