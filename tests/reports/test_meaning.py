@@ -21,7 +21,7 @@ def test_a_run_is_said_in_words() -> None:
     assert meaning_of_rows(rows) == [
         "The model does better on MedMCQA than always giving the commonest answer; it is at "
         "chance on MedQA and PubMedQA: always giving the commonest answer scores as much. It "
-        "gives nearly the same answer to every question, yes on PubMedQA (97%): there the accuracy "
+        "gives nearly the same answer to every question, yes on PubMedQA (97 %): there the accuracy "
         "is only the share of that answer."
     ]
 
@@ -45,8 +45,8 @@ def test_a_collapsed_answer_is_no_success_and_answers_are_named_once() -> None:
     ]
     assert meaning_of_rows(rows) == [
         "The model is at chance on A, B and C: always giving the commonest answer scores as much. "
-        "It gives nearly the same answer to every question, yes on A (99%) by text and A on B "
-        "(100%) and C (100%) by letter: there the accuracy is only the share of that answer."
+        "It gives nearly the same answer to every question, yes on A (99 %) by text and A on B "
+        "(100 %) and C (100 %) by letter: there the accuracy is only the share of that answer."
     ]
 
 
@@ -91,14 +91,14 @@ def test_a_study_names_the_smallest_that_keeps_and_the_smallest() -> None:
         study(("dense", 100, 0.4), ("a", 60, 0.396), ("b", 50, 0.392), ("c", 30, 0.3))
     )
     assert [line.split(" (")[0] for line in found] == ["b", "c"]
-    assert "keeps 98% of the original's accuracy: .392 of .400 on 1,000 questions" in found[0]
+    assert "keeps 98 % of the original's accuracy: .392 of .400 on 1,000 questions" in found[0]
     assert "(difference −.008, 95 % −.028 to +.012)" in found[0]
-    assert "keeps 75%" in found[1]
+    assert "keeps 75 %" in found[1]
 
 
 def test_a_study_in_which_nothing_was_kept_says_so_and_what_collapsed() -> None:
     found = meaning_of_study(study(("c", 30, 0.3), collapse=("yes", 0.99)))
-    assert found[0] == "No smaller model keeps 97% of the original's accuracy."
+    assert found[0] == "No smaller model keeps 97 % of the original's accuracy."
     assert (
         found[-1]
         == "Models that give nearly the same answer to everything: 1 of 1 on PubMedQA (yes)."
@@ -114,7 +114,7 @@ def test_a_study_of_a_model_at_chance_says_so_first() -> None:
 def test_a_study_is_summed_up_by_the_scoring_with_the_fewest_collapsed() -> None:
     kept = (("dense", 100, 0.4), ("b", 50, 0.4))
     found = meaning_of_study(study(*kept, collapse=("yes", 0.99), scorings=("letter", "text")))
-    assert found[0].startswith("By the scoring text: b (50 B) keeps 100%")
+    assert found[0].startswith("By the scoring text: b (50 B) keeps 100 %")
     assert len(found) == 1
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from galenic.evaluation.compare import PairedResult
 from galenic.reports.rows import Row
 from galenic.reports.study import StudyReport, TableRow
-from galenic.reports.text import count, proportion, signed
+from galenic.reports.text import count, percent, proportion, signed
 from galenic.units import format_size
 
 __all__ = ["clearest_scoring", "meaning_of_card", "meaning_of_rows", "meaning_of_study"]
@@ -46,7 +46,7 @@ def meaning_of_study(report: StudyReport) -> list[str]:
     knows = _knows_anything(report, scoring)
     lines = [_kept(report, report.rows[at], scoring, knows) for at in shown]
     if made and not well:
-        lines.insert(0, f"No smaller model keeps {WELL:.0%} of the original's accuracy.")
+        lines.insert(0, f"No smaller model keeps {percent(WELL)} of the original's accuracy.")
     if made and not knows:
         lines.insert(0, "The original model is at chance here, so there is no knowledge to keep.")
     if made and len(report.scorings) > 1:
@@ -134,7 +134,7 @@ def _one_answer(rows: Sequence[Row], many: bool) -> list[str]:
     same: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.collapse:
-            where = f"{_title(row)} ({row.collapse[1]:.0%})"
+            where = f"{_title(row)} ({percent(row.collapse[1])})"
             same.setdefault((row.collapse[0], row.method if many else ""), []).append(where)
     parts = [
         f"{label} on {_listed(titles)}{f' by {method}' if method else ''}"
@@ -153,7 +153,7 @@ def _kept(report: StudyReport, row: TableRow, scoring: str, knows: bool) -> str:
     found = row.pooled[scoring]
     size = f" ({format_size(row.size['file_bytes'])})" if row.size else ""
     low, high = found.interval
-    kept = f"keeps {_share(found):.0%} of the original's accuracy: " if knows else "scores "
+    kept = f"keeps {percent(_share(found))} of the original's accuracy: " if knows else "scores "
     beside = "of" if knows else "instead of"
     return (
         f"{report.name_of(row)}{size} {kept}{proportion(found.accuracy_b)} {beside} "

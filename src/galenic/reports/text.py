@@ -11,6 +11,7 @@ __all__ = [
     "method",
     "model_name",
     "p_value",
+    "percent",
     "proportion",
     "shorten",
     "signed",
@@ -27,6 +28,11 @@ def proportion(value: float | None, places: int = 3) -> str:
     if value is None:
         return "–"
     return f"{value:.{places}f}".removeprefix("0")
+
+
+def percent(value: float) -> str:
+    """Format a share as ``97 %``."""
+    return f"{100 * value:.0f} %"
 
 
 def signed(value: float | None, places: int = 3) -> str:
