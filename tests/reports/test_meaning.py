@@ -21,8 +21,8 @@ def test_a_run_is_said_in_words() -> None:
     assert meaning_of_rows(rows) == [
         "The model does better on MedMCQA than always giving the commonest answer; it is at "
         "chance on MedQA and PubMedQA: always giving the commonest answer scores as much. It "
-        "gives nearly the same answer to every question, yes on PubMedQA (97 %): there the accuracy "
-        "is only the share of that answer."
+        "gives nearly the same answer to every question, yes on PubMedQA (97 %): there the "
+        "accuracy is only the share of that answer."
     ]
 
 
