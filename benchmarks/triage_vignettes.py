@@ -154,7 +154,7 @@ def read_sets(public: Path | None) -> dict[str, list[tuple[list[str], str]]]:
         lines = (FIRST_CONTACT.parent / f"development/{name}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         found[f"development {name}"] = [(accepted(row["tier"]), row["text"]) for row in rows]
-    for halves in ("fourth", "fifth", "sixth"):
+    for halves in ("fourth", "fifth", "sixth", "seventh"):
         path = FIRST_CONTACT.parent / f"development/{halves}.jsonl"
         for line in path.read_text("utf-8").splitlines():
             row = json.loads(line)

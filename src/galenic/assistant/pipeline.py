@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 from galenic.assistant import DEFAULT_MODEL
 from galenic.assistant.answer.draft import Draft
 from galenic.assistant.events import Cited, Done, Event, Note, Sentence, Sources, Tier
+from galenic.assistant.guards.check import of_question
 from galenic.assistant.model import load_runtime
 from galenic.assistant.triage.opinion import with_opinion
-from galenic.assistant.triage.triage import Answer, Triage, triage
+from galenic.assistant.triage.tiers import rank
+from galenic.assistant.triage.triage import Answer, Triage, raise_to, triage
 from galenic.errors import UserError, unknown_name
 from galenic.home import index_path
 from galenic.record.person import Person, read_person
@@ -36,6 +38,10 @@ MOST_SEARCHED = 4_000
 """Maximum characters of a message that are used to search for an answer; triage reads all of it."""
 MOST_WARNED = 100_000
 """Maximum characters of a message that are searched for medicine interactions."""
+CAREFUL = (
+    "This can be a question about harming oneself. If it is, speak to a crisis line, a doctor or "
+    "somebody you trust today."
+)
 SHORTENED = (
     "Your message is long: how soon help is needed was judged by all of it, but the answer was "
     "searched with its first and its last {part:,} characters only."
@@ -148,15 +154,20 @@ class Assistant:
     def triage(self, asked: UserQuestion) -> Triage:
         """Return how urgently help is needed, given the message, history, record and answers.
 
-        Earlier messages count, so the tier cannot fall during a conversation.
+        Earlier messages count, so the tier cannot fall during a conversation. A question that is
+        not answered because it asks for a way of harming oneself is for today at least.
         """
-        return triage(
+        found = triage(
             asked.text,
             self.rules,
             facts=asked.person.facts,
             history=[one for one in (asked.person.said, *asked.history) if one.strip()],
             answers=asked.answers,
         )
+        if rank(found.tier) >= rank("today"):
+            return found
+        guard = of_question(shortened(asked.text))
+        return raise_to(found, "today", CAREFUL) if guard and guard.id == "self-harm" else found
 
     def answer(
         self, asked: UserQuestion, found: Triage, should_continue: Callable[[], bool] = lambda: True

@@ -134,3 +134,18 @@ def test_a_cry_comes_before_all_else_in_json() -> None:
     assert next(iter(told)) == "crisis"
     assert told["calls"]["numbers"][0]["number"] == "999"
     assert "crisis" not in described(triage("my knee hurts"), "my knee hurts")
+
+
+@pytest.mark.parametrize(
+    ("text", "cry"),
+    [
+        ("which bridge round here is high enough", True),
+        ("Is there a roof near me that is tall enough?", True),
+        ("is the bridge high enough for a lorry", False),
+        ("is the car park high enough to get a van in", False),
+    ],
+)
+def test_who_seeks_a_height_that_is_enough_is_heard(text: str, cry: bool) -> None:
+    found = triage(text)
+    assert (crisis(found, text) is not None) == cry
+    assert (found.tier == "emergency") == cry

@@ -12,8 +12,12 @@ from galenic.assistant.triage.reading import Reading
 from galenic.assistant.triage.result import Finding
 from galenic.assistant.triage.rules import Prepared, Rule
 from galenic.assistant.triage.tiers import Tier
+from galenic.assistant.triage.words.wording import plain_tokens
 
-__all__ = ["Short", "find", "one_short"]
+__all__ = ["IF_NOW", "Short", "find", "one_short"]
+
+IF_NOW = "If this is happening to somebody now, or you are not sure: "
+"""What the advice of a finding begins with whose danger is only named."""
 
 
 class Short(NamedTuple):
@@ -62,7 +66,16 @@ def _fire(rule: Rule, ready: Prepared, reading: Reading, people: Collection[str]
         return None
     used = [*rule.all_of, *some]
     tier: Tier = rule.tier
+    do = rule.do
     if rule.when_gone is not None and not any(concept in reading.here for concept in used):
         tier = rule.when_gone
     words = tuple(dict.fromkeys(word for concept in used for word in reading.words[concept]))
-    return Finding(rule.id, tier, rule.reason, rule.do, ready.rules.sources[rule.source], words)
+    if tier == "emergency" and not reading.trouble and all(_only_names(w, ready) for w in words):
+        tier, do = "today", f"{IF_NOW}{do}"
+    return Finding(rule.id, tier, rule.reason, do, ready.rules.sources[rule.source], words)
+
+
+def _only_names(words: str, ready: Prepared) -> bool:
+    """Check whether words only name a danger, such as "stroke"."""
+    tokens = plain_tokens(words)
+    return any((one.start, one.end) == (0, len(tokens)) for one in ready.names.find(tokens))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 
 import yaml
 from pydantic import TypeAdapter
@@ -24,11 +25,21 @@ from pydantic import TypeAdapter
 from galenic.assistant.triage.scope import Status
 from galenic.assistant.triage.words.wording import TokenSentence, sentences, word_set
 
-__all__ = ["FIGURE", "asides_of", "is_claimed", "is_happening", "is_of_premises", "speaks_of_now"]
+__all__ = [
+    "FIGURE",
+    "asides_of",
+    "is_claimed",
+    "is_happening",
+    "is_of_premises",
+    "speaks_of_now",
+    "speaks_of_trouble",
+]
 
 FIGURE = "figureofspeech"
 """Placeholder token for a figure of speech that was removed from the text."""
 
+TERSE = 6
+"""Number of words under which a message is too short to say whether somebody has trouble now."""
 LEAST_ASKED = 4
 """Minimum number of words in a final clause that is taken as a question without a question mark."""
 _ASKS = word_set(
@@ -37,6 +48,7 @@ _ASKS = word_set(
 _THIS = re.compile(
     r"\b(?:my|mine|his|her|this|these|im|am i|is (?:he|she|it)|are they|has (?:he|she)|have i)\b"
 )
+_WRITER = re.compile(r"\b(?:i|im|ive|my|me|we|our|hes|shes)\b")
 _BLANK = re.compile(r"\n\s*\n")
 _PLURAL = re.compile(r"\b(?:they|theyre|their|them)\b")
 _YEAR = re.compile(r"\b(19[5-9]\d|20\d\d)\b")
@@ -63,7 +75,7 @@ def asides_of(
         today: The current date; None uses the system clock.
     """
     said = [" ".join(sentence.tokens) for sentence in read]
-    letters = [_of_letter(one, today or date.today()) for one in said]
+    letters = _of_letters(said, today or date.today())
     if any(letters):
         letters = _of_paragraph(text, said, letters)
     over = [
@@ -109,6 +121,18 @@ def speaks_of_now(read: Sequence[TokenSentence]) -> bool:
     said = [" ".join(sentence.tokens) for sentence in read]
     asks = any(s.asks or _lists().command.search(one) for one, s in zip(said, read, strict=True))
     return not asks or any(_is_present(one) or _THIS.search(one) for one in said)
+
+
+def speaks_of_trouble(read: Sequence[TokenSentence]) -> bool:
+    """Check whether a message speaks of somebody's trouble now, or is too short to tell.
+
+    "My nans had strokes, what are my odds" does not; "I think it is a stroke" and "adder, foot is
+    swollen" do.
+    """
+    if sum(len(sentence.tokens) for sentence in read) < TERSE or is_claimed(read):
+        return True
+    said = [" ".join(sentence.tokens) for sentence in read]
+    return any(_is_present(one) or _lists().trouble.search(one) for one in said)
 
 
 def is_claimed(read: Sequence[TokenSentence]) -> bool:
@@ -255,6 +279,25 @@ def _is_present(said: str) -> bool:
 # Dated letters ---------------------------------------------------------------------------------
 
 
+def _of_letters(said: Sequence[str], today: date) -> list[Status | None]:
+    """Return ``past`` for each sentence of an old dated letter, whose date may stand beside it.
+
+    "My notes say: PE excluded. June 2016" is one, and so are the next sentences that read as a
+    letter and say nothing of the present or of the writer.
+    """
+    found = [_of_letter(one, today) for one in said]
+    for at, (one, follows) in enumerate(pairwise(said)):
+        if found[at] or found[at + 1] or not _lists().letter.search(one):
+            continue
+        if not (_is_present(one) or _is_present(follows)):
+            found[at] = found[at + 1] = _of_letter(f"{one} {follows}", today)
+    for at, (_, follows) in enumerate(pairwise(said)):
+        told = found[at] and _lists().letter.search(follows) and not _YEAR.search(follows)
+        if told and not (_is_present(follows) or _WRITER.search(follows)):
+            found[at + 1] = "past"
+    return found
+
+
 def _of_letter(said: str, today: date) -> Status | None:
     years = [int(year) for year in _YEAR.findall(said)]
     old = years and max(years) < today.year - 1
@@ -300,6 +343,7 @@ class _Lists:
     harm: re.Pattern[str]
     none_of: re.Pattern[str]
     present: re.Pattern[str]
+    trouble: re.Pattern[str]
     question: re.Pattern[str]
     command: re.Pattern[str]
     embedded: re.Pattern[str]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from galenic.assistant.triage.framing import FIGURE, asides_of, is_claimed
+from galenic.assistant.triage.framing import FIGURE, asides_of, is_claimed, speaks_of_trouble
 from galenic.assistant.triage.result import Aside
 from galenic.assistant.triage.rules import MASK, Population, Prepared
 from galenic.assistant.triage.scope import Scope, Status, undoubled
@@ -46,6 +46,7 @@ class Reading:
         counted: The sentences as text, without mentions that are denied, past, about relatives or
             only asked about; input of the classifier.
         general: Whether no sentence describes anybody who is ill now.
+        trouble: Whether the text speaks of somebody's trouble now, or is too short to tell.
     """
 
     words: dict[str, list[str]] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Reading:
     sentences: list[TokenSentence] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
     general: bool = False
+    trouble: bool = True
 
     def say(self, concept: str, words: str, ready: Prepared, *, here: bool = True) -> None:
         """Add a concept, and those that include it, on the evidence of a phrase."""
@@ -81,6 +83,7 @@ def read(text: str, ready: Prepared, *, happening: bool = False) -> Reading:
     text = written_out(text)
     reading = Reading(sentences=[_mend(sentence, ready) for sentence in sentences(text)])
     happening = happening or is_claimed(reading.sentences)
+    reading.trouble = happening or speaks_of_trouble(reading.sentences)
     marks = [ready.context.find(sentence.tokens) for sentence in reading.sentences]
     parts = {mark.concept for found in marks for mark in found}
     every = [_mentions(one.tokens, ready) for one in reading.sentences]

@@ -11,7 +11,9 @@ from galenic.assistant.triage.tiers import Tier, rank
 
 __all__ = [
     "ANSWERS",
+    "GENERAL_NOTE",
     "NOTICE",
+    "UNKNOWN_NOTE",
     "Answer",
     "Aside",
     "Finding",
@@ -21,6 +23,14 @@ __all__ = [
     "raise_to",
 ]
 
+UNKNOWN_NOTE = (
+    "We could not tell how urgent this is. That does not mean that all is well: ask a pharmacist, "
+    "a nurse line or a doctor if you are unsure."
+)
+GENERAL_NOTE = (
+    "This reads as a general question: nobody is said to be ill now. If that is not so, say who "
+    "has which symptoms, and since when."
+)
 NOTICE = (
     "For education only: no diagnosis, no medical advice, not a medical device. If you are worried "
     "or it gets worse, seek help, regardless of what this page says."
@@ -143,7 +153,7 @@ def raise_to(result: Triage, tier: Tier, reason: str) -> Triage:
     """Return a result whose tier is raised to the given one; a less urgent tier changes nothing.
 
     A model may call this to make triage more cautious. The tier ``unknown`` is never changed to
-    ``self-care``, because a model alone must not reassure.
+    ``self-care``, because a model alone must not reassure. A raised result is no general question.
 
     Args:
         result: The result of triage.
@@ -158,4 +168,8 @@ def raise_to(result: Triage, tier: Tier, reason: str) -> Triage:
     if rank(tier) <= rank(result.tier) or tier == "self-care":
         return result
     questions = () if tier == "emergency" else result.questions
-    return replace(result, tier=tier, raised=reason.strip(), questions=questions, final=True)
+    notes = tuple(note for note in result.notes if note not in (GENERAL_NOTE, UNKNOWN_NOTE))
+    return replace(
+        result, tier=tier, raised=reason.strip(), questions=questions, final=True, notes=notes,
+        general=False,
+    )  # fmt: skip

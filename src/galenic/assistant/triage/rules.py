@@ -144,6 +144,8 @@ class Rules(_Strict):
         compounds: For a word, the words after it that change its meaning; "x" is then appended to
             it, so that its own phrases no longer match.
         masks: Phrases such as "hay fever", inside which other concepts are not recognized.
+        names: Phrases such as "stroke" that only name a danger. A rule of tier ``emergency`` that
+            rests on them alone leads to ``today`` if nobody is said to have it now.
         spelling: Fixed spelling corrections.
         sources: Published guidance by key.
         concepts: Concepts by name.
@@ -158,6 +160,7 @@ class Rules(_Strict):
     words: dict[Annotated[str, Field(pattern=r"^[A-Z]+$")], list[Text]] = {}
     compounds: dict[str, list[str]] = {}
     masks: list[Text] = []
+    names: list[Text] = []
     spelling: dict[str, str] = {}
     sources: dict[Name, Source]
     concepts: dict[Name, Concept]
@@ -196,6 +199,7 @@ class Prepared:
         rules: The rules as loaded.
         symptoms: Matcher for the phrases of concepts.
         context: Matcher for the phrases of ``context.yaml``.
+        names: Matcher for the phrases that only name a danger.
         families: For each concept, all concepts that a mention of it also mentions: itself and
             those that include it, directly or indirectly.
         speller: Corrector for misspelt words of the rules.
@@ -205,6 +209,7 @@ class Prepared:
     rules: Rules
     symptoms: Matcher
     context: Matcher
+    names: Matcher
     families: Mapping[str, frozenset[str]]
     speller: Speller
     quiet: frozenset[str]
@@ -243,10 +248,11 @@ def _shipped_rules() -> Prepared:
 
 
 def _prepare(rules: Rules, path: Path | None) -> Prepared:
-    symptoms, context = Matcher(), Matcher()
+    symptoms, context, names = Matcher(), Matcher(), Matcher()
     for name, concept in rules.concepts.items():
         symptoms.add(name, _phrases(f"concept {name}", concept.say, rules.words, path))
     symptoms.add(MASK, _phrases("masks", rules.masks, rules.words, path))
+    names.add("names", _phrases("names", rules.names, rules.words, path))
     found = yaml.safe_load(_shipped("context.yaml"))
     parts = TypeAdapter(dict[str, list[str]]).validate_python(found)
     if sorted(parts) != sorted(CONTEXT_PARTS):
@@ -254,7 +260,8 @@ def _prepare(rules: Rules, path: Path | None) -> Prepared:
     for name, phrases in parts.items():
         context.add(name, _phrases(name, phrases, _CONTEXT_WORDS, None))
     speller = Speller(rules.spelling, symptoms, context)
-    return Prepared(rules, symptoms, context, _families(rules.concepts), speller, _quiet(rules))
+    families = _families(rules.concepts)
+    return Prepared(rules, symptoms, context, names, families, speller, _quiet(rules))
 
 
 _CONTEXT_WORDS = {"YEARNUM": ["year", "years", "yr", "yrs", "decade", "decades"]}

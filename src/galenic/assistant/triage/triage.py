@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from galenic.assistant.triage import known, questions
-from galenic.assistant.triage.concepts import find
+from galenic.assistant.triage.concepts import IF_NOW, find
 from galenic.assistant.triage.earlier import bounded, last_of, recent
 from galenic.assistant.triage.framing import is_of_premises
 from galenic.assistant.triage.general import reads_general, without_idle_questions
@@ -23,7 +23,9 @@ from galenic.assistant.triage.raising.layers import RAISING
 from galenic.assistant.triage.reading import MOST_ASIDES, Reading, populations, read
 from galenic.assistant.triage.result import (
     ANSWERS,
+    GENERAL_NOTE,
     NOTICE,
+    UNKNOWN_NOTE,
     Answer,
     Aside,
     Finding,
@@ -62,14 +64,6 @@ MOST_HIDDEN = 20_000
 """Maximum length in characters of a text that is searched for hidden words."""
 TELLING = 8
 """Fewest letters of a single symptom word for which joined words are taken apart."""
-UNKNOWN_NOTE = (
-    "We could not tell how urgent this is. That does not mean that all is well: ask a pharmacist, "
-    "a nurse line or a doctor if you are unsure."
-)
-GENERAL_NOTE = (
-    "This reads as a general question: nobody is said to be ill now. If that is not so, say who "
-    "has which symptoms, and since when."
-)
 
 
 def triage(
@@ -257,6 +251,7 @@ def _joined(reading: Reading, earlier: Sequence[Reading]) -> Reading:
         joined.here = joined.here | one.here
         joined.counted = [*joined.counted, *one.counted]
         joined.general = joined.general and one.general
+        joined.trouble = joined.trouble or one.trouble
     return joined
 
 
@@ -317,7 +312,8 @@ def _result(
         asked = tuple(one for one in first if one.id not in answers)
     else:
         asked = questions.to_ask(message, said.reading, ready, said.people, tier, answers)
-        if said.reading.general and tier != "emergency" and questions.HAPPENING not in answers:
+        is_doubtful = said.reading.general or any(one.do.startswith(IF_NOW) for one in found)
+        if is_doubtful and tier != "emergency" and questions.HAPPENING not in answers:
             asked = (questions.happening(), *asked)[: questions.MOST]
     notes: tuple[str, ...] = (
         () if tier != "unknown" else (GENERAL_NOTE,) if general else (UNKNOWN_NOTE,)

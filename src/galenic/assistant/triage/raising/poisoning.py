@@ -70,6 +70,8 @@ _NOT_NOW = re.compile(
     r"\b(?:years? ago|in (?:19|20)\d\d|as a (?:child|kid|teen\w*)|when i was|(?:over|in|for|within) the (?:last|past) (?:few )?(?:weeks?|months?|years?)|"
     r"how (?:do|should|can) (?:i|we) (?:store|keep|dispose)|prescri\w+ (?:me )?\d+|packs? of \d+ (?:cost|from)|"
     r"is it (?:ok|okay|safe|alright|fine) to|can (?:i|you|we) (?:take|have|give)|should i (?:take|give)|may i|"
+    r"^(?!.*\b(?:i|me|we|he ate|she ate|son|daughter|child|toddler|baby|kid|boy|girl)\b)(?:(?:my|our|the|a|his|her|their|neighbours) )?(?:\w+ )?"
+    r"(?:dog|cat|puppy|pup|kitten|rabbit|hamster|ferret|horse|pony|goat|hen|parrot|tortoise)s? (?:\w+ )?(?:ate|eaten|swallow\w*|chew\w*|lick\w*|drank|drunk|got)|"
     r"what (?:happens|would happen) if|novel|film|movie|soap|storyline|episode|the (?:dog|cat|puppy|kitten|rabbit|hamster)|my (?:dog|cat|puppy|kitten|rabbit|hamster|pup))\b"
 )
 _CHILD = re.compile(
