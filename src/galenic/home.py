@@ -78,10 +78,12 @@ def purge() -> list[tuple[Path, int]]:
     folder = assistant_folder()
     histories = [path for path in folder.glob("history*") if _is_folder(path)]
     inner = [path for history in histories for path in history.rglob("*") if _is_folder(path)]
-    for path in sorted([*histories, *inner], reverse=True):
-        path.rmdir()
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    ours = [folder] if _is_folder(folder) and set(folder.iterdir()) <= set(histories) else []
+    for path in [*sorted([*histories, *inner], reverse=True), *ours]:
+        try:
+            path.rmdir()
+        except OSError as error:
+            raise UserError(f"{path} cannot be deleted: {error.strerror}.") from error
     return gone
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "YAML_DEPTH",
     "YAML_NODES",
     "clamped",
+    "escaped",
     "one_line",
     "printable",
 ]
@@ -86,6 +87,9 @@ TRIAL_BYTES_A_SECOND = 20_000_000
 """Assumed reading speed of a slow disk."""
 
 
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 def one_line(text: str, most: int = MESSAGE) -> str:
     """Return the first line of a text, made printable and cut to ``most`` characters.
 
@@ -117,6 +121,15 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if _is_plain(sign) else ascii(sign)[1:-1] for sign in text)
+
+
+def escaped(text: str) -> str:
+    """Escape control characters and lone surrogates as JSON does (``\\u001b``).
+
+    JSON stays the same JSON. Line breaks and tabs are kept; nothing else in the text can steer a
+    terminal.
+    """
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _is_plain(sign: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from galenic.cli.output import is_verbose
 from galenic.errors import UserError
-from galenic.limits import MESSAGE, one_line
+from galenic.limits import MESSAGE, escaped, one_line
 
 __all__ = ["STOPPED", "TERMINATED", "USAGE", "Failure", "end_with", "explain", "status_of"]
 
@@ -100,7 +100,7 @@ def end_with(error: BaseException, command: str) -> int:
         log = _write_log(error, command)
         line += f" Details: {log}" if log else " (The details could not be written to a file.)"
     if is_verbose():
-        traceback.print_exception(error)
+        sys.stderr.write(escaped("".join(traceback.format_exception(error))))
     sys.stderr.write(line.encode("utf-8", "replace").decode() + "\n")
     return failure.status
 
@@ -153,6 +153,11 @@ def _of_system(error: OSError) -> Failure:
         return Failure(what, "Name a file or folder that you may read and write.", CANNOT_CREATE)
     if error.errno in TOO_MANY:
         return Failure(what, "Raise the limit on open files (ulimit -n) and try again.", SYSTEM)
+    if error.errno == errno.ENOENT and name.endswith(".part"):  # see `galenic.cache.replacing`
+        what = f"{Path(name).parent}: no file or folder can be made there"
+        return Failure(what, "Name another folder.", USAGE, logged=False)
+    if error.errno == errno.ENOENT:
+        return Failure(what, "Name another file or folder.", USAGE)
     if error.errno in NO_NAME:
         return Failure(what, "Name another file or folder.", USAGE, logged=False)
     return Failure(what, "Check the file, folder or disk and try again.", IO)

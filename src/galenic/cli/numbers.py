@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import typer
-
+from galenic.cli.output import echo
 from galenic.errors import UserError
 
 __all__ = ["check_file", "show_numbers"]
@@ -46,6 +45,6 @@ def show_numbers(
     if output is not None:
         write_atomically(output.absolute(), text + "\n")
     if as_json:
-        typer.echo(text)
+        echo(text)
     else:
         show(found)

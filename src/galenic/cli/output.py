@@ -9,22 +9,63 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from galenic import __version__
 from galenic.errors import UserError
+from galenic.limits import escaped
 
-__all__ = ["is_verbose", "log", "progress_console", "say", "with_output_options", "written"]
+__all__ = [
+    "PlainConsole",
+    "echo",
+    "is_verbose",
+    "log",
+    "progress_console",
+    "say",
+    "with_output_options",
+    "written",
+]
 
 log = logging.getLogger("galenic")
 PANEL = "Output"
 FORMAT = "%(asctime)s %(message)s"
+
+
+class PlainConsole(Console):
+    """A console on which no text steers the terminal: its control characters are escaped.
+
+    Texts come from models, records, documents and folders of others, and an escape sequence in
+    them could change what the terminal shows. Styles are the console's own.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Yield the segments of what is printed, with plain texts."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(escaped(segment.text), segment.style)
+
+
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Print a line, also JSON, with control characters escaped; see `PlainConsole`."""
+    typer.echo(escaped(str(text)), err=err)
+
+
+class _Formatter(logging.Formatter):
+    """Messages as a console shows them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escaped(super().format(record))
 
 
 @dataclass
@@ -94,7 +135,7 @@ def is_verbose() -> bool:
 
 def progress_console() -> Console:
     """Where progress is shown: standard error, or nowhere with ``--quiet``."""
-    return Console(stderr=True, quiet=_chosen.quiet)
+    return PlainConsole(stderr=True, quiet=_chosen.quiet)
 
 
 def say(text: str) -> None:
@@ -121,7 +162,7 @@ def _choose(quiet: bool, verbose: bool, log_file: Path | None) -> None:
                 "Name a file that can be written."
             ) from error
     for handler in log.handlers:
-        handler.setFormatter(logging.Formatter(FORMAT))
+        handler.setFormatter(_Formatter(FORMAT))
     log.propagate = False
     log.setLevel(logging.INFO if log.handlers else logging.WARNING)
     log.info("galenic %s", __version__)

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from galenic.cli.output import log, progress_console
+from galenic.cli.output import echo, log, progress_console
 from galenic.units import about_time, format_time
 
 __all__ = ["ConsoleWatcher", "watched"]
@@ -170,5 +170,5 @@ def watched(left: str, *, estimate: bool = True, less: str = "") -> Iterator[Con
         with ConsoleWatcher(estimate=estimate, less=less) as watcher:
             yield watcher
     except KeyboardInterrupt:
-        typer.echo(f"\nstopped. {left}".rstrip(), err=True)
+        echo(f"\nstopped. {left}".rstrip(), err=True)
         raise typer.Exit(130) from None

@@ -36,7 +36,7 @@ from galenic.data.rows import RowError, parse_row
 from galenic.errors import UserError
 
 __all__ = ["HUB_SETS", "HubSet", "convert_medmcqa", "convert_medqa", "convert_pubmedqa",
-           "data_cache", "fetch"]  # fmt: skip
+           "data_cache", "fetch", "valid_rows"]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ def _fetch_set(hub_set: HubSet, folder: Path) -> None:
         ) from error
     facts = dict(manifest.own_facts(folder))
     for name, local in converted.items():
-        kept, dropped = _valid(local, where, lenient="/train" in name)
+        kept, dropped = valid_rows(local, where, lenient="/train" in name)
         content = encode_gzip(kept)
         write_bytes(folder / name, content)
         origin = where + (f"; {dropped} invalid rows left out" if dropped else "")
@@ -274,18 +274,34 @@ def _fetch_set(hub_set: HubSet, folder: Path) -> None:
     manifest.write_manifest(folder, facts)  # written last: all files it lists are complete
 
 
-def _valid(rows: Sequence[Row], where: str, *, lenient: bool) -> tuple[list[Row], int]:
-    """Return the valid rows; an invalid row is an error unless ``lenient`` (training sets)."""
-    kept = []
+def valid_rows(rows: Sequence[Row], where: str, *, lenient: bool) -> tuple[list[Row], int]:
+    """Return the converted rows that can be read again, and how many were left out.
+
+    Args:
+        rows: rows in the local layout.
+        where: origin of the rows, for the message.
+        lenient: leave invalid rows out, as is done with training sets.
+
+    Raises:
+        UserError: a row is invalid or repeats the id of another, and ``lenient`` is False; or
+            no row is left.
+    """
+    kept: list[Row] = []
+    seen: set[str] = set()
     for number, row in enumerate(rows):
         try:
-            parse_row(row)
+            found = parse_row(row).id
+            if found in seen:
+                raise RowError(f"id {found!r} is there twice")
+            seen.add(found)
         except RowError as error:
             if not lenient:
                 raise UserError(f"{where}, row {number}: {error}.") from error
             logger.warning("%s, row %d is left out: %s", where, number, error)
         else:
             kept.append(row)
+    if not kept:
+        raise UserError(f"{where} holds no question that can be used.")
     return kept, len(rows) - len(kept)
 
 

@@ -89,8 +89,17 @@ def encode_gzip(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically, by renaming a temporary file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file atomically, by renaming a temporary file.
+
+    Raises:
+        UserError: its folder does not exist and cannot be made, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(
+            f"the folder {path.parent} cannot be made: {error.strerror}. Name another."
+        ) from error
     with replacing(path) as part:
         part.write_bytes(content)
 

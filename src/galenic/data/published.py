@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from galenic.data import manifest
 from galenic.data.exams.packed import zipped_files
-from galenic.data.hub import convert_medmcqa, convert_medqa, convert_pubmedqa
+from galenic.data.hub import convert_medmcqa, convert_medqa, convert_pubmedqa, valid_rows
 from galenic.data.jsonl import encode_gzip, parse_json, parse_line, read_whole, write_bytes
 from galenic.data.rows import RowError
 from galenic.errors import UserError
@@ -49,7 +49,8 @@ def take_published(path: Path, folder: Path) -> list[Path]:
         Paths of the written files.
 
     Raises:
-        UserError: it has no known file, or a part is damaged; the message gives part and line.
+        UserError: it has no known file, or a part is damaged or has a question that cannot be used
+            (training sets: none that can); the message gives part and line.
     """
     written, known = [], False
     for name, content in _parts(path):
@@ -57,7 +58,10 @@ def take_published(path: Path, folder: Path) -> list[Path]:
             converted = _convert(name, content)
         except RowError as error:
             raise UserError(f"{path}: {name}: {error}. {WHERE}") from error
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except KeyError as error:
+            why = f"a question has no field {one_line(str(error))}"
+            raise UserError(f"{path}: {name} is not as published ({why}). {WHERE}") from error
+        except (TypeError, AttributeError, ValueError) as error:
             raise UserError(
                 f"{path}: {name} is not as published ({one_line(str(error))}). {WHERE}"
             ) from error
@@ -65,9 +69,10 @@ def take_published(path: Path, folder: Path) -> list[Path]:
         for file, rows in converted.items():
             target = folder / file
             if not target.exists():
-                packed = encode_gzip(rows)
+                kept, _ = valid_rows(rows, f"{path}: {name}", lenient="/train" in file)
+                packed = encode_gzip(kept)
                 write_bytes(target, packed)
-                _vouch(folder, file, packed, len(rows), path.name)
+                _vouch(folder, file, packed, len(kept), path.name)
                 written.append(target)
     if not known:
         raise UserError(f"{path} has no published exam in it. {WHERE}")
@@ -109,7 +114,12 @@ def _medqa(content: bytes, split: str, num_options: int) -> Converted:
 
 def _medmcqa(content: bytes, split: str) -> Converted:
     split = {"dev": "validation"}.get(split, split)
-    rows = [{**row, "cop": row["cop"] - 1} for row in _lines(content)]
+    given = _lines(content)
+    for row in given:
+        if type(row["cop"]) is not int:
+            said = one_line(repr(row["cop"]))
+            raise RowError(f"`cop` is {said}, and a number from 1 to 4 is needed")
+    rows = [{**row, "cop": row["cop"] - 1} for row in given]
     file = f"medmcqa/{split}.jsonl.gz"
     converted = convert_medmcqa(rows, file=file, split=split)
     if any(row["answer"] is None for row in converted[file]):

@@ -181,6 +181,8 @@ def _evaluation(given: Any) -> EvaluateConfig:
 def _variants(rows: Any, calibration: Any) -> tuple[Variant, ...]:
     if not isinstance(rows, list) or not rows:
         raise UserError("rows: a list of at least one row is needed.")
+    if not isinstance(calibration, Mapping):
+        raise UserError("calibration: a mapping was expected.")
     stages: dict[str, list[Any]] = {}
     found: list[Variant] = []
     for number, row in enumerate(rows, 1):
@@ -192,7 +194,9 @@ def _variants(rows: Any, calibration: Any) -> tuple[Variant, ...]:
         if before is not None and before not in stages:
             raise UserError(f"row {name}: from: {before!r} is no row above it.")
         stages[name] = [*(stages[before] if before is not None else []), *own]
-        title = str(row.get("title", name))
+        title = row.get("title", name)
+        if not isinstance(title, str):
+            raise UserError(f"row {name}: title: a text was expected.")
         found.append(Variant(name, title, _recipe(name, title, stages[name], calibration)))
     bare = [variant for variant in found if variant.recipe is None]
     if len(bare) > 1:

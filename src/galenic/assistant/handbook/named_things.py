@@ -105,7 +105,11 @@ def named_things(text: str) -> dict[str, NamedThing]:
     whole, found, groups_of = _keys(text), dict[str, NamedThing](), Counter[str]()
     for medicine in named_in(text):
         groups_of.update(f"group:{group}" for group in medicine.groups)
-    parts = [(_keys(clause, alone=False), owners, clause) for clause, owners in clauses(text)]
+    if not whole:
+        return found
+    spoken = list(clauses(text))
+    keys_of = {clause: _keys(clause, alone=False) for clause in {one for one, _ in spoken}}
+    parts = [(keys_of[clause], owners, clause) for clause, owners in spoken]
     for key, said in whole.items():
         held = [(owners, clause) for keys, owners, clause in parts if key in keys]
         if held and not key.startswith("thing:") and all(_NO_LONGER.search(c) for _, c in held):
@@ -155,10 +159,11 @@ def _spoken(text: str, found: Mapping[str, str]) -> dict[str, str]:
     plain = f" {' '.join(re.findall(r'[a-z0-9-]+', text.lower()))} "
     beside = _NOT_SO.sub(" ", plain) if found else ""
     named: dict[str, str] = {}
+    words = set(plain.split())
     for names, where in ((_GROUP_NAMES, plain), (_BESIDE, beside)):
         for group, said in names.items():
             for name in said.split(", "):
-                if group in groups() and f" {name} " in where:
+                if name.partition(" ")[0] in words and group in groups() and f" {name} " in where:
                     named.setdefault(group, name)
     if "penicillin" in named and "thing:penicillin-allergy" in found:
         del named["penicillin"]

@@ -102,6 +102,9 @@ class Topics:
         }
         self._rarest = math.log(1 + 2 * len(known))
         self._by_word: Mapping[str, list[int]] = _inverted(one[1] for one in self._names)
+        self._words_of = [set[str]() for _ in known]
+        for owner, name, _ in self._names:
+            self._words_of[owner].update(name)
         self._medicines = [set(map(name_stems, entry.names)) for entry in known]
         self._texts = [frozenset(_statement_stems(entry)) for entry in known]
         self._vocabulary = frozenset[str]().union(*self._texts, frequency)
@@ -168,9 +171,7 @@ class Topics:
             word: the stem.
         """
         at = self.known.index(entry)
-        return word in self._texts[at] or any(
-            word in name for owner, name, _ in self._names if owner == at
-        )
+        return word in self._texts[at] or word in self._words_of[at]
 
     def find(self, question: str, weak: frozenset[str] = frozenset()) -> list[Match]:
         """Return the entries that a question may be about, best first.
@@ -226,8 +227,7 @@ class Topics:
         """Raise the score of a match if the entry contains the other words of the question."""
         rest = said - match.stems
         has = sum(self._spread.get(word, 0.0) for word in rest if word in self._texts[owner])
-        names = {word for at, name, _ in self._names if at == owner for word in name}
-        has += sum(self.rarity(word) for word in rest if word in names)
+        has += sum(self.rarity(word) for word in rest if word in self._words_of[owner])
         return replace(match, score=match.score + 0.25 * has)
 
 

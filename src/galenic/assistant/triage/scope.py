@@ -9,6 +9,7 @@ range. In contrast to them, every doubt makes a symptom count: a negation ends a
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal
@@ -231,15 +232,20 @@ class Scope:
 
     def _clause(self, mention: Mention) -> tuple[int, int]:
         """Return the token range of the clause around a mention, as start and end (excluded)."""
-        low, least = mention.start, max(0, mention.start - CLAUSE)
-        while low > least and not self._breaks(low):
-            low -= 1
-        high, most = mention.end, min(len(self.tokens), mention.end + CLAUSE)
-        while high < most and not self._breaks(high):
-            high += 1
+        before = bisect_right(self._break_places, mention.start) - 1
+        after = bisect_left(self._break_places, mention.end)
+        low = max(self._break_places[before] if before >= 0 else 0, mention.start - CLAUSE, 0)
+        high = min(len(self.tokens), mention.end + CLAUSE)
+        if after < len(self._break_places):
+            high = min(high, self._break_places[after])
         if 0 < low <= 5 and self._has("past", 0, low):  # "In 1990, my father ..."
             low = 0
         return low, high
+
+    @cached_property
+    def _break_places(self) -> list[int]:
+        """Return the indices of the tokens with which a clause may begin, in order."""
+        return [at for at in range(len(self.tokens)) if self._breaks(at)]
 
     def _breaks(self, at: int) -> bool:
         token = self.tokens[at]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from galenic.cli.output import PlainConsole
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -106,9 +108,7 @@ def judge_of(name: str | None, style: str, *, needed: bool) -> EntailmentModel |
 
 def terminal() -> Console:
     """Where it is shown: long lines stay lines when they are sent on to a file."""
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return PlainConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def read_words(text: str) -> str:

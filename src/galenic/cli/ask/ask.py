@@ -10,6 +10,7 @@ import typer
 from galenic.assistant import DEFAULT_MODEL
 from galenic.cli.ask.answer import ContextFlag, JudgeFlag, ModelFlag, OpinionFlag, StyleFlag
 from galenic.cli.ask.asking import AnswerFlag
+from galenic.cli.output import echo
 
 __all__ = ["EXAMPLES", "HELP", "command", "read_context"]
 
@@ -83,7 +84,7 @@ def command(
             {"event": event.name, **data_of(event), **(first if at == 0 else {})}
             for at, event in enumerate(events)
         ]
-        typer.echo(json.dumps(said, indent=1, ensure_ascii=False))
+        echo(json.dumps(said, indent=1, ensure_ascii=False))
         return
     print_tier(console, found)
     print_open(console, found)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from galenic.cli.output import echo
 from galenic.errors import UserError
 
 if TYPE_CHECKING:
@@ -136,11 +137,11 @@ def _index(
 def _tell(summary: Summary | None, said: str, embed: str | None, as_json: bool) -> None:
     if as_json:
         facts = {} if summary is None else {**asdict(summary), "skipped": dict(summary.skipped)}
-        typer.echo(json.dumps({**facts, "vectors": said or None}, ensure_ascii=False, default=str))
+        echo(json.dumps({**facts, "vectors": said or None}, ensure_ascii=False, default=str))
     elif summary is not None:
         _print(summary)
     if said and not as_json:
-        typer.echo(said, err=embed is None)
+        echo(said, err=embed is None)
 
 
 def _read(
@@ -177,15 +178,15 @@ def _embed(embed: str | None, encoder: SentenceEncoder | None, watcher: Watcher)
 
 
 def _print(summary: Summary) -> None:
-    typer.echo(
+    echo(
         f"{summary.collection}: {summary.new:,} new, {summary.changed:,} changed, "
         f"{summary.unchanged:,} unchanged, {summary.removed:,} removed; "
         f"{summary.passages:,} passages written"
     )
     for reason, number in summary.skipped.most_common():
-        typer.echo(f"  {number:,} x {reason}")
+        echo(f"  {number:,} x {reason}")
     for name in summary.named[:MOST_NAMED]:
-        typer.echo(f"  {name}")
+        echo(f"  {name}")
 
 
 def _list(as_json: bool) -> None:
@@ -204,21 +205,21 @@ def _list(as_json: bool) -> None:
         kept = None if encoder is None else {"encoder": encoder.name, "missing": missing}
         facts = {"path": str(path), "bytes": path.stat().st_size, "vectors": kept}
         rows = [asdict(collection) for collection in collections]
-        typer.echo(json.dumps({**facts, "collections": rows}, ensure_ascii=False, default=str))
+        echo(json.dumps({**facts, "collections": rows}, ensure_ascii=False, default=str))
         return
     for collection in collections:
-        typer.echo(
+        echo(
             f"{collection.name}: {collection.num_files:,} files, "
             f"{collection.num_passages:,} passages, licence: {collection.license}"
         )
         if collection.attribution:
-            typer.echo(f"  {collection.attribution}")
+            echo(f"  {collection.attribution}")
     if not collections:
-        typer.echo("Nothing is indexed.")
+        echo("Nothing is indexed.")
     if encoder is not None:
         left = f", {missing:,} passages without one yet" if missing else ""
-        typer.echo(f"vectors: {encoder.name}, {encoder.width} numbers each{left}")
-    typer.echo(f"{path}, {format_size(path.stat().st_size)}")
+        echo(f"vectors: {encoder.name}, {encoder.width} numbers each{left}")
+    echo(f"{path}, {format_size(path.stat().st_size)}")
 
 
 def _remove(name: str, as_json: bool) -> None:
@@ -226,6 +227,6 @@ def _remove(name: str, as_json: bool) -> None:
 
     removed = remove(str(Path(name).expanduser()))
     if as_json:
-        typer.echo(json.dumps({"removed": str(removed)}, ensure_ascii=False))
+        echo(json.dumps({"removed": str(removed)}, ensure_ascii=False))
         return
-    typer.echo(f"{removed} is out of the index. The documents themselves were not touched.")
+    echo(f"{removed} is out of the index. The documents themselves were not touched.")

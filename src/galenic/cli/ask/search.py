@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from galenic.cli.output import PlainConsole, echo
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,27 +47,26 @@ def command(
     ] = True,
 ) -> None:
     """Search the index."""
+    from galenic.cli.ask.answer import read_words
     from galenic.retrieval.retrieve import open_retriever
 
-    if question == "-":
-        question = sys.stdin.read()
+    question = read_words(question)
     with open_retriever(embeddings=embeddings) as retriever:
         found, note = retriever.search(question, k), retriever.note
     if note:
-        typer.echo(note, err=True)
+        echo(note, err=True)
     if as_json:
         import json
         from dataclasses import asdict
 
-        typer.echo(json.dumps([asdict(passage) for passage in found], indent=1, ensure_ascii=False))
+        echo(json.dumps([asdict(passage) for passage in found], indent=1, ensure_ascii=False))
         return
     if not found:
-        typer.echo("Nothing was found. Other words may help; `galenic index --list` shows what "
-                   "is indexed.")  # fmt: skip
+        echo(
+            "Nothing was found. Other words may help; `galenic index --list` shows what is indexed."
+        )
         return
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(highlight=False, soft_wrap=True)
     for number, passage in enumerate(found, start=1):
         _print(console, number, passage)
     for attribution in dict.fromkeys(p.attribution for p in found if p.attribution):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from galenic.cli.ask.asking import AnswerFlag
+from galenic.cli.output import echo
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -61,7 +62,7 @@ def command(
         from galenic.assistant.triage.crisis import described
 
         found = described(triage(words, rules, answers=answers), words, reader_locale())
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     console = terminal()
     result = helped_first(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from galenic.cli.options import ManifestOption, ModelArgument, NewFolderOption
+from galenic.cli.output import echo
 from galenic.cli.stage import LESS, say_if_sample
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def command(
     ) as watcher:
         manifest = compress(job, output, watcher)
     if as_json:
-        typer.echo(manifest.model_dump_json(indent=1))
+        echo(manifest.model_dump_json(indent=1))
     else:
         _show(job, manifest, output)
 
@@ -108,7 +109,7 @@ def _show(job: CompressJob, manifest: Manifest, output: Path) -> None:
         for name, file in manifest.files.items()
         if name.endswith((".gguf", ".safetensors"))
     )
-    typer.echo(f"{output}: {job.model} by the recipe {job.recipe.name}, {format_size(size)}.")
+    echo(f"{output}: {job.model} by the recipe {job.recipe.name}, {format_size(size)}.")
     for stage in manifest.stages[-len(job.recipe.steps) :]:
-        typer.echo(f"  {stage.stage} {stage.method}: all checks passed")
-    typer.echo(f"What it is and how to run it: {output / 'README.md'}")
+        echo(f"  {stage.stage} {stage.method}: all checks passed")
+    echo(f"What it is and how to run it: {output / 'README.md'}")

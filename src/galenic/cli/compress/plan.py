@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from galenic.cli.options import ModelArgument
+from galenic.cli.output import PlainConsole, echo
 
 if TYPE_CHECKING:
     from galenic.recipes.plan import Prediction, RecipePlan
@@ -148,7 +149,7 @@ def _print_json(
             name: {"predicted": predicted[name], "measured": value}
             for name, value in measured.items()
         }
-    typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    echo(json.dumps(found, indent=1, ensure_ascii=False))
 
 
 COLUMNS = (
@@ -158,7 +159,6 @@ COLUMNS = (
 
 
 def _print(plan: RecipePlan) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -174,7 +174,7 @@ def _print(plan: RecipePlan) -> None:
         if row is plan.recommended:
             fits = "[bold]recommended[/]"
         table.add_row(Text(row.recipe), *_cells(row), fits)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    console = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else 110)
     console.print(table)
     console.print(COLUMNS, markup=False)
     for name, why in plan.unsuited.items():
@@ -215,7 +215,7 @@ def _print_measured(predicted: Prediction, measured: dict[str, float]) -> None:
     from galenic.recipes.probe import CONTEXT
     from galenic.units import format_size
 
-    typer.echo(f"Made {predicted.recipe}; predicted and measured, with {CONTEXT} tokens:")
+    echo(f"Made {predicted.recipe}; predicted and measured, with {CONTEXT} tokens:")
     for name, label in (
         ("file_bytes", "file"),
         ("peak_bytes", "memory"),
@@ -224,4 +224,4 @@ def _print_measured(predicted: Prediction, measured: dict[str, float]) -> None:
         said, found = getattr(predicted, name), measured[name]
         show = "{:.1f}".format if name == "tokens_per_second" else format_size
         before = "not predicted" if said is None else f"{show(said)} ({said / found - 1:+.0%})"
-        typer.echo(f"  {label}: {before}, measured {show(found)}")
+        echo(f"  {label}: {before}, measured {show(found)}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from galenic.cli.flags import with_flags, with_options
 from galenic.cli.options import ManifestOption, NewFolderOption
+from galenic.cli.output import echo
 from galenic.cli.stage import run_stage
 from galenic.compression.prune.config import PruneConfig
 from galenic.registry import PRUNERS
@@ -52,7 +51,7 @@ def command(
     place = "galenic.compression.prune.run:prune"
     manifest, pruner = run_stage(PruneConfig, PRUNERS, place, output, values)
     if as_json:
-        typer.echo(manifest.model_dump_json(indent=1))
+        echo(manifest.model_dump_json(indent=1))
     else:
         _show(manifest, output, pruner.shrinks)
 
@@ -61,17 +60,17 @@ def _show(manifest: Manifest, output: Path, shrinks: bool) -> None:
     stage = manifest.stages[-1]
     before, after = stage.parameters["before"], stage.parameters["after"]
     size = sum(f.num_bytes for name, f in manifest.files.items() if name.endswith(".safetensors"))
-    typer.echo(
+    echo(
         f"{output}: {stage.removed['blocks']:.2%} of the blocks' parameters removed, "
         f"{stage.removed['whole']:.2%} of the whole model's "
         f"({before['embeddings']:,} of {before['total']:,} are embeddings)."
     )
     if not shrinks:
-        typer.echo(
+        echo(
             f"The file is no smaller and no faster: {after['zeros']:,} zeros are stored like other "
             f"numbers ({size / 1e6:,.1f} MB)."
         )
-    typer.echo(
+    echo(
         "Read back with transformers: logits differ by "
         f"{stage.checks['logit_difference']:.1g} of the largest, no value is missing."
     )

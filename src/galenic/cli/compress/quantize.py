@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from galenic.cli.flags import with_flags, with_options
 from galenic.cli.options import ManifestOption, NewFolderOption
+from galenic.cli.output import echo
 from galenic.cli.stage import run_stage
 from galenic.compression.quantize.config import QuantizeConfig
 from galenic.registry import QUANTIZERS
@@ -54,7 +53,7 @@ def command(
     place = "galenic.compression.quantize.run:quantize"
     manifest, _ = run_stage(QuantizeConfig, QUANTIZERS, place, output, values)
     if as_json:
-        typer.echo(manifest.model_dump_json(indent=1))
+        echo(manifest.model_dump_json(indent=1))
     else:
         _show(manifest, output)
 
@@ -64,9 +63,9 @@ def _show(manifest: Manifest, output: Path) -> None:
     sizes, checks = stage.sizes, stage.checks
     total = stage.parameters["after"]["total"]
     for note in stage.notes:
-        typer.echo(f"Note: {note}.")
+        echo(f"Note: {note}.")
     bits = 8 * checks["tensor_bytes"] / total
-    typer.echo(
+    echo(
         f"{output}: {sizes['after']:,} bytes, {sizes['after'] / sizes['dense']:.1%} of the dense "
         f"model's {sizes['dense']:,}; {bits:.2f} bits a weight."
     )
@@ -74,9 +73,9 @@ def _show(manifest: Manifest, output: Path) -> None:
         from galenic.models.gguf.header import tensor_types
 
         types = ", ".join(f"{k} {n / 1e6:,.1f} MB" for k, n in tensor_types(gguf).most_common())
-        typer.echo(f"Tensors: {types}.")
+        echo(f"Tensors: {types}.")
     difference, tolerance = checks["logit_difference"], checks["tolerance"]
-    typer.echo(
+    echo(
         "Read back: no value is missing or not finite; logits differ by "
         f"{difference:.2g} (allowed: {tolerance:.2g})."
     )

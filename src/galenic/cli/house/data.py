@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galenic.cli.options import DataOption
+from galenic.cli.output import PlainConsole, echo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,12 +94,12 @@ def command(
     if write_manifest:
         if data is None or source.sample:
             raise UserError("--write-manifest needs a folder of your own: --data DIR.")
-        typer.echo(f"wrote {record(source)}", err=True)
+        echo(f"wrote {record(source)}", err=True)
     if data is None and _is_empty(source.folder):
         if as_json:
             _print_json(source, [])
         else:
-            typer.echo(
+            echo(
                 f"The cache {source.folder} holds no data yet. `galenic data --download` fetches "
                 "it from the Hugging Face Hub; --data DIR names a folder with the files, "
                 "--data sample the questions shipped with the package."
@@ -111,7 +112,7 @@ def command(
         _print_table(source, reports)
     problems = [report.problem for report in reports if report.problem]
     for problem in problems:
-        typer.echo(f"error: {problem}", err=True)
+        echo(f"error: {problem}", err=True)
     if problems:
         raise typer.Exit(2)
 
@@ -156,7 +157,7 @@ def _take(published: Path, data: Path | None) -> None:
     if str(data) == "sample":
         raise UserError("--from writes into a folder: name one with --data DIR, or leave it out.")
     for path in take_published(published.expanduser(), data or data_cache()):
-        typer.echo(f"wrote {path}", err=True)
+        echo(f"wrote {path}", err=True)
 
 
 def _is_empty(folder: Path) -> bool:
@@ -175,14 +176,13 @@ def _print_json(source: DataSource, reports: list[FileReport]) -> None:
         "total_rows": sum(report.rows for report in reports),
         "notes": _notes(reports),
     }
-    typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    echo(json.dumps(result, indent=1, ensure_ascii=False))
 
 
 def _print_table(source: DataSource, reports: list[FileReport]) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console()
+    console = PlainConsole()
     console.print(f"Table 1. Data in {escape(str(source.folder))}", soft_wrap=True)
     questions = _table(("benchmark", "split", ">rows", "labels", ">majority"))
     provenance = _table(("file", "sha256", "check", "licence as stated"))

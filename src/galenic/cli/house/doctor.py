@@ -8,6 +8,7 @@ import typer
 
 from galenic.assistant import DEFAULT_MODEL
 from galenic.cli.ask.answer import ModelFlag
+from galenic.cli.output import PlainConsole, echo
 
 if TYPE_CHECKING:
     from galenic.assistant.prove import Proof
@@ -75,7 +76,7 @@ def command(
     }
     ok = all("error" not in findings[part] for part in ("llama.cpp", "cache"))
     if as_json:
-        typer.echo(json.dumps({"ok": ok, **findings}, indent=1, ensure_ascii=False))
+        echo(json.dumps({"ok": ok, **findings}, indent=1, ensure_ascii=False))
     else:
         _print(findings, ok)
     if not ok:
@@ -88,8 +89,8 @@ def _verify() -> None:
     found = forget_changed()
     for name, same in found.items():
         if not same:
-            typer.echo(f"{name} has changed since it was checked.", err=True)
-    typer.echo(f"{sum(found.values())} of {len(found)} files are unchanged.", err=True)
+            echo(f"{name} has changed since it was checked.", err=True)
+    echo(f"{sum(found.values())} of {len(found)} files are unchanged.", err=True)
     if not all(found.values()):
         raise typer.Exit(1)
 
@@ -104,7 +105,7 @@ def _prove(model: str, *, as_json: bool) -> None:
     resolve_model(model)  # what has to be fetched is fetched before
     proof = prove_offline(model)
     if as_json:
-        typer.echo(json.dumps(asdict(proof), indent=1, ensure_ascii=False))
+        echo(json.dumps(asdict(proof), indent=1, ensure_ascii=False))
     else:
         _print_proof(proof)
     if not proof.passed:
@@ -112,12 +113,11 @@ def _prove(model: str, *, as_json: bool) -> None:
 
 
 def _print_proof(proof: Proof) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
     from galenic.assistant.prove import QUESTION
 
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     who = "the kernel (seccomp) and Python" if proof.kernel else "Python only, not native code"
     console.print(f"Network sockets were refused by {who}; tried and refused:")
     for what in proof.refused:
@@ -215,7 +215,6 @@ def _optional() -> dict[str, str | None]:
 
 def _print(findings: dict[str, dict[str, Any]], ok: bool) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -232,7 +231,7 @@ def _print(findings: dict[str, dict[str, Any]], ok: bool) -> None:
         for name, text in rows:
             table.add_row(f"  {name}", escape(text))
         table.add_section()
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     console.print(
         "[green]everything that is required works[/]" if ok else "[bold red]not usable as it is"

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from galenic.cli.output import echo
+
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = """Delete everything the assistant keeps: the index of your documents and any history.
@@ -35,16 +37,16 @@ def command(
 
     files = kept_files()
     if not files and not as_json:
-        typer.echo(f"Nothing is kept in {assistant_folder()}.")
+        echo(f"Nothing is kept in {assistant_folder()}.")
         return
     if files and not yes:
         for path in files:
-            typer.echo(path, err=as_json)
+            echo(path, err=as_json)
         typer.confirm(f"Delete {len(files)} files permanently?", abort=True, err=as_json)
     deleted = purge()
     if as_json:
         sizes = {str(path): size for path, size in deleted}
-        typer.echo(json.dumps({"path": str(assistant_folder()), "files": sizes}, indent=1))
+        echo(json.dumps({"path": str(assistant_folder()), "files": sizes}, indent=1))
         return
     for path, size in deleted:
-        typer.echo(f"deleted {path}, {format_size(size)}")
+        echo(f"deleted {path}, {format_size(size)}")

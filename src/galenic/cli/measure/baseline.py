@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from galenic.cli.options import DataOption
+from galenic.cli.output import PlainConsole, echo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,9 +41,8 @@ def command(
     if as_json:
         _print_json(rows, missing)
         return
-    from rich.console import Console
 
-    console = Console()
+    console = PlainConsole()
     console.print(_table(rows))
     for note in _notes(rows, missing):
         console.print(note, markup=False, highlight=False)
@@ -55,7 +55,7 @@ def _print_json(rows: list[BaselineRow], missing: list[str]) -> None:
     from galenic.evaluation.baseline import reproduces_paper
 
     table = [{**asdict(row), "reproduces_paper": reproduces_paper(row)} for row in rows]
-    typer.echo(json.dumps({"rows": table, "missing": missing}, indent=2))
+    echo(json.dumps({"rows": table, "missing": missing}, indent=2))
 
 
 def _table(rows: list[BaselineRow]) -> Table:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from galenic.cli.output import PlainConsole, echo
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -83,11 +85,11 @@ def command(
     if out is not None:
         _write(out, document)
     if as_json:
-        typer.echo(_json(document))
+        echo(_json(document))
         return
     _print(found.run_a, found.run_b, found.pairing, found.results, show)
     if out is not None:
-        typer.echo(f"everything: {out}")
+        echo(f"everything: {out}")
 
 
 def _json(document: dict[str, Any]) -> str:
@@ -106,12 +108,11 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 def _print(
     run_a: LoadedRun, run_b: LoadedRun, pairing: Pairing, results: Sequence[PairedResult], show: int
 ) -> None:
-    from rich.console import Console
 
     from galenic.evaluation.compare import ALL
     from galenic.reports.text import model_name
 
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     for side, run in (("A", run_a), ("B", run_b)):
         missing = "" if run.complete else f"  incomplete: {len(run.records)} of {run.num_planned}"
         console.print(

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from galenic.cli.flags import parse_config, with_flags
+from galenic.cli.output import PlainConsole, echo
 from galenic.errors import UserError
 from galenic.evaluation.config import EvaluateConfig
 
@@ -102,7 +103,6 @@ def command(
             "--against, --prompt-tokens, --new-tokens and --rounds need --speed. "
             "To compare accuracies, evaluate both models and run `galenic compare`."
         )
-    from rich.console import Console
 
     from galenic.cli.progress import watched
     from galenic.evaluation.run import default_folder, evaluate
@@ -117,12 +117,12 @@ def command(
     left = f"Nothing is lost: run the same command again to resume {folder}."
     with watched(left, estimate=False) as watcher:  # the run itself says how long it takes
         outcome = evaluate(config, folder, watcher, typed)
-    out = Console() if sys.stdout.isatty() else Console(width=110)
+    out = PlainConsole() if sys.stdout.isatty() else PlainConsole(width=110)
     run = load_run(outcome.folder)
     if as_json:
-        typer.echo(build_report([run]).model_dump_json(indent=1))
+        echo(build_report([run]).model_dump_json(indent=1))
         return
     out.print(summary_table(run))
     for line in meaning_of_rows(build_rows(run)):
-        typer.echo(f"What this means: {line}")
-    typer.echo(f"records: {outcome.folder}    report: galenic report {outcome.folder}")
+        echo(f"What this means: {line}")
+    echo(f"records: {outcome.folder}    report: galenic report {outcome.folder}")

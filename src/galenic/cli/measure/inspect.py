@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from galenic.cli.output import PlainConsole, echo
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -55,11 +57,10 @@ def command(
 
     found = inspect_model(resolve_model(model), zeros=zeros)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False))
+        echo(json.dumps(asdict(found), indent=1, ensure_ascii=False))
         return
-    from rich.console import Console
 
-    console = Console()
+    console = PlainConsole()
     console.print(_table(found))
     if found.manifest is not None:
         _show_history(console, found.manifest)

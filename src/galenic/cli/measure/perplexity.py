@@ -9,6 +9,7 @@ import typer
 
 from galenic.cli.flags import parse_config, with_flags
 from galenic.cli.numbers import check_file, show_numbers
+from galenic.cli.output import echo
 from galenic.evaluation.config import DivergenceConfig
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ def command(
 def _print(found: Divergence) -> None:
     for title, side in (("model", found.model), ("against", found.reference)):
         if side is not None:
-            typer.echo(f"{title}: {side.model}  ({side.weights}, {side.runtime} runtime)")
-            typer.echo(f"  perplexity     {_show(side.perplexity, 3)}  over {side.num_tokens:,}")
-            typer.echo(f"  bits per byte  {_show(side.bits_per_byte, 4)}")
+            echo(f"{title}: {side.model}  ({side.weights}, {side.runtime} runtime)")
+            echo(f"  perplexity     {_show(side.perplexity, 3)}  over {side.num_tokens:,}")
+            echo(f"  bits per byte  {_show(side.bits_per_byte, 4)}")
     if found.reference is not None:
         _print_differences(found)
     sources = ", ".join(one["source"] for one in found.text)
-    typer.echo(
+    echo(
         f"text: {sources}; {found.num_samples} sequences of {found.seq_len} tokens, "
         f"{found.num_bytes:,} bytes, seed {found.seed}"
     )
@@ -86,20 +87,20 @@ def _print_differences(found: Divergence) -> None:
     per_token, kl = found.perplexity_per_reference_token, found.kl
     if reference is None or ratio is None or per_token is None:
         return
-    typer.echo("the model compared with --against:")
+    echo("the model compared with --against:")
     if found.model.num_tokens != reference.num_tokens:
-        typer.echo(f"  perplexity per token of the other's tokenizer  {_show(per_token, 3)}")
-    typer.echo(f"  perplexity ratio  {_show(ratio, 4)}")
+        echo(f"  perplexity per token of the other's tokenizer  {_show(per_token, 3)}")
+    echo(f"  perplexity ratio  {_show(ratio, 4)}")
     if kl is None:
-        typer.echo("  no KL: the two vocabularies are not related, so compare bits per byte.")
+        echo("  no KL: the two vocabularies are not related, so compare bits per byte.")
         return
-    typer.echo(
+    echo(
         f"  KL {_show(kl.mean, 5)} nats a token, median {kl.median:.5f}, "
         f"99th percentile {kl.percentile_99:.4f}"
     )
-    typer.echo(f"  same top-1 token  {_show(kl.same_top, 4)}")
+    echo(f"  same top-1 token  {_show(kl.same_top, 4)}")
     if kl.compared < 1 or kl.dropped_mass > 0:
-        typer.echo(
+        echo(
             f"  KL over {kl.compared:.1%} of the tokens, those that both models share; "
             f"{kl.dropped_mass:.2%} of the probability is on tokens that only the other has"
         )

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from galenic.cli.options import RunsArgument
+from galenic.cli.output import echo
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -54,11 +55,11 @@ def command(
     """Write the report of runs."""
     from galenic.reports.write import report_on
 
-    told = partial(typer.echo, err=True)
+    told = partial(echo, err=True)
     folder = output or runs[0] / "report"
     paths = report_on(runs, folder, examples=examples, told=told)
     if as_json:
-        typer.echo(json.dumps({"files": [str(path) for path in paths]}, ensure_ascii=False))
+        echo(json.dumps({"files": [str(path) for path in paths]}, ensure_ascii=False))
         return
     for path in paths:
-        typer.echo(path)
+        echo(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from galenic.cli.flags import parse_config
 from galenic.cli.numbers import check_file, show_numbers
+from galenic.cli.output import PlainConsole
 from galenic.errors import UserError
 from galenic.evaluation.config import EvaluateConfig, SpeedConfig
 
@@ -55,7 +56,6 @@ def show_speed(
 
 
 def _print(found: Throughput) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold underline")
@@ -67,7 +67,7 @@ def _print(found: Throughput) -> None:
             cells += [_cell(found.reference.measures[name], scale, 1)]
             cells += [_cell(found.ratios[name], 1, 3)]
         table.add_row(label, *cells)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    console = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else 110)
     for title, side in (("model", found.model), ("against", found.reference)):
         if side is not None:
             console.print(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from galenic.cli.options import ModelArgument, NewFolderOption
-from galenic.cli.output import written
+from galenic.cli.output import echo, written
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -56,6 +56,6 @@ def command(
 
     use = export(model, to, output, data, adapter)
     if as_json:
-        typer.echo(json.dumps({**written(output), "to": to, "use": use}, indent=1))
+        echo(json.dumps({**written(output), "to": to, "use": use}, indent=1))
     else:
-        typer.echo(use)
+        echo(use)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from galenic.cli.output import echo
+
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
@@ -51,10 +53,10 @@ def command(
     with watched(f"Nothing was written to {output}.") as watcher:
         packed = pack(model, output, watcher)
     if as_json:
-        typer.echo(json.dumps(asdict(packed)))
+        echo(json.dumps(asdict(packed)))
         return
     before, after, plain = packed.num_bytes, packed.packed_bytes, packed.plain_bytes
-    typer.echo(
+    echo(
         f"{output}: {after / 1e6:,.1f} MB of {before / 1e6:,.1f} MB ({before / after:.2f} x "
         f"smaller); plain Zstandard of the same level: {plain / 1e6:,.1f} MB "
         f"({before / plain:.2f} x).\nUnpacked in memory and compared: every byte is the same."

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from galenic.cli.output import PlainConsole, echo
+
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
@@ -46,14 +48,13 @@ def command(
     with ConsoleWatcher() as watcher:
         bring = pull_dose if name in DOSES else embedded_path
         path = bring(name, progress=StepWatcher(watcher).show)
-    typer.echo(f"{path}: {path.stat().st_size:,} bytes. `{name}` names it in every command.")
+    echo(f"{path}: {path.stat().st_size:,} bytes. `{name}` names it in every command.")
 
 
 def _list(as_json: bool) -> None:
     import json
 
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from galenic.cache import cache_folder
@@ -73,9 +74,9 @@ def _list(as_json: bool) -> None:
             {"name": name, "bytes": size, "about": about, "here": here[name]}
             for name, size, about in rows
         ]
-        typer.echo(json.dumps({"folder": str(folder), "models": models}, indent=1))
+        echo(json.dumps({"folder": str(folder), "models": models}, indent=1))
         return
     table = Table("model", "MB", "here", "what it is", box=SIMPLE_HEAD)
     for name, size, about in rows:
         table.add_row(name, f"{size / 1e6:.1f}", "yes" if here[name] else "no", about)
-    Console().print(table)
+    PlainConsole().print(table)

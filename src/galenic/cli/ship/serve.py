@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import typer
-
 from galenic.cli.flags import parse_config, with_flags
+from galenic.cli.output import echo
 from galenic.serve.settings import ServeConfig
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -53,7 +52,7 @@ def command(**values: Any) -> None:
             adapter=config.adapter,
         )
         info = runtime.info
-        typer.echo(
+        echo(
             f"{info.model} ({info.weights}, {info.runtime} runtime, {info.num_threads} threads)\n"
             f"page: http://{config.address}   API: http://{config.address}/v1\n"
             f"{NOTICE}",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from galenic.cli.output import written
+from galenic.cli.output import echo, written
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -42,6 +42,6 @@ def command(
     with watched(f"Nothing was written to {output}.") as watcher:
         files = unpack(packed, output, watcher)
     if as_json:
-        typer.echo(json.dumps(written(output), indent=1))
+        echo(json.dumps(written(output), indent=1))
     else:
-        typer.echo(f"{output}: {len(files)} files, each identical to what was packed (SHA-256).")
+        echo(f"{output}: {len(files)} files, each identical to what was packed (SHA-256).")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from galenic.cli.output import echo
+
 __all__ = ["EXAMPLES", "HELP", "command"]
 
 HELP = (
@@ -34,14 +36,14 @@ def command(
     store = StudyFolder(folder)
     nodes, states = store.read()["nodes"], store.states()
     if as_json:
-        typer.echo(json.dumps({"nodes": {k: nodes[k] | {"state": states[k]} for k in nodes}}))
+        echo(json.dumps({"nodes": {k: nodes[k] | {"state": states[k]} for k in nodes}}))
         return
     for node_id, state in states.items():
         node = store.node(node_id)
         line = f"{state:<8}  {nodes[node_id]['title']}"
         if state == "running":
             line += f"  ({how_far(node.progress)})"
-        typer.echo(line)
+        echo(line)
         if state == "failed" and (why := node.failure):
-            typer.echo(f"          {why.message}\n          log: {node.log}")
-    typer.echo(state_line(states))
+            echo(f"          {why.message}\n          log: {node.log}")
+    echo(state_line(states))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from galenic.cli.output import echo
 from galenic.cli.stage import say_if_sample
 
 if TYPE_CHECKING:
@@ -111,14 +112,14 @@ def command(
     )
     if as_json:
         facts = {"folder": str(output), "states": outcome.states, "computed": outcome.computed}
-        typer.echo(json.dumps({**facts, "complete": outcome.complete}))
+        echo(json.dumps({**facts, "complete": outcome.complete}))
     else:
-        typer.echo(f"{output}: {state_line(outcome.states)}; {outcome.computed} computed now.")
+        echo(f"{output}: {state_line(outcome.states)}; {outcome.computed} computed now.")
     if not outcome.complete:
-        typer.echo("Run the same command again to retry what is missing.", err=True)
+        echo("Run the same command again to retry what is missing.", err=True)
         raise typer.Exit(1)
     if not as_json:
-        typer.echo(f"Write its report: galenic report {shlex.quote(str(output))}")
+        echo(f"Write its report: galenic report {shlex.quote(str(output))}")
 
 
 def _run(
@@ -131,17 +132,17 @@ def _run(
 
     store = StudyFolder(output)
     with store.held():
-        typer.echo(f"{study.name}: reading data and models", err=True)
+        echo(f"{study.name}: reading data and models", err=True)
         graph = build_graph(study, StudyTexts(*texts))
         store.write(_facts(study), graph)
         engine = start()
         titles = {node.id: node.title for node in graph.nodes.values()}
-        typer.echo(f"{len(titles)} nodes, on {engine.where}", err=True)
+        echo(f"{len(titles)} nodes, on {engine.where}", err=True)
         try:
             with StudyBoard(titles) as board:
                 return run_graph(graph, store, engine, board)
         except KeyboardInterrupt:
-            typer.echo("\nstopped. Run the same command again to resume.", err=True)
+            echo("\nstopped. Run the same command again to resume.", err=True)
             raise typer.Exit(130) from None
 
 

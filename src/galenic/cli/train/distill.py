@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from galenic.cli.flags import parse_config, parse_method, with_flags, with_options
 from galenic.cli.options import ManifestOption, NewFolderOption
+from galenic.cli.output import echo
 from galenic.registry import DISTILLERS
 from galenic.training.distill.config import DistillConfig
 
@@ -65,7 +64,7 @@ def command(
     if done.manifest is None:
         return  # the first process speaks for all
     if as_json:
-        typer.echo(done.manifest.model_dump_json(indent=1))
+        echo(done.manifest.model_dump_json(indent=1))
     else:
         _show(done.outcome, done.manifest, output)
 
@@ -73,9 +72,9 @@ def command(
 def _show(outcome: TrainingOutcome, manifest: Manifest, output: Path) -> None:
     checks = manifest.stages[-1].checks
     best = outcome.best.step if outcome.best else 0
-    typer.echo(f"{output}: weights of step {best} of {outcome.steps} ({outcome.stopped}).")
+    echo(f"{output}: weights of step {best} of {outcome.steps} ({outcome.stopped}).")
     for name, title in (("heldout_loss", "loss"), ("heldout_kl", "KL to the teacher")):
         if name in checks:
-            typer.echo(
+            echo(
                 f"Held-out {title} {checks[f'{name}_before']:.4f} before, {checks[name]:.4f} after."
             )

@@ -9,6 +9,7 @@ import typer
 
 from galenic.cli.flags import parse_config, with_flags
 from galenic.cli.options import ManifestOption, NewFolderOption
+from galenic.cli.output import echo
 from galenic.training.encoder.config import EncoderConfig
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def command(
     ) as watcher:
         done = train_encoder(config, output, watcher)
     if as_json:
-        typer.echo(done.manifest.model_dump_json(indent=1))
+        echo(done.manifest.model_dump_json(indent=1))
     else:
         _show(done, output)
     if done.outcome.collapsed:
@@ -69,11 +70,11 @@ def command(
 def _show(done: TrainedEncoder, output: Path) -> None:
     outcome, checks = done.outcome, done.manifest.stages[-1].checks
     if outcome.collapsed:
-        typer.echo(f"stopped: {outcome.stopped}.", err=True)
+        echo(f"stopped: {outcome.stopped}.", err=True)
     best = outcome.best.step if outcome.best else 0
-    typer.echo(f"{output}: encoder of step {best} of {outcome.steps} ({outcome.stopped}).")
-    typer.echo(
+    echo(f"{output}: encoder of step {best} of {outcome.steps} ({outcome.stopped}).")
+    echo(
         f"Held-out loss {checks['heldout_loss_before']:.4f} before, "
         f"{checks['heldout_loss']:.4f} after."
     )
-    typer.echo(f"Next: galenic evaluate {output} --data DIR")
+    echo(f"Next: galenic evaluate {output} --data DIR")

@@ -10,6 +10,7 @@ import typer
 
 from galenic.cli.flags import parse_config, parse_method, with_flags, with_options
 from galenic.cli.options import ManifestOption
+from galenic.cli.output import echo
 from galenic.registry import FINETUNERS
 from galenic.training.config import TrainOptions
 from galenic.training.finetune.config import FinetuneConfig, default_folder, sources_in_data
@@ -111,7 +112,7 @@ def command(
     if done.manifest is None:
         return  # the first process speaks for all
     if as_json:
-        typer.echo(done.manifest.model_dump_json(indent=1))
+        echo(done.manifest.model_dump_json(indent=1))
     else:
         _show(done.outcome, done.manifest, config.model, output)
     if done.outcome.collapsed:
@@ -139,16 +140,14 @@ def _show(outcome: TrainingOutcome, manifest: Manifest, model: str, output: Path
     stage = manifest.stages[-1]
     best = outcome.best.step if outcome.best else 0
     if outcome.collapsed:
-        typer.echo(f"stopped: {outcome.stopped}.", err=True)
+        echo(f"stopped: {outcome.stopped}.", err=True)
     kind = "after" if "after" in stage.parameters else "trained"
     what = "tuned model" if kind == "after" else f"adapter, {stage.sizes['after'] / 1e6:.1f} MB"
     unit = "round" if "rounds" in stage.options else "step"
-    typer.echo(
-        f"{output}: {what}, weights of {unit} {best} of {outcome.steps} ({outcome.stopped})."
-    )
-    typer.echo(
+    echo(f"{output}: {what}, weights of {unit} {best} of {outcome.steps} ({outcome.stopped}).")
+    echo(
         f"Held-out loss {stage.checks['heldout_loss_before']:.4f} before, "
         f"{stage.checks['heldout_loss']:.4f} after."
     )
     if kind == "trained":
-        typer.echo(f"Next: galenic merge {model} {output} -o merged/")
+        echo(f"Next: galenic merge {model} {output} -o merged/")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from galenic.cli.options import ManifestOption, NewFolderOption
+from galenic.cli.output import echo
 
 __all__ = ["EXAMPLES", "HELP", "command"]
 
@@ -46,10 +47,10 @@ def command(
     with watched(f"Nothing was written to {output}.") as watcher:
         manifest = merge(model, adapter, output, watcher)
     if as_json:
-        typer.echo(manifest.model_dump_json(indent=1))
+        echo(manifest.model_dump_json(indent=1))
         return
     checks = manifest.stages[-1].checks
-    typer.echo(
+    echo(
         f"{output}: merged. Logits differ from those of base and adapter by "
         f"{checks['adapter_logit_difference']:.1g} of the largest; read back from the folder by "
         f"{checks['logit_difference']:.1g}."

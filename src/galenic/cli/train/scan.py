@@ -10,6 +10,7 @@ import typer
 from galenic.cli.flags import parse_config, with_flags
 from galenic.cli.numbers import check_file
 from galenic.cli.options import DataOption
+from galenic.cli.output import PlainConsole, echo
 from galenic.training.near import ScanConfig
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def command(
         hits = scan(rows, tests, config, watcher)
     if output is not None:
         number = write_removed(output, rows, hits)
-        typer.echo(f"{number:,} rows that would be removed: {output}", err=True)
+        echo(f"{number:,} rows that would be removed: {output}", err=True)
     counts = {
         "train_rows": len(rows),
         "test_rows": {name: len({p.row for p in passages}) for name, passages in tests},
@@ -97,18 +98,17 @@ def _print_json(config: ScanConfig, counts: dict[str, Any], hits: list[Hit]) -> 
         "found": count_hits(hits),
         "hits": [asdict(hit) for hit in hits],
     }
-    typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    echo(json.dumps(result, indent=1, ensure_ascii=False))
 
 
 def _print_table(counts: dict[str, Any], hits: list[Hit]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from galenic.training.contamination import count_hits
 
-    console = Console()
+    console = PlainConsole()
     sets = ", ".join(f"{name} ({number:,})" for name, number in counts["test_rows"].items())
     console.print(f"{counts['train_rows']:,} training rows against {escape(sets)}", soft_wrap=True)
     if not hits:

@@ -89,7 +89,8 @@ def parse_map(text: str) -> tuple[tuple[str, str], ...]:
     """Parse ``--map question=stem,answer=key``; several option columns are written ``a+b+c``.
 
     Raises:
-        UserError: a part is not FIELD=COLUMN, or its field is unknown or given twice.
+        UserError: a part is not FIELD=COLUMN, its field is unknown or given twice, or a column is
+            named twice among the options.
     """
     found: dict[str, str] = {}
     for part in text.split(","):
@@ -104,6 +105,9 @@ def parse_map(text: str) -> tuple[tuple[str, str], ...]:
         if name in found:
             raise UserError(f"--map names {name} twice.")
         found[name] = column
+    columns = [one.strip() for one in found.get("options", "").split("+")]
+    if twice := next((one for one in columns if columns.count(one) > 1), None):
+        raise UserError(f"--map names the column {twice!r} twice among the options.")
     return tuple(found.items())
 
 

@@ -185,8 +185,8 @@ def estimate(text: str) -> KindEstimate:
     A text longer than `WINDOW` tokens is split into at most `MOST_WINDOWS` overlapping windows.
     Sentences that only play the problem down, or that instruct the model, are ignored.
     """
-    weights = _weights()
-    scores = [_scores(window, weights) for window in windows(text)]
+    weights, known = _weights(), dict[str, list[int]]()
+    scores = [_scores(window, weights, known) for window in windows(text)]
     found = [_kinds(one, weights) for one in scores]
     worst = max(found, key=lambda kinds: (kinds[0], kinds[0] + kinds[1]))
     a, b = weights.platt
@@ -252,10 +252,12 @@ def windows(text: str) -> Iterator[list[str]]:
     return (words[start : start + WINDOW] for start in starts)
 
 
-def _scores(words: list[str], weights: Weights) -> np.ndarray[Any, Any]:
+def _scores(
+    words: list[str], weights: Weights, known: dict[str, list[int]]
+) -> np.ndarray[Any, Any]:
     """Return the logits of all classes and of self-harm, before calibration, shape (K + 1,)."""
     total = weights.bias.astype(np.float64).copy()
-    for part in counts(words):
+    for part in counts(words, known):
         columns = np.fromiter(part, np.int64, len(part))
         often = np.fromiter(part.values(), np.float64, len(part))
         values = (1 + np.log(often)) * weights.rarity[columns]

@@ -43,8 +43,14 @@ def tokens(text: str) -> list[str]:
     return [token[:LONGEST_WORD] for token in _TOKEN.findall(plain)]
 
 
-def counts(words: list[str]) -> tuple[Counts, Counts]:
-    """Return the counts of hashed word n-grams and of hashed character n-grams, by column."""
+def counts(words: list[str], known: dict[str, list[int]] | None = None) -> tuple[Counts, Counts]:
+    """Return the counts of hashed word n-grams and of hashed character n-grams, by column.
+
+    Args:
+        words: the tokens of a text.
+        known: columns of the character n-grams of words seen before, for texts that share words;
+            new words are added.
+    """
     of_words = Counter(_column("w" + word) for word in words)
     of_words.update(
         _column(f"w{one} {two}") for one, two in zip(words, [*words, "$"][1:], strict=True)
@@ -53,14 +59,22 @@ def counts(words: list[str]) -> tuple[Counts, Counts]:
         _column("^" + " ".join(words[:size])) for size in range(1, OPENING + 1) if words[size - 1 :]
     )
     of_letters: Counter[int] = Counter()
+    known = {} if known is None else known
     for word in words:
-        padded = f" {word} "
-        for size in LETTERS:
-            of_letters.update(
-                _column("c" + padded[at : at + size])
-                for at in range(max(1, len(padded) - size + 1))
-            )
+        if word not in known:
+            known[word] = _of_letters(word)
+        of_letters.update(known[word])
     return of_words, of_letters
+
+
+def _of_letters(word: str) -> list[int]:
+    """Return the columns of the character n-grams of a word."""
+    padded = f" {word} "
+    return [
+        _column("c" + padded[at : at + size])
+        for size in LETTERS
+        for at in range(max(1, len(padded) - size + 1))
+    ]
 
 
 def _column(gram: str) -> int:

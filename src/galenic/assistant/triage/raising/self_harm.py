@@ -200,19 +200,25 @@ def _mended(plain: str) -> str:
     """Correct misspelt acts: "kil mysefl", and what follows an intention ("gona jmup")."""
     words = plain.split(" ")
     for at, word in enumerate(words):
-        intends = next((one for one in _INTENDS if at and _is_near(words[at - 1], one)), None)
+        intends = _meant(words[at - 1], _INTENDS) if at else None
         bare = word.rstrip(".,!?")
-        act = next((act for act in _INTENDED if intends and _is_near(bare, act)), None)
+        act = _meant(bare, _INTENDED) if intends else None
         if intends and act:
             words[at - 1 : at + 1] = [intends, word := act + word[len(bare) :]]
-        meant = next((one for one in _SELVES if _is_near(word.strip(".,!?"), one)), None)
+        meant = _meant(word.strip(".,!?"), _SELVES)
         if meant is None:
             continue
         words[at] = meant + word[len(word.rstrip(".,!?")) :]
         before = words[at - 1] if at else ""
         if at:
-            words[at - 1] = next((act for act in _ACTS if _is_near(before, act)), before)
+            words[at - 1] = _meant(before, _ACTS) or before
     return " ".join(words)
+
+
+def _meant(given: str, known: Sequence[str]) -> str | None:
+    """Return the first of the known words that a word is near to, or None."""
+    first = given[:1]
+    return next((one for one in known if one[0] == first and _is_near(given, one)), None)
 
 
 def _is_near(given: str, meant: str) -> bool:

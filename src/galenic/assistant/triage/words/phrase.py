@@ -180,15 +180,24 @@ def _end(phrase: Phrase, at: int, tokens: Sequence[str], place: int) -> int | No
         return place
     step = phrase[at]
     if step.gap:
-        for skipped in range(GAP + 1):
-            end = _end(phrase, at + 1, tokens, place + skipped)
-            if end is not None:
-                return end
-            if place + skipped >= len(tokens) or tokens[place + skipped] in GAP_STOPS:
-                return None
-        return None
+        return _end_after_gap(phrase, at + 1, tokens, place)
     if place < len(tokens) and step.fits(tokens[place]):
         end = _end(phrase, at + 1, tokens, place + 1)
         if end is not None:
             return end
     return _end(phrase, at + 1, tokens, place) if step.optional else None
+
+
+def _end_after_gap(phrase: Phrase, at: int, tokens: Sequence[str], place: int) -> int | None:
+    """Return the index at which a phrase ends whose next steps come after a gap, or None."""
+    step = phrase[at]  # no phrase ends with a gap
+    needed = not (step.optional or step.gap)
+    for there in range(place, min(place + GAP, len(tokens)) + 1):
+        inside = there < len(tokens)
+        if not needed or (inside and step.fits(tokens[there])):  # at most places no call
+            end = _end(phrase, at, tokens, there)
+            if end is not None:
+                return end
+        if not inside or tokens[there] in GAP_STOPS:
+            return None
+    return None
