@@ -118,6 +118,12 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, error: Exception
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that takes no files")
+def test_a_folder_that_takes_no_files_is_not_waited_for() -> None:
+    with pytest.raises(UserError, match="no file can be made in /proc"), locked(Path("/proc/x")):
+        pass
+
+
 def test_other_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "table") as part:
         part.read_text()

@@ -119,6 +119,9 @@ def locked(path: Path) -> Iterator[None]:
 
     Leftovers are temporary files of `replacing` from killed processes; the holder of the lock may
     delete them, since nobody else writes ``path``.
+
+    Raises:
+        UserError: no file can be made in the folder of ``path``.
     """
     from filelock import FileLock, Timeout
 
@@ -126,6 +129,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        _check_takes_files(path, Path(lock.lock_file))
         logger.info("waiting for another process that is writing %s", path)
         lock.acquire()
     try:
@@ -133,6 +137,16 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _check_takes_files(path: Path, lock: Path) -> None:
+    """Refuse a folder in which the lock cannot be made: `filelock` would try again without end."""
+    try:
+        os.close(os.open(lock, os.O_CREAT | os.O_RDWR, 0o644))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} cannot be written: no file can be made in {path.parent}. Name another folder."
+        ) from error
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:

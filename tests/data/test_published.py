@@ -124,6 +124,14 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
         ({"dev.json": "{"}, "line 1"),
         ({"dev.json": lines(medmcqa(5))}, "none of 1 to 4"),
         ({"dev.json": lines({"id": "x", "cop": 1})}, "not as published"),
+        ({"dev.json": lines(medmcqa(1) | {"cop": True})}, "`cop` is True"),
+        ({"dev.json": lines(medmcqa(1) | {"cop": "2"})}, "`cop` is '2'"),
+        ({"dev.json": lines(medmcqa(1), medmcqa(1))}, "row 1: id 'medmcqa-abc-1' is there twice"),
+        ({"dev.json": lines(medmcqa(1) | {"opa": ""})}, "row 0: option 'A' is empty"),
+        ({"dev.json": ""}, "no question that can be used"),
+        ({"train.json": lines(medmcqa(1) | {"opa": ""})}, "no question that can be used"),
+        ({"US/test.jsonl": lines(medqa("ABCDE") | {"answer_idx": "Z"})}, "`answer` 'Z'"),
+        ({"US/test.jsonl": lines(medqa("ABCDE") | {"answer_idx": None})}, "`answer` is missing"),
         ({"ori_pqal.json": "{}"}, "PMID"),
         ({"ori_pqal.json": '{"x": {}}'}, "not as published"),
         ({"ori_pqal.json": '{"1' + "0" * 9000 + '": {}}'}, "not as published"),
@@ -136,6 +144,15 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
 def test_what_is_not_as_published(tmp_path: Path, members: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         take_published(zipped(tmp_path / "x.zip", members), tmp_path / "data")
+    assert not (tmp_path / "data").exists()  # what is written is never made again
+
+
+def test_a_training_set_loses_what_cannot_be_used(tmp_path: Path) -> None:
+    bad = medmcqa(2) | {"opa": ""}
+    path = zipped(tmp_path / "x.zip", {"train.json": lines(medmcqa(1), bad, medmcqa(3))})
+    take_published(path, tmp_path / "data")
+    kept = open_source(tmp_path / "data").load("medmcqa", "train").examples
+    assert [one.id for one in kept] == ["medmcqa-abc-1", "medmcqa-abc-3"]
 
 
 @pytest.mark.slow

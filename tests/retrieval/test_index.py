@@ -381,6 +381,17 @@ def test_purge_takes_what_is_ours_and_nothing_else(folder: Path, tmp_path: Path)
     assert purge() == []
 
 
+def test_purge_leaves_a_link_to_its_folder(folder: Path, tmp_path: Path) -> None:
+    home = index_path().parent
+    home.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "elsewhere").mkdir()
+    home.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    index(folder)
+    assert "index.sqlite" in {path.name for path, _ in purge()}
+    assert home.is_symlink()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 @pytest.mark.slow
 def test_the_whole_of_medquad(data_dir: Path) -> None:
     if not (data_dir / "medquad/medquad.jsonl.gz").is_file():

@@ -68,6 +68,8 @@ def test_what_is_given_on_the_command_line_counts() -> None:
         ({"rows": [{"name": "a", "from": "b"}]}, "no row above"),
         ({"rows": [{"name": "a", "stages": [{"stage": "prune", "method": "wandla"}]}]}, "wanda"),
         ({"rows": [{"name": "a", "stage": []}]}, "unknown key of row a"),
+        ({"rows": [{"name": "a", "title": ["b"]}]}, "row a: title: a text"),
+        ({"calibration": [1]}, "calibration: a mapping"),
         ({"measures": ["accuracy"]}, "unknown measure"),
         ({"models": []}, "models"),
         ({"evaluate": {"limits": 3}}, "unknown setting of evaluate 'limits'"),

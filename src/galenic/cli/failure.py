@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +39,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
 NO_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST)
+NO_HOME = "Could not determine home directory."
+"""The RuntimeError that `Path.expanduser` raises."""
 LOOP = "Symlink loop from "
 """How the RuntimeError begins that `Path.resolve` raises before Python 3.13."""
 
@@ -64,17 +67,27 @@ def explain(error: BaseException) -> Failure:
     if _is_no_memory(error):
         do = "Close other programs, or take a smaller model, fewer threads or a shorter context."
         return Failure("there is not enough memory", do, SYSTEM)
-    if isinstance(error, RecursionError):
-        return Failure("the input is nested too deeply", "Check where it comes from.", DATA)
-    if isinstance(error, UnicodeError):
-        what = f"text that is not valid Unicode ({one_line(str(error))})"
-        return Failure(what, "Write it as UTF-8 and try again.", DATA)
+    if (of_input := _of_input(error)) is not None:
+        return of_input
     if (of_system := _system_error(error)) is not None:
         return _of_system(of_system)
     what = f"{type(error).__name__}: {one_line(str(error))}".rstrip(": ")
     return Failure(
         what, "This is a fault of Galenic: please report it with the log file.", INTERNAL
     )
+
+
+def _of_input(error: BaseException) -> Failure | None:
+    """What an exception of Python says about the input; None if it is of another kind."""
+    if isinstance(error, RecursionError):
+        return Failure("the input is nested too deeply", "Check where it comes from.", DATA)
+    if isinstance(error, UnicodeError):
+        what = f"text that is not valid Unicode ({one_line(str(error))})"
+        return Failure(what, "Write it as UTF-8 and try again.", DATA)
+    if isinstance(error, RuntimeError) and str(error) == NO_HOME:
+        what = "a path begins with ~ and names no home folder of this machine"
+        return Failure(what, "Write the whole path.", USAGE, logged=False)
+    return None
 
 
 def status_of(error: UserError) -> int:
@@ -155,11 +168,9 @@ def _of_system(error: OSError) -> Failure:
         return Failure(what, "Raise the limit on open files (ulimit -n) and try again.", SYSTEM)
     if error.errno == errno.ENOENT and name.endswith(".part"):  # see `galenic.cache.replacing`
         what = f"{Path(name).parent}: no file or folder can be made there"
-        return Failure(what, "Name another folder.", USAGE, logged=False)
-    if error.errno == errno.ENOENT:
-        return Failure(what, "Name another file or folder.", USAGE)
-    if error.errno in NO_NAME:
-        return Failure(what, "Name another file or folder.", USAGE, logged=False)
+    if error.errno in (errno.ENOENT, *NO_NAME):
+        logged = error.errno == errno.ENOENT  # may be a fault of ours
+        return Failure(what, "Name another file or folder.", USAGE, logged=logged)
     return Failure(what, "Check the file, folder or disk and try again.", IO)
 
 
@@ -168,7 +179,9 @@ def _write_log(error: BaseException, command: str) -> Path | None:
     import platformdirs
 
     given = os.environ.get("GALENIC_CACHE")
-    folder = Path(given).expanduser() if given else Path(platformdirs.user_log_dir("galenic"))
+    folder = Path(given or platformdirs.user_log_dir("galenic"))
+    with suppress(RuntimeError):  # ~ names no home folder
+        folder = folder.expanduser()
     now = datetime.now(UTC)
     path = folder / "errors" / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     text = f"{now.isoformat()} {command}\n" + "".join(traceback.format_exception(error))

@@ -98,6 +98,7 @@ def main() -> None:
     A mistake in use ends with 2; the other statuses are those of `galenic.cli.failure`. SIGTERM
     cleans up as Ctrl-C does.
     """
+    _open_closed_streams()
     ended = _heed_termination()
     _write_utf8()
     try:
@@ -125,6 +126,22 @@ def main() -> None:
         sys.exit(end_with(error, _command()))
     finally:
         _flush_output()
+
+
+def _open_closed_streams() -> None:
+    """Read nothing from, and write into nothing, what the caller has closed (``<&-``, ``>&-``).
+
+    Otherwise Python has no such stream, and the next file that is opened would take its place.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 def _write_utf8() -> None:
@@ -197,11 +214,14 @@ def _command() -> str:
 
 
 def _flush_output() -> None:
-    """What reads our output may have ended: then it is too late to say so."""
+    """Write what is left; that what reads it has ended is no fault, a full disk is."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _close_pipes()
+    except OSError as error:
+        _close_pipes()
+        sys.exit(end_with(error, _command()))
 
 
 def _close_pipes() -> None:

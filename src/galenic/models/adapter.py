@@ -61,6 +61,8 @@ _OTHER_SUMS = (
 _CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Values of ``init_lora_weights`` that also modify the base weights."""
 LORA = "adapter.gguf"
+NO_WEIGHTS = ("I8", "I16", "I32", "I64", "F64")
+"""Types of GGUF tensors with which llama.cpp cannot multiply; it ends with SIGSEGV."""
 MOST_RANK = 1 << 20
 MOST_ALPHA = 1e9
 """Limits far above what is used, within which nothing overflows in float32."""
@@ -232,7 +234,8 @@ def write_adapter(target: Path, base: Path, adapter: Mapping[str, LowRank]) -> N
 
 
 def _check_lora(path: Path, model: ModelFiles) -> None:
-    metadata = read_header(path).metadata
+    header = read_header(path)
+    metadata = header.metadata
     kind = (metadata.get("general.type"), metadata.get("adapter.type"))
     if kind != ("adapter", "lora"):
         raise UserError(f"{path} is not a LoRA adapter in llama.cpp's GGUF form.")
@@ -240,6 +243,14 @@ def _check_lora(path: Path, model: ModelFiles) -> None:
     wanted = read_header(model.path).metadata.get("general.architecture")
     if found != wanted:
         raise UserError(f"{path} is an adapter of the architecture {found}, the model is {wanted}.")
+    alpha = metadata.get("adapter.lora.alpha")
+    if not (isinstance(alpha, float) and math.isfinite(alpha)):
+        raise UserError(f"{path} has the alpha {one_line(str(alpha))}; a finite number is needed.")
+    if odd := next((one for one in header.tensors if one.type in NO_WEIGHTS), None):
+        raise UserError(
+            f"{path}: {one_line(odd.name)} is stored as {odd.type}; llama.cpp takes F32, F16, BF16 "
+            "or a quantized type."
+        )
 
 
 def adapted_source(

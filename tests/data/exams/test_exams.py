@@ -310,6 +310,7 @@ def test_columns_of_their_own(tmp_path: Path) -> None:
         ("question=", "FIELD=COLUMN"),
         ("quesion=stem", "question"),
         ("answer=a,answer=b", "twice"),
+        ("question=q,options=a+b+a", "'a' twice among the options"),
     ],
 )
 def test_maps_that_say_nothing(text: str, problem: str) -> None:
