@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -191,9 +192,22 @@ def test_of_many_stages_the_first_and_the_last_are_shown(number: int) -> None:
     stages = [stage_of(method=f"m{one}", options={"a": "x" * 9_999}) for one in range(number)]
     said = history({"stages": stages, "files": {}})
     assert len(said) < 99_000
-    shown = [one for one in range(number) if f"prune m{one} " in said]
+    shown = [one for one in range(number) if re.search(rf"prune m{one}\b", said)]
     assert shown == [*range(20), *range(number - 20, number)]
     assert (f"{number - 40:,} more" in said) == (number > 40)
+
+
+def test_each_stage_fits_80_columns_with_the_options_that_were_set() -> None:
+    parent = {"name": "/somewhere/deep/in/the/tree/smollm2-135m-width", "sha256": "ab" * 32}
+    options = {"bits": 4, "exclude": [], "type": None, "importance": True}
+    stage = stage_of(options=options, parent=parent, removed={"blocks": 0.203, "whole": 0.16})
+    file = StringIO()
+    _show_history(Console(file=file, width=80), {"stages": [stage], "files": {}})
+    assert [line.rstrip() for line in file.getvalue().splitlines()][1:] == [
+        "1  prune wanda, 20.3% of the blocks removed, 16.0% of the whole removed",
+        f"   from {parent['name']} (sha256 abababababab)",
+        "   bits 4, importance True",
+    ]
 
 
 def test_a_long_manifest_of_others_is_cut() -> None:

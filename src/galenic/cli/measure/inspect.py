@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from galenic.artifact.manifest import Manifest
+    from galenic.artifact.manifest import Manifest, Stage
     from galenic.models.size import ModelSize
 
 __all__ = ["EXAMPLES", "HELP", "command"]
@@ -81,7 +81,7 @@ def _show_history(console: Console, manifest: dict[str, Any]) -> None:
         _show_unknown(console, json.dumps(manifest, ensure_ascii=False))
         return
     console.print("[bold]what was done[/]")
-    console.print(_history(known))
+    console.print(_stages(known))
     if "recipe.yaml" in known.files:
         said = f"by recipe.yaml, sha256 {known.files['recipe.yaml'].sha256}"
         console.print(said, markup=False)
@@ -97,30 +97,45 @@ def _show_unknown(console: Console, text: str) -> None:
     console.print(f"{len(text):,} characters in all; --json prints them.")
 
 
-def _history(manifest: Manifest) -> Table:
-    from rich.box import SIMPLE_HEAD
+def _stages(manifest: Manifest) -> Table:
+    """Each stage on lines of its own: what, from what, and the options that were set."""
     from rich.markup import escape
     from rich.table import Table
 
     from galenic.limits import one_line
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for title in ("stage", "options", "made from"):
-        table.add_column(title, overflow="fold")
-    table.add_column("off blocks", justify="right")
-    table.add_column("off whole", justify="right")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
     rows = list(enumerate(manifest.stages, 1))
     begin, end = (rows[:SHOWN], rows[-SHOWN:]) if len(rows) > 2 * SHOWN else (rows, [])
     for number, stage in [*begin, *end]:
         if end and number == end[0][0]:
             table.add_row("…", f"{len(rows) - 2 * SHOWN:,} more; --json prints them")
-        options = ", ".join(f"{name} {value}" for name, value in sorted(stage.options.items()))
-        parent = f"{stage.parent.name}, sha256 {stage.parent.sha256[:12]}"
-        removed = (f"{share:.1%}" for share in map(stage.removed.get, ("blocks", "whole")) if share)
-        row = [str(number), f"{stage.stage} {stage.method}", options, parent]
-        table.add_row(*(escape(one_line(cell, LONGEST)) for cell in row), *removed)
+        for at, line in enumerate(_stage_lines(stage)):
+            table.add_row("" if at else str(number), escape(one_line(line, LONGEST)))
     return table
+
+
+def _stage_lines(stage: Stage) -> list[str]:
+    taken = (
+        f"{share:.1%} of {what} removed"
+        for what, share in (
+            ("the blocks", stage.removed.get("blocks")),
+            ("the whole", stage.removed.get("whole")),
+        )
+        if share
+    )
+    options = ", ".join(
+        f"{name} {value}"
+        for name, value in sorted(stage.options.items())
+        if value is not None and value != []
+    )
+    lines = [
+        ", ".join([f"{stage.stage} {stage.method}", *taken]),
+        f"from {stage.parent.name} (sha256 {stage.parent.sha256[:12]})",
+    ]
+    return [*lines, options] if options else lines
 
 
 def _table(found: ModelSize) -> Table:
