@@ -71,14 +71,14 @@ def _print(found: Divergence) -> None:
     for title, side in (("model", found.model), ("against", found.reference)):
         if side is not None:
             echo(f"{title}: {side.model}  ({side.weights}, {side.runtime} runtime)")
-            echo(f"  perplexity     {_show(side.perplexity, 3)}  over {side.num_tokens:,}")
+            echo(f"  perplexity     {_show(side.perplexity, 3)}  over {side.num_tokens:,} tokens")
             echo(f"  bits per byte  {_show(side.bits_per_byte, 4)}")
     if found.reference is not None:
         _print_differences(found)
     sources = ", ".join(one["source"] for one in found.text)
     echo(
         f"text: {sources}; {found.num_samples} sequences of {found.seq_len} tokens, "
-        f"{found.num_bytes:,} bytes, seed {found.seed}"
+        f"{found.num_bytes:,} bytes, seed {found.seed}; in brackets 95 % intervals over sequences"
     )
 
 
@@ -87,7 +87,7 @@ def _print_differences(found: Divergence) -> None:
     per_token, kl = found.perplexity_per_reference_token, found.kl
     if reference is None or ratio is None or per_token is None:
         return
-    echo("the model compared with --against:")
+    echo(f"compared with {reference.model}:")
     if found.model.num_tokens != reference.num_tokens:
         echo(f"  perplexity per token of the other's tokenizer  {_show(per_token, 3)}")
     echo(f"  perplexity ratio  {_show(ratio, 4)}")
