@@ -185,3 +185,43 @@ def test_the_context_is_what_fits_a_gibibyte(sizes: tuple[Any, ...], wanted: int
     assert found == (wanted, sizes[0])
     text = modelfile("m.gguf", None, (), found)
     assert ("need more memory" in text) == (wanted < sizes[0])
+
+
+@pytest.mark.parametrize(
+    ("turn", "stop"),
+    [
+        ("{{ m.role | title }}: {{ m.content }}\n", "User:"),
+        ("{{ m.role }}\n{{ m.content }}\n", "\nuser\n"),  # "user" alone is a word of answers
+        ('"{{ m.role }}": "{{ m.content }}"\n', '"\n"user": "'),
+        ("- {{ m.role }} - {{ m.content }} ;\n", " ;\n- user -"),
+        ('"""{{ m.role }}\n{{ m.content }}"""\n', '"""'),
+        ("\\{{ m.role }}\\n{{ m.content }}\\end\n", "\\end"),
+        ("<{{ m.role }}>{{ m.content }}\u2028</{{ m.role }}>", "</assistant><user>"),
+        ("{{ m.content }}\n\n", None),
+    ],
+)
+def test_stops_are_nothing_that_an_answer_holds(turn: str, stop: str | None) -> None:
+    template = "{% for m in messages %}" + turn + "{% endfor %}"
+    form = find_form(template, SPECIAL)
+    assert form is not None
+    stops = form.stops(CONTROL)
+    assert stops == (() if stop is None else (stop,))
+    found = parsed(modelfile("model.gguf", form, stops, None))
+    assert found.get("PARAMETER stop", []) == list(stops)
+    assert as_ollama(found["TEMPLATE"][0], TALKS[1]) == render_chat(template, TALKS[1], SPECIAL)
+
+
+def test_what_changes_in_long_conversations_is_refused() -> None:
+    long = "{% if messages | length > 20 %}!{% endif %}"
+    turns = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    assert find_form(turns, SPECIAL) is not None
+    assert find_form(long + turns, SPECIAL) is None
+
+
+def test_names_and_folders_that_a_shell_would_split(tmp_path: Path) -> None:
+    model = write_tiny_gguf(tmp_path / "My Model (v2).gguf", chat_template=TEMPLATES["chatml"])
+    use = export(str(model), "ollama", tmp_path / "the export").splitlines()
+    assert use[-2:] == [
+        f"ollama create my-model-v2 -f '{tmp_path}/the export'/Modelfile",
+        "ollama run my-model-v2",
+    ]

@@ -34,14 +34,16 @@ _SAID = (
 )
 _PLAIN = tuple(
     {"role": ("user", "assistant")[number % 2], "content": text}
-    for number, text in enumerate(_SAID)
+    for number, text in enumerate(_SAID * 5)
 )
 _TOLD = {"role": "system", "content": "Be brief.\nNever guess."}
 TALKS: tuple[Messages, ...] = tuple(
-    (*start, *_PLAIN[:length]) for length in (1, 3, 5) for start in ((), (_TOLD,))
+    (*start, *_PLAIN[:length]) for length in (1, 3, 5, 25) for start in ((), (_TOLD,))
 )
 """Conversations for which both templates must agree; each ends with a user message."""
 _THOUGHT = {"role": "assistant", "content": "<think>\nIt fits.\n</think>\n\nYes."}
+SHORTEST = 4
+"""Characters of the shortest line that serves as a stop string."""
 CONTENT_TALKS: tuple[Messages, ...] = (
     (_PLAIN[0], _THOUGHT, _PLAIN[2]),
     ({"role": "system", "content": "Be brief. /no_think"}, _PLAIN[0]),
@@ -108,12 +110,21 @@ class ChatForm:
     def stops(self, control: Sequence[str]) -> tuple[str, ...]:
         """Stop strings: the special token after an answer, or else the first line that follows it.
 
+        A line that answers may hold as well ("user", a quotation mark) is not enough: then it is
+        all that is written between an answer and the next message.
+
         Args:
             control: special tokens of the vocabulary.
         """
         rest = self.answered.strip()
         token = max((one for one in control if one and rest.startswith(one)), key=len, default="")
-        return (token,) if token else tuple(rest.splitlines()[:1])
+        if token or not rest:
+            return (token,) if token else ()
+        line = rest.split("\n")[0].rstrip()
+        whole = self.answered.rstrip(" ")
+        if (len(line) < SHORTEST or line.isalnum()) and '"""\n' not in f"{whole}\n":
+            return (whole,)  # but for what a Modelfile would take for its end
+        return (line,)
 
 
 def _go(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class Ollama(Exporter):
         if template is not None and "strftime_now" in template:
             text = f"# the template writes today's date: here it is that of the export\n{text}"
         (folder / "Modelfile").write_text(text, encoding="utf-8", newline="\n")
-        name = Path(job.model.name).stem.lower()
+        name = _name_of(job.model.name)
         return f"ollama create {name} -f FOLDER/Modelfile\nollama run {name}"
 
 
@@ -127,7 +128,13 @@ def modelfile(
 
 def _quoted(text: str) -> str:
     """Quote a value for a Modelfile, which has no escape sequences."""
-    return f'"""{text}"""' if '"' in text else f'"{text}"'
+    return f'"""{text}"""' if '"' in text or "\n" in text else f'"{text}"'
+
+
+def _name_of(model: str) -> str:
+    """Name for ``ollama create``: small letters, digits, ``.``, ``_`` and ``-``."""
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", Path(model).name.removesuffix(".gguf").lower())
+    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("._-") or "model"
 
 
 def _special(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from galenic.artifact.manifest import check_new
@@ -49,7 +50,9 @@ def export(
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as part:
         part.mkdir()
-        use = exporter.write(job, part).replace("FOLDER", str(output))
+        use = exporter.write(job, part)
+        for mark, place in (("'FOLDER'", repr(str(output))), ("FOLDER", shlex.quote(str(output)))):
+            use = use.replace(mark, place)
         use = "\n".join([*(f"# read back: {line}" for line in job.found), use])
         for file in part.rglob("*.yaml"):  # tasks contain absolute paths of their data files
             text = file.read_text("utf-8").replace(str(part), str(output))
