@@ -74,6 +74,20 @@ def test_a_merged_weight_by_hand(tmp_path: Path) -> None:
         ("llama", 0, {"target_modules": r".*\.(q|k)_proj$", "modules_to_save": ["lm_head"]}),
         ("llama", 0, {"target_modules": "all-linear", "rank_pattern": {"q_proj": 3}}),
         ("llama", 0, {"target_modules": ["q_proj"], "trainable_token_indices": [3, 4]}),
+        (
+            "llama",
+            0,
+            {
+                "target_modules": ["q_proj", "down_proj"],
+                "use_dora": True,
+                "use_rslora": True,
+                "alpha_pattern": {r"layers\.0\.self_attn\.q_proj": 9},
+                "rank_pattern": {"down_proj": 1},
+            },
+        ),
+        ("llama", 0, {"target_modules": ["q_proj"], "layers_to_transform": [1], "bias": "all"}),
+        ("llama", 0, {"target_modules": [], "target_parameters": ["self_attn.q_proj.weight"]}),
+        ("llama", 0, {"target_modules": "all-linear", "modules_to_save": ["input_layernorm"]}),
     ],
     ids=str,
 )

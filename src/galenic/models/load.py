@@ -71,8 +71,9 @@ def _from_path(name: str, path: Path, progress: Progress | None) -> ModelFiles:
             raise UserError(f"{path} holds {len(ggufs)} GGUF files; name one of them: {listed}.")
         path = ggufs[0]
     path = first_part(path)
+    parts = parts_of(path)
     check_gguf(path)
-    hashes = [_whole(part, progress) for part in parts_of(path)]
+    hashes = [_whole(part, progress) for part in parts]
     joined = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     return ModelFiles(name, "gguf", path, hashes[0] if len(hashes) == 1 else joined)
 

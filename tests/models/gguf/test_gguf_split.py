@@ -118,3 +118,38 @@ def test_all_parts_are_packed(folder: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in unpacked) == [FIRST, SECOND, THIRD]
     for path in unpacked:
         assert path.read_bytes() == (alone / path.name).read_bytes()
+
+
+def test_each_wrong_set_of_parts_gets_its_own_words(folder: Path, tmp_path: Path) -> None:
+    later = copy_of(folder, tmp_path / "later", SECOND, THIRD)
+    for given in (later, later / SECOND):
+        with pytest.raises(UserError, match=f"lacks 1 of 3 parts .*{FIRST}"):
+            resolve_model(str(given))
+    swapped = copy_of(folder, tmp_path / "swapped", FIRST, SECOND, THIRD)
+    (swapped / FIRST).rename(swapped / "x")
+    (swapped / SECOND).rename(swapped / FIRST)
+    (swapped / "x").rename(swapped / SECOND)
+    with pytest.raises(UserError, match=f"{FIRST} holds part 2 of 3 of a split model"):
+        resolve_model(str(swapped))
+    more = copy_of(folder, tmp_path / "more", FIRST, SECOND, THIRD)
+    shutil.copy(folder / THIRD, more / "m-00004-of-00003.gguf")
+    with pytest.raises(UserError, match=r"m-00004-of-00003.gguf holds part 3 of 3"):
+        resolve_model(str(more / "m-00004-of-00003.gguf"))
+    with pytest.raises(UserError, match="holds 4 GGUF files; name one of them"):
+        resolve_model(str(more))
+    assert resolve_model(str(more / THIRD)).path == more / FIRST
+
+
+def test_a_part_without_tensors_is_a_part(tmp_path: Path) -> None:
+    """What ``llama-gguf-split --no-tensor-first-split`` writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        writer = functools.partial(gguf.GGUFWriter, split_max_tensors=10, small_first_shard=True)
+        patch.setattr(gguf, "GGUFWriter", writer)
+        tiny.write_tiny_gguf(tmp_path / "m.gguf")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [FIRST, SECOND, THIRD]
+    (tmp_path / "whole").mkdir()
+    whole = tiny.write_tiny_gguf(tmp_path / "whole" / "m.gguf")
+    expected = {tensor.name for tensor in check_gguf(whole).tensors}
+    assert {tensor.name for tensor in check_gguf(tmp_path / FIRST).tensors} == expected
+    export(str(tmp_path), "llama.cpp", tmp_path / "out")
+    assert read_metadata(tmp_path / "out" / "model.gguf") == read_metadata(whole)

@@ -107,6 +107,12 @@ def check_gguf(path: Path) -> GgufHeader:
     kind = header.metadata.get("general.type", "model")
     if kind != "model":
         raise UserError(f"{path} holds a GGUF of type {_short(kind)}; a model is needed.")
+    number, count = (header.metadata.get(f"split.{key}") for key in ("no", "count"))
+    if isinstance(number, int) and isinstance(count, int) and number > 0:
+        raise UserError(
+            f"{path} holds part {number + 1} of {count} of a split model: name the first, "
+            f"NAME-00001-of-{count:05}.gguf, with the others beside it under their own names."
+        )
     if not isinstance(header.metadata.get("general.architecture"), str):
         raise UserError(f"{path} does not name its architecture (general.architecture).")
     if header.metadata.get("split.count", 1) not in (0, 1):

@@ -21,7 +21,7 @@ def parts_of(path: Path) -> list[Path]:
     Raises:
         UserError: ``path`` is named as a later part, or parts are missing.
     """
-    match = _PART.fullmatch(path.name)
+    match = _match(path)
     if match is None or int(match["count"]) < 2:
         return [path]
     first = first_part(path)
@@ -43,7 +43,13 @@ def parts_of(path: Path) -> list[Path]:
 
 def first_part(path: Path) -> Path:
     """Path of the first part of a split model; ``path`` itself if it is not part of one."""
-    match = _PART.fullmatch(path.name)
+    match = _match(path)
     if match is None:
         return path
     return path.with_name(f"{match['stem']}-00001-of-{match['count']}.gguf")
+
+
+def _match(path: Path) -> re.Match[str] | None:
+    """Match the name of a part; None if it is none, such as ``NAME-00003-of-00002.gguf``."""
+    match = _PART.fullmatch(path.name)
+    return match if match and 1 <= int(match["number"]) <= int(match["count"]) else None
