@@ -44,8 +44,10 @@ from galenic.retrieval.index import index_medquad
 
 DATA = Path(__file__).parents[1] / "tests/assistant/data"
 RUNS = 10
-DEVELOPMENT = ("questions", "questions_other", "questions_voices", "questions_home")
-HELD_OUT = ("questions_other", "questions_voices", "questions_home")
+DEVELOPMENT = (
+    "questions", "questions_other", "questions_voices", "questions_home", "questions_topics"
+)  # fmt: skip
+HELD_OUT = ("questions_other", "questions_voices", "questions_home", "questions_topics")
 """Of these files half b is only scored."""
 UNANSWERABLE = "questions_unanswerable"
 """Not about health, or about what no handbook can know: answered ones are counted."""
@@ -129,8 +131,9 @@ def development(only: str | None = None, *, misses: bool = False) -> str:
     missed: list[str] = []
     for name in DEVELOPMENT:
         for row in rows(f"development/{name}"):
-            part = f"{name} {half(row['id'])}" if name in HELD_OUT else name
-            if name in HELD_OUT and only not in (None, half(row["id"])):
+            its_half = half(row.get("topic", row["id"]))
+            part = f"{name} {its_half}" if name in HELD_OUT else name
+            if name in HELD_OUT and only not in (None, its_half):
                 continue
             reply, before = answer(row["question"], NO_INDEX), table[part]["useful"]
             _grade(row, reply, table[part])
