@@ -38,7 +38,7 @@ class Aspect(BaseModel):
             if those before are empty.
         also: further fields that are used, with a lower score, if it is the only aspect asked
             about.
-        then: fields from which a short answer is extended.
+        then: fields that answer it if all of ``fields`` are empty.
         every: use all of ``fields``, not only the first that is not empty.
         kinds: key words of MedQuAD questions on this aspect, such as "symptoms".
         words: words that occur only to ask, and say nothing about the topic.

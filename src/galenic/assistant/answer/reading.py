@@ -110,6 +110,8 @@ class QuestionReading:
             "Can stress give me hives?".
         foreign: stems that occur in no entry.
         soft: weights, halved, of stems that ask in other questions but not in this one ("walk").
+        said: all stems of the question, in order, with their rarity in the statements.
+        strange: those of ``rest`` that the best entry does not contain.
     """
 
     matches: tuple[Match, ...]
@@ -118,6 +120,8 @@ class QuestionReading:
     rest: dict[str, float]
     foreign: frozenset[str]
     soft: Mapping[str, float] = field(default_factory=dict)
+    said: Mapping[str, float] = field(default_factory=dict)
+    strange: frozenset[str] = frozenset()
 
 
 def read_question(known: Topics, question: str) -> QuestionReading:
@@ -145,7 +149,10 @@ def read_question(known: Topics, question: str) -> QuestionReading:
         for word in said
         if word in asking_stems() and word not in asking | named | TALK | _SILENT
     }
-    return QuestionReading(meant, tuple(ranked[:3]), aspects, rest, foreign, soft)
+    strange = frozenset(w for w in rest if meant and not known.explains(meant[0].entry, w))
+    stems = {word: known.spread(word) for word in said}
+    near = tuple(ranked[:3])
+    return QuestionReading(meant, near, aspects, rest, foreign, soft, stems, strange)
 
 
 _WHOM = frozenset(
@@ -173,7 +180,11 @@ def read_follow_up(known: Topics, before: str, question: str) -> QuestionReading
         return read_question(known, f"{before}\n{question}")
     whom = {stem: known.rarity(stem) for one in asked.matches for stem in one.stems}
     aspects, rest = asked.aspects or past.aspects, {**asked.rest, **whom}
-    return replace(past, aspects=aspects, rest=rest, foreign=asked.foreign, soft=asked.soft)
+    strange = frozenset(w for w in rest if not known.explains(past.matches[0].entry, w))
+    return replace(
+        past, aspects=aspects, rest=rest, foreign=asked.foreign, soft=asked.soft,
+        said=asked.said, strange=strange,
+    )  # fmt: skip
 
 
 def _of_a_child(question: str) -> bool:

@@ -159,6 +159,10 @@ class Topics:
         """
         return self._rarity.get(word) or self._spread.get(word, self._rarest)
 
+    def spread(self, word: str) -> float:
+        """Return the inverse document frequency of a stem in statements; the maximum if unknown."""
+        return self._spread.get(word, self._rarest)
+
     def knows(self, word: str) -> bool:
         """Check whether a stem occurs in any entry."""
         return word in self._vocabulary
