@@ -60,7 +60,7 @@ class Ranking(NamedTuple):
 
     def scores(self, features: Vector) -> Vector:
         """Return the score of each statement, shape (n,), from its features, shape (n, 12)."""
-        return np.round((features * self.statement).sum(1), DIGITS)
+        return np.asarray(np.round((features * self.statement).sum(1), DIGITS))
 
 
 @cache
