@@ -7,7 +7,7 @@ be useful, nothing is returned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from galenic.assistant.answer.consider import consider
 from galenic.assistant.answer.ranking import Ranking, chance, ordered, ranking
@@ -16,20 +16,12 @@ from galenic.assistant.handbook.entry import Entry, Place
 
 __all__ = ["ChosenStatement", "choose"]
 
-MOST = 8
-"""Maximum number of statements from one entry."""
-MOST_OF_TWO = 4
-"""The same for each of two entries."""
+MOST, MOST_OF_TWO = 8, 4
+"""Maximum number of statements from one entry, and from each of two."""
 
 
-@dataclass(frozen=True)
-class ChosenStatement:
-    """A statement selected for the answer.
-
-    Attributes:
-        entry: the entry that contains it.
-        place: the statement and its field.
-    """
+class ChosenStatement(NamedTuple):
+    """A statement selected for the answer: the entry that contains it, and its place there."""
 
     entry: Entry
     place: Place

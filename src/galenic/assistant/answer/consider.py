@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,12 +36,9 @@ HIT = 0.3
 ASKED, ALSO_ASKED, REST = 1.0, 0.6, 1.4
 """Scores for a statement in the field of the first aspect asked about, for one in the field of the
 second, and factor on the share of the other words."""
-NAMED = 1.2
-"""Bonus for a statement with the name that matched the question, if the title lacks it."""
-BOTH = 1.0
-"""Bonus for a statement that mentions the second topic of a question about two."""
-LOOKED = 1.2
-"""Bonus for a statement with a word that answers this aspect, such as "catch" for contagion."""
+NAMED, BOTH, LOOKED = 1.2, 1.0, 1.2
+"""Bonuses for a statement with the name that matched the question, if the title lacks it; with the
+second topic of a question about two; with a word that answers this aspect ("catch", contagion)."""
 NAMES_ONE = frozenset(("safety", "effects", "food", "uses"))
 """Aspects that relate the topic to one other thing, as in "is wine safe with it"."""
 _MOTHERS = frozenset(name_stems("pregnant breastfeeding"))
@@ -64,25 +60,34 @@ _LIKE = {
 """Fields that correspond to a field in entries of the other kind (topic or medicine)."""
 
 
-@dataclass(frozen=True)
-class Considered:
+class Considered(NamedTuple):
     """The statements of an entry, described for the learned order.
 
     Attributes:
-        match: the entry, and how it matches the question.
-        places: the statements and their fields.
-        stems: the stems of each statement.
+        places: the statements and their fields; ``stems`` are the stems of each.
         features: the features of each statement, shape (n, 12), by `ranking.FEATURES`.
         context: the features of question and entry, by `ranking.CONTEXT`, without the last.
         refused: whether a rule forbids an answer, as none mentions what is asked.
     """
 
-    match: Match
-    places: tuple[Place, ...]
-    stems: tuple[frozenset[str], ...]
+    places: list[Place]
+    stems: list[frozenset[str]]
     features: np.ndarray[Any, Any]
     context: tuple[float, ...]
     refused: bool
+
+
+class _Seen(NamedTuple):
+    """An entry beside a question: aspects, score of each field, words of the other topic, rest."""
+
+    match: Match
+    reading: QuestionReading
+    places: list[Place]
+    stems: list[frozenset[str]]
+    asked: list[Aspect]
+    worth: dict[str, float]
+    others: set[str]
+    rest: dict[str, float]
 
 
 def consider(match: Match, reading: QuestionReading) -> Considered:
@@ -98,92 +103,38 @@ def consider(match: Match, reading: QuestionReading) -> Considered:
     worth = _field_worth(places, asked)
     stems = [_stems(place.statement.text) for place in places]
     rest = {w: n for w, n in reading.rest.items() if w not in others}
+    seen = _Seen(match, reading, places, stems, asked, worth, others, rest)
     misses = _misses(match.entry, reading, places, _shares(stems, rest))
-    refused = _unsaid(match, asked, stems, rest) or _names_no(match, places) or misses
-    aside = _other_half(match.entry, match, stems)
-    rule = _rule_scores(match, reading, places, asked, worth, others, rest, aside)
-    features = _features(match, reading, places, asked, worth, rule, aside)
-    context = _context(match, reading, places, worth, rest, stems, misses=misses)
-    return Considered(match, tuple(places), tuple(stems), features, context, refused)
+    refused = _unsaid(seen) or _names_no(match, places) or misses
+    return Considered(places, stems, _features(seen), _context(seen, misses=misses), refused)
 
 
-def _unsaid(
-    match: Match,
-    asked: Sequence[Aspect],
-    stems: Sequence[frozenset[str]],
-    rest: Mapping[str, float],
-) -> bool:
+def _unsaid(seen: _Seen) -> bool:
     """Check whether something must be mentioned and is not: a missed dose, or a pregnancy."""
-    unsaid = any(one.must and not any(one.looked_for & has for has in stems) for one in asked[:1])
-    whom = (match.stems | set(rest)) & _MOTHERS
-    return unsaid or (bool(whom) and not any(whom & has for has in stems))
+    must = [one.looked_for for one in seen.asked[:1] if one.must]
+    must += [whom] if (whom := (seen.match.stems | set(seen.rest)) & _MOTHERS) else []
+    return any(not any(one & has for has in seen.stems) for one in must)
 
 
-def _rule_scores(
-    match: Match,
-    reading: QuestionReading,
-    places: Sequence[Place],
-    asked: Sequence[Aspect],
-    worth: dict[str, float],
-    others: set[str],
-    rest: Mapping[str, float],
-    aside: Sequence[bool],
-) -> list[float]:
-    """Return the score of each statement by the rule.
-
-    Args:
-        match: the entry, and how it matches the question.
-        reading: the analysed question.
-        places: the statements and their fields.
-        asked: the aspects asked about.
-        worth: score of each field.
-        others: stems of the question that belong to the other topic, if there are two.
-        rest: weights of the other words of the question.
-        aside: whether each statement is only about the half of a title not asked about.
-    """
-    stems = [_stems(place.statement.text) for place in places]
-    told = {
-        word: weight
-        for word, weight in {**reading.soft, **rest}.items()
-        if any(says(word, one) for one in stems)
-    }
-    own = match.stems - set(name_stems(match.entry.title))
-    defines = any(one.id in ("definition", "values") for one in asked[:1]) or not asked
-    compares = any(one.id == "comparison" for one in asked)
-    later = 0.0 if compares else LATER if defines else LATER_ASIDE
-    return [
-        _worth(place, hit, worth, asked, own, others)
-        - (later if place.field == "what" and place != places[0] else 0.0)
-        - (OTHER_HALF if of_other else 0.0)
-        for place, hit, of_other in zip(places, _shares(stems, told), aside, strict=True)
-    ]
-
-
-def _features(
-    match: Match,
-    reading: QuestionReading,
-    places: Sequence[Place],
-    asked: Sequence[Aspect],
-    worth: dict[str, float],
-    rule: Sequence[float],
-    aside: Sequence[bool],
-) -> np.ndarray[Any, Any]:
+def _features(seen: _Seen) -> np.ndarray[Any, Any]:
     """Return the features of each statement, shape (n, 12), in the order of `ranking.FEATURES`."""
-    stems = [_stems(place.statement.text) for place in places]
-    beside = [w for w in reading.said if w not in match.stems and not w.isdigit()]
-    named = {w: reading.said[w] for w in beside if w not in TALK}
+    topic, said, stems = seen.match.stems, seen.reading.said, seen.stems
+    beside = [w for w in said if w not in topic and not w.isdigit()]
+    named = {w: said[w] for w in beside if w not in TALK}
     met = {w: sum(says(w, has) for has in stems) for w in beside}
-    in_entry = {w: math.log((len(places) + 1) / (n + 0.5)) for w, n in met.items() if n}
+    in_entry = {w: math.log((len(stems) + 1) / (n + 0.5)) for w, n in met.items() if n}
     particular = max((w for w in named if met[w]), key=lambda w: named[w], default=None)
-    fields = [place.field for place in places]
-    numbers = any(one.numbers for one in asked[:2])
+    fields = [place.field for place in seen.places]
+    numbers = any(one.numbers for one in seen.asked[:2])
+    aside = _other_half(seen.match.entry, seen.match, stems)
+    rule = _rule_scores(seen)
     rows = [
         (
-            rule[at],
-            any(one.looked_for & has for one in asked[:1]),
-            worth.get(place.field) == ASKED,
+            rule[at] - (OTHER_HALF if aside[at] else 0.0),
+            any(one.looked_for & has for one in seen.asked[:1]),
+            seen.worth.get(place.field) == ASKED,
             math.log(len(words(place.statement.text)) or 1) / 3,
-            len(match.stems & has) / max(1, len(match.stems)),
+            len(topic & has) / max(1, len(topic)),
             at == 0,
             fields.index(place.field) == at,
             numbers and bool(_NUMBER_WORD.search(place.statement.text)),
@@ -192,25 +143,17 @@ def _features(
             sum(n for w, n in in_entry.items() if says(w, has)) / (sum(in_entry.values()) or 1),
             aside[at],
         )
-        for at, (place, has) in enumerate(zip(places, stems, strict=True))
+        for at, (place, has) in enumerate(zip(seen.places, stems, strict=True))
     ]
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(FEATURES))
 
 
-def _context(
-    match: Match,
-    reading: QuestionReading,
-    places: Sequence[Place],
-    worth: dict[str, float],
-    rest: Mapping[str, float],
-    stems: Sequence[frozenset[str]],
-    *,
-    misses: bool,
-) -> tuple[float, ...]:
+def _context(seen: _Seen, *, misses: bool) -> tuple[float, ...]:
     """Return the features of question and entry, by `ranking.CONTEXT`, without the last."""
-    strange = [rest[word] for word in rest if word in reading.strange]
+    match, rest = seen.match, seen.rest
+    strange = [rest[word] for word in rest if word in seen.reading.strange]
     title = set(name_stems(match.entry.title))
-    met = sum(n for word, n in rest.items() if any(says(word, one) for one in stems))
+    met = sum(n for word, n in rest.items() if any(says(word, one) for one in seen.stems))
     return (
         float(match.weak),
         float(misses),
@@ -218,9 +161,9 @@ def _context(
         sum(strange) / 10,
         match.score / 8,
         len(title & match.stems) / max(1, len(title)),
-        sum(worth.get(place.field) == ASKED for place in places) / 5,
+        sum(seen.worth.get(place.field) == ASKED for place in seen.places) / 5,
         met / sum(rest.values()) if rest else 1.0,
-        len(reading.said) / 8,
+        len(seen.reading.said) / 8,
     )
 
 
@@ -230,36 +173,28 @@ def _stems(text: str) -> frozenset[str]:
     return frozenset(name_stems(text))
 
 
-def _worth(
-    place: Place,
-    hit: float,
-    worth: dict[str, float],
-    asked: Sequence[Aspect],
-    own: frozenset[str] | set[str],
-    others: set[str],
-) -> float:
-    """Return the score of a statement as an answer.
-
-    Args:
-        place: the statement and its field.
-        hit: share of the other words of the question that it mentions, from 0 to 1.
-        worth: score of each field.
-        asked: the aspects asked about.
-        own: stems of the matched name that are not in the title.
-        others: stems of the question that belong to the other topic.
-    """
-    has = _stems(place.statement.text)
-    looked = sum(
-        bool(one.looked_for & has) or (one.numbers and bool(_NUMBER.search(place.statement.text)))
-        for one in asked[:2]
-    )
-    return (
-        worth.get(place.field, 0.0)
-        + (REST * hit if hit >= HIT else 0.0)
-        + LOOKED * looked
-        + (NAMED if own and own <= has else 0.0)
-        + (BOTH if others and others <= has else 0.0)
-    )
+def _rule_scores(seen: _Seen) -> list[float]:
+    """Return the score of each statement by the rule, from its field and the words it mentions."""
+    asked, stems = seen.asked, seen.stems
+    words_left = {**seen.reading.soft, **seen.rest}
+    told = {w: n for w, n in words_left.items() if any(says(w, one) for one in stems)}
+    own = seen.match.stems - set(name_stems(seen.match.entry.title))
+    defines = any(one.id in ("definition", "values") for one in asked[:1]) or not asked
+    compares = any(one.id == "comparison" for one in asked)
+    later = 0.0 if compares else LATER if defines else LATER_ASIDE
+    scores = []
+    for place, has, hit in zip(seen.places, stems, _shares(stems, told), strict=True):
+        number = bool(_NUMBER.search(place.statement.text))
+        looked = sum(bool(one.looked_for & has) or (one.numbers and number) for one in asked[:2])
+        scores.append(
+            seen.worth.get(place.field, 0.0)
+            + (REST * hit if hit >= HIT else 0.0)
+            + LOOKED * looked
+            + (NAMED if own and own <= has else 0.0)
+            + (BOTH if seen.others and seen.others <= has else 0.0)
+            - (later if place.field == "what" and place != seen.places[0] else 0.0)
+        )
+    return scores
 
 
 def _other_half(entry: Entry, match: Match, stems: Sequence[frozenset[str]]) -> list[bool]:
@@ -283,10 +218,9 @@ def _of_test(match: Match, places: list[Place]) -> list[Place]:
 
 
 def _own_of_several(match: Match) -> set[str]:
-    """Return the stems of the matched name that are not in the title; empty if it is on one thing.
+    """Return the stems of the matched name, less the title's, if the entry is on several things.
 
-    An entry on blood tests or on operations is on several: "PSA" and "hip replacement" are names of
-    a part of it only.
+    Empty for others. In an entry on blood tests "PSA" is the name of a part of it only.
     """
     title = set(name_stems(match.entry.title))
     several = "test" in title or match.entry.group == SEVERAL
@@ -313,10 +247,7 @@ def _asked(entry: Entry, aspects: Sequence[Aspect]) -> list[Aspect]:
 
 
 def _field_worth(places: Sequence[Place], asked: Sequence[Aspect]) -> dict[str, float]:
-    """Return the score of each field for the aspects asked about.
-
-    Of an aspect's fields only the first that is not empty counts, unless the aspect uses all.
-    """
+    """Return the score of each field for the aspects asked about; by default the first filled."""
     full = {place.field for place in places}
     found: dict[str, float] = {}
     for number, aspect in enumerate(asked):

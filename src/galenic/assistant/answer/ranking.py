@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["CONTEXT", "FEATURES", "Ranking", "chance", "ordered", "ranking", "same"]
+__all__ = ["CONTEXT", "FEATURES", "Ranking", "chance", "ordered", "ranking"]
 
 FEATURES = (
     "rule", "asked_word", "asked_field", "length", "topic", "first", "first_of_field", "number",
@@ -33,11 +33,9 @@ LEAST, FALL = 4, 2.5
 the best one's."""
 ALIKE = 1.0
 """Deduction for a statement that has all its words in common with a better one."""
-SAME = 0.6
-"""Minimum share of common words for two statements to count as duplicates."""
-SHORT = 5
-"""Minimum number of distinct words of two statements for them to be compared."""
-BEST = 3
+SAME, SHORT = 0.6, 5
+"""Minimum share of common words for two statements to count as duplicates, and minimum number of
+distinct words for them to be compared."""
 DIGITS = 9
 """Decimals of the scores that are compared, so that all machines order them alike."""
 Vector = np.ndarray[Any, Any]
@@ -77,14 +75,14 @@ def ranking() -> Ranking:
 
 
 def chance(model: Ranking, context: Sequence[float], scores: Vector) -> float:
-    """Return the chance, from 0 to 1, that the statements of an entry are useful.
+    """Return the chance, from 0 to 1, that the statements of an entry with these scores are useful.
 
     Args:
         model: the two linear models.
         context: the features of question and entry, without the last.
-        scores: the scores of the entry's statements.
+        scores: the scores of the statements.
     """
-    best = float(np.sort(scores)[-BEST:].mean()) if len(scores) else 0.0
+    best = float(np.sort(scores)[-3:].mean()) if len(scores) else 0.0
     whole = float(np.dot([*context, best], model.context)) + model.bias
     return float(1 / (1 + np.exp(-whole)))
 
@@ -110,22 +108,18 @@ def ordered(
     while left and len(shown) < most:
         at = max(left, key=lambda one: (scores[one] - ALIKE * like[one], -one))
         left.remove(at)
-        if any(same(stems[at], stems[other]) for other in shown):
+        if any(_same(stems[at], stems[other]) for other in shown):
             continue
         if len(shown) >= LEAST and scores[at] < scores[shown[0]] - FALL:
             break
         shown.append(at)
         for one in left:
-            like[one] = max(like[one], _common_share(own[at], own[one]))
+            common = len(own[at] & own[one]) / max(1, len(own[at] | own[one]))
+            like[one] = max(like[one], common)
     return shown
 
 
-def same(one: frozenset[str], other: frozenset[str]) -> bool:
+def _same(one: frozenset[str], other: frozenset[str]) -> bool:
     """Check whether two statements, as sets of stems, are near-duplicates."""
     both = one | other
     return len(both) >= SHORT and len(one & other) >= SAME * len(both)
-
-
-def _common_share(one: frozenset[str], other: frozenset[str]) -> float:
-    """Return the share of the stems of two statements that they have in common."""
-    return len(one & other) / max(1, len(one | other))
