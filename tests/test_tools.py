@@ -6,12 +6,14 @@ import ast
 import importlib.util
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import house
+import mutant_runs
 import mutants
 import mutations
 import renew_reports
@@ -77,10 +79,21 @@ def test_a_mutant_is_read_in_place_of_the_file(tmp_path: Path) -> None:
         "def test_size() -> None:\n    assert parse_size('3', '-') == 3\n"
     )
     for mutant, code in ((noticed, 1), (None, 0)):
-        pid = mutants.start([test], mutant, tmp_path / "log")
-        while (found := mutants.finished(pid, float("inf"))) is None:
+        pid = mutant_runs.start([test], mutant, tmp_path / "log", {})
+        while (found := mutant_runs.finished(pid, float("inf"))) is None:
             pass
         assert found == code, (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow
+def test_a_mutant_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mutant_runs, "LEAST_SECONDS", 0.1)
+    test = tmp_path / "test_planted.py"
+    test.write_text("def test_loop() -> None:\n    while True:\n        pass\n")
+    pid = mutant_runs.start([test], mutants.draw(1, 0, "units")[0], tmp_path / "log", {})
+    while (found := mutant_runs.finished(pid, float("inf"))) is None:
+        pass
+    assert found == -signal.SIGPROF
 
 
 def test_the_tests_that_reach_a_line_come_first() -> None:
@@ -90,8 +103,8 @@ def test_the_tests_that_reach_a_line_come_first() -> None:
 
     items = [Item(name) for name in ("new", "far", "long", "short", "far again")]
     reached = {"far": (0.1, [1]), "long": (9.0, [5, 7]), "short": (0.5, [7])}
-    mutants._Order(reached, 7).pytest_collection_modifyitems(items)
-    assert [item.nodeid for item in items] == ["short", "long", "new", "far", "far again"]
+    mutant_runs.Order(reached, 7).pytest_collection_modifyitems(items)
+    assert [item.nodeid for item in items] == ["short", "long", "new", "far again", "far"]
 
 
 @pytest.mark.slow

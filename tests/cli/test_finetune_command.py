@@ -20,7 +20,7 @@ from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.errors import UserError
 from galenic.training.finetune.config import sources_in_data
 from galenic.training.sources import read_training
-from killed import kill_and_go_on
+from killed import STEP, kill_and_go_on
 from tiny_hf import write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
@@ -283,6 +283,44 @@ def test_a_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
     )
     assert one == two
     assert not (tmp_path / ".cut.run").exists()
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[object], bytes]:
+    """A fine-tuning of six steps, and the adapter that it makes if nothing stops it."""
+    folder = tmp_path_factory.mktemp("short")
+    model = write_tiny_hf(folder / "m", "llama")
+    write_questions(folder / "q.jsonl", 24)
+    call = ["finetune", model, "--train", folder / "q.jsonl", *LEARN, "--max-steps", 6]
+    call += ["--batch-size", 4, "--checkpoint-every", 2, "--evaluate-every", 3, "-o"]
+    done = galenic(*call, folder / "whole")
+    assert done.returncode == 0, done.stderr
+    return call, (folder / "whole" / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.mark.kills
+@pytest.mark.parametrize(
+    ("steps", "place", "count", "kept"),
+    [
+        (0, STEP, 1, 0),
+        (2, STEP, 3, 2),
+        (4, "galenic.cache:_flush", 3, 2),  # the state after the fourth is written, and unnamed
+        (6, "galenic.training.run:record_stage", 1, 6),  # the adapter is written, and unnamed
+    ],
+)
+def test_a_run_killed_at_any_moment_makes_the_same_adapter(
+    tmp_path: Path,
+    short: tuple[list[object], bytes],
+    steps: int,
+    place: str,
+    count: int,
+    kept: int,
+) -> None:
+    call, whole = short
+    said = kill_and_go_on(call, tmp_path / "cut", steps, place, count)
+    assert (f"resuming after step {kept} of 6" in said) == (kept > 0)
+    assert (tmp_path / "cut" / "adapter_model.safetensors").read_bytes() == whole
+    assert [file.name for file in tmp_path.iterdir()] == ["cut"]
 
 
 def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
