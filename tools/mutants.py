@@ -66,7 +66,6 @@ MODULES: dict[str, tuple[str, ...]] = {
     "assistant/triage/scope": (
         "assistant/triage/test_scope.py",
         "assistant/triage/test_reach.py",
-        "assistant/triage/test_triage.py",
     ),
     "assistant/triage/rules": (
         "assistant/triage/test_triage.py",

@@ -37,6 +37,7 @@ OPERATORS: dict[type, type] = {
     ast.BitOr: ast.BitAnd,
     ast.BitAnd: ast.BitOr,
 }
+WITH_CONSTANTS = (ast.Compare, ast.BinOp, ast.Subscript, ast.UnaryOp)
 CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "sorted": "list"}
 
 
@@ -113,19 +114,20 @@ class _Site:
     change: _Change
 
 
-def _sites(node: ast.AST, place: str) -> Iterator[_Site]:
+def _sites(node: ast.AST, place: str, within: ast.AST | None = None) -> Iterator[_Site]:
     if _left_alone(node):
         return
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         place = node.name if place == "module" else f"{place}.{node.name}"
     for line, show, change in _changes(node):
-        yield _Site(place, line, show, change)
+        alone = not (isinstance(node, ast.Constant) and isinstance(within, WITH_CONSTANTS))
+        yield _Site(place, line, show if alone else partial(ast.unparse, within), change)
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list"):
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
-                yield from _sites(child, place)
+                yield from _sites(child, place, node)
 
 
 def _left_alone(node: ast.AST) -> bool:

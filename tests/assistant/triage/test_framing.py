@@ -8,7 +8,6 @@ import pytest
 
 from galenic.assistant.triage.framing import asides_of
 from galenic.assistant.triage.raising.layers import RAISING
-from galenic.assistant.triage.scope import undoubled
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import triage
 from galenic.assistant.triage.words.babies import baby_months
@@ -88,18 +87,6 @@ def test_somebody_is(text: str) -> None:
 )
 def test_denials_of_denials(text: str, emergency: bool) -> None:
     assert (triage(text, layers=()).tier == "emergency") == emergency
-
-
-@pytest.mark.parametrize(
-    ("text", "plain"),
-    [
-        ("not that i dont have pain", "not that i do have pain"),
-        ("i am not not well", "i am not so well"),
-        ("i dont have pain", None),
-    ],
-)
-def test_a_denial_of_a_denial_in_tokens(text: str, plain: str | None) -> None:
-    assert undoubled(text.split()) == (plain and plain.split())
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from galenic.assistant.triage.scope import CLAUSE, ITEM, NEAR, REACH, Scope
+from galenic.assistant.triage.scope import Scope, undoubled
 from galenic.assistant.triage.words.phrase import Mention
 from galenic.assistant.triage.words.wording import TokenSentence
+
+REACH, ITEM, NEAR, CLAUSE = 5, 5, 12, 40  # by hand, so that a changed border is noticed
 
 
 def scope(
@@ -55,6 +57,24 @@ def test_a_weak_denial_passes_bridges_only(between: int) -> None:
     assert strange.status(pain(at)) == "counts"
 
 
+@pytest.mark.parametrize("between", [35, 36])
+def test_a_denial_is_looked_for_within_thirty_six_words(between: int) -> None:
+    """Each "or" begins a new item, so that no item is too long."""
+    tokens = ["no", *["or" if n % 4 == 3 else f"w{n}" for n in range(between)], "pain"]
+    at = 1 + between
+    found = scope(tokens, [("negators", 0, 1)], symptoms=((at, at + 1),))
+    assert found.status(pain(at)) == ("denied" if between == 35 else "counts")
+
+
+@pytest.mark.parametrize("between", [6, 7])
+def test_a_weak_denial_goes_on_in_a_list_that_a_symptom_begins(between: int) -> None:
+    """The last item of a list ends after six words, and with it what "not" denies."""
+    at = 3 + between
+    tokens = ["not", "fever", "or", *words(between), "pain"]
+    found = scope(tokens, [("weak_negators", 0, 1)], symptoms=((1, 2), (at, at + 1)))
+    assert found.status(pain(at)) == ("denied" if between == 6 else "counts")
+
+
 @pytest.mark.parametrize("word", ["but", "however", "and"])
 def test_a_denial_ends_at_words_that_break(word: str) -> None:
     found = scope(["no", "a", word, "pain"], [("negators", 0, 1)], symptoms=((3, 4),))
@@ -96,6 +116,13 @@ def test_an_item_of_a_list_has_so_many_words(extra: int) -> None:
     found = scope(tokens, [("negators", 0, 1)], pauses=pauses)
     ends = {0: len(tokens) - 1, 1: 0}  # one word more, and it is no list
     assert found._find_list_end(1) == ends[extra]
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_words_of_an_item_are_counted_from_its_comma(extra: int) -> None:
+    tokens = ["no", "fever", *words(ITEM + extra), "or", "pain"]
+    found = scope(tokens, [("negators", 0, 1)], pauses=(2,))
+    assert found._find_list_end(1) == (0 if extra else len(tokens))
 
 
 def test_the_last_item_of_a_list_ends_after_as_many_words() -> None:
@@ -252,9 +279,31 @@ def test_a_question_is_general_unless_a_person_is_in_it() -> None:
     tokens = ["is", "pain", "bad", "in", "me"]
     lead = ("lead", 0, 1)
     assert scope(tokens, [lead]).status(pain(1)) == "question"
+    assert scope(tokens, [("lead", 1, 2)]).status(pain(1, 3)) == "question"
+    assert scope(tokens, [("lead", 2, 3)]).status(pain(1, 3)) == "counts"  # it begins behind
     assert scope(tokens, [lead, ("personal", 4, 5)]).status(pain(1)) == "counts"
     general = [lead, ("personal", 4, 5), ("not_personal", 3, 5)]
     assert scope(tokens, general).status(pain(1)) == "question"
     assert scope(tokens, [("topic_after", 2, 3)]).status(pain(1)) == "question"
     assert scope(tokens, [("topic_after", 3, 4)]).status(pain(1)) == "counts"
     assert scope(tokens, []).status(pain(1)) == "counts"
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("not that i dont have pain", "not that i do have pain"),
+        ("i am not not well", "i am not so well"),
+        ("no it is not that i have no pain", "no it is not that i have some pain"),
+        ("not that a b c d no pain", "not that a b c d some pain"),
+        ("not that a b c d e no pain", None),
+        ("not that it isnt no pain", "not that it is no pain"),
+        ("not not well", "not so well"),
+        ("i dont have pain", None),
+        ("that is not true", None),
+        ("not not", None),
+        ("", None),
+    ],
+)
+def test_a_denial_of_a_denial_in_tokens(text: str, plain: str | None) -> None:
+    assert undoubled(text.split()) == (plain and plain.split())
