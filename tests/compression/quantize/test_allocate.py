@@ -10,6 +10,7 @@ import pytest
 from gguf import GGMLQuantizationType, quants
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from galenic.compression.quantize import allocate as module
 from galenic.compression.quantize.allocate import TypeChoice, allocate, measure_choices
@@ -141,15 +142,42 @@ def test_impossible_wishes() -> None:
         allocate(choices, 99)
     with pytest.raises(ValueError, match="a has no choices"):
         allocate({"a": ()}, 99)
-    with pytest.raises(ValueError, match="negative or not finite"):
-        allocate({"a": (TypeChoice("Q4_0", 1, float("nan")),)}, 99)
+    for error in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(ValueError, match="negative or not finite"):
+            allocate({"a": (TypeChoice("Q4_0", 1, error),)}, 99)
+
+
+def tensor_of(values: NDArray[np.float32]) -> SourceTensor:
+    return SourceTensor("blk.0.ffn_down.weight", values.shape, lambda a, b: values[a:b])
+
+
+def test_which_rows_are_measured() -> None:
+    def parts(*shape: int) -> list[tuple[int, int]]:
+        return list(module._parts(tensor_of(np.broadcast_to(np.float32(0), shape))))
+
+    assert parts(4096, 64) == [(0, 4096)]  # 2^18 weights: all
+    some = parts(4097, 64)  # one row more: 512 runs of 8 rows from the first to the last
+    assert (len(some), some[0], some[-1]) == (512, (0, 8), (4089, 4097))
+    assert {stop - start for start, stop in some} == {8}
+    assert parts(3, 200_000) == [(0, 3)]
+
+
+def test_tensors_without_options_are_skipped_and_importances_must_fit() -> None:
+    tensor = tensor_of(np.eye(64, dtype=np.float32))
+    source = GgufSource("some", "llama", lambda _: None, (tensor,))
+    assert measure_choices(source, {}) == measure_choices(source, {tensor.name: []}) == {}
+    with pytest.raises(UserError, match="no such tensor"):
+        measure_choices(source, {}, importance={"other": np.ones(64, np.float32)})
+    done: list[int] = []
+    measure_choices(source, {tensor.name: ["F32"]}, advance=done.append)
+    assert done == [1]
 
 
 def test_a_large_tensor_is_measured_on_some_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     values = rng.normal(size=(400, 64)).astype(np.float32)
     rows = rng.exponential(size=400).astype(np.float32)
-    tensor = SourceTensor("blk.0.ffn_down.weight", values.shape, lambda a, b: values[a:b])
+    tensor = tensor_of(values)
     source = GgufSource("some", "llama", lambda _: None, (tensor,))
     options, importance = {tensor.name: ["Q4_0", "Q8_0"]}, {tensor.name: rows}
 
