@@ -56,10 +56,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation/metrics": ("evaluation/test_metrics.py",),
     "evaluation/compare": ("evaluation/test_compare.py",),
     "compression/quantize/allocate": ("compression/quantize/test_allocate.py",),
-    "compression/quantize/columns": (
-        "compression/quantize/test_columns.py",
-        "compression/quantize/test_gptq.py",
-    ),
+    "compression/quantize/columns": ("compression/quantize/test_columns.py",),
     "models/gguf/rope": ("models/gguf/test_rope.py",),
     "models/tokenizers/bpe": ("models/test_bpe.py",),
     "runtimes/tree": ("runtimes/test_tree.py",),

@@ -70,6 +70,19 @@ def test_interval_holds_the_difference_and_turns_with_the_sides(table: PairTable
     assert (other.low, other.high) == pytest.approx((-interval.high, -interval.low))
 
 
+def test_two_questions_are_too_few_for_a_correlation() -> None:
+    """One both, one neither: 1 * 1 - 0 is drawn to 0 by 2/2, so the sides count as independent."""
+    interval = compare.paired_interval(PairTable(1, 0, 0, 1))
+    # Wilson of 1 of 2: .5 -+ 1.96 sqrt(.125 + 1.96^2 / 16) / (1 + 1.96^2 / 2) = .5 -+ .4055
+    assert interval == pytest.approx((-(0.5**0.5 * 2 * 0.4055), 0.5**0.5 * 2 * 0.4055), abs=1e-4)
+
+
+def test_one_pair_is_enough() -> None:
+    result = compare.compare_pairs([(record(1, "B"), record(1, "A"))])
+    assert (result.benchmark, result.n, result.difference) == ("medmcqa", 1, 1.0)
+    assert (result.a_wins, result.b_wins) == ((), ("q1",))
+
+
 def test_comparison_of_hand_made_pairs() -> None:
     side_a = [record(i, p) for i, p in enumerate("AAABBB")]
     side_b = [record(i, p) for i, p in enumerate("AABABC")]

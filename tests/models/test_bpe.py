@@ -127,11 +127,15 @@ def test_tables_that_contradict_each_other(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(UserError, match="not readable as JSON"):
         read_tokenizer_file(path)
+    path.write_text('{"model": []}')
+    with pytest.raises(UserError, match="describes no tokenizer"):
+        read_tokenizer_file(path)
     good: dict[str, Any] = {
         "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
         "pre_tokenizer": {"type": "ByteLevel"},
     }
-    assert read_bpe(path, good).ranks == {("a", "b"): 0}
+    path.write_text(json.dumps(good))
+    assert read_bpe(path, read_tokenizer_file(path)).ranks == {("a", "b"): 0}
     for change, message in (
         ({"type": "Unigram"}, "kind Unigram"),
         ({"continuing_subword_prefix": "##"}, "continuing_subword_prefix"),

@@ -122,6 +122,16 @@ def test_lengths_from_which_texts_are_compared() -> None:
         assert scan(f"{words_from(0, length - 1)} other", test, min_words=30) == found
     # one text that is long enough is not: both have to be
     assert scan(words_from(0, 16), words_from(0, 15), min_words=30) == []
+    assert scan(words_from(0, 15), words_from(0, 16), min_words=30) == []
+
+
+def test_candidates_are_few() -> None:
+    """Otherwise each text would be compared with all others."""
+    scanner = Scanner([("set", passages(*(words_from(100 * n, 20) for n in range(20))))])
+    for n in (0, 7, 40):
+        words = words_from(100 * n, 20).split()
+        found = scanner._lsh.query(scanner._minhash(shingles(words, 3)))
+        assert found == ([tuple(words)] if n < 20 else [])
 
 
 def test_a_text_at_the_end_and_one_a_word_too_long() -> None:

@@ -174,6 +174,8 @@ def test_longrope_takes_the_short_factors_for_all_texts() -> None:
     same = longrope()
     same["max_position_embeddings"] = 32
     assert read(**same).attention_factor == 1.0
+    same["max_position_embeddings"] = 64  # twice as long: log 2 / log 32 is 1 / 5
+    assert read(**same).attention_factor == pytest.approx(math.sqrt(1.2))
     same["max_position_embeddings"] = 16
     assert read(**same).attention_factor == 1.0
     outside = longrope(original_max_position_embeddings=None)
@@ -182,6 +184,28 @@ def test_longrope_takes_the_short_factors_for_all_texts() -> None:
         read(**longrope(short_factor=[1.0] * 3))
     with pytest.raises(UserError, match="longrope rotary settings lack or misstate"):
         read(**longrope(short_factor=None, original_max_position_embeddings=0))
+
+
+def test_factors_that_do_not_depend_on_the_length_are_written_as_divisors() -> None:
+    allowed, short = (*ALL, "divisors"), [1.0, 1.5, 2.0, 2.5]
+    rope = read(allowed, **longrope(long_factor=short, attention_factor=1.0))
+    assert (rope.kind, rope.attention_factor) == ("divisors", 1.0)
+    assert {name: tensor.tolist() for name, tensor in rope.tensors.items()} == {
+        "rope_freqs.weight": short
+    }
+    for change in (
+        {"long_factor": [1.0, 1.5, 2.0, 3.0], "attention_factor": 1.0},
+        {"long_factor": short, "attention_factor": 1.25},
+        {"long_factor": short},
+    ):
+        assert read(allowed, **longrope(**change)).kind == "longrope"
+
+
+@pytest.mark.parametrize("theta", [0, -1.0, math.inf, math.nan, True, "10000", None, [1.0]])
+def test_a_base_is_a_positive_number(theta: object) -> None:
+    for layered in (False, True):
+        with pytest.raises(UserError, match=r"rope_theta is .*, not a positive number"):
+            read(layered=layered, rope_theta=theta)
 
 
 def test_what_cannot_be_written_is_named() -> None:
