@@ -149,10 +149,11 @@ def test_flip_rate_counts_pairs_and_items() -> None:
         rotated("A", "A", "A", "A", "A"),
         rotated("A", "A", "B", "A", "C"),
         rotated("A", "D", "D", "D", "A"),
+        rotated("A", "A", "B", "B", "B"),  # only the first differs from the others
     ]
     rate = metrics.flip_rate(records)
-    assert rate.pairs == pytest.approx(3 / 9)
-    assert rate.items == pytest.approx(2 / 3)
+    assert rate.pairs == pytest.approx(6 / 12)
+    assert rate.items == pytest.approx(3 / 4)
 
 
 def test_position_shares_follow_where_the_chosen_option_stood() -> None:
