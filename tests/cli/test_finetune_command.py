@@ -304,7 +304,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[object], bytes
     [
         (0, STEP, 1, 0),
         (2, STEP, 3, 2),
-        (4, "galenic.cache:_flush", 3, 2),  # the state after the fourth is written, and unnamed
+        (4, "galenic.cache:_flush", 5, 2),  # the state after the fourth is written, and unnamed
         (6, "galenic.training.run:record_stage", 1, 6),  # the adapter is written, and unnamed
     ],
 )
