@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from galenic import __version__
+from galenic.assistant.guards.check import of_question
 from galenic.assistant.triage.crisis import Crisis
 from galenic.errors import UserError
 from galenic.evaluation.chat.format import ChatFormat, read_arguments
@@ -99,8 +100,9 @@ class _Server:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Load at startup what triage reads, which takes seconds; close the model at shutdown."""
+        """Load at startup what triage and the guards read (seconds); close the model at the end."""
         await asyncio.to_thread(crisis_in, [FIRST_TEXT])
+        await asyncio.to_thread(of_question, FIRST_TEXT)
         try:
             yield
         finally:
