@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -364,6 +365,11 @@ def test_history_is_kept_only_where_asked_and_purged(documents: Path) -> None:
     kept = History(history_path())
     kept.add("first", answered(UTI))
     kept.add("second", answered(UTI))
+    stored = history_path().read_bytes()
+    with pytest.MonkeyPatch.context() as full, pytest.raises(OSError, match="full"):
+        full.setattr("os.fsync", Mock(side_effect=OSError(28, "full")))
+        kept.add("q", answered(UTI))
+    assert history_path().read_bytes() == stored  # no half of a line
     assert history_path().stat().st_mode & 0o777 == 0o600
     assert History(history_path()).questions == ["first", "second"]
     kept.clear()

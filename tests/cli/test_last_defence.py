@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -139,6 +140,12 @@ def test_a_command_that_needs_no_extra_works(
     assert done.returncode == 0, done.stderr
 
 
+def full_index() -> sqlite3.Error:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
 def os_error(number: int) -> OSError:
     return OSError(number, os.strerror(number), "/some/file")
 
@@ -176,6 +183,8 @@ def test_what_an_exception_means(error: Exception, status: int, word: str) -> No
     [
         (None, 2),
         (os_error(errno.ENOENT), 2),
+        (full_index(), 74),
+        (sqlite3.OperationalError("another"), 2),
         (os_error(errno.ENOSPC), 74),
         (os_error(errno.EDQUOT), 74),
         (os_error(errno.EROFS), 73),

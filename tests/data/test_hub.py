@@ -127,6 +127,9 @@ def test_pubmedqa_is_divided_by_the_official_lists() -> None:
     assert (first["reasoning_required_pred"], first["reasoning_free_pred"]) == ("yes", "no")
     assert "long_answer" not in first
     assert [row["cv_fold"] for row in out["pubmedqa/cv.jsonl.gz"]] == sorted(list(range(10)) * 50)
+    for odd in ("x", float("nan"), float("inf"), None, [1]):
+        with pytest.raises(hub.MISSHAPEN):
+            hub.convert_pubmedqa([pubmedqa_row(1) | {"pubid": odd}])
     with pytest.raises(RowError, match=r"PMID \d+ of the official split is not there"):
         hub.convert_pubmedqa([pubmedqa_row(pmid) for pmid in pmids[1:]])
 
@@ -239,6 +242,9 @@ def test_real_rows_come_back_from_the_format_of_the_hub(data_dir: Path) -> None:
         ([medmcqa_row(0)] * 2, "holds 2 rows, expected 3"),
         ([medmcqa_row(n, id=f"{n}", cop=-1) for n in range(3)], "row 0: `answer` is missing"),
         ([{"id": str(n), "question": "?"} for n in range(3)], "not laid out as expected"),
+        ([medmcqa_row(1, id="same")] * 3, "id 'medmcqa-same' is there twice"),
+        ([medmcqa_row(n, id=f"{n}", exp=float("nan")) for n in range(3)], "no text"),
+        ([medmcqa_row(n, id=f"{n}", exp=b"x") for n in range(3)], "no text"),
     ],
 )
 def test_changed_copy_is_refused_and_nothing_is_written(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from sqlite3 import SQLITE_FULL
 
 from galenic.cli.output import is_verbose
 from galenic.errors import UserError
@@ -95,6 +97,8 @@ def status_of(error: UserError) -> int:
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in (*NO_ROOM, *NOT_ALLOWED, *TOO_MANY):
             return _of_system(one).status
+        if isinstance(one, sqlite3.Error) and one.__dict__.get("sqlite_errorcode") == SQLITE_FULL:
+            return IO
         if _is_no_memory(one):
             return SYSTEM
     return USAGE

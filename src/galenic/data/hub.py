@@ -34,15 +34,18 @@ from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.data.manifest import FileFacts
 from galenic.data.rows import RowError, parse_row
 from galenic.errors import UserError
+from galenic.limits import one_line
 
-__all__ = ["HUB_SETS", "HubSet", "convert_medmcqa", "convert_medqa", "convert_pubmedqa",
-           "data_cache", "fetch", "valid_rows"]  # fmt: skip
+__all__ = ["HUB_SETS", "MISSHAPEN", "HubSet", "convert_medmcqa", "convert_medqa",
+           "convert_pubmedqa", "data_cache", "fetch", "packed", "valid_rows"]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 Row: TypeAlias = dict[str, Any]
 _PARQUET = "refs/convert/parquet"
 _LETTERS = "ABCDE"
+MISSHAPEN = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
+"""What converting raises if a field is missing or of another kind."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +257,7 @@ def _fetch_set(hub_set: HubSet, folder: Path) -> None:
         )
     try:
         converted = hub_set.convert(rows)
-    except (KeyError, TypeError, AttributeError, RowError) as error:
+    except MISSHAPEN as error:
         raise UserError(
             f"{where} is not laid out as expected ({type(error).__name__}: {error}): the copy on "
             "the Hub has changed. Name a folder with the files in --data."
@@ -262,8 +265,7 @@ def _fetch_set(hub_set: HubSet, folder: Path) -> None:
     facts = dict(manifest.own_facts(folder))
     for name, local in converted.items():
         kept, dropped = valid_rows(local, where, lenient="/train" in name)
-        content = encode_gzip(kept)
-        write_bytes(folder / name, content)
+        write_bytes(folder / name, packed(kept, where))
         origin = where + (f"; {dropped} invalid rows left out" if dropped else "")
         facts[name] = FileFacts(
             sha256=file_sha256(folder / name),
@@ -303,6 +305,18 @@ def valid_rows(rows: Sequence[Row], where: str, *, lenient: bool) -> tuple[list[
     if not kept:
         raise UserError(f"{where} holds no question that can be used.")
     return kept, len(rows) - len(kept)
+
+
+def packed(rows: Sequence[Row], where: str) -> bytes:
+    """Return rows as gzipped JSON Lines that can be read again.
+
+    Raises:
+        UserError: a field is no JSON, such as bytes or NaN; the message begins with ``where``.
+    """
+    try:
+        return encode_gzip(rows)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where} has a field that is no text ({one_line(str(error))}).") from error
 
 
 def _download(hub_set: HubSet) -> tuple[str, list[Row]]:

@@ -83,8 +83,14 @@ def read_jsonl(path: Path) -> JsonlFile:
 
 
 def encode_gzip(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Encode rows as gzipped JSON Lines; without a time stamp, so equal rows give equal bytes."""
-    lines = [json.dumps(row, ensure_ascii=False, separators=(", ", ": ")) + "\n" for row in rows]
+    """Encode rows as gzipped JSON Lines; without a time stamp, so equal rows give equal bytes.
+
+    Raises:
+        TypeError: a value has no form in JSON.
+        ValueError: a number is not finite, which `read_jsonl` refuses.
+    """
+    write = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode
+    lines = [write(row) + "\n" for row in rows]
     return gzip.compress("".join(lines).encode(), compresslevel=9, mtime=0)
 
 

@@ -18,8 +18,15 @@ from typing import Any, TypeAlias
 
 from galenic.data import manifest
 from galenic.data.exams.packed import zipped_files
-from galenic.data.hub import convert_medmcqa, convert_medqa, convert_pubmedqa, valid_rows
-from galenic.data.jsonl import encode_gzip, parse_json, parse_line, read_whole, write_bytes
+from galenic.data.hub import (
+    MISSHAPEN,
+    convert_medmcqa,
+    convert_medqa,
+    convert_pubmedqa,
+    packed,
+    valid_rows,
+)
+from galenic.data.jsonl import parse_json, parse_line, read_whole, write_bytes
 from galenic.data.rows import RowError
 from galenic.errors import UserError
 from galenic.limits import one_line
@@ -61,7 +68,7 @@ def take_published(path: Path, folder: Path) -> list[Path]:
         except KeyError as error:
             why = f"a question has no field {one_line(str(error))}"
             raise UserError(f"{path}: {name} is not as published ({why}). {WHERE}") from error
-        except (TypeError, AttributeError, ValueError) as error:
+        except MISSHAPEN as error:
             raise UserError(
                 f"{path}: {name} is not as published ({one_line(str(error))}). {WHERE}"
             ) from error
@@ -70,9 +77,9 @@ def take_published(path: Path, folder: Path) -> list[Path]:
             target = folder / file
             if not target.exists():
                 kept, _ = valid_rows(rows, f"{path}: {name}", lenient="/train" in file)
-                packed = encode_gzip(kept)
-                write_bytes(target, packed)
-                _vouch(folder, file, packed, len(kept), path.name)
+                stored = packed(kept, f"{path}: {name}")
+                write_bytes(target, stored)
+                _vouch(folder, file, stored, len(kept), path.name)
                 written.append(target)
     if not known:
         raise UserError(f"{path} has no published exam in it. {WHERE}")
