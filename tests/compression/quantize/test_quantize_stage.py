@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +286,14 @@ def test_sensitivity_against_autograd_on_the_whole_model(tmp_path: Path) -> None
     np.testing.assert_allclose(found.rows[name], rows.numpy(), rtol=1e-3)
     assert not list(tmp_path.glob("hidden-*"))
     assert {tensor.name for tensor in source.tensors} >= set(found.columns)
+
+
+def test_texts_that_others_read_otherwise_are_noted(tmp_path: Path, notes: Path) -> None:
+    folder = write_tiny_hf(tmp_path / "tiny", "llama", hidden_size=256)
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"normalizer": {"type": "NFC"}}))
+    made = run(folder, tmp_path / "out", notes, bits=8, importance=False)
+    assert any(
+        note.endswith("other programs built on llama.cpp: decomposed accents")
+        for note in made.stages[-1].notes
+    )
