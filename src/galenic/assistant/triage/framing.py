@@ -280,7 +280,7 @@ def _is_present(said: str) -> bool:
 
 
 def _of_letters(said: Sequence[str], today: date) -> list[Status | None]:
-    """Return ``past`` for each sentence of an old dated letter, whose date may stand beside it.
+    """Return ``past`` for each sentence of an old letter; its date may be in the next sentence.
 
     "My notes say: PE excluded. June 2016" is one, and so are the next sentences that read as a
     letter and say nothing of the present or of the writer.
