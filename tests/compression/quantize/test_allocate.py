@@ -138,7 +138,7 @@ def test_sizes_are_rounded_up_to_whole_steps() -> None:
 
 def test_impossible_wishes() -> None:
     choices = {"a": (TypeChoice("Q4_0", 100, 1.0),)}
-    with pytest.raises(UserError, match="smallest types take 100 bytes, and the budget is 99"):
+    with pytest.raises(UserError, match="smallest types take 100 B, and the budget is 99 B"):
         allocate(choices, 99)
     with pytest.raises(ValueError, match="a has no choices"):
         allocate({"a": ()}, 99)

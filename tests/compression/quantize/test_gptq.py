@@ -29,6 +29,9 @@ WORDS = "the man of the ward and the patient said yes or no in the morning of th
 
 
 class Quiet:
+    def say(self, text: str) -> None:
+        pass
+
     def stage(self, text: str, total: int | None = None, done: int = 0) -> None:
         pass
 
