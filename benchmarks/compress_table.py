@@ -76,6 +76,7 @@ LARGE = [
 ]
 LOW = "token_embd=IQ3_S,attn_v=Q8_0,attn_k=Q5_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
 HIGH = "token_embd=IQ3_S,attn_v=Q8_0,attn_k=Q8_0,blk\\.[0-3]\\.ffn_down=Q5_0"
+INNER = HIGH.replace("token_embd=IQ3_S,", "")
 WIDER = HIGH.replace("token_embd=IQ3_S", "token_embd=IQ4_XS")
 MIDDLE = "token_embd=IQ4_XS,attn_v=Q8_0,attn_k=Q8_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
 FITTED = "--method gptq --head-type Q6_K --num-samples 24"
@@ -88,6 +89,11 @@ PROOF = [
         "gptq-4-exams",
         f"{ON_EXAMS} --type IQ4_XS --tensor-type '{WIDER}'",
         "GPTQ, IQ4_XS, calibrated half on exams",
+    ),
+    q(
+        "gptq-4-tied",
+        f"--tie-head {ON_EXAMS} --type IQ4_XS --tensor-type '{INNER}'",
+        "GPTQ, IQ4_XS, calibrated half on exams, head stored once",
     ),
     Row("llama-iq4_xs", "dense", "llama.cpp IQ4_XS", "llama.cpp IQ4_XS with importance"),
     q("gptq-3", f"{FITTED} --type Q3_K --tensor-type '{LOW}'", "GPTQ, Q3_K"),
