@@ -135,7 +135,9 @@ with the first row. All computed in PyTorch from dequantized weights, `--dtype {
 only weights are judged. The base
 came in Q4_K_M, and "dense" is dequantized from that. Types that give its own levels back are left
 out of our rows but for the head, which is Q6_K in every row; llama.cpp's mixes are as it makes
-them. Bits a weight are those of the whole file. "all" pools the questions of the benchmarks."""
+them. Bits a weight are those of the whole file; the published file holds one matrix twice, as
+embedding and as head, and both count, so that a head stored once has more bits and fewer MB (914
+MB are 4.09 bits, counted as the others). "all" pools the questions of the benchmarks."""
 
 
 def main() -> None:
