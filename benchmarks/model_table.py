@@ -332,7 +332,7 @@ def plot(output: Path, facts: list[dict[str, Any]]) -> bool:
     axes.set_ylim(-0.7, len(drawn) - 0.3)
     judged = drawn[0]["perplexity"]
     axes.set_xlabel(
-        "KL divergence from the dense model, nats a token (lower is better)\n"
+        "KL divergence from the dense model, nats a token\n(lower is better)\n"
         f"95 % intervals over {judged['num_samples']} sequences"
     )
     axes.grid(alpha=0.3)
