@@ -135,12 +135,12 @@ def outline_recipe(outline: Outline, recipe: Recipe) -> Made:
         if step.stage == "prune":  # training changes no shapes
             outline = prune_outline(outline, step.method)
     from galenic.compression.quantize.kquant import quantizes
-    from galenic.models.gguf.names import EMBEDDING
+    from galenic.models.gguf.names import EMBEDDING, HEAD
     from galenic.models.gguf.write import stored_bytes
 
     source = outline.source
     types = _types(source, last.method)
-    tied = not any(tensor.name == "output.weight" for tensor in source.tensors)
+    tied = not any(tensor.name == HEAD for tensor in source.tensors)
     stored: Counter[str] = Counter()
     read: Counter[str] = Counter()
     for tensor in source.tensors:

@@ -23,7 +23,7 @@ def alarmed(text: str) -> bool:
         ("kitten swallowed a button battery, she seems ok", "she swallowed a button battery"),
         ("the puppy swallowed a battery", "the puppy was there when my son swallowed a battery"),
         ("goose lying on the bank, not breathing", "lying on the bank, not breathing"),
-        # An old letter whose date stands beside it.
+        # An old letter that gives its date in the next sentence.
         (
             'My notes read "PE excluded, home". June 2011. What does PE mean?',
             "My notes read PE. June 2011. Now the same stab when I breathe in, coughing blood.",

@@ -79,10 +79,12 @@ class WholeModel:
         """
         import torch
 
+        from galenic.models.gguf.names import HEAD
+
         stored = {tensor.name: tensor for tensor in source.tensors}
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
-                if name == "lm_head.weight" and "output.weight" not in stored:
+                if name == "lm_head.weight" and HEAD not in stored:
                     continue  # tied head
                 parameter.copy_(torch.from_numpy(self._values(name, stored)))
 
