@@ -79,6 +79,7 @@ HIGH = "token_embd=IQ3_S,attn_v=Q8_0,attn_k=Q8_0,blk\\.[0-3]\\.ffn_down=Q5_0"
 INNER = HIGH.replace("token_embd=IQ3_S,", "")
 WIDER = HIGH.replace("token_embd=IQ3_S", "token_embd=IQ4_XS")
 MIDDLE = "token_embd=IQ4_XS,attn_v=Q8_0,attn_k=Q8_0,blk\\.[0-3]\\.ffn_down=IQ4_XS"
+INNER_3 = MIDDLE.replace("token_embd=IQ4_XS,", "")
 FITTED = "--method gptq --head-type Q6_K --num-samples 24"
 ON_EXAMS = "--method gptq --head-type Q6_K --num-samples 48 --text exams.txt"
 """exams.txt: exam_text.py --letters medmcqa=600,medqa_4options=150."""
@@ -95,12 +96,37 @@ PROOF = [
         f"--tie-head {ON_EXAMS} --type IQ4_XS --tensor-type '{INNER}'",
         "GPTQ, IQ4_XS, calibrated half on exams, head stored once",
     ),
+    p(
+        "width-10",
+        "--tie-head --method width --sparsity 0.1 --ffn-multiple 256 --kv-groups 0 --reconstruct "
+        "--num-samples 32 --text exams.txt",
+        "width 10 %, reconstructed, head stored once",
+    ),
+    Row(
+        "healed-10",
+        "width-10",
+        "distill {parent} --teacher {grandparent} --text exams.txt --rank 16 --num-samples 360 "
+        "--batch-size 8 --batch-tokens 2048 --max-steps 45 --learning-rate 0.0003 --num-heldout 8 "
+        "--evaluate-every 45",
+        "the same, healed",
+    ),
+    q(
+        "healed-10-gptq-4",
+        f"{ON_EXAMS} --type IQ4_XS --tensor-type '{INNER}'",
+        "width 10 %, healed, then GPTQ, IQ4_XS",
+        "healed-10",
+    ),
     Row("llama-iq4_xs", "dense", "llama.cpp IQ4_XS", "llama.cpp IQ4_XS with importance"),
     q("gptq-3", f"{FITTED} --type Q3_K --tensor-type '{LOW}'", "GPTQ, Q3_K"),
     q(
         "gptq-3-exams",
         f"{ON_EXAMS} --type Q3_K --tensor-type '{MIDDLE}'",
         "GPTQ, Q3_K, calibrated half on exams",
+    ),
+    q(
+        "gptq-3-tied",
+        f"--tie-head {ON_EXAMS} --type Q3_K --tensor-type '{INNER_3}'",
+        "GPTQ, Q3_K, calibrated half on exams, head stored once",
     ),
     Row("llama-q3_k_m", "dense", "llama.cpp Q3_K_M", "llama.cpp Q3_K_M with importance"),
     Row("llama-iq3_s", "dense", "llama.cpp IQ3_S", "llama.cpp IQ3_S with importance"),

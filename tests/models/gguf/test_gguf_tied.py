@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tiny
+from galenic.artifact.manifest import read_manifest
 from galenic.errors import UserError
 from galenic.models.gguf.copy import gguf_source
 from galenic.models.gguf.header import check_gguf
@@ -115,3 +116,26 @@ def test_quantize_stores_it_once_and_says_where_it_could(twice: Path, tmp_path: 
     assert "output.weight" not in names
     sizes = [(tmp_path / name / "model.gguf").stat().st_size for name in ("plain", "tied")]
     assert sizes[1] < sizes[0]
+
+
+def test_prune_keeps_one_head_and_says_where_it_could(twice: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    from typer.testing import CliRunner
+
+    from galenic.cli.main import app
+    from galenic.models.tensors import list_tensors
+
+    command = ["prune", str(twice), "--method", "magnitude"]
+    plain = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "plain")])
+    assert plain.exit_code == 0, plain.output
+    assert "--tie-head keeps one" in plain.output
+    told = CliRunner().invoke(app, [*command, "--tie-head", "-o", str(tmp_path / "tied")])
+    assert told.exit_code == 0, told.output
+    assert "--tie-head" not in told.output
+    heads = [
+        "lm_head.weight" in list_tensors([tmp_path / name / "model.safetensors"])
+        for name in ("plain", "tied")
+    ]
+    assert heads == [True, False]
+    stage = read_manifest(tmp_path / "tied").stages[-1]
+    assert stage.options["tie_head"] is True

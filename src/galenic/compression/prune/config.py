@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from galenic.data.calibration import CalibrationConfig
+from galenic.compression.config import CompressionConfig
 from galenic.registry import PRUNERS
 
 __all__ = ["PruneConfig"]
 
 
-class PruneConfig(CalibrationConfig):
-    """The model, the method's name, and the calibration text."""
+class PruneConfig(CompressionConfig):
+    """The method's name and what follows the method, besides model and text."""
 
-    model: str = Field(
-        description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
-    )
     method: str = Field("wanda", description=f"One of: {', '.join(PRUNERS)}.")
     reconstruct: bool = Field(
         False,

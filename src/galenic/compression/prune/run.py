@@ -22,6 +22,7 @@ from galenic.errors import UserError
 from galenic.models.checkpoint import open_checkpoint
 from galenic.models.families import EXPERTS
 from galenic.models.files import ModelFiles
+from galenic.models.gguf.tied import head_once
 from galenic.models.load import resolve_model
 from galenic.models.opened import open_model
 from galenic.models.stream import open_stream
@@ -52,7 +53,7 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
     texts = read_calibration_text(config) if calibrated else []
     files = resolve_model(config.model)
     watcher.stage(f"opening {files.name}")
-    checkpoint = open_model(files)
+    checkpoint = open_model(head_once(files, config.tie_head, watcher.say))
     check_new(output, checkpoint.num_bytes)
     pruner.check_model(checkpoint.shapes)
     if config.heals and checkpoint.shapes.family in EXPERTS:
@@ -82,7 +83,7 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
             files,
             earlier=[earlier],
             libraries=LIBRARIES,
-            options=pruner.options | _healing(config),
+            options=pruner.options | config.tied | _healing(config),
             calibration=describe_text(config, texts, tokens) if texts else None,
             parameters={"before": before, "after": after},
             removed=_removed(before, after),

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from galenic.data.calibration import CalibrationConfig
+from galenic.compression.config import CompressionConfig
 from galenic.registry import QUANTIZERS
 
 __all__ = ["QuantizeConfig"]
 
 
-class QuantizeConfig(CalibrationConfig):
-    """The model, the method's name, and the calibration text."""
+class QuantizeConfig(CompressionConfig):
+    """The method's name and what follows the method, besides model and text."""
 
-    model: str = Field(
-        description="smollm2-135m (embedded), a GGUF file, a Hugging Face folder, or a Hub id."
-    )
     method: str = Field("kquant", description=f"One of: {', '.join(QUANTIZERS)}.")
     threads: int | None = Field(
         None, ge=1, description="Compute threads; default: chosen from the machine's load."
-    )
-    tie_head: bool = Field(
-        False,
-        description="For a GGUF that holds one matrix twice, as embedding and as head: keep the "
-        "finer one for both.",
     )
     tune: bool = Field(
         False,

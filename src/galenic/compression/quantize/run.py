@@ -24,7 +24,7 @@ from galenic.errors import UserError
 from galenic.models.files import ModelFiles
 from galenic.models.gguf.header import tensor_types
 from galenic.models.gguf.split import parts_of
-from galenic.models.gguf.tied import held_twice, tied_head
+from galenic.models.gguf.tied import head_once
 from galenic.models.gguf.write import DENSE_TYPES
 from galenic.models.layers import count_parameters
 from galenic.models.load import resolve_model
@@ -72,9 +72,7 @@ def _quantize(
     files = text_part(resolve_model(config.model))
     earlier = read_manifest(files.path if files.path.is_dir() else files.path.parent)
     watcher.stage(f"opening {files.name}")
-    source = tied_head(files) if config.tie_head else files
-    if not config.tie_head and held_twice(files):
-        watcher.say("it holds one matrix twice, as embedding and head: --tie-head keeps one")
+    source = head_once(files, config.tie_head, watcher.say)
     job = QuantizeJob(config, source, texts, watcher, heldout)
     if job.has_experts and (calibrated or quantizer.name != "kquant"):
         raise UserError(
@@ -113,7 +111,7 @@ def _quantize(
             files,
             earlier=[earlier],
             libraries=(*LIBRARIES, *EXTRA_LIBRARIES.get(quantizer.extra or "", ())),
-            options=quantizer.options | _tied(config) | _tuning(config),
+            options=quantizer.options | config.tied | _tuning(config),
             calibration=calibration,
             parameters={"before": counts, "after": counts},
             removed={},
@@ -121,10 +119,6 @@ def _quantize(
             notes=(*_notes(job, quantizer), *tokens),
             checks=checks,
         )
-
-
-def _tied(config: QuantizeConfig) -> dict[str, Any]:
-    return {"tie_head": True} if config.tie_head else {}
 
 
 def _tuning(config: QuantizeConfig) -> dict[str, Any]:

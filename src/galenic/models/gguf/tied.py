@@ -8,6 +8,7 @@ https://github.com/ggml-org/llama.cpp/blob/master/src/llama-model.cpp
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +21,31 @@ from galenic.models.gguf.copy import gguf_source, join_parts
 from galenic.models.gguf.header import check_gguf
 from galenic.models.gguf.names import EMBEDDING, HEAD
 
-__all__ = ["held_twice", "tied_head"]
+__all__ = ["head_once", "held_twice", "tied_head"]
 
 MOST_APART = 0.3
 """Largest relative difference of one matrix in two types: the root of the sum of squares of the
 difference over that of the head. Q4_K beside Q6_K gives 0.07, Q2_K about 0.25; matrices that were
 learnt apart differ by 1 and more."""
 ROWS = 2048
+
+
+def head_once(files: ModelFiles, wanted: bool, say: Callable[[str], None]) -> ModelFiles:
+    """Return the copy with one head where it is wanted; else the model, with a hint if it has two.
+
+    Args:
+        files: the model.
+        wanted: whether ``--tie-head`` was given.
+        say: shows the hint.
+
+    Raises:
+        UserError: see `tied_head`.
+    """
+    if wanted:
+        return tied_head(files)
+    if held_twice(files):
+        say("it holds one matrix twice, as embedding and head: --tie-head keeps one")
+    return files
 
 
 def tied_head(files: ModelFiles) -> ModelFiles:
@@ -49,11 +68,6 @@ def tied_head(files: ModelFiles) -> ModelFiles:
     found = {tensor.name: tensor for tensor in header.tensors if tensor.name in (EMBEDDING, HEAD)}
     if HEAD not in found:
         raise UserError(f"{files.name} holds embedding and head once already: omit --tie-head.")
-    if (apart := _apart(files.path)) > MOST_APART:
-        raise UserError(
-            f"the head of {files.name} holds other weights than its embedding (they differ by "
-            f"{apart:.2f} of the head's size; at most {MOST_APART} for --tie-head)."
-        )
     names: dict[str, str | None] = {HEAD: None}
     if found[HEAD].num_bytes > found[EMBEDDING].num_bytes:
         names = {EMBEDDING: None, HEAD: EMBEDDING}
@@ -61,6 +75,11 @@ def tied_head(files: ModelFiles) -> ModelFiles:
     name = f"{files.path.stem}.gguf"
 
     def make(part: Path) -> None:
+        if (apart := _apart(files.path)) > MOST_APART:
+            raise UserError(
+                f"the head of {files.name} holds other weights than its embedding (they differ by "
+                f"{apart:.2f} of the head's size; at most {MOST_APART} for --tie-head)."
+            )
         part.mkdir()
         join_parts(files.path, part / name, names)
 
