@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ENCODERS", "write_tiny_encoder"]
+__all__ = ["ENCODERS", "write_judge", "write_tiny_encoder"]
 
 ENCODERS = ("bert", "roberta", "mpnet", "deberta-v2", "modernbert")
 WORDS = ("the", "of", "and", "patient", "question", "abstract", "yes", "no", "maybe", "pain")
@@ -33,6 +34,27 @@ def write_tiny_encoder(
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):  # otherwise all 0: nothing to test
                 parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(folder)
+    return folder
+
+
+def write_judge(
+    folder: Path, labels: Mapping[int, str], *, always: Sequence[float] | None = None
+) -> Path:
+    """Write a random BERT with a head for pairs; ``always`` gives fixed logits instead."""
+    import torch
+    import transformers
+
+    write_tiny_encoder(folder, "bert")
+    config = transformers.AutoConfig.from_pretrained(folder)
+    config.id2label, config.label2id = dict(labels), {name: at for at, name in labels.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = transformers.AutoModelForSequenceClassification.from_config(config)
+        head = model.classifier
+        torch.nn.init.normal_(head.weight, std=0.0 if always else 2.0)
+    if always:
+        head.bias.data = torch.tensor(always)
     model.save_pretrained(folder)
     return folder
 

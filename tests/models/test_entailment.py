@@ -14,26 +14,14 @@ import torch
 from galenic.errors import UserError
 from galenic.models.encoders.entailment import EntailmentModel, load_entailment_model
 from galenic.models.load import resolve_model
-from tiny_encoder import write_tiny_encoder
+from tiny import write_tiny_gguf
+from tiny_encoder import write_judge, write_tiny_encoder
 
 LABELS = {0: "CONTRADICTION", 1: "neutral", 2: "Entailment"}
 
 
 def load(folder: Path) -> EntailmentModel:
     return load_entailment_model(resolve_model(str(folder)))
-
-
-def write_judge(folder: Path, labels: dict[int, str], family: str = "bert") -> Path:
-    import transformers
-
-    write_tiny_encoder(folder, family)
-    config = transformers.AutoConfig.from_pretrained(folder)
-    config.id2label, config.label2id = labels, {name: at for at, name in labels.items()}
-    torch.manual_seed(0)
-    model = transformers.AutoModelForSequenceClassification.from_config(config)
-    torch.nn.init.normal_(dict(model.named_parameters())["classifier.weight"], std=2.0)
-    model.save_pretrained(folder)
-    return folder
 
 
 def test_probabilities_are_those_of_transformers(tmp_path: Path) -> None:
@@ -69,3 +57,12 @@ def test_a_model_without_a_trained_head_is_refused(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="no trained classification head"):
         load(folder)
+
+
+def test_what_is_no_model_for_entailment_is_said_so(tmp_path: Path) -> None:
+    gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
+    with pytest.raises(UserError, match=r"is a GGUF file, no model for entailment. Name a folder"):
+        load(gguf)
+    choice = write_tiny_encoder(tmp_path / "choice", "bert", head=True)
+    with pytest.raises(UserError, match=r"none of its labels.*LABEL_1\). Name a folder"):
+        load(choice)

@@ -49,6 +49,7 @@ def ask(
     index: str | Path | None = None,
     model: Model | None = None,
     style: str | None = None,
+    entailment_model: Model | None = None,
 ) -> Answer:
     """Answer a health question from indexed sources.
 
@@ -59,14 +60,18 @@ def ask(
         index: path of the passage index; default: the user's own.
         model: model that ranks or writes sentences; default: that of ``galenic ask``.
         style: ``extractive`` or ``written``, as in ``galenic ask --style``.
+        entailment_model: folder of a transformers classifier for entailment that also checks what
+            is written; only with the style ``written``.
 
     Raises:
-        UserError: the question is empty, or the model or the index cannot be used.
+        UserError: the question is empty, or a model or the index cannot be used.
     """
     from galenic.assistant.pipeline import ask as run
 
     chosen: dict[str, Any] = {} if model is None else {"model": model_name(model)}
     chosen |= {} if style is None else {"style": style}
+    if entailment_model is not None:
+        chosen["entailment_model"] = model_name(entailment_model)
     own = None if index is None else Path(index)
     reply = run(question, context=context, history=history, index=own, **chosen)
     notes = tuple(note.text for note in reply.notes)

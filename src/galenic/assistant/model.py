@@ -4,15 +4,37 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from galenic.assistant import DEFAULT_MODEL
+from galenic.errors import UserError
 from galenic.evaluation.divergence import serving_runtime
 from galenic.models.adapter import with_adapter
 from galenic.models.load import resolve_model
 from galenic.registry import RUNTIMES
 from galenic.runtimes.base import Runtime
 
-__all__ = ["load_runtime", "runtime_if"]
+if TYPE_CHECKING:
+    from galenic.models.encoders.entailment import EntailmentModel
+
+__all__ = ["judge_if", "load_runtime", "runtime_if"]
+
+
+def judge_if(wanted: bool, name: str | None, style: str) -> EntailmentModel | None:
+    """Load a model for entailment if one is named and wanted; return None otherwise.
+
+    Raises:
+        UserError: one is named although nothing is written, or it cannot be used.
+    """
+    if name is not None and style != "written":
+        raise UserError(
+            f"the entailment model {name} checks what a model writes: it needs the style `written`."
+        )
+    if name is None or not wanted:
+        return None
+    from galenic.models.encoders.entailment import load_entailment_model
+
+    return load_entailment_model(resolve_model(name))
 
 
 def runtime_if(wanted: bool, name: str) -> AbstractContextManager[Runtime | None]:

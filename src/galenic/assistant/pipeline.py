@@ -18,7 +18,7 @@ from galenic.assistant import DEFAULT_MODEL
 from galenic.assistant.answer.draft import Draft
 from galenic.assistant.events import Cited, Done, Event, Note, Sentence, Sources, Tier
 from galenic.assistant.guards.check import of_question
-from galenic.assistant.model import load_runtime
+from galenic.assistant.model import judge_if, runtime_if
 from galenic.assistant.triage.opinion import with_opinion
 from galenic.assistant.triage.tiers import rank
 from galenic.assistant.triage.triage import Answer, Triage, raise_to, triage
@@ -256,6 +256,7 @@ def ask(
     model: str = DEFAULT_MODEL,
     style: str = "extractive",
     index: Path | None = None,
+    entailment_model: str | None = None,
 ) -> Reply:
     """Answer one question; the model is loaded only if it has to write.
 
@@ -266,15 +267,16 @@ def ask(
         model: model name as for `load_runtime`.
         style: ``extractive`` or ``written``, see `Assistant`.
         index: path of the passage index; by default the user's own.
+        entailment_model: folder of a model that also checks what is written; see `write_answer`.
 
     Raises:
         UserError: the question is empty, the context is not a valid health record, or the model or
             index cannot be used.
     """
     asked = make_question(question, history, context)
-    plain = Assistant(None, style, index)
-    found = plain.triage(asked)
-    if style == "extractive" or found.tier == "emergency":
-        return collect(found, plain.answer(asked, found))
-    with load_runtime(model) as runtime:
-        return collect(found, Assistant(runtime, style, index).answer(asked, found))
+    found = Assistant(None, style, index).triage(asked)
+    writes = style == "written" and found.tier != "emergency"
+    judge = judge_if(writes, entailment_model, style)
+    with runtime_if(writes, model if writes else DEFAULT_MODEL) as runtime:
+        assistant = Assistant(runtime, style, index, judge=judge)
+        return collect(found, assistant.answer(asked, found))

@@ -16,6 +16,7 @@ from galenic import __version__
 from galenic.assistant.about import indexed, scores
 from galenic.assistant.events import Event, Tier, as_json, passage_json
 from galenic.assistant.handbook.load import entries
+from galenic.assistant.model import judge_if
 from galenic.assistant.pipeline import Assistant, UserQuestion, make_question
 from galenic.assistant.triage.crisis import described
 from galenic.assistant.triage.triage import NOTICE, Answer, Triage, triage
@@ -70,7 +71,10 @@ class AssistantRoutes:
         self.lanes = lanes
         self.config = config
         self.assistant = Assistant(
-            worker.runtime, config.style, second_opinion=config.second_opinion
+            worker.runtime,
+            config.style,
+            second_opinion=config.second_opinion,
+            judge=judge_if(True, config.entailment_model, config.style),
         )
         self.routes = [
             Route("/v1/about", self.about),

@@ -79,6 +79,11 @@ class ServeConfig(BaseModel):
         "sources; written: the model writes, and only sentences that a source entails "
         "are shown.",
     )
+    entailment_model: str | None = Field(
+        None,
+        description="With --style written: folder of a transformers classifier for entailment "
+        "(NLI) that also checks each sentence. Untried with a trained model.",
+    )
     second_opinion: bool = Field(
         False,
         description="Let the model raise the urgency to `today`; it never lowers it. Small models "

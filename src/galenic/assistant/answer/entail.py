@@ -80,9 +80,7 @@ _CLAUSE = re.compile(r"[;,:]|\b(?:while|but|because|so|although|whereas|than|and
 _CONDITION = re.compile(r"\b(?:if|unless|until|when|only|except|during|even|once|provided)\b", re.I)
 _CONTRAST = re.compile(r"\b(?:while|but|whereas|than|instead)\b|;", re.I)
 _LIMITS = word_set("before after until")
-_IGNORED = word_set("""
-people thing body time many very well much
-""")
+_IGNORED = word_set("people thing body time many very well much")
 
 
 @dataclass(frozen=True)

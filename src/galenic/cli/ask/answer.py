@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from galenic.assistant.events import Cited, Event, Sentence
     from galenic.assistant.triage.triage import Triage
-    from galenic.models.encoders.entailment import EntailmentModel
 
 __all__ = [
     "ContextFlag",
@@ -25,7 +24,6 @@ __all__ = [
     "ModelFlag",
     "OpinionFlag",
     "StyleFlag",
-    "judge_of",
     "print_crisis",
     "print_events",
     "print_tier",
@@ -86,24 +84,6 @@ SECTIONS = {
     "watch": "What to watch for",
     "questions": "Questions for your appointment",
 }
-
-
-def judge_of(name: str | None, style: str, *, needed: bool) -> EntailmentModel | None:
-    """Load the model of ``--entailment-model``; None where none is named or nothing is written.
-
-    Raises:
-        UserError: it cannot be used, or nothing is written.
-    """
-    from galenic.errors import UserError
-
-    if name is not None and style != "written":
-        raise UserError("--entailment-model checks what a model writes: add --style written.")
-    if name is None or not needed:
-        return None
-    from galenic.models.encoders.entailment import load_entailment_model
-    from galenic.models.load import resolve_model
-
-    return load_entailment_model(resolve_model(name))
 
 
 def terminal() -> Console:

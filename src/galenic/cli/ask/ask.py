@@ -51,11 +51,10 @@ def command(
 ) -> None:
     """Answer one question."""
     from galenic.assistant.events import as_json as data_of
-    from galenic.assistant.model import runtime_if
+    from galenic.assistant.model import judge_if, runtime_if
     from galenic.assistant.pipeline import Assistant, make_question
     from galenic.assistant.triage.triage import NOTICE
     from galenic.cli.ask.answer import (
-        judge_of,
         print_events,
         print_tier,
         read_words,
@@ -65,7 +64,7 @@ def command(
     from galenic.cli.ask.asking import judged, print_open, read_answers
 
     replies = read_answers(answer)
-    judge_of(entailment_model, style, needed=False)  # a wrong setting is said at once
+    judge_if(False, entailment_model, style)  # a wrong setting is said at once
     asked = make_question(read_words(question), (), read_context(context), replies)
     console = terminal()
     asked, found = judged(console, Assistant(style=style), asked, may_ask=not as_json)
@@ -76,7 +75,7 @@ def command(
         from galenic.assistant.triage.crisis import described
 
         with runtime_if(writes, DEFAULT_MODEL if found.tier == "emergency" else model) as runtime:
-            judge = judge_of(entailment_model, style, needed=writes)
+            judge = judge_if(writes, entailment_model, style)
             assistant = Assistant(runtime, style, second_opinion=second_opinion, judge=judge)
             events = list(assistant.ask(asked))
         first = described(found, asked.text, reader_locale())
@@ -90,7 +89,7 @@ def command(
     print_open(console, found)
     if found.tier != "emergency":
         with runtime_if(writes, model) as runtime:
-            judge = judge_of(entailment_model, style, needed=writes)
+            judge = judge_if(writes, entailment_model, style)
             assistant = Assistant(runtime, style, second_opinion=second_opinion, judge=judge)
             print_events(console, assistant.answer(asked, found))
     console.print(NOTICE)

@@ -58,9 +58,10 @@ def command(
 ) -> None:
     """Talk."""
     from galenic.assistant.history import History, history_path
+    from galenic.assistant.model import judge_if
     from galenic.assistant.pipeline import Assistant
     from galenic.assistant.triage.triage import NOTICE
-    from galenic.cli.ask.answer import judge_of, terminal
+    from galenic.cli.ask.answer import terminal
 
     notes = read_context(context)
     Assistant(style=style)  # a style that is not known is said at once
@@ -68,7 +69,7 @@ def command(
     console = terminal()
     console.print(NOTICE)
     console.print(WELCOME, markup=False)
-    judge = judge_of(entailment_model, style, needed=True)
+    judge = judge_if(True, entailment_model, style)
     options = {"style": style, "second_opinion": second_opinion, "judge": judge}
     with ExitStack() as stack:
         talk = _Talk(console, notes, model, options, kept, stack)

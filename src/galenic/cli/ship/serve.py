@@ -36,13 +36,14 @@ def command(**values: Any) -> None:
     if values.get("api_key") is None:
         values["api_key"] = os.environ.get(KEY)
     config = parse_config(ServeConfig, values)
-    from galenic.assistant.model import load_runtime
+    from galenic.assistant.model import judge_if, load_runtime
     from galenic.evaluation.chat.format import read_arguments
     from galenic.serve.app import NOTICE, create_app
     from galenic.serve.connections import Limits, most_connections
     from galenic.serve.listen import run, take_address
 
     read_arguments(config.chat_template_kwargs)  # says a mistake before the model is loaded
+    judge_if(False, config.entailment_model, config.style)
     with take_address(config) as door:
         limits = Limits(most_connections(config.max_connections))
         runtime = load_runtime(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galenic.errors import UserError
-from galenic.models.configuration import loading
+from galenic.models.configuration import loading, read_configuration
 from galenic.models.encoders.encoder import refuse_writer, silent_report
 from galenic.models.encoders.sentence import need_packages
 from galenic.models.quiet import quiet_transformers
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from galenic.models.files import ModelFiles
 
 __all__ = ["EntailmentModel", "load_entailment_model"]
+
+WANTED = (
+    "Name a folder of a transformers classifier of pairs of texts (NLI) whose config.json names "
+    "the label `entailment` in id2label."
+)
 
 
 class EntailmentModel:
@@ -72,10 +77,13 @@ def load_entailment_model(files: ModelFiles) -> EntailmentModel:
         UserError: packages are missing, it is not a classifier of pairs, has no label for
             entailment, or its weights do not fit its config.
     """
-    need_packages()
+    need_packages("models for entailment")
     import torch
     import transformers
 
+    if files.kind != "folder":
+        raise UserError(f"{files.name} is a GGUF file, no model for entailment. {WANTED}")
+    _labels(files.name, read_configuration(files.path, files.name).id2label)
     config = refuse_writer(files)
     tokenizer = read_tokenizer(files.path)
     with loading(files.name), quiet_transformers(), silent_report():
@@ -89,7 +97,7 @@ def load_entailment_model(files: ModelFiles) -> EntailmentModel:
     if found["missing_keys"] or found["mismatched_keys"]:
         raise UserError(
             f"{files.name} has no trained classification head ({len(found['missing_keys'])} "
-            "weights are missing). Name a folder of a model tuned for entailment (NLI)."
+            f"weights are missing). {WANTED}"
         )
     return EntailmentModel(files.name, model.eval(), tokenizer)
 
@@ -101,7 +109,7 @@ def _labels(name: str, labels: Mapping[Any, str]) -> tuple[int, int | None]:
     against = [at for at, one in said.items() if one.startswith("contradict")]
     if len(yes) != 1 or len(against) > 1:
         raise UserError(
-            f"{name}: none of its labels, or more than one, is entailment: "
-            f"{', '.join(map(str, labels.values()))}. Its config.json must name them in id2label."
+            f"{name} is no model for entailment: none of its labels, or more than one, is it "
+            f"({', '.join(map(str, labels.values()))}). {WANTED}"
         )
     return yes[0], against[0] if against else None

@@ -86,14 +86,14 @@ class SentenceEncoder:
         return found
 
 
-def need_packages() -> None:
-    """Raise UserError if PyTorch or transformers is not installed."""
+def need_packages(what: str = "embeddings") -> None:
+    """Raise UserError, which says ``what`` needs them, if torch or transformers is missing."""
     try:
         import torch  # noqa: F401
         import transformers  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"embeddings need an extra ({error.name} is missing): pip install 'galenic[train]'."
+            f"{what} need an extra ({error.name} is missing): pip install 'galenic[train]'."
         ) from error
 
 
