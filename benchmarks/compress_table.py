@@ -105,14 +105,14 @@ PROOF = [
     Row(
         "healed-10",
         "width-10",
-        "distill {parent} --teacher {grandparent} --text exams.txt --rank 16 --num-samples 360 "
-        "--batch-size 8 --batch-tokens 2048 --max-steps 45 --learning-rate 0.0003 --num-heldout 8 "
-        "--evaluate-every 45",
+        "distill {parent} --teacher {grandparent} --text exams.txt --rank 16 --num-samples 192 "
+        "--batch-size 8 --batch-tokens 2048 --max-steps 24 --learning-rate 0.0003 --num-heldout 8 "
+        "--evaluate-every 24",
         "the same, healed",
     ),
     q(
         "healed-10-gptq-4",
-        f"{ON_EXAMS} --type IQ4_XS --tensor-type '{INNER}'",
+        f"{ON_EXAMS.replace('48', '32')} --type IQ4_XS --tensor-type '{INNER}'",
         "width 10 %, healed, then GPTQ, IQ4_XS",
         "healed-10",
     ),

@@ -73,6 +73,9 @@ def test_whose_a_clause_is(question: str, owners: list[set[str]]) -> None:
         ("ibuprofen and naproxen together", 1),
         ("ibuprofen and Nurofen, is that the same?", 0),
         ("Tylenol with co-codamol", 1),
+        ("can I take ibuprofen with my blood pressure tablets", 1),
+        ("nurofen and bp meds ok?", 1),
+        ("ibuprofen for my back, my dad is on blood pressure pills", 0),
     ],
 )
 def test_who_what_and_what_is_denied(question: str, number: int) -> None:
