@@ -175,6 +175,16 @@ def test_committed_reports_have_the_present_form(folder: Path) -> None:
     assert (folder / "report.md").read_text(encoding="utf-8") == text
 
 
+def test_committed_results_name_no_folder_of_the_machine_they_were_made_on() -> None:
+    """Where the data was stands as DIR (the files' hashes say which they were)."""
+    made = [*renew_reports.RESULTS.glob("*/run.json"), *renew_reports.RESULTS.glob("*/report.*")]
+    assert made
+    for path in made:
+        text = path.read_text(encoding="utf-8")
+        found = re.search(r"(?<![\w./~])(/(home|root|tmp|Users|work|data)/|\.\./)[\w./-]*", text)
+        assert found is None, f"{path}: {found[0]}"
+
+
 def test_a_part_measured_anew_takes_its_place_in_the_table(tmp_path: Path) -> None:
     made = load("benchmarks/compatibility")
     table, order = tmp_path / "t.md", ["llama", "phi3", "lfm2"]

@@ -22,6 +22,7 @@ from test_chain import Watcher
 
 from galenic.compression.quantize.kquant import quantize_rows
 from galenic.models.gguf.folder import folder_source
+from galenic.recipes import plan as planning
 from galenic.recipes.plan import (
     NOISE,
     Device,
@@ -191,6 +192,27 @@ def test_what_cannot_be_planned_is_said(tmp_path: Path) -> None:
     low = recipe("stage: quantize, method: kquant, target_bpw: 1")
     with pytest.raises(UserError, match="Raise"):
         outline_recipe(outline, parse_recipe(low))
+
+
+def test_a_plan_without_timing_times_nothing_and_draws_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import initialization
+
+    from galenic.compression.quantize.types import speeds
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("slow, and of no use here")
+
+    files = resolve_model(str(write_tiny_hf(tmp_path / "m", "llama")))
+    fast = parse_recipe(recipe("stage: quantize, method: kquant, bits: 4, prefer: speed"))
+    monkeypatch.setattr(planning, "shipped_recipes", lambda: ["fast"])
+    monkeypatch.setattr(planning, "read_recipe", lambda _: fast)
+    monkeypatch.setenv("GALENIC_CACHE", str(tmp_path / "new"))
+    monkeypatch.setattr(speeds, "_seconds", never)
+    monkeypatch.setattr(initialization, "normal_", never)
+    plan, _ = make_plan(files, Device(), PlanSettings(probe=False), Watcher())
+    assert [row.recipe for row in plan.rows] == ["mine"]
 
 
 def test_a_plan_names_every_recipe(tmp_path: Path) -> None:

@@ -26,8 +26,10 @@ def empty_model(config: Any) -> Any:
     import accelerate
     import torch
     import transformers
+    from transformers.initialization import no_init_weights
 
-    with accelerate.init_empty_weights(include_buffers=False):
+    # what has no storage needs no random numbers; drawing them took most of the time
+    with no_init_weights(), accelerate.init_empty_weights(include_buffers=False):
         model = transformers.AutoModelForCausalLM.from_config(deepcopy(config), dtype=torch.float32)
     model.tie_weights()  # again: moving to meta separated shared weights
     return model.eval()

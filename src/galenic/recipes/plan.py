@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -320,6 +320,8 @@ def make_plan(
     watcher.stage(f"looking at {files.name}")
     outline = open_outline(files)
     recipes = {name: read_recipe(name) for name in shipped_recipes()}
+    if not settings.probe:
+        recipes = {name: _untimed(recipe) for name, recipe in recipes.items()}
     made, unsuited = follow_all(recipes, outline)
     if not made:
         raise UserError(f"no recipe suits {files.name}. {next(iter(unsuited.values()))}")
@@ -331,6 +333,17 @@ def make_plan(
     threads = None if machine is None else machine.threads
     short = {one.recipe: predict(one, device, CONTEXT, machine) for one in made}
     return RecipePlan(files.name, context, threads, tuple(rows), unsuited), short
+
+
+def _untimed(recipe: Recipe) -> Recipe:
+    """The recipe with types of any speed, where it asks for fast ones and none were ever timed."""
+    from galenic.compression.quantize.types.speeds import known_seconds
+
+    *earlier, last = recipe.steps
+    if getattr(last.method, "prefer", "size") == "size" or known_seconds() is not None:
+        return recipe
+    method = last.method.model_copy(update={"prefer": "size"})
+    return replace(recipe, steps=(*earlier, replace(last, method=method)))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ methods' own rules are applied to it, and the tensors of the GGUF follow from th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from galenic.errors import UserError
@@ -39,6 +40,13 @@ class Outline:
     config: Any
     header_bytes: int
     blocks_kept: float = 1.0
+
+    @cached_property
+    def layout(self) -> Any:
+        """Layout of its model on the meta device, built once for all recipes."""
+        from galenic.compression.prune.narrow import meta_layout
+
+        return meta_layout(self.config)
 
     @property
     def source(self) -> GgufSource:
@@ -123,7 +131,7 @@ def prune_outline(outline: Outline, method: Any) -> Outline:
     from galenic.compression.prune.narrow import meta_layout
     from galenic.models.layers import count_parameters
 
-    layout = meta_layout(outline.config)
+    layout = outline.layout
     method.check_model(layout)
     if not method.shrinks:
         return replace(outline, blocks_kept=outline.blocks_kept * (1 - method.share))

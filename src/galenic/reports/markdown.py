@@ -146,7 +146,11 @@ def _provenance(run: Provenance) -> str:
         f"- engine: {model.runtime} ({model.engine}), {model.num_threads} threads, "
         f"context length {model.context_length}",
         "- settings: "
-        + ", ".join(f"{key} {value}" for key, value in run.config.items() if value is not None),
+        + ", ".join(
+            f"{key} {','.join(map(str, value)) if isinstance(value, list) else value}"
+            for key, value in run.config.items()
+            if value is not None
+        ),
         "- versions: " + ", ".join(f"{key} {value}" for key, value in run.versions.items()),
         f"- machine: {run.machine_words}",
     ]

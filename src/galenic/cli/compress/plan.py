@@ -58,7 +58,7 @@ def command(
         typer.Option(
             "--probe/--no-probe",
             help="Time the block types on this machine (a few seconds each). Without it, neither "
-            "memory nor speed is predicted.",
+            "memory nor speed is predicted, and a recipe for fast types is read as for any type.",
         ),
     ] = True,
     measure: Annotated[
@@ -201,7 +201,7 @@ def _cells(row: Prediction) -> list[str]:
 
 def _notes(plan: RecipePlan) -> str:
     said = "All numbers are predicted. Sizes follow from the shapes; how many tokens text uses and "
-    said += "which types a mix takes are only known when the text was read."
+    said += "which types a mix takes are known only once the text has been read."
     if plan.threads is not None:
         threads = f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
         said += (

@@ -87,7 +87,7 @@ def allocate(choices: Choices, budget: int) -> dict[str, str]:
     if spare < 0:
         raise UserError(
             f"the smallest types take {format_size(sum(smallest.values()))}, and the budget is "
-            f"{format_size(budget)}. Raise it, or allow smaller types."
+            f"{format_size(budget)}. Raise the target, or exclude fewer types."
         )
     extras = [
         [option.num_bytes - smallest[name] for option in options]

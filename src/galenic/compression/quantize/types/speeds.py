@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from galenic.cache import cache_folder, locked, write_atomically
 from galenic.compression.quantize.kquant import BLOCK_TYPES, quantize_rows
+from galenic.errors import UserError
 
 if TYPE_CHECKING:
     from galenic.models.gguf.write import SourceTensor
     from galenic.runtimes.libllama import LibLlama
 
-__all__ = ["SLOWEST", "fast_types", "type_seconds"]
+__all__ = ["SLOWEST", "fast_types", "known_seconds", "type_seconds"]
 
 SLOWEST = 1.35
 """Maximum time of a fast type, relative to the fastest type of the same size."""
@@ -71,7 +72,7 @@ def type_seconds() -> dict[str, float]:
     from galenic.runtimes.selftest import verified_library
 
     library = verified_library()
-    key = f"{VERSION} {library.sha256} {_processor()}"
+    key = _key(library)
     path = cache_folder() / TABLE
     with locked(path):
         kept = _read(path)
@@ -79,6 +80,20 @@ def type_seconds() -> dict[str, float]:
             kept[key] = {kind: _seconds(library, kind) for kind in BLOCK_TYPES}
             write_atomically(path, json.dumps(kept, indent=1))
     return kept[key]
+
+
+def known_seconds() -> dict[str, float] | None:
+    """What `type_seconds` measured earlier on this machine; None if it has not, or cannot."""
+    from galenic.runtimes.libllama import load_library
+
+    try:
+        return _read(cache_folder() / TABLE).get(_key(load_library()))
+    except UserError:
+        return None
+
+
+def _key(library: LibLlama) -> str:
+    return f"{VERSION} {library.sha256} {_processor()}"
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
