@@ -45,9 +45,10 @@ from galenic.retrieval.index import index_medquad
 DATA = Path(__file__).parents[1] / "tests/assistant/data"
 RUNS = 10
 DEVELOPMENT = (
-    "questions", "questions_other", "questions_voices", "questions_home", "questions_topics"
+    "questions", "questions_other", "questions_voices", "questions_home", "questions_topics",
+    "questions_common",
 )  # fmt: skip
-HELD_OUT = ("questions_other", "questions_voices", "questions_home", "questions_topics")
+HELD_OUT = DEVELOPMENT[1:]
 """Of these files half b is only scored."""
 UNANSWERABLE = "questions_unanswerable"
 """Not about health, or about what no handbook can know: answered ones are counted."""
