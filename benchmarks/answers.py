@@ -206,12 +206,12 @@ def graded() -> dict[str, Any]:
 
 
 def claims() -> dict[str, Any]:
-    """How many claims the check lets pass, by half and label."""
+    """How many claims the check lets pass, by half and label; last those nearly word for word."""
     found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for row in rows("claims"):
-        cell = found[f"{half(row['id'])} {row['label']}"]
-        cell[0] += entails(row["source"], row["claim"])
-        cell[1] += 1
+    near = [(f"near, {row['label']}", row) for row in rows("development/claims_near")]
+    for name, row in [*((f"{half(r['id'])} {r['label']}", r) for r in rows("claims")), *near]:
+        found[name][0] += entails(row["source"], row["claim"])
+        found[name][1] += 1
     return dict(sorted(found.items()))
 
 
@@ -282,6 +282,8 @@ def markdown(result: dict[str, Any]) -> str:
         "A reader's grades of half a (tests/assistant/data/graded.jsonl): "
         + (", ".join(f"{k} {v}" for k, v in result["graded"].items()) or "none") + ".", "",
         "## Claims that a written answer may make", "",
+        "\"near\" are of our own: sources restated nearly word for word, and altered in one place "
+        "(tests/assistant/data/development/claims_near.jsonl).", "",
         markdown_table(
             ["half, claim", "let pass"], [[k, share(*v)] for k, v in result["claims"].items()]
         ), "",

@@ -164,7 +164,7 @@ def test_a_leaflet_gives_the_one_sentence_that_was_asked_for() -> None:
     ("source", "claim", "holds"),
     [
         ("Rest helps a sprain.", "Rest helps a sprain.", True),
-        ("Fever is usually caused by germs.", "Germs can cause fever.", True),
+        ("Fever is usually caused by germs.", "Germs usually cause fever.", True),
         ("Do not drink alcohol with metformin.", "Drink alcohol with metformin.", False),
         ("Colds last 7 days.", "Colds last 9 days.", False),
         ("Rest may help a sprain.", "Rest always helps a sprain.", False),
@@ -198,6 +198,15 @@ def test_leaving_out_a_qualifier_or_turning_a_relation_round_is_refused() -> Non
     assert len(passed) >= 15  # passives, fronted clauses, single clauses
 
 
+def test_a_small_word_that_is_changed_or_moved_is_refused_and_a_restatement_is_not() -> None:
+    text = (DATA / "development/claims_near.jsonl").read_text("utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    passed = [row for row in rows if entails(row["source"], row["claim"])]
+    assert len(rows) == 224
+    assert [row for row in passed if row["label"] == "altered"] == []
+    assert len(passed) >= 29  # of 45
+
+
 @pytest.mark.parametrize(
     ("claim", "holds"),
     [
@@ -227,6 +236,14 @@ def test_a_model_shows_only_what_is_entailed_or_nothing() -> None:
     runtime = EchoRuntime(answer="Cheese is good. Tea is good. Water helps.")
     assert write_answer(runtime, "why", sources).said == []
     assert write_answer(runtime, "why", sources).note
+
+
+def test_numbers_before_sentences_do_not_count() -> None:
+    sources = [("Germs often cause a UTI.", (passage("a"),)), ("Water helps.", (passage("b"),))]
+    runtime = EchoRuntime(answer="1. Germs often cause a UTI.\n2. It is blue.\n3.\n4.")
+    assert write_answer(runtime, "why", sources).said == [sources[0]]
+    runtime = EchoRuntime(answer="Sentence 2: Water helps.")
+    assert write_answer(runtime, "why", sources).said == [sources[1]]
 
 
 class Judge:

@@ -39,6 +39,7 @@ UNSOURCED = (
     "sources stand here in its place."
 )
 
+_NUMBERED = re.compile(r"^(?:sentence \d+:|\d+[.)])(?:\s+|$)", re.I)
 _NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 Cited = tuple[str, tuple[Passage, ...]]
@@ -121,13 +122,14 @@ def _sentences(
 ) -> tuple[list[str], Generation]:
     """Generate the answer; return its distinct sentences, and the generation result.
 
-    Duplicates are removed, since small models tend to repeat themselves.
+    Duplicates are removed, since small models tend to repeat themselves; so are numbers before
+    sentences ("1.", "Sentence 1:").
     """
     how = Writing(max_tokens=MOST_TOKENS, stop=("\nQuestion:", "\nSentence"))
     stream = runtime.stream(_prompt(runtime, question, sources), how, should_continue)
     found: list[str] = []
     made = _drain(stream, found)
-    return list(dict.fromkeys(found)), made
+    return list(dict.fromkeys(filter(None, (_NUMBERED.sub("", one) for one in found)))), made
 
 
 def _drain(stream: Generator[str, None, Generation], found: list[str]) -> Generation:
