@@ -13,10 +13,10 @@ from galenic.assistant.triage.rules import load_rules
 from galenic.cli.ask.ask import read_context
 from galenic.data.calibration import plain_texts
 from galenic.data.exams.files import read_table
-from galenic.data.jsonl import read_jsonl
+from galenic.data.jsonl import encode_gzip, read_jsonl
 from galenic.data.published import take_published
 from galenic.errors import UserError
-from galenic.reading import TooLargeError, read_file
+from galenic.reading import TooLargeError, files_in, has_suffix, read_file
 from galenic.retrieval.documents.medquad_files import read_published
 from galenic.strict_json import read_object
 from galenic.strict_yaml import read_yaml
@@ -93,3 +93,22 @@ def test_what_is_no_file(read: Callable[[Path], Any], name: str, what: str, tmp_
     with pytest.raises(UserError, match=f"{name}.*{why}") as refused:
         read(path)
     assert "\n" not in str(refused.value)
+
+
+def test_ends_of_names_count_in_either_case(tmp_path: Path) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    for name in ("b.JSONL.GZ", "a.jsonl", "c.json", ".hidden.jsonl", "below/d.Jsonl"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jsonl").mkdir()
+    assert [path.name for path in files_in(tmp_path, ".jsonl", ".jsonl.gz")] == [
+        "a.jsonl", "b.JSONL.GZ",
+    ]  # fmt: skip
+    assert files_in(tmp_path, ".jsonl", below=True)[-1] == below / "d.Jsonl"
+    assert has_suffix("X.GZ", ".gz") and not has_suffix("gz", ".gz")
+
+
+def test_rows_in_a_gz_in_capitals_are_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "ROWS.JSONL.GZ"
+    path.write_bytes(encode_gzip([{"a": 1}]))
+    assert [row for _, row in read_jsonl(path).rows()] == [{"a": 1}]

@@ -1,4 +1,9 @@
-"""Read whole files of limited size; a device or a named pipe is an error, not an endless wait."""
+"""Find files by the ends of their names, and read whole files of limited size.
+
+A device or a named pipe is an error, not an endless wait. Ends of names count in either case: some
+programs write `MODEL.GGUF`. Names that a format fixes (`config.json`, `model.safetensors`) are
+compared as they are, as do the libraries that read these folders.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ["TooLargeError", "read_file"]
+__all__ = ["TooLargeError", "files_in", "has_suffix", "read_file"]
 
 PIECE = 1 << 20
 """Bytes that are read at once from what does not state its size."""
@@ -17,6 +22,29 @@ OWN = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 
 class TooLargeError(OSError):
     """Raised for a file of more bytes than are allowed."""
+
+
+def has_suffix(name: str | Path, *suffixes: str) -> bool:
+    """Whether a file name ends in one of these, in upper or lower case.
+
+    Args:
+        name: name or path of a file.
+        suffixes: in lower case with the dot, such as ``.gguf`` or ``.jsonl.gz``.
+    """
+    return str(name).lower().endswith(suffixes)
+
+
+def files_in(folder: Path, *suffixes: str, below: bool = False) -> list[Path]:
+    """List a folder's files whose names end so, in upper or lower case, sorted; no hidden ones.
+
+    Args:
+        folder: where to look.
+        suffixes: as for `has_suffix`.
+        below: also look in all folders below.
+    """
+    found = folder.rglob("*") if below else folder.glob("*")
+    named = (p for p in found if has_suffix(p.name, *suffixes) and not p.name.startswith("."))
+    return sorted(path for path in named if path.is_file())
 
 
 def read_file(path: Path, most: int) -> bytes:

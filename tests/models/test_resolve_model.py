@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from galenic.artifact.pack import pack, unpack
 from galenic.errors import UserError
 from galenic.models.load import resolve_model
 from galenic.models.tensors import read_table
+from galenic.watcher import SilentWatcher
 from tiny import write_tiny_gguf
 from tiny_hf import write_tiny_hf
 
@@ -45,6 +47,18 @@ def test_a_gguf_is_found_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert resolve_model("~/tiny.gguf").sha256 == files.sha256
     shutil.move(path, tmp_path / "no-ending")
     assert resolve_model("no-ending").kind == "gguf"
+
+
+def test_capitals_in_a_file_name_do_not_hide_a_gguf(tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "TINY.GGUF")
+    (tmp_path / "._TINY.GGUF").write_bytes(b"what macOS leaves beside it")
+    assert resolve_model(str(tmp_path)).path == path
+    with pytest.raises(UserError, match="there is no file or folder"):
+        resolve_model("OTHER.GGUF")
+    packed = tmp_path / "M.GALENIC"
+    pack(str(tmp_path), packed, SilentWatcher())
+    [back] = unpack(packed, tmp_path / "back", SilentWatcher())
+    assert back.read_bytes() == path.read_bytes()
 
 
 def test_a_folder_with_one_gguf_is_that_gguf(tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_every_published_form_gives_the_same_answer(tmp_path: Path) -> None:
         assert found.title == "Zorb disease"
 
 
+def test_capitals_in_file_names_hide_nothing(tmp_path: Path) -> None:
+    (tmp_path / "A.XML").write_text(XML, encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "M.ZIP", "w") as archive:
+        archive.writestr("A.XML", XML)
+    for path in (tmp_path, tmp_path / "M.ZIP"):
+        assert [answer.topic for answer in read_published(path)] == ["Zorb disease"]
+
+
 def test_the_hubs_parquet_is_read_as_a_file_and_as_a_folder(tmp_path: Path) -> None:
     arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

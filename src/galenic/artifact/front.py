@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from galenic.models.fetch.embedded import EMBEDDED
+from galenic.reading import has_suffix
 
 __all__ = ["base_model", "card_head"]
 
@@ -27,8 +28,8 @@ def base_model(parent: str) -> str | None:
     """
     if parent in EMBEDDED:
         return EMBEDDED[parent].hub_id or None
-    is_id = HUB_ID.fullmatch(parent) and not parent.endswith(".gguf") and not Path(parent).exists()
-    return parent if is_id else None
+    is_file = has_suffix(parent, ".gguf") or Path(parent).exists()
+    return parent if HUB_ID.fullmatch(parent) and not is_file else None
 
 
 def card_head(parent: str, licence: str | None, more: Mapping[str, Any] | None = None) -> str:

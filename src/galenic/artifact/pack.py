@@ -31,6 +31,7 @@ from galenic.models.gguf.header import read_header
 from galenic.models.gguf.split import parts_of
 from galenic.models.load import resolve_model
 from galenic.models.tensors import list_tensors
+from galenic.reading import has_suffix
 from galenic.strict_json import parse_object
 from galenic.watcher import Watcher
 
@@ -97,7 +98,7 @@ def pack(name: str, target: Path, watcher: Watcher) -> Packed:
     Raises:
         UserError: as `resolve_model`, or ``target`` exists, has another suffix or is not writable.
     """
-    if target.suffix != ".galenic":
+    if not has_suffix(target, ".galenic"):
         raise UserError(f"-o {target}: a packed model ends in .galenic, for example dose.galenic.")
     check_new(target)
     model = resolve_model(name)
@@ -205,7 +206,7 @@ def _parts(file: Path) -> list[_Part]:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     tensors: list[_Part] = []
-    if file.suffix == ".gguf":
+    if has_suffix(file, ".gguf"):
         for one in read_header(file).tensors:
             record = GGML_QUANT_SIZES[GGMLQuantizationType[one.type]][1]
             tensors.append(_Part(one.offset, one.num_bytes, record, one.type in _FLOATING))

@@ -16,7 +16,7 @@ from galenic.cache import replacing
 from galenic.data.rows import RowError
 from galenic.errors import UserError
 from galenic.limits import JSONL_BYTES, JSONL_LINE, UNPACKED_RATIO, one_line
-from galenic.reading import read_file
+from galenic.reading import has_suffix, read_file
 
 __all__ = [
     "JsonlFile",
@@ -78,7 +78,7 @@ def read_jsonl(path: Path) -> JsonlFile:
         UserError: the file is missing, unreadable, not valid gzip, or truncated.
     """
     raw = read_whole(path)
-    content = _unpack(path, raw) if path.suffix == ".gz" else raw
+    content = _unpack(path, raw) if has_suffix(path, ".gz") else raw
     return JsonlFile(path, hashlib.sha256(raw).hexdigest(), content)
 
 

@@ -30,6 +30,7 @@ from galenic.data.jsonl import parse_json, parse_line, read_whole, write_bytes
 from galenic.data.rows import RowError
 from galenic.errors import UserError
 from galenic.limits import one_line
+from galenic.reading import has_suffix
 
 __all__ = ["take_published"]
 
@@ -107,7 +108,7 @@ def _parts(path: Path) -> Iterator[tuple[str, bytes]]:
         for file in sorted(path.rglob("*.json*")):
             if _reader(file.as_posix()):
                 yield file.relative_to(path.parent).as_posix(), read_whole(file)
-    elif path.suffix.lower() == ".zip":
+    elif has_suffix(path, ".zip"):
         yield from zipped_files(path, lambda name: _reader(name) is not None)
     elif _reader(path.absolute().as_posix()):
         yield path.absolute().as_posix(), read_whole(path)

@@ -15,6 +15,7 @@ from galenic.models.folder import MANIFEST
 from galenic.models.gguf.check import check_model
 from galenic.models.gguf.copy import join_parts
 from galenic.models.gguf.split import first_part, parts_of
+from galenic.reading import files_in, has_suffix
 
 __all__ = ["ExportJob", "Exporter", "as_folder", "as_gguf", "beside"]
 
@@ -88,7 +89,7 @@ def as_gguf(job: ExportJob, folder: Path) -> Path:
 
     model = job.model
     target = folder / GGUF
-    source = next(iter(model.path.glob("*.gguf")), None) if model.path.is_dir() else model.path
+    source = next(iter(files_in(model.path, ".gguf")), None) if model.path.is_dir() else model.path
     if source is not None:
         check_model(first_part(source))
     if source is not None and len(parts_of(first_part(source))) > 1:
@@ -123,7 +124,7 @@ def as_folder(job: ExportJob, folder: Path) -> Path:
     else:
         _check_folder(model)
     for file in sorted(source.rglob("*")):
-        if file.is_file() and not file.name.startswith(".") and file.suffix != ".gguf":
+        if file.is_file() and not file.name.startswith(".") and not has_suffix(file, ".gguf"):
             target = folder / file.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(file, target)

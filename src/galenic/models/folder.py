@@ -8,6 +8,7 @@ from typing import Any
 from galenic.errors import UserError
 from galenic.models.safe_pattern import check_patterns
 from galenic.models.tensors import read_table
+from galenic.reading import files_in
 from galenic.strict_json import read_object
 
 __all__ = [
@@ -148,7 +149,7 @@ def _weight_files(folder: Path) -> list[Path]:
             "it: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER); of an "
             "encoder, AutoModel."
         )
-    others = sorted(path.name for path in folder.glob("*.safetensors"))
+    others = [path.name for path in files_in(folder, ".safetensors")]
     found = f" It has {', '.join(others[:5])}, but no index of them." if others else ""
     raise UserError(
         f"{folder} has no weights; expected model.safetensors or model.safetensors.index.json "

@@ -15,6 +15,7 @@ from galenic.models.finite import check_finite
 from galenic.models.folder import ADAPTER_CONFIG, check_folder
 from galenic.models.gguf.header import check_gguf
 from galenic.models.gguf.split import first_part, parts_of
+from galenic.reading import files_in, has_suffix
 
 __all__ = [
     "resolve_model",
@@ -55,7 +56,8 @@ def resolve_model(name: str, *, progress: Progress | None = None) -> ModelFiles:
 def _looks_like_path(name: str) -> bool:
     return (
         name.startswith((".", "~", "/"))
-        or name.endswith((".gguf", ".safetensors", ".bin", "/"))
+        or name.endswith("/")
+        or has_suffix(name, ".gguf", ".safetensors", ".bin")
         or "\\" in name
         or name.partition("@")[0].count("/") > 1
     )
@@ -63,7 +65,7 @@ def _looks_like_path(name: str) -> bool:
 
 def _from_path(name: str, path: Path, progress: Progress | None) -> ModelFiles:
     if path.is_dir():
-        ggufs = sorted(path.glob("*.gguf"))
+        ggufs = files_in(path, ".gguf")
         if (path / "config.json").exists() or not ggufs:
             return _from_folder(name, path, progress)
         if len(ggufs) > 1 and parts_of(first_part(ggufs[0])) != ggufs:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from galenic.reading import has_suffix
+
 __all__ = [
     "count",
     "method",
@@ -57,7 +59,7 @@ def method(scoring: str, debias: str) -> str:
 
 def model_name(model: str) -> str:
     """Return a model's name for headings: the last part of a path, or a Hub id unchanged."""
-    is_path = model.startswith(("/", ".", "~")) or model.endswith(".gguf") or "\\" in model
+    is_path = model.startswith(("/", ".", "~")) or has_suffix(model, ".gguf") or "\\" in model
     return re.split(r"[/\\]", model.rstrip("/\\"))[-1] if is_path else model
 
 

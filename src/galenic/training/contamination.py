@@ -20,6 +20,7 @@ from galenic.data.example import Example
 from galenic.data.jsonl import encode_gzip, read_jsonl, write_bytes
 from galenic.data.sources import DataSource, open_source
 from galenic.errors import UserError
+from galenic.reading import has_suffix
 from galenic.training.near import ComparedText, Hit, ScanConfig, Scanner
 from galenic.training.sources import TrainingSet
 from galenic.watcher import Watcher
@@ -78,7 +79,7 @@ def training_rows(names: str, data: Path | Literal["sample"] | None) -> list[Sca
     """
     rows: list[ScanRow] = []
     for name, split in _names(names):
-        if name.endswith((".jsonl", ".jsonl.gz")):
+        if has_suffix(name, ".jsonl", ".jsonl.gz"):
             rows += _of_jsonl(Path(name))
         elif Path(name).suffix:
             rows += _of_text(Path(name))
@@ -140,7 +141,7 @@ def write_removed(path: Path, rows: Sequence[ScanRow], hits: Sequence[Hit]) -> i
     ]
     lines = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in removed)
     try:
-        write_bytes(path, encode_gzip(removed) if path.suffix == ".gz" else lines.encode())
+        write_bytes(path, encode_gzip(removed) if has_suffix(path, ".gz") else lines.encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
     return len(removed)

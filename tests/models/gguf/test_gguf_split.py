@@ -140,6 +140,17 @@ def test_each_wrong_set_of_parts_gets_its_own_words(folder: Path, tmp_path: Path
     assert resolve_model(str(more / THIRD)).path == more / FIRST
 
 
+def test_parts_in_capitals_are_refused_as_llama_cpp_would_not_find_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    capitals = copy_of(folder, tmp_path / "capitals", FIRST, SECOND, THIRD)
+    for part in capitals.iterdir():
+        part.rename(part.with_suffix(".GGUF"))
+    for given in (capitals, capitals / SECOND.replace(".gguf", ".GGUF")):
+        with pytest.raises(UserError, match=r"in small letters. Rename all parts"):
+            resolve_model(str(given))
+
+
 def test_a_part_without_tensors_is_a_part(tmp_path: Path) -> None:
     """What ``llama-gguf-split --no-tensor-first-split`` writes."""
     with pytest.MonkeyPatch.context() as patch:

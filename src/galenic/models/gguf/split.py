@@ -12,7 +12,7 @@ from galenic.errors import UserError
 
 __all__ = ["first_part", "parts_of"]
 
-_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<end>\.gguf)", re.I)
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -27,6 +27,11 @@ def parts_of(path: Path) -> list[Path]:
     first = first_part(path)
     if first != path:
         raise UserError(f"{path} is part {int(match['number'])} of a model; name {first.name}.")
+    if match["end"] != ".gguf":
+        raise UserError(
+            f"{path} is part of a model, and llama.cpp finds parts only under names that end in "
+            ".gguf, in small letters. Rename all parts."
+        )
     count = int(match["count"])
     parts = [
         path.with_name(f"{match['stem']}-{number:05}-of-{count:05}.gguf")
@@ -46,7 +51,7 @@ def first_part(path: Path) -> Path:
     match = _match(path)
     if match is None:
         return path
-    return path.with_name(f"{match['stem']}-00001-of-{match['count']}.gguf")
+    return path.with_name(f"{match['stem']}-00001-of-{match['count']}{match['end']}")
 
 
 def _match(path: Path) -> re.Match[str] | None:

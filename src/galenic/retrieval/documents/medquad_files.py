@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from galenic.data.exams.packed import parquet_rows, zipped_files
 from galenic.data.jsonl import read_jsonl, read_whole
 from galenic.errors import UserError
+from galenic.reading import files_in, has_suffix
 from galenic.retrieval.documents.base import clean
 from galenic.retrieval.documents.medquad import SOURCES, MedQuadRow
 
@@ -50,16 +51,16 @@ def read_published(path: Path) -> tuple[MedQuadRow, ...]:
             is missing for parquet.
     """
     if path.is_dir():
-        found = list(_of_files((p.name, read_whole(p)) for p in sorted(path.rglob("*.xml"))))
-        for file in sorted(path.rglob("*.parquet")):
+        found = list(_of_files((p.name, read_whole(p)) for p in files_in(path, ".xml", below=True)))
+        for file in files_in(path, ".parquet", below=True):
             found += _of_rows(file, iter(parquet_rows(file, read_whole(file))))
-    elif path.suffix.lower() == ".parquet":
+    elif has_suffix(path, ".parquet"):
         found = list(_of_rows(path, iter(parquet_rows(path, read_whole(path)))))
-    elif path.suffix.lower() == ".zip":
-        found = list(_of_files(zipped_files(path, lambda name: name.endswith(".xml"))))
-    elif path.suffix.lower() == ".csv":
+    elif has_suffix(path, ".zip"):
+        found = list(_of_files(zipped_files(path, lambda name: has_suffix(name, ".xml"))))
+    elif has_suffix(path, ".csv"):
         found = list(_of_rows(path, _csv_rows(path)))
-    elif path.name.lower().endswith((".jsonl", ".jsonl.gz")):
+    elif has_suffix(path, ".jsonl", ".jsonl.gz"):
         found = list(_of_rows(path, (row for _, row in read_jsonl(path).rows())))
     else:
         raise UserError(
