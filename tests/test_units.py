@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from galenic.errors import UserError
-from galenic.units import about_time, format_size, format_time, parse_size, split_commas
+from galenic.units import (
+    about_time,
+    format_size,
+    format_threads,
+    format_time,
+    parse_size,
+    split_commas,
+)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +122,7 @@ def test_durations_are_shown_in_two_units_at_most(seconds: float, text: str) -> 
 )
 def test_estimates_are_rounded(seconds: float, text: str) -> None:
     assert about_time(seconds) == text
+
+
+def test_one_thread_is_no_plural() -> None:
+    assert (format_threads(1), format_threads(2)) == ("1 thread", "2 threads")

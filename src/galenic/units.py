@@ -6,7 +6,14 @@ import re
 
 from galenic.errors import UserError
 
-__all__ = ["about_time", "format_size", "format_time", "parse_size", "split_commas"]
+__all__ = [
+    "about_time",
+    "format_size",
+    "format_threads",
+    "format_time",
+    "parse_size",
+    "split_commas",
+]
 
 UNITS: dict[str, int] = {
     "": 1,
@@ -73,6 +80,11 @@ def format_time(seconds: float) -> str:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def format_threads(number: int) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{number} thread{'s' if number > 1 else ''}"
 
 
 def split_commas(value: object) -> object:

@@ -29,7 +29,7 @@ def test_lines_stay_below_the_bar_until_others_come() -> None:
 
 def test_without_a_terminal_they_are_plain_lines() -> None:
     out = StringIO()
-    with ConsoleWatcher(Console(file=out, width=100)) as watcher:
+    with ConsoleWatcher(Console(file=out, width=12)) as watcher:  # breaks no line of a file
         watcher.stage("training", total=10)
         watcher.keep("step 0\n  medqa [A] 5")
     assert out.getvalue() == "training: 10 to do\nstep 0\n  medqa [A] 5\n"

@@ -274,3 +274,16 @@ def test_what_was_not_measured_has_no_column(report: StudyReport) -> None:
     bare = replace(report, rows=rows)
     assert not re.search("Tokens/s|Perplexity</th>", study_html(bare))
     assert "tokens/s" not in study_markdown(bare)
+
+
+def test_a_picture_has_at_most_two_plots_in_a_row() -> None:
+    """More would be too small to read where a page shows it."""
+    from galenic.reports.pareto import pareto_picture
+
+    def size(plots: int) -> tuple[int, int]:
+        png = pareto_picture([Panel(str(n), POINTS, "MB") for n in range(plots)])
+        return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
+
+    (width, height), (two, same), (three, double) = size(1), size(2), size(3)
+    assert (same, double, three) == (height, 2 * height, two)
+    assert width < two <= 2 * width

@@ -111,7 +111,7 @@ class ConsoleWatcher:
                 self._task, description=text, total=total, completed=done, rate="", note=""
             )
         else:
-            self.console.print(f"{text}{f': {total} to do' if total else ''}", markup=False)
+            self._print(f"{text}{f': {total} to do' if total else ''}")
 
     def advance(self, done: int, note: str = "") -> None:
         """So much of the stage is done."""
@@ -127,8 +127,7 @@ class ConsoleWatcher:
             if speed and self._total:
                 times += f", {format_time((self._total - done) / speed)} left"
             shown = ", ".join(part for part in (rate, note, times) if part)
-            said = f"{self._title}: {done} of {self._total}, {shown}"
-            self.console.print(said, markup=False)
+            self._print(f"{self._title}: {done} of {self._total}, {shown}")
 
     def _say_estimate(self, seconds: float, speed: float, done: int) -> None:
         """Say once, as soon as the speed is known, how long a long stage takes."""
@@ -143,7 +142,12 @@ class ConsoleWatcher:
     def say(self, text: str) -> None:
         """One line worth knowing, above the bar."""
         log.info("%s", text)
-        self.console.print(text, markup=False, highlight=False)
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        """One line, which only a terminal breaks: files are searched by line."""
+        whole = not self.console.is_terminal
+        self.console.print(text, markup=False, highlight=False, soft_wrap=whole)
 
     def keep(self, text: str) -> None:
         """Lines that stay below the bar; where there is none, lines like others."""

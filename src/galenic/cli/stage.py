@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LESS", "run_stage", "say_if_sample"]
 
 
-LESS = "a smaller --num-samples takes less"
+LESS = "a smaller --num-samples shortens what reads text"
 """Of calibration text, which most of the time goes into."""
 
 

@@ -35,6 +35,7 @@ from galenic.models.files import ModelFiles
 from galenic.models.load import resolve_model
 from galenic.registry import RUNTIMES, SCORINGS
 from galenic.runtimes.base import Runtime
+from galenic.units import format_threads
 from galenic.watcher import StepWatcher, Watcher
 
 __all__ = ["EvaluationOutcome", "default_folder", "evaluate"]
@@ -171,7 +172,7 @@ def _load_runtime(
     info = runtime.info
     watcher.say(
         f"{info.model}: {info.num_parameters / 1e6:.0f}M parameters, {info.weights}, "
-        f"{info.runtime} runtime ({info.engine}), {info.num_threads} threads"
+        f"{info.runtime} runtime ({info.engine}), {format_threads(info.num_threads)}"
     )
     return runtime, reason
 

@@ -8,6 +8,7 @@ from galenic.reports.document import READING, Provenance, ReportDocument
 from galenic.reports.meaning import meaning_of_rows
 from galenic.reports.rows import Row
 from galenic.reports.text import count, proportion, signed, span, spark
+from galenic.units import format_threads
 
 __all__ = ["to_markdown"]
 
@@ -143,7 +144,7 @@ def _provenance(run: Provenance) -> str:
         f"- answers: {run.records} of {run.planned} planned; started {run.created}",
         f"- model: `{model.model}`, {count(model.num_parameters)} parameters, "
         f"{model.architecture}, weights {model.weights}, sha256 `{model.sha256}`",
-        f"- engine: {model.runtime} ({model.engine}), {model.num_threads} threads, "
+        f"- engine: {model.runtime} ({model.engine}), {format_threads(model.num_threads)}, "
         f"context length {model.context_length}",
         "- settings: "
         + ", ".join(

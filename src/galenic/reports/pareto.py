@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -96,12 +97,16 @@ def pareto_plot(panel: Panel) -> str:
 
 
 def pareto_picture(panels: Sequence[Panel]) -> bytes:
-    """Draw several plots side by side as a PNG."""
-    with new_figure((5.4 * len(panels), 4.2), layout="constrained") as (figure, _):
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for one, panel in zip(axes, panels, strict=True):
+    """Draw several plots as a PNG, at most two in a row: pages show it 900 pixels wide or less."""
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    with new_figure((4.9 * columns, 3.9 * rows), layout="constrained") as (figure, _):
+        axes = figure.subplots(rows, columns, squeeze=False).flat
+        for one, panel in zip(axes, panels, strict=False):
             one.set_title(panel.title)
-        _draw(figure, list(zip(axes, panels, strict=True)))
+        for one in axes[len(panels) :]:
+            one.remove()
+        _draw(figure, list(zip(axes, panels, strict=False)))
         for text in (text for one in axes for text in one.texts):  # lines end at the letters
             text.set_path_effects([withStroke(linewidth=3, foreground="white")])
         buffer = io.BytesIO()

@@ -9,7 +9,7 @@ import typer
 
 from galenic.cli.options import ManifestOption, ModelArgument, NewFolderOption
 from galenic.cli.output import echo
-from galenic.cli.stage import LESS, say_if_sample
+from galenic.cli.stage import say_if_sample
 
 if TYPE_CHECKING:
     from galenic.artifact.manifest import Manifest
@@ -91,8 +91,9 @@ def command(
 
     job = CompressJob(model, found, data, text, measure)
     with watched(
-        f"{output} was not written; run the same command again to resume after the last stage.",
-        less=LESS,
+        f"{output} was not written; run the same command again to resume after the last "
+        "finished stage.",
+        less="a smaller --num-samples and --no-measure shorten it",
     ) as watcher:
         manifest = compress(job, output, watcher)
     if as_json:

@@ -200,10 +200,12 @@ def _cells(row: Prediction) -> list[str]:
 
 
 def _notes(plan: RecipePlan) -> str:
+    from galenic.units import format_threads
+
     said = "All numbers are predicted. Sizes follow from the shapes; how many tokens text uses and "
     said += "which types a mix takes are known only once the text has been read."
     if plan.threads is not None:
-        threads = f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
+        threads = format_threads(plan.threads)
         said += (
             f" Memory is for {plan.context:,} tokens of conversation, with Python and libraries; "
             f"speed for a short one, by timings of this machine as it is now ({threads})."

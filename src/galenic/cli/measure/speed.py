@@ -11,6 +11,7 @@ from galenic.cli.numbers import check_file, show_numbers
 from galenic.cli.output import PlainConsole
 from galenic.errors import UserError
 from galenic.evaluation.config import EvaluateConfig, SpeedConfig
+from galenic.units import format_threads
 
 if TYPE_CHECKING:
     from galenic.evaluation.throughput import Throughput
@@ -79,8 +80,8 @@ def _print(found: Throughput) -> None:
     console.print(
         f"median [least, most] of {found.rounds} rounds in turns, each the best of 3 passes in "
         "a process of its own; "
-        f"{found.new_tokens} new tokens, {found.num_threads} threads. Peak RSS is of the whole "
-        "process: Python, libraries, and the pages of weights mapped from the file.",
+        f"{found.new_tokens} new tokens, {format_threads(found.num_threads)}. Peak RSS is of the "
+        "whole process: Python, libraries, and the pages of weights mapped from the file.",
         markup=False,
     )
 

@@ -41,6 +41,7 @@ def command(**values: Any) -> None:
     from galenic.serve.app import NOTICE, create_app
     from galenic.serve.connections import Limits, most_connections
     from galenic.serve.listen import run, take_address
+    from galenic.units import format_threads
 
     read_arguments(config.chat_template_kwargs)  # says a mistake before the model is loaded
     judge_if(False, config.entailment_model, config.style)
@@ -53,9 +54,10 @@ def command(**values: Any) -> None:
             adapter=config.adapter,
         )
         info = runtime.info
+        threads = format_threads(info.num_threads)
         echo(
-            f"{info.model} ({info.weights}, {info.runtime} runtime, {info.num_threads} threads)\n"
-            f"page: http://{config.address}   API: http://{config.address}/v1\n"
+            f"{info.model} ({info.weights}, {info.runtime} runtime, {threads})\n"
+            f"page: http://{config.address}   API: http://{config.address}/v1   (Ctrl-C ends it)\n"
             f"{NOTICE}",
             err=True,
         )

@@ -138,7 +138,8 @@ export class Turn {
   }
 
   finish({ seconds, model, tokens }) {
-    const parts = [`Done in ${Number(seconds).toFixed(1)} s`, model && `ordered by ${model}`];
+    const took = seconds < 0.1 ? "less than 0.1" : Number(seconds).toFixed(1);
+    const parts = [`Done in ${took} s`, model && `ordered by ${model}`];
     if (model && tokens > 0) parts[1] = `written by ${model}, ${tokens} tokens`;
     this.close(parts.filter(Boolean).join(" · "));
   }

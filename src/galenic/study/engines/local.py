@@ -10,6 +10,7 @@ import psutil
 from galenic.study.engines.base import THREADS, Engine, thread_environment, threads_each
 from galenic.study.node import command_of
 from galenic.study.store import LOG
+from galenic.units import format_threads
 
 __all__ = ["LocalEngine"]
 
@@ -39,7 +40,7 @@ class LocalEngine(Engine):
         self.threads = threads_each(cores // self.jobs)
         self.budget = int(SHARE * psutil.virtual_memory().total)
         self.running: dict[Path, tuple[subprocess.Popen[bytes], int]] = {}
-        self.where = f"this machine, {self.jobs} at once, {self.threads} threads each"
+        self.where = f"this machine, {self.jobs} at once, {format_threads(self.threads)} each"
 
     def fits(self, needed: int) -> bool:
         if not self.running:

@@ -19,6 +19,7 @@ from galenic.private_ray import lock_ray, start_private_ray
 from galenic.study.engines.base import THREADS, Engine, thread_environment, threads_each
 from galenic.study.node import command_of
 from galenic.study.store import LOG
+from galenic.units import format_threads
 
 __all__ = ["RayEngine"]
 
@@ -71,7 +72,7 @@ class RayEngine(Engine):
         machines = len(self.ray.nodes())
         self.where = (
             f"Ray {self.ray.__version__}, {machines} machine{'s' if machines > 1 else ''} with "
-            f"{total} processors, {self.jobs} at once, {self.threads} threads each"
+            f"{total} processors, {self.jobs} at once, {format_threads(self.threads)} each"
         )
 
     def _begin(self, address: str | None, cores: int) -> None:
