@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from galenic.cli.main import app
@@ -22,6 +23,7 @@ def test_table_shows_the_paper_rows_within_eighty_columns(data_dir: Path) -> Non
     assert "not the official test's" in " ".join(result.stdout.split())
 
 
+@pytest.mark.slow
 def test_json_is_pure_and_complete(data_dir: Path) -> None:
     result = CliRunner().invoke(app, ["baseline", "--data", str(data_dir), "--json"])
     table = json.loads(result.stdout)
@@ -38,6 +40,7 @@ def test_json_is_pure_and_complete(data_dir: Path) -> None:
     assert all(len(row["sha256"]) == 64 for row in table["rows"])
 
 
+@pytest.mark.slow
 def test_the_folder_may_come_from_the_environment(data_dir: Path) -> None:
     result = CliRunner().invoke(app, ["baseline"], env={"GALENIC_DATA": str(data_dir)})
     assert result.exit_code == 0

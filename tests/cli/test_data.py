@@ -132,6 +132,7 @@ def test_sample() -> None:
     assert sum(each["rows"] for each in report["files"] if "train" not in each["file"]) == 80
 
 
+@pytest.mark.slow
 def test_one_clear_error_on_the_real_command_line(tmp_path: Path) -> None:
     script = "from galenic.cli.main import main; main()"
     command = [sys.executable, "-c", script, "data", "--data", str(tmp_path / "no")]

@@ -21,13 +21,26 @@ LEARN = ["--seq-len", 32, "--num-samples", 60, "--num-heldout", 4, "--threads", 
          "--learning-rate", "2e-3", "--evaluate-every", 4]  # fmt: skip
 
 
+def write_notes(folder: Path) -> None:
+    words = (f"the patient number {n} has a fever of {n % 7} days\n" for n in range(900))
+    (folder / "notes.txt").write_text("\n".join(words), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that no stage has made, and ``notes.txt`` beside it."""
+    folder = tmp_path_factory.mktemp("plain")
+    write_tiny_hf(folder / "tiny", "llama")
+    write_notes(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A parent, it narrowed by a fifth, and it with fewer tokens; ``notes.txt`` beside them."""
     folder = tmp_path_factory.mktemp("models")
     write_tiny_hf(folder / "parent", "llama", hidden_size=128, pair_merges=300)
-    words = (f"the patient number {n} has a fever of {n % 7} days\n" for n in range(900))
-    (folder / "notes.txt").write_text("\n".join(words), encoding="utf-8")
+    write_notes(folder)
     text = ["--text", str(folder / "notes.txt"), "--seq-len", "32", "--num-samples", "8"]
     width = ["--method", "width", "--sparsity", "0.3", *text, "-o", str(folder / "narrow")]
     vocab = ["--method", "vocab", "--keep-first", "0", *text, "-o", str(folder / "fewer")]
@@ -124,27 +137,27 @@ def test_answers_of_a_teacher_with_other_tokens_are_learnt(models: Path, tmp_pat
     ("arguments", "message"),
     [
         (["--text", "notes.txt"], "--teacher MODEL"),
-        (["--teacher", "narrow"], "healing needs text"),
+        (["--teacher", "tiny"], "healing needs text"),
         (["--teacher", "nobody", "--text", "notes.txt"], "unknown model 'nobody'"),
-        (["--teacher", "narrow", "--text", "none.txt"], "none.txt cannot be read"),
-        (["--teacher", "narrow", "--text", "notes.txt", "--seq-len", "9999"], "--seq-len 9999"),
-        (["--teacher", "narrow", "--text", "notes.txt", "--num-samples", "99999"], "num-samples"),
-        (["--teacher", "narrow", "--text", "notes.txt", "--rank", "5000"], "--rank 5000"),
-        (["--teacher", "narrow", "--text", "notes.txt", "--answer-tokens", "5"], "of sequence"),
-        (["--teacher", "narrow", "--text", "notes.txt", "--alpha", "2"], "--alpha"),
+        (["--teacher", "tiny", "--text", "none.txt"], "none.txt cannot be read"),
+        (["--teacher", "tiny", "--text", "notes.txt", "--seq-len", "9999"], "--seq-len 9999"),
+        (["--teacher", "tiny", "--text", "notes.txt", "--num-samples", "99999"], "num-samples"),
+        (["--teacher", "tiny", "--text", "notes.txt", "--rank", "5000"], "--rank 5000"),
+        (["--teacher", "tiny", "--text", "notes.txt", "--answer-tokens", "5"], "of sequence"),
+        (["--teacher", "tiny", "--text", "notes.txt", "--alpha", "2"], "--alpha"),
         (["--method", "logit"], "logits"),
     ],
 )
 def test_a_mistake_gives_one_clear_error(
-    models: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    plain: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    monkeypatch.chdir(models)
-    before = sorted(path.name for path in models.iterdir())
-    done = CliRunner().invoke(app, ["distill", "narrow", *arguments, "-o", "out"])
+    monkeypatch.chdir(plain)
+    before = sorted(path.name for path in plain.iterdir())
+    done = CliRunner().invoke(app, ["distill", "tiny", *arguments, "-o", "out"])
     assert message in f"{done.output} {done.exception}"
     assert done.exit_code != 0
     assert isinstance(done.exception, UserError | SystemExit)
-    assert sorted(path.name for path in models.iterdir()) == before
+    assert sorted(path.name for path in plain.iterdir()) == before
 
 
 @pytest.mark.kills

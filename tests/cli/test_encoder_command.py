@@ -87,6 +87,7 @@ def test_ten_questions_are_learnt_by_heart_and_evaluated(tmp_path: Path, family:
     assert galenic("inspect", out).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_trained_head_is_trained_on(tmp_path: Path) -> None:
     model = write_tiny_encoder(tmp_path / "m", "bert", head=True)
     questions = write_questions(tmp_path / "q.jsonl")
@@ -152,6 +153,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert whole == again
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = write_tiny_encoder(tmp_path / "m", "bert")
     writer = write_tiny_hf(tmp_path / "llama", "llama")

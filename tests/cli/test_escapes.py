@@ -61,6 +61,7 @@ def test_commands_print_by_these_alone() -> None:
         assert raw is None or path.name in trusted, path
 
 
+@pytest.mark.slow
 def test_the_title_of_a_study_is_shown_escaped(tmp_path: Path) -> None:
     write_study(tmp_path / "study")
     place = tmp_path / "study/study.json"
@@ -73,6 +74,7 @@ def test_the_title_of_a_study_is_shown_escaped(tmp_path: Path) -> None:
     assert not STEERING.search(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell and /dev/full")
 @pytest.mark.parametrize(
     ("line", "status", "said"),
@@ -93,6 +95,7 @@ def test_streams_that_are_closed_or_full(line: str, status: int, said: str) -> N
     assert done.stderr.count("\n") == bool(said)
 
 
+@pytest.mark.slow
 def test_a_home_that_nobody_has_ends_in_one_line(tmp_path: Path) -> None:
     done = galenic("index", "--list", GALENIC_HOME="~nobody-here/x", GALENIC_CACHE=str(tmp_path))
     assert done.returncode == 2
@@ -100,6 +103,7 @@ def test_a_home_that_nobody_has_ends_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_search_reads_a_bounded_question() -> None:
     done = galenic("search", "-", typed="pain " * 250_000)
     assert done.returncode == 2

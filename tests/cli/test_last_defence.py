@@ -276,6 +276,7 @@ def test_the_traceback_goes_to_a_private_file(
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_quiet() -> None:
     line = [*GALENIC, "data"]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -303,6 +304,7 @@ command.main()
 """
 
 
+@pytest.mark.slow
 def test_sigterm_cleans_up_as_ctrl_c_does(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HALF, str(tmp_path / "x")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:

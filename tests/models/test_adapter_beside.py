@@ -57,6 +57,7 @@ def merged(base: Path) -> Path:
     return base.parent / "merged.gguf"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rslora", [False, True])
 def test_the_same_answers_as_merged_weights(base: Path, rslora: bool) -> None:
     config = base.parent / "adapter" / "adapter_config.json"

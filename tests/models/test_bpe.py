@@ -107,6 +107,7 @@ def test_what_always_stays_needs_no_history() -> None:
     assert bpe.close(["de"]) == frozenset([*"abcde", "de"])
 
 
+@pytest.mark.slow
 @given(st.text("abcde", max_size=12), st.sets(st.sampled_from(sorted(tables().vocab))))
 @settings(max_examples=300, deadline=None)
 def test_a_closed_cut_changes_no_text_whose_tokens_stay(text: str, wanted: set[str]) -> None:

@@ -78,6 +78,7 @@ def pruned(folder: Path, output: Path, method: str, **options: Any) -> Manifest:
     return prune(config, PRUNERS.load(method)(**options), output, SilentWatcher())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_experts_are_exported_and_never_taken_apart(family: str, tmp_path: Path) -> None:
     """llama.cpp has the same map of all experts in one tensor."""
@@ -94,6 +95,7 @@ def test_experts_are_exported_and_never_taken_apart(family: str, tmp_path: Path)
             pruned(folder, tmp_path / "pruned", method, sparsity=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_experts_are_quantized_and_agree_in_both_engines(family: str, tmp_path: Path) -> None:
     folder = write_tiny_experts(tmp_path / "m", family)
@@ -115,6 +117,7 @@ def test_experts_are_quantized_and_agree_in_both_engines(family: str, tmp_path: 
     assert stage.parameters["after"]["total"] == model.num_parameters()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_gguf_of_experts_is_read_back(family: str, tmp_path: Path) -> None:
     folder = write_tiny_experts(tmp_path / "m", family)
@@ -131,6 +134,7 @@ def test_a_gguf_of_experts_is_read_back(family: str, tmp_path: Path) -> None:
         open_outline(files(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_experts_that_the_text_uses_least_go(family: str, tmp_path: Path) -> None:
     """Against a plain loop over the whole model in transformers; both engines run the result."""
@@ -200,6 +204,7 @@ def test_what_cannot_be_dropped_is_refused(tmp_path: Path) -> None:
         pruned(write_tiny_hf(tmp_path / "l", "llama"), tmp_path / "no", "experts")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_blocks_go_and_adapters_are_merged(family: str, tmp_path: Path) -> None:
     folder = write_tiny_experts(tmp_path / "m", family)

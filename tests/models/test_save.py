@@ -33,7 +33,7 @@ def rewrite(stream: Stream, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", [pytest.param("float32", marks=pytest.mark.slow), "bfloat16"])
 def test_transformers_loads_the_same_model(tmp_path: Path, family: str, kind: str) -> None:
     source = write_tiny_hf(tmp_path / "m", family)
     dtype = getattr(torch, kind)

@@ -21,6 +21,7 @@ def load(folder: Path) -> SentenceEncoder:
     return load_sentence_encoder(resolve_model(str(folder)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "modernbert"])
 def test_vectors_are_those_of_a_naive_loop(tmp_path: Path, family: str) -> None:
     path = write_tiny_encoder(tmp_path / family, family)

@@ -79,6 +79,7 @@ def logits(model: Any) -> Any:
         return model.eval()(input_ids=torch.tensor([[5, 71, 104, 9, 33, 250, 12]])).logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gemma3", "llava", "gemma2 in llava", "granite in llava"])
 def test_it_computes_what_the_whole_model_does_with_text(kind: str, tmp_path: Path) -> None:
     folder = write_seeing(tmp_path / "whole", kind)
@@ -95,6 +96,7 @@ def test_it_computes_what_the_whole_model_does_with_text(kind: str, tmp_path: Pa
     assert text_part(files) == part
 
 
+@pytest.mark.slow
 def test_names_of_other_versions(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -125,6 +127,7 @@ def test_a_lost_weight_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not [path for path in (tmp_path / "cache/text-parts").iterdir() if path.is_dir()]
 
 
+@pytest.mark.slow
 def test_it_is_pruned_and_quantized_like_any_other(tmp_path: Path) -> None:
     from galenic.compression.prune.config import PruneConfig
     from galenic.compression.prune.run import prune

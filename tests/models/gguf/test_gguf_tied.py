@@ -99,6 +99,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     assert not any((tmp_path / "home").rglob("tied"))
 
 
+@pytest.mark.slow
 def test_quantize_stores_it_once_and_says_where_it_could(twice: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the train extra")
     from typer.testing import CliRunner
@@ -118,6 +119,7 @@ def test_quantize_stores_it_once_and_says_where_it_could(twice: Path, tmp_path: 
     assert sizes[1] < sizes[0]
 
 
+@pytest.mark.slow
 def test_prune_keeps_one_head_and_says_where_it_could(twice: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the train extra")
     from typer.testing import CliRunner

@@ -175,6 +175,7 @@ def test_a_file_without_rule_gets_the_default_and_a_warning(
     assert differences(library, nameless, texts) == []
 
 
+@pytest.mark.slow
 def test_real_text_with_the_real_vocabulary(
     library: LibLlama, smollm2: Path, data_dir: Path
 ) -> None:
