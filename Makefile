@@ -6,10 +6,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 DATA ?= sample
 LIMIT ?= 300
 RUN ?= runs/quickstart
+MARK ?= not slow and not kills
 # Files stay with the process that began them; one that has nothing left takes over from the other.
 PYTEST = $(BIN)/python -m pytest -n logical --dist worksteal
 
-.PHONY: help quickstart test test-fast test-slow fuzz mutants check docs site install install-dev clean
+.PHONY: help quickstart test test-fast test-durations test-slow fuzz mutants check docs site install install-dev clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +42,9 @@ test: install-dev  ## all tests but the kill loops, on real models and, where GA
 
 test-fast: install-dev  ## tests without the slow ones
 	$(PYTEST) -m 'not slow and not kills'
+
+test-durations: install-dev  ## the 30 slowest tests of test-fast (MARK='not kills': of all)
+	$(PYTEST) -m "$(MARK)" --durations 30
 
 test-slow: install-dev  ## commands that are killed again and again and must go on to the same result
 	$(PYTEST) -m kills

@@ -109,6 +109,7 @@ def test_python_refuses_and_counts_everywhere() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
     ("call", "error"),

@@ -257,6 +257,7 @@ def test_bad_questions_are_explained(text: str, context: str, message: str) -> N
 LONG = "The day before I had walked along the river with the dog for an hour. " * 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [f"{UTI} {LONG}", f"{LONG} {UTI}", f"{LONG} {UTI} {LONG}"])
 def test_a_long_question_is_judged_whole_and_searched_in_part(text: str) -> None:
     reply = answered(text)
@@ -265,6 +266,7 @@ def test_a_long_question_is_judged_whole_and_searched_in_part(text: str) -> None
     assert not any("is long" in note.text for note in answered(UTI).notes)
 
 
+@pytest.mark.slow
 def test_the_current_message_counts_behind_any_history() -> None:
     pain = "crushing chest pain and sweating"
     assert answered(pain, history=[LONG] * 3, context=f"{LONG}\n\n2014: knee").triage.tier == (

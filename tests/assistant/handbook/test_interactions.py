@@ -82,6 +82,7 @@ def test_who_what_and_what_is_denied(question: str, number: int) -> None:
     assert len(warnings(question)) == number
 
 
+@pytest.mark.slow
 def test_every_row_is_reached_by_names_of_its_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "MOST", 99)
     for row in interactions():
