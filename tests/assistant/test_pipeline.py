@@ -281,6 +281,7 @@ def test_the_current_message_counts_behind_any_history() -> None:
     assert now.triage.tier == "emergency"
 
 
+@pytest.mark.slow
 def test_a_real_small_model_writes_or_the_sources_stand(smollm2: Path) -> None:
     first = ask(UTI, model=str(smollm2), style="written")
     second = ask(UTI, model=str(smollm2), style="written")

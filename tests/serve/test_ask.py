@@ -26,7 +26,7 @@ from galenic.serve.page import PAGE_PATHS
 from tiny import write_tiny_gguf
 from watching import Notes
 
-pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]  # a process of its own
 
 UTI = "Burning when I pee. Could this be a UTI?"
 
@@ -140,7 +140,6 @@ def test_what_stands_behind(server: Server, model: Path, home: Path) -> None:
     assert "galenic evaluate" in told["scores_note"]
 
 
-@pytest.mark.slow
 def test_the_page_comes_without_a_key_and_nothing_else_does(model: Path, home: Path) -> None:
     server = Server(model, key="k" * 20)
     for path in PAGE_PATHS:
@@ -191,7 +190,6 @@ def test_odd_texts_are_only_texts(server: Server) -> None:
         assert server.send("POST", "/v1/search", {"question": text})[0] == 200
 
 
-@pytest.mark.slow
 def test_many_callers_get_their_own_answers(server: Server) -> None:
     found: dict[int, list[tuple[str, Any]]] = {}
     asked = [UTI if at % 2 else f"My knees hurt since day {at}" for at in range(16)]
@@ -212,7 +210,6 @@ def test_many_callers_get_their_own_answers(server: Server) -> None:
         assert all(re.search(about, title.lower()) for title in titles[:1]), titles
 
 
-@pytest.mark.slow
 def test_a_full_line_still_tells_the_tier(model: Path, home: Path) -> None:
     server = Server(model, "--max-queue", "0", "--max-tokens", "100000")
     long = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 100_000,

@@ -21,7 +21,7 @@ from galenic.runtimes.llama import LlamaRuntime
 from galenic.serve.settings import ServeConfig, is_loopback
 from tiny import write_tiny_gguf
 
-pytestmark = pytest.mark.allow_hosts(["127.0.0.1", "::1"])
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1", "::1"]), pytest.mark.slow]
 
 ASK = {"messages": [{"role": "user", "content": "The heart"}], "max_tokens": 8}
 
@@ -92,7 +92,6 @@ def test_an_answer_can_follow_a_schema(server: Server, temperature: float) -> No
     assert set(told) == {"tier", "sure"}
 
 
-@pytest.mark.slow
 def test_the_openai_client_reads_it(server: Server, model: Path, expected: str) -> None:
     openai = pytest.importorskip("openai")
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none")
@@ -180,7 +179,6 @@ def test_a_chunked_body_is_bounded_too(server: Server) -> None:
         assert b"413" in answer
 
 
-@pytest.mark.slow
 def test_many_callers_get_their_own_answers_and_too_many_are_told(model: Path) -> None:
     server = Server(model, "--max-queue", "4")
     prompts = [f"Patient number {i} has" for i in range(24)]
@@ -208,7 +206,6 @@ def test_many_callers_get_their_own_answers_and_too_many_are_told(model: Path) -
         assert found[i][1]["choices"][0]["message"]["content"] == alone[i]
 
 
-@pytest.mark.slow
 def test_a_caller_who_leaves_frees_the_model(model: Path, expected: str) -> None:
     server = Server(model, "--max-tokens", "100000")
     long = {**ASK, "max_tokens": 100_000, "temperature": 1.5, "stream": True}
@@ -223,7 +220,6 @@ def test_a_caller_who_leaves_frees_the_model(model: Path, expected: str) -> None
     server.stop()
 
 
-@pytest.mark.slow
 def test_a_key_is_asked_for(model: Path) -> None:
     key = "k" * 20
     server = Server(model, key=key)
@@ -234,7 +230,6 @@ def test_a_key_is_asked_for(model: Path) -> None:
     assert key not in server.stop()
 
 
-@pytest.mark.slow
 def test_other_machines_are_let_in_only_with_a_key() -> None:
     for host in ("0.0.0.0", "192.168.1.5", "::", "ward3"):
         assert not is_loopback(host)

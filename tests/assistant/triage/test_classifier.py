@@ -126,6 +126,7 @@ def test_small_and_fast() -> None:
     assert sorted(times)[10] < 0.02  # 0.5 ms on a quiet machine
 
 
+@pytest.mark.slow
 def test_numpy_alone() -> None:
     code = (
         "import sys; from galenic.assistant.triage.raising.classifier import findings\n"

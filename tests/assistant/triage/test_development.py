@@ -22,6 +22,7 @@ def tiers_of(name: str, golds: Sequence[str]) -> list[Tier]:
     return [triage(row["text"]).tier for row in rows if row["tier"] in golds]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["emergencies", "cries_and_poison", "others", "check", "fourth"])
 def test_emergencies_stay_emergencies(name: str) -> None:
     found = tiers_of(name, ["emergency"])

@@ -51,6 +51,7 @@ def test_questions_are_balanced_and_distinct(script: Any) -> None:
     assert abs(sum(words["yes"]) - sum(words["no"])) < 100  # less than a word a question
 
 
+@pytest.mark.slow
 def test_words_of_a_question_do_not_tell_its_answer(script: Any) -> None:
     pytest.importorskip("sklearn", reason="needs scikit-learn")
     from sklearn.feature_extraction.text import CountVectorizer
@@ -84,6 +85,7 @@ def test_passages_end_with_a_sentence(script: Any) -> None:
     assert script.passage("no end here at all", 3) == "no end here"
 
 
+@pytest.mark.slow
 def test_the_exam_is_asked_as_pubmedqa(script: Any, data_dir: Path, tmp_path: Path) -> None:
     if not (data_dir / MEDQUAD).exists():
         pytest.skip("no MedQuAD")
