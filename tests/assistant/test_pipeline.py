@@ -337,6 +337,7 @@ def test_a_model_may_raise_a_tier_and_says_why() -> None:
     assert opinion("crushing chest pain and sweating", Untouchable()) == []
 
 
+@pytest.mark.slow
 def test_the_share_is_that_of_a_loop(smollm2: Path) -> None:
     courses = (" call an ambulance now", " see a doctor today",
                " see a doctor in the next days", " look after it at home")  # fmt: skip

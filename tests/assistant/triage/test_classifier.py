@@ -108,6 +108,7 @@ def test_any_text_has_an_estimate(text: str) -> None:
     assert 0 <= found.self_harm <= 1
 
 
+@pytest.mark.slow
 def test_a_megabyte_is_bounded() -> None:
     begun = time.process_time()
     findings("word and another word, " * 45_000)

@@ -30,6 +30,7 @@ def test_emergencies_stay_emergencies(name: str) -> None:
     assert sum(rank(tier) < rank("today") for tier in found) <= 0.02 * len(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lookalikes", "others", "check", "fourth"])
 def test_the_harmless_are_rarely_called_an_emergency(name: str) -> None:
     found = tiers_of(name, ["general", "self-care", "days"])

@@ -106,6 +106,7 @@ def test_nothing_to_read_is_said_and_asked_about(text: str) -> None:
     assert found.notes and found.questions
 
 
+@pytest.mark.slow
 def test_a_megabyte_keeps_its_emergency() -> None:
     text = "I have crushing chest pain.\n\n" + "".join(f"Line {n}: soup.\n" for n in range(65_000))
     found = triage(text)

@@ -50,6 +50,7 @@ def test_a_cry_in_an_earlier_message_still_counts() -> None:
         assert triage("what should I eat?", history=[cry]).tier == "emergency", cry
 
 
+@pytest.mark.slow
 def test_length_lowers_no_tier(monkeypatch: pytest.MonkeyPatch) -> None:
     filler = "Then we went on to my aunt and had tea with her and the neighbours. " * 300
     for text in (f"{PAIN} {filler}", f"{filler} {PAIN}", f"{filler} {PAIN} {filler}"):
@@ -69,6 +70,7 @@ def test_bounds() -> None:
     assert bounded("We had tea. " * 90_000) == ("We had tea. ", ())
 
 
+@pytest.mark.slow
 def test_what_matters_is_read_in_the_middle_of_a_megabyte() -> None:
     filler = [f"Then on day {at} we went on to aunt {at * 7} and had tea. " for at in range(18_000)]
     text = "".join([*filler[:9_000], PAIN, " ", *filler[9_000:]])

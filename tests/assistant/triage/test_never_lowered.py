@@ -67,6 +67,7 @@ def test_by_itself_it_is_an_emergency(text: str) -> None:
     assert triage(text).tier == "emergency"
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(EMERGENCIES),
     st.lists(st.sampled_from(BESIDE), max_size=6),
@@ -80,6 +81,7 @@ def test_what_stands_around_it_changes_nothing(
     assert triage(whole).tier == "emergency", whole
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(EMERGENCIES),
     st.lists(st.sampled_from(HARMLESS), min_size=1, max_size=4),
@@ -118,6 +120,7 @@ DILUTED = (
 """Emergencies that questions around them had lowered before they were left out."""
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from((*DILUTED, *(f"{one}." for one in EMERGENCIES))),
     st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=3, unique=True),

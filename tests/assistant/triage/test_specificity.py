@@ -22,6 +22,7 @@ def dealt(name: str, half: str) -> list[str]:
     return [row["text"] for row in rows if row["half"] == half]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["tune", "held-out"])
 def test_dealt_texts(half: str) -> None:
     found = [triage(text).tier for text in dealt("emergency", half)]

@@ -201,6 +201,7 @@ def test_instructions_and_other_sentences_change_nothing(text: str, added: str) 
     assert rank(triage(before).tier) >= rank(alone) <= rank(triage(after).tier)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.sampled_from(UNRELATED + COMPLAINTS), max_size=6),
     st.lists(st.sampled_from(UNRELATED + COMPLAINTS), max_size=3),
@@ -231,12 +232,14 @@ def test_a_model_does_not_reassure() -> None:
     assert highest() == "unknown"
 
 
+@pytest.mark.slow
 @given(st.text(max_size=400))
 @settings(deadline=None, max_examples=200)
 def test_any_text_is_read(text: str) -> None:
     assert triage(text).tier in TIERS
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="no²⅕١٣½ 0123456789.,/-'wekold\n\t", max_size=120))
 @settings(deadline=None, max_examples=200)
 def test_any_numbers_are_read(text: str) -> None:

@@ -205,6 +205,7 @@ def test_layers_can_be_left_out_and_only_raise() -> None:
     assert {f.layer for f in triage(text).findings} <= {*RAISING, "concepts", "questions"}
 
 
+@pytest.mark.slow
 def test_time_grows_with_the_length() -> None:
     def seconds(length: int) -> float:
         text = "I took 2 paracetamol for my sore back, temp 37.2, no point in worrying. " * length
@@ -216,6 +217,7 @@ def test_time_grows_with_the_length() -> None:
     assert seconds(800) < 8 * max(0.02, seconds(200))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [".", ",", " ", "1", "/", "1.", "1, "])
 def test_a_long_run_of_signs_is_read_quickly(piece: str) -> None:
     """Where parts of a pattern could share the signs, 40,000 of them take minutes."""

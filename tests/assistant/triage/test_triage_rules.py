@@ -92,6 +92,7 @@ def test_nothing_stands_unused() -> None:
     assert {rule.source for rule in RULES.rules} == set(RULES.sources)
 
 
+@pytest.mark.slow
 def test_both_yaml_readers_agree() -> None:
     text = SHIPPED.read_text("utf-8")
     assert Rules.model_validate(yaml.load(text, yaml.SafeLoader)) == RULES

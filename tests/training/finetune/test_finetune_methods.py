@@ -54,6 +54,7 @@ def test_every_method_is_described(name: str) -> None:
     json.dumps(method.options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", list(FINETUNERS))
 def test_what_is_saved_is_what_was_trained(tmp_path: Path, name: str, family: str) -> None:
@@ -74,6 +75,7 @@ def test_what_is_saved_is_what_was_trained(tmp_path: Path, name: str, family: st
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [LoRA(rslora=True), LoRA(dora=True), LoRA(dropout=0.3)])
 def test_kinds_of_adapters_come_back(tmp_path: Path, method: LoRA) -> None:
     model = train_tiny(method, tmp_path)

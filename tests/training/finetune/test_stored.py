@@ -49,6 +49,7 @@ def trained(folder: Path, method: LoRA) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Q4_0", "IQ4_NL"])
 def test_the_file_of_the_merged_model_is_what_was_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
