@@ -44,6 +44,7 @@ def test_sharing_changes_no_bit(seed: int, runtime: LlamaRuntime) -> None:
     np.testing.assert_array_equal(runtime.score(one_row), runtime.score(build_pack([request])))
 
 
+@pytest.mark.slow
 def test_sharing_changes_no_bit_with_quantized_weights(small_model: LlamaRuntime) -> None:
     """Nor do packs scored before or other uses in between."""
     questions = ["Is scurvy a lack of iron?", "Is gout due to urate? " * 10, "Why so?"]

@@ -152,6 +152,7 @@ def test_a_good_file_passes(architecture: str, tmp_path: Path) -> None:
     check_model(write_tiny_gguf(tmp_path / "tiny.gguf", architecture=architecture))
 
 
+@pytest.mark.slow
 def test_the_real_model_passes(smollm2: Path) -> None:
     check_model(smollm2)
     try_in_child(smollm2)
@@ -180,6 +181,7 @@ def test_a_child_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
         LlamaRuntime(model_files(write_tiny_gguf(tmp_path / "tiny.gguf")), threads=1)
 
 
+@pytest.mark.slow
 @pytest.mark.trial
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
 def test_a_child_that_computes_without_end_is_ended(

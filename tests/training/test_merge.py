@@ -33,6 +33,7 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_merged_logits_are_those_of_the_adapter(tmp_path: Path, family: str) -> None:
     adapter = write_adapter(tmp_path, family)
@@ -59,6 +60,7 @@ def test_a_merged_weight_by_hand(tmp_path: Path) -> None:
     torch.testing.assert_close(after, before + 6.0 / 4 * b @ a, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "rows", "options"),
     [

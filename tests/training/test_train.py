@@ -52,6 +52,7 @@ def test_ten_examples_are_learnt_by_heart(tmp_path: Path) -> None:
     assert outcome.stopped == "all 60 steps are done"
 
 
+@pytest.mark.slow
 def test_bfloat16_takes_nearly_the_same_steps(tmp_path: Path) -> None:
     found = {}
     for precision in ("float32", "bfloat16"):
@@ -76,6 +77,7 @@ def test_the_precision_is_the_machines_faster_one(
     assert choose_precision("float32") == "float32"
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_give_the_same_steps(tmp_path: Path) -> None:
     found = []
     for tokens in (10_000, 16):
@@ -114,7 +116,9 @@ def test_the_first_step_by_hand(tmp_path: Path) -> None:
         torch.testing.assert_close(new[clear], wanted[clear], rtol=0, atol=5e-6)
 
 
-@pytest.mark.parametrize("fail_at", [1, 3, 4])
+@pytest.mark.parametrize(
+    "fail_at", [pytest.param(n, marks=() if n == 4 else pytest.mark.slow) for n in (1, 3, 4)]
+)
 def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, fail_at: int) -> None:
     options = {"epochs": 2, "max_steps": 6, "learning_rate": 1e-3}
     whole = load_tiny(tmp_path / "model", dropout=0.2)

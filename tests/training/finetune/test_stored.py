@@ -96,6 +96,7 @@ def test_another_type_than_it_was_trained_for_is_said(
     assert "was trained for --type Q4_0 --no-importance" in " ".join(watcher.heard)
 
 
+@pytest.mark.slow
 def test_gradients_pass_the_rounding(tmp_path: Path) -> None:
     model = trained(tmp_path, LoRA(rank=4, for_type="Q4_0"))
     factors = [p for name, p in model.named_parameters() if "lora_B" in name]
