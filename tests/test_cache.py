@@ -119,6 +119,26 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, error: Exception
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that takes no files")
+def test_waiting_for_another_process_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("galenic.cache.SILENT", 0.01)
+    held = threading.Event()
+
+    def hold() -> None:
+        with locked(tmp_path / "x"):
+            held.set()
+            time.sleep(0.5)
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    with locked(tmp_path / "x"):
+        assert f"{tmp_path / 'x'} is being written by another process" in caplog.text
+    caplog.clear()
+    with locked(tmp_path / "x"):
+        assert not caplog.text
+
+
 def test_a_folder_that_takes_no_files_is_not_waited_for() -> None:
     with pytest.raises(UserError, match="no file can be made in /proc"), locked(Path("/proc/x")):
         pass

@@ -23,6 +23,7 @@ __all__ = [
     "cache_folder",
     "file_sha256",
     "forget_changed",
+    "is_leftover",
     "locked",
     "made_once",
     "note",
@@ -41,6 +42,8 @@ CHUNK = 1 << 20
 """Bytes read at a time from large files."""
 HASHES = "hashes.json"
 MOST_NOTES = 1000
+SILENT = 3.0
+"""Seconds of waiting for another process after which it is said."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """``errno`` values for a full disk, an exceeded quota, and an exceeded file size limit."""
 
@@ -130,8 +133,11 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         _check_takes_files(path, Path(lock.lock_file))
-        logger.info("waiting for another process that is writing %s", path)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=SILENT)
+        except Timeout:
+            logger.warning("%s is being written by another process: waiting for it", path)
+            lock.acquire()
     try:
         _sweep(path)
         yield
@@ -163,6 +169,11 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
             with replacing(folder) as part:
                 make(part)
     return folder
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a path is a temporary one of `replacing`, which a killed process has left."""
+    return re.fullmatch(r"\..+\.\d+-[0-9a-f]{8}\.part", path.name) is not None
 
 
 def _sweep(path: Path) -> None:

@@ -7,11 +7,15 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["UserError", "is_panic", "no_room", "unknown_name"]
+__all__ = ["Terminated", "UserError", "is_panic", "no_room", "unknown_name"]
 
 
 class UserError(Exception):
     """An error the user can fix. The command line prints its message and exits with status 2."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: cleans up as Ctrl-C does, but nothing goes on after it."""
 
 
 def no_room(message: str) -> UserError:

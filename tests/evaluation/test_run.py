@@ -224,6 +224,29 @@ def test_a_folder_with_other_things_is_refused(model: Path, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_what_a_killed_process_left_is_no_other_thing(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.123-0a1b2c3d.part").write_text("{")
+    (tmp_path / ".lock").touch()
+    RunFolder(tmp_path).close()
+    (tmp_path / ".run.json.part").touch()  # a name that we do not give
+    with pytest.raises(UserError, match="holds no run"):
+        RunFolder(tmp_path)
+
+
+def test_the_lock_is_not_taken_from_the_next_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Released first, its file could be that of a process that has locked it meanwhile."""
+    folder = RunFolder(tmp_path)
+    seen = []
+    release = folder._lock.release
+    monkeypatch.setattr(
+        folder._lock, "release", lambda: (seen.append((tmp_path / ".lock").exists()), release())
+    )
+    folder.close()
+    assert seen == [False]
+
+
 def test_a_second_process_in_the_folder_is_refused(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run"):
         code = "from galenic.evaluation.folder import RunFolder; import pathlib, sys\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from fnmatch import fnmatch
+from json import JSONDecodeError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +13,15 @@ from typing import Any
 import pytest
 
 from galenic.errors import UserError
-from galenic.models.fetch.hub import PATTERNS, is_hub_id
+from galenic.models.fetch.hub import PATTERNS, hub_folder, is_hub_id
 from galenic.models.load import resolve_model
 from tiny_hf import write_tiny_hf
 
 hub = pytest.importorskip("huggingface_hub")
 errors = pytest.importorskip("huggingface_hub.errors")
+
+TRANSPORT: Any = errors.HfHubHTTPError.__bases__[0]
+"""What its HTTP library raises where a connection breaks off; in newer ones no ``OSError``."""
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -84,6 +89,8 @@ def test_only_needed_files_are_asked_for() -> None:
         (errors.OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE"),
         (errors.HFValidationError("bad"), "not a Hub id: bad"),
         (ConnectionError(), "ConnectionError"),
+        (TRANSPORT("reset by peer"), "cannot be reached: reset by peer"),
+        (JSONDecodeError("Expecting value", "<html>", 0), "cannot be reached: Expecting value"),
     ],
 )
 def test_the_librarys_errors_become_clear(
@@ -92,6 +99,53 @@ def test_the_librarys_errors_become_clear(
     raising(monkeypatch, error)
     with pytest.raises(UserError, match=message):
         resolve_model("org/name@v2")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_cached_copy_is_used_where_the_connection_breaks_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    def download(repository: str, *, local_files_only: bool = False, **_: object) -> str:
+        if not local_files_only:
+            raise TRANSPORT("reset by peer")
+        if not whole:
+            raise errors.LocalEntryNotFoundError("1 file is missing")
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    monkeypatch.setattr(errors, "IncompleteSnapshotError", OSError, raising=False)
+    if whole:
+        assert hub_folder("org/name") == tmp_path
+        monkeypatch.delattr(errors, "IncompleteSnapshotError")  # the library cannot tell
+    with pytest.raises(UserError, match="cannot be reached: reset by peer"):
+        hub_folder("org/name")
+
+
+@pytest.mark.parametrize("kind", ["sha256", "git", "sha1"])
+def test_a_cached_file_has_the_hash_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    content = b"weights"
+    named = {
+        "sha256": hashlib.sha256(content),
+        "git": hashlib.sha1(b"blob 7\0" + content),
+        "sha1": hashlib.sha1(content),
+    }[kind].hexdigest()
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "commit"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    (blobs / named).write_bytes(content)
+    (snapshot / "model.safetensors").symlink_to(Path("../../blobs") / named)
+    (snapshot / "config.json").write_text("{}")  # where there are no links, files have no such name
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: str(snapshot))
+    assert hub_folder("org/name") == snapshot
+    (blobs / named).write_bytes(b"weightz")
+    with pytest.raises(UserError, match=rf"model\.safetensors of org/name .*{blobs / named}"):
+        hub_folder("org/name")
+    (blobs / named).rename(blobs / "etag")  # a name that states no hash
+    (snapshot / "model.safetensors").unlink()
+    (snapshot / "model.safetensors").symlink_to("../../blobs/etag")
+    assert hub_folder("org/name") == snapshot
 
 
 def test_a_programming_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

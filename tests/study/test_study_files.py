@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from galenic.errors import UserError
 from galenic.reports.study import build_study_report
@@ -98,3 +100,36 @@ def test_a_reason_for_failing_that_lies(folder: Path) -> None:
     (node / "error.json").write_text('{"kind": 5, "message": null}')
     with pytest.raises(UserError, match=r"error\.json is damaged: kind"):
         StudyFolder(folder).states()
+
+
+def test_what_a_killed_study_left_is_no_other_thing(tmp_path: Path) -> None:
+    (tmp_path / ".study.json.123-0a1b2c3d.part").write_text("{")
+    StudyFolder(tmp_path)
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(UserError, match="holds no study"):
+        StudyFolder(tmp_path)
+
+
+def test_an_empty_study_goes_before_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    release = FileLock.release
+    monkeypatch.setattr(
+        FileLock, "release", lambda lock: (seen.append((tmp_path / "s").exists()), release(lock))
+    )
+    with StudyFolder(tmp_path / "s").held():
+        pass
+    assert seen[0] is False
+
+
+def test_a_study_that_can_only_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = node_of(folder, "stage")
+    (node / "result.json").unlink()
+    (node / ".lock").touch()
+
+    def acquire(self: FileLock) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    assert StudyFolder(folder).states()[node.name] == "waiting"

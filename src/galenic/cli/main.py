@@ -24,7 +24,7 @@ from galenic.cli.output import with_output_options
 from galenic.cli.ship import export, pack, pull, serve, unpack
 from galenic.cli.study import status, study
 from galenic.cli.train import distill, encoder, finetune, merge, scan
-from galenic.errors import UserError, is_panic
+from galenic.errors import Terminated, UserError, is_panic
 from galenic.limits import clamped, printable
 
 __all__ = ["app", "main"]
@@ -201,7 +201,7 @@ def _heed_termination() -> list[int]:
     def terminate(number: int, _: object) -> None:
         ended.append(number)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
-        raise KeyboardInterrupt
+        raise Terminated
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)

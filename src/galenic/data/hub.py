@@ -34,6 +34,7 @@ from galenic.data.jsonl import encode_gzip, write_bytes
 from galenic.data.manifest import FileFacts
 from galenic.data.rows import RowError, parse_row
 from galenic.errors import UserError
+from galenic.hub_failures import hub_failures
 from galenic.limits import one_line
 
 __all__ = ["HUB_SETS", "MISSHAPEN", "HubSet", "convert_medmcqa", "convert_medqa",
@@ -353,12 +354,9 @@ def _address(repo: str, commit: str) -> str:
 
 
 def _hub_errors() -> tuple[type[BaseException], ...]:
-    """Exceptions that the Hub libraries raise when a download fails.
-
-    Their HTTP library has changed twice, so its base exception is included.
-    """
+    """Exceptions that the Hub libraries raise when a download fails."""
     from datasets.exceptions import DatasetsError
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError
 
     missing = ValueError  # raised by datasets if no file matches
-    return (OSError, missing, DatasetsError, EntryNotFoundError, *HfHubHTTPError.__bases__)
+    return (missing, DatasetsError, EntryNotFoundError, *hub_failures())

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from galenic.cache import replacing
+from galenic.cache import is_leftover, replacing
 from galenic.errors import UserError
 from galenic.evaluation.records import Record, Timing
 from galenic.jsonl import append_jsonl
@@ -48,7 +49,9 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file. Give a folder for the run with -o.")
         foreign = path.exists() and any(path.iterdir()) and not (path / "run.json").exists()
-        if foreign and any(entry.name != ".lock" for entry in path.iterdir()):
+        if foreign and any(
+            entry.name != ".lock" and not is_leftover(entry) for entry in path.iterdir()
+        ):
             raise UserError(
                 f"{path} is not empty and holds no run. Give an empty or new folder with -o."
             )
@@ -63,9 +66,10 @@ class RunFolder:
             ) from error
 
     def close(self) -> None:
-        """Release the lock."""
+        """Release the lock; its file goes first, or it might be that of the next holder."""
+        with suppress(OSError):  # Windows keeps an open file
+            (self.path / ".lock").unlink()
         self._lock.release()
-        (self.path / ".lock").unlink(missing_ok=True)
 
     def __enter__(self) -> RunFolder:
         return self

@@ -45,7 +45,7 @@ def resolve_model(name: str, *, progress: Progress | None = None) -> ModelFiles:
     if _looks_like_path(name):
         raise UserError(f"there is no file or folder {name} (from {Path.cwd()}).")
     if is_hub_id(name):
-        return _from_path(name, hub_folder(name), progress)
+        return _from_path(name, hub_folder(name, progress=progress), progress)
     known = unknown_name("model", name, [*EMBEDDED, *DOSES])
     raise UserError(
         f"{known} Also accepted: the path of a .gguf file or of a Hugging Face model folder, or a "

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
-from galenic.cache import write_atomically
+from galenic.cache import is_leftover, write_atomically
 from galenic.errors import UserError
 from galenic.study.graph import Cell, Graph, Node
 from galenic.study.stored import (
@@ -152,7 +152,10 @@ class StudyFolder:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{path} is a file. Give a folder for the study with -o.")
         foreign = self.path.is_dir() and not (self.path / STUDY).exists()
-        if foreign and {entry.name for entry in self.path.iterdir()} - {".lock", NODES, "report"}:
+        ours = {".lock", NODES, "report"}
+        if foreign and any(
+            entry.name not in ours and not is_leftover(entry) for entry in self.path.iterdir()
+        ):
             raise UserError(f"{path} is not empty and holds no study. Give another folder with -o.")
 
     @contextmanager
@@ -175,9 +178,9 @@ class StudyFolder:
         try:
             yield
         finally:
-            lock.release()
             if made and [path.name for path in self.path.iterdir()] == [".lock"]:
-                shutil.rmtree(self.path, ignore_errors=True)
+                shutil.rmtree(self.path, ignore_errors=True)  # while nobody else can hold it
+            lock.release()
 
     def node(self, node_id: str) -> NodeFolder:
         """Return the folder of a node."""
@@ -245,6 +248,8 @@ def _is_held(path: Path) -> bool:
         lock.acquire()
     except Timeout:
         return True
+    except OSError:  # a folder that can only be read
+        return False
     lock.release()
     return False
 

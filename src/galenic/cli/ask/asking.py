@@ -70,15 +70,36 @@ def at_terminal() -> bool:
 
 
 def judged(
-    console: Console, assistant: Assistant, asked: UserQuestion, *, may_ask: bool = True
+    console: Console,
+    assistant: Assistant,
+    asked: UserQuestion,
+    *,
+    may_ask: bool = True,
+    stays: bool = False,
 ) -> tuple[UserQuestion, Triage]:
-    """The question with the answers that were given to what triage asked, and the tier then."""
+    """The question with the answers that were given to what triage asked, and the tier then.
+
+    Args:
+        console: where it is asked.
+        assistant: does the triage.
+        asked: the question.
+        may_ask: whether anything is asked.
+        stays: whether Ctrl-C ends only the questions, as the end of the input does.
+    """
+    from galenic.errors import Terminated
+
     answers = dict(asked.answers)
 
     def judge(known: Mapping[str, Answer]) -> Triage:
         return assistant.triage(replace(asked, answers=dict(known)))
 
-    found = helped_first(console, judge, answers, asked.text) if may_ask else judge(answers)
+    try:
+        found = helped_first(console, judge, answers, asked.text) if may_ask else judge(answers)
+    except KeyboardInterrupt as stop:
+        if not stays or isinstance(stop, Terminated):
+            raise
+        console.print()
+        found = judge(answers)
     return replace(asked, answers=answers), found
 
 

@@ -28,8 +28,8 @@ HELP = """Ask health questions in a conversation.
 The urgency takes everything said so far into account and never falls during a conversation.
 
 In a terminal a few questions are asked first. `/source 2` shows a passage, `/clear` forgets the
-conversation, `quit`, `bye` or Ctrl-D ends it; Ctrl-C stops an answer. Nothing is stored without
-`--history`. This is no diagnosis and no medical advice.
+conversation, `quit`, `bye` or Ctrl-D ends it; Ctrl-C stops questions and answers. Nothing is stored
+without `--history`. This is no diagnosis and no medical advice.
 """
 EXAMPLES = """
 **Examples**
@@ -107,7 +107,7 @@ class _Talk:
 
     def take(self, said: str) -> None:
         """A command, or a question."""
-        from galenic.errors import UserError
+        from galenic.errors import Terminated, UserError
 
         word, _, rest = said.partition(" ")
         try:
@@ -123,6 +123,8 @@ class _Talk:
                 self._answer(said)
         except UserError as error:
             self.console.print(str(error), style="red", markup=False)
+        except Terminated:
+            raise
         except KeyboardInterrupt:
             self.console.print("\n(stopped)")
 
@@ -133,19 +135,21 @@ class _Talk:
         from galenic.cli.ask.asking import judged, print_open
 
         asked = make_question(said, self.history.questions, self.notes, self.answers)
-        asked, found = judged(self.console, Assistant(), asked)
+        asked, found = judged(self.console, Assistant(), asked, stays=True)
         self.answers = dict(asked.answers)
-        print_tier(self.console, found)
-        print_open(self.console, found, "Say more about it in your next message.")
-        writes = self.options["style"] == "written" or self.options["second_opinion"]
-        if writes and found.tier != "emergency" and self.runtime is None:
-            self.runtime = self.stack.enter_context(load_runtime(self.model))
         heard: list[Event] = []
-        answer = Assistant(self.runtime, **self.options).answer(asked, found)
-        print_events(self.console, _heard(answer, heard))
-        reply = collect(found, iter(heard))
-        self.cited = list(reply.sources)
-        self.history.add(said, reply)
+        try:
+            print_tier(self.console, found)
+            print_open(self.console, found, "Say more about it in your next message.")
+            writes = self.options["style"] == "written" or self.options["second_opinion"]
+            if writes and found.tier != "emergency" and self.runtime is None:
+                self.runtime = self.stack.enter_context(load_runtime(self.model))
+            answer = Assistant(self.runtime, **self.options).answer(asked, found)
+            print_events(self.console, _heard(answer, heard))
+        finally:  # what was said counts for the next message, whatever came of the answer
+            reply = collect(found, iter(heard))
+            self.cited = list(reply.sources)
+            self.history.add(said, reply)
 
     def _show(self, number: str) -> None:
         found = [one.passage for one in self.cited if str(one.number) == number.strip()]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
+from galenic.cache import Progress, file_sha256
 from galenic.errors import UserError
+from galenic.hub_failures import hub_failures
 
 __all__ = ["hub_folder", "is_hub_id"]
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", re.ASCII)
+SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 PATTERNS = [
     "config.json",
     "generation_config.json",
@@ -31,18 +36,17 @@ def is_hub_id(name: str) -> bool:
     return HUB_ID.fullmatch(name) is not None
 
 
-def hub_folder(name: str) -> Path:
+def hub_folder(name: str, *, progress: Progress | None = None) -> Path:
     """Download a model's config, tokenizer and safetensors into the Hugging Face cache.
 
     Cached files are not downloaded again, and interrupted downloads are resumed; without a network
-    the cached copy is used.
+    the cached copy is used if it is whole.
 
     Raises:
         UserError: the ``hub`` extra is missing, the model does not exist, is gated, or cannot be
-            reached.
+            reached; or a file is not the one that the Hub lists.
     """
     try:
-        import huggingface_hub
         from huggingface_hub import errors
     except ImportError as error:
         raise UserError(
@@ -51,9 +55,7 @@ def hub_folder(name: str) -> Path:
         ) from error
     repository, _, revision = name.partition("@")
     try:
-        folder = huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=PATTERNS
-        )
+        folder = _snapshot(repository, revision or None)
     except errors.GatedRepoError as error:
         raise UserError(
             f"{repository} is gated: accept its terms at https://huggingface.co/{repository}, "
@@ -69,14 +71,69 @@ def hub_folder(name: str) -> Path:
         raise UserError(f"{repository} has no revision {revision!r}.") from error
     except errors.HFValidationError as error:
         raise UserError(f"{repository!r} is not a Hub id: {error}") from error
-    except (errors.LocalEntryNotFoundError, OSError) as error:
-        # HfHubHTTPError and connection errors are subclasses of OSError
+    except hub_failures() as error:
         raise UserError(
             f"{name} is not (wholly) in the local cache and the Hugging Face Hub cannot be "
             f"reached: {_first_line(error)}. Try again with a network (and without "
             "HF_HUB_OFFLINE), or give the path of a GGUF file or a model folder."
         ) from error
+    _check_blobs(Path(folder), name, progress)
     return Path(folder)
+
+
+def _snapshot(repository: str, revision: str | None) -> str:
+    """The library's folder; where the connection breaks off, its cached copy if that is whole.
+
+    The library itself takes the cached copy where it gets no connection. Versions that know
+    whether a copy is whole have an error for one that is not.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": PATTERNS}
+    try:
+        return str(huggingface_hub.snapshot_download(repository, **wanted))
+    except (OSError, errors.HFValidationError):
+        raise
+    except hub_failures():
+        if not hasattr(errors, "IncompleteSnapshotError"):
+            raise
+        try:
+            return str(
+                huggingface_hub.snapshot_download(repository, local_files_only=True, **wanted)
+            )
+        except errors.LocalEntryNotFoundError:
+            pass
+        raise
+
+
+def _check_blobs(folder: Path, name: str, progress: Progress | None) -> None:
+    """Refuse a cached file whose content is not the one that its name in the cache states.
+
+    The library compares sizes alone. It names a file by the hash that the Hub lists: SHA-256 of
+    large files, git's SHA-1 of others (plain SHA-1 through some mirrors).
+
+    Raises:
+        UserError: a file has another hash.
+    """
+    for link in folder.rglob("*"):
+        # one link only: a blob may be a link to a shared store, whose names are of another kind
+        blob = link.parent.resolve() / link.readlink() if link.is_symlink() else link
+        blob = blob.parent.resolve() / blob.name
+        if not SHA.fullmatch(blob.name) or not blob.is_file():
+            continue
+        if len(blob.name) == 64:
+            whole = file_sha256(blob, progress=progress) == blob.name
+        else:
+            content = blob.read_bytes()
+            git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+            plain = hashlib.sha1(content, usedforsecurity=False)
+            whole = blob.name in (git.hexdigest(), plain.hexdigest())
+        if not whole:
+            raise UserError(
+                f"{link.name} of {name} in the local cache is not the file that the Hub lists (its "
+                f"hash is another): the download was damaged. Delete {blob} and try again."
+            )
 
 
 def _first_line(error: Exception) -> str:
