@@ -23,7 +23,7 @@ from galenic.limits import one_line
 from galenic.models.families import FAMILIES, model_type_of
 from galenic.models.files import ModelFiles
 from galenic.models.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_adapter
-from galenic.models.gguf.header import GgufHeader, read_header
+from galenic.models.gguf.header import GgufHeader, check_gguf, read_header
 from galenic.models.gguf.names import file_name, pair_order
 from galenic.models.gguf.write import GgufSource, SourceTensor
 from galenic.models.tensors import list_tensors
@@ -211,7 +211,7 @@ def write_adapter(target: Path, base: Path, adapter: Mapping[str, LowRank]) -> N
     """
     from gguf import GGUFWriter
 
-    header = read_header(base)
+    header = check_gguf(base)
     added = adapted_tensors(header, adapter)
     shapes = {info.name: tuple(reversed(info.shape)) for info in header.tensors}
     _check_shapes(added, shapes)

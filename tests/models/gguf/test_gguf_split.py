@@ -14,6 +14,7 @@ import tiny
 from galenic.artifact.pack import pack, unpack
 from galenic.errors import UserError
 from galenic.exporters.run import export
+from galenic.models.adapter import LowRank, write_adapter
 from galenic.models.gguf.copy import gguf_source
 from galenic.models.gguf.header import check_gguf, read_metadata
 from galenic.models.load import resolve_model
@@ -109,6 +110,17 @@ def test_parts_that_do_not_make_a_model_are_refused(folder: Path, tmp_path: Path
     (truncated / THIRD).write_bytes((folder / THIRD).read_bytes()[:-64])
     with pytest.raises(UserError, match=f"{THIRD} is truncated"):
         resolve_model(str(truncated))
+
+
+def test_an_adapter_may_change_a_matrix_of_any_part(folder: Path, tmp_path: Path) -> None:
+    last = [t for t in check_gguf(folder / FIRST).tensors if t.name.endswith("ffn_down.weight")][-1]
+    assert last.file == folder / THIRD
+    columns, rows = last.shape
+    update = LowRank(np.ones((rows, 2), np.float32), np.ones((2, columns), np.float32), 0.5)
+    name = f"model.layers.{last.name.split('.')[1]}.mlp.down_proj.weight"
+    for base in ("whole.gguf", FIRST):
+        write_adapter(tmp_path / f"of-{base}", folder / base, {name: update})
+    assert (tmp_path / f"of-{FIRST}").read_bytes() == (tmp_path / "of-whole.gguf").read_bytes()
 
 
 def test_all_parts_are_packed(folder: Path, tmp_path: Path) -> None:
