@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galenic.compression.quantize.kquant import BLOCK_TYPES, quantize_rows
+from galenic.compression.quantize.kquant import quantize_rows
 from galenic.errors import UserError
 from galenic.evaluation.config import EvaluateConfig
 from galenic.evaluation.run import evaluate
@@ -21,6 +21,7 @@ from galenic.runtimes import llama_context
 from galenic.runtimes.base import encode_request
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.watcher import SilentWatcher
+from params import block_types
 from tiny import write_tiny_gguf
 
 COLUMNS = 256
@@ -73,7 +74,7 @@ def test_a_text_that_was_cut_says_so(tmp_path: Path) -> None:
     assert cut[0]["loglikelihoods"] != first["loglikelihoods"]
 
 
-@pytest.mark.parametrize("kind", BLOCK_TYPES)
+@pytest.mark.parametrize("kind", block_types())
 def test_no_type_minds_dead_columns(kind: str) -> None:
     from gguf import GGMLQuantizationType, quants
 

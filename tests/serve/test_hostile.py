@@ -86,6 +86,7 @@ def ended(one: socket.socket) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_half_requests_keep_nobody_out(server: Inside, runtime: Slow) -> None:
     runtime.gate.clear()
     chat = json.dumps({**ASK, "stream": True}).encode()
@@ -318,6 +319,7 @@ def test_half_a_character_is_refused(server: Inside, raw: bytes) -> None:
     assert "surrogate" in told["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_whole_character_by_its_halves_is_taken(server: Inside) -> None:
     assert keyed(server, "/v1/triage", rb'{"text": "a cold \ud83d\ude00 \\ud800"}')[0] == 200
 
@@ -407,6 +409,7 @@ def test_a_template_that_never_ends_holds_up_its_caller_alone(
     server.close()
 
 
+@pytest.mark.slow
 def test_long_texts_hold_up_no_short_one(server: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
 

@@ -40,6 +40,7 @@ def run(model: Path, output: Path, method: Any, **others: Any) -> Any:
     return prune(config, method, output, SilentWatcher()).stages[-1]
 
 
+@pytest.mark.slow
 def test_the_last_map_is_the_ridge_regression_on_what_is_lacking(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
     method = Width(sparsity=0.3, score="magnitude")
@@ -75,6 +76,7 @@ def test_the_last_map_is_the_ridge_regression_on_what_is_lacking(tmp_path: Path)
     np.testing.assert_allclose(found, weight.numpy() + change, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_steps_end_where_one_cut_ends_and_blocks_know_their_origin(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
     method = Depth(sparsity=0.34, protect_last=0, protect_first=0, metric="influence")

@@ -19,6 +19,7 @@ from galenic.registry import PRUNERS
 from galenic.runtimes import llama_context
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.tree import Request, build_pack, sum_by_request
+from params import one_fast
 from tiny_hf import FAMILIES, write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
@@ -66,7 +67,7 @@ def find(haystack: Any, needles: Any) -> list[int]:
     return same.int().argmax(dim=0).tolist()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", one_fast(FAMILIES))
 def test_width_is_the_model_with_channels_and_groups_set_to_zero(
     tmp_path: Path, family: str
 ) -> None:
@@ -151,6 +152,7 @@ def test_channels_without_weights_go_first_and_change_nothing(tmp_path: Path) ->
         torch.testing.assert_close(logits(small), before, rtol=1e-4, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_depth_keeps_the_blocks_as_they_are(tmp_path: Path) -> None:
     folder = write_tiny_hf(tmp_path / "m", "qwen3")
     model = load(folder)
@@ -174,6 +176,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
         assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_gemma_windows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_tiny_hf(tmp_path / "m", "gemma3")  # window, none, window
     run(folder, tmp_path / "even", "depth", sparsity=0.3)
@@ -211,6 +214,7 @@ def test_heads_that_llama_cpp_needs(tmp_path: Path, family: str) -> None:
         run(folder, tmp_path / "out", kv_groups=1)
 
 
+@pytest.mark.slow
 def test_heads_that_transformers_needs(tmp_path: Path) -> None:
     """Of 4 heads without sharing, 3 would not divide a hidden size of 64: as in Llama 3.2."""
     folder = write_tiny_hf(tmp_path / "m", "llama", hidden_size=64)
@@ -234,6 +238,7 @@ def test_bad_options() -> None:
         Width(ffn_multiple=40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen3", "gemma3"])
 def test_a_narrower_stream_is_the_model_with_dimensions_set_to_zero(
     tmp_path: Path, family: str
@@ -293,6 +298,7 @@ def test_channels_make_up_in_a_narrower_stream_too(tmp_path: Path) -> None:
     assert errors[1] < 0.05 * errors[0], errors
 
 
+@pytest.mark.slow
 def test_llama_cpp_runs_a_narrower_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_llama_cpp(tmp_path, "gemma3", "width", monkeypatch, hidden_size=32, sparsity=0.4)
 

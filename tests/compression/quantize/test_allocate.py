@@ -65,6 +65,7 @@ def test_it_is_the_best_there_is(
     assert error == pytest.approx(brute_force(choices, budget), abs=1e-9)
 
 
+@pytest.mark.slow
 @given(PROBLEMS, st.lists(st.integers(0, 120), min_size=2, max_size=6))
 @settings(max_examples=100, deadline=None)
 def test_coarse_steps_stay_within_the_budget_and_monotone(

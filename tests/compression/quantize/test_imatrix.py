@@ -92,6 +92,7 @@ def test_wrong_files(tmp_path: Path) -> None:
             KQuant(**options)
 
 
+@pytest.mark.slow
 def test_what_was_saved_makes_the_same_model(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
     text = tmp_path / "text.txt"

@@ -32,6 +32,7 @@ from galenic.models.gguf.write import dense_types, write_gguf
 from galenic.runtimes.base import encode_requests
 from galenic.runtimes.llama import LlamaRuntime
 from galenic.runtimes.tree import build_pack, sum_by_request
+from params import block_types
 from tiny import TinyShape, write_tiny_gguf
 
 
@@ -88,6 +89,7 @@ def test_the_error_of_q8_is_half_a_step(rows: NDArray[np.float32]) -> None:
     assert (error <= largest * (0.5 / 127 + 2**-11) * 1.001 + 127 * 2.0**-25).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 def test_more_bits_less_error(weighted: bool) -> None:
     rows = matrix()
@@ -105,6 +107,7 @@ def test_more_bits_less_error(weighted: bool) -> None:
         assert low < error < high
 
 
+@pytest.mark.slow
 def test_iq_types_are_better_than_k_quants_of_their_size() -> None:
     rows = matrix(64, seed=4)
     weights = np.exp(np.random.default_rng(5).normal(size=512)).astype(np.float32)
@@ -118,14 +121,14 @@ def test_iq_types_are_better_than_k_quants_of_their_size() -> None:
     assert error("IQ4_XS") < 1.1 * error("IQ4_NL")  # 4.25 and 4.5
 
 
-@pytest.mark.parametrize("type_name", BLOCK_TYPES)
+@pytest.mark.parametrize("type_name", block_types())
 def test_decoded_as_gguf_py_does(type_name: str) -> None:
     blocks = quantize_rows(matrix(8, seed=3), type_name)
     found = decode_rows(blocks, type_name)
     np.testing.assert_array_equal(found, decode(blocks, type_name).astype(np.float32))
 
 
-@pytest.mark.parametrize("type_name", [name for name in BLOCK_TYPES if name != "Q8_0"])
+@pytest.mark.parametrize("type_name", block_types(name for name in BLOCK_TYPES if name != "Q8_0"))
 def test_importance_lowers_the_weighted_error(type_name: str) -> None:
     rows = matrix(32, seed=1)
     weights = np.exp(2 * np.random.default_rng(2).normal(size=512)).astype(np.float32)
@@ -194,6 +197,7 @@ def scores(*paths: Path) -> list[NDArray[np.float64]]:
     return found
 
 
+@pytest.mark.slow
 def test_files_load_and_come_closer_with_bits(dense: Path, tmp_path: Path) -> None:
     source = model_source(files(dense))
     made = []

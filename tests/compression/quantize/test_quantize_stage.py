@@ -17,6 +17,7 @@ from galenic.errors import UserError
 from galenic.models.gguf.header import read_header
 from galenic.models.load import resolve_model
 from galenic.registry import QUANTIZERS
+from params import one_fast
 from tiny import write_tiny_gguf
 from tiny_hf import FAMILIES, write_tiny_hf
 
@@ -49,7 +50,7 @@ def run(model: Path, output: Path, notes: Path, watcher: Any = None, **options: 
     return quantize(config, QUANTIZERS.load("kquant")(**options), output, watcher or Silent())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", one_fast(FAMILIES))
 def test_every_family_is_written_and_runs_in_both_engines(
     tmp_path: Path, notes: Path, family: str
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_quantized_parent_is_named(tmp_path: Path, notes: Path) -> None:
     assert [stage.stage for stage in again.stages] == ["quantize", "quantize"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["IQ2_XS", "IQ3_S", "IQ4_XS"])
 def test_iq_types_run_in_both_engines(tmp_path: Path, notes: Path, kind: str) -> None:
     model = write_tiny_hf(tmp_path / "m", "llama", hidden_size=256)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from galenic.errors import UserError
+from params import block_types
 from tiny_hf import write_tiny_hf
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
@@ -18,7 +19,6 @@ from galenic.compression.quantize.block_types import KQuant  # noqa: E402
 from galenic.compression.quantize.config import QuantizeConfig  # noqa: E402
 from galenic.compression.quantize.job import QuantizeJob  # noqa: E402
 from galenic.compression.quantize.kquant import (  # noqa: E402
-    BLOCK_TYPES,
     decode_rows,
     quantize_rows,
 )
@@ -55,7 +55,7 @@ def matrix(kind: str, order: Any = None) -> TunedMatrix:
     return TunedMatrix(kind, quantize_rows(rows(), kind), order)
 
 
-@pytest.mark.parametrize("kind", BLOCK_TYPES)
+@pytest.mark.parametrize("kind", block_types())
 def test_a_matrix_is_what_gguf_reads_before_and_after(kind: str) -> None:
     order = np.random.default_rng(1).permutation(12)
     found = matrix(kind, order)
@@ -116,6 +116,7 @@ def run(model: Path, output: Path, tune: bool, method: Any, **others: Any) -> An
     return quantize(config, method, output, watcher), watcher.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_tuning_lowers_the_kl_at_no_byte(family: str, tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "model", family, hidden_size=64)
@@ -154,6 +155,7 @@ class StoppedError(Exception):
     """As if the process had ended."""
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
     imatrix = tmp_path / "imatrix.gguf"  # written once, and no reason to refuse going on
@@ -194,7 +196,7 @@ def test_memory_holds_the_bytes_and_a_few_numbers_for_each_block() -> None:
     assert found.blocks.nbytes == 12 * 512 * 4.5 / 8
 
 
-@pytest.mark.parametrize("kind", ["Q4_K", "Q6_K", "IQ3_S", "Q4_1"])
+@pytest.mark.parametrize("kind", block_types(["Q4_K", "Q6_K", "IQ3_S", "Q4_1"]))
 def test_a_gradient_taken_in_parts_is_that_of_the_whole(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +217,7 @@ def test_what_cannot_be_tuned_is_said_before_any_work(tmp_path: Path) -> None:
         run(model, tmp_path / "out", True, NF4())
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_that_does_not_help(tmp_path: Path) -> None:
     model = write_tiny_hf(tmp_path / "model", "llama", hidden_size=64)
     method = KQuant(type="Q8_0")
