@@ -35,6 +35,7 @@ from galenic.models.load import resolve_model
 from galenic.recipes.dose import IMPORTANCE, answers_of, build_dose, dose_source, pull_dose
 from galenic.training.finetune.lora import LoRA
 from galenic.training.merge import merge
+from params import one_fast
 from training import Quiet, write_adapter
 
 NAME = "tiny-dose"
@@ -91,7 +92,7 @@ def folder(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "gemma3"])
-@pytest.mark.parametrize("rslora", [False, True])
+@pytest.mark.parametrize("rslora", one_fast([False, True]))
 def test_weights_are_those_that_peft_merges(tmp_path: Path, family: str, rslora: bool) -> None:
     adapter = write_adapter(tmp_path, family, LoRA(rank=4, alpha=6.0, rslora=rslora))
     merge(str(tmp_path / "model"), adapter, tmp_path / "merged", Quiet())
@@ -219,6 +220,7 @@ def test_torch_is_not_needed() -> None:
     assert torch.__version__  # it could have been loaded
 
 
+@pytest.mark.slow
 def test_a_packed_dose_can_be_pulled(
     base: Path, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,6 +215,7 @@ def test_a_plan_without_timing_times_nothing_and_draws_nothing(
     assert [row.recipe for row in plan.rows] == ["mine"]
 
 
+@pytest.mark.slow
 def test_a_plan_names_every_recipe(tmp_path: Path) -> None:
     folder = write_tiny_hf(tmp_path / "m", "llama", hidden_size=256)
     files = resolve_model(str(folder))

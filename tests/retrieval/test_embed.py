@@ -316,6 +316,7 @@ def test_an_old_index_opens_and_loads_no_torch(folder: Path) -> None:
     assert done.stdout.strip() in ("[]", "['numpy']")
 
 
+@pytest.mark.slow
 def test_answers_still_abstain(folder: Path, tiny: Path) -> None:
     """What is found by vectors has none of the question's words, so it carries no answer."""
     index_folder(folder, Notes())

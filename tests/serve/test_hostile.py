@@ -491,6 +491,7 @@ print([name for name in opened if "galenic" in name])
 """
 
 
+@pytest.mark.slow
 def test_the_first_triage_waits_for_no_file() -> None:
     """A busy machine took half a minute to read them as other callers' templates were running."""
     tests = str(Path(__file__).parents[1])

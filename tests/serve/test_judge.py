@@ -59,6 +59,7 @@ def texts(answer: galenic.Answer) -> list[str]:
     return [one.text for one in answer.sentences]
 
 
+@pytest.mark.slow
 def test_it_counts_in_python(says_yes: Path, says_no: Path) -> None:
     alone = galenic.ask(GOUT, style="written")
     assert CLAIM not in texts(alone)

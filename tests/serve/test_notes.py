@@ -47,6 +47,7 @@ def server() -> Iterator[Inside]:
     found.close()
 
 
+@pytest.mark.slow
 def test_a_file_becomes_text(server: Inside) -> None:
     long = b"Allergic to penicillin. " * 200  # longer than other requests may be
     status, found = server.send("/v1/notes?name=My%20notes.TXT", long)
@@ -57,6 +58,7 @@ def test_a_file_becomes_text(server: Inside) -> None:
     assert (status, found["text"]) == (200, "Takes warfarin.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "raw", "words"),
     [
