@@ -60,6 +60,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     "models/gguf/rope": ("models/gguf/test_rope.py",),
     "models/tokenizers/bpe": ("models/test_bpe.py",),
     "runtimes/tree": ("runtimes/test_tree.py",),
+    "assistant/triage/reading": (
+        "assistant/triage/test_what_counts.py",
+        "assistant/triage/test_specificity.py",
+        "assistant/triage/test_triage.py",
+    ),
     "assistant/triage/scope": (
         "assistant/triage/test_scope.py",
         "assistant/triage/test_reach.py",

@@ -164,6 +164,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         build_report([])
 
 
+@pytest.mark.slow
 def test_no_question_text_where_none_is_wanted(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path / "run", num_items=12))
     questions = {item.question for item in run.items.values()}

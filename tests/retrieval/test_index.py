@@ -306,6 +306,7 @@ def killed(place: str, count: int, data: Path) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "count"),
     [("put_file", 1), ("put_file", 7), ("read_file", 6), ("cut", 12), ("tidy", 1)],
@@ -336,6 +337,7 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(
     assert [t for t in stored() if "old" in t[1]] == [] and len(stored()) == len(before)
 
 
+@pytest.mark.slow
 def test_killed_in_medquad_all_or_nothing(tmp_path: Path) -> None:
     data = medquad(tmp_path, {f"d{n}": f"old answer {n}" for n in range(50)})
     index_medquad(data, Notes())
