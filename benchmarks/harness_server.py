@@ -140,7 +140,9 @@ def run_harness(
     """The harness's own model and multiple-choice tasks, over HTTP."""
     import lm_eval
     from lm_eval.api.task import ConfigurableTask
+    from lm_eval.tasks import TaskManager
 
+    manager = TaskManager(include_defaults=False)  # else it reads thousands of tasks in the time
     with tempfile.TemporaryDirectory() as room, served(model, threads) as (address, server):
         tasks, asked = [], {}
         for benchmark, examples in lanes:
@@ -153,6 +155,7 @@ def run_harness(
             model="local-completions",
             model_args={"model": model, "base_url": address, "timeout": 3000},
             tasks=tasks,
+            task_manager=manager,
             batch_size=batch,
             log_samples=True,
             bootstrap_iters=0,
