@@ -8,6 +8,7 @@ from galenic.errors import UserError
 
 __all__ = [
     "about_time",
+    "counted",
     "format_size",
     "format_threads",
     "format_time",
@@ -84,7 +85,12 @@ def format_time(seconds: float) -> str:
 
 def format_threads(number: int) -> str:
     """``1 thread``, ``2 threads``."""
-    return f"{number} thread{'s' if number > 1 else ''}"
+    return counted(number, "thread", "threads")
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """A number and the word that goes with it."""
+    return f"{number} {one if number == 1 else several}"
 
 
 def split_commas(value: object) -> object:

@@ -39,6 +39,9 @@ class SilentWatcher:
         """Say nothing."""
 
 
+MEGABYTE = 1_000_000
+
+
 class StepWatcher:
     """Adapter from `galenic.cache.Progress` callbacks to the stages of a watcher."""
 
@@ -47,8 +50,8 @@ class StepWatcher:
         self.shown: tuple[str, int] | None = None
 
     def show(self, what: str, done: int, total: int) -> None:
-        """Report bytes done; a new ``what`` or ``total`` begins a new stage (total 0 = unknown)."""
+        """Report bytes done, as MB; a new ``what`` or ``total`` begins a stage (0 = unknown)."""
         if self.shown != (what, total):
             self.shown = (what, total)
-            self.watcher.stage(what, total or None)
-        self.watcher.advance(done)
+            self.watcher.stage(f"{what}, MB", -(-total // MEGABYTE) or None)
+        self.watcher.advance(done // MEGABYTE)

@@ -355,7 +355,7 @@ def test_two_processes_make_the_same_adapter(tmp_path: Path, flags: list[str]) -
     for done in (one, two):
         assert done.returncode == 0, done.stderr
     assert two.stdout.count("weights of step") == 1
-    assert "2 process(es)" in two.stderr
+    assert "in 2 processes" in two.stderr
     assert ("spread over them (FSDP)" in two.stderr) == (flags == ["--fsdp"])
     assert two.stderr.count("step 6: held-out loss") == 1
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)

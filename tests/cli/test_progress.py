@@ -12,6 +12,7 @@ from rich.console import Console
 
 from galenic.cli.progress import ConsoleWatcher, watched
 from galenic.units import format_time
+from galenic.watcher import StepWatcher
 
 
 def test_lines_stay_below_the_bar_until_others_come() -> None:
@@ -118,3 +119,12 @@ def test_a_study_says_what_is_left_at_the_pace_so_far(monkeypatch: pytest.Monkey
         "1 of 3 nodes done, 2 waiting; 0 s elapsed",
         "B: done  (2 of 3 nodes done, 1 waiting; 2 min elapsed, about 2 minutes left at this pace)",
     ]
+
+
+def test_progress_on_a_file_is_in_megabytes() -> None:
+    out = StringIO()
+    with ConsoleWatcher(Console(file=out, width=100)) as watcher:
+        steps = StepWatcher(watcher)
+        steps.show("checking model.safetensors", 0, 7_392_272)
+        steps.show("checking model.safetensors", 7_392_272, 7_392_272)
+    assert out.getvalue() == "checking model.safetensors, MB: 8 to do\n"

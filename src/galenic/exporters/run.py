@@ -38,6 +38,11 @@ def export(
         UserError: the program or model is unknown, the model cannot be exported in this format, or
             its predictions differ. No folder is left behind then.
     """
+    if target.lower() == "gguf":
+        raise UserError(
+            "an export is for a program, not of a format: llama.cpp (--to llama.cpp) gets a GGUF, "
+            "which whatever is built on it reads too."
+        )
     exporter = EXPORTERS.load(target)()
     output = output.absolute()
     check_new(output)

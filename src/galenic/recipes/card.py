@@ -97,7 +97,10 @@ def _result(facts: CardFacts) -> str:
         f"The weights take {format_size(after)}, those of the parent {format_size(before)} "
         f"({after / before:.0%})."
     )
-    rows = [f"{row.name} {row.after} (parent {row.before})" for row in facts.measured]
+    rows = [
+        f"{row.name} {row.after}" + (f" (parent {row.before})" if row.before != "–" else "")
+        for row in facts.measured
+    ]
     if not rows:
         return f"{size} What this cost in quality was not measured."
     return f"{size} Measured on {facts.measured_on}: {', '.join(rows)}."
@@ -168,7 +171,7 @@ def _size_rows(before: ModelSize, after: ModelSize) -> Sequence[tuple[str, str, 
 def _run(facts: CardFacts) -> str:
     name = "this folder"
     lines = [f"With Galenic ({name} being `dose/`):\n", "```", "galenic inspect dose/"]
-    lines += ["galenic evaluate dose/ --data DIR", "```\n"]
+    lines += ["galenic evaluate dose/ --data DIR", "galenic serve --model dose/", "```\n"]
     if facts.after.kind == "gguf":
         lines.append("The `.gguf` file runs in llama.cpp and whatever is built on it.")
     else:

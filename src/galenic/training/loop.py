@@ -28,6 +28,7 @@ from galenic.training.distributed import spreads
 from galenic.training.early_stopping import Patience, best_of, judge
 from galenic.training.fsdp import alike, optimizer_alike, refill, shard, unsharded
 from galenic.training.validation import Validation, describe, summarize
+from galenic.units import counted
 from galenic.watcher import Watcher
 
 __all__ = [
@@ -185,8 +186,9 @@ class Trainer:
         with self.folder.locked():
             self._restore(self.folder.open())
             self.accelerator.wait_for_everyone()  # all must have read before rank 0 writes
+            processes = self.accelerator.num_processes
             self._say(
-                f"training in {self.precision}, {self.accelerator.num_processes} process(es)"
+                f"training in {self.precision}, in {counted(processes, 'process', 'processes')}"
                 + (", the weights spread over them (FSDP)" if self.hollow is not None else "")
             )
             if self.measure and not self.outcome.validations:
@@ -202,7 +204,9 @@ class Trainer:
                         break
             if self.measure and self.outcome.validations[-1].step != self.outcome.steps:
                 self._look()
-            self.outcome.stopped = self.outcome.stopped or f"all {self.total} steps are done"
+            self.outcome.stopped = self.outcome.stopped or (
+                f"all {self.total} steps are done" if self.total > 1 else "its only step is done"
+            )
             self._save()
         if self.measure:
             self._put_back(self.best_weights)

@@ -71,8 +71,9 @@ def _show(manifest: Manifest, output: Path) -> None:
     )
     if (gguf := output / "model.gguf").exists():
         from galenic.models.gguf.header import tensor_types
+        from galenic.units import format_size
 
-        types = ", ".join(f"{k} {n / 1e6:,.1f} MB" for k, n in tensor_types(gguf).most_common())
+        types = ", ".join(f"{k} {format_size(n)}" for k, n in tensor_types(gguf).most_common())
         echo(f"Tensors: {types}.")
     difference, tolerance = checks["logit_difference"], checks["tolerance"]
     echo(

@@ -30,7 +30,9 @@ def command(
     *,
     to: Annotated[
         str,
-        typer.Option(help="ollama, llama.cpp, transformers or lm-eval.", show_default=False),
+        typer.Option(
+            help="ollama, llama.cpp (a GGUF), transformers or lm-eval.", show_default=False
+        ),
     ],
     output: NewFolderOption,
     data: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from galenic.cli.flags import parse_config, parse_method, with_flags, with_options
 from galenic.cli.options import ManifestOption, NewFolderOption
 from galenic.cli.output import echo
+from galenic.cli.stage import say_if_sample
 from galenic.registry import DISTILLERS
 from galenic.training.distill.config import DistillConfig
 
@@ -54,6 +55,7 @@ def command(
     config = parse_config(DistillConfig, own)
     method = parse_method(DISTILLERS, config.method, values)
     check_new(output)
+    say_if_sample(config.data)
     from galenic.training.distill.run import distill  # only now, for it takes seconds
 
     with watched(
@@ -76,5 +78,6 @@ def _show(outcome: TrainingOutcome, manifest: Manifest, output: Path) -> None:
     for name, title in (("heldout_loss", "loss"), ("heldout_kl", "KL to the teacher")):
         if name in checks:
             echo(
-                f"Held-out {title} {checks[f'{name}_before']:.4f} before, {checks[name]:.4f} after."
+                f"Held-out {title}, nats a token: {checks[f'{name}_before']:.4f} before, "
+                f"{checks[name]:.4f} after."
             )

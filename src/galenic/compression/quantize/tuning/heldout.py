@@ -43,7 +43,7 @@ class Judgement:
         )
         return (
             f"KL to the dense model on {self.num_tokens:,} tokens of other documents, with 95 % "
-            f"intervals: {before} before tuning, {after} after, {ratio} times"
+            f"intervals: {before} before tuning, {after} after: {ratio} of it"
         )
 
 
