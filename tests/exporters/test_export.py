@@ -34,7 +34,7 @@ def test_every_program_gets_a_folder_and_a_way_to_use_it(tmp_path: Path, name: s
 def test_unknown_programs_and_models_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ollama"):
         export("smollm2-135m", "olama", tmp_path / "out")
-    with pytest.raises(UserError, match="--to llama.cpp"):
+    with pytest.raises(UserError, match=r"--to llama\.cpp"):
         export("smollm2-135m", "GGUF", tmp_path / "out")
     with pytest.raises(UserError, match="no file or folder"):
         export("./missing", "ollama", tmp_path / "out")
