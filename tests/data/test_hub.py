@@ -284,6 +284,23 @@ def test_no_answer_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         load("pubmedqa")
 
 
+def test_a_download_that_may_stay_damaged_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "_commit", lambda repo, revision: 1 / 0)
+    monkeypatch.setattr(hub, "_hub_errors", lambda: (ZeroDivisionError,))
+    with pytest.raises(UserError, match=r"with the package\.$"):
+        load("pubmedqa")
+    copy = tmp_path / "datasets--qiaojin--PubMedQA"
+    copy.mkdir()
+    with pytest.raises(UserError, match=f"delete {copy} first"):
+        load("pubmedqa")
+
+
 def test_http_errors_of_the_hub_library_are_among_those_caught() -> None:
     pytest.importorskip("datasets")
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sys
 from fnmatch import fnmatch
@@ -89,6 +90,8 @@ def test_only_needed_files_are_asked_for() -> None:
         (errors.OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE"),
         (errors.HFValidationError("bad"), "not a Hub id: bad"),
         (ConnectionError(), "ConnectionError"),
+        (OSError(errno.ENOSPC, "No space left"), "cannot be stored .*No space left.*HF_HOME"),
+        (OSError(errno.EROFS, "Read-only", "/hub"), "cannot be stored .*'/hub'.*HF_HOME"),
         (TRANSPORT("reset by peer"), "cannot be reached: reset by peer"),
         (JSONDecodeError("Expecting value", "<html>", 0), "cannot be reached: Expecting value"),
     ],

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galenic.record.fhir import read_fhir
+from galenic.retrieval.documents import pdf
 from galenic.retrieval.documents.base import Document, DocumentLine, SkipError, clean
 from galenic.retrieval.documents.cut import LEAST, MOST, TAIL, cut
 from galenic.retrieval.documents.pdf import read_pdf
@@ -187,6 +188,29 @@ def test_pdfs_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
             except SkipError:
                 continue
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "pages", "left"),
+    [
+        ("MOST_PAGES", 2, 2, 1),
+        ("MOST_CHARACTERS", 11, 2, 1),
+        ("MOST_SECONDS", 0, 0, 3),
+        ("MOST_CHARACTERS", 2, 0, 3),
+    ],
+)
+def test_a_pdf_that_unpacks_to_hours_of_work(
+    monkeypatch: pytest.MonkeyPatch, limit: str, value: int, pages: int, left: int
+) -> None:
+    monkeypatch.setattr(pdf, limit, value)
+    raw = make_pdf("Iron", "Iron", "Iron")
+    if not pages:
+        with pytest.raises(SkipError, match="within the limits"):
+            read_pdf(raw, "a.pdf")
+        return
+    document = read_pdf(raw, "a.pdf")
+    assert texts(document) == ["Iron"] * pages
+    assert document.notes == {"PDF pages beyond the limit": left}
 
 
 def test_a_health_record_reads_as_plain_lines() -> None:

@@ -340,7 +340,16 @@ def _download(hub_set: HubSet) -> tuple[str, list[Row]]:
             f"the Hugging Face Hub did not give {hub_set.repo} ({type(error).__name__}: {detail}). "
             "Try again with a network connection, name a folder with the files in --data, or write "
             "`--data sample` for the questions shipped with the package."
+            + _cached_copy(hub_set.repo)
         ) from error
+
+
+def _cached_copy(repo: str) -> str:
+    """What to delete where a cached download stays damaged, as a sentence; empty without one."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"datasets--{repo.replace('/', '--')}"
+    return f" If that does not help, delete {folder} first." if folder.is_dir() else ""
 
 
 def _commit(repo: str, revision: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from pathlib import Path
@@ -14,6 +15,8 @@ from galenic.hub_failures import hub_failures
 __all__ = ["hub_folder", "is_hub_id"]
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", re.ASCII)
+NOT_STORED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+"""``errno`` of a full disk, and of a folder that cannot be written to."""
 SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 PATTERNS = [
     "config.json",
@@ -72,6 +75,11 @@ def hub_folder(name: str, *, progress: Progress | None = None) -> Path:
     except errors.HFValidationError as error:
         raise UserError(f"{repository!r} is not a Hub id: {error}") from error
     except hub_failures() as error:
+        if isinstance(error, OSError) and error.errno in NOT_STORED:
+            raise UserError(
+                f"{name} cannot be stored in the cache of the Hugging Face Hub ({error}). Make "
+                "room there, or name another folder in the environment variable HF_HOME."
+            ) from error
         raise UserError(
             f"{name} is not (wholly) in the local cache and the Hugging Face Hub cannot be "
             f"reached: {_first_line(error)}. Try again with a network (and without "
