@@ -151,6 +151,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
         medquad_texts(folder, "calibration")
 
 
+@pytest.mark.slow
 def test_the_handbook_serves_to_try_things_out() -> None:
     config = CalibrationConfig(data="sample")
     [fitted], [judged] = read_calibration_text(config), read_heldout_text(config)

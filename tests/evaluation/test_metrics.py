@@ -166,6 +166,7 @@ def test_position_shares_follow_where_the_chosen_option_stood() -> None:
     assert metrics.position_shares([rotated("A", "B", "B", "B", "B")]) == (0.25,) * 4
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.sampled_from(LABELS), min_size=4, max_size=4), min_size=1, max_size=12))
 def test_position_shares_equal_a_naive_loop(choices: list[list[str]]) -> None:
     counts = [0, 0, 0, 0]

@@ -297,6 +297,7 @@ def test_fewshot_and_chat_template_change_the_answers(model: Path, tmp_path: Pat
     assert values[0] != values[1] != values[2] != values[0]
 
 
+@pytest.mark.slow
 def test_generated_answers_are_recorded(model: Path, tmp_path: Path) -> None:
     config = settings(model, scoring="generate", limit=2, max_tokens=8)
     found = records(run(config, tmp_path / "run").folder)

@@ -64,6 +64,7 @@ def test_the_command_on_two_tiny_models(tmp_path: Path) -> None:
     assert 10e6 < result["model"]["measures"]["peak_rss"]["median"] < 1e9
 
 
+@pytest.mark.slow
 def test_what_does_not_go_together(tmp_path: Path) -> None:
     model = str(write_tiny_gguf(tmp_path / "tiny.gguf", shape=TinyShape(context_length=128)))
     with pytest.raises(UserError, match="--limit changes nothing with --speed"):

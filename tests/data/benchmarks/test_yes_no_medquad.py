@@ -102,6 +102,7 @@ def test_the_exam_is_asked_as_pubmedqa(script: Any, data_dir: Path, tmp_path: Pa
         assert example.meta["medquad"] in apart  # no topic that training on MedQuAD reads
 
 
+@pytest.mark.slow
 def test_missing_data_is_one_clear_error(script: Any, tmp_path: Path) -> None:
     done = run("--data", tmp_path, "-o", tmp_path / "exam.jsonl")
     assert done.returncode == 2
