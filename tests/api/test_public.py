@@ -59,6 +59,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @RUNS_TWICE
 def test_the_page_runs_as_it_is_written(
     everything: bool, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

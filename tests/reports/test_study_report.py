@@ -249,11 +249,13 @@ def test_a_name_does_not_lean_on_the_mark_of_another_model(
     assert min(gaps.values()) > 12, gaps  # pixels; about 7 where nearness is not counted
 
 
+@pytest.mark.slow
 def test_a_plot_says_how_many_questions_are_behind_it(report: StudyReport) -> None:
     page = study_html(report)
     assert re.search(r"<b>PubMedQA · letter, n \d+</b>", page)
 
 
+@pytest.mark.slow
 def test_a_study_of_one_benchmark_says_what_was_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +270,7 @@ def test_a_study_of_one_benchmark_says_what_was_kept(
         assert "not been measured on all benchmarks" not in card.read_text()
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_has_no_column(report: StudyReport) -> None:
     assert '<th scope="col">Tokens/s</th>' in study_html(report)
     rows = [replace(row, speed=None, perplexity=None) for row in report.rows]
@@ -276,6 +279,7 @@ def test_what_was_not_measured_has_no_column(report: StudyReport) -> None:
     assert "tokens/s" not in study_markdown(bare)
 
 
+@pytest.mark.slow
 def test_a_picture_has_at_most_two_plots_in_a_row() -> None:
     """More would be too small to read where a page shows it."""
     from galenic.reports.pareto import pareto_picture

@@ -69,6 +69,7 @@ def naive(folder: Path, asked: list[Request]) -> list[float]:
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("prefix", [(), tuple(range(5, 25))], ids=["plain", "prefix"])
 def test_packed_scores_equal_separate_ones(
