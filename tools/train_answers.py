@@ -56,6 +56,7 @@ class Asked:
     row: dict[str, Any]
     reading: QuestionReading
     seen: list[Considered]
+    gains: list[np.ndarray[Any, Any]]
     fold: int
     answerable: bool
 
@@ -94,13 +95,15 @@ def questions() -> Iterator[Asked]:
             fold = int(hashlib.sha256(topic.encode()).hexdigest(), 16) % FOLDS
             apart = row["kind"] in ("off-topic", "clinic", "dangerous")
             unknown = apart or row["about"].startswith("rare") or "unanswerable" in name
-            yield Asked(row, reading, seen, fold, not unknown)
+            gains = [_gains(row, one) for one in seen]
+            yield Asked(row, reading, seen, gains, fold, not unknown)
 
 
 def trained(asked: Sequence[Asked]) -> Ranking:
     """Both models, from these questions."""
-    lists = [(one.features, _gains(each.row, one)) for each in asked if each.answerable
-             for one in each.seen]  # fmt: skip
+    answerable = [each for each in asked if each.answerable]
+    lists = [(one.features, gain) for each in answerable
+             for one, gain in zip(each.seen, each.gains, strict=True)]  # fmt: skip
     order = listwise([(x, gain) for x, gain in lists if gain.sum() > 0])
     free = Ranking(order, np.zeros(len(CONTEXT)), 0.0, 0.0)
     rows, targets = [], []

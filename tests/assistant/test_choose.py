@@ -6,6 +6,7 @@ import pytest
 
 from galenic.assistant.answer.aspects import asked_aspects
 from galenic.assistant.answer.choose import choose
+from galenic.assistant.answer.consider import consider
 from galenic.assistant.answer.reading import read_question
 from galenic.assistant.handbook.entry import Entry
 from galenic.assistant.handbook.topics import Topics, topics
@@ -235,3 +236,35 @@ def test_advice_for_everybody_is_no_answer_in_pregnancy() -> None:
     spots = made(what=["Purple spots are spots."], help=["Strong soap helps purple spots."])
     assert choose(read_question(spots, "what helps purple spots"))
     assert not choose(read_question(spots, "what helps purple spots when pregnant"))
+
+
+def _places(question: str) -> list[str]:
+    reading = read_question(topics(), question)
+    return [one.statement.text for one in consider(reading.matches[0], reading).places]
+
+
+def test_statements_on_other_people_than_asked_about_are_left_out_but_not_warnings() -> None:
+    adults = [one for one in _places("paracetamol with ibuprofen") if one.startswith("Adults")]
+    pregnant = [one for one in _places("what is paracetamol") if "pregnan" in one.lower()]
+    child = _places("can I give my child paracetamol with ibuprofen")
+    assert adults and not set(adults) & set(child)
+    entry = next(one for one in topics().known if one.id == "paracetamol")
+    warned = {one.text for one in entry.ask_first}
+    assert set(pregnant) & warned <= set(child)
+    assert set(pregnant) <= set(_places("is paracetamol safe when pregnant"))
+    assert {one.text for tier in ("emergency", "today", "days")
+            for one in getattr(entry.seek, tier)} <= set(child)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "entry"),
+    [
+        ("how long does baby teething go on", "teething"),  # "dental-care" scores the same
+        ("I get a tight chest walking uphill that goes when I stop", "chest-pain"),
+        ("My skin itches all over but there's no rash. What could it be?", "itching"),
+    ],
+)
+def test_equal_matches_go_by_the_title_and_what_is_denied_is_no_topic(
+    question: str, entry: str
+) -> None:
+    assert read_question(topics(), question).matches[0].entry.id == entry

@@ -43,6 +43,14 @@ NAMES_ONE = frozenset(("safety", "effects", "food", "uses"))
 """Aspects that relate the topic to one other thing, as in "is wine safe with it"."""
 _MOTHERS = frozenset(name_stems("pregnant breastfeeding"))
 """Stems for people that advice for everybody may harm: it is not shown unless it mentions them."""
+_CHILD, _PREGNANT, _OLDER, _ADULT = (
+    frozenset(name_stems(one))
+    for one in ("child baby toddler teenager newborn", "pregnant unborn", "older elderly", "adult")
+)
+_PEOPLE = (
+    (_CHILD, _PREGNANT | _OLDER | _ADULT), (_PREGNANT, _OLDER), (_OLDER | _ADULT, _CHILD),
+)  # fmt: skip
+"""Stems for people, and for the others whose statements do not answer a question about them."""
 SEVERAL = "several"
 """Group of entries on several things that each have a name of their own, such as operations."""
 _ANY = ("what", "help", "uses", "notice")
@@ -98,7 +106,7 @@ def consider(match: Match, reading: QuestionReading) -> Considered:
         reading: the analysed question.
     """
     others = {w for one in reading.matches if one is not match for w in one.stems - match.stems}
-    places = _of_test(match, list(match.entry.places()))
+    places = _of_people(match, reading, _of_test(match, list(match.entry.places())))
     asked = _asked(match.entry, reading.aspects)
     worth = _field_worth(places, asked)
     stems = [_stems(place.statement.text) for place in places]
@@ -215,6 +223,28 @@ def _of_test(match: Match, places: list[Place]) -> list[Place]:
     if match.entry.group == SEVERAL and not named:
         named = [one for one in places if own & _stems(one.statement.text)]
     return named if own and named else places
+
+
+def _of_people(match: Match, reading: QuestionReading, places: list[Place]) -> list[Place]:
+    """Return the statements without those on other people than asked about, except warnings.
+
+    Example: asked of a child, "Adults can take paracetamol and ibuprofen together".
+    """
+    said = {*reading.said, *name_stems(match.entry.title)}
+    apart = [(own, others) for own, others in _PEOPLE if said & own and not said & others]
+    return [
+        one
+        for one in places
+        if _warns(one) or not any(
+            _stems(one.statement.text) & others and not _stems(one.statement.text) & own
+            for own, others in apart
+        )
+    ]  # fmt: skip
+
+
+def _warns(place: Place) -> bool:
+    """Check whether a statement says when to get help, or whom to ask first."""
+    return place.field == "ask_first" or place.field.startswith("seek.")
 
 
 def _own_of_several(match: Match) -> set[str]:

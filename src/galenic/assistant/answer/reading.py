@@ -84,11 +84,12 @@ _BRINGS = re.compile(
 """Verbs of causing."""
 _NOT_THAT = re.compile(
     r"\b(?:that (?:is ?n['’]?t|are ?n['’]?t|is not|are not)|other than|apart from|instead of"
-    r"|besides|without(?: (?:any|more|taking|using|having to take))*)\s+"
+    r"|besides|without(?: (?:any|more|taking|using|having to take))*"
+    r"|but (?:there(?:['’]?s| is| are) )?no)\s+"
     r"(?:more |any )?\w+",
     re.I,
 )
-"""Phrases that exclude something from the question: "that isn't laxatives"."""
+"""Phrases that exclude something from the question: "that isn't laxatives", "but no fever"."""
 _AGE = re.compile(
     r"\b(?:s?he|who|they)(?:['’]?s| is| are|['’]re)? (?:only |just |nearly |about )?\d+ "
     r"(?:day|week|month|year)s?(?: old)?\b"

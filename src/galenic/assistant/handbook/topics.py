@@ -180,7 +180,8 @@ class Topics:
     def find(self, question: str, weak: frozenset[str] = frozenset()) -> list[Match]:
         """Return the entries that a question may be about, best first.
 
-        Entries with equal scores are sorted by number of medicine names (descending), then by id.
+        Entries with equal scores are sorted by number of medicine names and by the share of the
+        title that matches (both descending), then by id.
 
         Args:
             question: the question in the user's own words, corrected by `mend`.
@@ -196,7 +197,7 @@ class Topics:
             if match and (owner not in best or match.score > best[owner].score):
                 best[owner] = match
         ranked = [self._with_rest(owner, match, said) for owner, match in best.items()]
-        return sorted(ranked, key=lambda one: (-one.score, -len(one.entry.names), one.entry.id))
+        return sorted(ranked, key=_order)
 
     def _match(
         self, owner: int, name: tuple[str, ...], factor: float, said: frozenset[str], weak: float
@@ -233,6 +234,13 @@ class Topics:
         has = sum(self._spread.get(word, 0.0) for word in rest if word in self._texts[owner])
         has += sum(self.rarity(word) for word in rest if word in self._words_of[owner])
         return replace(match, score=match.score + 0.25 * has)
+
+
+def _order(one: Match) -> tuple[float, int, float, str]:
+    """Return the key that puts matches in order, best first."""
+    title = set(name_stems(one.entry.title))
+    share = len(title & one.stems) / max(1, len(title))
+    return -round(one.score, 9), -len(one.entry.names), -share, one.entry.id
 
 
 def _written(question: str) -> str:
