@@ -100,21 +100,13 @@ PROOF = [
         "width-10",
         "--tie-head --method width --sparsity 0.1 --ffn-multiple 256 --kv-groups 0 --reconstruct "
         "--num-samples 32 --text exams.txt",
-        "width 10 %, reconstructed, head stored once",
-    ),
-    Row(
-        "healed-10",
-        "width-10",
-        "distill {parent} --teacher {grandparent} --text exams.txt --rank 16 --num-samples 192 "
-        "--batch-size 8 --batch-tokens 2048 --max-steps 24 --learning-rate 0.0003 --num-heldout 8 "
-        "--evaluate-every 24",
-        "the same, healed",
+        "width 10 %, reconstructed",
     ),
     q(
-        "healed-10-gptq-4",
+        "width-10-gptq-4",
         f"{ON_EXAMS.replace('48', '32')} --type IQ4_XS --tensor-type '{INNER}'",
-        "width 10 %, healed, then GPTQ, IQ4_XS",
-        "healed-10",
+        "width 10 %, reconstructed, then GPTQ, IQ4_XS",
+        "width-10",
     ),
     Row("llama-iq4_xs", "dense", "llama.cpp IQ4_XS", "llama.cpp IQ4_XS with importance"),
     q("gptq-3", f"{FITTED} --type Q3_K --tensor-type '{LOW}'", "GPTQ, Q3_K"),
