@@ -96,11 +96,12 @@ PROOF = [
         f"--tie-head {ON_EXAMS} --type IQ4_XS --tensor-type '{INNER}'",
         "GPTQ, IQ4_XS, calibrated half on exams, head stored once",
     ),
-    p(
+    Row(
         "width-10",
-        "--tie-head --method width --sparsity 0.1 --ffn-multiple 256 --kv-groups 0 --reconstruct "
-        "--num-samples 32 --text exams.txt",
-        "width 10 %, reconstructed",
+        "dense",
+        "prune {parent} --tie-head --method width --sparsity 0.1 --ffn-multiple 256 --kv-groups 0 "
+        "--reconstruct --num-samples 32 --text exams.txt",
+        shown=False,
     ),
     q(
         "width-10-gptq-4",

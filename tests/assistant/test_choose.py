@@ -268,3 +268,20 @@ def test_equal_matches_go_by_the_title_and_what_is_denied_is_no_topic(
     question: str, entry: str
 ) -> None:
     assert read_question(topics(), question).matches[0].entry.id == entry
+
+
+@pytest.mark.parametrize(
+    ("question", "entry"),
+    [
+        ("why does my heel hurt in the morning when I get out of bed", "plantar-fasciitis"),
+        ("my period is late by a week but I am not pregnant", "periods"),
+        ("how much sleep does a 10 year old need", "insomnia"),
+        ("how much sleep does a 10 month old need", "baby-care"),
+        ("I am 30 years old, how much sleep does my baby need", "baby-care"),
+        ("I am pregnant and my period was late", "early-pregnancy"),
+    ],
+)
+def test_beds_denied_conditions_and_babies_are_no_topic_where_nobody_asks_of_them(
+    question: str, entry: str
+) -> None:
+    assert read_question(topics(), question).matches[0].entry.id == entry

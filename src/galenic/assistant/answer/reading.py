@@ -90,6 +90,19 @@ _NOT_THAT = re.compile(
     re.I,
 )
 """Phrases that exclude something from the question: "that isn't laxatives", "but no fever"."""
+_BED = re.compile(
+    r"\b(?:get|gets|getting|got) (?:out of|into|up from) bed\b|\b(?:in|to) bed\b", re.I
+)
+"""Phrases with "bed" that name no topic."""
+_DENIED = re.compile(
+    r"(?:\b(?:am|is|are|was)|['’]?m|['’]re) not (pregnan|breastfe|diabet)\w+"
+    r"|\b(?:is|are|was)n['’]?t (pregnan|breastfe|diabet)\w+",
+    re.I,
+)
+"""Conditions that the question denies: "I am not pregnant"."""
+_BABY = re.compile(r"\bbab(?:y|ies)\b|\b(?:newborn|infant)s?\b", re.I)
+BABY_MONTHS = 24
+"""Age from which entries on babies answer nothing."""
 _AGE = re.compile(
     r"\b(?:s?he|who|they)(?:['’]?s| is| are|['’]re)? (?:only |just |nearly |about )?\d+ "
     r"(?:day|week|month|year)s?(?: old)?\b"
@@ -134,10 +147,15 @@ def read_question(known: Topics, question: str) -> QuestionReading:
     """
     question = known.mend(question, asking_stems() | TALK)
     aspects = asked_aspects(_NORMAL.sub(", is that normal?", _AGE.sub(" ", question)))
-    question = _NOT_THAT.sub(" ", question)
-    question = f"{question} child" if _of_a_child(question) else question
+    question = _BED.sub(" ", _NOT_THAT.sub(" ", question))
+    apart = [one.lower() for pair in _DENIED.findall(question) for one in pair if one]
+    question, months = _DENIED.sub(" ", question), _ages(question)
+    question = f"{question} child" if min(months, default=ADULT_MONTHS) < ADULT_MONTHS else question
     said = name_stems(question)
     ranked = known.find(question, weak=asking_stems())
+    if min(months, default=0) >= BABY_MONTHS and not _BABY.search(question):
+        apart += ["baby", "babies", "newborn"]
+    ranked = [one for one in ranked if not any(w in one.entry.title.lower() for w in apart)]
     silent = asking_stems() | TALK | _SILENT
     plain = [w for w in said if w not in silent and not w.isdigit() and len(w) > 1]
     foreign = frozenset(word for word in plain if not known.knows(word))
@@ -188,10 +206,10 @@ def read_follow_up(known: Topics, before: str, question: str) -> QuestionReading
     )  # fmt: skip
 
 
-def _of_a_child(question: str) -> bool:
-    """Check whether a question states an age below 16: "my 3 year old"."""
+def _ages(question: str) -> list[float]:
+    """Return the ages that a question states, in months: 36 for "my 3 year old"."""
     tokens = [sentence.tokens for sentence in sentences(question)]
-    return any(months < ADULT_MONTHS for one in tokens for _, months in ages_in_months(one))
+    return [months for one in tokens for _, months in ages_in_months(one)]
 
 
 def _meant(
