@@ -133,7 +133,7 @@ MISTAKES = (
     # shipping
     ("serve --port 99999", "--port.*must be less than or equal to 65535"),
     ("serve --host 0.0.0.0", "GALENIC_API_KEY"),
-    ("export smollm2-135m --to gguf -o out", "Known: .*llama.cpp"),
+    ("export smollm2-135m --to gguf -o out", r"--to llama\.cpp"),
     ("pack smollm2-135m -o out.zip", "ends in .galenic"),
     ("unpack packed.galenic -o out", "not made by `galenic pack`"),
     ("unpack none.galenic -o out", "none.galenic is not a file"),

@@ -53,7 +53,7 @@ def prune(config: PruneConfig, pruner: Pruner, output: Path, watcher: Watcher) -
     texts = read_calibration_text(config) if calibrated else []
     files = resolve_model(config.model)
     watcher.stage(f"opening {files.name}")
-    checkpoint = open_model(head_once(files, config.tie_head, watcher.say))
+    checkpoint = open_model(head_once(files, config.tie_head, watcher))
     check_new(output, checkpoint.num_bytes)
     pruner.check_model(checkpoint.shapes)
     if config.heals and checkpoint.shapes.family in EXPERTS:

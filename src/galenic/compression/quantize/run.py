@@ -72,7 +72,7 @@ def _quantize(
     files = text_part(resolve_model(config.model))
     earlier = read_manifest(files.path if files.path.is_dir() else files.path.parent)
     watcher.stage(f"opening {files.name}")
-    source = head_once(files, config.tie_head, watcher.say)
+    source = head_once(files, config.tie_head, watcher)
     job = QuantizeJob(config, source, texts, watcher, heldout)
     if job.has_experts and (calibrated or quantizer.name != "kquant"):
         raise UserError(

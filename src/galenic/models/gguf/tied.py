@@ -8,7 +8,6 @@ https://github.com/ggml-org/llama.cpp/blob/master/src/llama-model.cpp
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from galenic.models.files import ModelFiles
 from galenic.models.gguf.copy import gguf_source, join_parts
 from galenic.models.gguf.header import check_gguf
 from galenic.models.gguf.names import EMBEDDING, HEAD
+from galenic.watcher import Watcher
 
 __all__ = ["head_once", "held_twice", "tied_head"]
 
@@ -30,13 +30,13 @@ learnt apart differ by 1 and more."""
 ROWS = 2048
 
 
-def head_once(files: ModelFiles, wanted: bool, say: Callable[[str], None]) -> ModelFiles:
+def head_once(files: ModelFiles, wanted: bool, watcher: Watcher) -> ModelFiles:
     """Return the copy with one head where it is wanted; else the model, with a hint if it has two.
 
     Args:
         files: the model.
         wanted: whether ``--tie-head`` was given.
-        say: shows the hint.
+        watcher: shows the hint.
 
     Raises:
         UserError: see `tied_head`.
@@ -44,7 +44,7 @@ def head_once(files: ModelFiles, wanted: bool, say: Callable[[str], None]) -> Mo
     if wanted:
         return tied_head(files)
     if held_twice(files):
-        say("it holds one matrix twice, as embedding and head: --tie-head keeps one")
+        watcher.say("it holds one matrix twice, as embedding and head: --tie-head keeps one")
     return files
 
 
