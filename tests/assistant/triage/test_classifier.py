@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,6 +162,20 @@ def test_the_corpus_is_whole() -> None:
     assert len(rows) >= 3000
     assert {row["tier"] for row in rows} == set(KINDS)
     assert len({row["id"] for row in rows}) == len({row["text"] for row in rows}) == len(rows)
+
+
+def test_texts_that_only_give_totals_are_not_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(CORPUS.parents[1]))
+    import train_triage
+
+    monkeypatch.setattr(train_triage, "found_by_others", lambda texts: np.zeros(len(texts), bool))
+    learnt = set(train_triage.read_corpus().texts)
+    development = Path(__file__).parent / "data" / "development"
+    for path in sorted(development.glob("*.jsonl")):
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        held = {row["text"] for row in rows if row.get("half") in ("test", "held-out")}
+        assert not learnt & (held if path.stem != "check" else {row["text"] for row in rows})
+    assert sum(row in learnt for row in NOW) == 0
 
 
 @pytest.mark.parametrize(
