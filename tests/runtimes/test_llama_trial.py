@@ -176,7 +176,7 @@ def test_the_death_of_the_child_is_a_clear_error(
 
 @pytest.mark.trial
 def test_a_child_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_trial, "WALL", 0.01)
+    monkeypatch.setattr(llama_trial, "WALL", 0.0001)
     with pytest.raises(UserError, match="does not end within 0 seconds"):
         LlamaRuntime(model_files(write_tiny_gguf(tmp_path / "tiny.gguf")), threads=1)
 
