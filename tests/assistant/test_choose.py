@@ -279,6 +279,7 @@ def test_equal_matches_go_by_the_title_and_what_is_denied_is_no_topic(
         ("how much sleep does a 10 month old need", "baby-care"),
         ("I am 30 years old, how much sleep does my baby need", "baby-care"),
         ("I am pregnant and my period was late", "early-pregnancy"),
+        ("my 4 year old has a fever", "fever-children"),  # "Fever in babies and children"
     ],
 )
 def test_beds_denied_conditions_and_babies_are_no_topic_where_nobody_asks_of_them(

@@ -95,14 +95,15 @@ _BED = re.compile(
 )
 """Phrases with "bed" that name no topic."""
 _DENIED = re.compile(
-    r"(?:\b(?:am|is|are|was)|['’]?m|['’]re) not (pregnan|breastfe|diabet)\w+"
-    r"|\b(?:is|are|was)n['’]?t (pregnan|breastfe|diabet)\w+",
+    r"(?:(?:\b(?:am|is|are|was)|['’]?m|['’]re) not|\b(?:is|are|was)n['’]?t)"
+    r" (pregnan|breastfe|diabet)\w+",
     re.I,
 )
 """Conditions that the question denies: "I am not pregnant"."""
 _BABY = re.compile(r"\bbab(?:y|ies)\b|\b(?:newborn|infant)s?\b", re.I)
+_NOT_BABIES_ALONE = re.compile("child|pregnan", re.I)
 BABY_MONTHS = 24
-"""Age from which entries on babies answer nothing."""
+"""Age from which entries on babies alone answer nothing."""
 _AGE = re.compile(
     r"\b(?:s?he|who|they)(?:['’]?s| is| are|['’]re)? (?:only |just |nearly |about )?\d+ "
     r"(?:day|week|month|year)s?(?: old)?\b"
@@ -148,14 +149,13 @@ def read_question(known: Topics, question: str) -> QuestionReading:
     question = known.mend(question, asking_stems() | TALK)
     aspects = asked_aspects(_NORMAL.sub(", is that normal?", _AGE.sub(" ", question)))
     question = _BED.sub(" ", _NOT_THAT.sub(" ", question))
-    apart = [one.lower() for pair in _DENIED.findall(question) for one in pair if one]
-    question, months = _DENIED.sub(" ", question), _ages(question)
+    denied, months = _DENIED.findall(question), _ages(question)
+    question = _DENIED.sub(" ", question)
     question = f"{question} child" if min(months, default=ADULT_MONTHS) < ADULT_MONTHS else question
     said = name_stems(question)
     ranked = known.find(question, weak=asking_stems())
-    if min(months, default=0) >= BABY_MONTHS and not _BABY.search(question):
-        apart += ["baby", "babies", "newborn"]
-    ranked = [one for one in ranked if not any(w in one.entry.title.lower() for w in apart)]
+    older = min(months, default=0) >= BABY_MONTHS and not _BABY.search(question)
+    ranked = [one for one in ranked if not _is_on_others(one.entry.title, denied, older)]
     silent = asking_stems() | TALK | _SILENT
     plain = [w for w in said if w not in silent and not w.isdigit() and len(w) > 1]
     foreign = frozenset(word for word in plain if not known.knows(word))
@@ -204,6 +204,12 @@ def read_follow_up(known: Topics, before: str, question: str) -> QuestionReading
         past, aspects=aspects, rest=rest, foreign=asked.foreign, soft=asked.soft,
         said=asked.said, strange=strange,
     )  # fmt: skip
+
+
+def _is_on_others(title: str, denied: Sequence[str], older: bool) -> bool:
+    """Check whether an entry is on a denied condition or, where ``older`` is set, on babies alone."""
+    babies = older and _BABY.search(title) and not _NOT_BABIES_ALONE.search(title)
+    return bool(babies) or any(word.lower() in title.lower() for word in denied)
 
 
 def _ages(question: str) -> list[float]:
