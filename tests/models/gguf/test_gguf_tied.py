@@ -99,20 +99,24 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     assert not any((tmp_path / "home").rglob("tied"))
 
 
-@pytest.mark.slow
-def test_quantize_stores_it_once_and_says_where_it_could(twice: Path, tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="needs the train extra")
+def with_and_without(command: list[str], folder: Path) -> None:
+    """Make ``plain`` and, with --tie-head, ``tied``: only the first says that it would help."""
     from typer.testing import CliRunner
 
     from galenic.cli.main import app
 
-    command = ["quantize", str(twice), "--type", "Q4_0", "--no-importance"]
-    plain = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "plain")])
+    plain = CliRunner().invoke(app, [*command, "-o", str(folder / "plain")])
     assert plain.exit_code == 0, plain.output
     assert "--tie-head keeps one" in plain.output
-    told = CliRunner().invoke(app, [*command, "--tie-head", "-o", str(tmp_path / "tied")])
+    told = CliRunner().invoke(app, [*command, "--tie-head", "-o", str(folder / "tied")])
     assert told.exit_code == 0, told.output
     assert "--tie-head" not in told.output
+
+
+@pytest.mark.slow
+def test_quantize_stores_it_once_and_says_where_it_could(twice: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    with_and_without(["quantize", str(twice), "--type", "Q4_0", "--no-importance"], tmp_path)
     names = {one.name for one in check_gguf(tmp_path / "tied" / "model.gguf").tensors}
     assert "output.weight" not in names
     sizes = [(tmp_path / name / "model.gguf").stat().st_size for name in ("plain", "tied")]
@@ -122,18 +126,9 @@ def test_quantize_stores_it_once_and_says_where_it_could(twice: Path, tmp_path: 
 @pytest.mark.slow
 def test_prune_keeps_one_head_and_says_where_it_could(twice: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the train extra")
-    from typer.testing import CliRunner
-
-    from galenic.cli.main import app
     from galenic.models.tensors import list_tensors
 
-    command = ["prune", str(twice), "--method", "magnitude"]
-    plain = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "plain")])
-    assert plain.exit_code == 0, plain.output
-    assert "--tie-head keeps one" in plain.output
-    told = CliRunner().invoke(app, [*command, "--tie-head", "-o", str(tmp_path / "tied")])
-    assert told.exit_code == 0, told.output
-    assert "--tie-head" not in told.output
+    with_and_without(["prune", str(twice), "--method", "magnitude"], tmp_path)
     heads = [
         "lm_head.weight" in list_tensors([tmp_path / name / "model.safetensors"])
         for name in ("plain", "tied")
