@@ -207,7 +207,7 @@ def read_follow_up(known: Topics, before: str, question: str) -> QuestionReading
 
 
 def _is_on_others(title: str, denied: Sequence[str], older: bool) -> bool:
-    """Check whether an entry is on a denied condition or, where ``older`` is set, on babies alone."""
+    """Check whether an entry is on a denied condition or, if ``older``, on babies alone."""
     babies = older and _BABY.search(title) and not _NOT_BABIES_ALONE.search(title)
     return bool(babies) or any(word.lower() in title.lower() for word in denied)
 
